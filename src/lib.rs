@@ -1,0 +1,3 @@
+//! Amazon Kinesis streams on your own disk.
+
+pub mod model;
