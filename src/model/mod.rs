@@ -1,1 +1,36 @@
-//! Pure values: no I/O, no locks.
+//! The values of a stream store: what a shard, a sequence number or a hash key *is*.
+//!
+//! This floor knows Kinesis' arithmetic: how a partition key becomes a hash key, which shard of a [`Lineage`] owns
+//! it, how splits and merges change a lineage, and how a record's place in its shard is written as a 56-digit
+//! sequence number. Everything here is a plain value: the same input gives the same answer.
+//!
+//! It must not know files, locks, threads or the wire. Nothing here does I/O; time enters as a [`Timestamp`] that the
+//! caller took from its [`Clock`]. That is what lets lineage and routing be tested exhaustively without a disk.
+//!
+//! What is stored derives serde's traits. Values whose parts must agree ([`HashKeyRange`], [`ShardId`],
+//! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
+//! read and not where it is used.
+
+mod clock;
+mod hash_key;
+pub mod limits;
+mod lineage;
+mod position;
+mod record;
+mod record_number;
+mod sequence_number;
+mod shard;
+mod shard_id;
+mod stream;
+mod u192;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use hash_key::{HashKey, HashKeyError, HashKeyRange, HashKeyRangeError};
+pub use lineage::{Lineage, LineageError, Reshard, ShardFilter};
+pub use position::StartingPosition;
+pub use record::{PartitionKey, PartitionKeyError, PutRecord, Record};
+pub use record_number::RecordNumber;
+pub use sequence_number::{ParsedSequenceNumber, SequenceNumber, SequenceNumberError};
+pub use shard::{ChildShard, Shard, ShardClosed};
+pub use shard_id::{ShardId, ShardIdError};
+pub use stream::{StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, check_stream_name};

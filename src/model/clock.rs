@@ -1,0 +1,174 @@
+//! Time: a moment in milliseconds, and the clock that a store is given.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// A moment, in milliseconds since the Unix epoch.
+///
+/// ```
+/// use anabranch::Timestamp;
+/// use std::time::Duration;
+///
+/// let noon = Timestamp::from_millis(1_421_279_230_250);
+/// assert_eq!(noon.as_seconds(), 1_421_279_230);
+/// assert!(noon.saturating_add(Duration::from_millis(1)) > noon);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Timestamp = Timestamp(0);
+    /// The last moment that can be written.
+    pub const MAX: Timestamp = Timestamp(u64::MAX);
+
+    /// The moment `millis` milliseconds after the epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// The moment `seconds` seconds after the epoch.
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn as_seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The moment that much later (whole milliseconds), or [`Timestamp::MAX`].
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_millis(duration)))
+    }
+
+    /// The moment that much earlier (whole milliseconds), or [`Timestamp::EPOCH`].
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(duration)))
+    }
+
+    /// The time from `earlier` to here; zero if `earlier` is not earlier.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<SystemTime> for Timestamp {
+    /// A time before the epoch becomes the epoch.
+    fn from(time: SystemTime) -> Self {
+        Self(whole_millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+}
+
+/// Where a store learns what time it is.
+///
+/// A clock may stand still or go backwards: the store keeps its orders without its help.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+}
+
+/// A clock that moves only when it is told to, for tests. Clones show the same time.
+///
+/// ```
+/// use anabranch::{Clock, ManualClock, Timestamp};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::starting_at(Timestamp::from_seconds(1_421_279_230));
+/// let shown_to_the_store = clock.clone();
+/// clock.advance(Duration::from_secs(3600));
+/// assert_eq!(shown_to_the_store.now(), Timestamp::from_seconds(1_421_282_830));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock {
+    millis: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that shows `now` until it is moved.
+    pub fn starting_at(now: Timestamp) -> Self {
+        Self {
+            millis: Arc::new(AtomicU64::new(now.as_millis())),
+        }
+    }
+
+    /// Shows `now` from here on; this may be earlier than before.
+    pub fn set(&self, now: Timestamp) {
+        self.millis.store(now.as_millis(), Ordering::SeqCst);
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        let by = whole_millis(by);
+        self.millis
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+                Some(now.saturating_add(by))
+            })
+            .expect("the update always gives a value");
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.millis.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_rounded_down() {
+        assert_eq!(Timestamp::from_millis(1_999).as_seconds(), 1);
+        assert_eq!(Timestamp::from_seconds(2).as_millis(), 2_000);
+    }
+
+    #[test]
+    fn time_stops_at_its_ends() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(Timestamp::MAX.saturating_add(hour), Timestamp::MAX);
+        assert_eq!(Timestamp::EPOCH.saturating_sub(hour), Timestamp::EPOCH);
+        assert_eq!(Timestamp::EPOCH.saturating_add(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::EPOCH.since(Timestamp::MAX), Duration::ZERO);
+        assert_eq!(Timestamp::from(UNIX_EPOCH - hour), Timestamp::EPOCH);
+    }
+
+    #[test]
+    fn a_manual_clock_and_its_clones_show_one_time() {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(10));
+        let other = clock.clone();
+        clock.advance(Duration::from_millis(5));
+        assert_eq!(other.now(), Timestamp::from_millis(15));
+        other.set(Timestamp::from_millis(3));
+        assert_eq!(Arc::new(clock).now(), Timestamp::from_millis(3));
+    }
+}

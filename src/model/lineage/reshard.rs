@@ -1,0 +1,145 @@
+//! Splitting and merging: planned first, applied when the plan is durable.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Lineage, LineageError, check_created_seconds, check_open_count, shard_id};
+use crate::model::{HashKey, HashKeyRange, Shard, ShardClosed, ShardId, Timestamp};
+
+/// A split or a merge: which shards close, and which ones take over.
+///
+/// [`Lineage::split`] and [`Lineage::merge`] plan it, [`Lineage::apply_reshard`] does it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reshard {
+    /// The shards that close: one that is split, or two that are merged, the lower one first.
+    pub parents: Vec<ShardId>,
+    /// When they close.
+    pub closed: ShardClosed,
+    /// The shards that take over, open and in the order of their ids.
+    pub children: Vec<Shard>,
+}
+
+impl Lineage {
+    /// Plans to split an open shard: the lower child ends before `new_starting_hash_key`, and the upper one starts there.
+    ///
+    /// `now` is to be later than the arrival of any record in the shard, so that reading from a moment on misses none.
+    /// A `now` before the shard's own creation counts as that.
+    ///
+    /// # Errors
+    /// [`LineageError::UnknownShard`], [`LineageError::ShardClosed`], [`LineageError::InvalidSplitKey`];
+    /// [`LineageError::InvalidShardCount`], [`LineageError::ShardIdsExhausted`] or [`LineageError::TimeOutOfRange`] at
+    /// the ends of what a stream can have.
+    pub fn split(
+        &self,
+        id: ShardId,
+        new_starting_hash_key: HashKey,
+        now: Timestamp,
+    ) -> Result<Reshard, LineageError> {
+        let shard = self.known_open(id)?;
+        let (low, high) = shard
+            .hash_key_range
+            .split_at(new_starting_hash_key)
+            .map_err(|_| LineageError::InvalidSplitKey {
+                shard: id,
+                key: new_starting_hash_key,
+                range: shard.hash_key_range,
+            })?;
+        check_open_count(self.open_shard_count() + 1)?;
+        self.plan(&[shard], &[low, high], now)
+    }
+
+    /// Plans to merge two open shards: `second` owns the range that follows the one of `first`.
+    ///
+    /// `now` is as for [`Lineage::split`].
+    ///
+    /// # Errors
+    /// [`LineageError::UnknownShard`], [`LineageError::ShardClosed`], [`LineageError::NotAdjacent`] (also for a shard
+    /// and itself, and for the inverted order); [`LineageError::ShardIdsExhausted`] or
+    /// [`LineageError::TimeOutOfRange`] at the ends of what a stream can have.
+    pub fn merge(&self, first: ShardId, second: ShardId, now: Timestamp) -> Result<Reshard, LineageError> {
+        let parents = [self.known_open(first)?, self.known_open(second)?];
+        let whole = parents[0].hash_key_range.joined(&parents[1].hash_key_range);
+        self.plan(
+            &parents,
+            &[whole.ok_or(LineageError::NotAdjacent { first, second })?],
+            now,
+        )
+    }
+
+    /// Closes the parents of a reshard and opens its children.
+    ///
+    /// # Errors
+    /// [`LineageError::UnknownShard`], [`LineageError::ShardClosed`] or [`LineageError::ForeignReshard`] if the lineage
+    /// is not as it was when the reshard was planned; then nothing has changed.
+    pub fn apply_reshard(&mut self, reshard: &Reshard) -> Result<(), LineageError> {
+        self.check_reshard(reshard)?;
+        for parent in &reshard.parents {
+            if let Some(shard) = self.shards.get_mut(parent) {
+                shard.closed = Some(reshard.closed);
+                self.open.remove(&shard.hash_key_range.start());
+            }
+        }
+        for child in &reshard.children {
+            self.next_index = child.id.index() + 1;
+            self.insert_open(child.clone());
+        }
+        Ok(())
+    }
+
+    /// The parents close, and the children are created, in one moment: not before any parent's own creation, so that
+    /// generations by time stay exact when the clock goes back. In sequence numbers, the parents close in a second that
+    /// no parent's creation is after, and the children are created in the next one: that is what puts all numbers of a
+    /// child above all of its parents'.
+    fn plan(
+        &self,
+        parents: &[&Shard],
+        ranges: &[HashKeyRange],
+        now: Timestamp,
+    ) -> Result<Reshard, LineageError> {
+        let at = parents.iter().fold(now, |at, parent| at.max(parent.created));
+        let seconds = parents.iter().fold(now.as_seconds(), |seconds, parent| {
+            seconds.max(parent.created_seconds)
+        });
+        let created_seconds = check_created_seconds(seconds.saturating_add(1))?;
+        let children = (self.next_index..).zip(ranges).map(|(index, &hash_key_range)| {
+            Ok(Shard {
+                id: shard_id(index)?,
+                hash_key_range,
+                parent: parents.first().map(|parent| parent.id),
+                adjacent_parent: parents.get(1).map(|parent| parent.id),
+                created: at,
+                created_seconds,
+                closed: None,
+            })
+        });
+        Ok(Reshard {
+            parents: parents.iter().map(|parent| parent.id).collect(),
+            closed: ShardClosed { at, seconds },
+            children: children.collect::<Result<_, LineageError>>()?,
+        })
+    }
+
+    /// A reshard fits if planning it again gives the same.
+    fn check_reshard(&self, reshard: &Reshard) -> Result<(), LineageError> {
+        let foreign = |reason| Err(LineageError::ForeignReshard { reason });
+        let Some(child) = reshard.children.first() else {
+            return foreign("it has no children");
+        };
+        if child.id.index() != self.next_index {
+            return foreign("its children do not have the next shard ids");
+        }
+        let ShardClosed { at, seconds } = reshard.closed;
+        let again = match (&reshard.parents[..], &reshard.children[..]) {
+            (&[parent], [_, upper]) => self.split(parent, upper.hash_key_range.start(), at)?,
+            (&[first, second], [_]) => self.merge(first, second, at)?,
+            _ => return foreign("it is neither a split nor a merge"),
+        };
+        if again != *reshard {
+            return foreign(if seconds == again.closed.seconds {
+                "its children are not those of its parents"
+            } else {
+                "its closing second is not that of its parents"
+            });
+        }
+        Ok(())
+    }
+}

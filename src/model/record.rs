@@ -1,0 +1,243 @@
+//! Records: as they are put, and as they are read.
+
+use std::fmt;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::model::limits::MAX_PARTITION_KEY_CHARS;
+use crate::model::{HashKey, SequenceNumber, Timestamp};
+
+/// A record to be written.
+///
+/// ```
+/// use anabranch::{HashKey, PutRecord};
+///
+/// let record = PutRecord::new("user-42", b"{}").explicit_hash_key(HashKey::MAX / 2);
+/// assert_eq!(record.hash_key(), HashKey::MAX / 2);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PutRecord<'a> {
+    /// What decides the shard, unless there is an explicit hash key. Stored with the record.
+    pub partition_key: &'a str,
+    /// The record's bytes; may be empty.
+    pub data: &'a [u8],
+    /// The place in the hash space to put the record instead of the partition key's own.
+    pub explicit_hash_key: Option<HashKey>,
+}
+
+impl<'a> PutRecord<'a> {
+    /// A record that goes where its partition key says.
+    pub const fn new(partition_key: &'a str, data: &'a [u8]) -> Self {
+        Self {
+            partition_key,
+            data,
+            explicit_hash_key: None,
+        }
+    }
+
+    /// The same record, sent to the shard that owns `hash_key`.
+    #[must_use]
+    pub const fn explicit_hash_key(mut self, hash_key: HashKey) -> Self {
+        self.explicit_hash_key = Some(hash_key);
+        self
+    }
+
+    /// Where in the hash space the record belongs.
+    pub fn hash_key(&self) -> HashKey {
+        self.explicit_hash_key
+            .unwrap_or_else(|| HashKey::of_partition_key(self.partition_key))
+    }
+
+    /// The size that limits count: bytes of data and partition key together.
+    pub const fn size_bytes(&self) -> usize {
+        self.partition_key.len() + self.data.len()
+    }
+}
+
+/// A record that was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Its number: unique in the stream, rising within the shard and from a parent to its children.
+    pub sequence_number: SequenceNumber,
+    /// When it was written; never decreasing within a shard.
+    pub approximate_arrival: Timestamp,
+    /// The key it was written with.
+    pub partition_key: PartitionKey,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+/// A partition key: 1 to 256 Unicode characters.
+///
+/// It shares the bytes it was read from, so cloning it copies nothing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionKey(Bytes);
+
+/// Why something is not a partition key.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum PartitionKeyError {
+    /// It has no characters.
+    #[error("a partition key has at least one character")]
+    Empty,
+    /// It has more than [`MAX_PARTITION_KEY_CHARS`] characters.
+    #[error("a partition key has at most {MAX_PARTITION_KEY_CHARS} characters, this one has {chars}")]
+    TooLong {
+        /// How many it has.
+        chars: usize,
+    },
+    /// Its bytes are not UTF-8.
+    #[error("a partition key is UTF-8 text; these bytes are not")]
+    NotUtf8,
+}
+
+impl PartitionKey {
+    /// A key with this text, which is copied.
+    ///
+    /// # Errors
+    /// [`PartitionKeyError`] if the text is empty or longer than 256 characters.
+    pub fn new(text: &str) -> Result<Self, PartitionKeyError> {
+        Self::check(text)?;
+        Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    /// Checks that a text can be a partition key, without making one.
+    ///
+    /// # Errors
+    /// As [`PartitionKey::new`].
+    pub fn check(text: &str) -> Result<(), PartitionKeyError> {
+        if text.is_empty() {
+            return Err(PartitionKeyError::Empty);
+        }
+        // No text has more characters than bytes, so most keys need no count.
+        if text.len() > MAX_PARTITION_KEY_CHARS {
+            let chars = text.chars().count();
+            if chars > MAX_PARTITION_KEY_CHARS {
+                return Err(PartitionKeyError::TooLong { chars });
+            }
+        }
+        Ok(())
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a partition key is checked to be UTF-8 when it is made")
+    }
+
+    /// The key's UTF-8 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<Bytes> for PartitionKey {
+    type Error = PartitionKeyError;
+
+    fn try_from(bytes: Bytes) -> Result<Self, PartitionKeyError> {
+        Self::check(std::str::from_utf8(&bytes).map_err(|_| PartitionKeyError::NotUtf8)?)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for PartitionKey {
+    type Error = PartitionKeyError;
+
+    fn try_from(text: String) -> Result<Self, PartitionKeyError> {
+        Self::check(&text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<&str> for PartitionKey {
+    type Error = PartitionKeyError;
+
+    fn try_from(text: &str) -> Result<Self, PartitionKeyError> {
+        Self::new(text)
+    }
+}
+
+impl From<PartitionKey> for Bytes {
+    fn from(key: PartitionKey) -> Bytes {
+        key.0
+    }
+}
+
+impl From<&PartitionKey> for String {
+    fn from(key: &PartitionKey) -> String {
+        key.as_str().to_owned()
+    }
+}
+
+impl AsRef<str> for PartitionKey {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq<str> for PartitionKey {
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for PartitionKey {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+impl fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartitionKey({:?})", self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_key_is_counted_in_characters_not_bytes() {
+        let longest = "\u{1f980}".repeat(256);
+        let key = PartitionKey::new(&longest).unwrap();
+        assert_eq!(key, longest.as_str());
+        assert_eq!(key.as_bytes().len(), 1024);
+        assert_eq!(
+            PartitionKey::new(&"x".repeat(257)),
+            Err(PartitionKeyError::TooLong { chars: 257 })
+        );
+        assert_eq!(
+            PartitionKey::try_from(longest + "x"),
+            Err(PartitionKeyError::TooLong { chars: 257 })
+        );
+        assert_eq!(PartitionKey::new(""), Err(PartitionKeyError::Empty));
+    }
+
+    #[test]
+    fn a_partition_key_shares_the_bytes_it_is_made_of() {
+        let bytes = Bytes::from_static(b"user-42");
+        let key = PartitionKey::try_from(bytes.clone()).unwrap();
+        assert_eq!(key.as_bytes().as_ptr(), bytes.as_ptr());
+        assert_eq!(key.to_string(), "user-42");
+        assert_eq!(format!("{key:?}"), "PartitionKey(\"user-42\")");
+        assert_eq!(
+            PartitionKey::try_from(Bytes::from_static(b"\xff")),
+            Err(PartitionKeyError::NotUtf8)
+        );
+    }
+
+    #[test]
+    fn an_explicit_hash_key_outranks_the_partition_key() {
+        let record = PutRecord::new("a", b"12345");
+        assert_eq!(record.hash_key(), HashKey::of_partition_key("a"));
+        assert_eq!(record.explicit_hash_key(HashKey::MIN).hash_key(), HashKey::MIN);
+        assert_eq!(record.size_bytes(), 6);
+    }
+}
