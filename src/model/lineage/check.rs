@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Lineage, LineageError};
-use crate::model::{HashKeyRange, SequenceNumber, Shard, ShardId};
+use crate::model::{HashKeyRange, SequenceNumber, Shard, ShardClosed, ShardId};
 
 impl Lineage {
     /// Verifies all that the other verbs rely on. Deserialising does it too. O(n log n).
@@ -18,7 +18,10 @@ impl Lineage {
         for shard in self.shards() {
             self.check_alone(shard)?;
             for parent in self.parents_of(shard.id) {
-                check_handover(parent, shard)?;
+                let closed = parent.closed.ok_or("an open shard has children");
+                closed
+                    .and_then(|closed| check_handover(closed, shard))
+                    .map_err(inconsistent)?;
                 children.entry(parent.id).or_default().push(shard);
             }
         }
@@ -55,11 +58,13 @@ impl Lineage {
             "a shard has an adjacent parent but no other one",
         )?;
         ensure(
-            shard
-                .closed
-                .is_none_or(|closed| shard.created <= closed.at && shard.created_seconds <= closed.seconds),
-            "a shard closes before it is created",
-        )
+            shard.created.as_seconds() <= shard.created_seconds,
+            "a shard's sequence numbers are behind its creation",
+        )?;
+        shard
+            .closed
+            .map_or(Ok(()), |closed| check_close(shard, closed))
+            .map_err(inconsistent)
     }
 
     fn check_children(&self, shard: &Shard, children: &[&Shard]) -> Result<(), LineageError> {
@@ -85,19 +90,24 @@ impl Lineage {
     }
 }
 
-/// What must hold between a listed parent and its child, so that generations are exact and sequence numbers rise.
-fn check_handover(parent: &Shard, child: &Shard) -> Result<(), LineageError> {
-    let Some(closed) = parent.closed else {
-        return ensure(false, "an open shard has children");
-    };
-    ensure(
-        closed.at == child.created,
-        "a shard does not begin when its parent ends",
-    )?;
-    ensure(
-        closed.seconds < child.created_seconds,
-        "a shard's sequence numbers are not above its parent's",
-    )
+/// What must hold between a shard and its end: it does not close before it is created.
+pub(super) fn check_close(shard: &Shard, closed: ShardClosed) -> Result<(), &'static str> {
+    if shard.created > closed.at || shard.created_seconds > closed.seconds {
+        return Err("a shard closes before it is created");
+    }
+    Ok(())
+}
+
+/// What must hold between a parent and its child: one moment ends the one and begins the other, so that generations
+/// are exact, and the child's sequence numbers are above the parent's.
+pub(super) fn check_handover(parent: ShardClosed, child: &Shard) -> Result<(), &'static str> {
+    if parent.at != child.created {
+        return Err("a shard does not begin when its parent ends");
+    }
+    if parent.seconds >= child.created_seconds {
+        return Err("a shard's sequence numbers are not above its parent's");
+    }
+    Ok(())
 }
 
 fn tile<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> bool {
@@ -105,9 +115,9 @@ fn tile<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> bool {
 }
 
 fn ensure(holds: bool, reason: &'static str) -> Result<(), LineageError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(LineageError::Inconsistent { reason })
-    }
+    if holds { Ok(()) } else { Err(inconsistent(reason)) }
+}
+
+fn inconsistent(reason: &'static str) -> LineageError {
+    LineageError::Inconsistent { reason }
 }

@@ -15,6 +15,8 @@
 
 mod check;
 mod filter;
+#[cfg(test)]
+mod histories;
 mod reshard;
 #[cfg(test)]
 mod tests;
