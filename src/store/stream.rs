@@ -10,7 +10,8 @@ use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Edit, StreamState};
 use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
-    Lineage, Shard, ShardFilter, StreamId, StreamMode, StreamStatus, Timestamp, check_stream_name, limits,
+    Checkpoint, Lineage, Shard, ShardFilter, StreamId, StreamMode, StreamStatus, Timestamp,
+    check_stream_name, limits,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -138,6 +139,60 @@ impl Stream {
     pub fn decrease_retention(&self, hours: u32) -> Result<()> {
         self.change_retention(hours, |current| {
             (hours > current).then_some(RetentionReason::DecreaseWouldLengthen)
+        })
+    }
+
+    /// A checkpoint that was saved under a name.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        self.read(|stream, _| Ok(stream.checkpoints.get(name).cloned()))
+    }
+
+    /// The names under which checkpoints are saved, in order.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn checkpoint_names(&self) -> Result<Vec<String>> {
+        self.read(|stream, _| Ok(stream.checkpoints.keys().cloned().collect()))
+    }
+
+    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one.
+    /// Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for the name; otherwise as for [`summary`](Self::summary), and what happens on the
+    /// disk.
+    pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        check_stream_name(name).map_err(|error| Error::invalid(format!("checkpoint {name:?}: {error}")))?;
+        self.store_core().begin()?;
+        self.store_core().catalog.commit(|state| {
+            self.core.state(state.stream(self.core.id))?;
+            let (name, checkpoint) = (name.to_owned(), checkpoint.clone());
+            Ok(vec![Edit::CheckpointSaved {
+                stream: self.core.id,
+                name,
+                checkpoint,
+            }])
+        })
+    }
+
+    /// Forgets a checkpoint. One that does not exist is forgotten already.
+    ///
+    /// # Errors
+    /// As for [`save_checkpoint`](Self::save_checkpoint).
+    pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
+        self.store_core().begin()?;
+        self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            match stream.checkpoints.contains_key(name) {
+                true => Ok(vec![Edit::CheckpointRemoved {
+                    stream: self.core.id,
+                    name: name.to_owned(),
+                }]),
+                false => Ok(Vec::new()),
+            }
         })
     }
 
