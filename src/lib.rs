@@ -1,12 +1,70 @@
 //! Amazon Kinesis streams on your own disk.
+//!
+//! A [`Store`] is a directory of streams. A [`Stream`] is a set of shards, each an append-only log that owns a range of
+//! hash keys; shards split and merge, and a [`StreamReader`] that follows their lineage sees the records of every
+//! partition key in the order in which they were put.
+//!
+//! ```
+//! # fn main() -> anabranch::Result<()> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("data");
+//! use anabranch::{HashKey, StartingPosition, Store};
+//!
+//! let store = Store::open(&path)?;
+//! let stream = store.create_stream("clicks", 4)?;
+//! let put = stream.put("user-3", b"{\"page\":\"/\"}")?; // durable on return
+//! println!("{} {}", put.shard_id, put.sequence_number);
+//! stream.split_shard(&put.shard_id, HashKey::MAX / 8)?;
+//! for record in stream.reader(StartingPosition::TrimHorizon)? {
+//!     let record = record?; // parents first, then children
+//!     println!("{} {:?}", record.partition_key, record.data);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Durability
+//!
+//! | level | returns after | killed process | crashed system, lost power |
+//! |---|---|---|---|
+//! | [`Durability::Synced`], the default | `fdatasync` | survives | survives |
+//! | [`Durability::Written`] | `write` | survives | the last second may go |
+//! | [`Durability::Buffered`] | a copy | the last 20 ms may go | the last second may go |
+//!
+//! At every level a shard keeps a prefix of what was put to it, in order, and no sequence number is used twice. At the
+//! default level no reader sees a record that a crash could take back. The first write or sync that fails is the last:
+//! from then on puts fail with [`Error::Poisoned`], reads go on, and only opening the store again finds out what the
+//! disk has.
+//!
+//! # Features
+//!
+//! Without features this crate is the engine: a handful of small dependencies, plain threads, no async runtime.
+//! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
+//! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
 
+mod catalog;
+mod consumer;
+pub mod disk;
+mod error;
+mod log;
 pub mod model;
+mod store;
+mod sync;
 
+pub use consumer::StreamReader;
+#[cfg(any(test, feature = "sim"))]
+pub use disk::sim;
+pub use error::{Error, ForeignReason, Result, RetentionReason};
+pub use log::{Durability, ReadLimit};
 pub use model::limits;
 pub use model::{
-    ChildShard, Clock, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Lineage, LineageError,
-    ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, Record, RecordNumber,
-    Reshard, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError,
-    StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
-    Timestamp, check_stream_name,
+    Checkpoint, ChildShard, Clock, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Lineage,
+    LineageError, ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, Record,
+    RecordNumber, Reshard, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId,
+    ShardIdError, StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus,
+    SystemClock, Timestamp, check_stream_name,
+};
+pub use store::{
+    Append, CreateStream, GetRecords, Put, ShardIterator, Store, StoreOptions, Stream, StreamDescription,
+    StreamSummary,
 };

@@ -11,6 +11,7 @@
 //! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
 //! read and not where it is used.
 
+mod checkpoint;
 mod clock;
 mod hash_key;
 pub mod limits;
@@ -24,6 +25,7 @@ mod shard_id;
 mod stream;
 mod u192;
 
+pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use hash_key::{HashKey, HashKeyError, HashKeyRange, HashKeyRangeError};
 pub use lineage::{Lineage, LineageError, Reshard, ShardFilter};

@@ -29,6 +29,24 @@ impl RecordNumber {
         self.0
     }
 
+    /// The number `records` further on, or `None` where there are no more numbers.
+    #[must_use]
+    pub const fn checked_add(self, records: u64) -> Option<Self> {
+        match self.0.checked_add(records) {
+            Some(value) if value < Self::END.0 => Some(Self(value)),
+            _ => None,
+        }
+    }
+
+    /// The number `records` further on, or [`END`](Self::END).
+    #[must_use]
+    pub const fn saturating_add(self, records: u64) -> Self {
+        match self.checked_add(records) {
+            Some(number) => number,
+            None => Self::END,
+        }
+    }
+
     /// The number of the record after this one.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -1,0 +1,482 @@
+//! The manifest: the file of edits that makes the catalog durable.
+//!
+//! ```text
+//! DIR/CURRENT              names the manifest in force: its name, a blank, the CRC-32 of the name in hex, a line feed
+//! DIR/MANIFEST-000007      edits since, and with, the snapshot that it begins with
+//!
+//! offset  bytes  field of the header
+//!      0      8  magic            89 41 42 4D 0D 0A 1A 0A
+//!      8      2  format           1
+//!     10      6  reserved, zero
+//!     16     16  store
+//!     32      8  number           the one in the file's name
+//!     40      8  salt             random
+//!     48     12  zero
+//!     60      4  checksum         CRC-32 of all bytes before
+//!     64      -  frames
+//!
+//! offset  bytes  field of a frame
+//!      0      4  magic            0x4546_4D41
+//!      4      4  body length
+//!      8      8  sequence         0 for the snapshot, then one more for each frame
+//!     16      4  body checksum    CRC-32 of the seed and the body
+//!     20      4  header checksum  CRC-32 of the seed and the bytes before
+//!     24      -  body             a list of edits that happen together; filled up with zeros to a multiple of 8
+//! ```
+//! The seed is the store, the number and the salt. Each frame is synced before the next is written, so a whole frame
+//! behind a damaged one shows that the damaged one had been durable; only a damaged last frame can be a torn one.
+//!
+//! Room for further frames is reserved ahead, as zeros, so that a full disk is noticed before a frame is begun.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crc32fast::Hasher;
+
+use super::codec;
+use super::edit::Edit;
+use super::state::CatalogState;
+use crate::disk::{Disk, DiskFile, Health, OpenMode, read_whole};
+use crate::error::{Error, Result};
+
+const FORMAT: u16 = 1;
+const MAGIC: [u8; 8] = *b"\x89ABM\r\n\x1a\n";
+const HEADER_BYTES: usize = 64;
+const FRAME_MAGIC: u32 = 0x4546_4D41;
+const FRAME_HEADER_BYTES: usize = 24;
+const ALIGNMENT: usize = 8;
+
+/// Reserved at a time; small enough not to matter, large enough for a thousand edits on a disk that is full.
+const RESERVE_BYTES: u64 = 64 * 1024;
+
+/// A manifest is written anew when it is larger than this and than twice its snapshot.
+const COMPACTION_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Manifest {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    store: u128,
+    number: u64,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    seed: Hasher,
+    next_sequence: u64,
+    /// Where the next frame goes.
+    length: u64,
+    reserved: u64,
+    snapshot_bytes: u64,
+    /// Behind the last whole frame lies something that is not zeros: nothing is appended to it.
+    has_torn_tail: bool,
+}
+
+impl Manifest {
+    /// Opens the manifest in force, or makes the first one where nothing was stored yet.
+    pub(super) fn open(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
+        let current_path = directory.join("CURRENT");
+        match read_whole(disk.as_ref(), &current_path) {
+            Ok(bytes) => {
+                let number = parse_current(&bytes)
+                    .ok_or_else(|| Error::bad_manifest(&current_path, 0, "it does not name a manifest"))?;
+                let (mut manifest, state) = Self::load(disk, directory, number)?;
+                manifest.remove_others();
+                if manifest.has_torn_tail {
+                    manifest = manifest.rewritten(&state)?;
+                }
+                Ok((manifest, state))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::create_first(disk, directory),
+            Err(error) => Err(Error::io("read", &current_path, error)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a list of edits durable, all together or not at all.
+    pub(super) fn append(&mut self, edits: &[Edit], health: &Health) -> Result<()> {
+        let cannot_encode = |reason: String| Error::invalid(format!("the change cannot be stored: {reason}"));
+        let body = codec::encode(edits).map_err(cannot_encode)?;
+        let frame = encode_frame(&self.seed, self.next_sequence, &body);
+        self.reserve(frame.len() as u64)?;
+        self.file
+            .write_all_at(&frame, self.length)
+            .map_err(|error| health.poison("write to", &self.path, error))?;
+        self.file
+            .sync_data()
+            .map_err(|error| health.poison("sync", &self.path, error))?;
+        self.length += frame.len() as u64;
+        self.next_sequence += 1;
+        Ok(())
+    }
+
+    /// Writes the manifest anew once edits outweigh the state.
+    pub(super) fn compact_if_large(&mut self, state: &CatalogState, health: &Health) -> Result<()> {
+        if self.length < COMPACTION_BYTES.max(2 * self.snapshot_bytes) {
+            return Ok(());
+        }
+        match self.rewritten(state) {
+            Ok(next) => {
+                *self = next;
+                self.remove_others();
+                Ok(())
+            }
+            // The old manifest is whole and goes on; it will be tried again.
+            Err(Error::StorageFull { .. }) => Ok(()),
+            Err(Error::Io {
+                operation,
+                path,
+                source,
+            }) => {
+                let source = std::io::Error::new(source.kind(), source.to_string());
+                Err(health.poison(operation, &path, source))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_first(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
+        check_nothing_is_stored(&disk, directory)?;
+        let entropy = || {
+            disk.entropy()
+                .map_err(|error| Error::io("draw an identity for", directory, error))
+        };
+        let store = (u128::from(entropy()?) << 64) | u128::from(entropy()?);
+        let mut token_key = [0; 32];
+        for bytes in token_key.chunks_exact_mut(8) {
+            bytes.copy_from_slice(&entropy()?.to_le_bytes());
+        }
+        let state = CatalogState::new(store, token_key);
+        let manifest = Self::write_new(disk, directory, store, 1, &state)?;
+        Ok((manifest, state))
+    }
+
+    /// A manifest with the next number that holds just this state, and is the one in force.
+    fn rewritten(&self, state: &CatalogState) -> Result<Self> {
+        Self::write_new(
+            self.disk.clone(),
+            &self.directory,
+            self.store,
+            self.number + 1,
+            state,
+        )
+    }
+
+    fn write_new(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        store: u128,
+        number: u64,
+        state: &CatalogState,
+    ) -> Result<Self> {
+        let path = directory.join(file_name(number));
+        let cannot = |operation| {
+            let path = path.clone();
+            move |error| Error::preparing(operation, &path, error)
+        };
+        let salt = disk.entropy().map_err(cannot("draw a salt for"))?;
+        let seed = seed(store, number, salt);
+        let body = codec::encode(&[Edit::Snapshot(Box::new(state.clone()))])
+            .map_err(|reason| Error::invalid(format!("the catalog cannot be stored: {reason}")))?;
+        let frame = encode_frame(&seed, 0, &body);
+        let length = (HEADER_BYTES + frame.len()) as u64;
+        let reserved = length.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
+
+        let file = disk.open(&path, OpenMode::Truncate).map_err(cannot("create"))?;
+        file.allocate(reserved).map_err(cannot("reserve"))?;
+        file.write_all_at(&encode_header(store, number, salt), 0)
+            .map_err(cannot("write"))?;
+        file.write_all_at(&frame, HEADER_BYTES as u64)
+            .map_err(cannot("write"))?;
+        file.sync_data().map_err(cannot("sync"))?;
+        disk.sync_dir(directory)
+            .map_err(cannot("sync the directory of"))?;
+        point_current_at(disk.as_ref(), directory, number)?;
+        Ok(Self {
+            disk,
+            directory: directory.to_owned(),
+            store,
+            number,
+            path: path.clone(),
+            file,
+            seed,
+            next_sequence: 1,
+            length,
+            reserved,
+            snapshot_bytes: length,
+            has_torn_tail: false,
+        })
+    }
+
+    fn load(disk: Arc<dyn Disk>, directory: &Path, number: u64) -> Result<(Self, CatalogState)> {
+        let path = directory.join(file_name(number));
+        let file = disk
+            .open(&path, OpenMode::Write)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::bad_manifest(&path, 0, "the file is missing"),
+                _ => Error::io("open", &path, error),
+            })?;
+        let bytes = read_whole(disk.as_ref(), &path).map_err(|error| Error::io("read", &path, error))?;
+        let (store, seed) = decode_header(&bytes, number, &path)?;
+        let walk = walk_frames(&bytes, &seed, &path)?;
+        let snapshot_bytes = walk.frame_ends.first().copied().unwrap_or_default();
+        let mut state = CatalogState::new(store, [0; 32]);
+        for (edits, offset) in &walk.edits {
+            for edit in edits {
+                state
+                    .apply(edit)
+                    .map_err(|reason| Error::bad_manifest(&path, *offset, reason))?;
+            }
+        }
+        if state.store != store || walk.edits.is_empty() {
+            return Err(Error::bad_manifest(
+                &path,
+                HEADER_BYTES as u64,
+                "it does not begin with a snapshot",
+            ));
+        }
+        let manifest = Self {
+            disk,
+            directory: directory.to_owned(),
+            store,
+            number,
+            path,
+            file,
+            seed,
+            next_sequence: walk.edits.len() as u64,
+            length: walk.end,
+            reserved: bytes.len() as u64,
+            snapshot_bytes,
+            has_torn_tail: walk.has_torn_tail,
+        };
+        Ok((manifest, state))
+    }
+
+    /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room.
+    fn reserve(&mut self, frame_bytes: u64) -> Result<()> {
+        let needed = self.length + frame_bytes;
+        if needed + RESERVE_BYTES / 2 <= self.reserved {
+            return Ok(());
+        }
+        let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
+        match self.file.allocate(wanted) {
+            Ok(()) => self.reserved = wanted,
+            Err(_) if needed <= self.reserved => {}
+            Err(error) => return Err(Error::preparing("extend", &self.path, error)),
+        }
+        Ok(())
+    }
+
+    /// Removes manifests that are not in force. They mean nothing, so failing to is harmless.
+    fn remove_others(&self) {
+        for name in self.disk.list(&self.directory).unwrap_or_default() {
+            let is_other = parse_file_name(&name).is_some_and(|number| number != self.number);
+            if is_other || name == "CURRENT.new" {
+                let _ = self.disk.remove_file(&self.directory.join(name));
+            }
+        }
+    }
+}
+
+/// A directory without CURRENT is a new store only if nothing in it could be missed.
+fn check_nothing_is_stored(disk: &Arc<dyn Disk>, directory: &Path) -> Result<()> {
+    let list = |path: &Path| disk.list(path).map_err(|error| Error::io("list", path, error));
+    for name in list(directory)? {
+        let path = directory.join(&name);
+        let is_empty_of_ours = match name.as_str() {
+            "LOCK" | "CURRENT.new" => true,
+            "streams" => list(&path)?.is_empty(),
+            "pool" => true,
+            _ => match parse_file_name(&name) {
+                Some(1) => Manifest::load(disk.clone(), directory, 1)
+                    .map_or(true, |(_, state)| state.streams().len() == 0),
+                Some(_) => false,
+                None => {
+                    return Err(Error::NotAStore {
+                        path: directory.to_owned(),
+                    });
+                }
+            },
+        };
+        if !is_empty_of_ours {
+            return Err(Error::bad_manifest(
+                &directory.join("CURRENT"),
+                0,
+                "the file is missing",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn point_current_at(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()> {
+    let temporary = directory.join("CURRENT.new");
+    let current = directory.join("CURRENT");
+    let cannot = |operation| move |error| Error::preparing(operation, &directory.join("CURRENT"), error);
+    let file = disk
+        .open(&temporary, OpenMode::Truncate)
+        .map_err(cannot("create"))?;
+    file.write_all_at(&encode_current(number), 0)
+        .map_err(cannot("write"))?;
+    file.sync_data().map_err(cannot("sync"))?;
+    disk.rename(&temporary, &current).map_err(cannot("replace"))?;
+    disk.sync_dir(directory).map_err(cannot("sync the directory of"))
+}
+
+fn file_name(number: u64) -> String {
+    format!("MANIFEST-{number:06}")
+}
+
+fn parse_file_name(name: &str) -> Option<u64> {
+    name.strip_prefix("MANIFEST-")?.parse().ok()
+}
+
+fn encode_current(number: u64) -> Vec<u8> {
+    let name = file_name(number);
+    format!("{name} {:08x}\n", crc32fast::hash(name.as_bytes())).into_bytes()
+}
+
+fn parse_current(bytes: &[u8]) -> Option<u64> {
+    let number = parse_file_name(std::str::from_utf8(bytes).ok()?.split(' ').next()?)?;
+    (bytes == encode_current(number)).then_some(number)
+}
+
+fn seed(store: u128, number: u64, salt: u64) -> Hasher {
+    let mut hasher = Hasher::new();
+    hasher.update(&store.to_le_bytes());
+    hasher.update(&number.to_le_bytes());
+    hasher.update(&salt.to_le_bytes());
+    hasher
+}
+
+fn encode_header(store: u128, number: u64, salt: u64) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[0..8].copy_from_slice(&MAGIC);
+    bytes[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+    bytes[16..32].copy_from_slice(&store.to_le_bytes());
+    bytes[32..40].copy_from_slice(&number.to_le_bytes());
+    bytes[40..48].copy_from_slice(&salt.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..60]);
+    bytes[60..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher)> {
+    let header: &[u8; HEADER_BYTES] = bytes
+        .first_chunk()
+        .ok_or_else(|| Error::bad_manifest(path, bytes.len() as u64, "it was cut"))?;
+    if header[0..8] != MAGIC {
+        return Err(Error::bad_manifest(path, 0, "this is not a manifest"));
+    }
+    if crc32fast::hash(&header[..60]).to_le_bytes() != header[60..] {
+        return Err(Error::bad_manifest(
+            path,
+            0,
+            "the header's checksum does not match",
+        ));
+    }
+    let found = u16::from_le_bytes([header[8], header[9]]);
+    if found > FORMAT {
+        return Err(Error::NewerFormat {
+            path: path.to_owned(),
+            found,
+            supported: FORMAT,
+        });
+    }
+    let store = u128::from_le_bytes(std::array::from_fn(|i| header[16 + i]));
+    let salt = u64::from_le_bytes(std::array::from_fn(|i| header[40 + i]));
+    if header[..] != encode_header(store, number, salt) {
+        return Err(Error::bad_manifest(
+            path,
+            0,
+            "this is the manifest of another name",
+        ));
+    }
+    Ok((store, seed(store, number, salt)))
+}
+
+fn encode_frame(seed: &Hasher, sequence: u64, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len() + ALIGNMENT);
+    frame.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+    frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    frame.extend_from_slice(&sequence.to_le_bytes());
+    frame.extend_from_slice(&checksum(seed, body).to_le_bytes());
+    frame.extend_from_slice(&checksum(seed, &frame).to_le_bytes());
+    frame.extend_from_slice(body);
+    frame.resize(frame.len().next_multiple_of(ALIGNMENT), 0);
+    frame
+}
+
+fn checksum(seed: &Hasher, bytes: &[u8]) -> u32 {
+    let mut hasher = seed.clone();
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// What a manifest's frames hold.
+struct Walk {
+    /// Each frame's edits, and where it begins.
+    edits: Vec<(Vec<Edit>, u64)>,
+    frame_ends: Vec<u64>,
+    end: u64,
+    has_torn_tail: bool,
+}
+
+fn walk_frames(bytes: &[u8], seed: &Hasher, path: &Path) -> Result<Walk> {
+    let mut walk = Walk {
+        edits: Vec::new(),
+        frame_ends: Vec::new(),
+        end: HEADER_BYTES as u64,
+        has_torn_tail: false,
+    };
+    let mut offset = HEADER_BYTES;
+    while let Some((sequence, body, end)) = decode_frame(bytes, offset, seed) {
+        if sequence != walk.edits.len() as u64 {
+            return Err(Error::bad_manifest(
+                path,
+                offset as u64,
+                "frames are missing before this one",
+            ));
+        }
+        let edits = codec::decode(body).map_err(|reason| Error::bad_manifest(path, offset as u64, reason))?;
+        walk.edits.push((edits, offset as u64));
+        walk.frame_ends.push(end as u64);
+        offset = end;
+    }
+    walk.end = offset as u64;
+    let rest = bytes.get(offset..).unwrap_or_default();
+    walk.has_torn_tail = rest.iter().any(|byte| *byte != 0);
+    if walk.has_torn_tail {
+        let is_followed = (offset + ALIGNMENT..bytes.len())
+            .step_by(ALIGNMENT)
+            .any(|at| decode_frame(bytes, at, seed).is_some());
+        if is_followed {
+            return Err(Error::bad_manifest(
+                path,
+                offset as u64,
+                "a frame is damaged that others follow",
+            ));
+        }
+    }
+    Ok(walk)
+}
+
+fn decode_frame<'a>(bytes: &'a [u8], offset: usize, seed: &Hasher) -> Option<(u64, &'a [u8], usize)> {
+    let header: &[u8; FRAME_HEADER_BYTES] = bytes.get(offset..)?.first_chunk()?;
+    let field = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+    if field(0) != FRAME_MAGIC || field(20) != checksum(seed, &header[..20]) {
+        return None;
+    }
+    let body_start = offset + FRAME_HEADER_BYTES;
+    let body = bytes.get(body_start..body_start.checked_add(field(4) as usize)?)?;
+    if field(16) != checksum(seed, body) {
+        return None;
+    }
+    let sequence = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
+    Some((
+        sequence,
+        body,
+        (body_start + body.len()).next_multiple_of(ALIGNMENT),
+    ))
+}

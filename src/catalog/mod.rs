@@ -1,0 +1,82 @@
+//! Which streams and shards exist, in what state, and the manifest that makes it durable.
+//!
+//! The catalog is a value, [`CatalogState`], that changes only by [`Edit`]s. An edit is planned against the state,
+//! written to the manifest, synced, and applied, in this order and one at a time: what the catalog shows has
+//! happened durably. A split or a merge is one edit, so no crash leaves half of it.
+//!
+//! This floor knows the list of each log's segments as the log reports them. It reads no segment, and touches no
+//! file but the manifest's.
+
+mod codec;
+mod edit;
+mod manifest;
+mod state;
+
+pub(crate) use edit::{Edit, PlannedReshard};
+pub(crate) use state::{CatalogState, Lifecycle, LogState, StreamState};
+
+use std::path::Path;
+use std::sync::{Arc, RwLockReadGuard};
+
+use manifest::Manifest;
+
+use crate::disk::{Disk, Health};
+use crate::error::{Error, Result};
+use crate::sync::{Mutex, RwLock};
+
+/// The durable truth of a store.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    state: RwLock<CatalogState>,
+    manifest: Mutex<Manifest>,
+    health: Health,
+}
+
+impl Catalog {
+    /// Opens the catalog in a directory, or makes a new one where nothing was stored yet.
+    pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, health: Health) -> Result<Self> {
+        let (manifest, state) = Manifest::open(disk, directory)?;
+        Ok(Self {
+            state: RwLock::new(state),
+            manifest: Mutex::new(manifest),
+            health,
+        })
+    }
+
+    /// The state as it is now. No edit is applied while the guard is held.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, CatalogState> {
+        self.state.read()
+    }
+
+    /// Plans edits, makes them durable all together or not at all, and applies them. No other edit comes between.
+    ///
+    /// # Errors
+    /// The plan's, before anything is written; [`Error::StorageFull`], where nothing has changed either;
+    /// [`Error::Poisoned`].
+    pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        self.health.check()?;
+        let edits = plan(&self.state.read())?;
+        if edits.is_empty() {
+            return Ok(());
+        }
+        manifest.append(&edits, &self.health)?;
+        let mut state = self.state.write();
+        for edit in &edits {
+            // A plan made against this very state applies to it; an edit that does not is a defect in this crate,
+            // and going on from it would be worse than stopping.
+            if let Err(reason) = state.apply(edit) {
+                let defect = std::io::Error::other(reason);
+                return Err(self.health.poison("apply an edit of", manifest.path(), defect));
+            }
+        }
+        drop(state);
+        manifest.compact_if_large(&self.state.read(), &self.health)
+    }
+}
+
+impl Error {
+    fn bad_manifest(path: &Path, offset: u64, reason: impl std::fmt::Display) -> Self {
+        Self::corrupt(path, offset, reason.to_string())
+    }
+}

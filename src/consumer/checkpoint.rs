@@ -1,0 +1,56 @@
+//! Checkpoints that outlive their readers.
+
+use super::reader::StreamReader;
+use crate::error::Result;
+use crate::model::Checkpoint;
+use crate::store::Stream;
+
+impl Stream {
+    /// A reader that goes on where [`save_checkpoint`](StreamReader::save_checkpoint) was last called under this name,
+    /// or, if it never was, begins at `otherwise`.
+    ///
+    /// # Errors
+    /// As for [`reader`](Self::reader).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = anabranch::Store::open(directory.path())?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let stream = store.create_stream("orders", 2)?;
+    /// stream.put("customer-1", b"first")?;
+    /// let mut reader = stream.resume_reader("billing", StartingPosition::TrimHorizon)?;
+    /// assert_eq!(reader.by_ref().count(), 1);
+    /// reader.save_checkpoint("billing")?;
+    ///
+    /// stream.put("customer-1", b"second")?;
+    /// let mut after_a_restart = stream.resume_reader("billing", StartingPosition::TrimHorizon)?;
+    /// let record = after_a_restart.next().unwrap()?;
+    /// assert_eq!(&record.data[..], b"second");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resume_reader(&self, name: &str, otherwise: crate::StartingPosition) -> Result<StreamReader> {
+        match self.checkpoint(name)? {
+            Some(checkpoint) => Ok(self.reader_from(checkpoint)),
+            None => self.reader(otherwise),
+        }
+    }
+
+    /// A reader that goes on from a checkpoint of this stream.
+    pub fn reader_from(&self, checkpoint: Checkpoint) -> StreamReader {
+        StreamReader::resume(self.clone(), checkpoint)
+    }
+}
+
+impl StreamReader {
+    /// Stores under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -` that all records handed out so far are dealt
+    /// with. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the name; what happens on the disk.
+    pub fn save_checkpoint(&self, name: &str) -> Result<()> {
+        self.stream().save_checkpoint(name, &self.checkpoint())
+    }
+}

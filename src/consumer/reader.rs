@@ -1,0 +1,319 @@
+//! The reader that follows lineage by itself.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::log::ReadLimit;
+use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId, StartingPosition};
+use crate::store::{GetRecords, ShardIterator, Stream};
+
+/// Read from one shard before it is the next one's turn.
+const TURN: ReadLimit = ReadLimit {
+    records: 1_000,
+    bytes: 1024 * 1024,
+};
+
+/// Reads every record of a stream from a position on: each shard in order, and a child only after all its parents are
+/// drained. So the records of a partition key come in the order in which they were put, whatever was split and
+/// merged in between.
+///
+/// As an iterator it ends where nothing more is there *now*, and goes on when it is called again later;
+/// [`next_within`](Self::next_within) waits. An error is handed out in its turn, and again when the reader comes back
+/// to the shard it belongs to; records of other shards go on.
+///
+/// ```
+/// # fn main() -> anabranch::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let store = anabranch::Store::open(directory.path())?;
+/// use anabranch::{HashKey, StartingPosition};
+///
+/// let stream = store.create_stream("clicks", 1)?;
+/// let put = stream.put("user-3", b"before")?;
+/// stream.split_shard(&put.shard_id, HashKey::MAX / 8)?;
+/// stream.put("user-3", b"after")?;
+///
+/// let mut data = Vec::new();
+/// for record in stream.reader(StartingPosition::TrimHorizon)? {
+///     data.push(record?.data);
+/// }
+/// assert_eq!(data, ["before", "after"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct StreamReader {
+    stream: Stream,
+    /// By shard, the number of the next record to hand out; [`RecordNumber::END`] for a shard that is drained and
+    /// has a child that waits for another parent. A shard that is not listed is behind this reader, or, if it
+    /// descends from one that is listed, before it.
+    next: BTreeMap<ShardId, RecordNumber>,
+    /// The shards that can be read now, in turn.
+    turns: VecDeque<ShardId>,
+    /// Of the shard whose turn it is: read, and not handed out yet.
+    batch: VecDeque<Record>,
+    /// What happens once the batch is handed out.
+    afterwards: Option<Afterwards>,
+    /// Turns in a row that brought nothing.
+    idle_turns: usize,
+}
+
+#[derive(Debug)]
+enum Afterwards {
+    GoOn { shard: ShardId, next: RecordNumber },
+    Drained { shard: ShardId, children: Vec<Child> },
+}
+
+#[derive(Debug)]
+struct Child {
+    shard: ShardId,
+    parents: Vec<ShardId>,
+}
+
+impl Stream {
+    /// A reader of the whole stream, from the oldest record, from now, or from a moment on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a sequence number, which is a position in one shard only; otherwise as for
+    /// [`shard_iterator`](Self::shard_iterator).
+    pub fn reader(&self, position: StartingPosition) -> Result<StreamReader> {
+        let first = match position {
+            StartingPosition::TrimHorizon => self.roots()?,
+            StartingPosition::Latest => self.shards(&ShardFilter::AtLatest)?,
+            StartingPosition::AtTimestamp(time) => self.shards(&ShardFilter::AtTimestamp(time))?,
+            StartingPosition::AtSequenceNumber(_) | StartingPosition::AfterSequenceNumber(_) => {
+                return Err(Error::invalid(
+                    "a sequence number is a position in one shard; read a stream from TrimHorizon, Latest, \
+                     AtTimestamp or a checkpoint",
+                ));
+            }
+        };
+        let mut next = BTreeMap::new();
+        for shard in first {
+            next.insert(shard.id, self.shard_iterator(shard.id, position)?.next);
+        }
+        Ok(StreamReader::resume(self.clone(), Checkpoint { next }))
+    }
+
+    /// The oldest shards: those without a parent that can still be read.
+    fn roots(&self) -> Result<Vec<Shard>> {
+        let shards = self.shards(&ShardFilter::FromTrimHorizon)?;
+        let is_listed = |id| shards.binary_search_by_key(&id, |shard: &Shard| shard.id).is_ok();
+        Ok(shards
+            .iter()
+            .filter(|shard| !shard.parents().any(is_listed))
+            .cloned()
+            .collect())
+    }
+}
+
+impl StreamReader {
+    pub(super) fn resume(stream: Stream, checkpoint: Checkpoint) -> Self {
+        let is_readable =
+            |(shard, next): (&ShardId, &RecordNumber)| (*next != RecordNumber::END).then_some(*shard);
+        Self {
+            turns: checkpoint.next.iter().filter_map(is_readable).collect(),
+            next: checkpoint.next,
+            stream,
+            batch: VecDeque::new(),
+            afterwards: None,
+            idle_turns: 0,
+        }
+    }
+
+    /// The stream that is read.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Where this reader is: behind the records that were handed out so far.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            next: self.next.clone(),
+        }
+    }
+
+    /// The next record, waiting for one to be put if need be; `None` if there is none within `limit`.
+    ///
+    /// # Errors
+    /// As for [`get_records`](Stream::get_records).
+    pub fn next_within(&mut self, limit: Duration) -> Result<Option<Record>> {
+        let deadline = Instant::now().checked_add(limit);
+        loop {
+            // Watching begins before looking, so nothing that is put in between is slept over.
+            let stream = self.stream.clone();
+            let watch = stream.store_core().activity.watch();
+            if let Some(record) = self.next() {
+                return record.map(Some);
+            }
+            let left = deadline.map_or(limit, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return Ok(None);
+            }
+            watch.wait(left);
+        }
+    }
+
+    /// Takes the next shard's turn. True if it brought records, or a step down the lineage.
+    fn take_turn(&mut self, shard: ShardId) -> Result<bool> {
+        let next = self.next.get(&shard).copied().unwrap_or(RecordNumber::FIRST);
+        let from = ShardIterator {
+            stream: self.stream.id(),
+            shard,
+            next,
+        };
+        let read = match self.stream.get_records(&from, &TURN) {
+            Ok(read) => read,
+            // It has expired, so there is nothing left to drain.
+            Err(Error::ShardNotFound { .. }) => {
+                self.skip_expired(shard)?;
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        let is_progress = !read.records.is_empty() || read.next.is_none();
+        self.afterwards = Some(Afterwards::of(shard, &read));
+        self.batch = read.records.into();
+        if self.batch.is_empty() {
+            self.finish_batch();
+        }
+        Ok(is_progress)
+    }
+
+    fn finish_batch(&mut self) {
+        match self.afterwards.take() {
+            Some(Afterwards::GoOn { shard, next }) => {
+                self.next.insert(shard, next);
+            }
+            Some(Afterwards::Drained { shard, children }) => {
+                self.turns.retain(|turn| *turn != shard);
+                self.next.insert(shard, RecordNumber::END);
+                self.begin_children(shard, &children);
+            }
+            None => {}
+        }
+    }
+
+    /// Begins the children all of whose parents are drained, and forgets parents that no child waits for.
+    fn begin_children(&mut self, drained: ShardId, children: &[Child]) {
+        let mut is_waited_for = false;
+        for child in children {
+            // A parent that is not listed in `next` has not been begun: one that was drained is forgotten only when
+            // its children have begun, and this one has not.
+            if child
+                .parents
+                .iter()
+                .all(|parent| self.next.get(parent) == Some(&RecordNumber::END))
+            {
+                self.begin(child.shard);
+                for parent in child.parents.iter().filter(|parent| **parent != drained) {
+                    self.next.remove(parent);
+                }
+            } else {
+                is_waited_for = true;
+            }
+        }
+        if !is_waited_for {
+            self.next.remove(&drained);
+        }
+    }
+
+    fn begin(&mut self, shard: ShardId) {
+        self.next.insert(shard, RecordNumber::FIRST);
+        self.turns.push_back(shard);
+    }
+
+    /// Goes on with the oldest descendants that are still there of a shard that is not, which may be several
+    /// generations later: those that have no parent left, and are not behind this reader.
+    fn skip_expired(&mut self, expired: ShardId) -> Result<()> {
+        let shards: BTreeMap<_, _> = self
+            .stream
+            .shards(&ShardFilter::FromTrimHorizon)?
+            .into_iter()
+            .map(|shard| (shard.id, shard))
+            .collect();
+        self.next.remove(&expired);
+        self.turns.retain(|turn| *turn != expired);
+        let behind = ancestors(&shards, self.next.keys().copied());
+        let orphans = shards
+            .values()
+            .filter(|shard| !shard.parents().any(|id| shards.contains_key(&id)));
+        for orphan in orphans {
+            if !self.next.contains_key(&orphan.id) && !behind.contains(&orphan.id) {
+                self.begin(orphan.id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The shards from which any of these descends.
+fn ancestors(shards: &BTreeMap<ShardId, Shard>, of: impl Iterator<Item = ShardId>) -> BTreeSet<ShardId> {
+    let mut found = BTreeSet::new();
+    let mut unvisited: Vec<_> = of.collect();
+    while let Some(id) = unvisited.pop() {
+        for parent in shards.get(&id).into_iter().flat_map(|shard| shard.parents()) {
+            if found.insert(parent) {
+                unvisited.push(parent);
+            }
+        }
+    }
+    found
+}
+
+impl Afterwards {
+    fn of(shard: ShardId, read: &GetRecords) -> Self {
+        match read.next {
+            Some(next) => Self::GoOn {
+                shard,
+                next: next.next,
+            },
+            None => Self::Drained {
+                shard,
+                children: read
+                    .child_shards
+                    .iter()
+                    .map(|child| Child {
+                        shard: child.shard_id,
+                        parents: child.parent_shards.clone(),
+                    })
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl Iterator for StreamReader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.batch.pop_front() {
+                let number = record.sequence_number;
+                self.next.insert(number.shard_id(), number.record_number().next());
+                if self.batch.is_empty() {
+                    self.finish_batch();
+                }
+                return Some(Ok(record));
+            }
+            if self.idle_turns >= self.turns.len() {
+                self.idle_turns = 0;
+                return None;
+            }
+            let Some(shard) = self.turns.pop_front() else {
+                return None;
+            };
+            self.turns.push_back(shard);
+            match self.take_turn(shard) {
+                Ok(true) => self.idle_turns = 0,
+                Ok(false) => self.idle_turns += 1,
+                Err(error) => {
+                    self.idle_turns += 1;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The latch that makes the first failed write or sync the last.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Error, Result};
+
+/// Shared by everything that writes into one store. After a failed write or sync the page cache may claim what the
+/// disk never got, so nothing is retried: the first failure is kept, and every later write is refused with it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Health {
+    first_failure: Arc<OnceLock<Error>>,
+}
+
+impl Health {
+    /// Refuses if something failed before.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.first_failure.get() {
+            None => Ok(()),
+            Some(first) => Err(Error::Poisoned {
+                first: Arc::new(first.clone()),
+            }),
+        }
+    }
+
+    /// Keeps this failure if it is the first, and gives back the error that the caller must report.
+    pub(crate) fn poison(&self, operation: &'static str, path: &Path, source: io::Error) -> Error {
+        let error = Error::io(operation, path, source);
+        let first = self.first_failure.get_or_init(|| error.clone());
+        Error::Poisoned {
+            first: Arc::new(first.clone()),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Every call that reaches the operating system's files.
+//!
+//! This floor knows paths, bytes and syncs; it knows nothing of frames, segments or streams. No other floor touches
+//! `std::fs`, `rustix` or `memmap2`, and all of the crate's `unsafe` lives here.
+//!
+//! [`Disk`] covers everything that matters to a crash, the syncing of directories included, so that a simulated disk
+//! can catch a forgotten one: a file that was created, renamed or removed is durably so only after
+//! [`Disk::sync_dir`] of the directory that holds its name, and bytes only after [`DiskFile::sync_data`].
+
+mod health;
+mod os;
+
+pub(crate) use health::Health;
+pub use os::OsDisk;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A place that holds files: the operating system's, or a simulated one.
+pub trait Disk: Debug + Send + Sync + 'static {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `NotFound` unless `mode` creates; `AlreadyExists` if `mode` is [`OpenMode::CreateNew`] and the name is taken.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes one directory; its parent must exist.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in no particular order.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes durable which names the directory holds.
+    fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// A random number, for salts and secrets. A simulated disk draws it from its seed.
+    fn entropy(&self) -> io::Result<u64>;
+
+    /// Takes the lock file at `path`, which is created if missing, and holds it until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when another owner has it, with that owner's process number where it can be read.
+    fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError>;
+}
+
+/// An open file. Reads and writes carry their position, so one handle serves any number of threads.
+pub trait DiskFile: Debug + Send + Sync + 'static {
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before the buffer is full.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, extending the file if need be.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the file's bytes and its length durable. After an error nothing is known of what was written since the
+    /// last success, and no later success may be believed.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Reserves blocks for `length` bytes and makes the file that long; the new bytes read as zeros.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Cuts or extends the file to `length` bytes.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
+    /// The first `length` bytes, for reading. While the mapping lives the file must not be cut or written to within
+    /// that length; the log guarantees it by mapping sealed segments only, and recycling none that is held.
+    fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>>;
+
+    /// Drops what the operating system caches of this file's clean pages, so that the next read sees the device.
+    fn drop_cache(&self) -> io::Result<()>;
+}
+
+/// Bytes of a file that are there for as long as this value is.
+pub trait Mapping: AsRef<[u8]> + Send + Sync + 'static {}
+
+impl<T: AsRef<[u8]> + Send + Sync + 'static> Mapping for T {}
+
+/// Holds a lock until it is dropped.
+pub trait LockGuard: Debug + Send + Sync + 'static {}
+
+/// How [`Disk::open`] opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A file that must not exist yet, for reading and writing.
+    CreateNew,
+    /// A file that is emptied if it exists, for reading and writing.
+    Truncate,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another owner has it; its process number, if it could be read.
+    Held(Option<u32>),
+    /// The lock file could not be opened or locked.
+    Io(io::Error),
+}
+
+/// All bytes of a small file.
+pub(crate) fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

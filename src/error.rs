@@ -1,0 +1,285 @@
+//! What can go wrong, as one enum whose variants a program can match on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::{HashKey, HashKeyRange, SequenceNumber, ShardId, StreamStatus};
+
+/// The result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation did not do what was asked.
+///
+/// Nothing was stored by an operation that returned an error, with one exception: after [`Error::Poisoned`] from a
+/// put, whether the record survives is unknown until the store is opened again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No stream has this name.
+    #[error("stream {name} not found")]
+    StreamNotFound {
+        /// The name that was asked for.
+        name: String,
+    },
+
+    /// A stream of this name exists, in whatever state.
+    #[error("stream {name} already exists")]
+    StreamExists {
+        /// The name that is taken.
+        name: String,
+    },
+
+    /// The stream is in a state that does not allow this.
+    #[error("stream {name} is {status}, and this needs it to be ACTIVE")]
+    StreamNotActive {
+        /// The stream.
+        name: String,
+        /// The state it is in.
+        status: StreamStatus,
+    },
+
+    /// The stream has no such shard, or it has expired.
+    #[error("{shard} does not exist in stream {stream}")]
+    ShardNotFound {
+        /// The stream.
+        stream: String,
+        /// The shard that was asked for.
+        shard: ShardId,
+    },
+
+    /// The shard was split or merged before, so it takes no records and cannot be resharded again.
+    #[error("{shard} in stream {stream} has already been merged or split")]
+    ShardClosed {
+        /// The stream.
+        stream: String,
+        /// The closed shard.
+        shard: ShardId,
+    },
+
+    /// A shard cannot be split at this hash key: both children must own at least two keys.
+    #[error("{shard} owns hash keys {} to {} and cannot be split at {key}: choose a key greater than {} + 1 and less than {}",
+        range.start(), range.end(), range.start(), range.end())]
+    InvalidSplit {
+        /// The shard to split.
+        shard: ShardId,
+        /// The first hash key that the upper child would have owned.
+        key: HashKey,
+        /// What the shard owns.
+        range: HashKeyRange,
+    },
+
+    /// Two shards cannot be merged because the second one's range does not begin where the first one's ends.
+    #[error("{first} and {second} in stream {stream} are not an adjacent pair; name the lower one first")]
+    NotAdjacent {
+        /// The stream.
+        stream: String,
+        /// The shard named first.
+        first: ShardId,
+        /// The shard named second.
+        second: ShardId,
+    },
+
+    /// A sequence number does not belong to the shard that it was used with.
+    #[error("sequence number {number} {reason}")]
+    ForeignSequenceNumber {
+        /// The number.
+        number: SequenceNumber,
+        /// What is foreign about it.
+        reason: ForeignReason,
+    },
+
+    /// Nothing can come after the last number of a closed shard.
+    #[error("sequence number {number} is the greatest that its shard can have, so nothing comes after it")]
+    SequenceNumberAtEnd {
+        /// The number.
+        number: SequenceNumber,
+    },
+
+    /// A value is outside of what the operation takes.
+    #[error("{what}")]
+    InvalidArgument {
+        /// Which value, what it was, and what is allowed.
+        what: String,
+    },
+
+    /// A retention period that cannot be set.
+    #[error("retention of {requested} h cannot be set on a stream that keeps {current} h: {reason}")]
+    InvalidRetention {
+        /// What was asked for, in hours.
+        requested: u32,
+        /// What the stream has, in hours.
+        current: u32,
+        /// Which bound it breaks.
+        reason: RetentionReason,
+    },
+
+    /// A record's data and partition key together are longer than the stream takes.
+    #[error(
+        "record {index} of the call has {bytes} bytes of data and partition key; the stream takes {limit}"
+    )]
+    RecordTooLarge {
+        /// The record's place in the call, from 0.
+        index: usize,
+        /// Its bytes of data and partition key.
+        bytes: usize,
+        /// What the stream takes.
+        limit: usize,
+    },
+
+    /// Another opener holds the store.
+    #[error("{} is locked{}: one program at a time can open a store", path.display(), held_by(*.holder))]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, if it said so.
+        holder: Option<u32>,
+    },
+
+    /// The directory holds files, but no store.
+    #[error("{} is not an anabranch store: it has files but no CURRENT; choose an empty or a new directory", path.display())]
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// The files were written by a later version of this crate.
+    #[error("{} has format {found}, and this version reads up to {supported}: use a newer anabranch", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format it has.
+        found: u16,
+        /// The newest format that this version reads.
+        supported: u16,
+    },
+
+    /// Bytes on the disk are not what was written there, although they had been made durable.
+    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where the damage begins.
+        offset: u64,
+        /// What does not hold there.
+        reason: String,
+    },
+
+    /// There was no room to prepare the next segment. Nothing is harmed: puts work again once there is room.
+    #[error("no space left to {operation} {}: free some, or shorten the retention", path.display())]
+    StorageFull {
+        /// What was being done.
+        operation: &'static str,
+        /// The file that did not fit.
+        path: PathBuf,
+    },
+
+    /// A write or a sync failed at some time since the store was opened, so nothing more is written. Reads go on.
+    /// Open the store again to find out what the disk has.
+    #[error("writing stopped after an earlier failure ({first}); open the store again")]
+    Poisoned {
+        /// The first failure.
+        first: Arc<Error>,
+    },
+
+    /// The operating system refused something.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            operation,
+            path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// An error of an operation that only makes room, where a full disk is an answer and not a failure.
+    pub(crate) fn preparing(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull {
+                operation,
+                path: path.to_owned(),
+            },
+            _ => Self::io(operation, path, source),
+        }
+    }
+
+    pub(crate) fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            offset,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::InvalidArgument { what: what.into() }
+    }
+}
+
+/// What is foreign about a sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignReason {
+    /// It encodes another shard of some stream.
+    OtherShard {
+        /// The shard it encodes.
+        encoded: ShardId,
+        /// The shard it was used with.
+        used_with: ShardId,
+    },
+    /// It encodes this shard's number, but another creation time.
+    OtherStream,
+}
+
+impl std::fmt::Display for ForeignReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OtherShard { encoded, used_with } => write!(f, "is of {encoded}, not of {used_with}"),
+            Self::OtherStream => f.write_str("did not come from this stream"),
+        }
+    }
+}
+
+/// Which bound a retention period breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetentionReason {
+    /// Less than 24 hours.
+    TooShort,
+    /// More than 8760 hours.
+    TooLong,
+    /// An increase to less than what the stream has.
+    IncreaseWouldShorten,
+    /// A decrease to more than what the stream has.
+    DecreaseWouldLengthen,
+}
+
+impl std::fmt::Display for RetentionReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "the shortest is 24 h",
+            Self::TooLong => "the longest is 8760 h",
+            Self::IncreaseWouldShorten => "an increase cannot shorten it",
+            Self::DecreaseWouldLengthen => "a decrease cannot lengthen it",
+        })
+    }
+}
+
+fn held_by(holder: Option<u32>) -> String {
+    holder.map_or_else(String::new, |process| format!(" by process {process}"))
+}

@@ -1,0 +1,230 @@
+//! Group commit: who leads, who waits, and how everyone learns the outcome.
+//!
+//! Two groups of a log exist at most: the one in flight and the pending one that takes new records. They differ in
+//! parity, and each parity has a condition of its own, so that the end of a commit wakes its own group and one
+//! future leader, not everybody.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use super::frame::HEADER_BYTES;
+use super::record_codec;
+use super::shard_log::ShardLog;
+use crate::error::Result;
+use crate::model::{PutRecord, RecordNumber, Timestamp};
+use crate::sync::Mutex;
+
+/// When a put returns, and what it then survives.
+///
+/// | level | killed process | crashed operating system | lost power | a put costs |
+/// |---|---|---|---|---|
+/// | [`Synced`](Self::Synced) | survives | survives | survives | a share of one `fdatasync` |
+/// | [`Written`](Self::Written) | survives | the last second may go | the last second may go | a share of one `write` |
+/// | [`Buffered`](Self::Buffered) | the last 20 ms may go | the last second may go | the last second may go | a copy |
+///
+/// At every level a shard keeps a prefix of what was put, in order, and no sequence number is ever used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A put returns after `fdatasync`. Readers see only what no crash can take back.
+    #[default]
+    Synced,
+    /// A put returns once the operating system has the bytes; they are synced in the background once a second.
+    Written,
+    /// A put returns once the bytes are in this process's memory; they are written in the background.
+    Buffered,
+}
+
+/// Records that will be committed together.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Room for the frame's header, then the encoded records.
+    pub(super) buffer: Vec<u8>,
+    pub(super) first_record: RecordNumber,
+    pub(super) count: u32,
+    pub(super) first_arrival: Timestamp,
+    pub(super) last_arrival: Timestamp,
+    pub(super) outcome: Arc<Outcome>,
+    /// Threads that wait for this group, any of which will lead if need be.
+    pub(super) waiting_threads: usize,
+}
+
+impl Group {
+    pub(super) fn new(mut buffer: Vec<u8>, parity: usize) -> Self {
+        buffer.clear();
+        buffer.resize(HEADER_BYTES, 0);
+        Self {
+            buffer,
+            first_record: RecordNumber::FIRST,
+            count: 0,
+            first_arrival: Timestamp::from_millis(0),
+            last_arrival: Timestamp::from_millis(0),
+            outcome: Arc::new(Outcome {
+                parity,
+                result: OnceLock::new(),
+                wakers: Mutex::default(),
+            }),
+            waiting_threads: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buffer.len() - HEADER_BYTES
+    }
+
+    pub(super) fn push(&mut self, number: RecordNumber, records: &[PutRecord<'_>], arrival: Timestamp) {
+        if self.is_empty() {
+            self.first_record = number;
+            self.first_arrival = arrival;
+        }
+        self.last_arrival = arrival;
+        self.count += records.len() as u32;
+        for record in records {
+            record_codec::encode(&mut self.buffer, record.partition_key, record.data, arrival);
+        }
+    }
+}
+
+/// What became of a group, for all who wait for it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) parity: usize,
+    result: OnceLock<Result<()>>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Outcome {
+    pub(super) fn get(&self) -> Option<Result<()>> {
+        self.result.get().cloned()
+    }
+
+    /// The first outcome stands.
+    pub(super) fn set(&self, result: Result<()>) {
+        let _ = self.result.set(result);
+        // Taken after the result is set: whoever registers later finds the result first (see `register`).
+        for waker in std::mem::take(&mut *self.wakers.lock()) {
+            waker.wake();
+        }
+    }
+
+    /// Registers a task to be woken, unless the outcome is there already.
+    fn register(&self, waker: &Waker) -> Option<Result<()>> {
+        let mut wakers = self.wakers.lock();
+        if let Some(result) = self.get() {
+            return Some(result);
+        }
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        None
+    }
+}
+
+/// Records that have their numbers and wait to be durable at the store's level. Whether or not anyone waits, they
+/// will be.
+#[derive(Debug)]
+#[must_use = "records are acknowledged only when their ticket is done"]
+pub(crate) struct Ticket {
+    pub(crate) first_record: RecordNumber,
+    pub(crate) arrival: Timestamp,
+    log: Arc<ShardLog>,
+    /// Nothing, where the records are acknowledged from memory.
+    awaited: Option<Arc<Outcome>>,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        log: Arc<ShardLog>,
+        awaited: Option<Arc<Outcome>>,
+        first_record: RecordNumber,
+        arrival: Timestamp,
+    ) -> Self {
+        Self {
+            first_record,
+            arrival,
+            log,
+            awaited,
+        }
+    }
+
+    /// Blocks until the records are committed, and commits them itself if nobody else is at it.
+    pub(crate) fn wait(&self) -> Result<()> {
+        match &self.awaited {
+            Some(outcome) => outcome.get().unwrap_or_else(|| self.log.wait_for(outcome)),
+            None => Ok(()),
+        }
+    }
+
+    /// Has a flusher commit the records, so that a thread can wait for several logs at once.
+    pub(crate) fn start(&self) {
+        if self
+            .awaited
+            .as_ref()
+            .is_some_and(|outcome| outcome.get().is_none())
+        {
+            self.log.have_flushed();
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(outcome) = &self.awaited else {
+            return Poll::Ready(Ok(()));
+        };
+        match outcome.register(context.waker()) {
+            Some(result) => Poll::Ready(result),
+            None => {
+                self.log.have_flushed();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.start();
+    }
+}
+
+/// Answers the group in flight however its commit ends, by unwinding too, so that nobody waits for ever.
+pub(super) struct InFlight<'a> {
+    pub(super) outcome: Arc<Outcome>,
+    pub(super) first_record: RecordNumber,
+    log: &'a ShardLog,
+    is_answered: bool,
+}
+
+impl<'a> InFlight<'a> {
+    pub(super) fn new(log: &'a ShardLog, group: &Group) -> Self {
+        Self {
+            outcome: group.outcome.clone(),
+            first_record: group.first_record,
+            log,
+            is_answered: false,
+        }
+    }
+
+    pub(super) fn answer(mut self, result: Result<()>, buffer: Vec<u8>) {
+        self.is_answered = true;
+        self.log.finish_commit(&self, result, buffer);
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let error = self.log.poison_after_panic();
+            self.log.finish_commit(self, Err(error), Vec::new());
+        }
+    }
+}

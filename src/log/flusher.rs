@@ -1,0 +1,109 @@
+//! Threads that commit for those who do not wait in a thread of their own.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::shard_log::ShardLog;
+use crate::sync::{Condvar, Mutex};
+
+/// How long records of [`Durability::Buffered`](crate::Durability::Buffered) may lie in memory.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// A few threads and the logs that they have to commit.
+#[derive(Debug)]
+pub(crate) struct Flushers {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    now: VecDeque<Arc<ShardLog>>,
+    soon: Vec<Weak<ShardLog>>,
+    is_stopped: bool,
+}
+
+impl Flushers {
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let mut handles = Vec::new();
+        for number in 0..threads.max(1) {
+            let queue = queue.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("anabranch-flush-{number}"))
+                .spawn(move || queue.run())?;
+            handles.push(thread);
+        }
+        Ok(Self {
+            queue,
+            threads: Mutex::new(handles),
+        })
+    }
+
+    /// Has a log's pending group committed as soon as a thread is free.
+    pub(super) fn commit(&self, log: Arc<ShardLog>) {
+        self.queue.state.lock().now.push_back(log);
+        self.queue.changed.notify_one();
+    }
+
+    /// Has a log's pending group committed within the linger time.
+    pub(super) fn commit_soon(&self, log: &Arc<ShardLog>) {
+        let mut state = self.queue.state.lock();
+        let is_first = state.soon.is_empty();
+        state.soon.push(Arc::downgrade(log));
+        drop(state);
+        if is_first {
+            self.queue.changed.notify_one();
+        }
+    }
+
+    /// Ends the threads after what is queued now.
+    pub(crate) fn stop(&self) {
+        self.queue.state.lock().is_stopped = true;
+        self.queue.changed.notify_all();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // The last owner of a store may be one of its own threads, which cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                // A panic in there has latched the store's health, which is how it is reported.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn run(&self) {
+        while let Some(log) = self.next() {
+            log.commit_pending();
+        }
+    }
+
+    fn next(&self) -> Option<Arc<ShardLog>> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(log) = state.now.pop_front() {
+                return Some(log);
+            }
+            if state.is_stopped {
+                return None;
+            }
+            if state.soon.is_empty() {
+                state = self.changed.wait(state);
+                continue;
+            }
+            state = self.changed.wait_timeout(state, LINGER);
+            let due = std::mem::take(&mut state.soon);
+            state.now.extend(due.iter().filter_map(Weak::upgrade));
+        }
+    }
+}

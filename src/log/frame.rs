@@ -1,0 +1,255 @@
+//! The frame: one commit group, as it lies in a segment.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      4  magic            0x4D52_4641, never zero, so that zeros are "never written"
+//!      4      4  body length      bytes of records behind the header, a multiple of 8
+//!      8      4  header checksum  of the seed and of all other header bytes
+//!     12      4  body checksum    of the seed, the position and the body
+//!     16      8  position         of this header in the shard's log
+//!     24      8  first record     number of the first record in the body
+//!     32      4  count            of records in the body
+//!     36      4  chain            header checksum of the frame before
+//!     40      8  durable through  position known to be synced when this frame was written
+//!     48      8  first arrival    ms since 1970
+//!     56      8  last arrival     ms since 1970
+//!     64      -  body
+//! ```
+//! All little-endian. Checksums are CRC-32 (IEEE). The seed is the log's identity and the segment's salt, so that
+//! bytes of an earlier life of the same file cannot validate; no checksum value has a meaning of its own.
+
+use crc32fast::Hasher;
+
+use super::{LogIdentity, LogPosition};
+use crate::model::{RecordNumber, Timestamp};
+
+pub(super) const HEADER_BYTES: usize = 64;
+
+/// Frames begin at multiples of this.
+pub(super) const ALIGNMENT: usize = 8;
+
+const MAGIC: u32 = 0x4D52_4641;
+
+/// What every checksum of a segment begins with.
+#[derive(Clone, Debug)]
+pub(super) struct FrameSeed(Hasher);
+
+impl FrameSeed {
+    pub(super) fn new(log: LogIdentity, salt: u64) -> Self {
+        let mut hasher = Hasher::new();
+        hasher.update(&log.store.to_le_bytes());
+        hasher.update(&log.stream.value().to_le_bytes());
+        hasher.update(&log.shard.index().to_le_bytes());
+        hasher.update(&salt.to_le_bytes());
+        Self(hasher)
+    }
+
+    fn header_checksum(&self, header: &[u8; HEADER_BYTES]) -> u32 {
+        let mut hasher = self.0.clone();
+        hasher.update(&header[0..8]);
+        hasher.update(&header[12..]);
+        hasher.finalize()
+    }
+
+    pub(super) fn body_checksum(&self, position: LogPosition, body: &[u8]) -> u32 {
+        let mut hasher = self.0.clone();
+        hasher.update(&position.0.to_le_bytes());
+        hasher.update(body);
+        hasher.finalize()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FrameHeader {
+    pub(super) body_length: u32,
+    pub(super) body_checksum: u32,
+    pub(super) position: LogPosition,
+    pub(super) first_record: RecordNumber,
+    pub(super) count: u32,
+    pub(super) chain: u32,
+    pub(super) durable_through: LogPosition,
+    pub(super) first_arrival: Timestamp,
+    pub(super) last_arrival: Timestamp,
+}
+
+/// Why bytes are not the frame that belongs at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameDefect {
+    #[error("no frame begins here")]
+    NoMagic,
+    #[error("the frame header's checksum does not match")]
+    HeaderChecksum,
+    #[error("the frame belongs at another position")]
+    Position,
+    #[error("the frame body's checksum does not match")]
+    BodyChecksum,
+    #[error("the frame runs past the end of its segment")]
+    Length,
+    #[error("the frame does not follow the one before")]
+    Chain,
+    #[error("the frame's record numbers do not follow the ones before")]
+    RecordNumber,
+    #[error("the frame's body is not a list of records")]
+    Body,
+}
+
+impl FrameHeader {
+    /// The header's bytes and its checksum, which the next frame repeats as its chain.
+    pub(super) fn encode(&self, seed: &FrameSeed) -> ([u8; HEADER_BYTES], u32) {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.body_length.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.body_checksum.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.position.0.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.first_record.value().to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.count.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.chain.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.durable_through.0.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.first_arrival.as_millis().to_le_bytes());
+        bytes[56..64].copy_from_slice(&self.last_arrival.as_millis().to_le_bytes());
+        let checksum = seed.header_checksum(&bytes);
+        bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
+        (bytes, checksum)
+    }
+
+    /// Reads the header that belongs at `position`. No field is believed before the checksum holds.
+    pub(super) fn decode(
+        bytes: &[u8; HEADER_BYTES],
+        seed: &FrameSeed,
+        position: LogPosition,
+    ) -> Result<(Self, u32), FrameDefect> {
+        if u32_at(bytes, 0) != MAGIC {
+            return Err(FrameDefect::NoMagic);
+        }
+        let checksum = u32_at(bytes, 8);
+        if checksum != seed.header_checksum(bytes) {
+            return Err(FrameDefect::HeaderChecksum);
+        }
+        let header = Self {
+            body_length: u32_at(bytes, 4),
+            body_checksum: u32_at(bytes, 12),
+            position: LogPosition(u64_at(bytes, 16)),
+            first_record: RecordNumber::new(u64_at(bytes, 24)),
+            count: u32_at(bytes, 32),
+            chain: u32_at(bytes, 36),
+            durable_through: LogPosition(u64_at(bytes, 40)),
+            first_arrival: Timestamp::from_millis(u64_at(bytes, 48)),
+            last_arrival: Timestamp::from_millis(u64_at(bytes, 56)),
+        };
+        if header.position != position {
+            return Err(FrameDefect::Position);
+        }
+        Ok((header, checksum))
+    }
+
+    pub(super) fn frame_bytes(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.body_length)
+    }
+
+    /// The number behind the last record.
+    pub(super) fn next_record(&self) -> RecordNumber {
+        RecordNumber::new(self.first_record.value().saturating_add(u64::from(self.count)))
+    }
+}
+
+fn u32_at(bytes: &[u8; HEADER_BYTES], offset: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| bytes[offset + i]))
+}
+
+fn u64_at(bytes: &[u8; HEADER_BYTES], offset: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[offset + i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ShardId, StreamId};
+
+    fn identity() -> LogIdentity {
+        LogIdentity {
+            store: 7,
+            stream: StreamId::new(3),
+            shard: ShardId::new(5).unwrap(),
+        }
+    }
+
+    fn header() -> FrameHeader {
+        FrameHeader {
+            body_length: 16,
+            body_checksum: 0x0102_0304,
+            position: LogPosition(4096),
+            first_record: RecordNumber::new(9),
+            count: 2,
+            chain: 0xAABB_CCDD,
+            durable_through: LogPosition(4096),
+            first_arrival: Timestamp::from_millis(1_000),
+            last_arrival: Timestamp::from_millis(1_001),
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back_as_it_was_written() {
+        let seed = FrameSeed::new(identity(), 42);
+        let (bytes, checksum) = header().encode(&seed);
+        assert_eq!(
+            FrameHeader::decode(&bytes, &seed, LogPosition(4096)),
+            Ok((header(), checksum))
+        );
+    }
+
+    #[test]
+    fn a_header_with_any_bit_flipped_does_not_validate() {
+        let seed = FrameSeed::new(identity(), 42);
+        let (bytes, _) = header().encode(&seed);
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                FrameHeader::decode(&damaged, &seed, LogPosition(4096)).is_err(),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_life_shard_or_position_does_not_validate() {
+        let seed = FrameSeed::new(identity(), 42);
+        let (bytes, _) = header().encode(&seed);
+        let other_salt = FrameSeed::new(identity(), 43);
+        let other_shard = LogIdentity {
+            shard: ShardId::new(6).unwrap(),
+            ..identity()
+        };
+        let other_shard = FrameSeed::new(other_shard, 42);
+        assert_eq!(
+            FrameHeader::decode(&bytes, &other_salt, LogPosition(4096)),
+            Err(FrameDefect::HeaderChecksum)
+        );
+        assert_eq!(
+            FrameHeader::decode(&bytes, &other_shard, LogPosition(4096)),
+            Err(FrameDefect::HeaderChecksum)
+        );
+        assert_eq!(
+            FrameHeader::decode(&bytes, &seed, LogPosition(8192)),
+            Err(FrameDefect::Position)
+        );
+    }
+
+    #[test]
+    fn the_bytes_of_a_header_are_pinned() {
+        let (bytes, checksum) = header().encode(&FrameSeed::new(identity(), 42));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            format!(
+                "4146524d10000000{}0403020100100000000000000900000000000000\
+                 02000000ddccbbaa0010000000000000e803000000000000e903000000000000",
+                checksum
+                    .to_le_bytes()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>()
+            )
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! Walking over the frames of a segment, from its mapping or through the page cache.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
+use super::segment::{PAGE_BYTES, SegmentEntry};
+use super::{LogEnd, LogPosition};
+use crate::disk::DiskFile;
+use crate::model::RecordNumber;
+
+/// Read at a time from a file that is not mapped.
+const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// The bytes of a segment up to some length.
+#[derive(Clone, Debug)]
+pub(super) enum SegmentBytes {
+    Mapped(Bytes),
+    File {
+        file: Arc<dyn DiskFile>,
+        length: u64,
+        window: Bytes,
+        window_offset: u64,
+    },
+}
+
+impl SegmentBytes {
+    pub(super) fn of_file(file: Arc<dyn DiskFile>, length: u64) -> Self {
+        Self::File {
+            file,
+            length,
+            window: Bytes::new(),
+            window_offset: 0,
+        }
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Mapped(bytes) => bytes.len() as u64,
+            Self::File { length, .. } => *length,
+        }
+    }
+
+    /// `bytes` from `offset`, or `None` where the segment ends before.
+    pub(super) fn slice(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<Bytes>> {
+        let Some(end) = offset.checked_add(bytes).filter(|end| *end <= self.length()) else {
+            return Ok(None);
+        };
+        match self {
+            Self::Mapped(mapped) => Ok(Some(mapped.slice(offset as usize..end as usize))),
+            Self::File {
+                file,
+                length,
+                window,
+                window_offset,
+            } => {
+                let is_inside = offset >= *window_offset && end <= *window_offset + window.len() as u64;
+                if !is_inside {
+                    let mut buffer = vec![0; bytes.max(WINDOW_BYTES).min(*length - offset) as usize];
+                    file.read_exact_at(&mut buffer, offset)?;
+                    *window = buffer.into();
+                    *window_offset = offset;
+                }
+                let start = (offset - *window_offset) as usize;
+                Ok(Some(window.slice(start..start + bytes as usize)))
+            }
+        }
+    }
+}
+
+/// A place between two frames of a segment.
+#[derive(Debug)]
+pub(super) struct FrameCursor<'a> {
+    bytes: SegmentBytes,
+    seed: &'a FrameSeed,
+    entry: &'a SegmentEntry,
+    offset: u64,
+    /// What the next frame has to follow, where the walk came over the frame before it.
+    before: Option<LogEnd>,
+}
+
+/// A frame whose header holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    pub(super) header: FrameHeader,
+    pub(super) checksum: u32,
+    pub(super) offset: u64,
+}
+
+/// Why a walk cannot go on.
+#[derive(Debug)]
+pub(super) enum WalkError {
+    Io(std::io::Error),
+    Defect { offset: u64, defect: FrameDefect },
+}
+
+impl<'a> FrameCursor<'a> {
+    /// At the segment's first frame.
+    pub(super) fn at_start(bytes: SegmentBytes, seed: &'a FrameSeed, entry: &'a SegmentEntry) -> Self {
+        Self {
+            bytes,
+            seed,
+            entry,
+            offset: PAGE_BYTES,
+            before: Some(entry.base()),
+        }
+    }
+
+    /// At a frame further on, whose predecessor is not known.
+    pub(super) fn at_offset(
+        bytes: SegmentBytes,
+        seed: &'a FrameSeed,
+        entry: &'a SegmentEntry,
+        offset: u64,
+    ) -> Self {
+        if offset == PAGE_BYTES {
+            return Self::at_start(bytes, seed, entry);
+        }
+        Self {
+            bytes,
+            seed,
+            entry,
+            offset,
+            before: None,
+        }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.offset >= self.bytes.length()
+    }
+
+    /// Where the log ends if it ends here; known once a walk came over a frame, or begins at the first.
+    pub(super) fn end(&self) -> Option<LogEnd> {
+        self.before
+    }
+
+    /// Steps over the next frame's header; the body is read only if it is asked for.
+    pub(super) fn next(&mut self) -> Result<Frame, WalkError> {
+        let frame = self.peek()?;
+        self.offset += frame.header.frame_bytes();
+        self.before = Some(LogEnd {
+            position: LogPosition(frame.header.position.0 + frame.header.frame_bytes()),
+            next_record: frame.header.next_record(),
+            last_arrival: frame.header.last_arrival,
+            chain: frame.checksum,
+        });
+        Ok(frame)
+    }
+
+    fn peek(&mut self) -> Result<Frame, WalkError> {
+        let offset = self.offset;
+        let defect = |defect| WalkError::Defect { offset, defect };
+        let slice = self
+            .bytes
+            .slice(offset, HEADER_BYTES as u64)
+            .map_err(WalkError::Io)?;
+        let slice = slice.ok_or(defect(FrameDefect::Length))?;
+        let header_bytes = slice.first_chunk().ok_or(defect(FrameDefect::Length))?;
+        let position = LogPosition(self.entry.base_position.0 + (offset - PAGE_BYTES));
+        let (header, checksum) = FrameHeader::decode(header_bytes, self.seed, position).map_err(defect)?;
+        if offset + header.frame_bytes() > self.bytes.length() {
+            return Err(defect(FrameDefect::Length));
+        }
+        if let Some(before) = self.before {
+            if header.chain != before.chain {
+                return Err(defect(FrameDefect::Chain));
+            }
+            if header.first_record != before.next_record {
+                return Err(defect(FrameDefect::RecordNumber));
+            }
+        }
+        Ok(Frame {
+            header,
+            checksum,
+            offset,
+        })
+    }
+
+    /// The body of a frame that was stepped over, its checksum verified.
+    pub(super) fn body(&mut self, frame: &Frame) -> Result<Bytes, WalkError> {
+        let defect = |defect| WalkError::Defect {
+            offset: frame.offset,
+            defect,
+        };
+        let body = self
+            .bytes
+            .slice(
+                frame.offset + HEADER_BYTES as u64,
+                u64::from(frame.header.body_length),
+            )
+            .map_err(WalkError::Io)?
+            .ok_or(defect(FrameDefect::Length))?;
+        if self.seed.body_checksum(frame.header.position, &body) != frame.header.body_checksum {
+            return Err(defect(FrameDefect::BodyChecksum));
+        }
+        Ok(body)
+    }
+
+    /// The first frame, from here on, that reaches to `record` or behind it; `None` at the segment's end.
+    pub(super) fn find_record(&mut self, record: RecordNumber) -> Result<Option<Frame>, WalkError> {
+        while !self.is_at_end() {
+            let frame = self.next()?;
+            if frame.header.next_record() > record {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,92 @@
+//! One shard's bytes: frames in segments, the sparse index, group commit, recovery and reading.
+//!
+//! This floor knows positions and record numbers. It knows no streams, no lineage and no Kinesis: a log is told its
+//! [`LogIdentity`] so that bytes of another log can never pass for its own, and it reports new segments to a
+//! [`SegmentLedger`] without knowing who keeps it.
+//!
+//! # How a record becomes durable
+//! Callers copy their records into the shard's pending group under one short lock ([`ShardLog::append`]). Whoever
+//! waits first while no commit is in flight leads: it takes the whole group, writes it as one frame with one
+//! `pwrite`, syncs, publishes the new end to readers and wakes everyone in the group ([`commit`]). Groups form by
+//! themselves while a sync is in flight; there is no timer.
+//!
+//! # Invariants
+//! - A record is visible to readers only below [`ShardLog::end`], which moves after the commit that covers it.
+//! - A segment is named by the ledger before a frame is written to it, and every earlier segment is synced before
+//!   that, so only the last segment can hold bytes that a crash could take back.
+//! - A log that was not closed cleanly is never appended to in place: the next group opens a new segment, whose salt
+//!   makes every byte behind the old end meaningless.
+
+mod commit;
+mod flusher;
+mod frame;
+mod frame_cursor;
+mod index;
+mod open_segments;
+mod pool;
+mod reader;
+mod record_codec;
+mod recovery;
+mod segment;
+mod shard_log;
+mod writer;
+
+pub use commit::Durability;
+pub use reader::ReadLimit;
+
+pub(crate) use commit::Ticket;
+pub(crate) use flusher::Flushers;
+pub(crate) use open_segments::OpenSegments;
+pub(crate) use pool::SegmentPool;
+pub(crate) use reader::{LogRead, ReadRecord};
+pub(crate) use segment::{Segment, SegmentEntry};
+pub(crate) use shard_log::{Appended, LogContext, LogOptions, LogStart, ShardLog};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
+
+/// Whose bytes these are. Part of every checksum, so that bytes of another store, stream or shard never validate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LogIdentity {
+    pub(crate) store: u128,
+    pub(crate) stream: StreamId,
+    pub(crate) shard: ShardId,
+}
+
+/// A count of frame bytes since the log began: dense over all segments, and a multiple of eight between frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct LogPosition(pub(crate) u64);
+
+/// Where a log ends, and all that is needed to go on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogEnd {
+    /// The position behind the last frame.
+    pub(crate) position: LogPosition,
+    /// The number that the next record may have; greater than that of every record so far.
+    pub(crate) next_record: RecordNumber,
+    /// When the last record arrived; no later record has an earlier time.
+    pub(crate) last_arrival: Timestamp,
+    /// The header checksum of the last frame, which the next frame repeats.
+    pub(crate) chain: u32,
+}
+
+impl LogEnd {
+    /// The end of a log that has no record yet.
+    pub(crate) const EMPTY: Self = Self {
+        position: LogPosition(0),
+        next_record: RecordNumber::FIRST,
+        last_arrival: Timestamp::from_millis(0),
+        chain: 0,
+    };
+}
+
+/// Keeps the durable list of every log's segments.
+pub(crate) trait SegmentLedger: Send + Sync {
+    /// A segment has been added behind the others. Durable on return; until then no frame is written to it.
+    fn segment_added(&self, log: LogIdentity, entry: SegmentEntry) -> Result<()>;
+
+    /// A log that rested at a known end will be appended to in place. Durable on return.
+    fn log_resumed(&self, log: LogIdentity) -> Result<()>;
+}

@@ -1,0 +1,142 @@
+//! The segments' files that are open, no more than a set number of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::index::SparseIndex;
+use super::segment::{Segment, SegmentHold};
+use crate::disk::{Disk, DiskFile, Mapping, OpenMode};
+use crate::error::{Error, Result};
+use crate::sync::Mutex;
+
+/// Opens segments as they are needed and closes those that were not used for longest.
+#[derive(Debug)]
+pub(crate) struct OpenSegments {
+    disk: Arc<dyn Disk>,
+    capacity: usize,
+    open: Mutex<LeastRecentlyUsed>,
+}
+
+#[derive(Debug, Default)]
+struct LeastRecentlyUsed {
+    by_handle: HashMap<u64, Slot>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    segment: Arc<OpenSegment>,
+    last_use: u64,
+}
+
+/// An open file of a segment that was found to be the one that the manifest names.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Of a sealed segment, once somebody searched it.
+    pub(super) index: OnceLock<SparseIndex>,
+    mapping: OnceLock<Bytes>,
+    hold: SegmentHold,
+}
+
+impl OpenSegments {
+    pub(crate) fn new(disk: Arc<dyn Disk>, capacity: usize) -> Self {
+        Self {
+            disk,
+            capacity: capacity.max(1),
+            open: Mutex::default(),
+        }
+    }
+
+    pub(super) fn get(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
+        if let Some(open) = self.open.lock().touch(segment.handle) {
+            return Ok(open);
+        }
+        let path = &segment.path;
+        let file = self
+            .disk
+            .open(path, OpenMode::Write)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::corrupt(path, 0, "the file is missing"),
+                _ => Error::io("open", path, error),
+            })?;
+        segment.entry.verify_file(segment.log, file.as_ref(), path)?;
+        Ok(self.insert(segment, file))
+    }
+
+    /// Takes in a file that the caller has just made.
+    pub(super) fn insert(&self, segment: &Segment, file: Arc<dyn DiskFile>) -> Arc<OpenSegment> {
+        let open = Arc::new(OpenSegment {
+            file,
+            index: OnceLock::new(),
+            mapping: OnceLock::new(),
+            hold: segment.hold(),
+        });
+        self.open
+            .lock()
+            .insert(segment.handle, open.clone(), self.capacity);
+        open
+    }
+
+    pub(super) fn close(&self, segment: &Segment) {
+        self.open.lock().by_handle.remove(&segment.handle);
+    }
+}
+
+impl OpenSegment {
+    /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
+    pub(super) fn mapped(&self, length: u64) -> std::io::Result<Bytes> {
+        if let Some(bytes) = self.mapping.get() {
+            return Ok(bytes.clone());
+        }
+        let mapping = HeldMapping {
+            mapping: self.file.map(length)?,
+            _hold: self.hold.clone(),
+        };
+        Ok(self.mapping.get_or_init(|| Bytes::from_owner(mapping)).clone())
+    }
+}
+
+/// A mapping that keeps its segment from being recycled until the last slice of it is gone.
+struct HeldMapping {
+    mapping: Box<dyn Mapping>,
+    _hold: SegmentHold,
+}
+
+impl AsRef<[u8]> for HeldMapping {
+    fn as_ref(&self) -> &[u8] {
+        (*self.mapping).as_ref()
+    }
+}
+
+impl LeastRecentlyUsed {
+    fn touch(&mut self, handle: u64) -> Option<Arc<OpenSegment>> {
+        self.uses += 1;
+        let slot = self.by_handle.get_mut(&handle)?;
+        slot.last_use = self.uses;
+        Some(slot.segment.clone())
+    }
+
+    fn insert(&mut self, handle: u64, segment: Arc<OpenSegment>, capacity: usize) {
+        if self.by_handle.len() >= capacity {
+            let oldest = self
+                .by_handle
+                .iter()
+                .min_by_key(|(_, slot)| slot.last_use)
+                .map(|(handle, _)| *handle);
+            if let Some(oldest) = oldest {
+                self.by_handle.remove(&oldest);
+            }
+        }
+        self.uses += 1;
+        self.by_handle.insert(
+            handle,
+            Slot {
+                segment,
+                last_use: self.uses,
+            },
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Records inside a frame's body.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      4  data length
+//!      4      2  partition key length
+//!      6      2  reserved, zero
+//!      8      8  arrival          ms since 1970
+//!     16      -  partition key    UTF-8
+//!      -      -  data
+//! ```
+//! Records follow one another without gaps; the body is filled up with zeros to a multiple of eight. A record's
+//! number is the frame's first number plus its place, so it is not stored.
+
+use bytes::Bytes;
+
+use super::frame::FrameDefect;
+use crate::model::{PartitionKey, Timestamp};
+
+pub(super) const RECORD_HEADER_BYTES: usize = 16;
+
+/// Adds one record to a group's body. The lengths were checked against the stream's limits before.
+pub(super) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arrival: Timestamp) {
+    let mut header = [0; RECORD_HEADER_BYTES];
+    header[0..4].copy_from_slice(&(data.len() as u32).to_le_bytes());
+    header[4..6].copy_from_slice(&(partition_key.len() as u16).to_le_bytes());
+    header[8..16].copy_from_slice(&arrival.as_millis().to_le_bytes());
+    body.extend_from_slice(&header);
+    body.extend_from_slice(partition_key.as_bytes());
+    body.extend_from_slice(data);
+}
+
+/// How many bytes [`encode`] adds.
+pub(super) fn encoded_bytes(partition_key: &str, data: &[u8]) -> usize {
+    RECORD_HEADER_BYTES + partition_key.len() + data.len()
+}
+
+/// A record cut from a body, whose bytes it shares.
+#[derive(Clone, Debug)]
+pub(super) struct DecodedRecord {
+    pub(super) arrival: Timestamp,
+    pub(super) partition_key: PartitionKey,
+    pub(super) data: Bytes,
+}
+
+/// Walks over the records of a body whose checksum holds.
+#[derive(Clone, Debug)]
+pub(super) struct Records {
+    rest: Bytes,
+    left: u32,
+}
+
+impl Records {
+    pub(super) fn new(body: Bytes, count: u32) -> Self {
+        Self {
+            rest: body,
+            left: count,
+        }
+    }
+
+    /// Steps over a record without looking at its key.
+    pub(super) fn skip(&mut self) -> Result<(), FrameDefect> {
+        let (_, key_length, data_length) = self.header()?;
+        drop(self.rest.split_to(RECORD_HEADER_BYTES + key_length + data_length));
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// The next record's arrival, or `None` at the end.
+    pub(super) fn peek_arrival(&self) -> Result<Option<Timestamp>, FrameDefect> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.header()?.0))
+    }
+
+    /// The next record, or `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<DecodedRecord>, FrameDefect> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let (arrival, key_length, data_length) = self.header()?;
+        drop(self.rest.split_to(RECORD_HEADER_BYTES));
+        let partition_key =
+            PartitionKey::try_from(self.rest.split_to(key_length)).map_err(|_| FrameDefect::Body)?;
+        let data = self.rest.split_to(data_length);
+        self.left -= 1;
+        Ok(Some(DecodedRecord {
+            arrival,
+            partition_key,
+            data,
+        }))
+    }
+
+    fn header(&self) -> Result<(Timestamp, usize, usize), FrameDefect> {
+        let header: &[u8; RECORD_HEADER_BYTES] = self.rest.first_chunk().ok_or(FrameDefect::Body)?;
+        let data_length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let key_length = usize::from(u16::from_le_bytes([header[4], header[5]]));
+        let arrival = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
+        if self.rest.len() - RECORD_HEADER_BYTES < key_length + data_length {
+            return Err(FrameDefect::Body);
+        }
+        Ok((Timestamp::from_millis(arrival), key_length, data_length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_read_back_as_they_were_written() {
+        let mut body = Vec::new();
+        encode(&mut body, "a", b"first", Timestamp::from_millis(1));
+        encode(&mut body, "\u{1F40B}", b"", Timestamp::from_millis(2));
+        body.resize(body.len().next_multiple_of(8), 0);
+
+        let mut records = Records::new(body.into(), 2);
+        let first = records.next().unwrap().unwrap();
+        assert_eq!(
+            (first.partition_key.as_str(), &first.data[..]),
+            ("a", &b"first"[..])
+        );
+        assert_eq!(records.peek_arrival(), Ok(Some(Timestamp::from_millis(2))));
+        let second = records.next().unwrap().unwrap();
+        assert_eq!(
+            (second.partition_key.as_str(), second.data.len()),
+            ("\u{1F40B}", 0)
+        );
+        assert!(records.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_body_that_is_cut_anywhere_is_refused_and_never_panics() {
+        let mut body = Vec::new();
+        encode(&mut body, "key", b"data", Timestamp::from_millis(1));
+        for length in 0..body.len() {
+            let mut records = Records::new(Bytes::copy_from_slice(&body[..length]), 1);
+            assert_eq!(records.next().unwrap_err(), FrameDefect::Body);
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_record_are_pinned() {
+        let mut body = Vec::new();
+        encode(&mut body, "k", b"d", Timestamp::from_millis(0x0102));
+        assert_eq!(body, [1, 0, 0, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, b'k', b'd']);
+    }
+}

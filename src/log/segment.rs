@@ -1,0 +1,200 @@
+//! A segment: one file of a shard's log.
+//!
+//! ```text
+//! offset  bytes  field of the header page
+//!      0      8  magic            89 41 42 52 0D 0A 1A 0A
+//!      8      2  format           1
+//!     10      2  reserved, zero
+//!     12      4  shard            index
+//!     16     16  store
+//!     32      8  stream
+//!     40      8  salt             random, new each time that a file becomes a segment
+//!     48      8  first record     no record in the segment has a lower number
+//!     56      8  base position    position of the first frame
+//!     64      8  base arrival     ms since 1970: nothing in this segment arrived earlier, nothing before it later
+//!     72      8  length           of the file
+//!     80      4  base chain       header checksum of the last frame before this segment
+//!     84   4008  zero
+//!   4092      4  checksum         CRC-32 of all bytes before
+//!   4096      -  frames
+//! ```
+//! The same facts are in the manifest; the page lets a file be told apart from every other one, and a store be
+//! rebuilt by hand. Magic, format and checksum keep their places in every format.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::FrameSeed;
+use super::index::SparseIndex;
+use super::pool::{SegmentPool, remove_if_there};
+use super::{LogEnd, LogIdentity, LogPosition};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::model::{RecordNumber, Timestamp};
+use crate::sync::RwLock;
+
+/// The newest format that this version writes and reads.
+const FORMAT: u16 = 1;
+
+/// Frames begin behind the header page; pages are also what a group is filled up to.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+
+const MAGIC: [u8; 8] = *b"\x89ABR\r\n\x1a\n";
+const CHECKSUM_OFFSET: usize = 4092;
+
+/// What the manifest keeps of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEntry {
+    pub(crate) first_record: RecordNumber,
+    pub(crate) base_position: LogPosition,
+    pub(crate) base_arrival: Timestamp,
+    pub(crate) salt: u64,
+    /// Length of the file in bytes, a multiple of [`PAGE_BYTES`].
+    pub(crate) bytes: u64,
+    /// The header checksum of the last frame before, which the first frame repeats.
+    pub(crate) base_chain: u32,
+}
+
+impl SegmentEntry {
+    pub(crate) fn file_name(&self) -> String {
+        format!("{:020}.log", self.first_record.value())
+    }
+
+    pub(super) fn index_name(&self) -> String {
+        format!("{:020}.index", self.first_record.value())
+    }
+
+    pub(super) fn offset_of(&self, position: LogPosition) -> u64 {
+        PAGE_BYTES + (position.0 - self.base_position.0)
+    }
+
+    /// Where the log ended before this segment.
+    pub(super) fn base(&self) -> LogEnd {
+        LogEnd {
+            position: self.base_position,
+            next_record: self.first_record,
+            last_arrival: self.base_arrival,
+            chain: self.base_chain,
+        }
+    }
+
+    pub(super) fn encode_header(&self, log: LogIdentity) -> Vec<u8> {
+        let mut page = vec![0; PAGE_BYTES as usize];
+        page[0..8].copy_from_slice(&MAGIC);
+        page[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+        page[12..16].copy_from_slice(&log.shard.index().to_le_bytes());
+        page[16..32].copy_from_slice(&log.store.to_le_bytes());
+        page[32..40].copy_from_slice(&log.stream.value().to_le_bytes());
+        page[40..48].copy_from_slice(&self.salt.to_le_bytes());
+        page[48..56].copy_from_slice(&self.first_record.value().to_le_bytes());
+        page[56..64].copy_from_slice(&self.base_position.0.to_le_bytes());
+        page[64..72].copy_from_slice(&self.base_arrival.as_millis().to_le_bytes());
+        page[72..80].copy_from_slice(&self.bytes.to_le_bytes());
+        page[80..84].copy_from_slice(&self.base_chain.to_le_bytes());
+        let checksum = crc32fast::hash(&page[..CHECKSUM_OFFSET]);
+        page[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
+        page
+    }
+
+    /// Checks that a file is the segment that the manifest names.
+    pub(super) fn verify_file(&self, log: LogIdentity, file: &dyn DiskFile, path: &Path) -> Result<()> {
+        let length = file.len().map_err(|error| Error::io("measure", path, error))?;
+        if length < PAGE_BYTES {
+            return Err(Error::corrupt(
+                path,
+                length,
+                "the file ends before its header page does",
+            ));
+        }
+        let mut page = vec![0; PAGE_BYTES as usize];
+        file.read_exact_at(&mut page, 0)
+            .map_err(|error| Error::io("read", path, error))?;
+        if page[0..8] != MAGIC {
+            return Err(Error::corrupt(path, 0, "this is not a segment"));
+        }
+        let checksum = u32::from_le_bytes(std::array::from_fn(|i| page[CHECKSUM_OFFSET + i]));
+        if checksum != crc32fast::hash(&page[..CHECKSUM_OFFSET]) {
+            return Err(Error::corrupt(
+                path,
+                0,
+                "the header page's checksum does not match",
+            ));
+        }
+        let found = u16::from_le_bytes([page[8], page[9]]);
+        if found > FORMAT {
+            return Err(Error::NewerFormat {
+                path: path.to_owned(),
+                found,
+                supported: FORMAT,
+            });
+        }
+        if page != self.encode_header(log) {
+            return Err(Error::corrupt(
+                path,
+                0,
+                "this is another segment than the manifest names",
+            ));
+        }
+        if length < self.bytes {
+            return Err(Error::corrupt(
+                path,
+                length,
+                format!("the file was cut from {} bytes", self.bytes),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A segment of an open log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Tells this open segment apart from all others of the process.
+    pub(super) handle: u64,
+    pub(crate) entry: SegmentEntry,
+    pub(super) log: LogIdentity,
+    pub(super) seed: FrameSeed,
+    pub(super) path: PathBuf,
+    pub(super) index_path: PathBuf,
+    /// The index while the segment is the last one. Sealed segments have theirs in a file.
+    pub(super) live_index: RwLock<Option<SparseIndex>>,
+    hold: SegmentHold,
+}
+
+/// Shared by everything that reads a segment's file.
+pub(super) type SegmentHold = Arc<()>;
+
+impl Segment {
+    pub(super) fn new(log: LogIdentity, entry: SegmentEntry, directory: &Path) -> Self {
+        static NEXT_HANDLE: AtomicU64 = AtomicU64::new(0);
+        Self {
+            handle: NEXT_HANDLE.fetch_add(1, Ordering::Relaxed),
+            entry,
+            log,
+            seed: FrameSeed::new(log, entry.salt),
+            path: directory.join(entry.file_name()),
+            index_path: directory.join(entry.index_name()),
+            live_index: RwLock::new(None),
+            hold: SegmentHold::default(),
+        }
+    }
+
+    /// Keeps the file from being recycled or removed.
+    pub(super) fn hold(&self) -> SegmentHold {
+        self.hold.clone()
+    }
+
+    /// Gives the file back: to the pool, or to the disk. Nobody may hold the segment.
+    pub(crate) fn retire(&self, pool: &SegmentPool, disk: &dyn Disk) -> Result<()> {
+        remove_if_there(disk, &self.index_path)?;
+        pool.recycle(&self.path, self.entry.bytes)
+    }
+
+    /// Whether a reader still has the file open, or bytes of its mapping in hand.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.hold) > 1
+    }
+}

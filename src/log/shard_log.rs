@@ -1,0 +1,464 @@
+//! One shard's log: appending, waiting, sealing, trimming.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard, OnceLock, Weak};
+
+use super::commit::{Durability, Group, InFlight, Outcome, Ticket};
+use super::flusher::Flushers;
+use super::open_segments::OpenSegments;
+use super::pool::SegmentPool;
+use super::record_codec;
+use super::recovery::{self, RecoveredTail};
+use super::segment::{Segment, SegmentEntry};
+use super::writer::{Placement, Writer};
+use super::{LogEnd, LogIdentity, SegmentLedger};
+use crate::disk::{Disk, Health};
+use crate::error::{Error, Result};
+use crate::model::{PutRecord, RecordNumber, Timestamp};
+use crate::sync::{Condvar, Mutex, RwLock};
+
+/// What all logs of a store share.
+pub(crate) struct LogContext {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) health: Health,
+    pub(crate) open_segments: OpenSegments,
+    pub(crate) pool: SegmentPool,
+    pub(crate) ledger: Arc<dyn SegmentLedger>,
+    pub(crate) flushers: Flushers,
+    pub(crate) options: LogOptions,
+    /// Called after a commit, for readers that wait at the head.
+    pub(crate) on_commit: Box<dyn Fn() + Send + Sync>,
+    /// Called when the keeper has something to prepare.
+    pub(crate) on_want: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for LogContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogContext")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogOptions {
+    pub(crate) durability: Durability,
+    /// The largest segment; a log's first ones are smaller.
+    pub(crate) segment_bytes: u64,
+    /// Appends wait while this much is pending.
+    pub(crate) max_group_bytes: usize,
+    /// Whether sealed segments are read through a mapping, or all through the page cache.
+    pub(crate) map_sealed_segments: bool,
+}
+
+/// How a log was left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogStart {
+    /// At a known end, with nothing written since.
+    Rested(LogEnd),
+    /// Sealed at a known end, for ever.
+    Sealed(LogEnd),
+    /// Perhaps in the middle of a write; the last segment tells.
+    Interrupted,
+}
+
+/// One shard's log.
+#[derive(Debug)]
+pub(crate) struct ShardLog {
+    /// For handing this log to the flushers.
+    this: Weak<ShardLog>,
+    pub(super) identity: LogIdentity,
+    pub(super) directory: PathBuf,
+    pub(super) context: Arc<LogContext>,
+    /// All segments, oldest first.
+    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
+    tail: Mutex<Tail>,
+    /// By parity of the group that is waited for.
+    committed: [Condvar; 2],
+    writer: Mutex<Writer>,
+    /// Where readers stop: the end of what is committed.
+    published: Mutex<LogEnd>,
+    damage: OnceLock<Error>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    pending: Group,
+    /// The number that the next record to be appended gets.
+    next_record: RecordNumber,
+    last_arrival: Timestamp,
+    is_committing: bool,
+    is_sealed: bool,
+    /// The buffer of the last group, to be used again.
+    spare: Vec<u8>,
+}
+
+/// The answer to an append.
+pub(crate) enum Appended {
+    Ticket(Ticket),
+    /// The log was sealed: the records belong elsewhere.
+    Sealed,
+}
+
+/// Numbers left out after an interruption. A log syncs each segment before it begins the next, so fewer records
+/// than this can have been seen by someone and then lost, whatever the durability.
+const INTERRUPTION_GAP: u64 = 1 << 32;
+
+impl ShardLog {
+    /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
+    pub(crate) fn open(
+        identity: LogIdentity,
+        directory: PathBuf,
+        entries: &[SegmentEntry],
+        start: LogStart,
+        context: Arc<LogContext>,
+    ) -> Result<Arc<Self>> {
+        let segments: Vec<_> = entries
+            .iter()
+            .map(|entry| Arc::new(Segment::new(identity, *entry, &directory)))
+            .collect();
+        let (end, next_record, placement, damage) = match start {
+            LogStart::Rested(end) => (
+                end,
+                end.next_record,
+                segments.last().cloned().map_or(Placement::New, Placement::Resume),
+                None,
+            ),
+            LogStart::Sealed(end) => (end, end.next_record, Placement::New, None),
+            LogStart::Interrupted => match segments.last() {
+                None => (LogEnd::EMPTY, LogEnd::EMPTY.next_record, Placement::New, None),
+                Some(last) => {
+                    let RecoveredTail { end, damage } = recovery::recover_tail(last, &context)?;
+                    (
+                        end,
+                        end.next_record.saturating_add(INTERRUPTION_GAP),
+                        Placement::New,
+                        damage,
+                    )
+                }
+            },
+        };
+        let log = Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            identity,
+            directory,
+            segments: RwLock::new(segments),
+            tail: Mutex::new(Tail {
+                pending: Group::new(Vec::new(), 0),
+                next_record,
+                last_arrival: end.last_arrival,
+                is_committing: false,
+                is_sealed: matches!(start, LogStart::Sealed(_)),
+                spare: Vec::new(),
+            }),
+            committed: [Condvar::new(), Condvar::new()],
+            writer: Mutex::new(Writer::new(end, placement)),
+            published: Mutex::new(end),
+            damage: OnceLock::new(),
+            context,
+        });
+        if let Some(damage) = damage {
+            log.note_damage(damage);
+        }
+        Ok(log)
+    }
+
+    /// Gives records their numbers and takes them into the pending group. All of them get the same arrival time:
+    /// `now`, or that of the last record if the clock went back.
+    ///
+    /// Waits while too much is pending.
+    pub(crate) fn append(self: &Arc<Self>, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
+        self.context.health.check()?;
+        self.check_undamaged()?;
+        let bytes: usize = records
+            .iter()
+            .map(|record| record_codec::encoded_bytes(record.partition_key, record.data))
+            .sum();
+        let mut tail = self.tail.lock();
+        while tail.is_committing && !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes) {
+            tail = self.committed[1 - tail.pending.outcome.parity].wait(tail);
+        }
+        if !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes) {
+            drop(tail);
+            self.commit_pending();
+            tail = self.tail.lock();
+        }
+        // Looked at again under the lock: a failure may have come while this waited.
+        self.context.health.check()?;
+        if tail.is_sealed {
+            return Ok(Appended::Sealed);
+        }
+        let first_record = tail.next_record;
+        let next_record = first_record
+            .checked_add(records.len() as u64)
+            .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
+        let arrival = now.max(tail.last_arrival);
+        let is_first = tail.pending.is_empty();
+        tail.pending.push(first_record, records, arrival);
+        tail.next_record = next_record;
+        tail.last_arrival = arrival;
+        let outcome = tail.pending.outcome.clone();
+        drop(tail);
+
+        let awaited = match self.context.options.durability {
+            Durability::Synced | Durability::Written => Some(outcome),
+            Durability::Buffered => {
+                if is_first {
+                    self.context.flushers.commit_soon(self);
+                }
+                None
+            }
+        };
+        Ok(Appended::Ticket(Ticket::new(
+            self.clone(),
+            awaited,
+            first_record,
+            arrival,
+        )))
+    }
+
+    /// Blocks until a group has its outcome, and leads whenever nobody does.
+    pub(super) fn wait_for(&self, outcome: &Outcome) -> Result<()> {
+        let mut tail = self.tail.lock();
+        loop {
+            if let Some(result) = outcome.get() {
+                return result;
+            }
+            if !tail.is_committing {
+                tail = self.lead(tail);
+                continue;
+            }
+            // Counted only while the group is pending: the flag tells the leader that somebody is there to go on.
+            let is_pending = std::ptr::eq(outcome, tail.pending.outcome.as_ref());
+            if is_pending {
+                tail.pending.waiting_threads += 1;
+            }
+            tail = self.committed[outcome.parity].wait(tail);
+            if is_pending && std::ptr::eq(outcome, tail.pending.outcome.as_ref()) {
+                tail.pending.waiting_threads -= 1;
+            }
+        }
+    }
+
+    /// Commits what is pending, if nobody is at it.
+    pub(super) fn commit_pending(&self) {
+        let tail = self.tail.lock();
+        if !tail.is_committing && !tail.pending.is_empty() {
+            drop(self.lead(tail));
+        }
+    }
+
+    /// Has a flusher commit what is pending. While a commit is in flight its end takes care of that.
+    pub(super) fn have_flushed(&self) {
+        let tail = self.tail.lock();
+        let is_needed = !tail.is_committing && !tail.pending.is_empty();
+        drop(tail);
+        if is_needed && let Some(this) = self.this.upgrade() {
+            self.context.flushers.commit(this);
+        }
+    }
+
+    /// Where readers stop.
+    pub(crate) fn end(&self) -> LogEnd {
+        if self.context.options.durability == Durability::Buffered {
+            // What was acknowledged from memory is read through the file like all else, so it is written first.
+            self.drain();
+        }
+        *self.published.lock()
+    }
+
+    /// Takes no more records, and makes all that was taken durable.
+    pub(crate) fn seal(&self) -> Result<LogEnd> {
+        self.check_undamaged()?;
+        self.tail.lock().is_sealed = true;
+        self.rest()
+    }
+
+    /// Takes records again, after a seal that led to nothing.
+    pub(crate) fn unseal(&self) {
+        self.tail.lock().is_sealed = false;
+    }
+
+    /// Commits and syncs all that was taken so far.
+    pub(crate) fn rest(&self) -> Result<LogEnd> {
+        self.drain();
+        self.sync()?;
+        Ok(*self.published.lock())
+    }
+
+    /// Has the end of this log recorded if nobody is writing to it, and keeps writers out meanwhile. The next append
+    /// resumes the log. Does nothing for a log that is not known to be whole behind its end.
+    pub(crate) fn rest_if_idle(&self, record: impl FnOnce(LogEnd) -> Result<()>) -> Result<()> {
+        let mut tail = self.tail.lock();
+        if tail.is_committing || !tail.pending.is_empty() || tail.is_sealed {
+            return Ok(());
+        }
+        tail.is_committing = true;
+        drop(tail);
+        let result = self.record_end(record);
+        let mut tail = self.tail.lock();
+        self.committed[1 - tail.pending.outcome.parity].notify_all();
+        self.let_next_lead(&mut tail);
+        result
+    }
+
+    fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<()>) -> Result<()> {
+        self.context.health.check()?;
+        let mut writer = self.writer.lock();
+        writer.sync(self)?;
+        match writer.known_end() {
+            Some(end) => {
+                record(end)?;
+                writer.rest();
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Where this log ends, if that may be recorded: everything is committed and synced, and behind the end nothing
+    /// was ever written in the segment's present life.
+    pub(crate) fn known_end(&self) -> Option<LogEnd> {
+        self.damage
+            .get()
+            .map_or_else(|| self.writer.lock().known_end(), |_| None)
+    }
+
+    /// Makes durable all that was written so far.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.context.health.check()?;
+        self.writer.lock().sync(self)
+    }
+
+    /// The number behind the last record that was given one, for telling whether anything was appended since.
+    pub(crate) fn appended_through(&self) -> RecordNumber {
+        self.tail.lock().next_record
+    }
+
+    /// Refuses if damage was found in this log.
+    pub(crate) fn check_undamaged(&self) -> Result<()> {
+        self.damage.get().map_or(Ok(()), |damage| Err(damage.clone()))
+    }
+
+    /// Keeps the first damage that was found. Nothing more is written to a damaged log.
+    pub(super) fn note_damage(&self, damage: Error) -> Error {
+        self.damage.get_or_init(|| damage).clone()
+    }
+
+    /// Forgets the oldest segments up to the one that begins at `first`. Their files are the caller's from then on.
+    pub(crate) fn forget_segments_before(&self, first: RecordNumber) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments.write();
+        let kept = segments.partition_point(|segment| segment.entry.first_record < first);
+        let forgotten: Vec<_> = segments.drain(..kept).collect();
+        drop(segments);
+        for segment in &forgotten {
+            self.context.open_segments.close(segment);
+        }
+        forgotten
+    }
+
+    /// Forgets all segments of a log that is gone from the catalog.
+    pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
+        self.forget_segments_before(RecordNumber::END)
+    }
+
+    /// Whether a file in this log's directory is one of its own.
+    pub(crate) fn names_file(&self, name: &str) -> bool {
+        let is_named =
+            |segment: &Arc<Segment>| name == segment.entry.file_name() || name == segment.entry.index_name();
+        self.segments.read().iter().any(is_named)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Saves the index of the last segment, which would else be built again when the log is next read.
+    pub(crate) fn save_live_index(&self) {
+        if let Some(last) = self.segments.read().last().cloned() {
+            super::writer::save_index(&last, self.published.lock().position, self.context.disk.as_ref());
+        }
+    }
+
+    /// Waits until nothing is pending or in flight.
+    fn drain(&self) {
+        let mut tail = self.tail.lock();
+        loop {
+            if tail.is_committing {
+                tail = self.committed[1 - tail.pending.outcome.parity].wait(tail);
+            } else if tail.pending.is_empty() {
+                return;
+            } else {
+                tail = self.lead(tail);
+            }
+        }
+    }
+
+    fn is_too_much(&self, pending: &Group, bytes: usize) -> bool {
+        pending.bytes() + bytes > self.context.options.max_group_bytes
+    }
+
+    /// Commits the pending group. The lock is released meanwhile, so the next group forms.
+    fn lead<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
+        let next = Group::new(std::mem::take(&mut tail.spare), 1 - tail.pending.outcome.parity);
+        let mut group = std::mem::replace(&mut tail.pending, next);
+        tail.is_committing = true;
+        drop(tail);
+
+        let in_flight = InFlight::new(self, &group);
+        let result = self.commit(&mut group);
+        in_flight.answer(result, group.buffer);
+        self.tail.lock()
+    }
+
+    fn commit(&self, group: &mut Group) -> Result<()> {
+        self.context.health.check()?;
+        let end = self.writer.lock().commit(self, group)?;
+        *self.published.lock() = end;
+        Ok(())
+    }
+
+    /// Answers the group that was in flight, and sees to it that somebody leads the next one.
+    pub(super) fn finish_commit(&self, group: &InFlight<'_>, result: Result<()>, buffer: Vec<u8>) {
+        let mut tail = self.tail.lock();
+        if let Err(error) = &result {
+            self.fail_pending(&mut tail, group.first_record, error);
+        }
+        tail.spare = buffer;
+        let is_committed = result.is_ok();
+        group.outcome.set(result);
+        self.committed[group.outcome.parity].notify_all();
+        self.let_next_lead(&mut tail);
+        drop(tail);
+        if is_committed {
+            (self.context.on_commit)();
+        }
+    }
+
+    /// Ends a commit. One of those who wait for the pending group leads it; where nobody waits, a flusher does.
+    fn let_next_lead(&self, tail: &mut Tail) {
+        tail.is_committing = false;
+        if tail.pending.waiting_threads > 0 {
+            self.committed[tail.pending.outcome.parity].notify_one();
+        } else if !tail.pending.is_empty()
+            && let Some(this) = self.this.upgrade()
+        {
+            self.context.flushers.commit(this);
+        }
+    }
+
+    /// What is pending was numbered behind a group that came to nothing. Nobody has seen those numbers, so they are
+    /// given out again, and the pending records fail with the same error.
+    fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) {
+        let next = Group::new(Vec::new(), tail.pending.outcome.parity);
+        let failed = std::mem::replace(&mut tail.pending, next);
+        tail.next_record = failed_from;
+        failed.outcome.set(Err(error.clone()));
+        self.committed[failed.outcome.parity].notify_all();
+    }
+
+    pub(super) fn poison_after_panic(&self) -> Error {
+        let panic = std::io::Error::other("the committing thread panicked");
+        self.context.health.poison("commit to", &self.directory, panic)
+    }
+}

@@ -1,0 +1,308 @@
+//! Putting groups into segments. Only the leader of a log's commit is here, one at a time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::commit::{Durability, Group};
+use super::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES};
+use super::index::{IndexEntry, SparseIndex};
+use super::open_segments::OpenSegment;
+use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
+use super::shard_log::ShardLog;
+use super::{LogEnd, LogPosition};
+use crate::disk::{Disk, OpenMode};
+use crate::error::{Error, Result};
+
+/// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
+const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
+
+/// Each segment may be this much larger than the one before, up to the largest.
+const GROWTH: u64 = 8;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    end: LogEnd,
+    synced_through: LogPosition,
+    placement: Placement,
+    /// The file that has bytes which are not synced. Kept open, so that a failed write-back is reported here.
+    unsynced: Option<(Arc<Segment>, Arc<OpenSegment>)>,
+}
+
+/// Where the next group goes.
+#[derive(Clone, Debug)]
+pub(super) enum Placement {
+    /// Into a segment of its own: there is none yet, or what lies behind the last one's end is not known to be
+    /// meaningless.
+    New,
+    /// Behind the end of a segment that rested; the ledger must hear of it first.
+    Resume(Arc<Segment>),
+    /// Behind the end of the last segment.
+    InPlace(Arc<Segment>),
+}
+
+impl Writer {
+    pub(super) fn new(end: LogEnd, placement: Placement) -> Self {
+        Self {
+            end,
+            synced_through: end.position,
+            placement,
+            unsynced: None,
+        }
+    }
+
+    /// The end, where the next group may go right behind it.
+    pub(super) fn known_end(&self) -> Option<LogEnd> {
+        match self.placement {
+            Placement::New => None,
+            Placement::Resume(_) | Placement::InPlace(_) => Some(self.end),
+        }
+    }
+
+    /// Takes note that the end was recorded: the ledger must hear of it before the next group is written.
+    pub(super) fn rest(&mut self) {
+        if let Placement::InPlace(segment) = &self.placement {
+            self.placement = Placement::Resume(segment.clone());
+        }
+    }
+
+    /// Writes a group as one frame and makes it as durable as the store's level says.
+    pub(super) fn commit(&mut self, log: &ShardLog, group: &mut Group) -> Result<LogEnd> {
+        group
+            .buffer
+            .resize(group.buffer.len().next_multiple_of(ALIGNMENT), 0);
+        let segment = self.place(log, group)?;
+        let open = log.context.open_segments.get(&segment)?;
+
+        let chain = self.encode_header(&segment, group);
+        let frame_bytes = group.buffer.len() as u64;
+        let offset = segment.entry.offset_of(self.end.position);
+        // The page behind the tail is filled up with zeros: a page that is written whole is not read first, even
+        // in a recycled file, and no stale byte is left behind the tail. The next group overwrites the zeros.
+        let padding = (offset + frame_bytes).next_multiple_of(PAGE_BYTES) - (offset + frame_bytes);
+        group.buffer.resize(group.buffer.len() + padding as usize, 0);
+
+        let health = &log.context.health;
+        open.file
+            .write_all_at(&group.buffer, offset)
+            .map_err(|error| health.poison("write to", &segment.path, error))?;
+        self.note_in_index(&segment, group, offset);
+        self.end = LogEnd {
+            position: LogPosition(self.end.position.0 + frame_bytes),
+            next_record: group.first_record.saturating_add(u64::from(group.count)),
+            last_arrival: group.last_arrival,
+            chain,
+        };
+        want_next_segment(log, &segment, self.end.position);
+        self.unsynced = Some((segment, open));
+        if log.context.options.durability == Durability::Synced {
+            self.sync(log)?;
+        }
+        Ok(self.end)
+    }
+
+    /// Makes all that was written durable.
+    pub(super) fn sync(&mut self, log: &ShardLog) -> Result<()> {
+        if let Some((segment, open)) = self.unsynced.take() {
+            open.file
+                .sync_data()
+                .map_err(|error| log.context.health.poison("sync", &segment.path, error))?;
+        }
+        self.synced_through = self.end.position;
+        Ok(())
+    }
+
+    fn encode_header(&self, segment: &Segment, group: &mut Group) -> u32 {
+        let (header_space, body) = group.buffer.split_at_mut(HEADER_BYTES);
+        let header = FrameHeader {
+            body_length: body.len() as u32,
+            body_checksum: segment.seed.body_checksum(self.end.position, body),
+            position: self.end.position,
+            first_record: group.first_record,
+            count: group.count,
+            chain: self.end.chain,
+            durable_through: self.synced_through,
+            first_arrival: group.first_arrival,
+            last_arrival: group.last_arrival,
+        };
+        let (bytes, checksum) = header.encode(&segment.seed);
+        header_space.copy_from_slice(&bytes);
+        checksum
+    }
+
+    fn note_in_index(&self, segment: &Segment, group: &Group, offset: u64) {
+        if let Some(index) = segment.live_index.write().as_mut() {
+            index.note(IndexEntry {
+                first_record: group.first_record,
+                first_arrival: group.first_arrival,
+                offset,
+            });
+        }
+    }
+
+    /// The segment that takes this group.
+    fn place(&mut self, log: &ShardLog, group: &Group) -> Result<Arc<Segment>> {
+        let frame_bytes = group.buffer.len() as u64;
+        let fits = |segment: &Segment| {
+            let end = segment.entry.offset_of(self.end.position) + frame_bytes;
+            end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes
+        };
+        match &self.placement {
+            Placement::InPlace(segment) if fits(segment) => return Ok(segment.clone()),
+            Placement::Resume(segment) if fits(segment) => {
+                let segment = segment.clone();
+                log.context.ledger.log_resumed(log.identity)?;
+                if segment.live_index.read().is_none() {
+                    log.make_index_live(&segment, self.end.position)?;
+                }
+                self.placement = Placement::InPlace(segment.clone());
+                return Ok(segment);
+            }
+            _ => {}
+        }
+        let segment = self.open_new_segment(log, group, frame_bytes)?;
+        self.placement = Placement::InPlace(segment.clone());
+        Ok(segment)
+    }
+
+    fn open_new_segment(&mut self, log: &ShardLog, group: &Group, frame_bytes: u64) -> Result<Arc<Segment>> {
+        // With everything before it synced, the new segment is evidence that damage there is damage.
+        self.sync(log)?;
+        let context = &log.context;
+        let previous = log.segments.read().last().cloned();
+        let bytes = next_segment_bytes(
+            previous.as_ref().map(|segment| segment.entry.bytes),
+            frame_bytes,
+            context.options.segment_bytes,
+        );
+        let pooled = context.pool.take(bytes)?;
+        if previous.is_none() {
+            make_directory(context.disk.as_ref(), &log.directory)?;
+        }
+        let entry = SegmentEntry {
+            first_record: group.first_record,
+            base_position: self.end.position,
+            base_arrival: self.end.last_arrival,
+            salt: context
+                .disk
+                .entropy()
+                .map_err(|error| Error::io("draw a salt for", &log.directory, error))?,
+            bytes,
+            base_chain: self.end.chain,
+        };
+        let segment = Arc::new(Segment::new(log.identity, entry, &log.directory));
+        let poison = |operation, error| context.health.poison(operation, &segment.path, error);
+        pooled
+            .file
+            .write_all_at(&entry.encode_header(log.identity), 0)
+            .and_then(|()| pooled.file.sync_data())
+            .map_err(|error| poison("begin", error))?;
+        context
+            .disk
+            .rename(&pooled.path, &segment.path)
+            .map_err(|error| poison("name", error))?;
+        context
+            .disk
+            .sync_dir(&log.directory)
+            .map_err(|error| poison("sync the directory of", error))?;
+        context.ledger.segment_added(log.identity, entry)?;
+
+        *segment.live_index.write() = Some(SparseIndex::default());
+        context.open_segments.insert(&segment, pooled.file);
+        log.segments.write().push(segment.clone());
+        if let Some(previous) = previous {
+            save_index(&previous, self.end.position, context.disk.as_ref());
+            *previous.live_index.write() = None;
+            // Whoever reads it from now on maps it, and takes the index that was just saved.
+            context.open_segments.close(&previous);
+        }
+        Ok(segment)
+    }
+}
+
+/// Writes the index file of a segment that has its index in memory.
+pub(super) fn save_index(segment: &Segment, covered_through: LogPosition, disk: &dyn Disk) {
+    if let Some(index) = segment.live_index.read().as_ref() {
+        write_index_file(segment, index, covered_through, disk);
+    }
+}
+
+/// Not synced, and may fail: an index that is missing or torn is built again from its segment.
+pub(super) fn write_index_file(
+    segment: &Segment,
+    index: &SparseIndex,
+    covered_through: LogPosition,
+    disk: &dyn Disk,
+) {
+    if let Ok(file) = disk.open(&segment.index_path, OpenMode::Truncate) {
+        let _ = file.write_all_at(&index.encode(segment.entry.salt, covered_through), 0);
+    }
+}
+
+fn want_next_segment(log: &ShardLog, segment: &Segment, position: LogPosition) {
+    let is_half_full = segment.entry.offset_of(position) > segment.entry.bytes / 2;
+    if is_half_full {
+        let next = next_segment_bytes(Some(segment.entry.bytes), 0, log.context.options.segment_bytes);
+        if log.context.pool.want(next) {
+            (log.context.on_want)();
+        }
+    }
+}
+
+/// The size of the next segment: a step up from the one before, or larger where a group needs it.
+fn next_segment_bytes(previous: Option<u64>, frame_bytes: u64, largest: u64) -> u64 {
+    let needed = PAGE_BYTES + frame_bytes.next_multiple_of(PAGE_BYTES);
+    let mut bytes = match previous {
+        None => FIRST_SEGMENT_BYTES,
+        Some(previous) => previous.saturating_mul(GROWTH),
+    };
+    bytes = bytes.min(largest);
+    while bytes < needed && bytes < largest {
+        bytes = (bytes * GROWTH).min(largest);
+    }
+    bytes.max(needed)
+}
+
+/// Makes a log's directory, and the stream's above it, durably.
+fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let cannot = |error| Error::preparing("make the directory", directory, error);
+    let stream = directory.parent().unwrap_or(directory);
+    let streams = stream.parent().unwrap_or(stream);
+    create_dir_if_missing(disk, stream).map_err(cannot)?;
+    disk.sync_dir(streams).map_err(cannot)?;
+    create_dir_if_missing(disk, directory).map_err(cannot)?;
+    disk.sync_dir(stream).map_err(cannot)
+}
+
+fn create_dir_if_missing(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+    match disk.create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_grow_step_by_step_to_the_largest() {
+        let largest = 64 << 20;
+        let mut sizes = Vec::new();
+        let mut previous = None;
+        for _ in 0..6 {
+            let bytes = next_segment_bytes(previous, 100, largest);
+            sizes.push(bytes >> 10);
+            previous = Some(bytes);
+        }
+        assert_eq!(sizes, [64, 512, 4_096, 32_768, 65_536, 65_536]);
+    }
+
+    #[test]
+    fn a_group_that_fits_no_segment_gets_one_of_its_own() {
+        assert_eq!(next_segment_bytes(None, 100 << 10, 64 << 20), 512 << 10);
+        assert_eq!(
+            next_segment_bytes(Some(64 << 10), 100 << 20, 64 << 20),
+            (100 << 20) + PAGE_BYTES
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! How far a reader of a whole stream has come.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{RecordNumber, ShardId};
+
+/// How far a reader of a stream has come in each of its shards.
+///
+/// Only shards that are being read, or will be next, are listed. Their ancestors are drained; their descendants have
+/// not been begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The number of the next record to read, by shard.
+    pub(crate) next: BTreeMap<ShardId, RecordNumber>,
+}
+
+impl Checkpoint {
+    /// The number of the next record to read in each shard that is being read, by shard id.
+    pub fn positions(&self) -> impl ExactSizeIterator<Item = (ShardId, RecordNumber)> {
+        self.next.iter().map(|(shard, next)| (*shard, *next))
+    }
+}

@@ -1,0 +1,345 @@
+//! What all handles of a store share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::active_logs::ActiveLogs;
+use super::activity::Activity;
+use super::keeper::{Garbage, KeeperSignal};
+use super::options::StoreOptions;
+use super::stream_core::{Routing, StreamCore};
+use crate::catalog::{Catalog, Edit, Lifecycle};
+use crate::disk::{Disk, Health, LockError, LockGuard};
+use crate::error::{Error, Result};
+use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
+use crate::model::{Clock, ShardId, StreamId, Timestamp};
+use crate::sync::Mutex;
+
+/// Memory that records may take before they are written, where puts do not wait for that.
+const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct StoreCore {
+    pub(super) directory: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) context: Arc<LogContext>,
+    pub(super) active: Arc<ActiveLogs>,
+    pub(super) garbage: Mutex<Vec<Garbage>>,
+    pub(super) keeper: Arc<KeeperSignal>,
+    pub(crate) activity: Arc<Activity>,
+    pub(super) options: StoreOptions,
+    streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
+    /// When the next stream has something to finish, in ms; `u64::MAX` if none has.
+    next_due: AtomicU64,
+    /// One thread at a time finishes what is due.
+    pub(super) settling: Mutex<()>,
+    is_closed: AtomicBool,
+    /// Whether directories of deleted streams were looked for since the store was opened.
+    pub(super) is_swept: AtomicBool,
+    /// Held until all files are closed.
+    lock: Mutex<Option<Box<dyn LockGuard>>>,
+}
+
+impl StoreCore {
+    pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
+        let disk = options.disk.clone();
+        make_directory(disk.as_ref(), directory)?;
+        let lock_path = directory.join("LOCK");
+        let lock = disk.lock(&lock_path).map_err(|error| match error {
+            LockError::Held(holder) => Error::Locked {
+                path: lock_path,
+                holder,
+            },
+            LockError::Io(error) => Error::io("lock", &lock_path, error),
+        })?;
+
+        let health = Health::default();
+        let catalog = Arc::new(Catalog::open(disk.clone(), directory, health.clone())?);
+        make_subdirectories(disk.as_ref(), directory)?;
+        let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
+        let active = Arc::new(ActiveLogs::new(catalog.clone()));
+        let activity = Arc::new(Activity::default());
+        let keeper = Arc::new(KeeperSignal::default());
+        let flushers = Flushers::start(options.flusher_threads)
+            .map_err(|error| Error::io("start a thread for", directory, error))?;
+        let context = Arc::new(LogContext {
+            disk: disk.clone(),
+            health,
+            open_segments: OpenSegments::new(disk.clone(), options.max_open_segments),
+            pool,
+            ledger: active.clone(),
+            flushers,
+            options: log_options(options),
+            on_commit: Box::new({
+                let activity = activity.clone();
+                move || activity.notify()
+            }),
+            on_want: Box::new({
+                let keeper = keeper.clone();
+                move || keeper.wake()
+            }),
+        });
+        let core = Arc::new(Self {
+            directory: directory.to_owned(),
+            disk,
+            catalog,
+            context,
+            active,
+            garbage: Mutex::default(),
+            keeper,
+            activity,
+            options: options.clone(),
+            streams: Mutex::default(),
+            next_due: AtomicU64::new(u64::MAX),
+            settling: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            is_swept: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+        });
+        core.note_next_due();
+        core.recover_interrupted_logs()?;
+        Ok(core)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.options.clock.0.now()
+    }
+
+    /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time.
+    pub(super) fn begin(&self) -> Result<Timestamp> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let now = self.now();
+        if now.as_millis() >= self.next_due.load(Ordering::Acquire) {
+            self.settle(now)?;
+        }
+        Ok(now)
+    }
+
+    /// Refuses if something failed before, or the store is closed.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        self.context.health.check()
+    }
+
+    pub(super) fn stream(&self, id: StreamId, name: &str, max_record_bytes: u32) -> Arc<StreamCore> {
+        let mut streams = self.streams.lock();
+        let make = || {
+            Arc::new(StreamCore::new(
+                id,
+                name.to_owned(),
+                self.streams_directory().join(id.to_string()),
+                self.catalog.read().store,
+                max_record_bytes,
+                self.catalog.clone(),
+                self.context.clone(),
+            ))
+        };
+        streams.entry(id).or_insert_with(make).clone()
+    }
+
+    /// A stream that exists, in whatever state.
+    pub(super) fn known_stream(&self, id: StreamId) -> Option<Arc<StreamCore>> {
+        let (name, max_record_bytes) = {
+            let state = self.catalog.read();
+            let stream = state.stream(id)?;
+            (stream.name.clone(), stream.max_record_bytes)
+        };
+        Some(self.stream(id, &name, max_record_bytes))
+    }
+
+    pub(super) fn open_streams(&self) -> Vec<Arc<StreamCore>> {
+        self.streams.lock().values().cloned().collect()
+    }
+
+    pub(super) fn forget_stream(&self, id: StreamId) {
+        self.streams.lock().remove(&id);
+    }
+
+    pub(super) fn streams_directory(&self) -> PathBuf {
+        self.directory.join("streams")
+    }
+
+    /// When a change that was asked for now is done.
+    pub(super) fn due_from(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.options.transition_delay)
+    }
+
+    pub(super) fn is_immediate(&self) -> bool {
+        self.options.transition_delay == Duration::ZERO
+    }
+
+    /// Takes over from the catalog when something is next due.
+    pub(super) fn note_next_due(&self) {
+        let due = self.catalog.read().next_due();
+        self.next_due
+            .store(due.map_or(u64::MAX, Timestamp::as_millis), Ordering::Release);
+        self.keeper.wake();
+    }
+
+    /// How long the keeper may sleep until something is due.
+    pub(super) fn until_next_due(&self) -> Duration {
+        let due = Timestamp::from_millis(self.next_due.load(Ordering::Acquire));
+        due.since(self.now())
+    }
+
+    /// Finishes what is due.
+    pub(super) fn settle(&self, now: Timestamp) -> Result<()> {
+        let _one_at_a_time = self.settling.lock();
+        let due: Vec<_> = {
+            let state = self.catalog.read();
+            let due = state
+                .streams()
+                .filter(|(_, stream)| stream.lifecycle.due().is_some_and(|due| due <= now));
+            due.map(|(id, stream)| (id, stream.lifecycle)).collect()
+        };
+        for (id, lifecycle) in due {
+            let settled = match lifecycle {
+                Lifecycle::Creating { due, shard_count } => self.activate(id, shard_count, due),
+                Lifecycle::Updating { reshard, .. } => self.reshard_now(id, reshard),
+                Lifecycle::Deleting { .. } => self.delete_now(id),
+                Lifecycle::Active => Ok(()),
+            };
+            match settled {
+                // It stays due, and is tried again when there is room.
+                Ok(()) | Err(Error::StorageFull { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.note_next_due();
+        Ok(())
+    }
+
+    /// Opens the logs that were being written to when the store was last left, so that damage is known at once.
+    fn recover_interrupted_logs(&self) -> Result<()> {
+        let interrupted: Vec<_> = {
+            let state = self.catalog.read();
+            let logs = state
+                .streams()
+                .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)));
+            logs.filter(|(_, _, log)| log.end.is_none())
+                .map(|(id, shard, _)| (id, shard))
+                .collect()
+        };
+        const THREADS: usize = 2;
+        let next = Mutex::new(interrupted.into_iter());
+        let take = || next.lock().next();
+        let recover = || -> Result<()> {
+            while let Some((id, shard)) = take() {
+                self.recover_log(id, shard)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (1..THREADS).map(|_| scope.spawn(recover)).collect();
+            let result = recover();
+            helpers.into_iter().fold(result, |result, helper| {
+                let other = helper
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                result.and(other)
+            })
+        })
+    }
+
+    fn recover_log(&self, id: StreamId, shard: ShardId) -> Result<()> {
+        let Some(stream) = self.known_stream(id) else {
+            return Ok(());
+        };
+        let log = stream.log(shard)?;
+        self.active.remember(id, shard);
+        self.remove_unnamed_files(&log)
+    }
+
+    /// Ends all writing, records where every log ends, and lets the directory go.
+    pub(super) fn close(&self) -> Result<()> {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        for stream in self.open_streams() {
+            *stream.routing.write() = Routing::Closed;
+        }
+        let result = self.record_ends();
+        self.context.flushers.stop();
+        *self.lock.lock() = None;
+        self.activity.notify();
+        result
+    }
+
+    fn record_ends(&self) -> Result<()> {
+        self.context.health.check()?;
+        let mut ends = Vec::new();
+        for (id, shard, _) in self.active.list() {
+            let Some(stream) = self.known_stream(id) else {
+                continue;
+            };
+            let log = stream.log(shard)?;
+            if log.check_undamaged().is_ok() {
+                log.rest()?;
+                log.save_live_index();
+                ends.extend(log.known_end().map(|end| (id, shard, end)));
+            }
+        }
+        match ends.is_empty() {
+            true => Ok(()),
+            false => self.catalog.commit(|_| Ok(vec![Edit::LogsRested { ends }])),
+        }
+    }
+}
+
+fn log_options(options: &StoreOptions) -> LogOptions {
+    LogOptions {
+        durability: options.durability,
+        segment_bytes: options.segment_bytes.next_multiple_of(4096),
+        max_group_bytes: match options.durability {
+            Durability::Buffered => options.max_group_bytes.min(BUFFERED_GROUP_BYTES),
+            Durability::Synced | Durability::Written => options.max_group_bytes,
+        },
+        map_sealed_segments: options.map_sealed_segments,
+    }
+}
+
+/// Makes the store's directory and those above it, durably.
+fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    match disk.create_dir(directory) {
+        Ok(()) => sync_parent(disk, directory),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.ok_or_else(|| Error::io("make the directory", directory, error))?;
+            make_directory(disk, parent)?;
+            let cannot = |error| Error::io("make the directory", directory, error);
+            disk.create_dir(directory).map_err(cannot)?;
+            sync_parent(disk, directory)
+        }
+        Err(error) => Err(Error::io("make the directory", directory, error)),
+    }
+}
+
+fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    for name in ["streams", "pool"] {
+        let path = directory.join(name);
+        match disk.create_dir(&path) {
+            Ok(()) => sync_parent(disk, &path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::preparing("make the directory", &path, error)),
+        }
+    }
+    Ok(())
+}
+
+fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    disk.sync_dir(parent)
+        .map_err(|error| Error::io("sync the directory", parent, error))
+}

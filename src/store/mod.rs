@@ -1,0 +1,25 @@
+//! What an embedder holds: stores and streams.
+//!
+//! Only this floor knows both the catalog and the logs. It routes records to shards, splits and merges, hides and
+//! frees what is behind the trim horizon, and keeps a thread for all that need not be done at once. It knows no
+//! wire, no tokens and no readers that follow lineage.
+
+mod active_logs;
+mod activity;
+mod append;
+mod core;
+mod keeper;
+mod options;
+mod read;
+mod reshard;
+mod retention;
+#[allow(clippy::module_inception)]
+mod store;
+mod stream;
+mod stream_core;
+
+pub use append::{Append, Put};
+pub use options::StoreOptions;
+pub use read::{GetRecords, ShardIterator};
+pub use store::Store;
+pub use stream::{CreateStream, Stream, StreamDescription, StreamSummary};

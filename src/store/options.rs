@@ -1,0 +1,175 @@
+//! How a store is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::store::Store;
+use crate::disk::{Disk, OsDisk};
+use crate::error::{Error, Result};
+use crate::log::Durability;
+use crate::model::{Clock, SystemClock};
+
+/// How to open a [`Store`]. The defaults suit a program that wants every acknowledged record to survive a power cut.
+///
+/// ```
+/// # fn main() -> anabranch::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// use anabranch::{Durability, StoreOptions};
+///
+/// let store = StoreOptions::new()
+///     .durability(Durability::Written)
+///     .segment_bytes(16 * 1024 * 1024)
+///     .open(directory.path().join("data"))?;
+/// # store.close()
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    pub(super) durability: Durability,
+    pub(super) segment_bytes: u64,
+    pub(super) max_group_bytes: usize,
+    pub(super) max_open_segments: usize,
+    pub(super) max_recycled_bytes: u64,
+    pub(super) flusher_threads: usize,
+    pub(super) map_sealed_segments: bool,
+    pub(super) transition_delay: Duration,
+    pub(super) has_keeper: bool,
+    pub(super) clock: ClockHandle,
+    pub(super) disk: Arc<dyn Disk>,
+}
+
+#[derive(Clone)]
+pub(super) struct ClockHandle(pub(super) Arc<dyn Clock>);
+
+impl std::fmt::Debug for ClockHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ClockHandle({} ms)", self.0.now().as_millis())
+    }
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Synced,
+            segment_bytes: 64 * 1024 * 1024,
+            max_group_bytes: 4 * 1024 * 1024,
+            max_open_segments: 512,
+            max_recycled_bytes: 256 * 1024 * 1024,
+            flusher_threads: 4,
+            map_sealed_segments: true,
+            transition_delay: Duration::ZERO,
+            has_keeper: true,
+            clock: ClockHandle(Arc::new(SystemClock)),
+            disk: Arc::new(OsDisk),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When a put returns, and what it then survives. Default: [`Durability::Synced`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Size of a segment file in bytes: 64 KiB to 1 GiB, rounded up to a multiple of 4 KiB. A shard's first segments
+    /// are smaller. Default: 64 MiB.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of records may wait for a commit in one shard before puts wait too. Default: 4 MiB.
+    #[must_use]
+    pub fn max_group_bytes(mut self, bytes: usize) -> Self {
+        self.max_group_bytes = bytes;
+        self
+    }
+
+    /// How many segment files are kept open and mapped; at least one. Default: 512.
+    #[must_use]
+    pub fn max_open_segments(mut self, files: usize) -> Self {
+        self.max_open_segments = files;
+        self
+    }
+
+    /// How many bytes of emptied segments are kept to be written again, which is faster than new files. Default:
+    /// 256 MiB.
+    #[must_use]
+    pub fn max_recycled_bytes(mut self, bytes: u64) -> Self {
+        self.max_recycled_bytes = bytes;
+        self
+    }
+
+    /// Threads that commit for callers who do not wait in a thread of their own; at least one. Default: 4.
+    #[must_use]
+    pub fn flusher_threads(mut self, threads: usize) -> Self {
+        self.flusher_threads = threads;
+        self
+    }
+
+    /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that fails, such a read
+    /// ends the process with SIGBUS, where a read through `pread` is an error. Default: true.
+    #[must_use]
+    pub fn map_sealed_segments(mut self, map: bool) -> Self {
+        self.map_sealed_segments = map;
+        self
+    }
+
+    /// How long creating, splitting, merging and deleting take, as they do on AWS. The change happens at the end of
+    /// the delay, also if the store was closed in between. Default: none.
+    #[must_use]
+    pub fn transition_delay(mut self, delay: Duration) -> Self {
+        self.transition_delay = delay;
+        self
+    }
+
+    /// Where the store takes the time from. Default: [`SystemClock`].
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = ClockHandle(Arc::new(clock));
+        self
+    }
+
+    /// Whether a thread does the store's house-keeping: finishing what is due, freeing what has expired, preparing
+    /// segments, syncing in the background. Without it the program calls [`Store::maintain`]. Default: true.
+    #[must_use]
+    pub fn keeper(mut self, keeper: bool) -> Self {
+        self.has_keeper = keeper;
+        self
+    }
+
+    /// The disk that holds the store. Default: the operating system's files.
+    #[must_use]
+    pub fn disk(mut self, disk: impl Disk) -> Self {
+        self.disk = Arc::new(disk);
+        self
+    }
+
+    /// Opens the store in a directory, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
+    /// [`Error::NewerFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
+    /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
+    /// report it.
+    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
+        const SMALLEST: u64 = 64 * 1024;
+        const LARGEST: u64 = 1024 * 1024 * 1024;
+        if !(SMALLEST..=LARGEST).contains(&self.segment_bytes) {
+            let bytes = self.segment_bytes;
+            return Err(Error::invalid(format!(
+                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
+            )));
+        }
+        Store::open_with(self, directory.as_ref())
+    }
+}

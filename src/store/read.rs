@@ -1,0 +1,183 @@
+//! Reading one shard from a position.
+
+use std::sync::Arc;
+
+use super::stream::Stream;
+use super::stream_core::ShardIdentity;
+use crate::catalog::StreamState;
+use crate::error::{Error, ForeignReason, Result};
+use crate::log::{LogRead, ReadLimit, ReadRecord, ShardLog};
+use crate::model::{
+    ChildShard, Record, RecordNumber, SequenceNumber, Shard, ShardId, StartingPosition, StreamId, Timestamp,
+};
+
+/// A position in one shard: small, self-contained, and good for as long as the shard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShardIterator {
+    /// The stream.
+    pub stream: StreamId,
+    /// The shard.
+    pub shard: ShardId,
+    /// The number of the next record to read. If there is no record of that number, reading begins at the next one.
+    pub next: RecordNumber,
+}
+
+/// Records of one shard, and where to go on.
+#[derive(Clone, Debug)]
+pub struct GetRecords {
+    /// In the order in which they were put. May be empty.
+    pub records: Vec<Record>,
+    /// Where to go on; `None` when the shard is closed and everything in it has been read.
+    pub next: Option<ShardIterator>,
+    /// How old the last record returned is, or else the next one; 0 when there is nothing more to read.
+    pub millis_behind_latest: u64,
+    /// The shards that took over, when `next` is `None`. Their records come after all of this shard's.
+    pub child_shards: Vec<ChildShard>,
+}
+
+impl Stream {
+    /// A position in a shard.
+    ///
+    /// A sequence number that belongs to the shard, but to no record that is there, is a position too: reading begins
+    /// at the next record. So is a time in the future: it is the end, as it is now.
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`] also once the shard has expired, [`Error::ForeignSequenceNumber`],
+    /// [`Error::SequenceNumberAtEnd`], [`Error::StreamNotFound`], [`Error::Corrupt`], [`Error::Io`],
+    /// [`Error::Closed`].
+    pub fn shard_iterator(&self, shard: ShardId, position: StartingPosition) -> Result<ShardIterator> {
+        let (view, log) = self.readable(shard)?;
+        let next = match position {
+            StartingPosition::TrimHorizon => log.seek_time(view.horizon)?,
+            StartingPosition::Latest => log.end().next_record,
+            StartingPosition::AtTimestamp(time) => log.seek_time(time.max(view.horizon))?,
+            StartingPosition::AtSequenceNumber(number) => {
+                view.check_number(number)?;
+                number.record_number()
+            }
+            StartingPosition::AfterSequenceNumber(number) => {
+                view.check_number(number)?;
+                if view.shard.ending_sequence_number() == Some(number) {
+                    return Err(Error::SequenceNumberAtEnd { number });
+                }
+                number.record_number().next()
+            }
+        };
+        Ok(ShardIterator {
+            stream: self.id(),
+            shard,
+            next,
+        })
+    }
+
+    /// Reads records from a position. Never waits: where there is nothing (more) to read, the list is empty (short).
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
+    /// stream, [`Error::Corrupt`] in front of damage (what comes before it is returned first), [`Error::Io`],
+    /// [`Error::Closed`].
+    pub fn get_records(&self, from: &ShardIterator, limit: &ReadLimit) -> Result<GetRecords> {
+        if from.stream != self.id() {
+            return Err(Error::StreamNotFound {
+                name: format!("number {}", from.stream),
+            });
+        }
+        let (view, log) = self.readable(from.shard)?;
+        let read = log.read(from.next, view.horizon, limit)?;
+        let is_drained = !view.shard.is_open() && read.next >= read.end.next_record;
+        let next = ShardIterator {
+            next: read.next,
+            ..*from
+        };
+        Ok(GetRecords {
+            millis_behind_latest: view.millis_behind_latest(&read, &log)?,
+            next: (!is_drained).then_some(next),
+            child_shards: if is_drained { view.children } else { Vec::new() },
+            records: read
+                .records
+                .into_iter()
+                .map(|record| to_record(view.identity, record))
+                .collect(),
+        })
+    }
+
+    /// What the catalog says of a shard that can be read now, and its log.
+    fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<ShardLog>)> {
+        let view = self.read(|stream, now| {
+            ShardView::of(stream, shard, now).ok_or_else(|| Error::ShardNotFound {
+                stream: stream.name.clone(),
+                shard,
+            })
+        })?;
+        Ok((view, self.core.log(shard)?))
+    }
+}
+
+/// A shard at one moment.
+struct ShardView {
+    shard: Shard,
+    children: Vec<ChildShard>,
+    identity: ShardIdentity,
+    horizon: Timestamp,
+    now: Timestamp,
+}
+
+impl ShardView {
+    fn of(stream: &StreamState, id: ShardId, now: Timestamp) -> Option<Self> {
+        let lineage = stream.lineage.as_ref()?;
+        let horizon = stream.horizon(now);
+        let shard = lineage
+            .shard(id)
+            .filter(|shard| !shard.is_expired(horizon))?
+            .clone();
+        let children = match shard.is_open() {
+            true => Vec::new(),
+            false => lineage.children(id).map(ChildShard::from).collect(),
+        };
+        let identity = ShardIdentity {
+            shard: id,
+            created_seconds: shard.created_seconds,
+        };
+        Some(Self {
+            shard,
+            children,
+            identity,
+            horizon,
+            now,
+        })
+    }
+
+    fn check_number(&self, number: SequenceNumber) -> Result<()> {
+        let foreign = |reason| Err(Error::ForeignSequenceNumber { number, reason });
+        if number.shard_id() != self.shard.id {
+            return foreign(ForeignReason::OtherShard {
+                encoded: number.shard_id(),
+                used_with: self.shard.id,
+            });
+        }
+        if number.created_seconds() != self.shard.created_seconds {
+            return foreign(ForeignReason::OtherStream);
+        }
+        Ok(())
+    }
+
+    fn millis_behind_latest(&self, read: &LogRead, log: &ShardLog) -> Result<u64> {
+        if read.next >= read.end.next_record {
+            return Ok(0);
+        }
+        let arrival = match read.records.last() {
+            Some(last) => Some(last.arrival),
+            None => log.arrival_from(read.next)?,
+        };
+        Ok(arrival.map_or(0, |arrival| self.now.since(arrival).as_millis() as u64))
+    }
+}
+
+fn to_record(shard: ShardIdentity, record: ReadRecord) -> Record {
+    Record {
+        sequence_number: shard.sequence_number(record.number, record.arrival),
+        approximate_arrival: record.arrival,
+        partition_key: record.partition_key,
+        data: record.data,
+    }
+}

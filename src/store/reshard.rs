@@ -1,0 +1,200 @@
+//! Splitting and merging shards.
+
+use super::core::StoreCore;
+use super::stream::Stream;
+use super::stream_core::{Routing, StreamCore};
+use crate::catalog::{CatalogState, Edit, PlannedReshard};
+use crate::error::{Error, Result};
+use crate::log::{LogEnd, ShardLog};
+use crate::model::{HashKey, Lineage, LineageError, Reshard, ShardId, StreamId, StreamStatus, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Stream {
+    /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, one for it and
+    /// those above. A record that was put before is in the parent, a later one in a child.
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
+    /// otherwise as for [`put`](Self::put).
+    pub fn split_shard(&self, shard: &ShardId, new_starting_hash_key: HashKey) -> Result<()> {
+        self.reshard(PlannedReshard::Split {
+            shard: *shard,
+            new_starting_hash_key,
+        })
+    }
+
+    /// Closes two shards and opens one child for the hash keys of both. The range of `second` must begin where that of
+    /// `first` ends.
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
+    /// otherwise as for [`put`](Self::put).
+    pub fn merge_shards(&self, first: &ShardId, second: &ShardId) -> Result<()> {
+        self.reshard(PlannedReshard::Merge {
+            first: *first,
+            second: *second,
+        })
+    }
+
+    fn reshard(&self, planned: PlannedReshard) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin()?;
+        if store.is_immediate() {
+            let _one_at_a_time = store.settling.lock();
+            return store.reshard_now(self.core.id, planned);
+        }
+        let due = store.due_from(now);
+        store.catalog.commit(|state| {
+            self.core.active_state(state)?;
+            self.core.plan(state, planned, now)?;
+            Ok(vec![Edit::ReshardBegun {
+                stream: self.core.id,
+                due,
+                reshard: planned,
+            }])
+        })?;
+        store.note_next_due();
+        Ok(())
+    }
+}
+
+impl StoreCore {
+    /// Splits or merges in one step: the parents are sealed and synced, then one edit closes them and opens the
+    /// children, and only then do puts find the children.
+    pub(super) fn reshard_now(&self, id: StreamId, planned: PlannedReshard) -> Result<()> {
+        self.check_writable()?;
+        let stream = self.known_stream(id).ok_or_else(|| Error::StreamNotFound {
+            name: format!("number {id}"),
+        })?;
+        // Refused before puts are held up, if it is to be refused.
+        stream.plan(&self.catalog.read(), planned, self.now())?;
+        let mut routing = stream.routing.write();
+        let sealed = Sealed::seal(&stream, &planned.parents())?;
+        // Later than every record of the parents, so that a moment separates them from their children.
+        let now = self
+            .now()
+            .max(sealed.last_arrival().saturating_add(Duration::from_millis(1)));
+        let ends = sealed.ends();
+        self.catalog.commit(|state| {
+            let reshard = stream.plan(state, planned, now)?;
+            Ok(vec![Edit::Resharded {
+                stream: id,
+                reshard,
+                ends,
+            }])
+        })?;
+        sealed.keep();
+        *routing = Routing::Unknown;
+        drop(routing);
+        for shard in planned.parents() {
+            self.active.forget(id, shard);
+        }
+        self.activity.notify();
+        Ok(())
+    }
+}
+
+impl StreamCore {
+    fn plan(&self, state: &CatalogState, planned: PlannedReshard, now: Timestamp) -> Result<Reshard> {
+        let stream = self.state(state.stream(self.id))?;
+        let not_active = |status| Error::StreamNotActive {
+            name: self.name.clone(),
+            status,
+        };
+        let lineage = match (stream.status(), &stream.lineage) {
+            (StreamStatus::Active | StreamStatus::Updating, Some(lineage)) => lineage,
+            (status, _) => return Err(not_active(status)),
+        };
+        planned
+            .on(lineage, now)
+            .map_err(|error| self.reshard_error(error))
+    }
+
+    fn reshard_error(&self, error: LineageError) -> Error {
+        let stream = self.name.clone();
+        match error {
+            LineageError::UnknownShard { shard } => Error::ShardNotFound { stream, shard },
+            LineageError::ShardClosed { shard } => Error::ShardClosed { stream, shard },
+            LineageError::InvalidSplitKey { shard, key, range } => Error::InvalidSplit { shard, key, range },
+            LineageError::NotAdjacent { first, second } => Error::NotAdjacent {
+                stream,
+                first,
+                second,
+            },
+            other => Error::invalid(other.to_string()),
+        }
+    }
+}
+
+impl PlannedReshard {
+    fn parents(&self) -> Vec<ShardId> {
+        match *self {
+            Self::Split { shard, .. } => vec![shard],
+            Self::Merge { first, second } => vec![first, second],
+        }
+    }
+
+    fn on(&self, lineage: &Lineage, now: Timestamp) -> Result<Reshard, LineageError> {
+        match *self {
+            Self::Split {
+                shard,
+                new_starting_hash_key,
+            } => lineage.split(shard, new_starting_hash_key, now),
+            Self::Merge { first, second } => lineage.merge(first, second, now),
+        }
+    }
+}
+
+/// Parents that take no more records: opened again unless the reshard has become durable.
+struct Sealed {
+    parents: Vec<(ShardId, Arc<ShardLog>, LogEnd)>,
+    is_kept: bool,
+}
+
+impl Sealed {
+    fn seal(stream: &StreamCore, shards: &[ShardId]) -> Result<Self> {
+        let mut sealed = Self {
+            parents: Vec::new(),
+            is_kept: false,
+        };
+        for shard in shards {
+            let log = stream.log(*shard)?;
+            match log.seal() {
+                Ok(end) => sealed.parents.push((*shard, log, end)),
+                Err(error) => {
+                    log.unseal();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(sealed)
+    }
+
+    fn ends(&self) -> Vec<(ShardId, LogEnd)> {
+        self.parents
+            .iter()
+            .map(|(shard, _, end)| (*shard, *end))
+            .collect()
+    }
+
+    fn last_arrival(&self) -> Timestamp {
+        self.parents
+            .iter()
+            .map(|(_, _, end)| end.last_arrival)
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.parents.iter().for_each(|(_, log, _)| log.unseal());
+        }
+    }
+}

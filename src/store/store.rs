@@ -1,0 +1,196 @@
+//! The store as its users hold it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::core::StoreCore;
+use super::keeper;
+use super::options::StoreOptions;
+use super::stream::{CreateStream, Stream, StreamSummary, create_stream};
+use crate::error::{Error, Result};
+use crate::model::{StreamId, Timestamp};
+use crate::sync::Mutex;
+
+/// A directory of streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
+/// last [`Stream`] are gone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    handle: Arc<StoreHandle>,
+}
+
+/// Closes the store when its last user is gone.
+#[derive(Debug)]
+pub(crate) struct StoreHandle {
+    pub(crate) core: Arc<StoreCore>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made if it does not exist, with the default
+    /// [options](StoreOptions).
+    ///
+    /// # Errors
+    /// As for [`StoreOptions::open`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        StoreOptions::new().open(directory)
+    }
+
+    pub(super) fn open_with(options: &StoreOptions, directory: &Path) -> Result<Self> {
+        let core = StoreCore::open(options, directory)?;
+        let keeper = match options.has_keeper {
+            true => Some(keeper::start(core.clone())?),
+            false => None,
+        };
+        Ok(Self {
+            handle: Arc::new(StoreHandle {
+                core,
+                keeper: Mutex::new(keeper),
+            }),
+        })
+    }
+
+    /// Makes a stream whose shards divide the hash space evenly. It takes records at once, unless the store has a
+    /// [`transition_delay`](StoreOptions::transition_delay).
+    ///
+    /// # Errors
+    /// [`Error::StreamExists`]; [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of
+    /// `a-z A-Z 0-9 _ . -`, or a shard count out of range; [`Error::StorageFull`], [`Error::Poisoned`],
+    /// [`Error::Closed`].
+    pub fn create_stream(&self, name: &str, shard_count: u32) -> Result<Stream> {
+        self.create_stream_with(
+            name,
+            CreateStream {
+                shard_count,
+                ..CreateStream::default()
+            },
+        )
+    }
+
+    /// Makes a stream with more to say about it.
+    ///
+    /// # Errors
+    /// As for [`create_stream`](Self::create_stream).
+    pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
+        create_stream(&self.handle, name, options)
+    }
+
+    /// A stream by its name, in whatever state it is.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`], [`Error::Closed`].
+    pub fn stream(&self, name: &str) -> Result<Stream> {
+        self.core().begin()?;
+        let id = self.core().catalog.read().id_of(name);
+        id.and_then(|id| self.handle.stream(id))
+            .ok_or_else(|| Error::StreamNotFound {
+                name: name.to_owned(),
+            })
+    }
+
+    /// A stream by its number, which no other stream of this store ever has.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`], [`Error::Closed`].
+    pub fn stream_by_id(&self, id: StreamId) -> Result<Stream> {
+        self.core().begin()?;
+        self.handle.stream(id).ok_or_else(|| Error::StreamNotFound {
+            name: format!("number {id}"),
+        })
+    }
+
+    /// Up to `limit` streams in the order of their names, from the first or from behind a name.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
+        self.core().begin()?;
+        let state = self.core().catalog.read();
+        Ok(state
+            .streams_by_name(after)
+            .take(limit)
+            .map(|(id, stream)| StreamSummary::of(id, stream))
+            .collect())
+    }
+
+    /// Deletes a stream with all its records.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn delete_stream(&self, name: &str) -> Result<()> {
+        self.stream(name)?.delete()
+    }
+
+    /// How many shards are open in all streams.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn open_shard_count(&self) -> Result<u64> {
+        self.core().begin()?;
+        let state = self.core().catalog.read();
+        let lineages = state.streams().filter_map(|(_, stream)| stream.lineage.as_ref());
+        Ok(lineages
+            .map(|lineage| u64::from(lineage.open_shard_count()))
+            .sum())
+    }
+
+    /// The time by the store's clock.
+    pub fn now(&self) -> Timestamp {
+        self.core().now()
+    }
+
+    /// A number that no other store has.
+    pub fn id(&self) -> u128 {
+        self.core().catalog.read().store
+    }
+
+    /// A secret that was made with the store and stays the same, for signing what is handed to strangers.
+    pub fn token_key(&self) -> [u8; 32] {
+        self.core().catalog.read().token_key
+    }
+
+    /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
+    /// expired, prepares segments. For programs that set the clock, or run without a keeper.
+    ///
+    /// # Errors
+    /// The first thing that could not be done; the rest is tried all the same.
+    pub fn maintain(&self) -> Result<()> {
+        self.core().begin()?;
+        keeper::run_round(self.core())
+    }
+
+    /// Makes all that was put durable, records it, and lets the directory go. Whatever is done with this store
+    /// afterwards fails with [`Error::Closed`].
+    ///
+    /// # Errors
+    /// What could not be written. The store is closed all the same, and recovers when it is next opened.
+    pub fn close(&self) -> Result<()> {
+        self.handle.close()
+    }
+
+    fn core(&self) -> &StoreCore {
+        &self.handle.core
+    }
+}
+
+impl StoreHandle {
+    pub(super) fn stream(self: &Arc<Self>, id: StreamId) -> Option<Stream> {
+        Some(Stream::new(self.clone(), self.core.known_stream(id)?))
+    }
+
+    fn close(&self) -> Result<()> {
+        self.core.keeper.stop();
+        if let Some(keeper) = self.keeper.lock().take() {
+            // A panic in there would have latched the store's health, which closing reports.
+            let _ = keeper.join();
+        }
+        self.core.close()
+    }
+}
+
+impl Drop for StoreHandle {
+    fn drop(&mut self) {
+        // Nobody is left to be told; the next opener recovers.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,400 @@
+//! A stream as its users hold it: what it is, and how it is made, described and deleted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::core::StoreCore;
+use super::keeper::Garbage;
+use super::store::StoreHandle;
+use super::stream_core::{Routing, StreamCore};
+use crate::catalog::{CatalogState, Edit, StreamState};
+use crate::error::{Error, Result, RetentionReason};
+use crate::model::{
+    Checkpoint, Lineage, Shard, ShardFilter, StreamId, StreamMode, StreamStatus, Timestamp,
+    check_stream_name, limits,
+};
+
+/// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
+#[derive(Clone, Debug)]
+pub struct Stream {
+    handle: Arc<StoreHandle>,
+    pub(super) core: Arc<StreamCore>,
+}
+
+/// What a new stream is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateStream {
+    /// How many shards it begins with. Default: 1.
+    pub shard_count: u32,
+    /// Who says how many shards it has. It is kept and shown; the store itself never changes a stream's shards.
+    pub mode: StreamMode,
+    /// The largest record, in bytes of data and partition key: 1 MiB (the default) to 10 MiB.
+    pub max_record_bytes: u32,
+    /// Names and values of the caller's own.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Default for CreateStream {
+    fn default() -> Self {
+        Self {
+            shard_count: 1,
+            mode: StreamMode::default(),
+            max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+/// A stream without its shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// Its name, unique among the streams there are.
+    pub name: String,
+    /// Its number, unique among the streams there ever were.
+    pub id: StreamId,
+    /// What it is doing.
+    pub status: StreamStatus,
+    /// When it was created.
+    pub created: Timestamp,
+    /// How long it keeps records, in hours.
+    pub retention_hours: u32,
+    /// Who says how many shards it has.
+    pub mode: StreamMode,
+    /// The largest record it takes, in bytes of data and partition key.
+    pub max_record_bytes: u32,
+    /// How many of its shards take records.
+    pub open_shard_count: u32,
+    /// What its owner noted.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A stream with its shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamDescription {
+    /// The stream.
+    pub summary: StreamSummary,
+    /// Its shards in the order of their ids, closed ones included until they expire. Empty while it is created.
+    pub shards: Vec<Shard>,
+}
+
+impl Stream {
+    pub(super) fn new(handle: Arc<StoreHandle>, core: Arc<StreamCore>) -> Self {
+        Self { handle, core }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.core.name
+    }
+
+    /// Its number, which no other stream of the store ever has, a later one of the same name included.
+    pub fn id(&self) -> StreamId {
+        self.core.id
+    }
+
+    /// What it is, without its shards.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`] once it is deleted, [`Error::Closed`].
+    pub fn summary(&self) -> Result<StreamSummary> {
+        self.read(|stream, _| Ok(StreamSummary::of(self.core.id, stream)))
+    }
+
+    /// What it is, with its shards.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn describe(&self) -> Result<StreamDescription> {
+        self.read(|stream, now| {
+            Ok(StreamDescription {
+                summary: StreamSummary::of(self.core.id, stream),
+                shards: stream.shards(&ShardFilter::FromTrimHorizon, now),
+            })
+        })
+    }
+
+    /// The shards that a filter selects, in the order of their ids. Expired shards are in no selection.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn shards(&self, filter: &ShardFilter) -> Result<Vec<Shard>> {
+        self.read(|stream, now| Ok(stream.shards(filter, now)))
+    }
+
+    /// Keeps records for longer: up to 8760 hours. What has expired already does not come back.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRetention`]; [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and
+    /// what happens on the disk.
+    pub fn increase_retention(&self, hours: u32) -> Result<()> {
+        self.change_retention(hours, |current| {
+            (hours < current).then_some(RetentionReason::IncreaseWouldShorten)
+        })
+    }
+
+    /// Keeps records for less long: down to 24 hours. Older ones are hidden at once.
+    ///
+    /// # Errors
+    /// As for [`increase_retention`](Self::increase_retention).
+    pub fn decrease_retention(&self, hours: u32) -> Result<()> {
+        self.change_retention(hours, |current| {
+            (hours > current).then_some(RetentionReason::DecreaseWouldLengthen)
+        })
+    }
+
+    /// A checkpoint that was saved under a name.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        self.read(|stream, _| Ok(stream.checkpoints.get(name).cloned()))
+    }
+
+    /// The names under which checkpoints are saved, in order.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn checkpoint_names(&self) -> Result<Vec<String>> {
+        self.read(|stream, _| Ok(stream.checkpoints.keys().cloned().collect()))
+    }
+
+    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one.
+    /// Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for the name; otherwise as for [`summary`](Self::summary), and what happens on the
+    /// disk.
+    pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        check_stream_name(name).map_err(|error| Error::invalid(format!("checkpoint {name:?}: {error}")))?;
+        self.store_core().begin()?;
+        self.store_core().catalog.commit(|state| {
+            self.core.state(state.stream(self.core.id))?;
+            let (name, checkpoint) = (name.to_owned(), checkpoint.clone());
+            Ok(vec![Edit::CheckpointSaved {
+                stream: self.core.id,
+                name,
+                checkpoint,
+            }])
+        })
+    }
+
+    /// Forgets a checkpoint. One that does not exist is forgotten already.
+    ///
+    /// # Errors
+    /// As for [`save_checkpoint`](Self::save_checkpoint).
+    pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
+        self.store_core().begin()?;
+        self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            match stream.checkpoints.contains_key(name) {
+                true => Ok(vec![Edit::CheckpointRemoved {
+                    stream: self.core.id,
+                    name: name.to_owned(),
+                }]),
+                false => Ok(Vec::new()),
+            }
+        })
+    }
+
+    /// Deletes the stream with all its records.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
+    pub fn delete(&self) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin()?;
+        if store.is_immediate() {
+            let _one_at_a_time = store.settling.lock();
+            return store.delete_now(self.core.id);
+        }
+        let due = store.due_from(now);
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            match stream.status() {
+                StreamStatus::Deleting => Ok(Vec::new()),
+                _ => Ok(vec![Edit::DeletionBegun {
+                    stream: self.core.id,
+                    due,
+                }]),
+            }
+        })?;
+        // The next put finds that there is nowhere to go.
+        *self.core.routing.write() = Routing::Unknown;
+        store.note_next_due();
+        Ok(())
+    }
+
+    pub(crate) fn store_core(&self) -> &StoreCore {
+        &self.handle.core
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Timestamp) -> Result<T>) -> Result<T> {
+        let now = self.store_core().begin()?;
+        let state = self.store_core().catalog.read();
+        read(self.core.state(state.stream(self.core.id))?, now)
+    }
+
+    fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin()?;
+        store.catalog.commit(|state| {
+            let stream = self.core.active_state(state)?;
+            let current = stream.retention_hours;
+            let reason = match hours {
+                ..limits::MIN_RETENTION_HOURS => Some(RetentionReason::TooShort),
+                limits::MIN_RETENTION_HOURS..=limits::MAX_RETENTION_HOURS => breaks(current),
+                _ => Some(RetentionReason::TooLong),
+            };
+            if let Some(reason) = reason {
+                return Err(Error::InvalidRetention {
+                    requested: hours,
+                    current,
+                    reason,
+                });
+            }
+            let horizon_floor = stream.horizon(now);
+            Ok(vec![Edit::RetentionChanged {
+                stream: self.core.id,
+                hours,
+                horizon_floor,
+            }])
+        })
+    }
+}
+
+pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: CreateStream) -> Result<Stream> {
+    let store = &handle.core;
+    let now = store.begin()?;
+    check_stream_name(name).map_err(|error| Error::invalid(error.to_string()))?;
+    let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
+    if !sizes.contains(&options.max_record_bytes) {
+        let (least, most) = sizes.into_inner();
+        let bytes = options.max_record_bytes;
+        return Err(Error::invalid(format!(
+            "the largest record has {least} to {most} bytes, not {bytes}"
+        )));
+    }
+    // Planned now so that a wrong count is refused now, also where the shards come later.
+    let lineage = plan_lineage(options.shard_count, now)?;
+    let mut id = None;
+    store.catalog.commit(|state| {
+        if state.id_of(name).is_some() {
+            return Err(Error::StreamExists {
+                name: name.to_owned(),
+            });
+        }
+        let stream = state.next_stream();
+        id = Some(stream);
+        let mut edits = vec![Edit::StreamCreated {
+            stream,
+            name: name.to_owned(),
+            created: now,
+            due: store.due_from(now),
+            shard_count: options.shard_count,
+            mode: options.mode,
+            max_record_bytes: options.max_record_bytes,
+            tags: options.tags,
+        }];
+        if store.is_immediate() {
+            edits.push(Edit::StreamActivated { stream, lineage });
+        }
+        Ok(edits)
+    })?;
+    store.note_next_due();
+    id.and_then(|id| handle.stream(id))
+        .ok_or_else(|| Error::StreamNotFound {
+            name: name.to_owned(),
+        })
+}
+
+impl StoreCore {
+    pub(super) fn activate(&self, stream: StreamId, shard_count: u32, due: Timestamp) -> Result<()> {
+        let lineage = plan_lineage(shard_count, due)?;
+        self.catalog.commit(|state| match state.stream(stream) {
+            Some(state) if state.status() == StreamStatus::Creating => {
+                Ok(vec![Edit::StreamActivated { stream, lineage }])
+            }
+            _ => Ok(Vec::new()),
+        })
+    }
+
+    /// Deletes a stream; its files go when nobody reads them any more.
+    pub(super) fn delete_now(&self, id: StreamId) -> Result<()> {
+        let Some(stream) = self.known_stream(id) else {
+            return Err(Error::StreamNotFound {
+                name: format!("number {id}"),
+            });
+        };
+        let mut routing = stream.routing.write();
+        *routing = Routing::Unknown;
+        // With the logs sealed nothing is written into directories that are about to go. A log that cannot be
+        // sealed takes no records either.
+        let logs = stream.open_logs();
+        for (_, log) in &logs {
+            let _ = log.seal();
+        }
+        let deleted = self.catalog.commit(|state| {
+            stream.state(state.stream(id))?;
+            Ok(vec![Edit::StreamDeleted { stream: id }])
+        });
+        if let Err(error) = deleted {
+            logs.iter().for_each(|(_, log)| log.unseal());
+            return Err(error);
+        }
+        drop(routing);
+        self.forget_stream(id);
+        for (shard, _) in &logs {
+            self.active.forget(id, *shard);
+        }
+        self.garbage
+            .lock()
+            .push(Garbage::of_stream(stream.directory.clone(), logs));
+        self.keeper.wake();
+        self.activity.notify();
+        Ok(())
+    }
+}
+
+impl StreamCore {
+    /// The stream's state, if it is active.
+    pub(super) fn active_state<'a>(&self, state: &'a CatalogState) -> Result<&'a StreamState> {
+        let stream = self.state(state.stream(self.id))?;
+        match stream.status() {
+            StreamStatus::Active => Ok(stream),
+            status => Err(Error::StreamNotActive {
+                name: self.name.clone(),
+                status,
+            }),
+        }
+    }
+}
+
+impl StreamState {
+    fn shards(&self, filter: &ShardFilter, now: Timestamp) -> Vec<Shard> {
+        let selected = self
+            .lineage
+            .iter()
+            .flat_map(|lineage| lineage.select(filter, self.horizon(now)));
+        selected.cloned().collect()
+    }
+}
+
+impl StreamSummary {
+    pub(super) fn of(id: StreamId, stream: &StreamState) -> Self {
+        Self {
+            name: stream.name.clone(),
+            id,
+            status: stream.status(),
+            created: stream.created,
+            retention_hours: stream.retention_hours,
+            mode: stream.mode,
+            max_record_bytes: stream.max_record_bytes,
+            open_shard_count: stream.lineage.as_ref().map_or(0, Lineage::open_shard_count),
+            tags: stream.tags.clone(),
+        }
+    }
+}
+
+fn plan_lineage(shard_count: u32, created: Timestamp) -> Result<Lineage> {
+    Lineage::new(shard_count, created).map_err(|error| Error::invalid(error.to_string()))
+}

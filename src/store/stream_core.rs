@@ -1,0 +1,205 @@
+//! What all handles of a stream share: its logs, and which of them takes which hash keys.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, StreamState};
+use crate::error::{Error, Result};
+use crate::log::{LogContext, LogIdentity, LogStart, ShardLog};
+use crate::model::{HashKey, RecordNumber, SequenceNumber, ShardId, StreamId, StreamStatus, Timestamp};
+use crate::sync::{Mutex, RwLock};
+
+#[derive(Debug)]
+pub(super) struct StreamCore {
+    pub(super) id: StreamId,
+    pub(super) name: String,
+    pub(super) directory: PathBuf,
+    /// The largest record, in bytes of data and partition key.
+    pub(super) max_record_bytes: u32,
+    store: u128,
+    catalog: Arc<Catalog>,
+    context: Arc<LogContext>,
+    logs: Mutex<BTreeMap<ShardId, Arc<ShardLog>>>,
+    /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
+    /// shards. So no put is under way while a shard is sealed.
+    pub(super) routing: RwLock<Routing>,
+}
+
+/// Where records go.
+#[derive(Debug)]
+pub(super) enum Routing {
+    /// To be made from the catalog by the next put.
+    Unknown,
+    /// The open shards, in the order of their ranges.
+    Open(Vec<Route>),
+    /// Nowhere: the store is closed.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Route {
+    start: HashKey,
+    pub(super) shard: ShardId,
+    created_seconds: u64,
+    pub(super) log: Arc<ShardLog>,
+}
+
+impl StreamCore {
+    pub(super) fn new(
+        id: StreamId,
+        name: String,
+        directory: PathBuf,
+        store: u128,
+        max_record_bytes: u32,
+        catalog: Arc<Catalog>,
+        context: Arc<LogContext>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            directory,
+            max_record_bytes,
+            store,
+            catalog,
+            context,
+            logs: Mutex::default(),
+            routing: RwLock::new(Routing::Unknown),
+        }
+    }
+
+    /// A shard's log, opened if need be.
+    pub(super) fn log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+        let mut logs = self.logs.lock();
+        if let Some(log) = logs.get(&shard) {
+            return Ok(log.clone());
+        }
+        let log = self.open_log(shard)?;
+        logs.insert(shard, log.clone());
+        Ok(log)
+    }
+
+    pub(super) fn open_logs(&self) -> Vec<(ShardId, Arc<ShardLog>)> {
+        self.logs
+            .lock()
+            .iter()
+            .map(|(shard, log)| (*shard, log.clone()))
+            .collect()
+    }
+
+    pub(super) fn forget_log(&self, shard: ShardId) {
+        self.logs.lock().remove(&shard);
+    }
+
+    /// Runs `append` with the routes, which do not change meanwhile.
+    pub(super) fn with_routes<T>(&self, append: impl Fn(&[Route]) -> Result<T>) -> Result<T> {
+        loop {
+            match &*self.routing.read() {
+                Routing::Open(routes) => return append(routes),
+                Routing::Closed => return Err(Error::Closed),
+                Routing::Unknown => {}
+            }
+            let mut routing = self.routing.write();
+            if matches!(*routing, Routing::Unknown) {
+                *routing = Routing::Open(self.routes()?);
+            }
+        }
+    }
+
+    fn routes(&self) -> Result<Vec<Route>> {
+        let open: Vec<_> = {
+            let state = self.catalog.read();
+            let stream = self.state(state.stream(self.id))?;
+            match stream.status() {
+                StreamStatus::Active | StreamStatus::Updating => {}
+                status => {
+                    return Err(Error::StreamNotActive {
+                        name: self.name.clone(),
+                        status,
+                    });
+                }
+            }
+            let shards = stream.lineage.iter().flat_map(|lineage| lineage.open_shards());
+            shards
+                .map(|shard| (shard.id, shard.hash_key_range.start(), shard.created_seconds))
+                .collect()
+        };
+        let mut routes = Vec::with_capacity(open.len());
+        for (shard, start, created_seconds) in open {
+            routes.push(Route {
+                start,
+                shard,
+                created_seconds,
+                log: self.log(shard)?,
+            });
+        }
+        routes.sort_by_key(|route| route.start);
+        Ok(routes)
+    }
+
+    fn open_log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+        let (segments, start) = {
+            let state = self.catalog.read();
+            let stream = self.state(state.stream(self.id))?;
+            let missing = || Error::ShardNotFound {
+                stream: self.name.clone(),
+                shard,
+            };
+            let log = stream.logs.get(&shard).ok_or_else(missing)?;
+            let is_open = stream
+                .lineage
+                .as_ref()
+                .and_then(|lineage| lineage.shard(shard))
+                .is_some_and(|s| s.is_open());
+            let start = match log.end {
+                Some(end) if is_open => LogStart::Rested(end),
+                Some(end) => LogStart::Sealed(end),
+                None => LogStart::Interrupted,
+            };
+            (log.segments.clone(), start)
+        };
+        let identity = LogIdentity {
+            store: self.store,
+            stream: self.id,
+            shard,
+        };
+        let directory = self.directory.join(shard.to_string());
+        ShardLog::open(identity, directory, &segments, start, self.context.clone())
+    }
+
+    /// This stream's state, unless it was deleted.
+    pub(super) fn state<'a>(&self, state: Option<&'a StreamState>) -> Result<&'a StreamState> {
+        state.ok_or_else(|| Error::StreamNotFound {
+            name: self.name.clone(),
+        })
+    }
+}
+
+/// The route that takes a hash key. The open shards tile the hash space, so there is one.
+pub(super) fn route_of(routes: &[Route], key: HashKey) -> usize {
+    routes
+        .partition_point(|route| route.start <= key)
+        .saturating_sub(1)
+}
+
+impl Route {
+    pub(super) fn identity(&self) -> ShardIdentity {
+        ShardIdentity {
+            shard: self.shard,
+            created_seconds: self.created_seconds,
+        }
+    }
+}
+
+/// What a record's sequence number takes from its shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShardIdentity {
+    pub(super) shard: ShardId,
+    pub(super) created_seconds: u64,
+}
+
+impl ShardIdentity {
+    pub(super) fn sequence_number(&self, record: RecordNumber, arrival: Timestamp) -> SequenceNumber {
+        SequenceNumber::new(self.created_seconds, self.shard, record, arrival.as_seconds())
+    }
+}
