@@ -118,7 +118,7 @@ async fn serve(arguments: &ServeArguments, store: Store, opened_in: Duration) ->
         doing: "wait for signals",
         source,
     })?;
-    let open_shards = store.open_shard_count();
+    let open_shards = store.open_shard_count().map_err(Failure::Store)?;
     let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
     let address = server.local_addr();
     info!(

@@ -171,9 +171,9 @@ fn foreign_number(context: Context<'_>, number: &str, shard: ShardId, stream: &s
 
 fn seal(context: Context<'_>, iterator: &ShardIterator, stream_name: &str) -> String {
     let contents = IteratorToken {
-        stream_id: iterator.stream_id(),
-        shard_id: iterator.shard_id(),
-        next: iterator.next(),
+        stream_id: iterator.stream,
+        shard_id: iterator.shard,
+        next: iterator.next,
         stream_name: stream_name.to_owned(),
     };
     context
@@ -217,7 +217,11 @@ fn get_records(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
             .map_or(MOST_RECORDS, |limit| limit as usize),
         bytes: MOST_BYTES,
     };
-    let iterator = ShardIterator::from_parts(stream_id, shard_id, next);
+    let iterator = ShardIterator {
+        stream: stream_id,
+        shard: shard_id,
+        next,
+    };
     let read = stream.get_records(&iterator, &limit).map_err(refusal)?;
     if input.boolean("DryRun") == Some(true) {
         return Err(ApiError::dry_run());

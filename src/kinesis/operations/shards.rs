@@ -351,7 +351,8 @@ pub(super) fn check_shard_limit(context: Context<'_>, additional: u32) -> Result
     let Some(limit) = context.service.shard_limit else {
         return Ok(());
     };
-    let current = context.service.store.open_shard_count();
+    let open = context.service.store.open_shard_count();
+    let current = open.map_err(|error| context.refusal(error))?;
     if current + u64::from(additional) <= limit {
         return Ok(());
     }

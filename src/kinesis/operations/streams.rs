@@ -248,7 +248,10 @@ fn list_streams(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     let limit = input
         .integer("Limit")
         .map_or(DEFAULT_LIMIT, |limit| limit as usize);
-    let mut streams = store.streams(after.or(input.string("ExclusiveStartStreamName")), limit + 1);
+    let after = after.or(input.string("ExclusiveStartStreamName"));
+    let mut streams = store
+        .streams(after, limit + 1)
+        .map_err(|error| context.refusal(error))?;
     let has_more = streams.len() > limit;
     streams.truncate(limit);
     let next = streams.last().filter(|_| has_more).map(|last| {

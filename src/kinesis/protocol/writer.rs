@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn cbor_says_the_same_with_blobs_as_bytes_and_times_in_milliseconds() {
         let bytes = written(Protocol::Cbor);
-        let Ok(super::super::Document::Map(members)) = Protocol::Cbor.parse(&bytes) else {
+        let Ok(Map(members)) = Protocol::Cbor.parse(&bytes) else {
             panic!("a map")
         };
         use super::super::Document::*;
