@@ -52,6 +52,8 @@ mod store;
 mod sync;
 
 pub use consumer::StreamReader;
+#[cfg(any(test, feature = "sim"))]
+pub use disk::sim;
 pub use error::{Error, ForeignReason, Result, RetentionReason};
 pub use log::{Durability, ReadLimit};
 pub use model::limits;
