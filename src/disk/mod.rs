@@ -9,6 +9,8 @@
 
 mod health;
 mod os;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 
 pub(crate) use health::Health;
 pub use os::OsDisk;
