@@ -1,6 +1,6 @@
 //! The logs that are being written to, and whose end is therefore not in the manifest.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, CatalogState, Edit};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct ActiveLogs {
     catalog: Arc<Catalog>,
-    active: Mutex<HashMap<(StreamId, ShardId), Idleness>>,
+    active: Mutex<BTreeMap<(StreamId, ShardId), Idleness>>,
 }
 
 /// How long nothing was appended to a log, in rounds of the keeper.
