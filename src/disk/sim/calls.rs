@@ -1,0 +1,160 @@
+//! The kinds of I/O calls, sets of them, and the record of one.
+
+use std::fmt;
+use std::io;
+use std::ops::BitOr;
+use std::path::PathBuf;
+
+/// A kind of I/O call, one for each verb of [`Disk`](crate::disk::Disk) and [`DiskFile`](crate::disk::DiskFile).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "each is the verb of the same name")]
+pub enum Operation {
+    Open,
+    CreateDir,
+    List,
+    Rename,
+    RemoveFile,
+    RemoveDir,
+    SyncDir,
+    Entropy,
+    Lock,
+    Length,
+    Read,
+    Write,
+    SyncData,
+    Allocate,
+    SetLength,
+    Map,
+    DropCache,
+}
+
+impl Operation {
+    pub(super) const COUNT: usize = Self::ALL.len();
+
+    /// Every kind, in the order of declaration.
+    pub const ALL: [Self; 17] = [
+        Self::Open,
+        Self::CreateDir,
+        Self::List,
+        Self::Rename,
+        Self::RemoveFile,
+        Self::RemoveDir,
+        Self::SyncDir,
+        Self::Entropy,
+        Self::Lock,
+        Self::Length,
+        Self::Read,
+        Self::Write,
+        Self::SyncData,
+        Self::Allocate,
+        Self::SetLength,
+        Self::Map,
+        Self::DropCache,
+    ];
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::CreateDir => "create_dir",
+            Self::List => "list",
+            Self::Rename => "rename",
+            Self::RemoveFile => "remove_file",
+            Self::RemoveDir => "remove_dir",
+            Self::SyncDir => "sync_dir",
+            Self::Entropy => "entropy",
+            Self::Lock => "lock",
+            Self::Length => "len",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::SyncData => "sync_data",
+            Self::Allocate => "allocate",
+            Self::SetLength => "set_len",
+            Self::Map => "map",
+            Self::DropCache => "drop_cache",
+        })
+    }
+}
+
+/// A set of kinds of calls: one [`Operation`], several joined with `|`, or one of the constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls(u32);
+
+impl Calls {
+    /// Every call.
+    pub const ALL: Self = Self((1 << Operation::COUNT) - 1);
+
+    /// The calls after which a crash may find something else than before; opening creates and locking may, too.
+    pub const CHANGING: Self = Self(Self::ALL.0 & !Self::READING.0);
+
+    /// The calls that only look.
+    pub const READING: Self = Self(
+        1 << Operation::List as u32
+            | 1 << Operation::Entropy as u32
+            | 1 << Operation::Length as u32
+            | 1 << Operation::Read as u32
+            | 1 << Operation::Map as u32
+            | 1 << Operation::DropCache as u32,
+    );
+
+    pub(super) fn contains(self, operation: Operation) -> bool {
+        self.0 & 1 << operation as u32 != 0
+    }
+}
+
+impl From<Operation> for Calls {
+    fn from(operation: Operation) -> Self {
+        Self(1 << operation as u32)
+    }
+}
+
+impl<C: Into<Calls>> BitOr<C> for Calls {
+    type Output = Calls;
+
+    fn bitor(self, other: C) -> Calls {
+        Calls(self.0 | other.into().0)
+    }
+}
+
+impl<C: Into<Calls>> BitOr<C> for Operation {
+    type Output = Calls;
+
+    fn bitor(self, other: C) -> Calls {
+        Calls::from(self) | other
+    }
+}
+
+/// One I/O call, as [`SimDisk::trace`](super::SimDisk::trace) lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Its place among all calls of the disk, from 1.
+    pub number: u64,
+    /// Its kind.
+    pub operation: Operation,
+    /// What it was on; for an open file, the name it has by now.
+    pub path: PathBuf,
+    /// Offset, length, mode, new name: what the operation has of these, for people.
+    pub detail: String,
+    /// How it failed, if it did.
+    pub failed: Option<io::ErrorKind>,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>5} {:<11} {}",
+            self.number,
+            self.operation,
+            self.path.display()
+        )?;
+        if !self.detail.is_empty() {
+            write!(f, " {}", self.detail)?;
+        }
+        match self.failed {
+            None => Ok(()),
+            Some(kind) => write!(f, " -> {kind}"),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! One file's bytes: what a reader sees, what the device has, and every step between the two.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the device writes whole or not at all.
+pub(super) const SECTOR_BYTES: usize = 512;
+
+type Sector = Arc<[u8; SECTOR_BYTES]>;
+
+/// Numbers every change in the order in which it was made, over the whole disk.
+pub(super) type ChangeNumber = u64;
+
+/// Bytes with a length. A sector that is absent is all zeros, and so is every byte behind the length.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contents {
+    length: u64,
+    sectors: BTreeMap<u64, Sector>,
+}
+
+impl Contents {
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Copies out what is at `offset`; the caller has checked the length.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) {
+        buffer.fill(0);
+        for (sector, from, within) in pieces(offset, buffer.len()) {
+            if let Some(bytes) = self.sectors.get(&sector) {
+                buffer[within].copy_from_slice(&bytes[from.clone()]);
+            }
+        }
+    }
+
+    pub(super) fn to_vec(&self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.read(&mut bytes, 0);
+        bytes
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
+        for (sector, into, from) in pieces(offset, bytes.len()) {
+            Arc::make_mut(self.sectors.entry(sector).or_insert_with(zeros))[into]
+                .copy_from_slice(&bytes[from]);
+        }
+        if !bytes.is_empty() {
+            self.length = self.length.max(offset + bytes.len() as u64);
+        }
+    }
+
+    pub(super) fn set_len(&mut self, length: u64) {
+        self.length = length;
+        let first_gone = length.div_ceil(SECTOR_BYTES as u64);
+        // The split walks the map, and nearly always there is nothing to split off.
+        if self.sectors.range(first_gone..).next().is_some() {
+            self.sectors.split_off(&first_gone);
+        }
+        let tail = (length % SECTOR_BYTES as u64) as usize;
+        if tail != 0
+            && let Some(sector) = self.sectors.get_mut(&(length / SECTOR_BYTES as u64))
+            && sector[tail..].iter().any(|byte| *byte != 0)
+        {
+            Arc::make_mut(sector)[tail..].fill(0);
+        }
+    }
+}
+
+/// A file as the page cache has it and as the device has it.
+///
+/// A sector's unsynced versions are whole and cumulative, as the page cache would hand them to the device: a crash
+/// leaves one of them or the durable sector, never a later write without an earlier one to the same sector.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FileState {
+    live: Contents,
+    durable: Contents,
+    sectors: BTreeMap<u64, Vec<SectorVersion>>,
+    lengths: Vec<LengthChange>,
+    /// Open handles: a file without a name lives until the last is dropped.
+    pub(super) handles: usize,
+}
+
+#[derive(Clone, Debug)]
+struct SectorVersion {
+    change: ChangeNumber,
+    bytes: Sector,
+    /// The page was marked clean by a failed sync: the device never gets this version.
+    abandoned: bool,
+}
+
+#[derive(Clone, Debug)]
+struct LengthChange {
+    change: ChangeNumber,
+    length: u64,
+    is_cut: bool,
+    abandoned: bool,
+}
+
+/// Which of the unsynced changes the device has.
+pub(super) trait Survival {
+    fn sector(&mut self, change: ChangeNumber) -> bool;
+    fn length(&mut self, change: ChangeNumber) -> bool;
+}
+
+/// All of them, as after a sync.
+pub(super) struct Everything;
+
+impl Survival for Everything {
+    fn sector(&mut self, _: ChangeNumber) -> bool {
+        true
+    }
+
+    fn length(&mut self, _: ChangeNumber) -> bool {
+        true
+    }
+}
+
+impl FileState {
+    /// A file at rest.
+    pub(super) fn settled(contents: Contents) -> Self {
+        Self {
+            live: contents.clone(),
+            durable: contents,
+            ..Self::default()
+        }
+    }
+
+    /// The same file after every holder's end.
+    pub(super) fn closed(&self) -> Self {
+        Self {
+            handles: 0,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn live(&self) -> &Contents {
+        &self.live
+    }
+
+    /// The bytes are one change and a growing length the next one: either may survive without the other.
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64, mut next_change: impl FnMut() -> ChangeNumber) {
+        if bytes.is_empty() {
+            return;
+        }
+        let change = next_change();
+        let old_length = self.live.len();
+        self.live.write(bytes, offset);
+        for (sector, _, _) in pieces(offset, bytes.len()) {
+            let bytes = self.live.sectors[&sector].clone();
+            self.sectors.entry(sector).or_default().push(SectorVersion {
+                change,
+                bytes,
+                abandoned: false,
+            });
+        }
+        let length = self.live.len();
+        if length != old_length {
+            let change = next_change();
+            self.lengths.push(LengthChange {
+                change,
+                length,
+                is_cut: false,
+                abandoned: false,
+            });
+        }
+    }
+
+    pub(super) fn set_len(&mut self, length: u64, change: ChangeNumber) {
+        let is_cut = length < self.live.len();
+        if length != self.live.len() {
+            self.live.set_len(length);
+            self.lengths.push(LengthChange {
+                change,
+                length,
+                is_cut,
+                abandoned: false,
+            });
+        }
+    }
+
+    /// Makes durable what no failed sync has abandoned.
+    pub(super) fn sync(&mut self) {
+        let durable = std::mem::take(&mut self.durable);
+        self.durable = self.settle(durable, &mut Everything);
+        self.sectors.retain(|_, versions| {
+            let synced = versions
+                .iter()
+                .rposition(|version| !version.abandoned)
+                .map_or(0, |last| last + 1);
+            versions.drain(..synced);
+            !versions.is_empty()
+        });
+        let synced = self
+            .lengths
+            .iter()
+            .rposition(|change| !change.abandoned)
+            .map_or(0, |last| last + 1);
+        self.lengths.drain(..synced);
+    }
+
+    /// What a failed sync does to dirty pages: those that `marks_clean` picks are never written back, although a
+    /// reader still sees them and a later sync succeeds.
+    pub(super) fn abandon(&mut self, mut marks_clean: impl FnMut() -> bool) {
+        for version in self.sectors.values_mut().flatten() {
+            version.abandoned |= marks_clean();
+        }
+        for change in &mut self.lengths {
+            change.abandoned |= marks_clean();
+        }
+    }
+
+    /// Forgets clean pages: what was abandoned disappears from a reader's sight.
+    pub(super) fn drop_cache(&mut self) {
+        self.sectors.retain(|_, versions| {
+            while versions.pop_if(|version| version.abandoned).is_some() {}
+            !versions.is_empty()
+        });
+        while self.lengths.pop_if(|change| change.abandoned).is_some() {}
+        self.live = self.settle(self.durable.clone(), &mut Everything);
+    }
+
+    /// The file as the device has it after a power loss that leaves what `survival` says.
+    pub(super) fn after_loss(&self, survival: &mut impl Survival) -> Contents {
+        self.settle(self.durable.clone(), survival)
+    }
+
+    /// What a reader sees becomes what the device has.
+    pub(super) fn settle_live(&mut self) {
+        if !self.sectors.is_empty() || !self.lengths.is_empty() {
+            *self = Self {
+                handles: self.handles,
+                ..Self::settled(self.live.clone())
+            };
+        }
+    }
+
+    /// Changes what both the device and a reader have of a file at rest.
+    pub(super) fn edit_at_rest<T>(&mut self, edit: impl FnOnce(&mut Contents) -> T) -> T {
+        let result = edit(&mut self.live);
+        self.durable = self.live.clone();
+        result
+    }
+
+    pub(super) fn unsynced_changes(&self) -> impl Iterator<Item = ChangeNumber> {
+        let sectors = self.sectors.values().flatten().map(|version| version.change);
+        sectors.chain(self.lengths.iter().map(|change| change.change))
+    }
+
+    /// Puts the surviving changes onto `base`, which holds the durable bytes. A length that survives brings the cuts
+    /// before it along, as a journal of metadata would.
+    fn settle(&self, base: Contents, survival: &mut impl Survival) -> Contents {
+        let mut settled = base;
+        let lengths = self
+            .lengths
+            .iter()
+            .rposition(|change| !change.abandoned && survival.length(change.change))
+            .map_or(&[][..], |last| &self.lengths[..=last]);
+        let cuts = || lengths.iter().filter(|change| change.is_cut);
+        if let Some(shortest) = cuts().map(|cut| cut.length).min() {
+            let shortest = shortest.min(settled.len());
+            settled.set_len(shortest);
+        }
+        for (&sector, versions) in &self.sectors {
+            let survivor = versions
+                .iter()
+                .rev()
+                .find(|version| !version.abandoned && survival.sector(version.change));
+            let Some(survivor) = survivor else { continue };
+            let mut bytes = survivor.bytes.clone();
+            for cut in cuts().filter(|cut| cut.change > survivor.change) {
+                let kept = cut
+                    .length
+                    .saturating_sub(sector * SECTOR_BYTES as u64)
+                    .min(SECTOR_BYTES as u64);
+                Arc::make_mut(&mut bytes)[kept as usize..].fill(0);
+            }
+            settled.sectors.insert(sector, bytes);
+        }
+        // Without a surviving length nothing was cut either, so this is the durable one.
+        let length = lengths.last().map_or(settled.len(), |change| change.length);
+        settled.set_len(length);
+        settled
+    }
+}
+
+fn zeros() -> Sector {
+    Arc::new([0; SECTOR_BYTES])
+}
+
+/// The sectors that `length` bytes from `offset` touch: number, range within the sector, range within the bytes.
+fn pieces(
+    offset: u64,
+    length: usize,
+) -> impl Iterator<Item = (u64, std::ops::Range<usize>, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == length {
+            return None;
+        }
+        let position = offset + done as u64;
+        let from = (position % SECTOR_BYTES as u64) as usize;
+        let count = (SECTOR_BYTES - from).min(length - done);
+        let piece = (
+            position / SECTOR_BYTES as u64,
+            from..from + count,
+            done..done + count,
+        );
+        done += count;
+        Some(piece)
+    })
+}

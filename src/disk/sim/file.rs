@@ -1,0 +1,185 @@
+//! What an opener holds: a file, or a lock.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::SimDisk;
+use super::calls::Operation;
+use super::names::NodeId;
+use super::state::{Course, State, error, open_file};
+use crate::disk::{DiskFile, LockGuard, Mapping};
+
+pub(super) struct SimFile {
+    pub(super) disk: SimDisk,
+    pub(super) node: NodeId,
+    /// The name it was opened by.
+    pub(super) path: PathBuf,
+    pub(super) writable: bool,
+}
+
+impl SimFile {
+    fn call<T>(
+        &self,
+        operation: Operation,
+        detail: fmt::Arguments<'_>,
+        run: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let state = &mut *self.disk.state();
+        state.call(operation, &state.current_path(self.node, &self.path), detail, run)
+    }
+
+    /// A call that says itself what it does under each fault.
+    fn traced<T>(
+        &self,
+        operation: Operation,
+        detail: fmt::Arguments<'_>,
+        run: impl FnOnce(&mut State, Course) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let state = &mut *self.disk.state();
+        state.traced(operation, &state.current_path(self.node, &self.path), detail, run)
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable {
+            Ok(())
+        } else {
+            Err(error(io::ErrorKind::PermissionDenied, &self.path))
+        }
+    }
+
+    fn copy(&self, state: &mut State, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let contents = open_file(&mut state.files, self.node)?.live();
+        let end = offset.checked_add(length as u64);
+        if end.is_none_or(|end| end > contents.len()) {
+            return Err(error(io::ErrorKind::UnexpectedEof, &self.path));
+        }
+        let mut bytes = vec![0; length];
+        contents.read(&mut bytes, offset);
+        Ok(bytes)
+    }
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        self.call(Operation::Length, format_args!(""), |state| {
+            Ok(open_file(&mut state.files, self.node)?.live().len())
+        })
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let detail = format_args!("{} bytes at {offset}", buffer.len());
+        let bytes = self.call(Operation::Read, detail, |state| {
+            self.copy(state, buffer.len(), offset)
+        })?;
+        buffer.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let detail = format_args!("{} bytes at {offset}", bytes.len());
+        self.traced(Operation::Write, detail, |state, course| {
+            self.check_writable()?;
+            let (written, outcome) = match course {
+                Course::Normal => (bytes.len(), Ok(())),
+                Course::Fail(error) => (0, Err(error)),
+                Course::Short(error) => (state.random.below(bytes.len()), Err(error)),
+                Course::InFlight(error) => (state.random.below(bytes.len() + 1), Err(error)),
+            };
+            let result = state.write(self.node, &self.path, &bytes[..written], offset);
+            outcome.and(result)
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.traced(
+            Operation::SyncData,
+            format_args!(""),
+            |state, course| match course {
+                Course::Normal => {
+                    open_file(&mut state.files, self.node)?.sync();
+                    Ok(())
+                }
+                Course::Fail(error) | Course::Short(error) => {
+                    state.fail_sync(self.node)?;
+                    Err(error)
+                }
+                Course::InFlight(error) => {
+                    if state.random.coin() {
+                        open_file(&mut state.files, self.node)?.sync();
+                    }
+                    Err(error)
+                }
+            },
+        )
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.call(Operation::Allocate, format_args!("to {length}"), |state| {
+            self.check_writable()?;
+            if length == 0 {
+                return Err(error(io::ErrorKind::InvalidInput, &self.path));
+            }
+            let current = open_file(&mut state.files, self.node)?.live().len();
+            state.set_len(self.node, &self.path, length.max(current))
+        })
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.call(Operation::SetLength, format_args!("to {length}"), |state| {
+            self.check_writable()?;
+            state.set_len(self.node, &self.path, length)
+        })
+    }
+
+    fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
+        let bytes = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let copy = self.call(Operation::Map, format_args!("{length} bytes"), |state| {
+            self.copy(state, bytes, 0)
+        })?;
+        Ok(Box::new(copy))
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.call(Operation::DropCache, format_args!(""), |state| {
+            open_file(&mut state.files, self.node)?.drop_cache();
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.disk.state().close(self.node);
+    }
+}
+
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) struct SimLock {
+    pub(super) disk: SimDisk,
+    pub(super) node: NodeId,
+    pub(super) path: PathBuf,
+}
+
+impl LockGuard for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk.state().locked.remove(&self.node);
+    }
+}
+
+impl fmt::Debug for SimLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimLock")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}

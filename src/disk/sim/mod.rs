@@ -1,0 +1,251 @@
+//! A disk in memory that can crash, fail and rot, for tests of what survives.
+//!
+//! [`SimDisk`] is a [`Disk`] that keeps what was written and what is durable apart, down to the sector and the
+//! directory entry. [`SimDisk::crash`] gives the disk that the next opener finds; [`SimDisk::faults`] makes calls
+//! fail, cuts writes short, and stops the machine in the n-th call; [`SimDisk::rot`] damages what lies on the device.
+//!
+//! ```
+//! use std::path::Path;
+//! use anabranch::disk::{Disk, DiskFile, OpenMode};
+//! use anabranch::sim::{LossMode, SimDisk};
+//!
+//! let disk = SimDisk::new(42);
+//! let file = disk.open(Path::new("log"), OpenMode::CreateNew)?;
+//! file.write_all_at(b"kept", 0)?;
+//! file.sync_data()?;                      // the bytes are durable ...
+//! disk.sync_dir(Path::new(""))?;          // ... and so is the name
+//! file.write_all_at(b"lost", 4)?;
+//!
+//! let disk = disk.crash(LossMode::LoseAll);
+//! assert!(file.len().is_err(), "the machine that had it open is gone");
+//! let file = disk.open(Path::new("log"), OpenMode::Read)?;
+//! assert_eq!(file.map(4)?.as_ref().as_ref(), b"kept");
+//! assert_eq!(file.len()?, 4);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What a crash may leave
+//! - **Bytes.** Every unsynced write may be kept, lost, or torn at sectors of 512 bytes, in any order across sectors.
+//!   A sector is old or new as a whole, and one that was written several times has one of its states, each of which
+//!   holds the earlier writes too. So rewriting a sector with the same leading bytes keeps them.
+//! - **Lengths** survive apart from the bytes: a file may be long enough and zeros, or have lost its end. A length that
+//!   survives brings earlier cuts of the file along.
+//! - **Names.** A created, renamed or removed name is durable after `sync_dir` of the directory that holds it, and only
+//!   once that directory's own name is durable. Until then each change of a name survives or not, whole, whatever
+//!   becomes of the others, except that it brings along what it stands on: earlier changes of the same name, and the
+//!   creation of the directory.
+//! - **Renames** between two directories are durable with a `sync_dir` of the new name's directory; syncing the old
+//!   one's alone promises nothing. A crash before leaves one of the two names, never both and never none. (Real file
+//!   systems promise less where they have no journal, and more where they have one.)
+//! - A failed `sync_data` is final for the bytes it was to write: see [`FailedSync`]. After a failed `sync_dir` the
+//!   changes stay as unsynced as they were.
+//!
+//! # What it does not do
+//! It has no hard links, no renaming of directories, and no `..`; relative and absolute paths begin at the one root,
+//! which always exists. A mapping is a copy, which sees no later write. Nothing sleeps and no thread is started.
+//!
+//! # Determinism
+//! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same
+//! disk each time; with several it depends on who calls first.
+
+mod calls;
+mod contents;
+mod crash;
+mod faults;
+mod file;
+mod names;
+mod random;
+mod rot;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use calls::{Call, Calls, Operation};
+pub use crash::LossMode;
+pub use faults::{FailedSync, Faults};
+pub use rot::Rot;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use file::{SimFile, SimLock};
+use state::State;
+
+use super::{Disk, DiskFile, LockError, LockGuard, OpenMode};
+
+/// A disk in memory, as the [module](self) describes it. Clones are the same disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+impl SimDisk {
+    /// An empty disk without faults and without end.
+    pub fn new(seed: u64) -> Self {
+        Self::from_state(State::new(seed))
+    }
+
+    /// Stops this disk, so that its files, locks and all further calls answer errors, and gives the disk that is found
+    /// afterwards. It has no faults, no locks and counts from zero; capacity and whether calls are traced stay.
+    ///
+    /// Crashing a disk again gives another outcome of the same moment.
+    pub fn crash(&self, mode: LossMode) -> Self {
+        self.freeze();
+        self.image(mode)
+    }
+
+    /// What [`SimDisk::crash`] would give now, while this disk goes on. With [`LossMode::KeepAll`] it is a copy.
+    pub fn image(&self, mode: LossMode) -> Self {
+        let image = self.state().image(mode);
+        Self::from_state(image)
+    }
+
+    /// Stops this disk: every call from now on fails and does nothing.
+    pub fn freeze(&self) {
+        self.state().frozen = true;
+    }
+
+    /// Whether this disk was stopped, by [`SimDisk::freeze`], [`SimDisk::crash`] or a fault.
+    pub fn is_frozen(&self) -> bool {
+        self.state().frozen
+    }
+
+    /// The disk's faults, to add some.
+    pub fn faults(&self) -> Faults {
+        Faults::new(self.clone())
+    }
+
+    /// Direct edits of what lies on the device.
+    pub fn rot(&self) -> Rot {
+        Rot::new(self.clone())
+    }
+
+    /// From now on files can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write after what
+    /// fits, a change of length whole. A file takes its length; there are no holes.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state().capacity = Some(bytes);
+    }
+
+    /// The bytes that files take. A removed file gives them back when it is no longer open.
+    pub fn used_bytes(&self) -> u64 {
+        self.state().used_bytes()
+    }
+
+    /// How many calls of these kinds were made, failed ones included, but none on a frozen disk.
+    pub fn calls(&self, calls: impl Into<Calls>) -> u64 {
+        self.state().count(calls.into())
+    }
+
+    /// From now on calls are recorded for [`SimDisk::trace`].
+    pub fn start_trace(&self) {
+        self.state().trace.get_or_insert_default();
+    }
+
+    /// The calls since [`SimDisk::start_trace`], for a failing test to print.
+    pub fn trace(&self) -> Vec<Call> {
+        self.state().trace.clone().unwrap_or_default()
+    }
+
+    fn from_state(state: State) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// A test that panics elsewhere must not hide behind a poisoned mutex here.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call<T>(
+        &self,
+        operation: Operation,
+        path: &Path,
+        detail: fmt::Arguments<'_>,
+        run: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.state().call(operation, path, detail, run)
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let node = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
+            state.open(path, mode)
+        })?;
+        let writable = mode != OpenMode::Read;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            node,
+            path: path.to_owned(),
+            writable,
+        }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.call(Operation::CreateDir, path, format_args!(""), |state| {
+            state.create_dir(path)
+        })
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.call(Operation::List, directory, format_args!(""), |state| {
+            let node = state.directory(directory)?;
+            Ok(state
+                .names
+                .live()
+                .list(node)
+                .map(|(name, _)| name.to_owned())
+                .collect())
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let detail = format_args!("to {}", to.display());
+        self.call(Operation::Rename, from, detail, |state| state.rename(from, to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.call(Operation::RemoveFile, path, format_args!(""), |state| {
+            state.remove_file(path)
+        })
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.call(Operation::RemoveDir, path, format_args!(""), |state| {
+            state.remove_dir(path)
+        })
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        self.call(Operation::SyncDir, directory, format_args!(""), |state| {
+            state.sync_dir(directory)
+        })
+    }
+
+    fn entropy(&self) -> io::Result<u64> {
+        self.call(Operation::Entropy, Path::new(""), format_args!(""), |state| {
+            Ok(state.random.next())
+        })
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError> {
+        let node = self.call(Operation::Lock, path, format_args!(""), |state| state.lock(path));
+        match node.map_err(LockError::Io)? {
+            Some(node) => Ok(Box::new(SimLock {
+                disk: self.clone(),
+                node,
+                path: path.to_owned(),
+            })),
+            None => Err(LockError::Held(Some(std::process::id()))),
+        }
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDisk").finish_non_exhaustive()
+    }
+}

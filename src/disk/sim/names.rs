@@ -1,0 +1,288 @@
+//! Which names the directories hold: now, on the device, and every step between the two.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::contents::ChangeNumber;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NodeId(pub(super) u64);
+
+/// The directory that is always there.
+pub(super) const ROOT: NodeId = NodeId(0);
+
+/// A place for a name: the directory, and the name in it.
+pub(super) type Entry = (NodeId, String);
+
+/// Names and what they lead to. Nothing has two names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    nodes: BTreeMap<Entry, NodeId>,
+    names: BTreeMap<NodeId, Entry>,
+}
+
+impl Table {
+    pub(super) fn get(&self, entry: &Entry) -> Option<NodeId> {
+        self.nodes.get(entry).copied()
+    }
+
+    pub(super) fn has_name(&self, node: NodeId) -> bool {
+        self.names.contains_key(&node)
+    }
+
+    pub(super) fn list(&self, directory: NodeId) -> impl Iterator<Item = (&str, NodeId)> {
+        let after = NodeId(directory.0 + 1);
+        let entries = self
+            .nodes
+            .range((directory, String::new())..(after, String::new()));
+        entries.map(|((_, name), node)| (name.as_str(), *node))
+    }
+
+    /// The names that lead from the root to a node, if it has one.
+    pub(super) fn path(&self, node: NodeId) -> Option<PathBuf> {
+        if node == ROOT {
+            return Some(PathBuf::new());
+        }
+        let (directory, name) = self.names.get(&node)?;
+        Some(self.path(*directory)?.join(name))
+    }
+
+    /// Every node that has a name.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.names.keys().copied()
+    }
+
+    fn put(&mut self, entry: &Entry, node: NodeId) -> Option<NodeId> {
+        let replaced = self.nodes.insert(entry.clone(), node);
+        if let Some(replaced) = replaced {
+            self.names.remove(&replaced);
+        }
+        self.names.insert(node, entry.clone());
+        replaced
+    }
+
+    fn take(&mut self, entry: &Entry) -> Option<NodeId> {
+        let node = self.nodes.remove(entry)?;
+        self.names.remove(&node);
+        Some(node)
+    }
+
+    /// Does the edit and gives back the node that lost its name by it.
+    fn apply(&mut self, edit: &NameEdit) -> Option<NodeId> {
+        match edit {
+            NameEdit::Create { entry, node } => self.put(entry, *node),
+            NameEdit::Remove { entry, .. } => self.take(entry),
+            NameEdit::Rename { from, to } => {
+                let node = self.take(from)?;
+                self.put(to, node)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum NameEdit {
+    Create { entry: Entry, node: NodeId },
+    Remove { entry: Entry, node: NodeId },
+    Rename { from: Entry, to: Entry },
+}
+
+impl NameEdit {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let (first, second) = match self {
+            Self::Create { entry, .. } | Self::Remove { entry, .. } => (entry, None),
+            Self::Rename { from, to } => (from, Some(to)),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// The directory whose sync makes this durable. For a rename it is the new name's, and the old name goes with
+    /// it: syncing the old one's alone promises nothing.
+    fn holder(&self) -> NodeId {
+        match self {
+            Self::Create { entry, .. } | Self::Remove { entry, .. } => entry.0,
+            Self::Rename { to, .. } => to.0,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct NameChange {
+    change: ChangeNumber,
+    edit: NameEdit,
+    /// Its directory was synced, but has itself no durable name yet.
+    synced: bool,
+}
+
+/// The directories' entries, as they are and as the device has them.
+///
+/// Each edit survives a crash whole or not at all, and independently of the others but for what it stands on: an
+/// earlier edit of the same entry, the creation of its directory, and for a removed directory the edits within. So
+/// whatever survives, a renamed file has one of its two names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    live: Table,
+    durable: Table,
+    pending: Vec<NameChange>,
+}
+
+impl Names {
+    /// Names at rest.
+    pub(super) fn settled(table: Table) -> Self {
+        Self {
+            live: table.clone(),
+            durable: table,
+            pending: Vec::new(),
+        }
+    }
+
+    pub(super) fn live(&self) -> &Table {
+        &self.live
+    }
+
+    pub(super) fn edit(&mut self, edit: NameEdit, change: ChangeNumber) -> Option<NodeId> {
+        let unnamed = self.live.apply(&edit);
+        self.pending.push(NameChange {
+            change,
+            edit,
+            synced: false,
+        });
+        unnamed
+    }
+
+    /// Makes the directory's entries durable, and gives back the nodes that no durable name leads to any more. In a
+    /// directory that has no durable name itself, they become so together with that name.
+    pub(super) fn sync(&mut self, directory: NodeId) -> Vec<NodeId> {
+        for change in self
+            .pending
+            .iter_mut()
+            .filter(|change| change.edit.holder() == directory)
+        {
+            change.synced = true;
+        }
+        let kept = self.surviving(|_| false);
+        let mut unnamed = Vec::new();
+        let mut is_kept = kept.iter();
+        self.pending.retain(|change| {
+            if *is_kept.next().expect("one answer for each pending change") {
+                unnamed.extend(self.durable.apply(&change.edit));
+                return false;
+            }
+            true
+        });
+        unnamed
+    }
+
+    /// The entries as the device has them after a power loss; what was synced survives, and of the rest what `keeps`
+    /// says and all it stands on.
+    pub(super) fn after_loss(&self, keeps: impl FnMut(ChangeNumber) -> bool) -> Table {
+        let mut table = self.durable.clone();
+        for (change, _) in self
+            .pending
+            .iter()
+            .zip(self.surviving(keeps))
+            .filter(|(_, kept)| *kept)
+        {
+            table.apply(&change.edit);
+        }
+        table
+    }
+
+    pub(super) fn settle_live(&mut self) {
+        if !self.pending.is_empty() {
+            *self = Self::settled(self.live.clone());
+        }
+    }
+
+    pub(super) fn edit_at_rest(&mut self, edit: &NameEdit) {
+        self.settle_live();
+        self.live.apply(edit);
+        self.durable.apply(edit);
+    }
+
+    /// Whether any crash from here on could give the node a name.
+    pub(super) fn may_be_named(&self, node: NodeId) -> bool {
+        self.live.has_name(node)
+            || self.durable.has_name(node)
+            || self.pending.iter().any(|change| match &change.edit {
+                NameEdit::Create { node: created, .. } => *created == node,
+                NameEdit::Remove { .. } | NameEdit::Rename { .. } => false,
+            })
+    }
+
+    pub(super) fn pending_changes(&self) -> impl Iterator<Item = ChangeNumber> {
+        self.pending.iter().map(|change| change.change)
+    }
+
+    /// For each pending change whether it survives.
+    fn surviving(&self, mut keeps: impl FnMut(ChangeNumber) -> bool) -> Vec<bool> {
+        let foundations = self.foundations();
+        let mut kept = vec![false; self.pending.len()];
+        for (index, change) in self.pending.iter().enumerate() {
+            if keeps(change.change) {
+                keep(index, &foundations.under, &mut kept);
+            }
+        }
+        // Keeping one synced change may bring the directory along that an earlier one waits for.
+        loop {
+            let mut waits = true;
+            for (index, change) in self
+                .pending
+                .iter()
+                .enumerate()
+                .filter(|(_, change)| change.synced)
+            {
+                let directory = foundations.creator.get(&change.edit.holder());
+                if !kept[index] && directory.is_none_or(|creator| kept[*creator]) {
+                    keep(index, &foundations.under, &mut kept);
+                    waits = false;
+                }
+            }
+            if waits {
+                return kept;
+            }
+        }
+    }
+
+    fn foundations(&self) -> Foundations {
+        let mut latest: BTreeMap<&Entry, usize> = BTreeMap::new();
+        let mut within: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+        let mut creator: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut all_under = Vec::with_capacity(self.pending.len());
+        for (index, NameChange { edit, .. }) in self.pending.iter().enumerate() {
+            let mut under: Vec<usize> = creator.get(&edit.holder()).copied().into_iter().collect();
+            if let NameEdit::Remove { node, .. } = edit {
+                under.extend(within.get(node).into_iter().flatten());
+            }
+            for entry in edit.entries() {
+                under.extend(latest.insert(entry, index));
+                within.entry(entry.0).or_default().push(index);
+            }
+            if let NameEdit::Create { node, .. } = edit {
+                creator.insert(*node, index);
+            }
+            all_under.push(under);
+        }
+        Foundations {
+            under: all_under,
+            creator,
+        }
+    }
+}
+
+/// What the pending changes stand on.
+struct Foundations {
+    /// For each change, earlier ones without which it cannot survive.
+    under: Vec<Vec<usize>>,
+    /// The change that created a node.
+    creator: BTreeMap<NodeId, usize>,
+}
+
+fn keep(index: usize, under: &[Vec<usize>], kept: &mut [bool]) {
+    let mut to_keep = vec![index];
+    while let Some(index) = to_keep.pop() {
+        if !std::mem::replace(&mut kept[index], true) {
+            to_keep.extend(&under[index]);
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! What a simulated disk is behind its mutex.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::calls::{Call, Calls, Operation};
+use super::contents::{ChangeNumber, FileState};
+use super::faults::{Effect, FailedSync, Plan};
+use super::names::{Entry, NameEdit, Names, NodeId, ROOT, Table};
+use super::random::Random;
+use crate::disk::OpenMode;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) names: Names,
+    /// Every node that is not here is a directory.
+    pub(super) files: BTreeMap<NodeId, FileState>,
+    pub(super) last_node: u64,
+    pub(super) last_change: ChangeNumber,
+    pub(super) random: Random,
+    pub(super) plan: Plan,
+    pub(super) frozen: bool,
+    pub(super) locked: BTreeSet<NodeId>,
+    pub(super) capacity: Option<u64>,
+    pub(super) calls: [u64; Operation::COUNT],
+    pub(super) trace: Option<Vec<Call>>,
+}
+
+/// How a call is to go on that the faults let begin.
+pub(super) enum Course {
+    Normal,
+    Fail(io::Error),
+    /// Write a part, then fail.
+    Short(io::Error),
+    /// Perhaps do it, then fail; the disk is frozen already.
+    InFlight(io::Error),
+}
+
+impl State {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            names: Names::default(),
+            files: BTreeMap::new(),
+            last_node: ROOT.0,
+            last_change: 0,
+            random: Random::new(seed),
+            plan: Plan::default(),
+            frozen: false,
+            locked: BTreeSet::new(),
+            capacity: None,
+            calls: [0; Operation::COUNT],
+            trace: None,
+        }
+    }
+
+    /// One call that a fault can keep from being done.
+    pub(super) fn call<T>(
+        &mut self,
+        operation: Operation,
+        path: &Path,
+        detail: fmt::Arguments<'_>,
+        run: impl FnOnce(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.traced(operation, path, detail, |state, course| match course {
+            Course::Normal => run(state),
+            Course::Fail(error) | Course::Short(error) => Err(error),
+            Course::InFlight(error) => {
+                if state.random.coin() {
+                    // Whoever asked is gone before the answer.
+                    let _ = run(state);
+                }
+                Err(error)
+            }
+        })
+    }
+
+    /// One call that says itself what it does under each fault.
+    pub(super) fn traced<T>(
+        &mut self,
+        operation: Operation,
+        path: &Path,
+        detail: fmt::Arguments<'_>,
+        run: impl FnOnce(&mut Self, Course) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.frozen {
+            return Err(stopped());
+        }
+        self.calls[operation as usize] += 1;
+        let number = self.calls.iter().sum();
+        let fault = |kind| {
+            io::Error::new(
+                kind,
+                format!("simulated fault in {operation} of {}", path.display()),
+            )
+        };
+        let course = match self.plan.strike(operation, path, &mut self.random) {
+            None => Course::Normal,
+            Some(Effect::Fail(kind)) => Course::Fail(fault(kind)),
+            Some(Effect::Short(kind)) => Course::Short(fault(kind)),
+            Some(Effect::Freeze) => {
+                self.frozen = true;
+                Course::InFlight(stopped())
+            }
+        };
+        let result = run(self, course);
+        if let Some(trace) = &mut self.trace {
+            let failed = result.as_ref().err().map(io::Error::kind);
+            trace.push(Call {
+                number,
+                operation,
+                path: path.to_owned(),
+                detail: detail.to_string(),
+                failed,
+            });
+        }
+        result
+    }
+
+    pub(super) fn count(&self, calls: Calls) -> u64 {
+        Operation::ALL
+            .iter()
+            .filter(|operation| calls.contains(**operation))
+            .map(|operation| self.calls[*operation as usize])
+            .sum()
+    }
+
+    pub(super) fn next_change(&mut self) -> ChangeNumber {
+        self.last_change += 1;
+        self.last_change
+    }
+
+    pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<NodeId> {
+        let entry = self.entry(path)?;
+        let node = match (self.names.live().get(&entry), mode) {
+            (Some(_), OpenMode::CreateNew) => return Err(error(io::ErrorKind::AlreadyExists, path)),
+            (None, OpenMode::Read | OpenMode::Write) => return Err(error(io::ErrorKind::NotFound, path)),
+            (None, OpenMode::CreateNew | OpenMode::Truncate) => {
+                self.create(entry, Some(FileState::default()))
+            }
+            (Some(node), _) => node,
+        };
+        let change = self.next_change();
+        let Some(file) = self.files.get_mut(&node) else {
+            return Err(error(io::ErrorKind::IsADirectory, path));
+        };
+        if mode == OpenMode::Truncate {
+            file.set_len(0, change);
+        }
+        file.handles += 1;
+        Ok(node)
+    }
+
+    pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
+        if names_in(path)?.is_empty() {
+            return Err(error(io::ErrorKind::AlreadyExists, path));
+        }
+        let entry = self.entry(path)?;
+        if self.names.live().get(&entry).is_some() {
+            return Err(error(io::ErrorKind::AlreadyExists, path));
+        }
+        self.create(entry, None);
+        Ok(())
+    }
+
+    fn create(&mut self, entry: Entry, file: Option<FileState>) -> NodeId {
+        self.last_node += 1;
+        let node = NodeId(self.last_node);
+        if let Some(file) = file {
+            self.files.insert(node, file);
+        }
+        let change = self.next_change();
+        self.names.edit(NameEdit::Create { entry, node }, change);
+        node
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = ((self.entry(from)?, from), (self.entry(to)?, to));
+        self.file(from.1)?;
+        if self.names.live().get(&to.0).is_some() {
+            self.file(to.1)?;
+        }
+        if from.0 != to.0 {
+            let change = self.next_change();
+            self.names.edit(
+                NameEdit::Rename {
+                    from: from.0,
+                    to: to.0,
+                },
+                change,
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        let entry = self.entry(path)?;
+        let node = self.file(path)?;
+        let change = self.next_change();
+        self.names.edit(NameEdit::Remove { entry, node }, change);
+        Ok(())
+    }
+
+    pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
+        let entry = self.entry(path)?;
+        let node = self.directory(path)?;
+        if self.names.live().list(node).next().is_some() {
+            return Err(error(io::ErrorKind::DirectoryNotEmpty, path));
+        }
+        let change = self.next_change();
+        self.names.edit(NameEdit::Remove { entry, node }, change);
+        Ok(())
+    }
+
+    pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        let directory = self.directory(path)?;
+        for node in self.names.sync(directory) {
+            self.forget_if_gone(node);
+        }
+        Ok(())
+    }
+
+    pub(super) fn lock(&mut self, path: &Path) -> io::Result<Option<NodeId>> {
+        let entry = self.entry(path)?;
+        let node = match self.names.live().get(&entry) {
+            Some(_) => self.file(path)?,
+            None => self.create(entry, Some(FileState::default())),
+        };
+        Ok(self.locked.insert(node).then_some(node))
+    }
+
+    /// Writes what there is room for.
+    pub(super) fn write(&mut self, node: NodeId, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let missing = self.missing_room(node, end);
+        let fitting = bytes.len() - missing.min(bytes.len() as u64) as usize;
+        let last_change = &mut self.last_change;
+        let next_change = || {
+            *last_change += 1;
+            *last_change
+        };
+        open_file(&mut self.files, node)?.write(&bytes[..fitting], offset, next_change);
+        if missing == 0 { Ok(()) } else { Err(full(path)) }
+    }
+
+    pub(super) fn set_len(&mut self, node: NodeId, path: &Path, length: u64) -> io::Result<()> {
+        if self.missing_room(node, length) > 0 {
+            return Err(full(path));
+        }
+        let change = self.next_change();
+        open_file(&mut self.files, node)?.set_len(length, change);
+        Ok(())
+    }
+
+    pub(super) fn fail_sync(&mut self, node: NodeId) -> io::Result<()> {
+        let (random, outcome) = (&mut self.random, self.plan.failed_sync);
+        open_file(&mut self.files, node)?.abandon(|| match outcome {
+            FailedSync::MarksClean => true,
+            FailedSync::MarksSomeClean => random.coin(),
+            FailedSync::KeepsDirty => false,
+        });
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, node: NodeId) {
+        if let Some(file) = self.files.get_mut(&node) {
+            file.handles -= 1;
+        }
+        self.forget_if_gone(node);
+    }
+
+    /// The name a file has now, or, if it has none, the one it was opened by.
+    pub(super) fn current_path(&self, node: NodeId, opened: &Path) -> PathBuf {
+        match self.names.live().path(node) {
+            Some(path) if opened.has_root() => Path::new("/").join(path),
+            Some(path) => path,
+            None => opened.to_owned(),
+        }
+    }
+
+    /// Bytes that files take: a file's length, until it has neither a name nor a handle. There are no holes.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let takes = |node: NodeId, file: &FileState| file.handles > 0 || self.names.live().has_name(node);
+        self.files
+            .iter()
+            .filter(|(node, file)| takes(**node, file))
+            .map(|(_, file)| file.live().len())
+            .sum()
+    }
+
+    fn missing_room(&self, node: NodeId, length: u64) -> u64 {
+        let Some(capacity) = self.capacity else { return 0 };
+        let current = self.files.get(&node).map_or(0, |file| file.live().len());
+        length
+            .saturating_sub(current)
+            .saturating_sub(capacity.saturating_sub(self.used_bytes()))
+    }
+
+    fn forget_if_gone(&mut self, node: NodeId) {
+        let is_open = self.files.get(&node).is_some_and(|file| file.handles > 0);
+        if !is_open && !self.names.may_be_named(node) {
+            self.files.remove(&node);
+        }
+    }
+
+    /// The node of an existing file.
+    pub(super) fn file(&self, path: &Path) -> io::Result<NodeId> {
+        let node = self.node(path)?;
+        if self.files.contains_key(&node) {
+            Ok(node)
+        } else {
+            Err(error(io::ErrorKind::IsADirectory, path))
+        }
+    }
+
+    /// The node of an existing directory.
+    pub(super) fn directory(&self, path: &Path) -> io::Result<NodeId> {
+        let node = self.node(path)?;
+        if self.files.contains_key(&node) {
+            Err(error(io::ErrorKind::NotADirectory, path))
+        } else {
+            Ok(node)
+        }
+    }
+
+    fn node(&self, path: &Path) -> io::Result<NodeId> {
+        self.walk(&names_in(path)?, path)
+    }
+
+    /// The place of a name in a directory that exists.
+    pub(super) fn entry(&self, path: &Path) -> io::Result<Entry> {
+        let mut names = names_in(path)?;
+        let Some(name) = names.pop() else {
+            return Err(error(io::ErrorKind::IsADirectory, path));
+        };
+        let directory = self.walk(&names, path)?;
+        if self.files.contains_key(&directory) {
+            return Err(error(io::ErrorKind::NotADirectory, path));
+        }
+        Ok((directory, name.to_owned()))
+    }
+
+    fn walk(&self, names: &[&str], path: &Path) -> io::Result<NodeId> {
+        names.iter().try_fold(ROOT, |directory, name| {
+            if self.files.contains_key(&directory) {
+                return Err(error(io::ErrorKind::NotADirectory, path));
+            }
+            let entry = (directory, (*name).to_owned());
+            self.names
+                .live()
+                .get(&entry)
+                .ok_or_else(|| error(io::ErrorKind::NotFound, path))
+        })
+    }
+}
+
+/// The files below `directory`, by path.
+pub(super) fn walk_files(
+    table: &Table,
+    files: &BTreeMap<NodeId, FileState>,
+    directory: NodeId,
+    prefix: &Path,
+    found: &mut Vec<(PathBuf, NodeId)>,
+) {
+    for (name, node) in table.list(directory) {
+        let path = prefix.join(name);
+        if files.contains_key(&node) {
+            found.push((path, node));
+        } else {
+            walk_files(table, files, node, &path, found);
+        }
+    }
+}
+
+/// A file that a handle keeps.
+pub(super) fn open_file(files: &mut BTreeMap<NodeId, FileState>, node: NodeId) -> io::Result<&mut FileState> {
+    files.get_mut(&node).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Absolute and relative paths both begin at the one root.
+fn names_in(path: &Path) -> io::Result<Vec<&str>> {
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => {
+                names.push(
+                    name.to_str()
+                        .ok_or_else(|| error(io::ErrorKind::InvalidInput, path))?,
+                );
+            }
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(error(io::ErrorKind::InvalidInput, path));
+            }
+        }
+    }
+    Ok(names)
+}
+
+pub(super) fn error(kind: io::ErrorKind, path: &Path) -> io::Error {
+    io::Error::new(kind, format!("{kind}: {} on the simulated disk", path.display()))
+}
+
+fn full(path: &Path) -> io::Error {
+    error(io::ErrorKind::StorageFull, path)
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the simulated machine has stopped")
+}
