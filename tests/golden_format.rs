@@ -4,6 +4,7 @@
 //! After a deliberate change of the format, `ANABRANCH_BLESS=1 cargo test --features sim --test golden_format` writes
 //! the files anew; a released format's folder is never changed, the new one gets its own.
 #![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! Streams, shards and records through the library's public face.
+#![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch::{
-    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, Record, ShardFilter, ShardId,
-    ShardIterator, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, Record, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, Timestamp,
 };
 
 const ALL: ReadLimit = ReadLimit {
