@@ -46,6 +46,8 @@ mod catalog;
 mod consumer;
 pub mod disk;
 mod error;
+#[cfg(feature = "server")]
+pub mod kinesis;
 mod log;
 pub mod model;
 mod store;
