@@ -51,11 +51,16 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         clock.advance(Duration::from_secs(3_600));
     }
     orders.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    // One frame of two records. A batch over several shards would be committed by several threads, in any order.
+    let low = HashKey::MIN;
     orders
         .put_records(&[
-            PutRecord::new("user-3", b"low"),
-            PutRecord::new("user-1", b"high"),
+            PutRecord::new("user-3", b"one").explicit_hash_key(low),
+            PutRecord::new("user-1", b"two").explicit_hash_key(low),
         ])
+        .unwrap();
+    orders
+        .put_record(&PutRecord::new("user-1", b"high").explicit_hash_key(HashKey::MAX))
         .unwrap();
     orders.increase_retention(48).unwrap();
     let mut reader = orders.reader(StartingPosition::TrimHorizon).unwrap();
