@@ -16,6 +16,7 @@ pub(crate) use edit::{Edit, PlannedReshard};
 pub(crate) use state::{CatalogState, Lifecycle, LogState, StreamState};
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 
 use manifest::Manifest;
@@ -30,6 +31,7 @@ pub(crate) struct Catalog {
     state: RwLock<CatalogState>,
     manifest: Mutex<Manifest>,
     health: Health,
+    is_closed: AtomicBool,
 }
 
 impl Catalog {
@@ -45,7 +47,14 @@ impl Catalog {
             state: RwLock::new(state),
             manifest: Mutex::new(manifest),
             health,
+            is_closed: AtomicBool::new(false),
         })
+    }
+
+    /// Takes no more edits: once this returns the manifest is somebody else's.
+    pub(crate) fn close(&self) {
+        let _no_edit_is_under_way = self.manifest.lock();
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// The state as it is now. No edit is applied while the guard is held.
@@ -60,6 +69,9 @@ impl Catalog {
     /// [`Error::Poisoned`].
     pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
         let mut manifest = self.manifest.lock();
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
         self.health.check()?;
         let edits = plan(&self.state.read())?;
         if edits.is_empty() {

@@ -35,6 +35,8 @@ pub(crate) struct StoreCore {
     streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
     /// When the next stream has something to finish, in ms; `u64::MAX` if none has.
     next_due: AtomicU64,
+    /// One round of house-keeping at a time.
+    pub(super) maintaining: Mutex<()>,
     /// One thread at a time finishes what is due.
     pub(super) settling: Mutex<()>,
     is_closed: AtomicBool,
@@ -101,6 +103,7 @@ impl StoreCore {
             options: options.clone(),
             streams: Mutex::default(),
             next_due: AtomicU64::new(u64::MAX),
+            maintaining: Mutex::default(),
             settling: Mutex::default(),
             is_closed: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
@@ -274,8 +277,11 @@ impl StoreCore {
         for stream in self.open_streams() {
             *stream.routing.write() = Routing::Closed;
         }
+        // A round of house-keeping that is under way ends first, and none begins any more.
+        let _no_round = self.maintaining.lock();
         let result = self.record_ends();
         self.context.flushers.stop();
+        self.catalog.close();
         *self.lock.lock() = None;
         self.activity.notify();
         result

@@ -73,6 +73,8 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
 
 /// Does everything once, and reports the first thing that failed.
 pub(super) fn run_round(core: &StoreCore) -> Result<()> {
+    let _one_at_a_time = core.maintaining.lock();
+    core.check_writable()?;
     let now = core.now();
     let results = [
         core.remove_unnamed_streams_once(),
