@@ -227,17 +227,14 @@ mod tests {
 
     #[test]
     fn the_region_is_that_of_the_credential_scope_if_it_is_one() {
-        let signed_for = |region: &str| {
-            let header = format!("X Credential=AKID/20261122/{region}/kinesis/aws4_request,Signature=a");
+        let signed_for = |scope: &str| {
+            let header = format!("X Credential=AKID/20261122/{scope}/kinesis/aws4_request,Signature=a");
             region(&parts("/", &[("authorization", &header)]))
         };
         assert_eq!(signed_for("eu-west-1").as_deref(), Some("eu-west-1"));
         assert_eq!(signed_for("0"), None);
         assert_eq!(signed_for("localhost"), None);
-        assert_eq!(
-            region(&parts("/", &[("authorization", "X Credential=a")])),
-            None
-        );
+        assert_eq!(region(&parts("/", &[("authorization", "X Credential=a")])), None);
         assert_eq!(region(&parts("/", &[])), None);
         let query = "/?X-Amz-Credential=AKID%2F20261122%2Fus-east-2%2Fkinesis%2Faws4_request";
         assert_eq!(region(&parts(query, &[])).as_deref(), Some("us-east-2"));

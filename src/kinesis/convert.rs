@@ -213,7 +213,7 @@ fn blob<'a>(value: Document<'a>) -> Result<Cow<'a, [u8]>, ApiError> {
 
 fn not_base64(text: &str) -> ApiError {
     let len = text.encode_utf16().count();
-    let reason = if len % 4 != 0 {
+    let reason = if !len.is_multiple_of(4) {
         format!("Base64 encoded length is expected a multiple of 4 bytes but found: {len}")
     } else if let Some(character) = first_outside_base64(text) {
         format!("Invalid Base64 character: '{character}'")
@@ -305,7 +305,11 @@ fn not_convertible(value: &Document<'_>, wanted: &str) -> ApiError {
 /// As much of a value as a message repeats: a refused body of megabytes is not sent back whole.
 pub(super) fn shown(text: &str) -> &str {
     const MOST_BYTES: usize = 2048;
-    &text[..text.floor_char_boundary(MOST_BYTES)]
+    let mut end = text.len().min(MOST_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 #[cfg(test)]

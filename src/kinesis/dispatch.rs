@@ -36,10 +36,13 @@ pub(super) enum Run {
 pub(super) struct Put {
     /// Begins the write from the raw body of a request that has nothing wrong with it. `None` if it might have: then
     /// the checks find out what.
-    pub(super) begin_unchecked: fn(Context<'_>, &[u8]) -> Option<Result<PendingPut, ApiError>>,
+    pub(super) begin_unchecked: fn(Context<'_>, &[u8]) -> Option<Begun>,
     /// Begins the write from checked input.
-    pub(super) begin: fn(&Call<'_>) -> Result<PendingPut, ApiError>,
+    pub(super) begin: fn(&Call<'_>) -> Begun,
 }
+
+/// A write that the engine has taken on, or why it was not to be.
+pub(super) type Begun = Result<PendingPut, ApiError>;
 
 /// A request whose input has passed the checks.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::super::arn;
 use super::super::convert::Input;
-use super::super::dispatch::{Call, Operation, Put, Run};
+use super::super::dispatch::{Begun, Call, Operation, Put, Run};
 use super::super::error::ApiError;
 use super::super::protocol::{Protocol, Writer};
 use super::super::service::{Context, Service};
@@ -139,7 +139,7 @@ fn begin(
     records: &[PutRecord<'_>],
     form: Form,
     dry_run: bool,
-) -> Result<PendingPut, ApiError> {
+) -> Begun {
     let total: usize = records.iter().map(PutRecord::size_bytes).sum();
     if form == Form::Many && total > MOST_REQUEST_BYTES {
         return Err(ApiError::invalid_argument(format!(
@@ -174,7 +174,7 @@ fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
     }
 }
 
-fn begin_put_record(call: &Call<'_>) -> Result<PendingPut, ApiError> {
+fn begin_put_record(call: &Call<'_>) -> Begun {
     let stream = call.stream()?;
     let record = checked_record(&call.input)?;
     check_ordering(
@@ -191,7 +191,7 @@ fn begin_put_record(call: &Call<'_>) -> Result<PendingPut, ApiError> {
     )
 }
 
-fn begin_put_records(call: &Call<'_>) -> Result<PendingPut, ApiError> {
+fn begin_put_records(call: &Call<'_>) -> Begun {
     let stream = call.stream()?;
     let records: Vec<PutRecord<'_>> = call
         .input
@@ -290,7 +290,7 @@ struct EntryBody<'a> {
     data: Text<'a>,
 }
 
-fn begin_unchecked_put_record(context: Context<'_>, body: &[u8]) -> Option<Result<PendingPut, ApiError>> {
+fn begin_unchecked_put_record(context: Context<'_>, body: &[u8]) -> Option<Begun> {
     if context.protocol != Protocol::Json {
         return None;
     }
@@ -307,7 +307,7 @@ fn begin_unchecked_put_record(context: Context<'_>, body: &[u8]) -> Option<Resul
     begin_ordinary(context, stream_name, &[entry], Form::One)
 }
 
-fn begin_unchecked_put_records(context: Context<'_>, body: &[u8]) -> Option<Result<PendingPut, ApiError>> {
+fn begin_unchecked_put_records(context: Context<'_>, body: &[u8]) -> Option<Begun> {
     if context.protocol != Protocol::Json {
         return None;
     }
@@ -335,7 +335,7 @@ fn begin_ordinary(
     stream_name: &str,
     entries: &[EntryBody<'_>],
     form: Form,
-) -> Option<Result<PendingPut, ApiError>> {
+) -> Option<Begun> {
     if !(1..=MOST_RECORDS).contains(&entries.len()) {
         return None;
     }

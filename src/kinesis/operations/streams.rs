@@ -63,7 +63,7 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     };
     refuse_what_is_not_offered(call)?;
     let added: Vec<_> = input.strings_by_key("Tags").collect();
-    tags::check(*context, name, added.iter().copied(), added.len())?;
+    tags::check(*context, name, &added, added.len())?;
 
     let store = &context.service.store;
     match store.stream(name) {
@@ -86,7 +86,6 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
-        ..CreateStream::default()
     };
     store
         .create_stream_with(name, stream)
@@ -297,6 +296,7 @@ pub(super) const DECREASE_STREAM_RETENTION_PERIOD: Operation = Operation {
     run: Run::Blocking(|call| change_retention(call, Change::Decrease)),
 };
 
+#[derive(Clone, Copy)]
 enum Change {
     Increase,
     Decrease,

@@ -13,14 +13,15 @@ pub(super) const TAGS: Shape = Shape::map(&Shape::STRING)
 
 const MOST_TAGS: usize = 50;
 
-/// Checks the characters of the tags that are to be added to `stream`, and that it then has no more than it can.
-pub(super) fn check<'a>(
+/// Checks the characters of the tags that are to be added to `stream`, and that it does not have more than it can when
+/// there are `count` in all.
+pub(super) fn check(
     context: Context<'_>,
     stream: &str,
-    added: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    added: &[(&str, &str)],
     count: usize,
 ) -> Result<(), ApiError> {
-    let texts = || added.clone().flat_map(|(key, value)| [key, value]);
+    let texts = || added.iter().flat_map(|(key, value)| [*key, *value]);
     if texts().any(|text| {
         !text
             .chars()

@@ -113,7 +113,7 @@ mod tests {
     fn what_is_not_json_is_refused() {
         let too_deep = "[".repeat(100_000);
         for body in ["", "{", "{\"a\":}", "hello", "{} {}", "\"\\ud800\"", &too_deep] {
-            assert_eq!(parse(body.as_bytes()), Err(NotADocument), "{:.20}", body);
+            assert_eq!(parse(body.as_bytes()), Err(NotADocument), "{body:.20}");
         }
         assert_eq!(parse(b"\"\xff\""), Err(NotADocument));
     }
