@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# The tutorial's steps with the AWS command line (version 1), each with a check.
+#
+# Needs: aws on the PATH, and AWS_ENDPOINT_URL_KINESIS, AWS_DEFAULT_REGION and credentials in the environment.
+set -euo pipefail
+
+expect() { # what, expected, found
+    if [[ "$2" != "$3" ]]; then
+        printf '%s:\n  expected %q\n  found    %q\n' "$1" "$2" "$3" >&2
+        exit 1
+    fi
+}
+expect_in() { # what, a part of what is expected, found
+    if [[ "$3" != *"$2"* ]]; then
+        printf '%s:\n  expected %q\n  in       %q\n' "$1" "$2" "$3" >&2
+        exit 1
+    fi
+}
+refused() { # the type of the error, and the command
+    local type=$1 said
+    shift
+    if said=$("$@" 2>&1); then
+        expect "$*" "refused with $type" "$said"
+    fi
+    expect_in "the error of $*" "($type)" "$said"
+}
+
+aws kinesis create-stream --stream-name people --shard-count 1
+aws kinesis wait stream-exists --stream-name people
+expect_in "the streams" '"people"' "$(aws kinesis list-streams)"
+refused ResourceInUseException aws kinesis create-stream --stream-name people --shard-count 1
+
+put=$(aws kinesis put-record --stream-name people --partition-key Ada --data '{"first_name": "Ada", "age": 27}' \
+    --query '[ShardId, SequenceNumber]' --output text)
+number=${put#*$'\t'}
+expect "the shard of a put" shardId-000000000000 "${put%$'\t'*}"
+[[ "$number" =~ ^[1-9][0-9]{55}$ ]] || expect "a sequence number" "56 digits" "$number"
+
+summary=$(aws kinesis describe-stream-summary --stream-name people)
+expect_in "the summary" '"StreamStatus": "ACTIVE"' "$summary"
+expect_in "the summary" '"OpenShardCount": 1' "$summary"
+expect_in "the summary" '"RetentionPeriodHours": 24' "$summary"
+refused ResourceNotFoundException aws kinesis describe-stream-summary --stream-name nobody
+
+iterator=$(aws kinesis get-shard-iterator --stream-name people --shard-id shardId-000000000000 \
+    --shard-iterator-type TRIM_HORIZON --query ShardIterator --output text)
+records=$(aws kinesis get-records --shard-iterator "$iterator")
+expect_in "the record" '"PartitionKey": "Ada"' "$records"
+expect_in "the record" "\"SequenceNumber\": \"$number\"" "$records"
+expect_in "the record" "\"Data\": \"$(printf '{"first_name": "Ada", "age": 27}' | base64)\"" "$records"
+expect_in "the way on" '"NextShardIterator": "' "$records"
+refused InvalidArgumentException aws kinesis get-records --shard-iterator forged
+
+aws kinesis increase-stream-retention-period --stream-name people --retention-period-hours 168
+expect "the retention" 168 "$(aws kinesis describe-stream-summary --stream-name people \
+    --query StreamDescriptionSummary.RetentionPeriodHours --output text)"
+
+aws kinesis split-shard --stream-name people --shard-to-split shardId-000000000000 \
+    --new-starting-hash-key 170141183460469231731687303715884105728
+aws kinesis wait stream-exists --stream-name people
+expect "the shards after the split" \
+    $'shardId-000000000000\tNone\nshardId-000000000001\tshardId-000000000000\nshardId-000000000002\tshardId-000000000000' \
+    "$(aws kinesis list-shards --stream-name people --query 'Shards[].[ShardId, ParentShardId]' --output text)"
+expect "the open shards" $'shardId-000000000001\tshardId-000000000002' "$(aws kinesis list-shards \
+    --stream-name people --shard-filter Type=AT_LATEST --query 'Shards[].ShardId' --output text)"
+page=$(aws kinesis list-shards --stream-name people --no-paginate --max-results 2 \
+    --query '[length(Shards), NextToken]' --output text)
+expect "the shards on the first page" 2 "${page%$'\t'*}"
+# A token stands for the stream and all else that the first page was asked for.
+expect "the shards on the second page" shardId-000000000002 "$(aws kinesis list-shards --no-paginate \
+    --next-token "${page#*$'\t'}" --query 'Shards[].ShardId' --output text)"
+refused InvalidArgumentException aws kinesis split-shard --stream-name people \
+    --shard-to-split shardId-000000000001 --new-starting-hash-key 0
+
+aws kinesis merge-shards --stream-name people --shard-to-merge shardId-000000000001 \
+    --adjacent-shard-to-merge shardId-000000000002
+aws kinesis wait stream-exists --stream-name people
+expect "the merged shard" $'shardId-000000000003\tshardId-000000000001\tshardId-000000000002' \
+    "$(aws kinesis list-shards --stream-name people --shard-filter Type=AT_LATEST \
+        --query 'Shards[].[ShardId, ParentShardId, AdjacentParentShardId]' --output text)"
+
+expect_in "FailedRecordCount" '"FailedRecordCount": 0' "$(aws kinesis put-records --stream-name people \
+    --records PartitionKey=Ada,Data=one PartitionKey=Grace,Data=two)"
+refused ValidationException aws kinesis put-record --stream-name 'no blanks' --partition-key Ada --data x
+
+aws kinesis delete-stream --stream-name people
+aws kinesis wait stream-not-exists --stream-name people
+expect_in "the streams at the end" '"StreamNames": []' "$(aws kinesis list-streams)"
+echo "the AWS command line: every step as expected"

@@ -1,0 +1,134 @@
+//! The clients' own packages, installed once below the build directory, by the ordinary package programs.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Python that can make virtual environments.
+pub struct Python {
+    program: &'static str,
+    /// Major and minor, such as `(3, 11)`.
+    pub version: (u32, u32),
+}
+
+impl Python {
+    /// The first that works; 3.11 before newer ones, because boto 2 cannot be imported by 3.12.
+    pub fn find() -> Python {
+        const OLDEST: (u32, u32) = (3, 10);
+        ["python3.11", "python3", "python3.12", "python3.13", "python3.10"]
+            .into_iter()
+            .filter_map(|program| {
+                let asked = "import sys, venv, ensurepip; print(*sys.version_info[:2])";
+                let version = output_of(Command::new(program).args(["-c", asked]))?;
+                let (major, minor) = version.trim().split_once(' ')?;
+                let version = (major.parse().ok()?, minor.parse().ok()?);
+                Some(Python { program, version })
+            })
+            .find(|python| python.version >= OLDEST)
+            .expect(
+                "these tests need Python 3.10 or newer with the venv module: \
+                 apt-get install python3 python3-venv, or what your system calls them",
+            )
+    }
+
+    /// The programs of a virtual environment that has what the requirements file in this directory names.
+    pub fn environment(&self, requirements: &str) -> PathBuf {
+        let requirements = source_directory().join(requirements);
+        let wanted = fs::read(&requirements).expect("read the requirements");
+        let (major, minor) = self.version;
+        let name = format!("venv-{major}.{minor}-{:08x}", crc32fast::hash(&wanted));
+        let environment = installed_once(&name, |directory| {
+            run(Command::new(self.program).args(["-m", "venv"]).arg(directory));
+            run(Command::new(directory.join("bin/python"))
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                ])
+                .arg("--requirement")
+                .arg(&requirements));
+        });
+        environment.join("bin")
+    }
+}
+
+/// The `node_modules` that the lock file names, or why there can be none.
+pub fn node_modules() -> Result<PathBuf, String> {
+    const OLDEST: u32 = 20;
+    let version = output_of(Command::new("node").arg("--version")).ok_or("there is no node")?;
+    let major = version.trim_start_matches('v').split('.').next();
+    let major: u32 = major.and_then(|major| major.parse().ok()).unwrap_or(0);
+    if major < OLDEST {
+        return Err(format!("node is {}, older than {OLDEST}", version.trim()));
+    }
+    output_of(Command::new("npm").arg("--version")).ok_or("there is no npm")?;
+    let package = source_directory().join("node");
+    let lock_file = fs::read(package.join("package-lock.json")).expect("read the lock file");
+    let name = format!("node-{:08x}", crc32fast::hash(&lock_file));
+    let installed = installed_once(&name, |directory| {
+        fs::create_dir_all(directory).expect("create the directory for node_modules");
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(package.join(file), directory.join(file)).expect("copy the package's description");
+        }
+        run(Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(directory));
+    });
+    Ok(installed.join("node_modules"))
+}
+
+/// Where the clients' scripts are.
+pub fn source_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// The directory of that name, made by `install` unless an earlier run completed it. Tests that want the same one at
+/// the same time, in this process or another, wait for each other.
+fn installed_once(name: &str, install: impl FnOnce(&Path)) -> PathBuf {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+    fs::create_dir_all(&root).expect("create the directory for the clients");
+    let lock = File::create(root.join(format!("{name}.lock"))).expect("create the lock");
+    lock.lock().expect("lock the installation");
+    let directory = root.join(name);
+    let complete = directory.join("complete");
+    if !complete.exists() {
+        if directory.exists() {
+            fs::remove_dir_all(&directory).expect("remove an installation that was interrupted");
+        }
+        install(&directory);
+        fs::write(complete, "").expect("mark the installation as complete");
+    }
+    directory
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// What a program prints; nothing if it is not there, or fails.
+fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The search path with a directory in front.
+pub fn path_with(first: &Path) -> std::ffi::OsString {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::iter::once(first.to_owned()).chain(std::env::split_paths(&inherited));
+    std::env::join_paths(directories).unwrap_or_else(|_| OsStr::new(first).to_owned())
+}
