@@ -1,5 +1,6 @@
 //! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)]
 
 mod cbor;
 mod front;
