@@ -100,6 +100,8 @@ impl PendingPut {
         service: &Service,
         protocol: Protocol,
     ) -> Result<Vec<u8>, ApiError> {
+        const REPLY_OVERHEAD: usize = 64;
+        const BYTES_OF_PUT: usize = 128;
         let context = Context {
             service,
             region: &service.region,
@@ -109,8 +111,6 @@ impl PendingPut {
             .append
             .await
             .map_err(|error| refusal(context, self.form, error))?;
-        const REPLY_OVERHEAD: usize = 64;
-        const BYTES_OF_PUT: usize = 128;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
         let write = |structure: &mut Writer, put: &crate::Put| {
             structure.member("ShardId").display(put.shard_id);
