@@ -70,3 +70,8 @@ pub use store::{
     Append, CreateStream, GetRecords, Put, ShardIterator, Store, StoreOptions, Stream, StreamDescription,
     StreamSummary,
 };
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,6 +16,7 @@ pub(crate) use edit::{Edit, PlannedReshard};
 pub(crate) use state::{CatalogState, Lifecycle, LogState, StreamState};
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLockReadGuard};
 
 use manifest::Manifest;
@@ -30,17 +31,30 @@ pub(crate) struct Catalog {
     state: RwLock<CatalogState>,
     manifest: Mutex<Manifest>,
     health: Health,
+    is_closed: AtomicBool,
 }
 
 impl Catalog {
-    /// Opens the catalog in a directory, or makes a new one where nothing was stored yet.
-    pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, health: Health) -> Result<Self> {
-        let (manifest, state) = Manifest::open(disk, directory)?;
+    /// Opens the catalog in a directory, or makes a new one where nothing was stored yet, after `before_new`.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        health: Health,
+        before_new: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
+        let (manifest, state) = Manifest::open(disk, directory, before_new)?;
         Ok(Self {
             state: RwLock::new(state),
             manifest: Mutex::new(manifest),
             health,
+            is_closed: AtomicBool::new(false),
         })
+    }
+
+    /// Takes no more edits: once this returns the manifest is somebody else's.
+    pub(crate) fn close(&self) {
+        let _no_edit_is_under_way = self.manifest.lock();
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// The state as it is now. No edit is applied while the guard is held.
@@ -55,6 +69,9 @@ impl Catalog {
     /// [`Error::Poisoned`].
     pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
         let mut manifest = self.manifest.lock();
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
         self.health.check()?;
         let edits = plan(&self.state.read())?;
         if edits.is_empty() {

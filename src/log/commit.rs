@@ -78,6 +78,20 @@ impl Group {
         self.buffer.len() - HEADER_BYTES
     }
 
+    /// Takes back a group that was numbered before this one and could not be written.
+    pub(super) fn put_before(&mut self, mut earlier: Group) {
+        if !self.is_empty() {
+            earlier.buffer.extend_from_slice(&self.buffer[HEADER_BYTES..]);
+            earlier.count += self.count;
+            earlier.last_arrival = self.last_arrival;
+        }
+        self.buffer = earlier.buffer;
+        self.count = earlier.count;
+        self.first_record = earlier.first_record;
+        self.first_arrival = earlier.first_arrival;
+        self.last_arrival = earlier.last_arrival;
+    }
+
     pub(super) fn push(&mut self, number: RecordNumber, records: &[PutRecord<'_>], arrival: Timestamp) {
         if self.is_empty() {
             self.first_record = number;
@@ -214,9 +228,9 @@ impl<'a> InFlight<'a> {
         }
     }
 
-    pub(super) fn answer(mut self, result: Result<()>, buffer: Vec<u8>) {
+    pub(super) fn answer(mut self, result: Result<()>, group: Group) {
         self.is_answered = true;
-        self.log.finish_commit(&self, result, buffer);
+        self.log.finish_commit(&self, result, group);
     }
 }
 
@@ -224,7 +238,8 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let error = self.log.poison_after_panic();
-            self.log.finish_commit(self, Err(error), Vec::new());
+            self.log
+                .finish_commit(self, Err(error), Group::new(Vec::new(), self.outcome.parity));
         }
     }
 }

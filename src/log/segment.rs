@@ -159,6 +159,9 @@ pub(crate) struct Segment {
     pub(super) seed: FrameSeed,
     pub(super) path: PathBuf,
     pub(super) index_path: PathBuf,
+    /// Whether the file was a segment before the store was opened. Records that an earlier opener handed out, in
+    /// this process or another, may still share its mapping.
+    is_inherited: bool,
     /// The index while the segment is the last one. Sealed segments have theirs in a file.
     pub(super) live_index: RwLock<Option<SparseIndex>>,
     hold: SegmentHold,
@@ -168,6 +171,14 @@ pub(crate) struct Segment {
 pub(super) type SegmentHold = Arc<()>;
 
 impl Segment {
+    /// A segment that is there since before the store was opened.
+    pub(super) fn inherited(log: LogIdentity, entry: SegmentEntry, directory: &Path) -> Self {
+        Self {
+            is_inherited: true,
+            ..Self::new(log, entry, directory)
+        }
+    }
+
     pub(super) fn new(log: LogIdentity, entry: SegmentEntry, directory: &Path) -> Self {
         static NEXT_HANDLE: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -177,6 +188,7 @@ impl Segment {
             seed: FrameSeed::new(log, entry.salt),
             path: directory.join(entry.file_name()),
             index_path: directory.join(entry.index_name()),
+            is_inherited: false,
             live_index: RwLock::new(None),
             hold: SegmentHold::default(),
         }
@@ -187,10 +199,16 @@ impl Segment {
         self.hold.clone()
     }
 
-    /// Gives the file back: to the pool, or to the disk. Nobody may hold the segment.
+    /// Gives the file back. Nobody may hold the segment.
+    ///
+    /// It is written again only if every mapping of it was made, and is known to be gone, here; an inherited one is
+    /// removed, which leaves mappings what they are.
     pub(crate) fn retire(&self, pool: &SegmentPool, disk: &dyn Disk) -> Result<()> {
         remove_if_there(disk, &self.index_path)?;
-        pool.recycle(&self.path, self.entry.bytes)
+        match self.is_inherited {
+            true => remove_if_there(disk, &self.path),
+            false => pool.recycle(&self.path, self.entry.bytes),
+        }
     }
 
     /// Whether a reader still has the file open, or bytes of its mapping in hand.

@@ -89,6 +89,8 @@ struct Tail {
     last_arrival: Timestamp,
     is_committing: bool,
     is_sealed: bool,
+    /// Why records that were acknowledged from memory cannot be written at the moment.
+    stalled: Option<Error>,
     /// The buffer of the last group, to be used again.
     spare: Vec<u8>,
 }
@@ -115,7 +117,7 @@ impl ShardLog {
     ) -> Result<Arc<Self>> {
         let segments: Vec<_> = entries
             .iter()
-            .map(|entry| Arc::new(Segment::new(identity, *entry, &directory)))
+            .map(|entry| Arc::new(Segment::inherited(identity, *entry, &directory)))
             .collect();
         let (end, next_record, placement, damage) = match start {
             LogStart::Rested(end) => (
@@ -149,6 +151,7 @@ impl ShardLog {
                 last_arrival: end.last_arrival,
                 is_committing: false,
                 is_sealed: matches!(start, LogStart::Sealed(_)),
+                stalled: None,
                 spare: Vec::new(),
             }),
             committed: [Condvar::new(), Condvar::new()],
@@ -183,8 +186,14 @@ impl ShardLog {
             self.commit_pending();
             tail = self.tail.lock();
         }
+        if tail.stalled.is_some() && !tail.is_committing {
+            tail = self.lead(tail);
+        }
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.health.check()?;
+        if let Some(error) = &tail.stalled {
+            return Err(error.clone());
+        }
         if tail.is_sealed {
             return Ok(Appended::Sealed);
         }
@@ -260,9 +269,10 @@ impl ShardLog {
 
     /// Where readers stop.
     pub(crate) fn end(&self) -> LogEnd {
-        if self.context.options.durability == Durability::Buffered {
+        if self.is_acknowledged_from_memory() {
             // What was acknowledged from memory is read through the file like all else, so it is written first.
-            self.drain();
+            // Where that fails, readers see what was written before.
+            let _ = self.drain();
         }
         *self.published.lock()
     }
@@ -281,7 +291,7 @@ impl ShardLog {
 
     /// Commits and syncs all that was taken so far.
     pub(crate) fn rest(&self) -> Result<LogEnd> {
-        self.drain();
+        self.drain()?;
         self.sync()?;
         Ok(*self.published.lock())
     }
@@ -297,6 +307,8 @@ impl ShardLog {
         drop(tail);
         let result = self.record_end(record);
         let mut tail = self.tail.lock();
+        // Thousands of idle logs keep no buffers.
+        tail.spare = Vec::new();
         self.committed[1 - tail.pending.outcome.parity].notify_all();
         self.let_next_lead(&mut tail);
         result
@@ -380,16 +392,19 @@ impl ShardLog {
         }
     }
 
-    /// Waits until nothing is pending or in flight.
-    fn drain(&self) {
+    /// Waits until nothing is pending or in flight, or what is pending cannot be written.
+    fn drain(&self) -> Result<()> {
         let mut tail = self.tail.lock();
         loop {
             if tail.is_committing {
                 tail = self.committed[1 - tail.pending.outcome.parity].wait(tail);
             } else if tail.pending.is_empty() {
-                return;
+                return Ok(());
             } else {
                 tail = self.lead(tail);
+                if let Some(error) = &tail.stalled {
+                    return Err(error.clone());
+                }
             }
         }
     }
@@ -407,7 +422,7 @@ impl ShardLog {
 
         let in_flight = InFlight::new(self, &group);
         let result = self.commit(&mut group);
-        in_flight.answer(result, group.buffer);
+        in_flight.answer(result, group);
         self.tail.lock()
     }
 
@@ -419,20 +434,30 @@ impl ShardLog {
     }
 
     /// Answers the group that was in flight, and sees to it that somebody leads the next one.
-    pub(super) fn finish_commit(&self, group: &InFlight<'_>, result: Result<()>, buffer: Vec<u8>) {
+    pub(super) fn finish_commit(&self, in_flight: &InFlight<'_>, result: Result<()>, group: Group) {
         let mut tail = self.tail.lock();
-        if let Err(error) = &result {
-            self.fail_pending(&mut tail, group.first_record, error);
-        }
-        tail.spare = buffer;
         let is_committed = result.is_ok();
-        group.outcome.set(result);
-        self.committed[group.outcome.parity].notify_all();
+        tail.stalled = None;
+        match &result {
+            Ok(()) => tail.spare = group.buffer,
+            Err(error @ Error::StorageFull { .. }) if self.is_acknowledged_from_memory() => {
+                tail.pending.put_before(group);
+                tail.stalled = Some(error.clone());
+            }
+            Err(error) => self.fail_pending(&mut tail, in_flight.first_record, error),
+        }
+        in_flight.outcome.set(result);
+        self.committed[in_flight.outcome.parity].notify_all();
         self.let_next_lead(&mut tail);
         drop(tail);
         if is_committed {
             (self.context.on_commit)();
         }
+    }
+
+    /// Whether records are acknowledged before they are written, so that they cannot be given up.
+    fn is_acknowledged_from_memory(&self) -> bool {
+        self.context.options.durability == Durability::Buffered
     }
 
     /// Ends a commit. One of those who wait for the pending group leads it; where nobody waits, a flusher does.
@@ -443,7 +468,11 @@ impl ShardLog {
         } else if !tail.pending.is_empty()
             && let Some(this) = self.this.upgrade()
         {
-            self.context.flushers.commit(this);
+            match tail.stalled {
+                // Tried again a little later, and by whoever appends.
+                Some(_) => self.context.flushers.commit_soon(&this),
+                None => self.context.flushers.commit(this),
+            }
         }
     }
 

@@ -67,14 +67,13 @@ impl Writer {
 
     /// Writes a group as one frame and makes it as durable as the store's level says.
     pub(super) fn commit(&mut self, log: &ShardLog, group: &mut Group) -> Result<LogEnd> {
-        group
-            .buffer
-            .resize(group.buffer.len().next_multiple_of(ALIGNMENT), 0);
-        let segment = self.place(log, group)?;
+        let frame_bytes = group.buffer.len().next_multiple_of(ALIGNMENT) as u64;
+        let segment = self.place(log, group, frame_bytes)?;
         let open = log.context.open_segments.get(&segment)?;
 
+        // From here on the group is committed, or the store is poisoned.
+        group.buffer.resize(frame_bytes as usize, 0);
         let chain = self.encode_header(&segment, group);
-        let frame_bytes = group.buffer.len() as u64;
         let offset = segment.entry.offset_of(self.end.position);
         // The page behind the tail is filled up with zeros: a page that is written whole is not read first, even
         // in a recycled file, and no stale byte is left behind the tail. The next group overwrites the zeros.
@@ -140,8 +139,7 @@ impl Writer {
     }
 
     /// The segment that takes this group.
-    fn place(&mut self, log: &ShardLog, group: &Group) -> Result<Arc<Segment>> {
-        let frame_bytes = group.buffer.len() as u64;
+    fn place(&mut self, log: &ShardLog, group: &Group, frame_bytes: u64) -> Result<Arc<Segment>> {
         let fits = |segment: &Segment| {
             let end = segment.entry.offset_of(self.end.position) + frame_bytes;
             end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes

@@ -1,0 +1,171 @@
+//! What operations cost, counted in calls to the disk and bytes of memory instead of seconds.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used)]
+
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
+use anabranch::{HashKey, PutRecord, ReadLimit, ShardId, StartingPosition, Store, StoreOptions, Stream};
+
+fn options(disk: &SimDisk) -> StoreOptions {
+    StoreOptions::new()
+        .segment_bytes(64 << 10)
+        .keeper(false)
+        .disk(disk.clone())
+}
+
+fn shard(index: u32) -> ShardId {
+    ShardId::new(index).unwrap()
+}
+
+fn put_many(stream: &Stream, records: usize) {
+    let data = vec![b'x'; 10_000];
+    for _ in 0..records {
+        stream.put("key", &data).unwrap();
+    }
+}
+
+fn calls_of(disk: &SimDisk, work: impl FnOnce()) -> u64 {
+    let before = disk.calls(Calls::ALL);
+    work();
+    disk.calls(Calls::ALL) - before
+}
+
+/// A store that was closed with so many records and shards.
+fn closed_store(shards: u32, records: usize) -> SimDisk {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open("store").unwrap();
+    put_many(&store.create_stream("clicks", shards).unwrap(), records);
+    store.close().unwrap();
+    disk
+}
+
+fn open(disk: &SimDisk) -> Store {
+    options(disk).open("store").unwrap()
+}
+
+#[test]
+fn opening_after_a_clean_close_costs_the_same_however_much_is_stored() {
+    let cost = |records| {
+        let disk = closed_store(1, records);
+        let data = disk.rot().files().len();
+        (calls_of(&disk, || drop(open(&disk))), data)
+    };
+    let (of_one, few_files) = cost(1);
+    let (of_many, many_files) = cost(300);
+    assert!(
+        many_files > 10 * few_files / 2,
+        "{many_files} and {few_files} files"
+    );
+    assert_eq!(of_one, of_many);
+}
+
+#[test]
+fn opening_after_a_clean_close_touches_no_file_of_any_shard() {
+    let disk = closed_store(1_000, 50);
+    disk.start_trace();
+    let store = open(&disk);
+    let touched: Vec<_> = disk.trace().into_iter().map(|call| call.to_string()).collect();
+    assert!(touched.len() < 40, "{touched:?}");
+    assert!(
+        !touched.iter().any(|call| call.contains("shardId")),
+        "{touched:?}"
+    );
+    drop(store);
+}
+
+#[test]
+fn opening_after_a_crash_reads_one_segment_of_each_shard_that_was_being_written() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open("store").unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    for _ in 0..40 {
+        let data = vec![b'x'; 10_000];
+        stream
+            .put_record(&PutRecord::new("low", &data).explicit_hash_key(HashKey::MIN))
+            .unwrap();
+        stream
+            .put_record(&PutRecord::new("high", &data).explicit_hash_key(HashKey::MAX))
+            .unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    disk.start_trace();
+    let store = open(&disk);
+    let opened: Vec<_> = disk
+        .trace()
+        .into_iter()
+        .filter(|call| call.operation == Operation::Open && call.path.to_string_lossy().ends_with(".log"))
+        .map(|call| call.path)
+        .collect();
+    assert_eq!(opened.len(), 2, "{opened:?}");
+    drop(store);
+}
+
+#[test]
+fn splitting_costs_the_same_however_much_is_stored() {
+    let cost = |records| {
+        let disk = closed_store(1, records);
+        let store = open(&disk);
+        let stream = store.stream("clicks").unwrap();
+        stream.put("key", b"wakes the log").unwrap();
+        calls_of(&disk, || stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap())
+    };
+    assert_eq!(cost(1), cost(300));
+}
+
+#[test]
+fn seeking_reads_no_more_in_a_long_log_than_in_a_short_one() {
+    let cost = |records: usize| {
+        let disk = SimDisk::new(1);
+        let store = options(&disk).open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        put_many(&stream, records);
+        let put = stream.put("key", b"wanted").unwrap();
+        put_many(&stream, records);
+        let position = StartingPosition::AtSequenceNumber(put.sequence_number);
+        let one = ReadLimit { records: 1, bytes: 1 };
+        calls_of(&disk, || {
+            let from = stream.shard_iterator(shard(0), position).unwrap();
+            assert_eq!(
+                &stream.get_records(&from, &one).unwrap().records[0].data[..],
+                b"wanted"
+            );
+        })
+    };
+    assert!(
+        cost(600) <= cost(30),
+        "{} calls, {} in a short log",
+        cost(600),
+        cost(30)
+    );
+}
+
+#[test]
+fn a_shard_without_records_has_no_file() {
+    let disk = closed_store(100, 0);
+    let files = disk.rot().files();
+    assert!(
+        !files
+            .iter()
+            .any(|(path, _)| path.to_string_lossy().contains("shardId")),
+        "{files:?}"
+    );
+}
+
+#[test]
+fn no_more_segments_are_open_than_the_options_say() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).max_open_segments(3).open("store").unwrap();
+    let stream = store.create_stream("clicks", 10).unwrap();
+    let step = HashKey::MAX.value() / 10;
+    for _ in 0..3 {
+        for n in 0..10 {
+            let key = HashKey::new(step * n + 7);
+            stream
+                .put_record(&PutRecord::new("key", b"data").explicit_hash_key(key))
+                .unwrap();
+        }
+    }
+    let read: Vec<_> = stream.reader(StartingPosition::TrimHorizon).unwrap().collect();
+    assert_eq!(read.len(), 30);
+    // More shards than files: nearly every put and read has to open its segment again.
+    assert!(disk.calls(Operation::Open) > 30);
+}

@@ -1,0 +1,75 @@
+//! A full disk refuses records, keeps what it acknowledged, and takes records again once there is room.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use anabranch::sim::SimDisk;
+use anabranch::{Durability, Error, Put, StartingPosition, StoreOptions, Stream};
+
+const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Written, Durability::Buffered];
+
+/// Puts until the disk is full, and a little longer.
+fn fill(stream: &Stream, acknowledged: &mut Vec<Put>) {
+    let data = vec![b'x'; 20_000];
+    let mut refusals = 0;
+    while refusals < 5 {
+        match stream.put("key", &data) {
+            Ok(put) => acknowledged.push(put),
+            Err(Error::StorageFull { .. }) => refusals += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(acknowledged.len() < 10_000, "the disk never fills");
+    }
+}
+
+#[test]
+fn a_full_disk_loses_no_acknowledged_record_and_reuses_no_number() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(3 << 20);
+        let options = StoreOptions::new()
+            .durability(level)
+            .segment_bytes(256 << 10)
+            .keeper(false)
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let mut acknowledged = Vec::new();
+        fill(&stream, &mut acknowledged);
+        disk.set_capacity(30 << 20);
+        for _ in 0..20 {
+            acknowledged.push(stream.put("key", b"there is room again").unwrap());
+        }
+
+        let numbers: BTreeSet<_> = acknowledged.iter().map(|put| put.sequence_number).collect();
+        assert_eq!(numbers.len(), acknowledged.len(), "{level:?}");
+        store.close().unwrap();
+        let store = options.open("store").unwrap();
+        let stream = store.stream("clicks").unwrap();
+        let stored: BTreeSet<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .map(|record| record.unwrap().sequence_number)
+            .collect();
+        assert_eq!(stored, numbers, "{level:?}");
+    }
+}
+
+#[test]
+fn a_stream_can_be_deleted_on_a_full_disk_to_make_room() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(3 << 20);
+    let options = StoreOptions::new()
+        .segment_bytes(256 << 10)
+        .keeper(false)
+        .max_recycled_bytes(0)
+        .disk(disk);
+    let store = options.open("store").unwrap();
+    let big = store.create_stream("big", 1).unwrap();
+    let small = store.create_stream("small", 1).unwrap();
+    fill(&big, &mut Vec::new());
+    store.delete_stream("big").unwrap();
+    store.maintain().unwrap();
+    small.put("key", b"fits").unwrap();
+}
