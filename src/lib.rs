@@ -46,6 +46,8 @@ mod catalog;
 mod consumer;
 pub mod disk;
 mod error;
+#[cfg(feature = "server")]
+pub mod kinesis;
 mod log;
 pub mod model;
 mod store;
@@ -68,3 +70,8 @@ pub use store::{
     Append, CreateStream, GetRecords, Put, ShardIterator, Store, StoreOptions, Stream, StreamDescription,
     StreamSummary,
 };
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,5 @@
 //! Reading whole streams: parents before children, checkpoints, waiting.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::time::Duration;

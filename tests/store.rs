@@ -1,11 +1,11 @@
 //! Streams, shards and records through the library's public face.
+#![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch::{
-    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, Record, ShardFilter, ShardId,
-    ShardIterator, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, Record, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, Timestamp,
 };
 
 const ALL: ReadLimit = ReadLimit {
@@ -279,8 +279,8 @@ fn every_starting_position_finds_its_record() {
     let number = |n: usize| puts.get(n).map(|put| put.sequence_number);
     assert_eq!(first_at(StartingPosition::TrimHorizon), number(0));
     assert_eq!(first_at(StartingPosition::Latest), None);
-    for n in 0..200 {
-        let at = puts[n].sequence_number;
+    for (n, put) in puts.iter().enumerate() {
+        let at = put.sequence_number;
         assert_eq!(first_at(StartingPosition::AtSequenceNumber(at)), number(n));
         assert_eq!(first_at(StartingPosition::AfterSequenceNumber(at)), number(n + 1));
         let time = Timestamp::from_millis(1_700_000_000_000 + 10 * (n as u64 + 1));

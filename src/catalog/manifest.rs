@@ -72,7 +72,11 @@ pub(super) struct Manifest {
 
 impl Manifest {
     /// Opens the manifest in force, or makes the first one where nothing was stored yet.
-    pub(super) fn open(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        before_new: impl FnOnce() -> Result<()>,
+    ) -> Result<(Self, CatalogState)> {
         let current_path = directory.join("CURRENT");
         match read_whole(disk.as_ref(), &current_path) {
             Ok(bytes) => {
@@ -85,7 +89,11 @@ impl Manifest {
                 }
                 Ok((manifest, state))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::create_first(disk, directory),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                check_nothing_is_stored(&disk, directory)?;
+                before_new()?;
+                Self::create_first(disk, directory)
+            }
             Err(error) => Err(Error::io("read", &current_path, error)),
         }
     }
@@ -137,7 +145,6 @@ impl Manifest {
     }
 
     fn create_first(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
-        check_nothing_is_stored(&disk, directory)?;
         let entropy = || {
             disk.entropy()
                 .map_err(|error| Error::io("draw an identity for", directory, error))

@@ -33,9 +33,14 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Opens the catalog in a directory, or makes a new one where nothing was stored yet.
-    pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, health: Health) -> Result<Self> {
-        let (manifest, state) = Manifest::open(disk, directory)?;
+    /// Opens the catalog in a directory, or makes a new one where nothing was stored yet, after `before_new`.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        health: Health,
+        before_new: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
+        let (manifest, state) = Manifest::open(disk, directory, before_new)?;
         Ok(Self {
             state: RwLock::new(state),
             manifest: Mutex::new(manifest),

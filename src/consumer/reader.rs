@@ -254,7 +254,7 @@ fn ancestors(shards: &BTreeMap<ShardId, Shard>, of: impl Iterator<Item = ShardId
     let mut found = BTreeSet::new();
     let mut unvisited: Vec<_> = of.collect();
     while let Some(id) = unvisited.pop() {
-        for parent in shards.get(&id).into_iter().flat_map(|shard| shard.parents()) {
+        for parent in shards.get(&id).into_iter().flat_map(Shard::parents) {
             if found.insert(parent) {
                 unvisited.push(parent);
             }
@@ -302,9 +302,7 @@ impl Iterator for StreamReader {
                 self.idle_turns = 0;
                 return None;
             }
-            let Some(shard) = self.turns.pop_front() else {
-                return None;
-            };
+            let shard = self.turns.pop_front()?;
             self.turns.push_back(shard);
             match self.take_turn(shard) {
                 Ok(true) => self.idle_turns = 0,

@@ -57,6 +57,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
 }
 
 /// An open file. Reads and writes carry their position, so one handle serves any number of threads.
+#[allow(clippy::len_without_is_empty)] // Asking a file is a call that may fail, and nobody asks for emptiness.
 pub trait DiskFile: Debug + Send + Sync + 'static {
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;

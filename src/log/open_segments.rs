@@ -16,6 +16,8 @@ use crate::sync::Mutex;
 pub(crate) struct OpenSegments {
     disk: Arc<dyn Disk>,
     capacity: usize,
+    /// Mapped segments are closed beyond this many bytes, but for the one just mapped.
+    max_mapped_bytes: u64,
     open: Mutex<LeastRecentlyUsed>,
 }
 
@@ -42,10 +44,11 @@ pub(super) struct OpenSegment {
 }
 
 impl OpenSegments {
-    pub(crate) fn new(disk: Arc<dyn Disk>, capacity: usize) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, capacity: usize, max_mapped_bytes: u64) -> Self {
         Self {
             disk,
             capacity: capacity.max(1),
+            max_mapped_bytes,
             open: Mutex::default(),
         }
     }
@@ -83,19 +86,27 @@ impl OpenSegments {
     pub(super) fn close(&self, segment: &Segment) {
         self.open.lock().by_handle.remove(&segment.handle);
     }
-}
 
-impl OpenSegment {
     /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
-    pub(super) fn mapped(&self, length: u64) -> std::io::Result<Bytes> {
-        if let Some(bytes) = self.mapping.get() {
+    pub(super) fn map(&self, segment: &Segment, open: &OpenSegment, length: u64) -> std::io::Result<Bytes> {
+        if let Some(bytes) = open.mapping.get() {
             return Ok(bytes.clone());
         }
         let mapping = HeldMapping {
-            mapping: self.file.map(length)?,
-            _hold: self.hold.clone(),
+            mapping: open.file.map(length)?,
+            _hold: open.hold.clone(),
         };
-        Ok(self.mapping.get_or_init(|| Bytes::from_owner(mapping)).clone())
+        let bytes = open.mapping.get_or_init(|| Bytes::from_owner(mapping)).clone();
+        self.open
+            .lock()
+            .limit_mapped_bytes(self.max_mapped_bytes, segment.handle);
+        Ok(bytes)
+    }
+}
+
+impl OpenSegment {
+    fn mapped_bytes(&self) -> u64 {
+        self.mapping.get().map_or(0, |bytes| bytes.len() as u64)
     }
 }
 
@@ -138,5 +149,28 @@ impl LeastRecentlyUsed {
                 last_use: self.uses,
             },
         );
+    }
+
+    fn limit_mapped_bytes(&mut self, most: u64, just_mapped: u64) {
+        let mut mapped: u64 = self
+            .by_handle
+            .values()
+            .map(|slot| slot.segment.mapped_bytes())
+            .sum();
+        while mapped > most {
+            match self.close_oldest(|handle, slot| handle != just_mapped && slot.segment.mapped_bytes() > 0) {
+                Some(closed) => mapped -= closed.mapped_bytes(),
+                None => return,
+            }
+        }
+    }
+
+    fn close_oldest(&mut self, may_go: impl Fn(u64, &Slot) -> bool) -> Option<Arc<OpenSegment>> {
+        let candidates = self
+            .by_handle
+            .iter()
+            .filter(|(handle, slot)| may_go(**handle, slot));
+        let oldest = *candidates.min_by_key(|(_, slot)| slot.last_use)?.0;
+        self.by_handle.remove(&oldest).map(|slot| slot.segment)
     }
 }

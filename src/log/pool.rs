@@ -175,6 +175,7 @@ impl SegmentPool {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Fill {
     Nothing,
     Zeros,

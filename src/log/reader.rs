@@ -243,8 +243,10 @@ impl ShardLog {
         let length = segment.entry.offset_of(stretch.end);
         let is_mapped = !stretch.is_last && self.context.options.map_sealed_segments;
         let bytes = if is_mapped {
-            let mapped = open
-                .mapped(length)
+            let mapped = self
+                .context
+                .open_segments
+                .map(segment, &open, length)
                 .map_err(|error| self.report(segment, WalkError::Io(error)))?;
             SegmentBytes::Mapped(mapped)
         } else {

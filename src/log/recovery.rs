@@ -16,6 +16,9 @@ use super::shard_log::LogContext;
 use super::{LogEnd, LogPosition};
 use crate::error::{Error, Result};
 
+/// Searched at a time for evidence; a multiple of the alignment.
+const SEARCH_BYTES: u64 = 256 * 1024;
+
 #[derive(Debug)]
 pub(super) struct RecoveredTail {
     pub(super) end: LogEnd,
@@ -138,14 +141,25 @@ fn attested_behind(
 ) -> std::io::Result<Option<LogPosition>> {
     let mut attested = None;
     let mut offset = entry.offset_of(end.position) + ALIGNMENT as u64;
-    while let Some(slice) = bytes.slice(offset, HEADER_BYTES as u64)? {
-        let position = LogPosition(entry.base_position.0 + (offset - PAGE_BYTES));
-        if let Some(header_bytes) = slice.first_chunk()
-            && let Ok((header, _)) = FrameHeader::decode(header_bytes, seed, position)
-        {
-            attested = attested.max(Some(header.durable_through));
+    while offset + HEADER_BYTES as u64 <= bytes.length() {
+        let window_bytes = SEARCH_BYTES.min(bytes.length() - offset);
+        let Some(window) = bytes.slice(offset, window_bytes)? else {
+            break;
+        };
+        let candidates = window
+            .windows(HEADER_BYTES)
+            .step_by(ALIGNMENT)
+            .zip((offset..).step_by(ALIGNMENT));
+        for (header_bytes, offset) in candidates {
+            let position = LogPosition(entry.base_position.0 + (offset - PAGE_BYTES));
+            if let Some(header_bytes) = header_bytes.first_chunk()
+                && let Ok((header, _)) = FrameHeader::decode(header_bytes, seed, position)
+            {
+                attested = attested.max(Some(header.durable_through));
+            }
         }
-        offset += ALIGNMENT as u64;
+        // The next window begins early enough to see a header that this one cuts.
+        offset += window_bytes - (HEADER_BYTES - ALIGNMENT) as u64;
     }
     Ok(attested)
 }

@@ -1,11 +1,11 @@
 //! The logs that are being written to, and whose end is therefore not in the manifest.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, CatalogState, Edit};
 use crate::error::{Error, Result};
 use crate::log::{LogIdentity, SegmentEntry, SegmentLedger};
-use crate::model::{RecordNumber, ShardId, StreamId};
+use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::Mutex;
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct ActiveLogs {
     catalog: Arc<Catalog>,
-    active: Mutex<HashMap<(StreamId, ShardId), Idleness>>,
+    active: Mutex<BTreeMap<(StreamId, ShardId), Idleness>>,
 }
 
-/// How long nothing was appended to a log, in rounds of the keeper.
+/// Since when nothing was appended to a log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idleness {
-    pub(super) rounds: u32,
+    pub(super) since: Timestamp,
     pub(super) appended_through: RecordNumber,
 }
 
@@ -51,7 +51,7 @@ impl ActiveLogs {
 
     pub(super) fn remember(&self, stream: StreamId, shard: ShardId) {
         let idleness = Idleness {
-            rounds: 0,
+            since: Timestamp::EPOCH,
             appended_through: RecordNumber::BEFORE_FIRST,
         };
         self.active.lock().insert((stream, shard), idleness);

@@ -58,8 +58,10 @@ impl StoreCore {
         })?;
 
         let health = Health::default();
-        let catalog = Arc::new(Catalog::open(disk.clone(), directory, health.clone())?);
         make_subdirectories(disk.as_ref(), directory)?;
+        let catalog = Arc::new(Catalog::open(disk.clone(), directory, health.clone(), || {
+            sync_ancestors(disk.as_ref(), directory)
+        })?);
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());
@@ -69,7 +71,11 @@ impl StoreCore {
         let context = Arc::new(LogContext {
             disk: disk.clone(),
             health,
-            open_segments: OpenSegments::new(disk.clone(), options.max_open_segments),
+            open_segments: OpenSegments::new(
+                disk.clone(),
+                options.max_open_segments,
+                options.max_mapped_bytes,
+            ),
             pool,
             ledger: active.clone(),
             flushers,
@@ -181,7 +187,9 @@ impl StoreCore {
         let due = self.catalog.read().next_due();
         self.next_due
             .store(due.map_or(u64::MAX, Timestamp::as_millis), Ordering::Release);
-        self.keeper.wake();
+        if due.is_some() {
+            self.keeper.wake();
+        }
     }
 
     /// How long the keeper may sleep until something is due.
@@ -306,40 +314,57 @@ fn log_options(options: &StoreOptions) -> LogOptions {
     }
 }
 
-/// Makes the store's directory and those above it, durably.
+/// Makes the store's directory and those above it.
 fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let cannot = |error| Error::io("make the directory", directory, error);
     match disk.create_dir(directory) {
-        Ok(()) => sync_parent(disk, directory),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.ok_or_else(|| Error::io("make the directory", directory, error))?;
-            make_directory(disk, parent)?;
-            let cannot = |error| Error::io("make the directory", directory, error);
-            disk.create_dir(directory).map_err(cannot)?;
-            sync_parent(disk, directory)
-        }
-        Err(error) => Err(Error::io("make the directory", directory, error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match parent_of(directory) {
+            Some(parent) => {
+                make_directory(disk, parent)?;
+                disk.create_dir(directory).map_err(cannot)
+            }
+            None => Err(cannot(error)),
+        },
+        other => other.map_err(cannot),
     }
 }
 
-fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    for name in ["streams", "pool"] {
-        let path = directory.join(name);
-        match disk.create_dir(&path) {
-            Ok(()) => sync_parent(disk, &path)?,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::preparing("make the directory", &path, error)),
+/// Makes the names of the directory and of all above it durable. An earlier opener may have made any of them and been
+/// killed before it came to this, so those that exist are synced too. Only a new store needs it: what is stored in an
+/// old one shows that its names are durable.
+fn sync_ancestors(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let mut directory = directory;
+    while let Some(parent) = parent_of(directory) {
+        match disk.sync_dir(parent) {
+            // Somebody else's directory is somebody else's to make durable.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
+            other => other.map_err(|error| Error::io("sync the directory", parent, error))?,
         }
+        directory = parent;
     }
     Ok(())
 }
 
-fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    disk.sync_dir(parent)
-        .map_err(|error| Error::io("sync the directory", parent, error))
+fn parent_of(path: &Path) -> Option<&Path> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")).filter(|dot| *dot != path),
+        parent => parent,
+    }
+}
+
+fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let cannot = |operation| move |error| Error::preparing(operation, directory, error);
+    let mut is_changed = false;
+    for name in ["streams", "pool"] {
+        match disk.create_dir(&directory.join(name)) {
+            Ok(()) => is_changed = true,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot("make a directory in")(error)),
+        }
+    }
+    match is_changed {
+        true => disk.sync_dir(directory).map_err(cannot("sync the directory")),
+        false => Ok(()),
+    }
 }

@@ -11,16 +11,16 @@ use super::core::StoreCore;
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{Durability, Segment, ShardLog};
-use crate::model::{ShardId, StreamId};
+use crate::model::{ShardId, StreamId, Timestamp};
 use crate::sync::{Condvar, Mutex};
 
 /// Between two rounds if nothing wakes the keeper. Also the most that a crash of the operating system takes back of
 /// what was put without waiting for a sync.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// A log that nothing was appended to for so many rounds has its end recorded, so that it need not be scanned when
-/// the store is opened after a crash, and damage of its last group cannot pass for a torn write.
-const ROUNDS_UNTIL_IDLE: u32 = 5;
+/// A log that nothing was appended to for so long has its end recorded, so that it need not be scanned when the store
+/// is opened after a crash, and damage of its last group cannot pass for a torn write.
+const UNTIL_IDLE: Duration = Duration::from_secs(5);
 
 /// Wakes the keeper, and stops it.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         sync_unsynced(core),
         core.context.pool.prepare_wanted(),
         core.trim(now),
-        rest_idle_logs(core),
+        rest_idle_logs(core, now),
         empty_garbage(core),
     ];
     results.into_iter().collect()
@@ -98,7 +98,7 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
     Ok(())
 }
 
-fn rest_idle_logs(core: &StoreCore) -> Result<()> {
+fn rest_idle_logs(core: &StoreCore, now: Timestamp) -> Result<()> {
     for (id, shard, idleness) in core.active.list() {
         let Some(stream) = core.known_stream(id) else {
             continue;
@@ -110,20 +110,11 @@ fn rest_idle_logs(core: &StoreCore) -> Result<()> {
                 id,
                 shard,
                 Idleness {
-                    rounds: 0,
+                    since: now,
                     appended_through,
                 },
             );
-        } else if idleness.rounds < ROUNDS_UNTIL_IDLE {
-            core.active.set_idleness(
-                id,
-                shard,
-                Idleness {
-                    rounds: idleness.rounds + 1,
-                    appended_through,
-                },
-            );
-        } else {
+        } else if now.since(idleness.since) >= UNTIL_IDLE {
             rest_log(core, id, shard, &log)?;
         }
     }
@@ -167,7 +158,7 @@ impl Garbage {
         }
     }
 
-    pub(super) fn of_stream(directory: PathBuf, logs: Vec<(ShardId, Arc<ShardLog>)>) -> Self {
+    pub(super) fn of_stream(directory: PathBuf, logs: &[(ShardId, Arc<ShardLog>)]) -> Self {
         let segments = logs
             .iter()
             .flat_map(|(_, log)| log.forget_all_segments())

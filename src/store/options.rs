@@ -30,6 +30,7 @@ pub struct StoreOptions {
     pub(super) segment_bytes: u64,
     pub(super) max_group_bytes: usize,
     pub(super) max_open_segments: usize,
+    pub(super) max_mapped_bytes: u64,
     pub(super) max_recycled_bytes: u64,
     pub(super) flusher_threads: usize,
     pub(super) map_sealed_segments: bool,
@@ -55,6 +56,7 @@ impl Default for StoreOptions {
             segment_bytes: 64 * 1024 * 1024,
             max_group_bytes: 4 * 1024 * 1024,
             max_open_segments: 512,
+            max_mapped_bytes: 256 * 1024 * 1024,
             max_recycled_bytes: 256 * 1024 * 1024,
             flusher_threads: 4,
             map_sealed_segments: true,
@@ -94,10 +96,18 @@ impl StoreOptions {
         self
     }
 
-    /// How many segment files are kept open and mapped; at least one. Default: 512.
+    /// How many segment files are kept open; at least one. Default: 512.
     #[must_use]
     pub fn max_open_segments(mut self, files: usize) -> Self {
         self.max_open_segments = files;
+        self
+    }
+
+    /// How many bytes of sealed segments are kept mapped for readers, besides the one read last and what records in
+    /// the program's hands still share. Default: 256 MiB.
+    #[must_use]
+    pub fn max_mapped_bytes(mut self, bytes: u64) -> Self {
+        self.max_mapped_bytes = bytes;
         self
     }
 

@@ -348,7 +348,7 @@ impl StoreCore {
         }
         self.garbage
             .lock()
-            .push(Garbage::of_stream(stream.directory.clone(), logs));
+            .push(Garbage::of_stream(stream.directory.clone(), &logs));
         self.keeper.wake();
         self.activity.notify();
         Ok(())

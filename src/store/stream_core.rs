@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, StreamState};
 use crate::error::{Error, Result};
 use crate::log::{LogContext, LogIdentity, LogStart, ShardLog};
-use crate::model::{HashKey, RecordNumber, SequenceNumber, ShardId, StreamId, StreamStatus, Timestamp};
+use crate::model::{
+    HashKey, Lineage, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamStatus, Timestamp,
+};
 use crate::sync::{Mutex, RwLock};
 
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl StreamCore {
                     });
                 }
             }
-            let shards = stream.lineage.iter().flat_map(|lineage| lineage.open_shards());
+            let shards = stream.lineage.iter().flat_map(Lineage::open_shards);
             shards
                 .map(|shard| (shard.id, shard.hash_key_range.start(), shard.created_seconds))
                 .collect()
@@ -150,7 +152,7 @@ impl StreamCore {
                 .lineage
                 .as_ref()
                 .and_then(|lineage| lineage.shard(shard))
-                .is_some_and(|s| s.is_open());
+                .is_some_and(Shard::is_open);
             let start = match log.end {
                 Some(end) if is_open => LogStart::Rested(end),
                 Some(end) => LogStart::Sealed(end),

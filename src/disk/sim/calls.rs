@@ -132,7 +132,7 @@ pub struct Call {
     pub number: u64,
     /// Its kind.
     pub operation: Operation,
-    /// What it was on; for an open file, the name it was opened by.
+    /// What it was on; for an open file, the name it has by now.
     pub path: PathBuf,
     /// Offset, length, mode, new name: what the operation has of these, for people.
     pub detail: String,

@@ -36,8 +36,8 @@ impl Faults {
         }
     }
 
-    /// Limits the faults set on what is returned to calls whose path contains `path_part`. A file's path is the one it
-    /// was opened by, a rename's the old name.
+    /// Limits the faults set on what is returned to calls whose path contains `path_part`. An open file's path is the
+    /// name it has by now, a rename's is the old name.
     #[must_use]
     pub fn on(&self, path_part: impl Into<String>) -> Self {
         Self {

@@ -25,7 +25,19 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.disk.state().call(operation, &self.path, detail, run)
+        let state = &mut *self.disk.state();
+        state.call(operation, &state.current_path(self.node, &self.path), detail, run)
+    }
+
+    /// A call that says itself what it does under each fault.
+    fn traced<T>(
+        &self,
+        operation: Operation,
+        detail: fmt::Arguments<'_>,
+        run: impl FnOnce(&mut State, Course) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let state = &mut *self.disk.state();
+        state.traced(operation, &state.current_path(self.node, &self.path), detail, run)
     }
 
     fn check_writable(&self) -> io::Result<()> {
@@ -66,25 +78,22 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let detail = format_args!("{} bytes at {offset}", bytes.len());
-        self.disk
-            .state()
-            .traced(Operation::Write, &self.path, detail, |state, course| {
-                self.check_writable()?;
-                let (written, outcome) = match course {
-                    Course::Normal => (bytes.len(), Ok(())),
-                    Course::Fail(error) => (0, Err(error)),
-                    Course::Short(error) => (state.random.below(bytes.len()), Err(error)),
-                    Course::InFlight(error) => (state.random.below(bytes.len() + 1), Err(error)),
-                };
-                let result = state.write(self.node, &self.path, &bytes[..written], offset);
-                outcome.and(result)
-            })
+        self.traced(Operation::Write, detail, |state, course| {
+            self.check_writable()?;
+            let (written, outcome) = match course {
+                Course::Normal => (bytes.len(), Ok(())),
+                Course::Fail(error) => (0, Err(error)),
+                Course::Short(error) => (state.random.below(bytes.len()), Err(error)),
+                Course::InFlight(error) => (state.random.below(bytes.len() + 1), Err(error)),
+            };
+            let result = state.write(self.node, &self.path, &bytes[..written], offset);
+            outcome.and(result)
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.state().traced(
+        self.traced(
             Operation::SyncData,
-            &self.path,
             format_args!(""),
             |state, course| match course {
                 Course::Normal => {

@@ -1,6 +1,7 @@
 //! Which names the directories hold: now, on the device, and every step between the two.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::contents::ChangeNumber;
 
@@ -35,6 +36,15 @@ impl Table {
             .nodes
             .range((directory, String::new())..(after, String::new()));
         entries.map(|((_, name), node)| (name.as_str(), *node))
+    }
+
+    /// The names that lead from the root to a node, if it has one.
+    pub(super) fn path(&self, node: NodeId) -> Option<PathBuf> {
+        if node == ROOT {
+            return Some(PathBuf::new());
+        }
+        let (directory, name) = self.names.get(&node)?;
+        Some(self.path(*directory)?.join(name))
     }
 
     /// Every node that has a name.

@@ -272,6 +272,15 @@ impl State {
         self.forget_if_gone(node);
     }
 
+    /// The name a file has now, or, if it has none, the one it was opened by.
+    pub(super) fn current_path(&self, node: NodeId, opened: &Path) -> PathBuf {
+        match self.names.live().path(node) {
+            Some(path) if opened.has_root() => Path::new("/").join(path),
+            Some(path) => path,
+            None => opened.to_owned(),
+        }
+    }
+
     /// Bytes that files take: a file's length, until it has neither a name nor a handle. There are no holes.
     pub(super) fn used_bytes(&self) -> u64 {
         let takes = |node: NodeId, file: &FileState| file.handles > 0 || self.names.live().has_name(node);

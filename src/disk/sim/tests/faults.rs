@@ -99,6 +99,22 @@ fn the_nth_call_of_its_kind_and_path_fails_and_does_nothing() {
 }
 
 #[test]
+fn a_fault_finds_an_open_file_by_the_name_it_has_by_now() {
+    let disk = SimDisk::new(1);
+    let file = create(&disk, "/prepared");
+    disk.rename(at("/prepared"), at("/segment")).unwrap();
+    disk.faults()
+        .on("/segment")
+        .fail_nth(Operation::Write, 1, io::ErrorKind::Other);
+    file.write_all_at(b"x", 0).unwrap_err();
+    disk.remove_file(at("/segment")).unwrap();
+    disk.faults()
+        .on("/prepared")
+        .fail_nth(Operation::Write, 1, io::ErrorKind::Other);
+    file.write_all_at(b"x", 0).unwrap_err();
+}
+
+#[test]
 fn a_fault_from_the_nth_call_on_lasts_until_cleared() {
     let disk = SimDisk::new(1);
     disk.faults().fail_from_nth(

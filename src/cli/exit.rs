@@ -1,0 +1,135 @@
+//! How the program ends when it fails: what it says, and with which status.
+
+use std::io;
+use std::process::ExitCode;
+
+use anabranch::Error;
+use anabranch::kinesis::BindError;
+
+/// Why the program cannot do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line is wrong in a way that only shows later.
+    Usage(String),
+    /// The store cannot be opened or closed.
+    Store(Error),
+    /// The server cannot listen.
+    Bind(BindError),
+    /// The system refused something else.
+    System { doing: &'static str, source: io::Error },
+}
+
+impl Failure {
+    /// Says on standard error what is wrong and what to do.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("anabranch: {}", self.message());
+        ExitCode::from(self.status())
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Failure::Usage(_) | Failure::Bind(BindError::AccountId { .. } | BindError::Region { .. }) => 2,
+            Failure::Store(Error::Locked { .. }) => 3,
+            Failure::Store(
+                Error::NotAStore { .. } | Error::NewerFormat { .. } | Error::StorageFull { .. },
+            ) => 4,
+            Failure::Store(Error::Io { source, .. }) if is_about_the_directory(source) => 4,
+            Failure::Bind(_) => 5,
+            Failure::Store(_) | Failure::System { .. } => 1,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Failure::Usage(message) => message.clone(),
+            Failure::Store(error) => match advice(error) {
+                Some(advice) => format!("{error}\n{advice}"),
+                None => error.to_string(),
+            },
+            Failure::Bind(error) => match error {
+                BindError::InUse { .. } => format!("{error}: --listen 127.0.0.1:4568, for example"),
+                BindError::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                    format!("{error}\nPorts below 1024 need privileges; choose another one with --listen.")
+                }
+                _ => error.to_string(),
+            },
+            Failure::System { doing, source } => format!("cannot {doing}: {source}"),
+        }
+    }
+}
+
+fn is_about_the_directory(source: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        source.kind(),
+        PermissionDenied | ReadOnlyFilesystem | NotADirectory | NotFound
+    )
+}
+
+fn advice(error: &Error) -> Option<String> {
+    match error {
+        Error::Locked {
+            holder: Some(process),
+            ..
+        } => Some(format!(
+            "Stop it first (kill {process}), or give this server a directory of its own with --data-dir."
+        )),
+        Error::Locked { holder: None, .. } => {
+            Some("Stop the other program first, or choose another directory with --data-dir.".to_owned())
+        }
+        Error::NotAStore { .. } => Some("Choose it with --data-dir.".to_owned()),
+        Error::Io { source, .. } if is_about_the_directory(source) => {
+            Some("Choose a directory that you can write to with --data-dir.".to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_locked_directory_names_its_holder_and_the_way_out() {
+        let locked = |holder| {
+            Failure::Store(Error::Locked {
+                path: "data/LOCK".into(),
+                holder,
+            })
+        };
+        assert_eq!(locked(Some(42)).status(), 3);
+        let message = locked(Some(42)).message();
+        assert!(
+            message.contains("data/LOCK") && message.contains("kill 42"),
+            "{message}"
+        );
+        assert!(locked(None).message().contains("--data-dir"));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_asks_for_another() {
+        let source = Arc::new(io::Error::from(io::ErrorKind::PermissionDenied));
+        let failure = Failure::Store(Error::Io {
+            operation: "create",
+            path: "/data".into(),
+            source,
+        });
+        assert_eq!(failure.status(), 4);
+        assert!(failure.message().contains("--data-dir"));
+    }
+
+    #[test]
+    fn a_taken_port_suggests_another() {
+        let failure = Failure::Bind(BindError::InUse {
+            address: "127.0.0.1:4567".parse().unwrap(),
+        });
+        assert_eq!(failure.status(), 5);
+        assert!(
+            failure.message().contains("127.0.0.1:4567 is taken"),
+            "{}",
+            failure.message()
+        );
+        assert!(failure.message().contains("--listen"));
+    }
+}

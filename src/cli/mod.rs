@@ -1,0 +1,98 @@
+//! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
+
+mod exit;
+mod logging;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use exit::Failure;
+
+/// Amazon Kinesis streams on your own disk.
+///
+/// Serves the Kinesis API over HTTP, with the streams in a directory. Unless told otherwise, it acknowledges a put when
+/// the record is safe on the disk. Without a subcommand, `anabranch` is `anabranch serve`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "anabranch",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_long_help = AFTER_HELP
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: serve::ServeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Kinesis API until interrupted (the default)
+    #[command(after_long_help = AFTER_HELP)]
+    Serve(serve::ServeArguments),
+}
+
+const AFTER_HELP: &str = "\
+Example:
+  anabranch --data-dir /var/lib/anabranch &
+
+  python3 - <<'PYTHON'
+  import boto3
+  kinesis = boto3.client(\"kinesis\", endpoint_url=\"http://127.0.0.1:4567\", region_name=\"us-east-1\",
+                         aws_access_key_id=\"any\", aws_secret_access_key=\"any\")
+  kinesis.create_stream(StreamName=\"clicks\", ShardCount=2)
+  print(kinesis.put_record(StreamName=\"clicks\", PartitionKey=\"user-42\", Data=b\"hello\"))
+  PYTHON
+
+  Any other AWS client works too: export AWS_ENDPOINT_URL_KINESIS=http://127.0.0.1:4567
+
+Credentials are not checked: whoever reaches the address can read and write all streams.
+
+Exit status:
+  0  stopped by SIGINT or SIGTERM, and everything is closed in order
+  1  failed for a reason not named below
+  2  the command line is wrong
+  3  another process has the data directory open
+  4  the data directory cannot be used: not writable, not a store, or of a newer version
+  5  the address cannot be listened on";
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let arguments = CommandLine::parse();
+    let done = match arguments.command {
+        None => serve::run(&arguments.serve),
+        Some(Command::Serve(arguments)) => serve::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_what_happens_without_a_subcommand() {
+        let bare = CommandLine::try_parse_from(["anabranch", "--listen", "[::1]:80"]).unwrap();
+        assert!(bare.command.is_none());
+        assert_eq!(bare.serve.listen, "[::1]:80");
+        let named = CommandLine::try_parse_from(["anabranch", "serve", "--listen", "[::1]:80"]).unwrap();
+        let Some(Command::Serve(named)) = named.command else {
+            panic!("serve")
+        };
+        assert_eq!(named.listen, "[::1]:80");
+        assert!(CommandLine::try_parse_from(["anabranch", "--listen", "a:1", "serve"]).is_err());
+    }
+}

@@ -1,0 +1,267 @@
+//! `anabranch serve`: the Kinesis API on a port, until a signal.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anabranch::kinesis::{Server, ServerOptions};
+use anabranch::{Durability, Store, StoreOptions};
+use clap::{Args, ValueEnum};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Failure;
+use super::logging::LogArguments;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArguments {
+    /// Where the streams are kept; created if it does not exist
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./anabranch-data",
+        env = "ANABRANCH_DATA_DIR"
+    )]
+    pub(super) data_dir: PathBuf,
+
+    /// Host and port to listen on; port 0 takes a free one
+    ///
+    /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. Credentials are not checked, so think before
+    /// listening on an address that others can reach.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:4567",
+        env = "ANABRANCH_LISTEN"
+    )]
+    pub(super) listen: String,
+
+    /// The region in ARNs, for requests that are not signed for one
+    #[arg(long, default_value = ServerOptions::DEFAULT_REGION, env = "ANABRANCH_REGION")]
+    region: String,
+
+    /// The account in ARNs and messages: twelve digits
+    #[arg(long, value_name = "ID", default_value = ServerOptions::DEFAULT_ACCOUNT_ID, env = "ANABRANCH_ACCOUNT_ID")]
+    account_id: String,
+
+    /// What an acknowledged record survives
+    #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced, env = "ANABRANCH_DURABILITY")]
+    durability: DurabilityLevel,
+
+    /// How long creating, resharding and deleting a stream takes, as it takes a while on AWS: 500ms, 10s, 1m
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
+    transition_delay: Duration,
+
+    /// The most open shards of all streams together, as a quota of AWS [default: no limit]
+    #[arg(long, value_name = "SHARDS", env = "ANABRANCH_SHARD_LIMIT")]
+    shard_limit: Option<u64>,
+
+    /// How long requests may take to finish after a signal to stop
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "ANABRANCH_SHUTDOWN_GRACE")]
+    shutdown_grace: Duration,
+
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DurabilityLevel {
+    /// A crash of the process, the system, or the power: acknowledged after fdatasync
+    Synced,
+    /// A crash of the process: acknowledged when the system has it, synced about once a second
+    Written,
+    /// Nothing: acknowledged when it is in memory, and written in the background
+    Buffered,
+}
+
+/// Serves until SIGINT or SIGTERM. A second one does not wait for anything.
+pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
+    arguments.log.start()?;
+    let runtime = Runtime::new().map_err(|source| Failure::System {
+        doing: "start threads",
+        source,
+    })?;
+    let opening = Instant::now();
+    let store = open(arguments).map_err(Failure::Store)?;
+    let opened_in = opening.elapsed();
+    let served = runtime.block_on(serve(arguments, store.clone(), opened_in));
+    let closed = store.close().map_err(Failure::Store);
+    // Whatever still runs has no answer to give any more.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served.and(closed)?;
+    info!(data_dir = %shown(&arguments.data_dir), "the store is closed");
+    Ok(())
+}
+
+fn open(arguments: &ServeArguments) -> anabranch::Result<Store> {
+    StoreOptions::new()
+        .durability(match arguments.durability {
+            DurabilityLevel::Synced => Durability::Synced,
+            DurabilityLevel::Written => Durability::Written,
+            DurabilityLevel::Buffered => Durability::Buffered,
+        })
+        .transition_delay(arguments.transition_delay)
+        .open(&arguments.data_dir)
+}
+
+async fn serve(arguments: &ServeArguments, store: Store, opened_in: Duration) -> Result<(), Failure> {
+    let mut options = ServerOptions::new(&arguments.listen)
+        .region(&arguments.region)
+        .account_id(&arguments.account_id)
+        .shutdown_grace(arguments.shutdown_grace);
+    if let Some(shards) = arguments.shard_limit {
+        options = options.shard_limit(shards);
+    }
+    let stop = stop_signal().map_err(|source| Failure::System {
+        doing: "wait for signals",
+        source,
+    })?;
+    let open_shards = store.open_shard_count().map_err(Failure::Store)?;
+    let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
+    let address = server.local_addr();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        process = std::process::id(),
+        %address,
+        data_dir = %shown(&arguments.data_dir),
+        durability = ?arguments.durability,
+        region = arguments.region,
+        account_id = arguments.account_id,
+        open_shards,
+        opened_in_ms = opened_in.as_millis() as u64,
+        "serving"
+    );
+    if !address.ip().is_loopback() {
+        warn!(%address, "credentials are not checked: whoever reaches this address can read and write all streams");
+    }
+    // A closed standard output is no reason not to serve.
+    let _ = greet(&mut io::stdout().lock(), arguments, address);
+    server.run_until(stop).await;
+    Ok(())
+}
+
+fn greet(out: &mut impl Write, arguments: &ServeArguments, address: SocketAddr) -> io::Result<()> {
+    let url = format!("http://{}", reachable(address));
+    writeln!(
+        out,
+        "anabranch {} serves Kinesis at {url}",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(out, "The streams are in {}", shown(&arguments.data_dir))?;
+    writeln!(out)?;
+    writeln!(out, "From Python:")?;
+    writeln!(out, "    import boto3")?;
+    writeln!(
+        out,
+        "    kinesis = boto3.client(\"kinesis\", endpoint_url=\"{url}\", region_name=\"{}\", \
+         aws_access_key_id=\"any\", aws_secret_access_key=\"any\")",
+        arguments.region
+    )?;
+    writeln!(out)?;
+    writeln!(out, "Stop with Ctrl-C.")?;
+    out.flush()
+}
+
+/// An address to connect to, also when we listen on all of them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn shown(directory: &Path) -> String {
+    std::fs::canonicalize(directory)
+        .unwrap_or_else(|_| directory.to_owned())
+        .display()
+        .to_string()
+}
+
+/// Ready at the first SIGINT or SIGTERM. The second one ends the process, whatever it is doing: what was acknowledged
+/// is as safe as the durability level says.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            }
+        };
+        info!(
+            signal = next().await,
+            "stopping: no more connections, and requests are finished"
+        );
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            warn!("stopped at once by a second signal");
+            std::process::exit(1);
+        });
+    })
+}
+
+/// A number with a unit: `250ms`, `10s`, `1m`; `0` needs none.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len()
+        - text
+            .trim_start_matches(|character: char| character.is_ascii_digit())
+            .len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("expected a time like 500ms or 10s, not {text:?}"))?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "" if number == 0 => Ok(Duration::ZERO),
+        _ => Err(format!("expected a unit after {number}: ms, s or m")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArguments,
+    }
+
+    #[test]
+    fn the_greeting_has_the_two_lines_that_a_boto3_user_types() {
+        let line = Line::try_parse_from(["anabranch", "--region", "eu-west-1"]).unwrap();
+        let mut out = Vec::new();
+        greet(&mut out, &line.serve, "0.0.0.0:4567".parse().unwrap()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\n    import boto3\n"), "{text}");
+        assert!(
+            text.contains(
+                "\n    kinesis = boto3.client(\"kinesis\", endpoint_url=\"http://127.0.0.1:4567\", \
+                 region_name=\"eu-west-1\", aws_access_key_id=\"any\", aws_secret_access_key=\"any\")\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "10", "s", "-1s", "1.5s", "1h", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! Gives the members of a request the types that the operation's shape asks for, or says which one cannot have it.
+
+use std::borrow::Cow;
+
+use base64_simd::STANDARD as BASE64;
+
+use super::error::ApiError;
+use super::protocol::Document;
+use super::shape::{Kind, Member, Shape};
+
+/// A structure whose members have the types of its shape. Absent and null members are not in it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Input<'a> {
+    members: Vec<(&'static str, Value<'a>)>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Boolean(bool),
+    Integer(i64),
+    String(Cow<'a, str>),
+    Blob(Cow<'a, [u8]>),
+    /// Milliseconds since 1970.
+    Timestamp(i64),
+    List(Vec<Value<'a>>),
+    Map(Vec<(Cow<'a, str>, Value<'a>)>),
+    Structure(Input<'a>),
+}
+
+impl<'a> Input<'a> {
+    /// Types every member of `document` that `members` knows, in the order of `members`; the first that cannot be
+    /// typed is a SerializationException. Members that are not in the shape are ignored.
+    pub(super) fn from_document(
+        document: Document<'a>,
+        members: &'static [Member],
+    ) -> Result<Self, ApiError> {
+        let Document::Map(document) = document else {
+            return Err(ApiError::not_parsable());
+        };
+        structure(document, members)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.members
+            .iter()
+            .find(|(member, _)| *member == name)
+            .map(|(_, value)| value)
+    }
+
+    pub(super) fn string(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A member that the operation's shape requires, so that validation has refused its absence.
+    pub(super) fn required_string(&self, name: &str) -> &str {
+        self.string(name)
+            .unwrap_or_else(|| panic!("the shape must require the string {name}"))
+    }
+
+    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+        match self.get(name) {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
+        match self.get(name) {
+            Some(Value::Boolean(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Milliseconds since 1970.
+    pub(super) fn timestamp(&self, name: &str) -> Option<i64> {
+        match self.get(name) {
+            Some(Value::Timestamp(milliseconds)) => Some(*milliseconds),
+            _ => None,
+        }
+    }
+
+    pub(super) fn blob(&self, name: &str) -> Option<&[u8]> {
+        match self.get(name) {
+            Some(Value::Blob(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    pub(super) fn structure(&self, name: &str) -> Option<&Input<'a>> {
+        match self.get(name) {
+            Some(Value::Structure(structure)) => Some(structure),
+            _ => None,
+        }
+    }
+
+    /// The structures of a list, in order.
+    pub(super) fn structures(&self, name: &str) -> impl Iterator<Item = &Input<'a>> {
+        let list = match self.get(name) {
+            Some(Value::List(list)) => list.as_slice(),
+            _ => &[],
+        };
+        list.iter().filter_map(|value| match value {
+            Value::Structure(structure) => Some(structure),
+            _ => None,
+        })
+    }
+
+    /// The entries of a map from strings to strings.
+    pub(super) fn strings_by_key(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        let map = match self.get(name) {
+            Some(Value::Map(map)) => map.as_slice(),
+            _ => &[],
+        };
+        map.iter().filter_map(|(key, value)| match value {
+            Value::String(text) => Some((key.as_ref(), text.as_ref())),
+            _ => None,
+        })
+    }
+}
+
+fn structure<'a>(
+    mut document: Vec<(Cow<'a, str>, Document<'a>)>,
+    members: &'static [Member],
+) -> Result<Input<'a>, ApiError> {
+    let mut input = Input {
+        members: Vec::with_capacity(document.len().min(members.len())),
+    };
+    for member in members {
+        let Some(at) = document.iter().rposition(|(name, _)| name == member.name) else {
+            continue;
+        };
+        let value = std::mem::replace(&mut document[at].1, Document::Null);
+        if let Some(value) = typed(value, &member.shape)? {
+            input.members.push((member.name, value));
+        }
+    }
+    Ok(input)
+}
+
+/// The value with the type of `shape`; null is no value.
+fn typed<'a>(value: Document<'a>, shape: &'static Shape) -> Result<Option<Value<'a>>, ApiError> {
+    if value == Document::Null {
+        return Ok(None);
+    }
+    let value = match shape.kind {
+        Kind::Boolean => Value::Boolean(boolean(&value)?),
+        Kind::Integer => Value::Integer(integer(&value)?),
+        Kind::String => Value::String(string(value)?),
+        Kind::Blob => Value::Blob(blob(value)?),
+        Kind::Timestamp => Value::Timestamp(timestamp(&value)?),
+        Kind::List(items) => Value::List(list(value, items)?),
+        Kind::Map(values) => Value::Map(map(value, values)?),
+        Kind::Structure(members) => match value {
+            Document::Map(document) => Value::Structure(structure(document, members)?),
+            Document::List(_) => return Err(unexpected_list()),
+            _ => return Err(ApiError::serialization("Expected null")),
+        },
+    };
+    Ok(Some(value))
+}
+
+fn boolean(value: &Document<'_>) -> Result<bool, ApiError> {
+    match value {
+        Document::Boolean(value) => Ok(*value),
+        Document::String(text) => {
+            let shown = shown(text).to_uppercase();
+            Err(ApiError::serialization(format!(
+                "'{shown}' can not be converted to an Boolean"
+            )))
+        }
+        other => Err(not_convertible(other, "an Boolean")),
+    }
+}
+
+fn integer(value: &Document<'_>) -> Result<i64, ApiError> {
+    let number = match value {
+        Document::Integer(number) | Document::Milliseconds(number) => *number,
+        Document::Float(number) => number.floor() as i64,
+        other => return Err(not_convertible(other, "an Integer")),
+    };
+    Ok(number.clamp(i32::MIN.into(), i32::MAX.into()))
+}
+
+fn string<'a>(value: Document<'a>) -> Result<Cow<'a, str>, ApiError> {
+    match value {
+        Document::String(text) => Ok(text),
+        other => Err(not_convertible(&other, "an String")),
+    }
+}
+
+fn timestamp(value: &Document<'_>) -> Result<i64, ApiError> {
+    match value {
+        Document::Milliseconds(milliseconds) => Ok(*milliseconds),
+        Document::Integer(seconds) => Ok(seconds.saturating_mul(1000)),
+        Document::Float(seconds) => Ok((seconds * 1000.0).round() as i64),
+        other => Err(not_convertible(other, "milliseconds since epoch")),
+    }
+}
+
+fn blob<'a>(value: Document<'a>) -> Result<Cow<'a, [u8]>, ApiError> {
+    match value {
+        Document::Bytes(bytes) => Ok(bytes),
+        Document::String(text) => match BASE64.decode_to_vec(text.as_bytes()) {
+            Ok(bytes) => Ok(Cow::Owned(bytes)),
+            Err(_) => Err(not_base64(&text)),
+        },
+        other => Err(not_convertible(&other, "a Blob")),
+    }
+}
+
+fn not_base64(text: &str) -> ApiError {
+    let len = text.encode_utf16().count();
+    let reason = if !len.is_multiple_of(4) {
+        format!("Base64 encoded length is expected a multiple of 4 bytes but found: {len}")
+    } else if let Some(character) = first_outside_base64(text) {
+        format!("Invalid Base64 character: '{character}'")
+    } else {
+        "Invalid last non-pad Base64 character dectected".to_owned()
+    };
+    ApiError::serialization(format!(
+        "'{}' can not be converted to a Blob: {reason}",
+        shown(text)
+    ))
+}
+
+/// The first character that is not of the alphabet, or is a padding sign with something else behind it.
+fn first_outside_base64(text: &str) -> Option<char> {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let fits = match character {
+            '=' => characters.peek().is_none_or(|next| *next == '='),
+            other => other.is_ascii_alphanumeric() || other == '+' || other == '/',
+        };
+        if !fits {
+            return Some(character);
+        }
+    }
+    None
+}
+
+fn list<'a>(value: Document<'a>, items: &'static Shape) -> Result<Vec<Value<'a>>, ApiError> {
+    let Document::List(list) = value else {
+        return Err(match value {
+            Document::Map(_) => unexpected_structure(),
+            _ => ApiError::serialization("Expected list or null"),
+        });
+    };
+    let mut typed_items = Vec::with_capacity(list.len());
+    for item in list {
+        match typed(item, items)? {
+            Some(value) => typed_items.push(value),
+            // A null among structures keeps its place, so that its missing members are reported under it.
+            None if matches!(items.kind, Kind::Structure(_)) => {
+                typed_items.push(Value::Structure(Input::default()));
+            }
+            None => {}
+        }
+    }
+    Ok(typed_items)
+}
+
+type TypedMap<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
+
+fn map<'a>(value: Document<'a>, values: &'static Shape) -> Result<TypedMap<'a>, ApiError> {
+    let Document::Map(map) = value else {
+        return Err(match value {
+            Document::List(_) => unexpected_list(),
+            _ => ApiError::serialization("Expected map or null"),
+        });
+    };
+    let mut typed_entries: TypedMap<'a> = Vec::with_capacity(map.len());
+    for (key, value) in map {
+        if let Some(value) = typed(value, values)? {
+            typed_entries.push((key, value));
+        }
+    }
+    Ok(typed_entries)
+}
+
+fn unexpected_list() -> ApiError {
+    ApiError::serialization("Start of list found where not expected")
+}
+
+fn unexpected_structure() -> ApiError {
+    ApiError::serialization("Start of structure or map found where not expected.")
+}
+
+fn not_convertible(value: &Document<'_>, wanted: &str) -> ApiError {
+    let found = match value {
+        Document::List(_) => return unexpected_list(),
+        Document::Map(_) => return unexpected_structure(),
+        Document::Boolean(_) => "java.lang.Boolean",
+        Document::String(_) => "java.lang.String",
+        Document::Bytes(_) => "java.nio.HeapByteBuffer",
+        Document::Null | Document::Integer(_) | Document::Float(_) | Document::Milliseconds(_) => {
+            "com.amazon.coral.value.json.numbers.TruncatingBigNumber"
+        }
+    };
+    ApiError::serialization(format!("class {found} can not be converted to {wanted}"))
+}
+
+/// As much of a value as a message repeats: a refused body of megabytes is not sent back whole.
+pub(super) fn shown(text: &str) -> &str {
+    const MOST_BYTES: usize = 2048;
+    let mut end = text.len().min(MOST_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::Protocol;
+    use super::super::shape::member;
+    use super::*;
+
+    const ENTRY: Shape = Shape::structure(&[member("Data", Shape::BLOB)]);
+    const MEMBERS: &[Member] = &[
+        member("Boolean", Shape::BOOLEAN),
+        member("Integer", Shape::INTEGER),
+        member("String", Shape::STRING),
+        member("Blob", Shape::BLOB),
+        member("Time", Shape::TIMESTAMP),
+        member("List", Shape::list(&ENTRY)),
+        member("Map", Shape::map(&Shape::STRING)),
+        member("Structure", ENTRY),
+    ];
+
+    fn convert(body: &str) -> Result<Input<'_>, ApiError> {
+        Input::from_document(Protocol::Json.parse(body.as_bytes()).unwrap(), MEMBERS)
+    }
+
+    fn refusal(body: &str) -> String {
+        let error = convert(body).expect_err(body);
+        assert_eq!((error.status, error.kind), (400, "SerializationException"));
+        error.message.expect("a text").into_owned()
+    }
+
+    #[test]
+    fn members_of_the_right_type_are_taken() {
+        let input = convert(
+            r#"{"Boolean":true,"Integer":7,"String":"s","Blob":"aGVsbG8=","Time":1577836800.123,
+                "List":[{"Data":""},null],"Map":{"b":"2","a":"1"},"Structure":{"Data":"AA=="},"Other":1}"#,
+        )
+        .unwrap();
+        assert_eq!(input.boolean("Boolean"), Some(true));
+        assert_eq!(input.integer("Integer"), Some(7));
+        assert_eq!(input.string("String"), Some("s"));
+        assert_eq!(input.blob("Blob"), Some(b"hello".as_slice()));
+        assert_eq!(input.timestamp("Time"), Some(1_577_836_800_123));
+        assert_eq!(
+            input
+                .structures("List")
+                .map(|entry| entry.blob("Data"))
+                .collect::<Vec<_>>(),
+            [Some(b"".as_slice()), None]
+        );
+        assert_eq!(
+            input.strings_by_key("Map").collect::<Vec<_>>(),
+            [("b", "2"), ("a", "1")]
+        );
+        assert_eq!(
+            input.structure("Structure").unwrap().blob("Data"),
+            Some([0].as_slice())
+        );
+        assert_eq!(input.get("Other"), None);
+    }
+
+    #[test]
+    fn null_is_absent_and_the_last_of_two_members_counts() {
+        assert_eq!(convert(r#"{"String":null,"Map":null}"#), Ok(Input::default()));
+        assert_eq!(
+            convert(r#"{"String":1,"String":"s"}"#).unwrap().string("String"),
+            Some("s")
+        );
+    }
+
+    #[test]
+    fn fractions_are_floored_and_large_numbers_clamped() {
+        for (number, integer) in [
+            ("1.9", 1),
+            ("-1.5", -2),
+            ("3000000000", 2_147_483_647),
+            ("1e300", 2_147_483_647),
+        ] {
+            assert_eq!(
+                convert(&format!("{{\"Integer\":{number}}}"))
+                    .unwrap()
+                    .integer("Integer"),
+                Some(integer)
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_refused_in_the_words_of_aws() {
+        const NUMBER: &str = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber";
+        const LIST: &str = "Start of list found where not expected";
+        const STRUCTURE: &str = "Start of structure or map found where not expected.";
+        for (member, values) in [
+            (
+                "Boolean",
+                [
+                    ("23", format!("{NUMBER} can not be converted to an Boolean")),
+                    ("\"abc\"", "'ABC' can not be converted to an Boolean".to_owned()),
+                    ("[]", LIST.to_owned()),
+                    ("{}", STRUCTURE.to_owned()),
+                ],
+            ),
+            (
+                "Integer",
+                [
+                    (
+                        "true",
+                        "class java.lang.Boolean can not be converted to an Integer".to_owned(),
+                    ),
+                    (
+                        "\"1\"",
+                        "class java.lang.String can not be converted to an Integer".to_owned(),
+                    ),
+                    ("[]", LIST.to_owned()),
+                    ("{}", STRUCTURE.to_owned()),
+                ],
+            ),
+            (
+                "String",
+                [
+                    (
+                        "true",
+                        "class java.lang.Boolean can not be converted to an String".to_owned(),
+                    ),
+                    ("23", format!("{NUMBER} can not be converted to an String")),
+                    ("[]", LIST.to_owned()),
+                    ("{}", STRUCTURE.to_owned()),
+                ],
+            ),
+            (
+                "Time",
+                [
+                    (
+                        "true",
+                        "class java.lang.Boolean can not be converted to milliseconds since epoch".to_owned(),
+                    ),
+                    (
+                        "\"1\"",
+                        "class java.lang.String can not be converted to milliseconds since epoch".to_owned(),
+                    ),
+                    ("[]", LIST.to_owned()),
+                    ("{}", STRUCTURE.to_owned()),
+                ],
+            ),
+            (
+                "Blob",
+                [
+                    (
+                        "true",
+                        "class java.lang.Boolean can not be converted to a Blob".to_owned(),
+                    ),
+                    ("23", format!("{NUMBER} can not be converted to a Blob")),
+                    ("[]", LIST.to_owned()),
+                    ("{}", STRUCTURE.to_owned()),
+                ],
+            ),
+            (
+                "List",
+                [
+                    ("true", "Expected list or null".to_owned()),
+                    ("23", "Expected list or null".to_owned()),
+                    ("\"s\"", "Expected list or null".to_owned()),
+                    ("{}", STRUCTURE.to_owned()),
+                ],
+            ),
+            (
+                "Map",
+                [
+                    ("true", "Expected map or null".to_owned()),
+                    ("23", "Expected map or null".to_owned()),
+                    ("\"s\"", "Expected map or null".to_owned()),
+                    ("[]", LIST.to_owned()),
+                ],
+            ),
+            (
+                "Structure",
+                [
+                    ("true", "Expected null".to_owned()),
+                    ("23", "Expected null".to_owned()),
+                    ("\"s\"", "Expected null".to_owned()),
+                    ("[]", LIST.to_owned()),
+                ],
+            ),
+        ] {
+            for (value, text) in values {
+                assert_eq!(
+                    refusal(&format!("{{\"{member}\":{value}}}")),
+                    text,
+                    "{member} {value}"
+                );
+            }
+        }
+        assert_eq!(refusal(r#"{"List":[{"Data":[]}]}"#), LIST);
+        assert_eq!(
+            refusal(r#"{"Map":{"a":true}}"#),
+            "class java.lang.Boolean can not be converted to an String"
+        );
+    }
+
+    #[test]
+    fn blobs_that_are_not_base64_say_why() {
+        for (text, reason) in [
+            (
+                "23456",
+                "Base64 encoded length is expected a multiple of 4 bytes but found: 5",
+            ),
+            ("=abc", "Invalid Base64 character: '='"),
+            ("ab=c", "Invalid Base64 character: '='"),
+            ("ab-_", "Invalid Base64 character: '-'"),
+            ("AAA AAA=", "Invalid Base64 character: ' '"),
+            ("+/+=", "Invalid last non-pad Base64 character dectected"),
+            ("AB==", "Invalid last non-pad Base64 character dectected"),
+            ("====", "Invalid last non-pad Base64 character dectected"),
+        ] {
+            assert_eq!(
+                refusal(&format!("{{\"Blob\":\"{text}\"}}")),
+                format!("'{text}' can not be converted to a Blob: {reason}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_value_is_not_repeated_at_length() {
+        let text = "é".repeat(1 << 20);
+        assert!(refusal(&format!("{{\"Blob\":\"{text}\"}}")).len() < 3000);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a client is told when its request fails.
+
+use std::borrow::Cow;
+
+use super::protocol::{Protocol, Writer};
+
+/// A failed request: a status, the bare name of an exception, and a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiError {
+    pub(super) status: u16,
+    pub(super) kind: &'static str,
+    pub(super) message: Option<Cow<'static, str>>,
+}
+
+/// SerializationException is the one whose message AWS spells with a capital.
+const SERIALIZATION: &str = "SerializationException";
+
+impl ApiError {
+    pub(super) fn new(status: u16, kind: &'static str, message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError {
+            status,
+            kind,
+            message: Some(message.into()),
+        }
+    }
+
+    fn client(kind: &'static str, message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::new(400, kind, message)
+    }
+
+    /// A type without any message.
+    pub(super) fn bare(status: u16, kind: &'static str) -> ApiError {
+        ApiError {
+            status,
+            kind,
+            message: None,
+        }
+    }
+
+    /// The body is not of its encoding, or not an object.
+    pub(super) fn not_parsable() -> ApiError {
+        ApiError::bare(400, SERIALIZATION)
+    }
+
+    /// A member has a wrong type.
+    pub(super) fn serialization(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client(SERIALIZATION, message)
+    }
+
+    pub(super) fn unknown_operation() -> ApiError {
+        ApiError::bare(400, "UnknownOperationException")
+    }
+
+    pub(super) fn not_offered(operation: &str) -> ApiError {
+        let message = format!("This server does not offer the operation {operation}.");
+        ApiError::client("UnknownOperationException", message)
+    }
+
+    pub(super) fn validation(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("ValidationException", message)
+    }
+
+    pub(super) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("InvalidArgumentException", message)
+    }
+
+    pub(super) fn not_found(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("ResourceNotFoundException", message)
+    }
+
+    pub(super) fn in_use(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("ResourceInUseException", message)
+    }
+
+    pub(super) fn limit_exceeded(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("LimitExceededException", message)
+    }
+
+    pub(super) fn expired_iterator(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("ExpiredIteratorException", message)
+    }
+
+    pub(super) fn expired_next_token(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("ExpiredNextTokenException", message)
+    }
+
+    pub(super) fn dry_run() -> ApiError {
+        ApiError::client(
+            "DryRunOperationException",
+            "The request would have succeeded, but the DryRun parameter is set.",
+        )
+    }
+
+    /// A fault of ours. Every client tries such a request again.
+    pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::new(500, "InternalFailureException", message)
+    }
+
+    /// The server cannot take the request now, but may soon.
+    pub(super) fn unavailable(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::new(503, "ServiceUnavailable", message)
+    }
+
+    pub(super) fn body(&self, protocol: Protocol) -> Vec<u8> {
+        let mut writer = Writer::new(protocol);
+        writer.structure(|error| {
+            error.member("__type").string(self.kind);
+            if let Some(message) = &self.message {
+                error
+                    .member(if self.kind == SERIALIZATION {
+                        "Message"
+                    } else {
+                        "message"
+                    })
+                    .string(message);
+            }
+        });
+        writer.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(error: &ApiError) -> String {
+        String::from_utf8(error.body(Protocol::Json)).unwrap()
+    }
+
+    #[test]
+    fn bodies_carry_the_bare_type_and_a_lower_case_message() {
+        assert_eq!(
+            json(&ApiError::not_found(
+                "Stream a under account 000000000000 not found."
+            )),
+            r#"{"__type":"ResourceNotFoundException","message":"Stream a under account 000000000000 not found."}"#
+        );
+    }
+
+    #[test]
+    fn serialization_exceptions_have_a_capital_message_or_none() {
+        assert_eq!(
+            json(&ApiError::not_parsable()),
+            r#"{"__type":"SerializationException"}"#
+        );
+        assert_eq!(
+            json(&ApiError::serialization("Expected list or null")),
+            r#"{"__type":"SerializationException","Message":"Expected list or null"}"#
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! The Kinesis API over HTTP: what clients of Amazon Kinesis put on the wire, answered from a [`Store`].
+//!
+//! This floor knows HTTP/1.1 and HTTP/2, JSON and CBOR, the shapes of Kinesis' operations, the checks that AWS makes
+//! and the words in which it refuses. It is one user of the engine among others: everything it does to a stream goes
+//! through [`Store`] and [`Stream`](crate::Stream), and an embedder could do the same.
+//!
+//! It must not know files, segments or the manifest, and holds no state of its own that would have to survive it:
+//! shard iterators and paging tokens carry what they need.
+//!
+//! Inside, a request goes down one path: `http` answers what concerns HTTP itself and finds the operation, `dispatch`
+//! holds the body against the operation's shape (`shape`, `convert`, `validate`), and the operation does the rest.
+//! An operation is one entry in `dispatch`'s table and one place in `operations`: its members with their
+//! constraints, and a function.
+//!
+//! ```
+//! use anabranch::Store;
+//! use anabranch::kinesis::{Server, ServerOptions};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let data_dir = directory.path().join("data");
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let store = Store::open(data_dir)?;
+//! let server = Server::bind(store.clone(), ServerOptions::new("127.0.0.1:0")).await?;
+//! println!("listening on {}", server.local_addr());
+//! # let ctrl_c = async {};
+//! server.run_until(ctrl_c).await;
+//! store.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arn;
+mod authentication;
+mod body;
+mod connection;
+mod convert;
+mod date;
+mod dispatch;
+mod error;
+mod http;
+mod operations;
+mod options;
+mod protocol;
+mod request_id;
+mod server;
+mod service;
+mod shape;
+mod token;
+mod validate;
+
+pub use options::ServerOptions;
+pub use server::{BindError, Server};
+
+#[cfg(doc)]
+use crate::Store;

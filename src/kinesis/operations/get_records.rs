@@ -1,0 +1,306 @@
+//! Reading: shard iterators, and the records behind them.
+
+use super::super::date::JavaDate;
+use super::super::dispatch::{Call, Operation, Run};
+use super::super::error::ApiError;
+use super::super::protocol::{Writer, encoded_blob_len};
+use super::super::service::Context;
+use super::super::shape::{Pattern, Shape, member};
+use super::super::token::{Issued, IteratorToken, LIFETIME};
+use super::shards::{shard_id, timestamp, write_hash_key_range};
+use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
+use crate::{
+    Error, ForeignReason, GetRecords, ReadLimit, Record, SequenceNumber, ShardId, ShardIterator,
+    StartingPosition, Stream,
+};
+
+pub(super) const GET_SHARD_ITERATOR: Operation = Operation {
+    name: "GetShardIterator",
+    input: &[
+        member("ShardId", NAME.required()),
+        member(
+            "ShardIteratorType",
+            Shape::STRING.required().one_of(&[
+                "AFTER_SEQUENCE_NUMBER",
+                "LATEST",
+                "AT_TIMESTAMP",
+                "AT_SEQUENCE_NUMBER",
+                "TRIM_HORIZON",
+            ]),
+        ),
+        member(
+            "StartingSequenceNumber",
+            Shape::STRING.pattern(Pattern::SEQUENCE_NUMBER),
+        ),
+        STREAM_NAME,
+        STREAM_ARN,
+        STREAM_ID,
+        member("Timestamp", Shape::TIMESTAMP),
+        member("DryRun", Shape::BOOLEAN),
+    ],
+    run: Run::Blocking(get_shard_iterator),
+};
+
+fn get_shard_iterator(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+    let Call { context, input } = call;
+    let name = call.stream_name()?;
+    let raw_id = input.required_string("ShardId");
+    let shard = shard_id(raw_id).ok_or_else(|| context.could_not_find_shard(raw_id, name))?;
+    let refusal = |error| match error {
+        Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
+            context.shard_does_not_exist(shard, name)
+        }
+        other => context.refusal(other),
+    };
+    let stream = context.service.store.stream(name).map_err(refusal)?;
+    // That the shard is missing is said before what is wrong with the position.
+    let first = stream
+        .shard_iterator(shard, StartingPosition::TrimHorizon)
+        .map_err(refusal)?;
+    let iterator = match starting_position(call, &stream, shard)? {
+        StartingPosition::TrimHorizon => first,
+        position => stream
+            .shard_iterator(shard, position)
+            .map_err(|error| match error {
+                Error::ForeignSequenceNumber {
+                    reason: ForeignReason::OtherStream,
+                    ..
+                } => {
+                    let number = input.string("StartingSequenceNumber").unwrap_or_default();
+                    foreign_number(*context, number, shard, name)
+                }
+                Error::ForeignSequenceNumber {
+                    reason: ForeignReason::OtherShard { encoded, .. },
+                    ..
+                } => number_of_other_shard(encoded, shard),
+                Error::SequenceNumberAtEnd { .. } => ApiError::invalid_argument(
+                    "Invalid SequenceNumber for ShardIteratorType AFTER_SEQUENCE_NUMBER, \
+                     SequenceNumber has reached max possible value for the shard.",
+                ),
+                other => refusal(other),
+            })?,
+    };
+    if input.boolean("DryRun") == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let token = seal(*context, &iterator, name);
+    Ok(context.reply(|reply| reply.member("ShardIterator").string(&token)))
+}
+
+fn starting_position(call: &Call<'_>, stream: &Stream, shard: ShardId) -> Result<StartingPosition, ApiError> {
+    let kind = call.input.required_string("ShardIteratorType");
+    let number = call.input.string("StartingSequenceNumber");
+    let disagree = |also: &str| {
+        ApiError::invalid_argument(format!(
+            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or \
+             (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {also}."
+        ))
+    };
+    match (kind, number) {
+        ("TRIM_HORIZON" | "LATEST", Some(_)) => Err(disagree("also a StartingSequenceNumber")),
+        ("AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER", None) => Err(disagree("no StartingSequenceNumber")),
+        ("TRIM_HORIZON", None) => Ok(StartingPosition::TrimHorizon),
+        ("LATEST", None) => Ok(StartingPosition::Latest),
+        ("AT_SEQUENCE_NUMBER", Some(number)) => sequence_number(call.context, number, shard, stream.name())
+            .map(StartingPosition::AtSequenceNumber),
+        ("AFTER_SEQUENCE_NUMBER", Some(number)) => {
+            sequence_number(call.context, number, shard, stream.name())
+                .map(StartingPosition::AfterSequenceNumber)
+        }
+        _ => starting_time(call),
+    }
+}
+
+fn starting_time(call: &Call<'_>) -> Result<StartingPosition, ApiError> {
+    let milliseconds = call.input.timestamp("Timestamp").ok_or_else(|| {
+        ApiError::invalid_argument(
+            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. \
+             Current request has no timestamp parameter.",
+        )
+    })?;
+    let (time, now) = (timestamp(milliseconds), call.context.service.store.now());
+    if time > now {
+        return Err(ApiError::invalid_argument(format!(
+            "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+             timestampInMillis: {milliseconds}, currentTimestampInMillis: {}",
+            now.as_millis()
+        )));
+    }
+    Ok(StartingPosition::AtTimestamp(time))
+}
+
+/// A number that the engine can look for in `shard`. Numbers of the layouts that AWS used before can be told apart,
+/// but no shard of ours has ever issued one.
+fn sequence_number(
+    context: Context<'_>,
+    text: &str,
+    shard: ShardId,
+    stream: &str,
+) -> Result<SequenceNumber, ApiError> {
+    let number = SequenceNumber::parse_any(text).map_err(|_| {
+        ApiError::invalid_argument(format!(
+            "StartingSequenceNumber {text} used in GetShardIterator on shard {shard} in stream {stream} under \
+             account {} is invalid.",
+            context.account_id()
+        ))
+    })?;
+    if i64::from(number.shard_index()) != i64::from(shard.index()) {
+        return Err(number_of_other_shard(
+            format_args!("shardId-{:012}", number.shard_index()),
+            shard,
+        ));
+    }
+    number
+        .current()
+        .map_err(|_| foreign_number(context, text, shard, stream))
+}
+
+fn number_of_other_shard(encoded: impl std::fmt::Display, shard: ShardId) -> ApiError {
+    ApiError::invalid_argument(format!(
+        "Invalid StartingSequenceNumber. It encodes {encoded}, while it was used in a call to a shard with {shard}"
+    ))
+}
+
+fn foreign_number(context: Context<'_>, number: &str, shard: ShardId, stream: &str) -> ApiError {
+    ApiError::invalid_argument(format!(
+        "StartingSequenceNumber {number} used in GetShardIterator on shard {shard} in stream {stream} under \
+         account {} is invalid because it did not come from this stream.",
+        context.account_id()
+    ))
+}
+
+fn seal(context: Context<'_>, iterator: &ShardIterator, stream_name: &str) -> String {
+    let contents = IteratorToken {
+        stream_id: iterator.stream,
+        shard_id: iterator.shard,
+        next: iterator.next,
+        stream_name: stream_name.to_owned(),
+    };
+    context
+        .service
+        .tokens
+        .seal(context.service.store.now(), &contents)
+}
+
+pub(super) const GET_RECORDS: Operation = Operation {
+    name: "GetRecords",
+    input: &[
+        member("Limit", Shape::INTEGER.at_least(1).at_most(10_000)),
+        member("ShardIterator", Shape::STRING.required().at_least(1).at_most(512)),
+        STREAM_ARN,
+        STREAM_ID,
+        member("DryRun", Shape::BOOLEAN),
+    ],
+    run: Run::Blocking(get_records),
+};
+
+fn get_records(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+    const MOST_RECORDS: usize = 10_000;
+    const MOST_BYTES: usize = 10 << 20;
+    let Call { context, input } = call;
+    let IteratorToken {
+        stream_id,
+        shard_id,
+        next,
+        stream_name,
+    } = open_iterator(*context, input.required_string("ShardIterator"))?;
+    let refusal = |error| match error {
+        Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
+            context.shard_does_not_exist(shard_id, &stream_name)
+        }
+        other => context.refusal(other),
+    };
+    let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
+    let limit = ReadLimit {
+        records: input
+            .integer("Limit")
+            .map_or(MOST_RECORDS, |limit| limit as usize),
+        bytes: MOST_BYTES,
+    };
+    let iterator = ShardIterator {
+        stream: stream_id,
+        shard: shard_id,
+        next,
+    };
+    let read = stream.get_records(&iterator, &limit).map_err(refusal)?;
+    if input.boolean("DryRun") == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let next = read
+        .next
+        .as_ref()
+        .map(|iterator| seal(*context, iterator, &stream_name));
+    Ok(write_records(*context, &read, next.as_deref()))
+}
+
+fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, ApiError> {
+    let issued: Issued<IteratorToken> = context
+        .service
+        .tokens
+        .open(token)
+        .ok_or_else(|| ApiError::invalid_argument("Invalid ShardIterator."))?;
+    let now = context.service.store.now();
+    if issued.is_expired(now) {
+        return Err(ApiError::expired_iterator(format!(
+            "Iterator expired. The iterator was created at time {} while right now it is {} \
+             which is further in the future than the tolerated delay of {} milliseconds.",
+            JavaDate(issued.at),
+            JavaDate(now),
+            LIFETIME.as_millis()
+        )));
+    }
+    Ok(issued.contents)
+}
+
+fn write_records(context: Context<'_>, read: &GetRecords, next: Option<&str>) -> Vec<u8> {
+    // Names, punctuation, sequence number and time of one record, and all that is not records.
+    const RECORD_OVERHEAD: usize = 200;
+    const REPLY_OVERHEAD: usize = 2048;
+    let protocol = context.protocol;
+    let records: usize = read
+        .records
+        .iter()
+        .map(|record| {
+            RECORD_OVERHEAD
+                + encoded_blob_len(protocol, record.data.len())
+                + record.partition_key.as_bytes().len()
+        })
+        .sum();
+    let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + records);
+    writer.structure(|reply| {
+        reply.member("Records").list(&read.records, write_record);
+        if let Some(next) = next {
+            reply.member("NextShardIterator").string(next);
+        }
+        reply
+            .member("MillisBehindLatest")
+            .unsigned(read.millis_behind_latest);
+        if !read.child_shards.is_empty() {
+            reply
+                .member("ChildShards")
+                .list(&read.child_shards, |list, child| {
+                    list.structure(|member| {
+                        member.member("ShardId").display(child.shard_id);
+                        member
+                            .member("ParentShards")
+                            .list(&child.parent_shards, Writer::display);
+                        write_hash_key_range(member, &child.hash_key_range);
+                    });
+                });
+        }
+    });
+    writer.into_bytes()
+}
+
+fn write_record(list: &mut Writer, record: &Record) {
+    list.structure(|member| {
+        member.member("SequenceNumber").display(record.sequence_number);
+        member
+            .member("ApproximateArrivalTimestamp")
+            .timestamp(record.approximate_arrival);
+        member.member("Data").blob(&record.data);
+        member
+            .member("PartitionKey")
+            .string(record.partition_key.as_str());
+    });
+}

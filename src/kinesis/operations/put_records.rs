@@ -1,0 +1,380 @@
+//! Writing: one record, or up to 500 at once.
+//!
+//! These two carry nearly all the bytes that a server ever gets. A request that is in order is parsed once, its blobs
+//! are decoded into one buffer, and slices of both go to the engine. As soon as anything about it is unusual, it takes
+//! the way of all other operations, which finds out what exactly is wrong with it.
+
+use std::borrow::Cow;
+
+use base64_simd::STANDARD as BASE64;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::super::arn;
+use super::super::convert::Input;
+use super::super::dispatch::{Begun, Call, Operation, Put, Run};
+use super::super::error::ApiError;
+use super::super::protocol::{Protocol, Writer};
+use super::super::service::{Context, Service};
+use super::super::shape::{self, Pattern, Shape, member};
+use super::super::validate::failed_at;
+use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use crate::{Append, Error, HashKey, PutRecord, SequenceNumber, Stream, limits};
+
+/// The longest data of one record; a stream may allow less.
+const MOST_DATA_BYTES: usize = limits::LARGEST_RECORD_BYTES as usize;
+const MOST_RECORDS: usize = 500;
+/// Data and partition keys of one request together.
+const MOST_REQUEST_BYTES: usize = 10 << 20;
+
+const PARTITION_KEY: Shape = Shape::STRING.required().at_least(1).at_most(256);
+const EXPLICIT_HASH_KEY: Shape = Shape::STRING.pattern(Pattern::HASH_KEY);
+const DATA: Shape = Shape::BLOB.required().at_most(MOST_DATA_BYTES as i64).masked();
+
+pub(super) const PUT_RECORD: Operation = Operation {
+    name: "PutRecord",
+    input: &[
+        member(
+            "SequenceNumberForOrdering",
+            Shape::STRING.pattern(Pattern::SEQUENCE_NUMBER),
+        ),
+        member("PartitionKey", PARTITION_KEY),
+        member("ExplicitHashKey", EXPLICIT_HASH_KEY),
+        member("Data", DATA),
+        STREAM_NAME,
+        STREAM_ARN,
+        STREAM_ID,
+        member("DryRun", Shape::BOOLEAN),
+    ],
+    run: Run::Put(Put {
+        begin_unchecked: begin_unchecked_put_record,
+        begin: begin_put_record,
+    }),
+};
+
+const ENTRY: Shape = Shape::structure(&[
+    member("PartitionKey", PARTITION_KEY),
+    member("ExplicitHashKey", EXPLICIT_HASH_KEY),
+    member("Data", DATA),
+]);
+
+pub(super) const PUT_RECORDS: Operation = Operation {
+    name: "PutRecords",
+    input: &[
+        member(
+            "Records",
+            Shape::list(&ENTRY)
+                .required()
+                .at_least(1)
+                .at_most(MOST_RECORDS as i64)
+                .masked(),
+        ),
+        STREAM_NAME,
+        STREAM_ARN,
+        STREAM_ID,
+        member("DryRun", Shape::BOOLEAN),
+    ],
+    run: Run::Put(Put {
+        begin_unchecked: begin_unchecked_put_records,
+        begin: begin_put_records,
+    }),
+};
+
+/// A write that the engine has taken on, and will report as durable or failed.
+pub(in super::super) struct PendingPut {
+    append: Append,
+    form: Form,
+}
+
+/// Which of the two operations is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    One,
+    Many,
+}
+
+impl PendingPut {
+    /// Waits until the records are as durable as the store promises.
+    pub(in super::super) async fn reply(
+        self,
+        service: &Service,
+        protocol: Protocol,
+    ) -> Result<Vec<u8>, ApiError> {
+        let context = Context {
+            service,
+            region: &service.region,
+            protocol,
+        };
+        let puts = self
+            .append
+            .await
+            .map_err(|error| refusal(context, self.form, error))?;
+        const REPLY_OVERHEAD: usize = 64;
+        const BYTES_OF_PUT: usize = 128;
+        let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
+        let write = |structure: &mut Writer, put: &crate::Put| {
+            structure.member("ShardId").display(put.shard_id);
+            structure.member("SequenceNumber").display(put.sequence_number);
+        };
+        match self.form {
+            Form::One => {
+                let put = puts.first().expect("the engine reports one put for each record");
+                writer.structure(|reply| write(reply, put));
+            }
+            Form::Many => writer.structure(|reply| {
+                reply.member("FailedRecordCount").unsigned(0);
+                reply
+                    .member("Records")
+                    .list(&puts, |list, put| list.structure(|result| write(result, put)));
+            }),
+        }
+        Ok(writer.into_bytes())
+    }
+}
+
+/// Begins the write of records that are in order as far as can be said without the stream.
+fn begin(
+    context: Context<'_>,
+    stream: &Stream,
+    records: &[PutRecord<'_>],
+    form: Form,
+    dry_run: bool,
+) -> Begun {
+    let total: usize = records.iter().map(PutRecord::size_bytes).sum();
+    if form == Form::Many && total > MOST_REQUEST_BYTES {
+        return Err(ApiError::invalid_argument(format!(
+            "Records size exceeds {} MB limit",
+            MOST_REQUEST_BYTES >> 20
+        )));
+    }
+    if dry_run {
+        return Err(ApiError::dry_run());
+    }
+    let append = stream
+        .append(records)
+        .map_err(|error| refusal(context, form, error))?;
+    Ok(PendingPut { append, form })
+}
+
+fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
+    match error {
+        Error::RecordTooLarge { index, limit, .. } => {
+            let path = match form {
+                Form::One => "data".to_owned(),
+                Form::Many => format!("records.{}.member.data", index + 1),
+            };
+            failed_at(
+                &path,
+                &format!("Member must have length less than or equal to {limit}"),
+            )
+        }
+        // To a writer, a stream that is not there yet, or hardly any more, is not there.
+        Error::StreamNotActive { name, .. } => context.stream_not_found(&name),
+        other => context.refusal(other),
+    }
+}
+
+fn begin_put_record(call: &Call<'_>) -> Begun {
+    let stream = call.stream()?;
+    let record = checked_record(&call.input)?;
+    check_ordering(
+        call.context,
+        call.input.string("SequenceNumberForOrdering"),
+        stream.name(),
+    )?;
+    begin(
+        call.context,
+        &stream,
+        &[record],
+        Form::One,
+        call.input.boolean("DryRun") == Some(true),
+    )
+}
+
+fn begin_put_records(call: &Call<'_>) -> Begun {
+    let stream = call.stream()?;
+    let records: Vec<PutRecord<'_>> = call
+        .input
+        .structures("Records")
+        .map(checked_record)
+        .collect::<Result<_, _>>()?;
+    begin(
+        call.context,
+        &stream,
+        &records,
+        Form::Many,
+        call.input.boolean("DryRun") == Some(true),
+    )
+}
+
+fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
+    let data = input.blob("Data").expect("the shape requires Data");
+    let record = PutRecord::new(input.required_string("PartitionKey"), data);
+    match input.string("ExplicitHashKey") {
+        None => Ok(record),
+        Some(text) => match text.parse::<HashKey>() {
+            Ok(key) => Ok(record.explicit_hash_key(key)),
+            Err(_) => Err(ApiError::invalid_argument(format!(
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. \
+                 Specified value was {text}"
+            ))),
+        },
+    }
+}
+
+/// New numbers are greater than all that were ever issued, so the given one only has to be one that could have been.
+fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &str) -> Result<(), ApiError> {
+    let Some(number) = number else { return Ok(()) };
+    let now = context.service.store.now().as_seconds();
+    let is_past = |parsed: crate::ParsedSequenceNumber| parsed.seconds().is_none_or(|seconds| seconds <= now);
+    if SequenceNumber::parse_any(number).is_ok_and(is_past) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_argument(format!(
+        "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} under account {} is invalid.",
+        context.account_id()
+    )))
+}
+
+/// A string of a JSON body, borrowed unless it is written with escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The members of PutRecord and PutRecords that an ordinary request has. Any other known member sends the request
+/// through the checks.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecordBody<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    partition_key: Text<'a>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Text<'a>,
+    sequence_number_for_ordering: Option<IgnoredAny>,
+    stream_id: Option<IgnoredAny>,
+    dry_run: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecordsBody<'a> {
+    #[serde(borrow)]
+    stream_name: Option<Text<'a>>,
+    #[serde(borrow, rename = "StreamARN")]
+    stream_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    records: Vec<EntryBody<'a>>,
+    stream_id: Option<IgnoredAny>,
+    dry_run: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EntryBody<'a> {
+    #[serde(borrow)]
+    partition_key: Text<'a>,
+    #[serde(borrow)]
+    explicit_hash_key: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Text<'a>,
+}
+
+fn begin_unchecked_put_record(context: Context<'_>, body: &[u8]) -> Option<Begun> {
+    if context.protocol != Protocol::Json {
+        return None;
+    }
+    let body: PutRecordBody<'_> = serde_json::from_slice(body).ok()?;
+    if body.sequence_number_for_ordering.is_some() || body.stream_id.is_some() || body.dry_run.is_some() {
+        return None;
+    }
+    let stream_name = ordinary_stream_name(body.stream_name.as_ref(), body.stream_arn.as_ref())?;
+    let entry = EntryBody {
+        partition_key: body.partition_key,
+        explicit_hash_key: body.explicit_hash_key,
+        data: body.data,
+    };
+    begin_ordinary(context, stream_name, &[entry], Form::One)
+}
+
+fn begin_unchecked_put_records(context: Context<'_>, body: &[u8]) -> Option<Begun> {
+    if context.protocol != Protocol::Json {
+        return None;
+    }
+    let body: PutRecordsBody<'_> = serde_json::from_slice(body).ok()?;
+    if body.stream_id.is_some() || body.dry_run.is_some() {
+        return None;
+    }
+    let stream_name = ordinary_stream_name(body.stream_name.as_ref(), body.stream_arn.as_ref())?;
+    begin_ordinary(context, stream_name, &body.records, Form::Many)
+}
+
+/// The stream that is meant, if it is named in order.
+fn ordinary_stream_name<'a>(name: Option<&'a Text<'_>>, stream_arn: Option<&'a Text<'_>>) -> Option<&'a str> {
+    let (name, stream_arn) = (name.map(Text::as_str), stream_arn.map(Text::as_str));
+    if name.is_some_and(|name| name.len() > 128 || !shape::is_name(name))
+        || stream_arn.is_some_and(|text| text.len() > 2048 || arn::stream_name(text).is_none())
+    {
+        return None;
+    }
+    named(name, stream_arn).ok()?
+}
+
+fn begin_ordinary(
+    context: Context<'_>,
+    stream_name: &str,
+    entries: &[EntryBody<'_>],
+    form: Form,
+) -> Option<Begun> {
+    if !(1..=MOST_RECORDS).contains(&entries.len()) {
+        return None;
+    }
+    let decoded_bytes = entries
+        .iter()
+        .map(|entry| entry.data.as_str().len() / 4 * 3)
+        .sum();
+    let mut decoded = Vec::with_capacity(decoded_bytes);
+    let mut ends = Vec::with_capacity(entries.len());
+    for entry in entries {
+        BASE64.decode_append(entry.data.as_str(), &mut decoded).ok()?;
+        ends.push(decoded.len());
+    }
+    let mut start = 0;
+    let mut records = Vec::with_capacity(entries.len());
+    for (entry, end) in entries.iter().zip(ends) {
+        records.push(ordinary_record(entry, &decoded[start..end])?);
+        start = end;
+    }
+    let stream = match context.service.store.stream(stream_name) {
+        Ok(stream) => stream,
+        Err(error) => return Some(Err(context.refusal(error))),
+    };
+    Some(begin(context, &stream, &records, form, false))
+}
+
+fn ordinary_record<'a>(entry: &'a EntryBody<'_>, data: &'a [u8]) -> Option<PutRecord<'a>> {
+    let key = entry.partition_key.as_str();
+    let key_is_ordinary = !key.is_empty() && (key.len() <= 256 || key.chars().count() <= 256);
+    if !key_is_ordinary || data.len() > MOST_DATA_BYTES {
+        return None;
+    }
+    let record = PutRecord::new(key, data);
+    match &entry.explicit_hash_key {
+        None => Some(record),
+        Some(text) => text
+            .as_str()
+            .parse()
+            .ok()
+            .map(|key| record.explicit_hash_key(key)),
+    }
+}

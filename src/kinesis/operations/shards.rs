@@ -1,0 +1,431 @@
+//! Listing, splitting and merging shards.
+
+use super::super::dispatch::{Call, Operation, Run};
+use super::super::error::ApiError;
+use super::super::protocol::Writer;
+use super::super::service::Context;
+use super::super::shape::{Member, Pattern, Shape, member};
+use super::super::token::{Contents, ShardsToken};
+use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use crate::{
+    Error, HashKey, HashKeyRange, Shard, ShardFilter, ShardId, Stream, StreamMode, StreamStatus,
+    StreamSummary, Timestamp,
+};
+
+/// A place in a paged list, as clients send it back.
+pub(super) const NEXT_TOKEN: Shape = Shape::STRING.at_least(1).at_most(1_048_576);
+
+pub(super) const LIST_SHARDS: Operation = Operation {
+    name: "ListShards",
+    input: &[
+        member("ExclusiveStartShardId", NAME),
+        member("MaxResults", Shape::INTEGER.at_least(1).at_most(10_000)),
+        member("NextToken", NEXT_TOKEN),
+        member("StreamCreationTimestamp", Shape::TIMESTAMP),
+        member("ShardFilter", Shape::structure(SHARD_FILTER)),
+        STREAM_NAME,
+        STREAM_ARN,
+        STREAM_ID,
+    ],
+    run: Run::Blocking(list_shards),
+};
+
+const SHARD_FILTER: &[Member] = &[
+    member(
+        "Type",
+        Shape::STRING.required().one_of(&[
+            "AFTER_SHARD_ID",
+            "AT_TRIM_HORIZON",
+            "FROM_TRIM_HORIZON",
+            "AT_LATEST",
+            "AT_TIMESTAMP",
+            "FROM_TIMESTAMP",
+        ]),
+    ),
+    member("ShardId", NAME),
+    member("Timestamp", Shape::TIMESTAMP),
+];
+
+fn list_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+    const MOST_SHARDS: usize = 1000;
+    let Call { context, input } = call;
+    let Listing {
+        stream,
+        filter,
+        after,
+    } = match input.string("NextToken") {
+        Some(token) => continued_listing(call, token)?,
+        None => new_listing(call)?,
+    };
+    let shards = stream.shards(&filter).map_err(|error| context.refusal(error))?;
+    let limit = input
+        .integer("MaxResults")
+        .map_or(MOST_SHARDS, |limit| MOST_SHARDS.min(limit as usize));
+    let mut rest = shards
+        .iter()
+        .filter(|shard| after.is_none_or(|after| shard.id > after));
+    let page: Vec<&Shard> = rest.by_ref().take(limit).collect();
+    let next = page.last().filter(|_| rest.next().is_some()).map(|last| {
+        let token = ShardsToken {
+            stream_id: stream.id(),
+            after: last.id,
+            filter,
+            stream_name: stream.name().to_owned(),
+        };
+        context.service.tokens.seal(context.service.store.now(), &token)
+    });
+    Ok(context.reply(|reply| {
+        reply.member("Shards").list(page, write_shard);
+        if let Some(next) = &next {
+            reply.member("NextToken").string(next);
+        }
+    }))
+}
+
+/// What ListShards is to list, and from where.
+struct Listing {
+    stream: Stream,
+    filter: ShardFilter,
+    after: Option<ShardId>,
+}
+
+fn new_listing(call: &Call<'_>) -> Result<Listing, ApiError> {
+    let Call { context, input } = call;
+    if named(input.string("StreamName"), input.string("StreamARN"))?.is_none() {
+        return Err(ApiError::invalid_argument(
+            "Either NextToken or StreamName should be provided.",
+        ));
+    }
+    let filter = shard_filter(call)?;
+    let stream = call.stream()?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    if input
+        .timestamp("StreamCreationTimestamp")
+        .is_some_and(|created| !is_creation(&summary, created))
+    {
+        return Err(context.stream_not_found(stream.name()));
+    }
+    if summary.status == StreamStatus::Creating {
+        return Err(context.stream_not_active(stream.name(), summary.status));
+    }
+    let after = exclusive_start(call, stream.name())?;
+    Ok(Listing {
+        stream,
+        filter,
+        after,
+    })
+}
+
+/// Clients send back the time that they were told; some of them only to the second.
+fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
+    const TOLERANCE: u64 = 1000;
+    u64::try_from(milliseconds)
+        .is_ok_and(|milliseconds| milliseconds.abs_diff(summary.created.as_millis()) < TOLERANCE)
+}
+
+fn continued_listing(call: &Call<'_>, token: &str) -> Result<Listing, ApiError> {
+    let Call { context, input } = call;
+    for (given, member) in [
+        (input.string("StreamName").is_some(), "StreamName"),
+        (input.string("StreamARN").is_some(), "StreamARN"),
+        (input.structure("ShardFilter").is_some(), "ShardFilter"),
+        (
+            input.string("ExclusiveStartShardId").is_some(),
+            "ExclusiveStartShardId",
+        ),
+        (
+            input.timestamp("StreamCreationTimestamp").is_some(),
+            "StreamCreationTimestamp",
+        ),
+    ] {
+        if given {
+            let message = format!("NextToken and {member} cannot be provided together.");
+            return Err(ApiError::invalid_argument(message));
+        }
+    }
+    let token = open_next_token::<ShardsToken>(*context, token)?;
+    let stream = match context.service.store.stream_by_id(token.stream_id) {
+        Ok(stream) => stream,
+        Err(Error::StreamNotFound { .. }) => return Err(context.stream_not_found(&token.stream_name)),
+        Err(error) => return Err(context.refusal(error)),
+    };
+    Ok(Listing {
+        stream,
+        filter: token.filter,
+        after: Some(token.after),
+    })
+}
+
+fn shard_filter(call: &Call<'_>) -> Result<ShardFilter, ApiError> {
+    let Some(filter) = call.input.structure("ShardFilter") else {
+        return Ok(ShardFilter::FromTrimHorizon);
+    };
+    let kind = filter.required_string("Type");
+    let timestamp = || match filter.timestamp("Timestamp") {
+        Some(milliseconds) => Ok(timestamp(milliseconds)),
+        None => Err(ApiError::invalid_argument(format!(
+            "Timestamp must be provided in ShardFilter when its Type is {kind}."
+        ))),
+    };
+    Ok(match kind {
+        "AT_TRIM_HORIZON" => ShardFilter::AtTrimHorizon,
+        "AT_LATEST" => ShardFilter::AtLatest,
+        "AT_TIMESTAMP" => ShardFilter::AtTimestamp(timestamp()?),
+        "FROM_TIMESTAMP" => ShardFilter::FromTimestamp(timestamp()?),
+        "AFTER_SHARD_ID" => match filter.string("ShardId").map(|id| (id, shard_id(id))) {
+            Some((_, Some(id))) => ShardFilter::AfterShardId(id),
+            Some((raw, None)) => {
+                return Err(call.context.could_not_find_shard(raw, call.stream_name()?));
+            }
+            None => {
+                return Err(ApiError::invalid_argument(
+                    "ShardId must be provided in ShardFilter when its Type is AFTER_SHARD_ID.",
+                ));
+            }
+        },
+        _ => ShardFilter::FromTrimHorizon,
+    })
+}
+
+/// A time before 1970 is as good as 1970: no store is older.
+pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+}
+
+/// What a token that continues a list holds, unless it is not ours or too old.
+pub(super) fn open_next_token<T: Contents>(context: Context<'_>, token: &str) -> Result<T, ApiError> {
+    let issued = context
+        .service
+        .tokens
+        .open::<T>(token)
+        .ok_or_else(|| ApiError::invalid_argument("Invalid NextToken."))?;
+    if issued.is_expired(context.service.store.now()) {
+        return Err(ApiError::expired_next_token(
+            "NextToken has expired: a token can be used for 300 seconds. Call the operation without NextToken again.",
+        ));
+    }
+    Ok(issued.contents)
+}
+
+/// The shard after which a list begins, in whatever form it was written.
+pub(super) fn exclusive_start(call: &Call<'_>, stream: &str) -> Result<Option<ShardId>, ApiError> {
+    match call.input.string("ExclusiveStartShardId") {
+        None => Ok(None),
+        Some(raw) => {
+            let id = shard_id(raw).ok_or_else(|| call.context.could_not_find_shard(raw, stream))?;
+            Ok(Some(id))
+        }
+    }
+}
+
+/// AWS reads what comes after the first hyphen, or all of it: `shardId-0`, `x-0` and `0` are one shard.
+pub(super) fn shard_id(text: &str) -> Option<ShardId> {
+    let digits = text
+        .split('-')
+        .nth(1)
+        .filter(|number| !number.is_empty())
+        .unwrap_or(text);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    ShardId::new(digits.parse().ok()?).ok()
+}
+
+pub(super) const SPLIT_SHARD: Operation = Operation {
+    name: "SplitShard",
+    input: &[
+        member(
+            "NewStartingHashKey",
+            Shape::STRING.required().pattern(Pattern::HASH_KEY),
+        ),
+        STREAM_NAME,
+        STREAM_ARN,
+        STREAM_ID,
+        member("ShardToSplit", NAME.required()),
+    ],
+    run: Run::Blocking(split_shard),
+};
+
+fn split_shard(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+    let Call { context, input } = call;
+    let key = input.required_string("NewStartingHashKey");
+    let (stream, [shard]) = reshardable(call, [input.required_string("ShardToSplit")])?;
+    check_shard_limit(*context, 1)?;
+    check_open(*context, &stream, &shard)?;
+    let refused = |range: &HashKeyRange| {
+        ApiError::invalid_argument(format!(
+            "NewStartingHashKey {key} used in SplitShard() on shard {} in stream {} under account {} is not both \
+             greater than one plus the shard's StartingHashKey {} and less than the shard's EndingHashKey {}.",
+            shard.id,
+            stream.name(),
+            context.account_id(),
+            range.start(),
+            range.end()
+        ))
+    };
+    // The pattern lets numbers pass that are no hash keys: they are greater than any range's end.
+    let new_start: HashKey = key.parse().map_err(|_| refused(&shard.hash_key_range))?;
+    match stream.split_shard(&shard.id, new_start) {
+        Ok(()) => Ok(Vec::new()),
+        Err(Error::InvalidSplit { range, .. }) => Err(refused(&range)),
+        Err(error) => Err(context.refusal(error)),
+    }
+}
+
+pub(super) const MERGE_SHARDS: Operation = Operation {
+    name: "MergeShards",
+    input: &[
+        member("ShardToMerge", NAME.required()),
+        member("AdjacentShardToMerge", NAME.required()),
+        STREAM_NAME,
+        STREAM_ARN,
+        STREAM_ID,
+    ],
+    run: Run::Blocking(merge_shards),
+};
+
+fn merge_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+    let Call { context, input } = call;
+    let named = [
+        input.required_string("ShardToMerge"),
+        input.required_string("AdjacentShardToMerge"),
+    ];
+    let (stream, [first, second]) = reshardable(call, named)?;
+    if !first.hash_key_range.is_followed_by(&second.hash_key_range) {
+        return Err(context.refusal(Error::NotAdjacent {
+            stream: stream.name().to_owned(),
+            first: first.id,
+            second: second.id,
+        }));
+    }
+    check_open(*context, &stream, &first)?;
+    check_open(*context, &stream, &second)?;
+    stream
+        .merge_shards(&first.id, &second.id)
+        .map_err(|error| context.refusal(error))?;
+    Ok(Vec::new())
+}
+
+/// The stream and the shards that are to be resharded, after the checks that splitting and merging share.
+fn reshardable<const N: usize>(call: &Call<'_>, raw: [&str; N]) -> Result<(Stream, [Shard; N]), ApiError> {
+    let context = call.context;
+    let mut ids = Vec::with_capacity(N);
+    for raw in raw {
+        let name = call.stream_name()?;
+        ids.push(shard_id(raw).ok_or_else(|| context.could_not_find_shard(raw, name))?);
+    }
+    let stream = call.stream()?;
+    let description = stream.describe().map_err(|error| context.refusal(error))?;
+    if description.summary.status != StreamStatus::Active {
+        return Err(context.stream_not_active(stream.name(), description.summary.status));
+    }
+    if description.summary.mode == StreamMode::OnDemand {
+        return Err(ApiError::validation(format!(
+            "Request is invalid. Stream {} under account {} is in On-Demand mode.",
+            stream.name(),
+            context.account_id()
+        )));
+    }
+    let mut shards = Vec::with_capacity(N);
+    for id in ids {
+        let shard = description.shards.iter().find(|shard| shard.id == id);
+        let missing = || context.could_not_find_shard(&id.to_string(), stream.name());
+        shards.push(shard.cloned().ok_or_else(missing)?);
+    }
+    let shards = <[Shard; N]>::try_from(shards).expect("one shard was found for each name");
+    Ok((stream, shards))
+}
+
+fn check_open(context: Context<'_>, stream: &Stream, shard: &Shard) -> Result<(), ApiError> {
+    if shard.is_open() {
+        return Ok(());
+    }
+    Err(context.refusal(Error::ShardClosed {
+        stream: stream.name().to_owned(),
+        shard: shard.id,
+    }))
+}
+
+/// Refuses to open `additional` shards beyond what the account may have, if the server was told a limit.
+pub(super) fn check_shard_limit(context: Context<'_>, additional: u32) -> Result<(), ApiError> {
+    let Some(limit) = context.service.shard_limit else {
+        return Ok(());
+    };
+    let open = context.service.store.open_shard_count();
+    let current = open.map_err(|error| context.refusal(error))?;
+    if current + u64::from(additional) <= limit {
+        return Ok(());
+    }
+    Err(ApiError::limit_exceeded(format!(
+        "This request would exceed the shard limit for the account {} in {}. \
+         Current shard count for the account: {current}. Limit: {limit}. \
+         Number of additional shards that would have resulted from this request: {additional}. \
+         Refer to the AWS Service Limits page \
+         (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+         for current limits and how to request higher limits.",
+        context.account_id(),
+        context.region
+    )))
+}
+
+pub(super) fn write_shard(list: &mut Writer, shard: &Shard) {
+    list.structure(|member| {
+        member.member("ShardId").display(shard.id);
+        if let Some(parent) = shard.parent {
+            member.member("ParentShardId").display(parent);
+        }
+        if let Some(adjacent_parent) = shard.adjacent_parent {
+            member.member("AdjacentParentShardId").display(adjacent_parent);
+        }
+        write_hash_key_range(member, &shard.hash_key_range);
+        member.member("SequenceNumberRange").structure(|range| {
+            range
+                .member("StartingSequenceNumber")
+                .display(shard.starting_sequence_number());
+            if let Some(ending) = shard.ending_sequence_number() {
+                range.member("EndingSequenceNumber").display(ending);
+            }
+        });
+    });
+}
+
+pub(super) fn write_hash_key_range(structure: &mut Writer, range: &HashKeyRange) {
+    structure.member("HashKeyRange").structure(|member| {
+        member.member("StartingHashKey").display(range.start());
+        member.member("EndingHashKey").display(range.end());
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shard_ids_are_read_as_aws_reads_them() {
+        let zero = ShardId::new(0).ok();
+        for text in [
+            "shardId-000000000000",
+            "shardId-0",
+            "x-0",
+            "0",
+            "shard-0-junk",
+            "000",
+        ] {
+            assert_eq!(shard_id(text), zero, "{text}");
+        }
+        assert_eq!(shard_id("shardId-2147483647"), ShardId::new(i32::MAX as u32).ok());
+        for text in [
+            "",
+            "-",
+            "x",
+            "shardId-",
+            "shardId-x",
+            "shardId-2147483648",
+            "5-",
+            "shardId-1.0",
+            "shardId-+1",
+        ] {
+            assert_eq!(shard_id(text), None, "{text}");
+        }
+    }
+}

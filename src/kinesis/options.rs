@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+/// How a [`Server`](super::Server) is run.
+///
+/// ```
+/// # use anabranch::kinesis::ServerOptions;
+/// let options = ServerOptions::new("127.0.0.1:0").region("eu-west-1").account_id("123456789012");
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ServerOptions {
+    pub(super) listen: String,
+    pub(super) region: String,
+    pub(super) account_id: String,
+    pub(super) shard_limit: Option<u64>,
+    pub(super) max_connections: usize,
+    pub(super) max_request_bytes: usize,
+    pub(super) max_buffered_request_bytes: usize,
+    pub(super) max_blocking_calls: usize,
+    pub(super) idle_timeout: Duration,
+    pub(super) stall_timeout: Duration,
+    pub(super) body_idle_timeout: Duration,
+    pub(super) body_timeout: Duration,
+    pub(super) shutdown_grace: Duration,
+}
+
+impl ServerOptions {
+    /// The region that ARNs name when a request is not signed for one.
+    pub const DEFAULT_REGION: &'static str = "us-east-1";
+    /// The account that ARNs and messages name.
+    pub const DEFAULT_ACCOUNT_ID: &'static str = "000000000000";
+
+    /// Listens on `listen`, a host and a port: `127.0.0.1:4567`, `localhost:4567`, `[::1]:0`. Port 0 takes any free
+    /// one.
+    pub fn new(listen: impl Into<String>) -> ServerOptions {
+        ServerOptions {
+            listen: listen.into(),
+            region: ServerOptions::DEFAULT_REGION.to_owned(),
+            account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
+            shard_limit: None,
+            max_connections: 8192,
+            max_request_bytes: 20 << 20,
+            max_buffered_request_bytes: 256 << 20,
+            max_blocking_calls: 64,
+            idle_timeout: Duration::from_secs(600),
+            stall_timeout: Duration::from_secs(60),
+            body_idle_timeout: Duration::from_secs(20),
+            body_timeout: Duration::from_secs(180),
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+
+    /// The region that ARNs name when a request is not signed for one (default `us-east-1`).
+    pub fn region(mut self, region: impl Into<String>) -> ServerOptions {
+        self.region = region.into();
+        self
+    }
+
+    /// The account that ARNs and messages name, twelve digits (default `000000000000`).
+    pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
+        self.account_id = account_id.into();
+        self
+    }
+
+    /// The most open shards that all streams may have together, as an AWS account has a quota (default none).
+    pub fn shard_limit(mut self, shards: u64) -> ServerOptions {
+        self.shard_limit = Some(shards);
+        self
+    }
+
+    /// The most connections at once (default 8192, at least 1). Further ones wait to be accepted.
+    pub fn max_connections(mut self, connections: usize) -> ServerOptions {
+        self.max_connections = connections;
+        self
+    }
+
+    /// The longest request body, in bytes (default 20 MiB). The largest legal PutRecords has 10 MiB of data, which is
+    /// 13.4 MiB of base64. A longer body is answered with status 413.
+    pub fn max_request_bytes(mut self, bytes: usize) -> ServerOptions {
+        self.max_request_bytes = bytes;
+        self
+    }
+
+    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body).
+    /// When it is used up, further bodies are not read until there is room again.
+    pub fn max_buffered_request_bytes(mut self, bytes: usize) -> ServerOptions {
+        self.max_buffered_request_bytes = bytes;
+        self
+    }
+
+    /// How many calls may wait for the disk or a lock at once, each on a thread of its own (default 64, at least 1).
+    /// Writes are not among them: they wait without a thread.
+    pub fn max_blocking_calls(mut self, calls: usize) -> ServerOptions {
+        self.max_blocking_calls = calls;
+        self
+    }
+
+    /// How long a connection may stay silent before it is closed (default 10 min).
+    pub fn idle_timeout(mut self, timeout: Duration) -> ServerOptions {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a client may not read what it is sent before its connection is closed (default 1 min).
+    pub fn stall_timeout(mut self, timeout: Duration) -> ServerOptions {
+        self.stall_timeout = timeout;
+        self
+    }
+
+    /// How long a request's body may make no progress (default 20 s), and how long it may take in all (default
+    /// 3 min). A slower one is answered with status 408.
+    pub fn body_timeouts(mut self, idle: Duration, total: Duration) -> ServerOptions {
+        self.body_idle_timeout = idle;
+        self.body_timeout = total;
+        self
+    }
+
+    /// How long requests that were accepted before a shutdown may take to finish (default 10 s).
+    pub fn shutdown_grace(mut self, grace: Duration) -> ServerOptions {
+        self.shutdown_grace = grace;
+        self
+    }
+}

@@ -1,0 +1,120 @@
+//! JSON 1.1, which every client but Java's speaks.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{Document, NotADocument};
+
+pub(super) fn parse(body: &[u8]) -> Result<Document<'_>, NotADocument> {
+    serde_json::from_slice(body).map_err(|_| NotADocument)
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Document<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor)
+    }
+}
+
+/// A member's name, borrowed unless it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Document::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Document::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Document::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Document::Integer(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Document::Float(value))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Document::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Document::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Document::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some((Name(name), value)) = members.next_entry::<Name<'de>, _>()? {
+            map.push((name, value));
+        }
+        Ok(Document::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_without_escapes_are_borrowed_from_the_body() {
+        let Ok(Document::Map(members)) = parse(br#"{"Data":"aGVsbG8=","Key":"a\nb"}"#) else {
+            panic!("an object");
+        };
+        assert!(matches!(
+            &members[0],
+            (Cow::Borrowed("Data"), Document::String(Cow::Borrowed("aGVsbG8=")))
+        ));
+        assert!(matches!(&members[1].1, Document::String(Cow::Owned(text)) if text == "a\nb"));
+    }
+
+    #[test]
+    fn every_kind_of_value_is_understood() {
+        let parsed = parse(br#"[null,true,-3,1.5,18446744073709551615,"s",{}]"#);
+        assert_eq!(
+            parsed,
+            Ok(Document::List(vec![
+                Document::Null,
+                Document::Boolean(true),
+                Document::Integer(-3),
+                Document::Float(1.5),
+                Document::Integer(i64::MAX),
+                Document::String("s".into()),
+                Document::Map(Vec::new()),
+            ]))
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        let too_deep = "[".repeat(100_000);
+        for body in ["", "{", "{\"a\":}", "hello", "{} {}", "\"\\ud800\"", &too_deep] {
+            assert_eq!(parse(body.as_bytes()), Err(NotADocument), "{body:.20}");
+        }
+        assert_eq!(parse(b"\"\xff\""), Err(NotADocument));
+    }
+}

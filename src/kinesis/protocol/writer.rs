@@ -1,0 +1,222 @@
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+
+use base64_simd::STANDARD as BASE64;
+
+use super::{Protocol, cbor};
+use crate::model::Timestamp;
+
+/// Writes one reply, straight into the bytes that go out.
+///
+/// Values are written in order; the writer puts the commas. A value is written where one belongs: at the top,
+/// as an item inside [`list`](Writer::list), or after [`member`](Writer::member) inside
+/// [`structure`](Writer::structure).
+pub(in crate::kinesis) struct Writer {
+    protocol: Protocol,
+    out: Vec<u8>,
+}
+
+impl Writer {
+    pub(in crate::kinesis) fn new(protocol: Protocol) -> Writer {
+        Writer::with_capacity(protocol, 256)
+    }
+
+    pub(in crate::kinesis) fn with_capacity(protocol: Protocol, bytes: usize) -> Writer {
+        Writer {
+            protocol,
+            out: Vec::with_capacity(bytes),
+        }
+    }
+
+    pub(in crate::kinesis) fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    pub(in crate::kinesis) fn structure(&mut self, members: impl FnOnce(&mut Writer)) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => {
+                self.out.push(b'{');
+                members(self);
+                self.out.push(b'}');
+            }
+            Protocol::Cbor => {
+                cbor::begin_map(&mut self.out);
+                members(self);
+                cbor::end(&mut self.out);
+            }
+        }
+    }
+
+    pub(in crate::kinesis) fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Writer, T),
+    ) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => self.out.push(b'['),
+            Protocol::Cbor => cbor::begin_list(&mut self.out),
+        }
+        for item in items {
+            each(self, item);
+        }
+        match self.protocol {
+            Protocol::Json => self.out.push(b']'),
+            Protocol::Cbor => cbor::end(&mut self.out),
+        }
+    }
+
+    /// Begins a member of a structure; its value is written next. The name must need no escaping.
+    pub(in crate::kinesis) fn member(&mut self, name: &str) -> &mut Writer {
+        match self.protocol {
+            Protocol::Json => {
+                self.value();
+                self.out.push(b'"');
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.extend_from_slice(b"\":");
+            }
+            Protocol::Cbor => cbor::write_text(&mut self.out, name),
+        }
+        self
+    }
+
+    pub(in crate::kinesis) fn string(&mut self, text: &str) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => {
+                serde_json::to_writer(&mut self.out, text).expect("writing to a Vec does not fail");
+            }
+            Protocol::Cbor => cbor::write_text(&mut self.out, text),
+        }
+    }
+
+    /// A string of what `value` prints: numbers and ids, whose text needs no escaping.
+    pub(in crate::kinesis) fn display(&mut self, value: impl Display) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => {
+                write!(self.out, "\"{value}\"").expect("writing to a Vec does not fail");
+            }
+            Protocol::Cbor => {
+                let mut text = String::new();
+                write!(text, "{value}").expect("writing to a String does not fail");
+                cbor::write_text(&mut self.out, &text);
+            }
+        }
+    }
+
+    pub(in crate::kinesis) fn unsigned(&mut self, value: u64) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => write!(self.out, "{value}").expect("writing to a Vec does not fail"),
+            Protocol::Cbor => cbor::write_unsigned(&mut self.out, value),
+        }
+    }
+
+    pub(in crate::kinesis) fn boolean(&mut self, value: bool) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => self.out.extend_from_slice(if value { b"true" } else { b"false" }),
+            Protocol::Cbor => cbor::write_boolean(&mut self.out, value),
+        }
+    }
+
+    pub(in crate::kinesis) fn timestamp(&mut self, timestamp: Timestamp) {
+        self.value();
+        let milliseconds = timestamp.as_millis();
+        match self.protocol {
+            Protocol::Json => {
+                let (seconds, fraction) = (milliseconds / 1000, milliseconds % 1000);
+                write!(self.out, "{seconds}.{fraction:03}").expect("writing to a Vec does not fail");
+            }
+            Protocol::Cbor => cbor::write_time(&mut self.out, milliseconds),
+        }
+    }
+
+    pub(in crate::kinesis) fn blob(&mut self, bytes: &[u8]) {
+        self.value();
+        match self.protocol {
+            Protocol::Json => {
+                self.out.push(b'"');
+                BASE64.encode_append(bytes, &mut self.out);
+                self.out.push(b'"');
+            }
+            Protocol::Cbor => cbor::write_bytes(&mut self.out, bytes),
+        }
+    }
+
+    /// Puts the comma that JSON wants before a value that is not the first of its list or structure. The last
+    /// byte tells: a string that ends in a bracket or a colon still ends in a quote.
+    fn value(&mut self) {
+        if self.protocol == Protocol::Json && !matches!(self.out.last(), None | Some(b'{' | b'[' | b':')) {
+            self.out.push(b',');
+        }
+    }
+}
+
+/// How many bytes a blob of `len` bytes takes in a reply, at most.
+pub(in crate::kinesis) fn encoded_blob_len(protocol: Protocol, len: usize) -> usize {
+    match protocol {
+        Protocol::Json => len.div_ceil(3) * 4 + 2,
+        Protocol::Cbor => len + 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(protocol: Protocol) -> Vec<u8> {
+        let mut writer = Writer::new(protocol);
+        writer.structure(|reply| {
+            reply.member("Name").string("say \"[\"\n");
+            reply.member("Shards").list([1u64, 2], |item, id| {
+                item.structure(|shard| shard.member("Id").display(id));
+            });
+            reply.member("Tags").list(["{", "x"], Writer::string);
+            reply.member("None").list([(); 0], |_, ()| {});
+            reply.member("More").boolean(false);
+            reply.member("Count").unsigned(500);
+            reply
+                .member("At")
+                .timestamp(Timestamp::from_millis(1_421_279_230_020));
+            reply.member("Data").blob(b"hello");
+        });
+        writer.into_bytes()
+    }
+
+    #[test]
+    fn json_puts_commas_exactly_between_values() {
+        assert_eq!(
+            String::from_utf8(written(Protocol::Json)).unwrap(),
+            concat!(
+                r#"{"Name":"say \"[\"\n","Shards":[{"Id":"1"},{"Id":"2"}],"Tags":["{","x"],"None":[],"#,
+                r#""More":false,"Count":500,"At":1421279230.020,"Data":"aGVsbG8="}"#
+            )
+        );
+    }
+
+    #[test]
+    fn cbor_says_the_same_with_blobs_as_bytes_and_times_in_milliseconds() {
+        let bytes = written(Protocol::Cbor);
+        let Ok(Map(members)) = Protocol::Cbor.parse(&bytes) else {
+            panic!("a map")
+        };
+        use super::super::Document::*;
+        let id = |text: &'static str| Map(vec![("Id".into(), String(text.into()))]);
+        assert_eq!(
+            members,
+            [
+                ("Name".into(), String("say \"[\"\n".into())),
+                ("Shards".into(), List(vec![id("1"), id("2")])),
+                ("Tags".into(), List(vec![String("{".into()), String("x".into())])),
+                ("None".into(), List(vec![])),
+                ("More".into(), Boolean(false)),
+                ("Count".into(), Integer(500)),
+                ("At".into(), Milliseconds(1_421_279_230_020)),
+                ("Data".into(), Bytes(b"hello".as_slice().into())),
+            ]
+        );
+    }
+}

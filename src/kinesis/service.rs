@@ -1,0 +1,70 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::body::BodyReader;
+use super::options::ServerOptions;
+use super::protocol::{Protocol, Writer};
+use super::request_id::UniqueNumbers;
+use super::token::Tokens;
+use crate::Store;
+
+/// The store, and what the server itself was told or has to limit.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) store: Store,
+    pub(super) region: String,
+    pub(super) account_id: String,
+    pub(super) shard_limit: Option<u64>,
+    pub(super) tokens: Tokens,
+    pub(super) request_ids: UniqueNumbers,
+    pub(super) bodies: BodyReader,
+    /// One permit for each call that may be on a blocking thread.
+    pub(super) blocking_calls: Arc<Semaphore>,
+}
+
+/// One request's view of the service: who answers, as whom, in which encoding.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) service: &'a Service,
+    pub(super) region: &'a str,
+    pub(super) protocol: Protocol,
+}
+
+impl Service {
+    pub(super) fn new(store: Store, options: &ServerOptions) -> Service {
+        let tokens = Tokens::new(&store.token_key());
+        Service {
+            store,
+            region: options.region.clone(),
+            account_id: options.account_id.clone(),
+            shard_limit: options.shard_limit,
+            tokens,
+            request_ids: UniqueNumbers::new(),
+            bodies: BodyReader::new(
+                options.max_request_bytes,
+                options.max_buffered_request_bytes,
+                options.body_idle_timeout,
+                options.body_timeout,
+            ),
+            blocking_calls: Arc::new(Semaphore::new(
+                options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),
+            )),
+        }
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn account_id(&self) -> &str {
+        &self.service.account_id
+    }
+
+    /// A reply that is one structure.
+    pub(super) fn reply(&self, members: impl FnOnce(&mut Writer)) -> Vec<u8> {
+        let mut writer = Writer::new(self.protocol);
+        writer.structure(members);
+        writer.into_bytes()
+    }
+}
