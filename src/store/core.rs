@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
 use super::activity::Activity;
-use super::keeper::{Garbage, KeeperSignal};
+use super::garbage::Garbage;
+use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{Catalog, Edit, Lifecycle};
