@@ -9,6 +9,7 @@ mod check;
 mod faults;
 mod model;
 mod op;
+mod regressions;
 mod scenario;
 mod step;
 mod watchdog;
