@@ -56,3 +56,50 @@ fn a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on
         }
     }
 }
+
+/// A number that was told from memory was told again after a crash, as long as the manifest did not say that the log
+/// was being written to.
+#[test]
+fn a_number_told_from_memory_is_not_told_again_after_a_crash() {
+    let mut disk = SimDisk::new(1);
+    let mut numbers = BTreeSet::new();
+    open(&disk).create_stream("clicks", 1).unwrap();
+    // The log has never been written to; then it was interrupted, twice; then it rests.
+    for is_closed in [false, false, true, false, false] {
+        disk = disk.crash(LossMode::LoseAll);
+        let store = options(&disk)
+            .durability(Durability::Buffered)
+            .open(DIRECTORY)
+            .unwrap();
+        let put = store.stream("clicks").unwrap().put("key", b"in memory").unwrap();
+        assert!(
+            numbers.insert(put.sequence_number),
+            "{} is told again",
+            put.sequence_number
+        );
+        if is_closed {
+            store.close().unwrap();
+        }
+    }
+}
+
+/// A segment that is begun for a record of unknown size stays empty if the first group does not fit in it.
+#[test]
+fn a_group_larger_than_the_segment_that_awaits_it_gets_another() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk)
+        .durability(Durability::Buffered)
+        .open(DIRECTORY)
+        .unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let large = vec![7; 200_000];
+    stream.put("key", &large).unwrap();
+    stream.put("key", b"small").unwrap();
+    assert_eq!(data_of(&stream), [large.clone(), b"small".to_vec()]);
+    store.close().unwrap();
+    let disk = disk.crash(LossMode::LoseAll);
+    assert_eq!(
+        data_of(&open(&disk).stream("clicks").unwrap()),
+        [large, b"small".to_vec()]
+    );
+}
