@@ -32,7 +32,8 @@ impl Contents {
         const TRIES: usize = 5;
         let mut contents = Self::read_once(inspection)?;
         for _ in 1..TRIES {
-            let is_clear = contents.is_in_force && contents.findings.iter().all(|finding| !finding.is_damage());
+            let is_clear =
+                contents.is_in_force && contents.findings.iter().all(|finding| !finding.is_damage());
             if is_clear || !contents.is_held {
                 break;
             }
@@ -42,7 +43,9 @@ impl Contents {
     }
 
     pub(super) fn state(&self) -> Option<&CatalogState> {
-        self.manifest.as_ref().and_then(|manifest| manifest.state.as_ref())
+        self.manifest
+            .as_ref()
+            .and_then(|manifest| manifest.state.as_ref())
     }
 
     fn read_once(inspection: &Inspection) -> Result<Self> {
@@ -100,7 +103,10 @@ impl Contents {
         if manifests().any(|number| number != 1) || self.names.iter().any(|name| name == "damaged") {
             return Ok(false);
         }
-        if !inspection.list_if_there(&inspection.directory.join("streams"))?.is_empty() {
+        if !inspection
+            .list_if_there(&inspection.directory.join("streams"))?
+            .is_empty()
+        {
             return Ok(false);
         }
         let first = inspection.read_manifest(1)?;
@@ -152,7 +158,11 @@ impl Contents {
     /// The manifest that was probably in force, where CURRENT does not say, or not of a usable one: the newest, unless
     /// it never came to be named and the one before went on.
     fn guess_manifest(&mut self, inspection: &Inspection) -> Result<()> {
-        let mut numbers: Vec<_> = self.names.iter().filter_map(|name| parse_manifest_name(name)).collect();
+        let mut numbers: Vec<_> = self
+            .names
+            .iter()
+            .filter_map(|name| parse_manifest_name(name))
+            .collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         let mut usable = Vec::new();
         for number in numbers {
@@ -224,7 +234,12 @@ impl Inspection {
                 names.sort();
                 Ok(names)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Ok(Vec::new())
             }
             Err(error) => Err(Error::io("list", directory, error)),

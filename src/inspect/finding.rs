@@ -130,7 +130,12 @@ pub struct LostRecords {
 }
 
 impl Finding {
-    pub(super) fn new(path: impl Into<PathBuf>, offset: u64, damage: Damage, consequence: Consequence) -> Self {
+    pub(super) fn new(
+        path: impl Into<PathBuf>,
+        offset: u64,
+        damage: Damage,
+        consequence: Consequence,
+    ) -> Self {
         Self {
             path: path.into(),
             offset,
@@ -148,7 +153,9 @@ impl Finding {
     /// Whether something is wrong, and not merely untidy or unfinished.
     pub fn is_damage(&self) -> bool {
         match self.consequence {
-            Consequence::Harmless { .. } | Consequence::BeingWritten | Consequence::NeverAcknowledged => false,
+            Consequence::Harmless { .. } | Consequence::BeingWritten | Consequence::NeverAcknowledged => {
+                false
+            }
             Consequence::Unavailable { .. } | Consequence::Lost(_) | Consequence::DoesNotOpen => true,
         }
     }
@@ -163,7 +170,13 @@ impl LostRecords {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, byte {}: {}", self.path.display(), self.offset, self.damage)?;
+        write!(
+            f,
+            "{}, byte {}: {}",
+            self.path.display(),
+            self.offset,
+            self.damage
+        )?;
         match &self.log {
             Some(log) => write!(f, "\n    {log}: {}", self.consequence),
             None => write!(f, "\n    {}", self.consequence),
@@ -212,11 +225,15 @@ impl fmt::Display for Consequence {
         match self {
             Self::Harmless { reason } => write!(f, "harmless: {reason}"),
             Self::BeingWritten => f.write_str("being written"),
-            Self::NeverAcknowledged => {
-                f.write_str("cut short by a crash before it was acknowledged; dropped when the store is next opened")
-            }
+            Self::NeverAcknowledged => f.write_str(
+                "cut short by a crash before it was acknowledged; dropped when the store is next opened",
+            ),
             Self::Unavailable { from, to } => {
-                write!(f, "{} whole, but not served until the store is repaired", Records(*from, Some(*to)))
+                write!(
+                    f,
+                    "{} whole, but not served until the store is repaired",
+                    Records(*from, Some(*to))
+                )
             }
             Self::Lost(lost) => lost.fmt(f),
             Self::DoesNotOpen => f.write_str("the store does not open until it is repaired"),
@@ -227,7 +244,11 @@ impl fmt::Display for Consequence {
 impl fmt::Display for LostRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let from = self.arrived_from.as_millis();
-        write!(f, "{} lost; arrived from {from} ms since 1970", Records(self.from, self.to))?;
+        write!(
+            f,
+            "{} lost; arrived from {from} ms since 1970",
+            Records(self.from, self.to)
+        )?;
         match self.arrived_until {
             Some(until) => write!(f, " to {} ms", until.as_millis()),
             None => Ok(()),

@@ -57,7 +57,11 @@ impl NamedLog {
             directory: inspection.log_directory(id, shard),
             segments: segments.clone(),
             end: *end,
-            shard: stream.lineage.as_ref().and_then(|lineage| lineage.shard(shard)).cloned(),
+            shard: stream
+                .lineage
+                .as_ref()
+                .and_then(|lineage| lineage.shard(shard))
+                .cloned(),
         })
     }
 

@@ -127,7 +127,9 @@ impl Inspection {
         path: &PathBuf,
     ) -> Option<(u64, Damage)> {
         match entry.verify_file(log.identity, file, path).err()? {
-            Error::Corrupt { offset: 0, reason, .. } if file.len().is_ok_and(|length| length > 0) => {
+            Error::Corrupt {
+                offset: 0, reason, ..
+            } if file.len().is_ok_and(|length| length > 0) => {
                 let reason = match self.read_header(path) {
                     // Somebody may know what to do with a file in the wrong place.
                     Ok((of, found)) => format!(
@@ -184,7 +186,10 @@ impl SegmentCheck {
             };
             add(stretch.offset, damage, Consequence::Lost(self.lost_in(stretch)));
         }
-        if self.file_damage.is_none() && self.survey.damage.is_empty() && let Some(reason) = self.wrong_end() {
+        if self.file_damage.is_none()
+            && self.survey.damage.is_empty()
+            && let Some(reason) = self.wrong_end()
+        {
             let offset = self.entry.offset_of(self.survey.end.position);
             add(offset, Damage::End { reason }, self.consequence_of_wrong_end());
         }
@@ -275,10 +280,16 @@ impl SegmentCheck {
         let is_given_up = self.survey.ends_in_gap;
         let (expected, left_out) = match self.expected {
             Expected::Unknown => return None,
-            Expected::End(expected) => (expected, expected.next_record.value().checked_sub(end.next_record.value())),
+            Expected::End(expected) => (
+                expected,
+                expected.next_record.value().checked_sub(end.next_record.value()),
+            ),
             Expected::Next(next) => {
                 let expected = next.base();
-                (expected, expected.next_record.value().checked_sub(end.next_record.value()))
+                (
+                    expected,
+                    expected.next_record.value().checked_sub(end.next_record.value()),
+                )
             }
         };
         if end.position != expected.position {
@@ -308,7 +319,10 @@ impl SegmentCheck {
     fn consequence_of_wrong_end(&self) -> Consequence {
         Consequence::Lost(LostRecords {
             from: self.survey.end.next_record,
-            to: self.expected.next_record().map(|next| next.max(self.survey.end.next_record)),
+            to: self
+                .expected
+                .next_record()
+                .map(|next| next.max(self.survey.end.next_record)),
             arrived_from: self.survey.end.last_arrival,
             arrived_until: None,
         })

@@ -25,13 +25,21 @@ impl Inspection {
     pub(super) fn unnamed_files(&self, contents: &Contents, logs: &[NamedLog]) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         let mut add = |path: PathBuf, reason| {
-            findings.push(Finding::new(path, 0, Damage::Unnamed, Consequence::Harmless { reason }));
+            findings.push(Finding::new(
+                path,
+                0,
+                Damage::Unnamed,
+                Consequence::Harmless { reason },
+            ));
         };
         let in_force = contents.manifest.as_ref().map(|manifest| manifest.number);
         for name in &contents.names {
             match name.as_str() {
                 "LOCK" | "CURRENT" | "streams" | "pool" | "damaged" => {}
-                "CURRENT.new" => add(self.directory.join(name), "a change of CURRENT that was not finished"),
+                "CURRENT.new" => add(
+                    self.directory.join(name),
+                    "a change of CURRENT that was not finished",
+                ),
                 _ => match parse_manifest_name(name) {
                     Some(number) if Some(number) == in_force => {}
                     Some(_) => add(self.directory.join(name), "a manifest that is not in force"),

@@ -85,7 +85,9 @@ pub(super) struct CheckedLog {
 impl CheckedLog {
     pub(super) fn findings(&self, is_held: bool) -> Vec<Finding> {
         let checks = self.segments.iter();
-        checks.flat_map(|check| check.findings(&self.log, is_held)).collect()
+        checks
+            .flat_map(|check| check.findings(&self.log, is_held))
+            .collect()
     }
 }
 
@@ -110,7 +112,8 @@ pub(super) fn verify(
     };
     for log in &logs {
         let end = progress.bytes_done + bytes_of(log);
-        let Some(log) = check_log_that_may_change(inspection, log, contents.is_held, &mut progress, on_progress)
+        let Some(log) =
+            check_log_that_may_change(inspection, log, contents.is_held, &mut progress, on_progress)
         else {
             continue;
         };
@@ -151,7 +154,11 @@ fn check_log_that_may_change(
     for _ in 0..TRIES {
         progress.bytes_done = begun;
         let checked = check_log(inspection, &log, is_held, progress, on_progress);
-        let damage: Vec<_> = checked.findings(is_held).into_iter().filter(Finding::is_damage).collect();
+        let damage: Vec<_> = checked
+            .findings(is_held)
+            .into_iter()
+            .filter(Finding::is_damage)
+            .collect();
         if !is_held || damage.is_empty() {
             return Some(checked);
         }
