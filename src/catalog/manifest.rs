@@ -77,12 +77,20 @@ impl Manifest {
         directory: &Path,
         before_new: impl FnOnce() -> Result<()>,
     ) -> Result<(Self, CatalogState)> {
+        // Whoever was here before may have been killed between a change and its sync. What is built on from now on
+        // must not be taken back, so it is made durable before it is believed.
+        disk.sync_dir(directory)
+            .map_err(|error| Error::io("sync the directory", directory, error))?;
         let current_path = directory.join("CURRENT");
         match read_whole(disk.as_ref(), &current_path) {
             Ok(bytes) => {
                 let number = parse_current(&bytes)
                     .ok_or_else(|| Error::bad_manifest(&current_path, 0, "it does not name a manifest"))?;
                 let (mut manifest, state) = Self::load(disk, directory, number)?;
+                manifest
+                    .file
+                    .sync_data()
+                    .map_err(|error| Error::io("sync", &manifest.path, error))?;
                 manifest.remove_others();
                 if manifest.has_torn_tail {
                     manifest = manifest.rewritten(&state)?;
@@ -224,6 +232,8 @@ impl Manifest {
                 std::io::ErrorKind::NotFound => Error::bad_manifest(&path, 0, "the file is missing"),
                 _ => Error::io("open", &path, error),
             })?;
+        // Pages that the kernel marked clean after a failed write-back must not be believed.
+        let _ = file.drop_cache();
         let bytes = read_whole(disk.as_ref(), &path).map_err(|error| Error::io("read", &path, error))?;
         let (store, seed) = decode_header(&bytes, number, &path)?;
         let walk = walk_frames(&bytes, &seed);

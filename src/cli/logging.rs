@@ -36,6 +36,7 @@ impl LogArguments {
             .map_err(|error| Failure::Usage(format!("--log {}: {error}", self.log)))?;
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         let started = match self.log_format {
             LogFormat::Text => builder.finish().try_init(),

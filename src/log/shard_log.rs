@@ -89,6 +89,9 @@ struct Tail {
     last_arrival: Timestamp,
     is_committing: bool,
     is_sealed: bool,
+    /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
+    /// on to others, so none is told to anyone.
+    is_announced: bool,
     /// Why records that were acknowledged from memory cannot be written at the moment.
     stalled: Option<Error>,
     /// The buffer of the last group, to be used again.
@@ -151,6 +154,7 @@ impl ShardLog {
                 last_arrival: end.last_arrival,
                 is_committing: false,
                 is_sealed: matches!(start, LogStart::Sealed(_)),
+                is_announced: false,
                 stalled: None,
                 spare: Vec::new(),
             }),
@@ -188,6 +192,9 @@ impl ShardLog {
         }
         if tail.stalled.is_some() && !tail.is_committing {
             tail = self.lead(tail);
+        }
+        while self.is_acknowledged_from_memory() && !tail.is_announced && !tail.is_sealed {
+            tail = self.announce(tail)?;
         }
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.health.check()?;
@@ -304,6 +311,7 @@ impl ShardLog {
             return Ok(());
         }
         tail.is_committing = true;
+        tail.is_announced = false;
         drop(tail);
         let result = self.record_end(record);
         let mut tail = self.tail.lock();
@@ -312,6 +320,30 @@ impl ShardLog {
         self.committed[1 - tail.pending.outcome.parity].notify_all();
         self.let_next_lead(&mut tail);
         result
+    }
+
+    /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If somebody else is at
+    /// it, or commits, waits for that instead.
+    fn announce<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> Result<MutexGuard<'a, Tail>> {
+        if tail.is_committing {
+            return Ok(self.committed[1 - tail.pending.outcome.parity].wait(tail));
+        }
+        tail.is_committing = true;
+        let next_record = tail.next_record;
+        drop(tail);
+        let result = self
+            .context
+            .health
+            .check()
+            .and_then(|()| self.writer.lock().announce(self, next_record));
+        let mut tail = self.tail.lock();
+        if let Ok(next_record) = result {
+            tail.next_record = next_record;
+            tail.is_announced = true;
+        }
+        self.committed[1 - tail.pending.outcome.parity].notify_all();
+        self.let_next_lead(&mut tail);
+        result.map(|_| tail)
     }
 
     fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<()>) -> Result<()> {
@@ -440,7 +472,7 @@ impl ShardLog {
         tail.stalled = None;
         match &result {
             Ok(()) => tail.spare = group.buffer,
-            Err(error @ Error::StorageFull { .. }) if self.is_acknowledged_from_memory() => {
+            Err(error) if self.is_acknowledged_from_memory() && !matches!(error, Error::Poisoned { .. }) => {
                 tail.pending.put_before(group);
                 tail.stalled = Some(error.clone());
             }

@@ -12,6 +12,7 @@ use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition};
 use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, Result};
+use crate::model::RecordNumber;
 
 /// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
@@ -68,8 +69,7 @@ impl Writer {
     /// Writes a group as one frame and makes it as durable as the store's level says.
     pub(super) fn commit(&mut self, log: &ShardLog, group: &mut Group) -> Result<LogEnd> {
         let frame_bytes = group.buffer.len().next_multiple_of(ALIGNMENT) as u64;
-        let segment = self.place(log, group, frame_bytes)?;
-        let open = log.context.open_segments.get(&segment)?;
+        let (segment, open) = self.place(log, group.first_record, frame_bytes)?;
 
         // From here on the group is committed, or the store is poisoned.
         group.buffer.resize(frame_bytes as usize, 0);
@@ -138,31 +138,64 @@ impl Writer {
         }
     }
 
-    /// The segment that takes this group.
-    fn place(&mut self, log: &ShardLog, group: &Group, frame_bytes: u64) -> Result<Arc<Segment>> {
+    /// Makes sure that the ledger knows of what will be written. Gives the number of the next record: a segment that
+    /// is begun for none keeps its first number to itself, so that another can follow even if it stays empty.
+    pub(super) fn announce(&mut self, log: &ShardLog, next_record: RecordNumber) -> Result<RecordNumber> {
+        match &self.placement {
+            Placement::InPlace(_) => Ok(next_record),
+            Placement::Resume(segment) => {
+                let segment = segment.clone();
+                self.resume(log, segment)?;
+                Ok(next_record)
+            }
+            Placement::New => {
+                self.open_new_segment(log, next_record, 0)?;
+                Ok(next_record.next())
+            }
+        }
+    }
+
+    /// The segment that takes a frame.
+    fn place(
+        &mut self,
+        log: &ShardLog,
+        first_record: RecordNumber,
+        frame_bytes: u64,
+    ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
         let fits = |segment: &Segment| {
             let end = segment.entry.offset_of(self.end.position) + frame_bytes;
             end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes
         };
         match &self.placement {
-            Placement::InPlace(segment) if fits(segment) => return Ok(segment.clone()),
-            Placement::Resume(segment) if fits(segment) => {
+            Placement::InPlace(segment) | Placement::Resume(segment) if fits(segment) => {
                 let segment = segment.clone();
-                log.context.ledger.log_resumed(log.identity)?;
-                if segment.live_index.read().is_none() {
-                    log.make_index_live(&segment, self.end.position)?;
+                let open = log.context.open_segments.get(&segment)?;
+                if let Placement::Resume(_) = self.placement {
+                    self.resume(log, segment.clone())?;
                 }
-                self.placement = Placement::InPlace(segment.clone());
-                return Ok(segment);
+                Ok((segment, open))
             }
-            _ => {}
+            _ => self.open_new_segment(log, first_record, frame_bytes),
         }
-        let segment = self.open_new_segment(log, group, frame_bytes)?;
-        self.placement = Placement::InPlace(segment.clone());
-        Ok(segment)
     }
 
-    fn open_new_segment(&mut self, log: &ShardLog, group: &Group, frame_bytes: u64) -> Result<Arc<Segment>> {
+    /// Goes on in the segment that rested.
+    fn resume(&mut self, log: &ShardLog, segment: Arc<Segment>) -> Result<()> {
+        log.context.ledger.log_resumed(log.identity)?;
+        if segment.live_index.read().is_none() {
+            log.make_index_live(&segment, self.end.position)?;
+        }
+        self.placement = Placement::InPlace(segment);
+        Ok(())
+    }
+
+    /// Begins a segment. Once that is done nothing but a failed write keeps the frame from being written to it.
+    fn open_new_segment(
+        &mut self,
+        log: &ShardLog,
+        first_record: RecordNumber,
+        frame_bytes: u64,
+    ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
         // With everything before it synced, the new segment is evidence that damage there is damage.
         self.sync(log)?;
         let context = &log.context;
@@ -177,7 +210,7 @@ impl Writer {
             make_directory(context.disk.as_ref(), &log.directory)?;
         }
         let entry = SegmentEntry {
-            first_record: group.first_record,
+            first_record,
             base_position: self.end.position,
             base_arrival: self.end.last_arrival,
             salt: context
@@ -205,7 +238,7 @@ impl Writer {
         context.ledger.segment_added(log.identity, entry)?;
 
         *segment.live_index.write() = Some(SparseIndex::default());
-        context.open_segments.insert(&segment, pooled.file);
+        let open = context.open_segments.insert(&segment, pooled.file);
         log.segments.write().push(segment.clone());
         if let Some(previous) = previous {
             save_index(&previous, self.end.position, context.disk.as_ref());
@@ -213,7 +246,8 @@ impl Writer {
             // Whoever reads it from now on maps it, and takes the index that was just saved.
             context.open_segments.close(&previous);
         }
-        Ok(segment)
+        self.placement = Placement::InPlace(segment.clone());
+        Ok((segment, open))
     }
 }
 

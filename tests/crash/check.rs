@@ -1,0 +1,403 @@
+//! Looking at everything a store shows, and comparing it with the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anabranch::{
+    HashKeyRange, ReadLimit, Record, SequenceNumber, Shard, ShardFilter, ShardId, StartingPosition, Store,
+    Stream, Timestamp,
+};
+
+use crate::model::{Model, Presence, ShardModel, Since, StreamModel, Violation};
+
+/// How to judge what is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub since: Since,
+    pub is_poisoned: bool,
+}
+
+impl Look {
+    /// What is not seen now will never be: nothing is in flight, and the disk has been read anew if that was needed.
+    fn is_final(self) -> bool {
+        !self.is_poisoned
+    }
+}
+
+impl Model {
+    /// Compares all that the store shows with what it should hold, and settles what was open.
+    pub fn check(&mut self, store: &Store, look: Look) -> Result<(), Violation> {
+        self.check_names(store, look)?;
+        for at in 0..self.streams.len() {
+            if self.streams[at].presence == Presence::There {
+                let name = self.streams[at].name.clone();
+                self.check_stream(at, store, look)
+                    .map_err(|what| format!("stream {name}: {what}"))?;
+            }
+        }
+        if look.since != Since::Nothing {
+            // Recovery syncs what it finds before it shows it.
+            self.streams
+                .iter_mut()
+                .flat_map(|stream| stream.shards.values_mut())
+                .for_each(|shard| shard.synced = shard.records.len());
+        }
+        Ok(())
+    }
+
+    fn check_names(&mut self, store: &Store, look: Look) -> Result<(), Violation> {
+        let mut listed = BTreeMap::new();
+        for summary in unwrapped("list the streams", store.streams(None, usize::MAX))? {
+            let other = self
+                .streams
+                .iter()
+                .find(|stream| stream.id == Some(summary.id) && stream.name != summary.name);
+            if let Some(other) = other {
+                return Err(format!(
+                    "stream number {} was {} and is {}",
+                    summary.id, other.name, summary.name
+                ));
+            }
+            listed.insert(summary.name, summary.id);
+        }
+        for at in 0..self.streams.len() {
+            let taken: BTreeSet<_> = self.streams.iter().filter_map(|stream| stream.id).collect();
+            let stream = &mut self.streams[at];
+            let found = listed.get(&stream.name).copied();
+            let is_same = found.is_some() && (stream.id.is_none() || stream.id == found);
+            match (stream.presence, is_same) {
+                (Presence::Gone, true) if stream.id.is_some() => {
+                    return Err(format!("stream {} was deleted and is there", stream.name));
+                }
+                (Presence::Gone, _) | (Presence::There, true) => continue,
+                (Presence::There, false) => return Err(format!("stream {} is lost", stream.name)),
+                (Presence::MaybeCreated, true) => {
+                    if found.is_some_and(|id| taken.contains(&id)) {
+                        return Err(format!("stream {} has a number that another had", stream.name));
+                    }
+                    stream.id = found;
+                    stream.presence = Presence::There;
+                }
+                (Presence::MaybeDeleted, true) if look.is_final() => stream.presence = Presence::There,
+                (Presence::MaybeDeleted, true) => continue,
+                (Presence::MaybeCreated | Presence::MaybeDeleted, false) if look.is_final() => {
+                    stream.presence = Presence::Gone;
+                }
+                (Presence::MaybeCreated | Presence::MaybeDeleted, false) => continue,
+            }
+        }
+        for name in listed.keys() {
+            let is_known = |stream: &StreamModel| stream.name == *name && stream.presence != Presence::Gone;
+            if !self.streams.iter().any(is_known) {
+                return Err(format!("stream {name} was never created"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stream(&mut self, at: usize, store: &Store, look: Look) -> Result<(), Violation> {
+        let now = store.now();
+        let name = self.streams[at].name.clone();
+        let stream = unwrapped("open the stream", store.stream(&name))?;
+        let summary = unwrapped("describe", stream.summary())?;
+        let model = &mut self.streams[at];
+        let is_final = look.is_final();
+        if !model
+            .retention
+            .observe(|retention| retention.hours == summary.retention_hours, is_final)
+        {
+            return Err(format!(
+                "retention is {} h, not {:?}",
+                summary.retention_hours, model.retention
+            ));
+        }
+        for (checkpoint, setting) in &mut model.checkpoints {
+            let found = unwrapped("read a checkpoint", stream.checkpoint(checkpoint))?;
+            if !setting.observe(|is| *is == found, is_final) {
+                return Err(format!("checkpoint {checkpoint} is {found:?}, not {setting:?}"));
+            }
+        }
+        model.check_shards(&stream, now, is_final)?;
+        self.check_records(at, &stream, now, look)
+    }
+
+    fn check_records(
+        &mut self,
+        at: usize,
+        stream: &Stream,
+        now: Timestamp,
+        look: Look,
+    ) -> Result<(), Violation> {
+        let horizon = self.streams[at].horizon(now);
+        let listed: Vec<ShardId> = self.streams[at].unexpired(now).map(|(id, _)| id).collect();
+        let mut everything = BTreeMap::new();
+        for id in listed {
+            let in_shard = |what: Violation| format!("{id}: {what}");
+            let read = read_shard(stream, id, &self.streams[at]).map_err(in_shard)?;
+            let shard = &self.streams[at].shards[&id];
+            let least = shard.least(self.durability, look.since, look.is_poisoned);
+            let found = shard.compare(&read, horizon, least).map_err(in_shard)?;
+            self.check_numbers(at, id, &read).map_err(in_shard)?;
+            let shard = self.streams[at].shards.get_mut(&id).expect("it is listed");
+            shard.seen = shard.seen.max(found);
+            if look.is_final() {
+                shard.settle(found);
+            }
+            everything.insert(id, read);
+        }
+        self.streams[at].check_reader(stream, &everything)
+    }
+
+    fn check_numbers(&mut self, at: usize, id: ShardId, read: &[Record]) -> Result<(), Violation> {
+        let stream = &self.streams[at];
+        let parents = &stream.shards[&id].parents;
+        let of_parents = |parent| {
+            stream
+                .shards
+                .get(parent)
+                .and_then(|shard: &ShardModel| shard.greatest)
+        };
+        let greatest_of_parents: Option<SequenceNumber> = parents.iter().filter_map(of_parents).max();
+        let stream_id = stream.id.ok_or("the stream has no number")?;
+        let mut before = greatest_of_parents;
+        for record in read {
+            let number = record.sequence_number;
+            if Some(number) <= before {
+                return Err(format!("number {number} does not exceed {before:?} before it"));
+            }
+            if number.shard_id() != id {
+                return Err(format!("number {number} is of {}", number.shard_id()));
+            }
+            before = Some(number);
+            let id_of_record = record.data.first_chunk().map_or(0, |id| u64::from_le_bytes(*id));
+            self.note_number(stream_id, number, id_of_record)?;
+        }
+        if let Some(number) = before {
+            self.streams[at]
+                .shards
+                .get_mut(&id)
+                .expect("it is read")
+                .note_greatest(number);
+        }
+        Ok(())
+    }
+}
+
+impl StreamModel {
+    fn unexpired(&self, now: Timestamp) -> impl Iterator<Item = (ShardId, &ShardModel)> {
+        let horizon = self.horizon(now);
+        self.shards
+            .iter()
+            .filter(move |(_, shard)| shard.closed.is_none_or(|closed| closed >= horizon))
+            .map(|(id, shard)| (*id, shard))
+    }
+
+    fn check_shards(&mut self, stream: &Stream, now: Timestamp, is_final: bool) -> Result<(), Violation> {
+        let shards = unwrapped("list the shards", stream.shards(&ShardFilter::FromTrimHorizon))?;
+        if self.shards.is_empty() {
+            self.take_first_shards(&shards)?;
+        }
+        self.settle_reshard(&shards, is_final)?;
+        let expected: Vec<_> = self.unexpired(now).map(|(id, _)| id).collect();
+        let found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
+        if expected != found {
+            return Err(format!("shards {found:?} are there instead of {expected:?}"));
+        }
+        for shard in &shards {
+            let model = &self.shards[&shard.id];
+            let is_same = model.range == shard.hash_key_range
+                && model.parents == shard.parents().collect::<Vec<_>>()
+                && model.closed == shard.closed.map(|closed| closed.at);
+            if !is_same {
+                return Err(format!("{shard:?} is not {:?} {:?}", model.range, model.closed));
+            }
+        }
+        self.check_tiling(stream, now)
+    }
+
+    fn take_first_shards(&mut self, shards: &[Shard]) -> Result<(), Violation> {
+        let ranges = HashKeyRange::divide(self.shard_count);
+        if shards.len() != ranges.len() {
+            return Err(format!(
+                "it has {} shards instead of {}",
+                shards.len(),
+                ranges.len()
+            ));
+        }
+        for (shard, range) in shards.iter().zip(ranges) {
+            self.shards.insert(shard.id, ShardModel::new(range, Vec::new()));
+        }
+        Ok(())
+    }
+
+    /// Takes over the children of a reshard that has happened.
+    pub fn settle_reshard(&mut self, shards: &[Shard], is_final: bool) -> Result<(), Violation> {
+        let Some(parents) = self.maybe_resharded.clone() else {
+            return Ok(());
+        };
+        let children: Vec<_> = shards
+            .iter()
+            .filter(|shard| shard.parents().any(|parent| parents.contains(&parent)))
+            .collect();
+        if is_final || !children.is_empty() {
+            self.maybe_resharded = None;
+        }
+        if children.is_empty() {
+            return Ok(());
+        }
+        let greatest_id = self.shards.keys().next_back().copied();
+        for child in &children {
+            if Some(child.id) <= greatest_id {
+                return Err(format!("{} has an id that was given out before", child.id));
+            }
+            let model = ShardModel::new(child.hash_key_range, child.parents().collect());
+            self.shards.insert(child.id, model);
+        }
+        for id in &parents {
+            let closed = shards
+                .iter()
+                .find(|shard| shard.id == *id)
+                .and_then(|shard| shard.closed);
+            let parent = self.shards.get_mut(id).ok_or("a parent is unknown")?;
+            parent.closed = Some(closed.ok_or_else(|| format!("{id} has children and is open"))?.at);
+            // A parent is sealed, and synced, before its children are made.
+            parent.synced = parent.synced.max(parent.acknowledged);
+        }
+        let ranges_of = |ids: &mut dyn Iterator<Item = HashKeyRange>| {
+            let mut ranges: Vec<_> = ids.collect();
+            ranges.sort_by_key(HashKeyRange::start);
+            (
+                ranges.first().map(HashKeyRange::start),
+                ranges.last().map(HashKeyRange::end),
+            )
+        };
+        let before = ranges_of(&mut parents.iter().map(|id| self.shards[id].range));
+        let after = ranges_of(&mut children.iter().map(|child| child.hash_key_range));
+        match before == after {
+            true => Ok(()),
+            false => Err(format!(
+                "the children of {parents:?} own {after:?} instead of {before:?}"
+            )),
+        }
+    }
+
+    fn check_tiling(&self, stream: &Stream, now: Timestamp) -> Result<(), Violation> {
+        let mut filters = vec![
+            ShardFilter::AtLatest,
+            ShardFilter::AtTrimHorizon,
+            ShardFilter::AtTimestamp(now),
+        ];
+        for closed in self.shards.values().filter_map(|shard| shard.closed) {
+            let before = Timestamp::from_millis(closed.as_millis().saturating_sub(1));
+            filters.extend([closed, before].map(ShardFilter::AtTimestamp));
+        }
+        for filter in filters {
+            let generation = unwrapped("list a generation", stream.shards(&filter))?;
+            if !tiles_the_hash_space(&generation) {
+                return Err(format!("{filter:?} does not tile the hash space: {generation:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A reader that follows the lineage hands out everything that is in the shards, a child's records after all of
+    /// its parents', and each key's in the order in which they were put.
+    fn check_reader(
+        &self,
+        stream: &Stream,
+        shards: &BTreeMap<ShardId, Vec<Record>>,
+    ) -> Result<(), Violation> {
+        let reader = unwrapped("read the stream", stream.reader(StartingPosition::TrimHorizon))?;
+        let mut read: BTreeMap<ShardId, Vec<Record>> = BTreeMap::new();
+        let mut last_of_key = BTreeMap::new();
+        for record in reader {
+            let record = unwrapped("read the stream", record)?;
+            let shard = record.sequence_number.shard_id();
+            let id = record.data.first_chunk().map_or(0, |id| u64::from_le_bytes(*id));
+            let before = last_of_key.insert(record.partition_key.to_string(), id);
+            if before.is_some_and(|before| before >= id) {
+                return Err(format!(
+                    "the reader gives record {id} of its key after {before:?}"
+                ));
+            }
+            for child in self
+                .shards
+                .iter()
+                .filter(|(_, other)| other.parents.contains(&shard))
+            {
+                if read.contains_key(child.0) {
+                    return Err(format!(
+                        "the reader gives record {id} of {shard} after one of {}",
+                        child.0
+                    ));
+                }
+            }
+            read.entry(shard).or_default().push(record);
+        }
+        for (id, records) in shards {
+            let by_reader = read.remove(id).unwrap_or_default();
+            if by_reader != *records {
+                return Err(format!(
+                    "the reader gives {} of {} records of {id}",
+                    by_reader.len(),
+                    records.len()
+                ));
+            }
+        }
+        match read.keys().next() {
+            Some(id) => Err(format!("the reader gives records of {id}, which is not listed")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn tiles_the_hash_space(shards: &[Shard]) -> bool {
+    let mut ranges: Vec<_> = shards.iter().map(|shard| shard.hash_key_range).collect();
+    ranges.sort_by_key(HashKeyRange::start);
+    let joined = ranges
+        .iter()
+        .skip(1)
+        .try_fold(*ranges.first().unwrap_or(&HashKeyRange::FULL), |all, next| {
+            all.joined(next)
+        });
+    !ranges.is_empty() && joined == Some(HashKeyRange::FULL)
+}
+
+/// All records of a shard, in pages of odd sizes.
+fn read_shard(stream: &Stream, shard: ShardId, model: &StreamModel) -> Result<Vec<Record>, Violation> {
+    let mut from = unwrapped(
+        "find the first record",
+        stream.shard_iterator(shard, StartingPosition::TrimHorizon),
+    )?;
+    let limit = ReadLimit {
+        records: 7,
+        bytes: 100_000,
+    };
+    let mut records = Vec::new();
+    loop {
+        let read = unwrapped("read", stream.get_records(&from, &limit))?;
+        let is_at_head = read.records.is_empty();
+        records.extend(read.records);
+        match read.next {
+            Some(next) if !is_at_head => from = next,
+            Some(_) if model.shards[&shard].closed.is_some() => {
+                return Err("it is closed, and its end is not told".to_owned());
+            }
+            Some(_) => return Ok(records),
+            None => {
+                let told: BTreeSet<_> = read.child_shards.iter().map(|child| child.shard_id).collect();
+                let children = model
+                    .shards
+                    .iter()
+                    .filter(|(_, other)| other.parents.contains(&shard));
+                return match told == children.map(|(id, _)| *id).collect() {
+                    true => Ok(records),
+                    false => Err(format!("its children are told to be {told:?}")),
+                };
+            }
+        }
+    }
+}
+
+fn unwrapped<T>(what: &str, result: anabranch::Result<T>) -> Result<T, Violation> {
+    result.map_err(|error| format!("cannot {what}: {error}"))
+}

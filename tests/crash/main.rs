@@ -1,0 +1,16 @@
+//! No crash, full disk, dying disk or rotten bit loses or invents a record.
+//!
+//! Every test drives a store on a simulated disk side by side with a model of what it should hold ([`model`]).
+//! `docs/testing.md` says which test proves what, and how to run the long versions.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used)]
+
+mod check;
+mod faults;
+mod model;
+mod op;
+mod regressions;
+mod scenario;
+mod step;
+mod watchdog;
+mod world;

@@ -1,0 +1,374 @@
+//! What a store should hold: streams, shards, lineage and records, acknowledged or not.
+//!
+//! The model is told before each call what it may change, and afterwards what became of it. What is left open by a
+//! call that failed in a crash stays open until the next look at the store settles it, for ever.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anabranch::{
+    Checkpoint, Durability, HashKey, HashKeyRange, Record, RecordNumber, SequenceNumber, ShardId, StreamId,
+    Timestamp,
+};
+
+/// What went wrong, in words.
+pub type Violation = String;
+
+/// What happened to the process and its machine since the model was last compared with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// The same process goes on.
+    Nothing,
+    /// The process was killed, or closed the store.
+    Kill,
+    /// The machine lost power, or its disk failed a sync.
+    PowerLoss,
+}
+
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub durability: Durability,
+    /// All that ever were, or may have been.
+    pub streams: Vec<StreamModel>,
+    /// Who was given which number, whether or not the record survived.
+    pub numbers: HashMap<(StreamId, ShardId, RecordNumber), u64>,
+    next_record: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    MaybeCreated,
+    There,
+    MaybeDeleted,
+    Gone,
+}
+
+#[derive(Clone, Debug)]
+pub struct StreamModel {
+    pub name: String,
+    pub id: Option<StreamId>,
+    pub presence: Presence,
+    pub shard_count: u32,
+    pub shards: BTreeMap<ShardId, ShardModel>,
+    pub retention: Setting<Retention>,
+    pub checkpoints: BTreeMap<String, Setting<Option<Checkpoint>>>,
+    /// A reshard of these parents may have happened.
+    pub maybe_resharded: Option<Vec<ShardId>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub hours: u32,
+    pub floor: Timestamp,
+}
+
+/// A value that has perhaps been replaced by another.
+#[derive(Clone, Debug)]
+pub struct Setting<T> {
+    pub is: T,
+    pub maybe: Option<T>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ShardModel {
+    pub range: HashKeyRange,
+    pub parents: Vec<ShardId>,
+    pub closed: Option<Timestamp>,
+    /// In the order in which they were put, the unacknowledged ones included.
+    pub records: Vec<RecordModel>,
+    /// So many of them were acknowledged, or lie before one that was.
+    pub acknowledged: usize,
+    /// So many of them were read.
+    pub seen: usize,
+    /// So many of them are synced for certain.
+    pub synced: usize,
+    /// The greatest number that anyone was given.
+    pub greatest: Option<SequenceNumber>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RecordModel {
+    pub id: u64,
+    pub key: u8,
+    pub bytes: usize,
+    pub arrival: Timestamp,
+    pub number: Option<SequenceNumber>,
+}
+
+impl Model {
+    pub fn new(durability: Durability) -> Self {
+        Self {
+            durability,
+            streams: Vec::new(),
+            numbers: HashMap::new(),
+            next_record: 1,
+        }
+    }
+
+    pub fn new_record(&mut self, key: u8, bytes: usize, arrival: Timestamp) -> RecordModel {
+        self.next_record += 1;
+        RecordModel {
+            id: self.next_record,
+            key,
+            bytes: bytes.max(8),
+            arrival,
+            number: None,
+        }
+    }
+
+    /// The stream of this name that is there, or may be.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.streams
+            .iter()
+            .rposition(|stream| stream.name == name && stream.presence != Presence::Gone)
+    }
+
+    /// Takes note of who has a number; each is given once.
+    pub fn note_number(
+        &mut self,
+        stream: StreamId,
+        number: SequenceNumber,
+        record: u64,
+    ) -> Result<(), Violation> {
+        let key = (stream, number.shard_id(), number.record_number());
+        match self.numbers.insert(key, record) {
+            Some(other) if other != record => Err(format!(
+                "stream {stream}, {}: number {} was given to record {other} and again to record {record}",
+                key.1, key.2
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything acknowledged so far is on the device.
+    pub fn note_all_synced(&mut self) {
+        for shard in self
+            .streams
+            .iter_mut()
+            .flat_map(|stream| stream.shards.values_mut())
+        {
+            shard.synced = shard.synced.max(shard.acknowledged);
+        }
+    }
+
+    /// The keeper has synced all that was written. What is acknowledged from memory is written for certain only if it
+    /// was read.
+    pub fn note_written_synced(&mut self) {
+        let is_buffered = self.durability == Durability::Buffered;
+        for shard in self
+            .streams
+            .iter_mut()
+            .flat_map(|stream| stream.shards.values_mut())
+        {
+            let written = if is_buffered {
+                shard.seen
+            } else {
+                shard.acknowledged
+            };
+            shard.synced = shard.synced.max(written);
+        }
+    }
+}
+
+impl StreamModel {
+    pub fn new(name: &str, shard_count: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: None,
+            presence: Presence::MaybeCreated,
+            shard_count,
+            shards: BTreeMap::new(),
+            retention: Setting::new(Retention {
+                hours: 24,
+                floor: Timestamp::EPOCH,
+            }),
+            checkpoints: BTreeMap::new(),
+            maybe_resharded: None,
+        }
+    }
+
+    /// The open shards in the order of their ranges.
+    pub fn open_shards(&self) -> Vec<ShardId> {
+        let mut open: Vec<_> = self
+            .shards
+            .iter()
+            .filter(|(_, shard)| shard.closed.is_none())
+            .map(|(id, shard)| (shard.range.start(), *id))
+            .collect();
+        open.sort();
+        open.into_iter().map(|(_, id)| id).collect()
+    }
+
+    pub fn route(&self, key: HashKey) -> Option<ShardId> {
+        let owns = |(_, shard): &(&ShardId, &ShardModel)| shard.closed.is_none() && shard.range.contains(key);
+        self.shards.iter().find(owns).map(|(id, _)| *id)
+    }
+
+    /// Records that arrived earlier are hidden.
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        self.retention.is.horizon(now)
+    }
+}
+
+impl Retention {
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        let kept = std::time::Duration::from_secs(u64::from(self.hours) * 3_600);
+        now.saturating_sub(kept).max(self.floor)
+    }
+}
+
+impl<T: PartialEq + std::fmt::Debug + Clone> Setting<T> {
+    pub fn new(is: T) -> Self {
+        Self { is, maybe: None }
+    }
+
+    /// The change has happened.
+    pub fn settle(&mut self) {
+        if let Some(now) = self.maybe.take() {
+            self.is = now;
+        }
+    }
+
+    /// Takes what was found for the truth, if it can be. What is not final stays open.
+    pub fn observe(&mut self, is_found: impl Fn(&T) -> bool, is_final: bool) -> bool {
+        if self.maybe.as_ref().is_some_and(&is_found) && !is_found(&self.is) {
+            self.settle();
+        }
+        if is_final {
+            self.maybe = None;
+        }
+        is_found(&self.is)
+    }
+}
+
+impl ShardModel {
+    pub fn new(range: HashKeyRange, parents: Vec<ShardId>) -> Self {
+        Self {
+            range,
+            parents,
+            closed: None,
+            records: Vec::new(),
+            acknowledged: 0,
+            seen: 0,
+            synced: 0,
+            greatest: None,
+        }
+    }
+
+    /// So many records must be there.
+    pub fn least(&self, durability: Durability, since: Since, is_poisoned: bool) -> usize {
+        let kept = match (since, durability) {
+            (Since::Nothing, Durability::Buffered) if is_poisoned => self.seen,
+            (Since::Nothing, _) => self.acknowledged.max(self.seen),
+            (Since::Kill, Durability::Buffered) => self.seen,
+            (Since::Kill, _) => self.acknowledged.max(self.seen),
+            (Since::PowerLoss, Durability::Synced) => self.acknowledged.max(self.seen),
+            (Since::PowerLoss, _) => 0,
+        };
+        kept.max(self.synced)
+    }
+
+    /// Compares what was read with what should be there, and says how many of the records are.
+    pub fn compare(&self, read: &[Record], horizon: Timestamp, least: usize) -> Result<usize, Violation> {
+        let hidden = self.records.partition_point(|record| record.arrival < horizon);
+        let expected = &self.records[hidden..];
+        for (place, record) in read.iter().enumerate() {
+            let Some(model) = expected.get(place) else {
+                return Err(format!("a foreign record at {place}: {}", describe(record)));
+            };
+            model
+                .compare(record)
+                .map_err(|what| format!("at {place} of {}: {what}", expected.len()))?;
+        }
+        let found = hidden + read.len();
+        if found < least {
+            let lost = &self.records[found];
+            return Err(format!(
+                "{} records are lost, from {lost:?} on: {found} of {least} are there ({} acknowledged, {} seen, {} \
+                 synced, {hidden} hidden)",
+                least - found,
+                self.acknowledged,
+                self.seen,
+                self.synced
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The first `found` records are there, and no other will ever be.
+    pub fn settle(&mut self, found: usize) {
+        self.records.truncate(found);
+        let all = self.records.len();
+        self.acknowledged = self.acknowledged.min(all);
+        self.synced = self.synced.min(all);
+        self.seen = all;
+    }
+
+    pub fn note_greatest(&mut self, number: SequenceNumber) {
+        self.greatest = self.greatest.max(Some(number));
+    }
+}
+
+impl RecordModel {
+    pub fn partition_key(&self) -> String {
+        partition_key(self.key)
+    }
+
+    pub fn hash_key(&self) -> HashKey {
+        hash_key(self.key)
+    }
+
+    /// Bytes that no other record has, and no part of which can be mistaken for another part.
+    pub fn data(&self) -> Vec<u8> {
+        let mut data = self.id.to_le_bytes().to_vec();
+        let mut state = self.id;
+        while data.len() < self.bytes {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            data.extend_from_slice(&state.to_le_bytes());
+        }
+        data.truncate(self.bytes);
+        data
+    }
+
+    pub fn compare(&self, record: &Record) -> Result<(), Violation> {
+        if record.data != self.data() || record.partition_key.as_str() != self.partition_key() {
+            return Err(format!("{} instead of {self:?}", describe(record)));
+        }
+        if record.approximate_arrival != self.arrival {
+            let arrival = record.approximate_arrival;
+            return Err(format!("arrival {} instead of {self:?}", arrival.as_millis()));
+        }
+        match self.number {
+            Some(number) if number != record.sequence_number => Err(format!(
+                "number {} instead of {number}: {self:?}",
+                record.sequence_number
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub fn partition_key(key: u8) -> String {
+    format!("key-{key}")
+}
+
+/// Sixteen keys, spread evenly over the hash space.
+pub fn hash_key(key: u8) -> HashKey {
+    HashKey::new(u128::from(key % 16) << 124)
+}
+
+fn describe(record: &Record) -> String {
+    let id = record
+        .data
+        .first_chunk()
+        .map_or_else(|| "?".to_owned(), |id| u64::from_le_bytes(*id).to_string());
+    format!(
+        "record {id} of {} bytes, key {}, {} record {}, arrival {}",
+        record.data.len(),
+        record.partition_key,
+        record.sequence_number.shard_id(),
+        record.sequence_number.record_number(),
+        record.approximate_arrival.as_millis()
+    )
+}

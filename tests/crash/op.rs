@@ -1,0 +1,91 @@
+//! Everything that a program does with a store, as values that a scenario lists and a random test makes up.
+
+use std::time::Duration;
+
+use anabranch::sim::LossMode;
+
+/// One step. Streams are named by a small number; shards by their place among the open ones, whatever they are then.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Create {
+        stream: u8,
+        shards: u32,
+    },
+    Delete {
+        stream: u8,
+    },
+    Put {
+        stream: u8,
+        key: u8,
+        bytes: usize,
+    },
+    /// One call with many records, which may go to many shards.
+    Batch {
+        stream: u8,
+        records: Vec<(u8, usize)>,
+    },
+    /// Several calls that are waited for only after the last, so that a group forms.
+    Appends {
+        stream: u8,
+        records: Vec<(u8, usize)>,
+    },
+    /// Splits the nth open shard in its middle.
+    Split {
+        stream: u8,
+        nth: usize,
+    },
+    /// Merges the nth open shard with the one above it.
+    Merge {
+        stream: u8,
+        nth: usize,
+    },
+    Retain {
+        stream: u8,
+        hours: u32,
+    },
+    /// Reads some records of every shard and saves how far that came.
+    Checkpoint {
+        stream: u8,
+        records: usize,
+    },
+    /// Compares everything with the model.
+    Look,
+    /// One round of house-keeping.
+    Maintain,
+    Advance(Duration),
+    /// A clean close, and the next opener.
+    Reopen,
+    /// The process, or the machine, ends here.
+    Crash(LossMode),
+    /// Some later call does not come back: the machine has stopped in it, and this is what it leaves.
+    CrashIn {
+        calls: u64,
+        mode: LossMode,
+    },
+    /// Some later call fails.
+    Fail {
+        calls: u64,
+        fault: Fault,
+    },
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk answers with an error (EIO).
+    Broken,
+    /// The disk is full.
+    Full,
+    /// A write writes a part, and the disk answers with an error.
+    Short,
+    /// A write writes a part, and the disk is full.
+    ShortAndFull,
+}
+
+impl Fault {
+    pub const ALL: [Self; 4] = [Self::Broken, Self::Full, Self::Short, Self::ShortAndFull];
+}
+
+pub fn stream_name(stream: u8) -> String {
+    format!("stream-{stream}")
+}

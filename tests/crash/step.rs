@@ -1,0 +1,390 @@
+//! Doing one step in a world: the model is told what may change, the store is asked, the model is told what happened.
+
+use std::io;
+
+use anabranch::sim::{Calls, Operation};
+use anabranch::{Error, HashKey, Put, PutRecord, StartingPosition};
+
+use crate::model::{Presence, RecordModel, Retention, Setting, StreamModel};
+use crate::op::{Fault, Op, stream_name};
+use crate::world::{Failure, Stop, World};
+
+/// Where a record of a call lies in the model.
+type Place = (anabranch::ShardId, usize);
+
+impl World {
+    /// Does a step. After a failure that is not final it is tried again, and works; after one that is, everything is
+    /// refused until the store is opened again.
+    pub fn run(&mut self, op: &Op) -> Result<(), Stop> {
+        self.begin_step();
+        let failed = self.attempt(op)?;
+        self.check_running()?;
+        match failed {
+            None => Ok(()),
+            Some(_) if self.is_poisoned() => self.leave_poisoned(),
+            Some(_) => {
+                self.look()?;
+                self.begin_step();
+                match self.attempt(op)? {
+                    None => Ok(()),
+                    Some(_) if self.has_just_struck() => Ok(()),
+                    Some(_) => Err(format!("{op:?} does not work again after a passing failure").into()),
+                }
+            }
+        }
+    }
+
+    fn attempt(&mut self, op: &Op) -> Result<Option<Failure>, Stop> {
+        match op {
+            Op::Create { stream, shards } => self.create(&stream_name(*stream), *shards),
+            Op::Delete { stream } => self.with_stream(*stream, Self::delete),
+            Op::Put { stream, key, bytes } => {
+                self.with_stream(*stream, |world, at| world.put(at, *key, *bytes))
+            }
+            Op::Batch { stream, records } => {
+                self.with_stream(*stream, |world, at| world.put_batch(at, records))
+            }
+            Op::Appends { stream, records } => {
+                self.with_stream(*stream, |world, at| world.append_all(at, records))
+            }
+            Op::Split { stream, nth } => self.with_stream(*stream, |world, at| world.split(at, *nth)),
+            Op::Merge { stream, nth } => self.with_stream(*stream, |world, at| world.merge(at, *nth)),
+            Op::Retain { stream, hours } => self.with_stream(*stream, |world, at| world.retain(at, *hours)),
+            Op::Checkpoint { stream, records } => {
+                self.with_stream(*stream, |world, at| world.save_checkpoint(at, *records))
+            }
+            Op::Look => self.look().map(|()| None),
+            Op::Maintain => self.maintain(),
+            Op::Advance(by) => {
+                self.clock.advance(*by);
+                Ok(None)
+            }
+            Op::Reopen => self.reopen().map(|()| None),
+            Op::Crash(mode) => {
+                self.crash(*mode);
+                self.open().map(|()| None)
+            }
+            Op::CrashIn { calls, mode } => {
+                self.arm_crash(*calls, *mode);
+                Ok(None)
+            }
+            Op::Fail { calls, fault } => {
+                self.arm_fault(*calls, *fault);
+                Ok(None)
+            }
+        }
+    }
+
+    pub fn arm_fault(&mut self, call: u64, fault: Fault) {
+        let faults = self.disk.faults();
+        let making_room = Operation::Write
+            | Operation::Allocate
+            | Operation::SetLength
+            | Operation::CreateDir
+            | Operation::Open
+            | Operation::Rename
+            | Operation::SyncData
+            | Operation::SyncDir;
+        match fault {
+            Fault::Broken => faults.fail_nth(Calls::ALL, call, io::ErrorKind::Other),
+            Fault::Full => faults.fail_nth(making_room, call, io::ErrorKind::StorageFull),
+            Fault::Short => faults.short_write_nth(call, io::ErrorKind::Other),
+            Fault::ShortAndFull => faults.short_write_nth(call, io::ErrorKind::StorageFull),
+        };
+    }
+
+    /// Everything that writes is refused with the first failure, reads go on, and the next opener finds out.
+    fn leave_poisoned(&mut self) -> Result<(), Stop> {
+        self.look()?;
+        for at in 0..self.model.streams.len() {
+            if self.model.streams[at].presence == Presence::There {
+                let stream = self.stream(&self.model.streams[at].name.clone())?;
+                match stream.put("key", b"after a failure") {
+                    Err(error) => drop(self.judge("put into a poisoned store", &error)?),
+                    Ok(_) => return Err("a poisoned store takes a record".to_owned().into()),
+                }
+            }
+        }
+        self.reopen()
+    }
+
+    /// Does something with a stream if it is there.
+    fn with_stream(
+        &mut self,
+        stream: u8,
+        run: impl FnOnce(&mut Self, usize) -> Result<Option<Failure>, Stop>,
+    ) -> Result<Option<Failure>, Stop> {
+        match self.model.position(&stream_name(stream)) {
+            Some(at) if self.model.streams[at].presence == Presence::There => run(self, at),
+            _ => Ok(None),
+        }
+    }
+
+    fn create(&mut self, name: &str, shards: u32) -> Result<Option<Failure>, Stop> {
+        if self.model.position(name).is_some() {
+            return Ok(None);
+        }
+        self.model.streams.push(StreamModel::new(name, shards));
+        let at = self.model.streams.len() - 1;
+        let created = self.store()?.create_stream(name, shards);
+        match created {
+            Ok(stream) => {
+                let is_known = |other: &StreamModel| other.id == Some(stream.id());
+                if self.model.streams.iter().any(is_known) {
+                    return Err(format!("stream number {} is given again", stream.id()).into());
+                }
+                self.model.streams[at].presence = Presence::There;
+                self.model.streams[at].id = Some(stream.id());
+                self.look().map(|()| None)
+            }
+            Err(error) => self.failed("create", &error, |world| {
+                world.model.streams[at].presence = Presence::Gone;
+            }),
+        }
+    }
+
+    fn delete(&mut self, at: usize) -> Result<Option<Failure>, Stop> {
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        self.model.streams[at].presence = Presence::MaybeDeleted;
+        match stream.delete() {
+            Ok(()) => {
+                self.model.streams[at].presence = Presence::Gone;
+                Ok(None)
+            }
+            Err(error) => self.failed("delete", &error, |world| {
+                world.model.streams[at].presence = Presence::There;
+            }),
+        }
+    }
+
+    fn put(&mut self, at: usize, key: u8, bytes: usize) -> Result<Option<Failure>, Stop> {
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        let (record, place) = self.expect(at, key, bytes)?;
+        let (partition_key, data) = (record.partition_key(), record.data());
+        let put = PutRecord::new(&partition_key, &data).explicit_hash_key(record.hash_key());
+        match stream.put_record(&put) {
+            Ok(put) => self.acknowledge(at, place, put).map(|()| None),
+            Err(error) => self.failed("put", &error, |world| world.forget(at, place)),
+        }
+    }
+
+    fn put_batch(&mut self, at: usize, records: &[(u8, usize)]) -> Result<Option<Failure>, Stop> {
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        let expected = self.expect_all(at, records)?;
+        let parts: Vec<_> = expected
+            .iter()
+            .map(|(record, _)| (record.partition_key(), record.data(), record.hash_key()))
+            .collect();
+        let puts: Vec<_> = parts
+            .iter()
+            .map(|(key, data, hash)| PutRecord::new(key, data).explicit_hash_key(*hash))
+            .collect();
+        match stream.put_records(&puts) {
+            Ok(puts) => {
+                for ((_, place), put) in expected.iter().zip(puts) {
+                    self.acknowledge(at, *place, put)?;
+                }
+                Ok(None)
+            }
+            // Some shards may have theirs: what is read next tells.
+            Err(error) => self.failed("put a batch", &error, |_| ()),
+        }
+    }
+
+    fn append_all(&mut self, at: usize, records: &[(u8, usize)]) -> Result<Option<Failure>, Stop> {
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        let mut failure = None;
+        let mut waiting = Vec::new();
+        for (key, bytes) in records {
+            let (record, place) = self.expect(at, *key, *bytes)?;
+            let (partition_key, data) = (record.partition_key(), record.data());
+            let put = PutRecord::new(&partition_key, &data).explicit_hash_key(record.hash_key());
+            match stream.append(&[put]) {
+                Ok(append) => waiting.push((place, append)),
+                Err(error) => {
+                    failure = self.failed("append", &error, |world| world.forget(at, place))?;
+                    break;
+                }
+            }
+        }
+        for (place, append) in waiting {
+            match append.wait() {
+                Ok(puts) => self.acknowledge(at, place, puts[0])?,
+                // Others of the same group fail with it: what is read next tells.
+                Err(error) => failure = self.failed("wait for an append", &error, |_| ())?,
+            }
+        }
+        Ok(failure)
+    }
+
+    fn split(&mut self, at: usize, nth: usize) -> Result<Option<Failure>, Stop> {
+        let open = self.model.streams[at].open_shards();
+        let shard = open[nth % open.len()];
+        let range = self.model.streams[at].shards[&shard].range;
+        let (start, end) = (range.start().value(), range.end().value());
+        if end - start < 16 {
+            return Ok(None);
+        }
+        let middle = HashKey::new(start + (end - start) / 2 + 1);
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        self.model.streams[at].maybe_resharded = Some(vec![shard]);
+        let result = stream.split_shard(&shard, middle);
+        self.resharded(at, result)
+    }
+
+    fn merge(&mut self, at: usize, nth: usize) -> Result<Option<Failure>, Stop> {
+        let open = self.model.streams[at].open_shards();
+        if open.len() < 2 {
+            return Ok(None);
+        }
+        let low = nth % (open.len() - 1);
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        self.model.streams[at].maybe_resharded = Some(vec![open[low], open[low + 1]]);
+        let result = stream.merge_shards(&open[low], &open[low + 1]);
+        self.resharded(at, result)
+    }
+
+    fn resharded(&mut self, at: usize, result: anabranch::Result<()>) -> Result<Option<Failure>, Stop> {
+        match result {
+            Ok(()) => {
+                let before = self.model.streams[at].shards.len();
+                self.look()?;
+                match self.model.streams[at].shards.len() > before {
+                    true => Ok(None),
+                    false => Err("a reshard was acknowledged and has no children".to_owned().into()),
+                }
+            }
+            Err(error) => self.failed("reshard", &error, |world| {
+                world.model.streams[at].maybe_resharded = None;
+            }),
+        }
+    }
+
+    fn retain(&mut self, at: usize, hours: u32) -> Result<Option<Failure>, Stop> {
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        let now = self.now();
+        let retention = &mut self.model.streams[at].retention;
+        let floor = retention.is.horizon(now);
+        retention.maybe = Some(Retention { hours, floor });
+        let result = match hours >= retention.is.hours {
+            true => stream.increase_retention(hours),
+            false => stream.decrease_retention(hours),
+        };
+        let retention = &mut self.model.streams[at].retention;
+        match result {
+            Ok(()) => {
+                retention.settle();
+                Ok(None)
+            }
+            Err(error) => self.failed("change the retention", &error, |world| {
+                world.model.streams[at].retention.maybe = None;
+            }),
+        }
+    }
+
+    fn save_checkpoint(&mut self, at: usize, records: usize) -> Result<Option<Failure>, Stop> {
+        const NAME: &str = "reader";
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        let saved = stream
+            .reader(StartingPosition::TrimHorizon)
+            .and_then(|mut reader| {
+                reader
+                    .by_ref()
+                    .take(records)
+                    .try_for_each(|record| record.map(drop))?;
+                let checkpoint = reader.checkpoint();
+                let checkpoints = &mut self.model.streams[at].checkpoints;
+                let setting = checkpoints
+                    .entry(NAME.to_owned())
+                    .or_insert_with(|| Setting::new(None));
+                setting.maybe = Some(Some(checkpoint));
+                reader.save_checkpoint(NAME)
+            });
+        let setting = self.model.streams[at].checkpoints.get_mut(NAME);
+        match (saved, setting) {
+            (Ok(()), Some(setting)) => {
+                setting.settle();
+                Ok(None)
+            }
+            (Ok(()), None) => Ok(None),
+            (Err(error), _) => self.failed("save a checkpoint", &error, |world| {
+                if let Some(setting) = world.model.streams[at].checkpoints.get_mut(NAME) {
+                    setting.maybe = None;
+                }
+            }),
+        }
+    }
+
+    fn maintain(&mut self) -> Result<Option<Failure>, Stop> {
+        match self.store()?.maintain() {
+            Ok(()) => {
+                self.model.note_written_synced();
+                Ok(None)
+            }
+            Err(error) => self.failed("maintain", &error, |_| ()),
+        }
+    }
+
+    /// Judges an error, and takes back what was expected if it was not done.
+    fn failed(
+        &mut self,
+        what: &str,
+        error: &Error,
+        take_back: impl FnOnce(&mut Self),
+    ) -> Result<Option<Failure>, Stop> {
+        let failure = self.judge(what, error)?;
+        if failure == Failure::NotDone {
+            take_back(self);
+        }
+        Ok(Some(failure))
+    }
+
+    /// From here on the record may be there.
+    fn expect(&mut self, at: usize, key: u8, bytes: usize) -> Result<(RecordModel, Place), Stop> {
+        let record = self.model.new_record(key, bytes, self.now());
+        let stream = &mut self.model.streams[at];
+        let shard = stream
+            .route(record.hash_key())
+            .ok_or_else(|| format!("no open shard owns the key of {record:?}"))?;
+        let records = &mut stream.shards.get_mut(&shard).expect("it is open").records;
+        records.push(record.clone());
+        Ok((record, (shard, records.len() - 1)))
+    }
+
+    fn expect_all(&mut self, at: usize, records: &[(u8, usize)]) -> Result<Vec<(RecordModel, Place)>, Stop> {
+        records
+            .iter()
+            .map(|(key, bytes)| self.expect(at, *key, *bytes))
+            .collect()
+    }
+
+    fn forget(&mut self, at: usize, (shard, place): Place) {
+        if let Some(shard) = self.model.streams[at].shards.get_mut(&shard) {
+            shard.records.truncate(place);
+        }
+    }
+
+    fn acknowledge(&mut self, at: usize, (shard, place): Place, put: Put) -> Result<(), Stop> {
+        let stream = &mut self.model.streams[at];
+        let model = stream
+            .shards
+            .get_mut(&shard)
+            .ok_or("the shard is unknown".to_owned())?;
+        if put.shard_id != shard {
+            return Err(format!("a record of {shard} went to {}", put.shard_id).into());
+        }
+        if Some(put.sequence_number) <= model.greatest {
+            return Err(format!("{} does not exceed {:?}", put.sequence_number, model.greatest).into());
+        }
+        model.note_greatest(put.sequence_number);
+        model.acknowledged = model.acknowledged.max(place + 1);
+        let record = model
+            .records
+            .get_mut(place)
+            .ok_or("the record is unknown".to_owned())?;
+        record.number = Some(put.sequence_number);
+        let id = record.id;
+        let stream_id = stream.id.ok_or("the stream has no number".to_owned())?;
+        Ok(self.model.note_number(stream_id, put.sequence_number, id)?)
+    }
+}

@@ -1,0 +1,311 @@
+//! A store on a simulated disk and the model of what it should hold, kept in step.
+
+use std::path::Path;
+
+use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::{Durability, Error, ManualClock, Store, StoreOptions, Stream, Timestamp};
+
+use crate::check::Look;
+use crate::model::{Model, Since, Violation};
+
+/// Two levels that do not exist yet, so that making them is crashed too.
+pub const DIRECTORY: &str = "/srv/store";
+
+pub struct World {
+    pub disk: SimDisk,
+    pub clock: ManualClock,
+    pub settings: Settings,
+    pub model: Model,
+    store: Option<Store>,
+    since: Since,
+    /// The first failure of a write or sync, since the store was opened.
+    poisoned: Option<String>,
+    /// Faults that have struck before the present step.
+    struck_before: u64,
+    /// What the machine leaves when it stops.
+    armed: LossMode,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub durability: Durability,
+    pub map_sealed_segments: bool,
+    pub max_recycled_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Synced,
+            map_sealed_segments: true,
+            max_recycled_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// The machine has stopped.
+    Frozen,
+    /// The store is not what it should be.
+    Violation(Violation),
+}
+
+impl From<Violation> for Stop {
+    fn from(what: Violation) -> Self {
+        Self::Violation(what)
+    }
+}
+
+/// What an error means for what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It may have been done; the next opener will know.
+    Unknown,
+    /// It was not done, and works again at the next try unless the store is poisoned.
+    NotDone,
+}
+
+impl World {
+    /// An empty disk.
+    pub fn new(disk: SimDisk, settings: Settings) -> Self {
+        Self {
+            disk,
+            clock: ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)),
+            settings,
+            model: Model::new(settings.durability),
+            store: None,
+            since: Since::Nothing,
+            poisoned: None,
+            struck_before: 0,
+            armed: LossMode::LoseAll,
+        }
+    }
+
+    /// Has the machine stop in a later call.
+    pub fn arm_crash(&mut self, call: u64, mode: LossMode) {
+        self.disk.faults().freeze_nth(Calls::ALL, call);
+        self.armed = mode;
+    }
+
+    /// The next opener of this disk, which is what a crash left.
+    pub fn after_crash(&self, disk: SimDisk, mode: LossMode) -> Self {
+        let clock = ManualClock::starting_at(self.now());
+        let since = match mode {
+            LossMode::KeepAll if self.poisoned.is_none() && self.since != Since::PowerLoss => Since::Kill,
+            _ => Since::PowerLoss,
+        };
+        let mut next = Self::new(disk, self.settings);
+        next.clock = clock;
+        next.since = since;
+        next.model = self.model.clone();
+        next
+    }
+
+    /// Ends the process, or the machine, and goes on with what is left.
+    pub fn crash(&mut self, mode: LossMode) {
+        let next = self.after_crash(self.disk.crash(mode), mode);
+        *self = next;
+    }
+
+    /// Goes on after the machine has stopped, as often as it does.
+    pub fn recover(&mut self) -> Result<(), Violation> {
+        loop {
+            self.crash(self.armed);
+            match self.open() {
+                Ok(()) => return Ok(()),
+                Err(Stop::Frozen) => {}
+                Err(Stop::Violation(what)) => return Err(what),
+            }
+        }
+    }
+
+    /// Opens the store and compares it with the model.
+    pub fn open(&mut self) -> Result<(), Stop> {
+        loop {
+            self.begin_step();
+            let opened = self.options().open(DIRECTORY);
+            self.check_running()?;
+            match opened {
+                Ok(store) => self.store = Some(store),
+                Err(error) => {
+                    self.judge("open", &error)?;
+                    // What failed, failed once.
+                    self.poisoned = None;
+                    continue;
+                }
+            }
+            self.poisoned = None;
+            let seen = self.compare();
+            self.check_running()?;
+            if seen.is_err() && self.has_just_struck() {
+                // A log that could not be read when it was opened stays closed until the next opener.
+                self.store = None;
+                continue;
+            }
+            seen?;
+            self.since = Since::Nothing;
+            return Ok(());
+        }
+    }
+
+    /// Closes the store and compares what the next opener finds.
+    pub fn reopen(&mut self) -> Result<(), Stop> {
+        self.begin_step();
+        if let Some(store) = self.store.take() {
+            let closed = store.close();
+            self.check_running()?;
+            self.since = Since::Kill;
+            match closed {
+                Ok(()) if self.poisoned.is_some() => {
+                    return Err("a poisoned store says that it was closed cleanly"
+                        .to_owned()
+                        .into());
+                }
+                Ok(()) => self.model.note_all_synced(),
+                Err(error) => {
+                    self.judge("close", &error)?;
+                    if self.poisoned.is_some() {
+                        self.since = Since::PowerLoss;
+                    }
+                }
+            }
+        }
+        self.open()
+    }
+
+    /// Compares all that the store shows with the model.
+    pub fn look(&mut self) -> Result<(), Stop> {
+        self.begin_step();
+        self.find_background_failure()?;
+        let seen = self.compare();
+        self.check_running()?;
+        if seen.is_err() && self.has_just_struck() {
+            // A read that failed once works at the next try.
+            self.find_background_failure()?;
+            return Ok(self.compare()?);
+        }
+        Ok(seen?)
+    }
+
+    /// What is acknowledged from memory fails when nobody is there to be told.
+    fn find_background_failure(&mut self) -> Result<(), Stop> {
+        let may_have_failed = self.settings.durability == Durability::Buffered && self.has_just_struck();
+        if may_have_failed
+            && self.poisoned.is_none()
+            && let Err(error) = self.store()?.maintain()
+        {
+            self.judge("maintain", &error)?;
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self) -> Result<(), Violation> {
+        let look = Look {
+            since: self.since,
+            is_poisoned: self.poisoned.is_some(),
+        };
+        match &self.store {
+            Some(store) => self.model.check(store, look),
+            None => Err("the store is not open".to_owned()),
+        }
+    }
+
+    /// Says what an error means, or that it is none that a program should get.
+    pub fn judge(&mut self, what: &str, error: &Error) -> Result<Failure, Stop> {
+        self.check_running()?;
+        let refuse = |why: &str| Err(Stop::Violation(format!("{what}: {why}: {error}")));
+        let is_explained = self.has_just_struck();
+        match (error, &self.poisoned) {
+            (Error::Poisoned { first }, Some(before)) => match first.to_string() == *before {
+                true => Ok(Failure::NotDone),
+                false => refuse("another failure is told than the first"),
+            },
+            (_, Some(_)) => refuse("a poisoned store gives another error"),
+            (Error::Poisoned { first }, None) if is_explained => {
+                self.poisoned = Some(first.to_string());
+                match names_file(first) {
+                    true => Ok(Failure::Unknown),
+                    false => refuse("the error names no file"),
+                }
+            }
+            (Error::StorageFull { .. } | Error::Io { .. }, None) if is_explained => match names_file(error) {
+                true => Ok(Failure::NotDone),
+                false => refuse("the error names no file"),
+            },
+            _ => refuse("nothing explains this error"),
+        }
+    }
+
+    pub fn store(&self) -> Result<&Store, Stop> {
+        self.store
+            .as_ref()
+            .ok_or_else(|| Stop::Violation("the store is not open".to_owned()))
+    }
+
+    pub fn stream(&self, name: &str) -> Result<Stream, Stop> {
+        let found = self.store()?.stream(name);
+        found.map_err(|error| Stop::Violation(format!("stream {name} cannot be found: {error}")))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        use anabranch::Clock;
+        self.clock.now()
+    }
+
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
+    /// Counts the faults that strike from here on as this step's.
+    pub fn begin_step(&mut self) {
+        self.struck_before = self.disk.faults().struck();
+    }
+
+    pub fn has_just_struck(&self) -> bool {
+        let before = match self.settings.durability {
+            // A failure in the background is told to whoever comes next.
+            Durability::Buffered => 0,
+            _ => self.struck_before,
+        };
+        self.disk.faults().struck() > before
+    }
+
+    /// A call may come back with success although the machine stopped in it; the rest of the step was not made.
+    pub fn check_running(&self) -> Result<(), Stop> {
+        match self.disk.is_frozen() {
+            true => Err(Stop::Frozen),
+            false => Ok(()),
+        }
+    }
+
+    fn options(&self) -> StoreOptions {
+        StoreOptions::new()
+            .durability(self.settings.durability)
+            .map_sealed_segments(self.settings.map_sealed_segments)
+            .max_recycled_bytes(self.settings.max_recycled_bytes)
+            .segment_bytes(64 * 1024)
+            .keeper(false)
+            .flusher_threads(1)
+            .clock(self.clock.clone())
+            .disk(self.disk.clone())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // The process ends here, it does not close.
+        self.disk.freeze();
+    }
+}
+
+fn names_file(error: &Error) -> bool {
+    match error {
+        Error::Io { path, .. } | Error::StorageFull { path, .. } | Error::Corrupt { path, .. } => {
+            let above = Path::new(DIRECTORY).ancestors().any(|above| above == path);
+            above || path.starts_with(DIRECTORY)
+        }
+        _ => false,
+    }
+}

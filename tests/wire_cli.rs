@@ -1,0 +1,298 @@
+//! The program as a person starts it: what it prints, how it stops, and how it fails.
+#![cfg(feature = "server")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anabranch"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A running server, and what it said when it began to serve.
+struct Running {
+    child: Child,
+    greeting: String,
+    address: String,
+}
+
+impl Running {
+    fn start(data_dir: &Path, arguments: &[&str]) -> Running {
+        let data_dir = data_dir.to_str().unwrap();
+        let mut command = program(&["--data-dir", data_dir, "--listen", "127.0.0.1:0"]);
+        let mut child = command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut greeting = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("Ctrl-C") {
+            assert_ne!(
+                out.read_line(&mut greeting).unwrap(),
+                0,
+                "it stopped after saying {greeting:?}"
+            );
+        }
+        let address = greeting.split_once("http://").unwrap().1;
+        let address = address.split_whitespace().next().unwrap().to_owned();
+        Running {
+            child,
+            greeting,
+            address,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &process])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// The status and the log, once it has ended.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+
+    fn request(&self, operation: &str, body: &str) -> String {
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        write!(
+            socket,
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.1\r\n\
+             X-Amz-Target: Kinesis_20131202.{operation}\r\nX-Amz-Date: 1\r\n\
+             Authorization: X Credential=a,SignedHeaders=b,Signature=c\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut reply = String::new();
+        socket.read_to_string(&mut reply).unwrap();
+        reply
+    }
+}
+
+fn data_dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn the_help_has_an_example_and_the_exit_codes() {
+    for arguments in [["--help"].as_slice(), &["serve", "--help"]] {
+        let output = run(arguments);
+        assert!(output.status.success());
+        let help = text(&output.stdout);
+        for part in [
+            "--data-dir",
+            "./anabranch-data",
+            "127.0.0.1:4567",
+            "ANABRANCH_LISTEN",
+            "boto3.client",
+            "AWS_ENDPOINT_URL_KINESIS",
+            "Exit status:",
+        ] {
+            assert!(help.contains(part), "{part} is not in {help}");
+        }
+    }
+    assert!(text(&run(&["--version"]).stdout).starts_with("anabranch "));
+}
+
+#[test]
+fn a_start_says_where_the_data_is_and_what_to_type() {
+    let data_dir = data_dir();
+    let running = Running::start(&data_dir.path().join("deep"), &["--region", "eu-west-1"]);
+    let shown = data_dir.path().canonicalize().unwrap().join("deep");
+    assert!(
+        running.greeting.contains(shown.to_str().unwrap()),
+        "{}",
+        running.greeting
+    );
+    assert!(running.greeting.contains("\n    import boto3\n"));
+    let client = format!(
+        "\n    kinesis = boto3.client(\"kinesis\", endpoint_url=\"http://{}\", region_name=\"eu-west-1\", \
+         aws_access_key_id=\"any\", aws_secret_access_key=\"any\")\n",
+        running.address
+    );
+    assert!(running.greeting.contains(&client), "{}", running.greeting);
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn both_signals_stop_it_and_what_was_stored_is_there_again() {
+    let data_dir = data_dir();
+    for (round, signal) in ["INT", "TERM"].into_iter().enumerate() {
+        let running = Running::start(data_dir.path(), &["--durability", "buffered"]);
+        if round == 0 {
+            running.request("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#);
+        }
+        let put = running.request("PutRecord", r#"{"StreamName":"s","PartitionKey":"k","Data":""}"#);
+        assert!(put.starts_with("HTTP/1.1 200"), "{put}");
+        running.signal(signal);
+        let (status, log) = running.end();
+        assert_eq!(status, Some(0), "{log}");
+        assert!(
+            log.contains("serving") && log.contains("the store is closed"),
+            "{log}"
+        );
+    }
+    let store = anabranch::Store::open(data_dir.path()).unwrap();
+    let stream = store.stream("s").unwrap();
+    assert_eq!(
+        stream
+            .reader(anabranch::StartingPosition::TrimHorizon)
+            .unwrap()
+            .take(2)
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn a_log_for_machines_has_one_object_a_line() {
+    let data_dir = data_dir();
+    let running = Running::start(data_dir.path(), &["--log-format", "json", "--log", "debug"]);
+    running.request("ListStreams", "{}");
+    running.signal("TERM");
+    let (_, log) = running.end();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let serving = lines
+        .iter()
+        .find(|line| line["message"] == "serving")
+        .expect("a line for the start");
+    for fact in [
+        "version",
+        "address",
+        "data_dir",
+        "durability",
+        "region",
+        "account_id",
+        "open_shards",
+    ] {
+        assert!(!serving[fact].is_null(), "no {fact} in {serving}");
+    }
+    let answered = lines
+        .iter()
+        .find(|line| line["message"] == "request answered")
+        .expect("a line for a request");
+    assert_eq!(answered["status"], 200);
+}
+
+#[test]
+fn a_directory_in_use_names_the_process_that_has_it() {
+    let data_dir = data_dir();
+    let running = Running::start(data_dir.path(), &[]);
+    let output = run(&[
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(3));
+    let message = text(&output.stderr);
+    assert!(message.contains(&running.child.id().to_string()), "{message}");
+    assert!(message.contains("--data-dir"), "{message}");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_taken_port_is_said_to_be_taken() {
+    let data_dir = data_dir();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let arguments = [
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        &address,
+    ];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(5));
+    let message = text(&output.stderr);
+    assert!(message.contains(&format!("{address} is taken")), "{message}");
+    assert!(message.contains("--listen"), "{message}");
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let data_dir = data_dir();
+    std::fs::write(data_dir.path().join("letter.txt"), "dear").unwrap();
+    let output = run(&[
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("--data-dir"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(
+        std::fs::read(data_dir.path().join("letter.txt")).unwrap(),
+        b"dear"
+    );
+
+    let file = data_dir.path().join("letter.txt");
+    let output = run(&["--data-dir", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_wrong_command_line_says_what_is_expected() {
+    let data_dir = data_dir();
+    let path = data_dir.path().join("data");
+    let path = path.to_str().unwrap();
+    for (arguments, part) in [
+        (["--transition-delay", "5"], "ms, s or m"),
+        (["--durability", "maybe"], "synced"),
+        (["--account-id", "1"], "twelve digits"),
+        (["--region", "here"], "us-east-1"),
+        (["--log", "a=b=c"], "--log"),
+        (["--listen", "4567"], "127.0.0.1:4567"),
+    ] {
+        let mut command = program(&["--data-dir", path]);
+        let output = command.args(arguments).output().unwrap();
+        let status = if arguments[0] == "--listen" { 5 } else { 2 };
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            text(&output.stderr).contains(part),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}

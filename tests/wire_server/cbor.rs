@@ -1,0 +1,153 @@
+//! The encoding that the Java SDK speaks.
+
+use ciborium::Value;
+use ciborium::value::Integer;
+
+use crate::support::{CBOR, Head, Reply, START, TestServer};
+
+fn map(members: &[(&str, Value)]) -> Value {
+    Value::Map(
+        members
+            .iter()
+            .map(|(name, value)| (text(name), value.clone()))
+            .collect(),
+    )
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn time(milliseconds: u64) -> Value {
+    Value::Tag(1, Box::new(Value::Integer(Integer::from(milliseconds))))
+}
+
+#[track_caller]
+fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
+    let members = value.as_map().unwrap();
+    let found = members.iter().find(|(known, _)| known.as_text() == Some(name));
+    found
+        .map(|(_, value)| value)
+        .unwrap_or_else(|| panic!("no {name} in {value:?}"))
+}
+
+fn send(server: &TestServer, operation: &str, body: &[u8]) -> Reply {
+    let target = format!("Kinesis_20131202.{operation}");
+    let reply = server
+        .connect()
+        .send(&Head::of(&target).header("Content-Type", CBOR), body);
+    assert_eq!(reply.header("content-type"), Some(CBOR));
+    reply
+}
+
+fn call(server: &TestServer, operation: &str, input: &Value) -> (u16, Value) {
+    let mut body = Vec::new();
+    ciborium::into_writer(input, &mut body).unwrap();
+    let reply = send(server, operation, &body);
+    let output = match reply.body.is_empty() {
+        true => Value::Null,
+        false => ciborium::from_reader(reply.body.as_slice()).unwrap(),
+    };
+    (reply.status, output)
+}
+
+#[test]
+fn records_go_in_and_out_as_bytes_with_times_in_milliseconds() {
+    let server = TestServer::start();
+    let create = map(&[("StreamName", text("foo")), ("ShardCount", Value::from(1))]);
+    assert_eq!(call(&server, "CreateStream", &create), (200, Value::Null));
+
+    let body = b"\xbf\x6aStreamName\x63foo\x64Data\x45hello\x6cPartitionKey\x62pk\xff";
+    let put: Value = ciborium::from_reader(send(&server, "PutRecord", body).body.as_slice()).unwrap();
+    assert_eq!(member(&put, "ShardId"), &text("shardId-000000000000"));
+
+    let records = Value::Array(vec![map(&[
+        ("PartitionKey", text("k")),
+        ("Data", Value::Bytes(vec![0, 255])),
+    ])]);
+    let (status, put) = call(
+        &server,
+        "PutRecords",
+        &map(&[("StreamName", text("foo")), ("Records", records)]),
+    );
+    assert_eq!(
+        (status, member(&put, "FailedRecordCount")),
+        (200, &Value::from(0))
+    );
+
+    let start = map(&[
+        ("StreamName", text("foo")),
+        ("ShardId", text("shardId-000000000000")),
+        ("ShardIteratorType", text("AT_TIMESTAMP")),
+        ("Timestamp", time(START.as_millis())),
+    ]);
+    let (_, iterator) = call(&server, "GetShardIterator", &start);
+    let iterator = member(&iterator, "ShardIterator").clone();
+    let (status, read) = call(&server, "GetRecords", &map(&[("ShardIterator", iterator)]));
+    assert_eq!(status, 200);
+    let records = member(&read, "Records").as_array().unwrap();
+    let data: Vec<_> = records
+        .iter()
+        .map(|record| member(record, "Data").clone())
+        .collect();
+    assert_eq!(
+        data,
+        [Value::Bytes(b"hello".to_vec()), Value::Bytes(vec![0, 255])]
+    );
+    assert_eq!(
+        member(&records[0], "ApproximateArrivalTimestamp"),
+        &time(START.as_millis())
+    );
+    assert_eq!(member(&read, "MillisBehindLatest"), &Value::from(0));
+}
+
+#[test]
+fn a_time_is_not_taken_for_seconds() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    server.put("s", "k", "old");
+    let later = START.as_millis() + 1;
+    server.clock.advance(std::time::Duration::from_millis(1));
+    server.put("s", "k", "new");
+    let start = map(&[
+        ("StreamName", text("s")),
+        ("ShardId", text("0")),
+        ("ShardIteratorType", text("AT_TIMESTAMP")),
+        ("Timestamp", time(later)),
+    ]);
+    let (_, iterator) = call(&server, "GetShardIterator", &start);
+    let (_, read) = call(
+        &server,
+        "GetRecords",
+        &map(&[("ShardIterator", member(&iterator, "ShardIterator").clone())]),
+    );
+    let records = member(&read, "Records").as_array().unwrap();
+    assert_eq!(member(&records[0], "Data"), &Value::Bytes(b"new".to_vec()));
+}
+
+#[test]
+fn errors_are_in_cbor_too() {
+    let server = TestServer::start();
+    let (status, error) = call(&server, "DescribeStream", &map(&[("StreamName", text("x"))]));
+    assert_eq!(status, 400);
+    assert_eq!(member(&error, "__type"), &text("ResourceNotFoundException"));
+    assert_eq!(
+        member(&error, "message"),
+        &text("Stream x under account 000000000000 not found.")
+    );
+
+    let (_, error) = call(&server, "DescribeStream", &map(&[("StreamName", Value::from(1))]));
+    assert_eq!(member(&error, "__type"), &text("SerializationException"));
+    assert!(
+        member(&error, "Message")
+            .as_text()
+            .unwrap()
+            .ends_with("can not be converted to an String")
+    );
+
+    let reply = send(&server, "DescribeStream", b"\xbf\x6aStreamName");
+    assert_eq!(
+        (reply.status, reply.body.as_slice()),
+        (400, &b"\xbf\x66__type\x76SerializationException\xff"[..])
+    );
+}

@@ -1,0 +1,15 @@
+//! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
+#![cfg(feature = "server")]
+
+mod cbor;
+mod front;
+mod http1;
+mod http2;
+mod input_checks;
+mod reading;
+mod restart;
+mod retention;
+mod shards;
+mod streams;
+mod support;
+mod writing;
