@@ -85,6 +85,21 @@ impl Disk for OsDisk {
         write_holder(&mut file).map_err(LockError::Io)?;
         Ok(Box::new(OsLock { _file: file }))
     }
+
+    fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(LockError::Io(error)),
+        };
+        // Shared, and given back at once when the file is closed: an owner who comes in just this moment is told that
+        // the lock is held, and comes again.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(read_holder(&mut file))),
+            Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
+        }
+    }
 }
 
 /// The lock is the open file description's, so it ends with the process however that ends; the text inside only
