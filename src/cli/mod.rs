@@ -1,7 +1,9 @@
 //! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
 
+mod dump;
 mod exit;
 mod logging;
+mod repair;
 mod serve;
 mod verify;
 
@@ -39,6 +41,14 @@ enum Command {
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]
     Verify(verify::VerifyArguments),
+
+    /// Show what is in a store: manifest, lineage, segments, frames, records
+    #[command(after_long_help = dump::AFTER_HELP)]
+    Dump(dump::DumpArguments),
+
+    /// Say what it takes to repair a damaged store, and with --yes do it
+    #[command(after_long_help = repair::AFTER_HELP)]
+    Repair(repair::RepairArguments),
 }
 
 const AFTER_HELP: &str = "\
@@ -72,6 +82,8 @@ pub(crate) fn main() -> ExitCode {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
+        Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
+        Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
     }
 }
 

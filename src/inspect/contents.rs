@@ -1,7 +1,7 @@
 //! What a store's directory holds besides the segments: who has it, CURRENT, and the manifests.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Inspection;
@@ -9,7 +9,7 @@ use super::finding::{Consequence, Damage, Finding};
 use crate::catalog::{
     CatalogState, ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
-use crate::disk::{Disk, DiskFile, LockError, OpenMode, ReadablePages};
+use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
 use crate::error::{Error, Result};
 
 /// As it was found at one moment.
@@ -214,12 +214,12 @@ impl Inspection {
     }
 
     /// A file of which as much is read as can be.
-    pub(super) fn open(&self, path: &PathBuf) -> io::Result<Arc<ReadablePages>> {
+    pub(super) fn open(&self, path: &Path) -> io::Result<Arc<ReadablePages>> {
         let file = self.disk.open(path, OpenMode::Read)?;
         Ok(Arc::new(ReadablePages::new(file)))
     }
 
-    pub(super) fn read_whole(&self, path: &PathBuf) -> io::Result<Vec<u8>> {
+    pub(super) fn read_whole(&self, path: &Path) -> io::Result<Vec<u8>> {
         let file = self.open(path)?;
         let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = vec![0; length];
@@ -228,7 +228,7 @@ impl Inspection {
     }
 
     /// The names in a directory, sorted; none if there is no such directory.
-    pub(super) fn list_if_there(&self, directory: &PathBuf) -> Result<Vec<String>> {
+    pub(super) fn list_if_there(&self, directory: &Path) -> Result<Vec<String>> {
         match self.disk.list(directory) {
             Ok(mut names) => {
                 names.sort();

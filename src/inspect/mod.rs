@@ -21,14 +21,22 @@
 //! # }
 //! ```
 
+mod aside;
 mod contents;
+mod dump;
 mod finding;
 mod named_log;
+mod repair;
 mod segment_check;
 mod unnamed;
 mod verify;
 
+pub use dump::{
+    DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
+    EditDetails,
+};
 pub use finding::{Consequence, Damage, Finding, LogName, LostRecords};
+pub use repair::{Loss, RepairAction, RepairPlan, RepairStep, Repaired};
 pub use verify::{Checked, Holder, Progress, Verification};
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The logs of a store: as the manifest names them, or else as the header pages of their files do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Inspection;
 use super::contents::{Contents, damage_of};
@@ -137,7 +137,7 @@ impl Inspection {
             .join(shard.to_string())
     }
 
-    fn segment_files(&self) -> Result<Vec<PathBuf>> {
+    pub(super) fn segment_files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         let streams = self.directory.join("streams");
         for stream in self.list_if_there(&streams)? {
@@ -153,7 +153,7 @@ impl Inspection {
     }
 
     /// The header page of a file that may be a segment.
-    pub(super) fn read_header(&self, path: &PathBuf) -> Result<(LogIdentity, SegmentEntry), Damage> {
+    pub(super) fn read_header(&self, path: &Path) -> Result<(LogIdentity, SegmentEntry), Damage> {
         let file = self.open(path).map_err(|error| damage_of(&error))?;
         let mut page = vec![0; PAGE_BYTES as usize];
         file.read_exact_at(&mut page, 0)

@@ -1,6 +1,7 @@
 //! Checking one segment, and how it joins the one behind it.
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use super::Inspection;
 use super::contents::damage_of;
@@ -9,7 +10,7 @@ use super::named_log::NamedLog;
 use crate::disk::DiskFile;
 use crate::error::Error;
 use crate::log::{
-    DamagedStretch, LogEnd, LogPosition, PAGE_BYTES, SegmentEntry, SegmentSurvey, SparseIndex, SurveyedFrame,
+    DamagedStretch, LogEnd, LogPosition, SegmentEntry, SegmentSurvey, SparseIndex, SurveyedFrame,
     is_continued, survey_segment,
 };
 use crate::model::RecordNumber;
@@ -70,13 +71,13 @@ impl Expected {
 }
 
 impl Inspection {
-    /// Checks the segment at `at` of a log.
+    /// Checks the segment at `at` of a log. If `on_frame` stops it, the rest of the check means nothing.
     pub(super) fn check_segment(
         &self,
         log: &NamedLog,
         at: usize,
         is_held: bool,
-        on_frame: &mut dyn FnMut(&SurveyedFrame),
+        on_frame: &mut dyn FnMut(&SurveyedFrame) -> ControlFlow<()>,
     ) -> Option<SegmentCheck> {
         let entry = *log.segments.get(at)?;
         let path = log.directory.join(entry.file_name());
@@ -97,17 +98,14 @@ impl Inspection {
                 let _ = file.drop_cache();
             }
             let survey = survey_segment(&file, log.identity, &entry, expected.position(), |frame| {
-                on_frame(frame);
-                std::ops::ControlFlow::Continue(())
+                on_frame(frame)
             })?;
             check.file_damage = self.file_damage(log, &entry, file.as_ref(), &check.path);
             if let Expected::End(end) = expected
                 && log.is_open()
                 && is_continued(&file, log.identity, &entry, &end)
             {
-                let all = survey_segment(&file, log.identity, &entry, None, |_| {
-                    std::ops::ControlFlow::Continue(())
-                })?;
+                let all = survey_segment(&file, log.identity, &entry, None, |_| ControlFlow::Continue(()))?;
                 check.forgotten = all.records.saturating_sub(survey.records);
             }
             Ok(survey)
@@ -124,7 +122,7 @@ impl Inspection {
         log: &NamedLog,
         entry: &SegmentEntry,
         file: &dyn DiskFile,
-        path: &PathBuf,
+        path: &Path,
     ) -> Option<(u64, Damage)> {
         match entry.verify_file(log.identity, file, path).err()? {
             Error::Corrupt {
@@ -243,18 +241,42 @@ impl SegmentCheck {
             (Some(stretch), _) if self.is_told_by_file_damage(stretch) => {
                 Consequence::Lost(self.lost_in(stretch))
             }
-            (_, Expected::Unknown) => Consequence::Lost(LostRecords {
-                from: self.survey.end.next_record,
-                to: None,
-                arrived_from: self.survey.end.last_arrival,
-                arrived_until: None,
-            }),
+            (_, Expected::Unknown) => Consequence::Lost(self.lost_from_the_end()),
             _ => whole,
         }
     }
 
+    /// All records of this segment that are gone.
+    pub(super) fn losses(&self) -> Vec<LostRecords> {
+        let mut losses: Vec<_> = self
+            .survey
+            .damage
+            .iter()
+            .map(|stretch| self.lost_in(stretch))
+            .collect();
+        let is_end_lost = matches!(self.expected, Expected::Unknown)
+            && self
+                .file_damage
+                .as_ref()
+                .is_some_and(|(_, damage)| !matches!(damage, Damage::Header { .. }));
+        if is_end_lost {
+            losses.push(self.lost_from_the_end());
+        }
+        losses
+    }
+
+    /// Without an end that the manifest knows, nobody can tell what was behind what is left of a file.
+    fn lost_from_the_end(&self) -> LostRecords {
+        LostRecords {
+            from: self.survey.end.next_record,
+            to: None,
+            arrived_from: self.survey.end.last_arrival,
+            arrived_until: None,
+        }
+    }
+
     /// The records that were in a stretch.
-    pub(super) fn lost_in(&self, stretch: &DamagedStretch) -> LostRecords {
+    fn lost_in(&self, stretch: &DamagedStretch) -> LostRecords {
         let from = stretch.lost_from();
         // Behind a segment numbers may have been left out, so its last ones are known only if none were.
         let by_next = self
@@ -300,7 +322,10 @@ impl SegmentCheck {
         }
         let is_numbered = match (left_out, self.expected) {
             (Some(0), _) => true,
-            (Some(left_out), Expected::Next(_)) => is_given_up || left_out >= INTERRUPTION_GAP,
+            // A segment that was begun for a record that never came keeps a number to itself.
+            (Some(left_out), Expected::Next(_)) => {
+                is_given_up || left_out >= INTERRUPTION_GAP || self.survey.frames == 0
+            }
             (Some(_), _) => is_given_up,
             (None, _) => false,
         };

@@ -7,7 +7,7 @@ use super::Inspection;
 use super::contents::Contents;
 use super::finding::{Consequence, Damage, Finding};
 use super::named_log::NamedLog;
-use crate::catalog::{manifest_name, parse_manifest_name};
+use crate::catalog::parse_manifest_name;
 use crate::error::Result;
 use crate::log::{SegmentEntry, survey_segment};
 use crate::model::{ShardId, StreamId};
@@ -76,7 +76,7 @@ impl Inspection {
         logs: &[NamedLog],
         findings: &mut Vec<Finding>,
     ) -> Result<()> {
-        for name in self.list_if_there(&directory.to_owned())? {
+        for name in self.list_if_there(directory)? {
             let path = directory.join(&name);
             let shard: Option<ShardId> = name.parse().ok();
             let is_of = |log: &&NamedLog| log.name.stream == id && Some(log.name.shard) == shard;
@@ -165,9 +165,5 @@ impl Inspection {
         let names = self.list_if_there(&self.directory.join("streams"))?;
         let numbers = names.iter().filter_map(|name| name.parse().ok());
         Ok(numbers.max().map(StreamId::new))
-    }
-
-    pub(super) fn manifest_path(&self, number: u64) -> PathBuf {
-        self.directory.join(manifest_name(number))
     }
 }

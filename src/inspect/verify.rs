@@ -1,13 +1,13 @@
 //! Verifying: going over everything, and telling what was found.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::Inspection;
 use super::contents::Contents;
-use super::finding::{Consequence, Damage, Finding};
+use super::finding::{Damage, Finding};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
-use crate::disk::DiskFile;
 use crate::error::Result;
 use crate::log::PAGE_BYTES;
 
@@ -196,6 +196,7 @@ pub(super) fn check_log(
                 reported = progress.bytes_done;
                 on_progress(progress);
             }
+            ControlFlow::Continue(())
         });
         progress.bytes_done = end;
         segments.extend(check);

@@ -89,15 +89,17 @@ impl Mend {
             other => other,
         };
         let file = file.map_err(|error| Error::io("open", &path, error))?;
-        for piece in self.pieces.iter().skip(1) {
+        // The last one first, and each under its name only when it is whole: whatever an interruption leaves is a segment
+        // with all that follows it in the log, or nothing.
+        for piece in self.pieces.iter().skip(1).rev() {
             let path = directory.join(piece.entry.file_name());
+            let unfinished = path.with_extension("mending");
             piece
-                .write_new(disk, &path, log, &seed, &file)
+                .write_new(disk, &unfinished, log, &seed, &file)
+                .and_then(|()| disk.rename(&unfinished, &path))
+                .and_then(|()| disk.sync_dir(directory))
                 .map_err(|error| Error::preparing("write", &path, error))?;
         }
-        // Behind the new ones are durable: what they hold is not overwritten, but what joins them to it is.
-        disk.sync_dir(directory)
-            .map_err(|error| Error::io("sync the directory", directory, error))?;
         for piece in self.pieces.iter().take(1) {
             piece
                 .put_right(&file, log, &seed)

@@ -39,7 +39,6 @@ pub use reader::ReadLimit;
 
 pub(crate) use commit::Ticket;
 pub(crate) use flusher::Flushers;
-pub(crate) use frame::FrameHeader;
 pub(crate) use index::SparseIndex;
 pub(crate) use mend::Mend;
 pub(crate) use open_segments::OpenSegments;

@@ -146,7 +146,7 @@ pub(crate) fn is_continued(
     let bytes = SegmentBytes::of_file(readable, file.len().map_or(0, |length| length.min(entry.bytes)));
     let mut cursor = FrameCursor::behind_damage(bytes, &seed, entry, entry.offset_of(end.position));
     let next = cursor.next().ok();
-    next.is_some_and(|frame| frame.header.chain == end.chain && frame.header.first_record == end.next_record)
+    next.is_some_and(|frame| frame.header.chain == end.chain && frame.header.first_record >= end.next_record)
 }
 
 struct Surveyor<'a> {
