@@ -82,7 +82,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     core.check_writable()?;
     let now = core.now();
     let results = [
-        core.remove_unnamed_streams_once(),
+        core.sweep_once(),
         core.settle(now),
         sync_unsynced(core),
         core.context.pool.prepare_wanted(),
