@@ -21,7 +21,7 @@ fn damage(directory: &Path) -> Vec<Finding> {
 /// The numbers of the records that are said to be lost: from, and behind the last.
 fn lost(findings: &[Finding]) -> Vec<(u64, Option<u64>)> {
     let losses = findings.iter().filter_map(|finding| match &finding.consequence {
-        Consequence::Lost(lost) => Some((lost.from.value(), lost.to.map(|to| to.value()))),
+        Consequence::Lost(lost) => Some((lost.from.value(), lost.to.map(anabranch::RecordNumber::value))),
         _ => None,
     });
     losses.collect()
