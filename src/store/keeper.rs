@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     core.check_writable()?;
     let now = core.now();
     let results = [
-        core.remove_unnamed_streams_once(),
+        core.sweep_once(),
         core.settle(now),
         sync_unsynced(core),
         core.context.pool.prepare_wanted(),
@@ -222,29 +221,8 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Removes directories of streams that do not exist any more, in the first round after opening.
-    fn remove_unnamed_streams_once(&self) -> Result<()> {
-        if self.is_swept.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let streams = self.streams_directory();
-        let names = self
-            .disk
-            .list(&streams)
-            .map_err(|error| Error::io("list", &streams, error))?;
-        for name in names {
-            // Listed before the catalog is read: a stream's directory is made after the stream.
-            let id = name.parse().map(StreamId::new).ok();
-            let is_named = id.is_some_and(|id| self.catalog.read().stream(id).is_some());
-            if !is_named {
-                self.remove_directory(&streams.join(name))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Removes a directory of segments, or of directories of segments.
-    fn remove_directory(&self, directory: &Path) -> Result<()> {
+    pub(super) fn remove_directory(&self, directory: &Path) -> Result<()> {
         let names = match self.disk.list(directory) {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
