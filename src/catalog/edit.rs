@@ -91,6 +91,59 @@ pub(crate) enum Edit {
     },
 }
 
+impl Edit {
+    /// The variant's name.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Snapshot(_) => "Snapshot",
+            Self::StreamCreated { .. } => "StreamCreated",
+            Self::StreamActivated { .. } => "StreamActivated",
+            Self::ReshardBegun { .. } => "ReshardBegun",
+            Self::Resharded { .. } => "Resharded",
+            Self::RetentionChanged { .. } => "RetentionChanged",
+            Self::DeletionBegun { .. } => "DeletionBegun",
+            Self::StreamDeleted { .. } => "StreamDeleted",
+            Self::SegmentAdded { .. } => "SegmentAdded",
+            Self::LogResumed { .. } => "LogResumed",
+            Self::LogsRested { .. } => "LogsRested",
+            Self::LogTrimmed { .. } => "LogTrimmed",
+            Self::ShardExpired { .. } => "ShardExpired",
+            Self::CheckpointSaved { .. } => "CheckpointSaved",
+            Self::CheckpointRemoved { .. } => "CheckpointRemoved",
+        }
+    }
+
+    /// The streams that it is about, but for a snapshot, which is about all.
+    pub(crate) fn streams(&self) -> Option<Vec<StreamId>> {
+        match self {
+            Self::Snapshot(_) => None,
+            Self::LogsRested { ends } => Some(ends.iter().map(|(stream, _, _)| *stream).collect()),
+            Self::StreamCreated { stream, .. }
+            | Self::StreamActivated { stream, .. }
+            | Self::ReshardBegun { stream, .. }
+            | Self::Resharded { stream, .. }
+            | Self::RetentionChanged { stream, .. }
+            | Self::DeletionBegun { stream, .. }
+            | Self::StreamDeleted { stream }
+            | Self::SegmentAdded { stream, .. }
+            | Self::LogResumed { stream, .. }
+            | Self::LogTrimmed { stream, .. }
+            | Self::ShardExpired { stream, .. }
+            | Self::CheckpointSaved { stream, .. }
+            | Self::CheckpointRemoved { stream, .. } => Some(vec![*stream]),
+        }
+    }
+
+    /// The same, for showing to people: the store's secret is zeros.
+    pub(crate) fn without_secrets(&self) -> Self {
+        let mut edit = self.clone();
+        if let Self::Snapshot(state) = &mut edit {
+            state.token_key = [0; 32];
+        }
+        edit
+    }
+}
+
 /// A reshard that was asked for and is not due yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PlannedReshard {

@@ -178,7 +178,7 @@ impl Manifest {
         )
     }
 
-    fn write_new(
+    pub(super) fn write_new(
         disk: Arc<dyn Disk>,
         directory: &Path,
         store: u128,
@@ -236,22 +236,17 @@ impl Manifest {
         let _ = file.drop_cache();
         let bytes = read_whole(disk.as_ref(), &path).map_err(|error| Error::io("read", &path, error))?;
         let (store, seed) = decode_header(&bytes, number, &path)?;
-        let walk = walk_frames(&bytes, &seed, &path)?;
+        let walk = walk_frames(&bytes, &seed);
+        if let Some((offset, reason)) = walk.defect {
+            return Err(Error::bad_manifest(&path, offset, reason));
+        }
         let snapshot_bytes = walk.frame_ends.first().copied().unwrap_or_default();
         let mut state = CatalogState::new(store, [0; 32]);
         for (edits, offset) in &walk.edits {
-            for edit in edits {
-                state
-                    .apply(edit)
-                    .map_err(|reason| Error::bad_manifest(&path, *offset, reason))?;
-            }
+            apply_all(&mut state, edits).map_err(|reason| Error::bad_manifest(&path, *offset, reason))?;
         }
         if state.store != store || walk.edits.is_empty() {
-            return Err(Error::bad_manifest(
-                &path,
-                HEADER_BYTES as u64,
-                "it does not begin with a snapshot",
-            ));
+            return Err(Error::bad_manifest(&path, HEADER_BYTES as u64, NO_SNAPSHOT));
         }
         let manifest = Self {
             disk,
@@ -305,6 +300,8 @@ fn check_nothing_is_stored(disk: &Arc<dyn Disk>, directory: &Path) -> Result<()>
             "LOCK" | "CURRENT.new" => true,
             "streams" => list(&path)?.is_empty(),
             "pool" => true,
+            // What a repair copied aside was once something.
+            "damaged" => false,
             _ => match parse_file_name(&name) {
                 Some(1) => Manifest::load(disk.clone(), directory, 1)
                     .map_or(true, |(_, state)| state.streams().len() == 0),
@@ -341,11 +338,11 @@ fn point_current_at(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()
     disk.sync_dir(directory).map_err(cannot("sync the directory of"))
 }
 
-fn file_name(number: u64) -> String {
+pub(super) fn file_name(number: u64) -> String {
     format!("MANIFEST-{number:06}")
 }
 
-fn parse_file_name(name: &str) -> Option<u64> {
+pub(super) fn parse_file_name(name: &str) -> Option<u64> {
     name.strip_prefix("MANIFEST-")?.parse().ok()
 }
 
@@ -354,7 +351,7 @@ fn encode_current(number: u64) -> Vec<u8> {
     format!("{name} {:08x}\n", crc32fast::hash(name.as_bytes())).into_bytes()
 }
 
-fn parse_current(bytes: &[u8]) -> Option<u64> {
+pub(super) fn parse_current(bytes: &[u8]) -> Option<u64> {
     let number = parse_file_name(std::str::from_utf8(bytes).ok()?.split(' ').next()?)?;
     (bytes == encode_current(number)).then_some(number)
 }
@@ -379,7 +376,7 @@ fn encode_header(store: u128, number: u64, salt: u64) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher)> {
+pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher)> {
     let header: &[u8; HEADER_BYTES] = bytes
         .first_chunk()
         .ok_or_else(|| Error::bad_manifest(path, bytes.len() as u64, "it was cut"))?;
@@ -431,52 +428,66 @@ fn checksum(seed: &Hasher, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What a manifest's frames hold.
-struct Walk {
-    /// Each frame's edits, and where it begins.
-    edits: Vec<(Vec<Edit>, u64)>,
-    frame_ends: Vec<u64>,
-    end: u64,
-    has_torn_tail: bool,
+pub(super) const NO_SNAPSHOT: &str = "it does not begin with a snapshot";
+
+pub(super) fn apply_all(state: &mut CatalogState, edits: &[Edit]) -> Result<(), &'static str> {
+    edits.iter().try_for_each(|edit| state.apply(edit))
 }
 
-fn walk_frames(bytes: &[u8], seed: &Hasher, path: &Path) -> Result<Walk> {
+/// What a manifest's frames hold, up to the first that is damaged.
+pub(super) struct Walk {
+    /// Each frame's edits, and where it begins.
+    pub(super) edits: Vec<(Vec<Edit>, u64)>,
+    pub(super) frame_ends: Vec<u64>,
+    pub(super) end: u64,
+    /// At the end lies something that may be what a crash left of a frame.
+    pub(super) has_torn_tail: bool,
+    /// Where the walk could not go on although it should have, and why.
+    pub(super) defect: Option<(u64, String)>,
+}
+
+pub(super) fn walk_frames(bytes: &[u8], seed: &Hasher) -> Walk {
     let mut walk = Walk {
         edits: Vec::new(),
         frame_ends: Vec::new(),
         end: HEADER_BYTES as u64,
         has_torn_tail: false,
+        defect: None,
     };
     let mut offset = HEADER_BYTES;
     while let Some((sequence, body, end)) = decode_frame(bytes, offset, seed) {
         if sequence != walk.edits.len() as u64 {
-            return Err(Error::bad_manifest(
-                path,
-                offset as u64,
-                "frames are missing before this one",
-            ));
+            walk.defect = Some((offset as u64, "frames are missing before this one".to_owned()));
+            return walk;
         }
-        let edits = codec::decode(body).map_err(|reason| Error::bad_manifest(path, offset as u64, reason))?;
-        walk.edits.push((edits, offset as u64));
+        match codec::decode(body) {
+            Ok(edits) => walk.edits.push((edits, offset as u64)),
+            Err(reason) => {
+                walk.defect = Some((offset as u64, reason));
+                return walk;
+            }
+        }
         walk.frame_ends.push(end as u64);
+        walk.end = end as u64;
         offset = end;
     }
-    walk.end = offset as u64;
     let rest = bytes.get(offset..).unwrap_or_default();
     walk.has_torn_tail = rest.iter().any(|byte| *byte != 0);
-    if walk.has_torn_tail {
-        let is_followed = (offset + ALIGNMENT..bytes.len())
-            .step_by(ALIGNMENT)
-            .any(|at| decode_frame(bytes, at, seed).is_some());
-        if is_followed {
-            return Err(Error::bad_manifest(
-                path,
-                offset as u64,
-                "a frame is damaged that others follow",
-            ));
-        }
+    if walk.has_torn_tail && frames_behind(bytes, seed, offset).next().is_some() {
+        walk.defect = Some((offset as u64, "a frame is damaged that others follow".to_owned()));
     }
-    Ok(walk)
+    walk
+}
+
+/// Where whole frames are behind a place at which none is.
+pub(super) fn frames_behind<'a>(
+    bytes: &'a [u8],
+    seed: &'a Hasher,
+    offset: usize,
+) -> impl Iterator<Item = usize> + 'a {
+    (offset + ALIGNMENT..bytes.len())
+        .step_by(ALIGNMENT)
+        .filter(move |at| decode_frame(bytes, *at, seed).is_some())
 }
 
 fn decode_frame<'a>(bytes: &'a [u8], offset: usize, seed: &Hasher) -> Option<(u64, &'a [u8], usize)> {

@@ -11,9 +11,13 @@ mod codec;
 mod edit;
 mod manifest;
 mod state;
+mod survey;
 
 pub(crate) use edit::{Edit, PlannedReshard};
 pub(crate) use state::{CatalogState, Lifecycle, LogState, StreamState};
+pub(crate) use survey::{
+    ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest, write_manifest,
+};
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

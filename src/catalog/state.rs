@@ -104,6 +104,18 @@ impl CatalogState {
             .min()
     }
 
+    /// Replaces what is kept of a log, after its segments were repaired.
+    pub(crate) fn replace_log(&mut self, stream: StreamId, shard: ShardId, log: LogState) {
+        if let Ok(known) = self.log_mut(stream, shard) {
+            *known = log;
+        }
+    }
+
+    /// Gives no stream a number up to and including this one, which may have been somebody's.
+    pub(crate) fn reserve_stream_ids(&mut self, through: StreamId) {
+        self.next_stream = self.next_stream.max(through.value().saturating_add(1));
+    }
+
     /// Applies one edit, or says why it does not fit this state, which is then unchanged.
     pub(super) fn apply(&mut self, edit: &Edit) -> Result<(), &'static str> {
         match edit {

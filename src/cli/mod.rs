@@ -1,8 +1,11 @@
 //! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
 
+mod dump;
 mod exit;
 mod logging;
+mod repair;
 mod serve;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,18 @@ enum Command {
     /// Serve the Kinesis API until interrupted (the default)
     #[command(after_long_help = AFTER_HELP)]
     Serve(serve::ServeArguments),
+
+    /// Check every byte of a store, without changing anything
+    #[command(after_long_help = verify::AFTER_HELP)]
+    Verify(verify::VerifyArguments),
+
+    /// Show what is in a store: manifest, lineage, segments, frames, records
+    #[command(after_long_help = dump::AFTER_HELP)]
+    Dump(dump::DumpArguments),
+
+    /// Say what it takes to repair a damaged store, and with --yes do it
+    #[command(after_long_help = repair::AFTER_HELP)]
+    Repair(repair::RepairArguments),
 }
 
 const AFTER_HELP: &str = "\
@@ -63,14 +78,28 @@ Exit status:
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
     let arguments = CommandLine::parse();
-    let done = match arguments.command {
-        None => serve::run(&arguments.serve),
-        Some(Command::Serve(arguments)) => serve::run(&arguments),
-    };
-    match done {
+    match arguments.command {
+        None => served(&arguments.serve),
+        Some(Command::Serve(arguments)) => served(&arguments),
+        Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
+        Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
+        Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
+    }
+}
+
+fn served(arguments: &serve::ServeArguments) -> ExitCode {
+    match serve::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// A tool that looks into a store has two answers, which scripts tell apart; failing to is a third.
+fn inspected(done: Result<ExitCode, Failure>) -> ExitCode {
+    done.unwrap_or_else(|failure| {
+        failure.report();
+        ExitCode::from(2)
+    })
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@
 
 mod health;
 mod os;
+mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
 pub(crate) use health::Health;
 pub use os::OsDisk;
+pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;
 use std::io;
@@ -54,6 +56,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`LockError::Held`] when another owner has it, with that owner's process number where it can be read.
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError>;
+
+    /// Finds out whether somebody has the lock file at `path`, without taking it and without changing anything. A file
+    /// that is missing is held by nobody.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    fn probe_lock(&self, path: &Path) -> Result<(), LockError>;
 }
 
 /// An open file. Reads and writes carry their position, so one handle serves any number of threads.

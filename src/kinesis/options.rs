@@ -41,7 +41,7 @@ impl ServerOptions {
             max_connections: 8192,
             max_request_bytes: 20 << 20,
             max_buffered_request_bytes: 256 << 20,
-            max_blocking_calls: 64,
+            max_blocking_calls: 32,
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(20),
@@ -88,14 +88,15 @@ impl ServerOptions {
         self
     }
 
-    /// How many calls may wait for the disk or a lock at once, each on a thread of its own (default 64, at least 1).
+    /// How many calls may wait for the disk or a lock at once, each on a thread of its own (default 32, at least 1).
     /// Writes are not among them: they wait without a thread.
     pub fn max_blocking_calls(mut self, calls: usize) -> ServerOptions {
         self.max_blocking_calls = calls;
         self
     }
 
-    /// How long a connection may stay silent before it is closed (default 10 min).
+    /// How long a connection may stay silent before it is closed, and how long a request's head may take to arrive
+    /// (default 10 min: clients keep connections for their next request).
     pub fn idle_timeout(mut self, timeout: Duration) -> ServerOptions {
         self.idle_timeout = timeout;
         self

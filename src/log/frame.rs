@@ -20,7 +20,7 @@
 
 use crc32fast::Hasher;
 
-use super::{LogIdentity, LogPosition};
+use super::{LogEnd, LogIdentity, LogPosition};
 use crate::model::{RecordNumber, Timestamp};
 
 pub(super) const HEADER_BYTES: usize = 64;
@@ -59,17 +59,18 @@ impl FrameSeed {
     }
 }
 
+/// What a frame says of itself. One without records stands for bytes that a repair gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FrameHeader {
-    pub(super) body_length: u32,
-    pub(super) body_checksum: u32,
-    pub(super) position: LogPosition,
-    pub(super) first_record: RecordNumber,
-    pub(super) count: u32,
-    pub(super) chain: u32,
-    pub(super) durable_through: LogPosition,
-    pub(super) first_arrival: Timestamp,
-    pub(super) last_arrival: Timestamp,
+pub(crate) struct FrameHeader {
+    pub(crate) body_length: u32,
+    pub(crate) body_checksum: u32,
+    pub(crate) position: LogPosition,
+    pub(crate) first_record: RecordNumber,
+    pub(crate) count: u32,
+    pub(crate) chain: u32,
+    pub(crate) durable_through: LogPosition,
+    pub(crate) first_arrival: Timestamp,
+    pub(crate) last_arrival: Timestamp,
 }
 
 /// Why bytes are not the frame that belongs at a position.
@@ -142,13 +143,23 @@ impl FrameHeader {
         Ok((header, checksum))
     }
 
-    pub(super) fn frame_bytes(&self) -> u64 {
+    pub(crate) fn frame_bytes(&self) -> u64 {
         HEADER_BYTES as u64 + u64::from(self.body_length)
     }
 
     /// The number behind the last record.
     pub(super) fn next_record(&self) -> RecordNumber {
         RecordNumber::new(self.first_record.value().saturating_add(u64::from(self.count)))
+    }
+
+    /// Where the log ends behind this frame, whose header has this checksum.
+    pub(super) fn end(&self, checksum: u32) -> LogEnd {
+        LogEnd {
+            position: LogPosition(self.position.0 + self.frame_bytes()),
+            next_record: self.next_record(),
+            last_arrival: self.last_arrival,
+            chain: checksum,
+        }
     }
 }
 

@@ -114,9 +114,19 @@ impl<'a> FrameCursor<'a> {
         entry: &'a SegmentEntry,
         offset: u64,
     ) -> Self {
-        if offset == PAGE_BYTES {
-            return Self::at_start(bytes, seed, entry);
+        match offset {
+            PAGE_BYTES => Self::at_start(bytes, seed, entry),
+            _ => Self::behind_damage(bytes, seed, entry, offset),
         }
+    }
+
+    /// At a frame whose predecessor is damaged, and so binds it to nothing.
+    pub(super) fn behind_damage(
+        bytes: SegmentBytes,
+        seed: &'a FrameSeed,
+        entry: &'a SegmentEntry,
+        offset: u64,
+    ) -> Self {
         Self {
             bytes,
             seed,
@@ -139,12 +149,7 @@ impl<'a> FrameCursor<'a> {
     pub(super) fn next(&mut self) -> Result<Frame, WalkError> {
         let frame = self.peek()?;
         self.offset += frame.header.frame_bytes();
-        self.before = Some(LogEnd {
-            position: LogPosition(frame.header.position.0 + frame.header.frame_bytes()),
-            next_record: frame.header.next_record(),
-            last_arrival: frame.header.last_arrival,
-            chain: frame.checksum,
-        });
+        self.before = Some(frame.header.end(frame.checksum));
         Ok(frame)
     }
 

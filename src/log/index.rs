@@ -25,7 +25,7 @@ const HEADER_BYTES: usize = 32;
 const ENTRY_BYTES: usize = 24;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SparseIndex {
+pub(crate) struct SparseIndex {
     entries: Vec<IndexEntry>,
 }
 
@@ -80,6 +80,18 @@ impl SparseIndex {
         }
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
+    }
+
+    /// Whether an index file is whole, whatever segment and end it was made for.
+    pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+        let field = |at: usize| {
+            let bytes = bytes.get(at..)?.first_chunk()?;
+            Some(u64::from_le_bytes(*bytes))
+        };
+        match (field(8), field(16)) {
+            (Some(salt), Some(covered)) => Self::decode(bytes, salt, LogPosition(covered)).is_some(),
+            _ => false,
+        }
     }
 
     /// Reads an index file; `None` unless it is whole and of this segment, covered through this position.

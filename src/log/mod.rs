@@ -21,7 +21,9 @@ mod commit;
 mod flusher;
 mod frame;
 mod frame_cursor;
+mod frame_search;
 mod index;
+mod mend;
 mod open_segments;
 mod pool;
 mod reader;
@@ -29,6 +31,7 @@ mod record_codec;
 mod recovery;
 mod segment;
 mod shard_log;
+mod survey;
 mod writer;
 
 pub use commit::Durability;
@@ -36,11 +39,14 @@ pub use reader::ReadLimit;
 
 pub(crate) use commit::Ticket;
 pub(crate) use flusher::Flushers;
+pub(crate) use index::SparseIndex;
+pub(crate) use mend::Mend;
 pub(crate) use open_segments::OpenSegments;
 pub(crate) use pool::SegmentPool;
 pub(crate) use reader::{LogRead, ReadRecord};
-pub(crate) use segment::{Segment, SegmentEntry};
+pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
 pub(crate) use shard_log::{Appended, LogContext, LogOptions, LogStart, ShardLog};
+pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};
 

@@ -9,15 +9,15 @@
 //!
 //! A frame of an unsynced group may survive behind a torn one, which is why a later frame alone is no evidence.
 
-use super::frame::{ALIGNMENT, FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
+use std::ops::ControlFlow;
+
+use super::frame::{ALIGNMENT, FrameDefect, FrameSeed};
 use super::frame_cursor::{FrameCursor, SegmentBytes, WalkError};
-use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
+use super::frame_search::search_headers;
+use super::segment::{Segment, SegmentEntry};
 use super::shard_log::LogContext;
 use super::{LogEnd, LogPosition};
 use crate::error::{Error, Result};
-
-/// Searched at a time for evidence; a multiple of the alignment.
-const SEARCH_BYTES: u64 = 256 * 1024;
 
 #[derive(Debug)]
 pub(super) struct RecoveredTail {
@@ -132,7 +132,7 @@ fn survey(
     })
 }
 
-/// Looks at every aligned offset behind the end for a header that validates at its own position.
+/// What valid headers behind the end say about how far the log had been durable.
 fn attested_behind(
     bytes: &mut SegmentBytes,
     seed: &FrameSeed,
@@ -140,27 +140,11 @@ fn attested_behind(
     end: LogEnd,
 ) -> std::io::Result<Option<LogPosition>> {
     let mut attested = None;
-    let mut offset = entry.offset_of(end.position) + ALIGNMENT as u64;
-    while offset + HEADER_BYTES as u64 <= bytes.length() {
-        let window_bytes = SEARCH_BYTES.min(bytes.length() - offset);
-        let Some(window) = bytes.slice(offset, window_bytes)? else {
-            break;
-        };
-        let candidates = window
-            .windows(HEADER_BYTES)
-            .step_by(ALIGNMENT)
-            .zip((offset..).step_by(ALIGNMENT));
-        for (header_bytes, offset) in candidates {
-            let position = LogPosition(entry.base_position.0 + (offset - PAGE_BYTES));
-            if let Some(header_bytes) = header_bytes.first_chunk()
-                && let Ok((header, _)) = FrameHeader::decode(header_bytes, seed, position)
-            {
-                attested = attested.max(Some(header.durable_through));
-            }
-        }
-        // The next window begins early enough to see a header that this one cuts.
-        offset += window_bytes - (HEADER_BYTES - ALIGNMENT) as u64;
-    }
+    let from = entry.offset_of(end.position) + ALIGNMENT as u64;
+    search_headers(bytes, seed, entry, from, |_, header| {
+        attested = attested.max(Some(header.durable_through));
+        ControlFlow::Continue(())
+    })?;
     Ok(attested)
 }
 

@@ -33,7 +33,7 @@ use super::pool::{SegmentPool, remove_if_there};
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::model::{RecordNumber, Timestamp};
+use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::RwLock;
 
 /// The newest format that this version writes and reads.
@@ -63,16 +63,16 @@ impl SegmentEntry {
         format!("{:020}.log", self.first_record.value())
     }
 
-    pub(super) fn index_name(&self) -> String {
+    pub(crate) fn index_name(&self) -> String {
         format!("{:020}.index", self.first_record.value())
     }
 
-    pub(super) fn offset_of(&self, position: LogPosition) -> u64 {
+    pub(crate) fn offset_of(&self, position: LogPosition) -> u64 {
         PAGE_BYTES + (position.0 - self.base_position.0)
     }
 
     /// Where the log ended before this segment.
-    pub(super) fn base(&self) -> LogEnd {
+    pub(crate) fn base(&self) -> LogEnd {
         LogEnd {
             position: self.base_position,
             next_record: self.first_record,
@@ -99,8 +99,33 @@ impl SegmentEntry {
         page
     }
 
+    /// Reads a header page by itself, where no manifest says what it should be.
+    pub(crate) fn decode_header(page: &[u8]) -> Option<(LogIdentity, Self)> {
+        let page: &[u8; PAGE_BYTES as usize] = page.first_chunk()?;
+        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| page[at + i]));
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| page[at + i]));
+        let log = LogIdentity {
+            store: u128::from_le_bytes(std::array::from_fn(|i| page[16 + i])),
+            stream: StreamId::new(u64_at(32)),
+            shard: ShardId::new(u32_at(12)).ok()?,
+        };
+        let entry = Self {
+            salt: u64_at(40),
+            first_record: RecordNumber::new(u64_at(48)),
+            base_position: LogPosition(u64_at(56)),
+            base_arrival: Timestamp::from_millis(u64_at(64)),
+            bytes: u64_at(72),
+            base_chain: u32_at(80),
+        };
+        // Magic, format, checksum and zeros included.
+        let is_segment = page[..] == entry.encode_header(log)[..]
+            && entry.bytes >= PAGE_BYTES
+            && entry.base_position.0.checked_add(entry.bytes).is_some();
+        is_segment.then_some((log, entry))
+    }
+
     /// Checks that a file is the segment that the manifest names.
-    pub(super) fn verify_file(&self, log: LogIdentity, file: &dyn DiskFile, path: &Path) -> Result<()> {
+    pub(crate) fn verify_file(&self, log: LogIdentity, file: &dyn DiskFile, path: &Path) -> Result<()> {
         let length = file.len().map_err(|error| Error::io("measure", path, error))?;
         if length < PAGE_BYTES {
             return Err(Error::corrupt(

@@ -302,7 +302,7 @@ fn next_segment_bytes(previous: Option<u64>, frame_bytes: u64, largest: u64) -> 
 }
 
 /// Makes a log's directory, and the stream's above it, durably.
-fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+pub(super) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let cannot = |error| Error::preparing("make the directory", directory, error);
     let stream = directory.parent().unwrap_or(directory);
     let streams = stream.parent().unwrap_or(stream);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
 use super::activity::Activity;
-use super::keeper::{Garbage, KeeperSignal};
+use super::garbage::Garbage;
+use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
 use super::stream_core::{Routing, StreamCore};
 use super::sweep;
@@ -189,12 +190,15 @@ impl StoreCore {
         self.options.transition_delay == Duration::ZERO
     }
 
-    /// Takes over from the catalog when something is next due.
+    /// Takes over from the catalog when something is next due. The keeper is woken only if that is earlier than it
+    /// knew: it comes through here in every round itself.
     pub(super) fn note_next_due(&self) {
-        let due = self.catalog.read().next_due();
-        self.next_due
-            .store(due.map_or(u64::MAX, Timestamp::as_millis), Ordering::Release);
-        if due.is_some() {
+        let due = self
+            .catalog
+            .read()
+            .next_due()
+            .map_or(u64::MAX, Timestamp::as_millis);
+        if due < self.next_due.swap(due, Ordering::AcqRel) {
             self.keeper.wake();
         }
     }

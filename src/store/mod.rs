@@ -8,6 +8,7 @@ mod active_logs;
 mod activity;
 mod append;
 mod core;
+mod garbage;
 mod keeper;
 mod options;
 mod read;

@@ -4,7 +4,7 @@
 //! segments, and of closed shards, of which nothing can be seen any more.
 
 use super::core::StoreCore;
-use super::keeper::Garbage;
+use super::garbage::Garbage;
 use crate::catalog::{Edit, LogState};
 use crate::error::Result;
 use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};

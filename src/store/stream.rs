@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::core::StoreCore;
-use super::keeper::Garbage;
+use super::garbage::Garbage;
 use super::store::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Edit, StreamState};

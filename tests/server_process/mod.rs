@@ -1,5 +1,8 @@
 //! The `anabranch` program as tests run it: on a free port, stopped, killed, and started again on the same port.
 
+// Every test program compiles this file for itself, and none of them uses all of it.
+#![allow(dead_code)]
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -242,6 +242,16 @@ impl Disk for SimDisk {
             None => Err(LockError::Held(Some(std::process::id()))),
         }
     }
+
+    fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
+        let held = self.call(Operation::Lock, path, format_args!(" probe"), |state| {
+            state.is_locked(path)
+        });
+        match held.map_err(LockError::Io)? {
+            true => Err(LockError::Held(Some(std::process::id()))),
+            false => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for SimDisk {

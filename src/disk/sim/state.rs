@@ -230,6 +230,12 @@ impl State {
         Ok(self.locked.insert(node).then_some(node))
     }
 
+    pub(super) fn is_locked(&mut self, path: &Path) -> io::Result<bool> {
+        let entry = self.entry(path)?;
+        let node = self.names.live().get(&entry);
+        Ok(node.is_some_and(|node| self.locked.contains(&node)))
+    }
+
     /// Writes what there is room for.
     pub(super) fn write(&mut self, node: NodeId, path: &Path, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Document, NotADocument};
+use super::{Document, MOST_VALUES, NotADocument};
 
 /// As deep as JSON may nest; no operation's shape goes beyond a handful of levels.
 const MAX_DEPTH: usize = 128;
@@ -25,7 +25,10 @@ const BREAK: u8 = 0xff;
 const TAG_TIME: u64 = 1;
 
 pub(super) fn parse(body: &[u8]) -> Result<Document<'_>, NotADocument> {
-    let mut reader = Reader { rest: body };
+    let mut reader = Reader {
+        rest: body,
+        values_left: MOST_VALUES,
+    };
     let document = reader.item(MAX_DEPTH)?;
     if reader.rest.is_empty() {
         Ok(document)
@@ -36,11 +39,13 @@ pub(super) fn parse(body: &[u8]) -> Result<Document<'_>, NotADocument> {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    values_left: u32,
 }
 
 impl<'a> Reader<'a> {
     fn item(&mut self, depth: usize) -> Result<Document<'a>, NotADocument> {
         let depth = depth.checked_sub(1).ok_or(NotADocument)?;
+        self.values_left = self.values_left.checked_sub(1).ok_or(NotADocument)?;
         let first = self.byte()?;
         let (major, info) = (first >> 5, first & 0x1f);
         match major {
@@ -330,6 +335,7 @@ mod tests {
             assert_eq!(parse(&whole[..len]), Err(NotADocument), "{len} bytes");
         }
         let deep = "81".repeat(100_000) + "00";
+        let wide = "9f".to_owned() + &"f6".repeat(MOST_VALUES as usize) + "ff";
         for wild in [
             "5bffffffffffffffff00",
             "9bffffffffffffffff00",
@@ -339,6 +345,7 @@ mod tests {
             "0000",
             "61ff",
             &deep,
+            &wide,
         ] {
             assert_eq!(parsed(wild), Err(NotADocument), "{wild:.20}");
         }

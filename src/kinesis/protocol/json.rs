@@ -1,20 +1,40 @@
 //! JSON 1.1, which every client but Java's speaks.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Document, NotADocument};
+use super::{Document, MOST_VALUES, NotADocument};
 
 pub(super) fn parse(body: &[u8]) -> Result<Document<'_>, NotADocument> {
-    serde_json::from_slice(body).map_err(|_| NotADocument)
+    let values_left = Cell::new(MOST_VALUES);
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let document = DocumentSeed {
+        values_left: &values_left,
+    }
+    .deserialize(&mut deserializer);
+    document
+        .and_then(|document| deserializer.end().map(|()| document))
+        .map_err(|_| NotADocument)
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Document<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DocumentVisitor)
+/// Reads one value, and counts how many more there may be.
+#[derive(Clone, Copy)]
+struct DocumentSeed<'c> {
+    values_left: &'c Cell<u32>,
+}
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = Document<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let left = self.values_left.get().checked_sub(1);
+        self.values_left
+            .set(left.ok_or_else(|| D::Error::custom("too many values"))?);
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -22,9 +42,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Document<'a> {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct DocumentVisitor;
-
-impl<'de> Visitor<'de> for DocumentVisitor {
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
     type Value = Document<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +79,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Document::List(list))
@@ -69,8 +87,8 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut map = Vec::new();
-        while let Some((Name(name), value)) = members.next_entry::<Name<'de>, _>()? {
-            map.push((name, value));
+        while let Some(Name(name)) = members.next_key::<Name<'de>>()? {
+            map.push((name, members.next_value_seed(self)?));
         }
         Ok(Document::Map(map))
     }
@@ -107,6 +125,14 @@ mod tests {
                 Document::Map(Vec::new()),
             ]))
         );
+    }
+
+    #[test]
+    fn a_body_of_far_too_many_values_is_refused() {
+        let values = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        let most = MOST_VALUES as usize - 1;
+        assert!(parse(values(most).as_bytes()).is_ok());
+        assert_eq!(parse(values(most + 1).as_bytes()), Err(NotADocument));
     }
 
     #[test]

@@ -37,7 +37,11 @@ impl Protocol {
     }
 }
 
-/// The body is not of the encoding that its content type promised.
+/// How many values a document can have. No legal request comes near it, and a body of twenty million nulls, each of
+/// which would take many times its size in memory, does not get far.
+const MOST_VALUES: u32 = 100_000;
+
+/// The body is not of the encoding that its content type promised, or is out of all proportion.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotADocument;
 

@@ -1,0 +1,124 @@
+//! The raw limit: the same bytes through `pwrite` and `fdatasync`, with nothing around them.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+const PAGE_BYTES: usize = 4096;
+
+/// A file whose blocks were all written before, which writes go round and round in.
+#[derive(Debug)]
+pub struct RawFile {
+    file: File,
+    bytes: u64,
+    next: AtomicU64,
+}
+
+impl RawFile {
+    pub fn fill(path: &Path, bytes: u64) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        let zeros = vec![0; 256 * 1024];
+        let mut offset = 0;
+        while offset < bytes {
+            file.write_all_at(&zeros, offset)?;
+            offset += zeros.len() as u64;
+        }
+        file.sync_all()?;
+        Ok(Self {
+            file,
+            bytes,
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// One `pwrite`, behind the one before.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let length = bytes.len() as u64;
+        let mut offset = self.next.fetch_add(length, Ordering::Relaxed) % self.bytes;
+        if offset + length > self.bytes {
+            offset = 0;
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    /// One `pwrite` of whole pages, then one `fdatasync`. `bytes` is filled up to a whole page.
+    pub fn write_durably(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.resize(bytes.len().next_multiple_of(PAGE_BYTES), 0);
+        self.write(bytes)?;
+        self.file.sync_data()
+    }
+
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Begins on a page again.
+    pub fn realign(&self) {
+        self.next.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A queue in front of a file: whoever comes while nobody writes takes what has gathered, writes it with one
+/// `pwrite`, and syncs it with one `fdatasync`; the others wait.
+#[derive(Debug)]
+pub struct RawQueue<'a> {
+    file: &'a RawFile,
+    state: Mutex<QueueState>,
+    /// By parity of the group that is waited for.
+    written: [Condvar; 2],
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    pending: Vec<u8>,
+    spare: Vec<u8>,
+    group: u64,
+    groups_done: u64,
+    is_writing: bool,
+}
+
+impl<'a> RawQueue<'a> {
+    pub fn new(file: &'a RawFile) -> Self {
+        Self {
+            file,
+            state: Mutex::default(),
+            written: Default::default(),
+        }
+    }
+
+    pub fn write_durably(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pending.extend_from_slice(bytes);
+        let mine = state.group;
+        while state.groups_done <= mine {
+            if state.is_writing {
+                let done = &self.written[(mine % 2) as usize];
+                state = done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.is_writing = true;
+            state.group += 1;
+            let spare = std::mem::take(&mut state.spare);
+            let mut group = std::mem::replace(&mut state.pending, spare);
+            drop(state);
+            let result = self.file.write_durably(&mut group);
+            group.clear();
+            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.spare = group;
+            state.groups_done = mine + 1;
+            state.is_writing = false;
+            self.written[(mine % 2) as usize].notify_all();
+            self.written[((mine + 1) % 2) as usize].notify_one();
+            result?;
+        }
+        Ok(())
+    }
+}

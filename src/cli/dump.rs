@@ -1,0 +1,299 @@
+//! `anabranch dump`: what is in a store.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anabranch::ShardId;
+use anabranch::inspect::{
+    DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
+    Finding, Inspection,
+};
+use base64_simd::STANDARD;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::verify::finding_as_json;
+
+#[derive(Debug, Args)]
+pub(super) struct DumpArguments {
+    /// The store's directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// What to show
+    #[arg(long, value_enum, default_value_t = What::Lineage)]
+    what: What,
+
+    /// Only this stream: its name, or its number
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+
+    /// Only this shard, by its full id or its number
+    #[arg(long, value_name = "SHARD", value_parser = shard)]
+    shard: Option<ShardId>,
+
+    /// No more than this many lines
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Print records' data as base64, also where it is text
+    #[arg(long)]
+    base64: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The changes in the manifest, in their order
+    Manifest,
+    /// The shards of each stream, their ranges, parents and ends
+    Lineage,
+    /// The files of each shard, and what is in them
+    Segments,
+    /// The commits in each file
+    Frames,
+    /// The records, with keys and data
+    Records,
+}
+
+pub(super) const AFTER_HELP: &str = "\
+Changes nothing, and may run while a server has the store. Works on stores that do not open: without a manifest, the
+segments are found by their header pages. What is damaged is told on standard error, or with --json as an object whose
+\"type\" is \"finding\"; what is whole is shown all the same.
+
+Examples:
+  anabranch dump DIR                                          which shards there are
+  anabranch dump DIR --what records --stream clicks --limit 10
+  anabranch dump DIR --what records --json | jq -r 'select(.type == \"record\") | .data' | base64 -d
+
+Exit status:
+  0  shown
+  1  shown, but for what is damaged
+  2  could not be shown";
+
+/// Shows it; 1 if something could not be shown.
+pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
+    let mut options = DumpOptions::of(match arguments.what {
+        What::Manifest => DumpWhat::Manifest,
+        What::Lineage => DumpWhat::Lineage,
+        What::Segments => DumpWhat::Segments,
+        What::Frames => DumpWhat::Frames,
+        What::Records => DumpWhat::Records,
+    });
+    options.stream.clone_from(&arguments.stream);
+    options.shard = arguments.shard;
+    options.limit = arguments.limit;
+
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut is_damaged = false;
+    Inspection::of(&arguments.directory)
+        .dump(&options, &mut |item| {
+            is_damaged |= matches!(&item, DumpItem::Finding(finding) if finding.is_damage());
+            let written = match arguments.json {
+                true => writeln!(out, "{}", as_json(&item)),
+                false => print(&mut out, &item, arguments.base64),
+            };
+            // Whoever closed standard output wants no more.
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+        .map_err(Failure::Inspection)?;
+    let _ = out.flush();
+    Ok(match is_damaged {
+        false => ExitCode::SUCCESS,
+        true => ExitCode::from(1),
+    })
+}
+
+fn shard(text: &str) -> Result<ShardId, String> {
+    match text.parse() {
+        Ok(index) => ShardId::new(index).map_err(|error| error.to_string()),
+        Err(_) => text
+            .parse()
+            .map_err(|error: anabranch::ShardIdError| error.to_string()),
+    }
+}
+
+fn print(out: &mut impl Write, item: &DumpItem, is_base64: bool) -> io::Result<()> {
+    match item {
+        DumpItem::Edit(edit) => print_edit(out, edit),
+        DumpItem::Shard(shard) => print_shard(out, shard),
+        DumpItem::Segment(segment) => print_segment(out, segment),
+        DumpItem::Frame(frame) => print_frame(out, frame),
+        DumpItem::Record(record) => print_record(out, record, is_base64),
+        DumpItem::Finding(finding) => print_finding(out, finding),
+        _ => Ok(()),
+    }
+}
+
+fn print_edit(out: &mut impl Write, edit: &DumpedEdit) -> io::Result<()> {
+    writeln!(out, "frame {} at {}: {:?}", edit.frame, edit.offset, edit.edit)
+}
+
+fn print_shard(out: &mut impl Write, dumped: &DumpedShard) -> io::Result<()> {
+    write!(out, "{}: {} segments", dumped.log, dumped.segments)?;
+    if let Some(shard) = &dumped.shard {
+        let range = shard.hash_key_range;
+        write!(out, ", keys {} to {}", range.start(), range.end())?;
+        let parents: Vec<_> = shard.parents().map(|parent| parent.to_string()).collect();
+        if !parents.is_empty() {
+            write!(out, ", from {}", parents.join(" and "))?;
+        }
+        match &shard.closed {
+            Some(closed) => write!(out, ", closed at {} ms", closed.at.as_millis())?,
+            None => write!(out, ", open")?,
+        }
+    }
+    match dumped.next_record {
+        Some(next) => writeln!(out, ", next record {next}"),
+        None => writeln!(out, ", end not recorded"),
+    }
+}
+
+fn print_segment(out: &mut impl Write, segment: &DumpedSegment) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {}, {} bytes, {} frames with {} records from {} to before {}, positions {} to {}, arrived {} to {} ms",
+        segment.log,
+        segment.path.display(),
+        segment.bytes,
+        segment.frames,
+        segment.records,
+        segment.first_record,
+        segment.next_record,
+        segment.base_position,
+        segment.end_position,
+        segment.base_arrival.as_millis(),
+        segment.last_arrival.as_millis(),
+    )
+}
+
+fn print_frame(out: &mut impl Write, frame: &DumpedFrame) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {} at {}, {} bytes, position {}, {} records from {}, durable through {}, arrived {} to {} ms",
+        frame.log,
+        frame.path.display(),
+        frame.offset,
+        frame.bytes,
+        frame.position,
+        frame.count,
+        frame.first_record,
+        frame.durable_through,
+        frame.first_arrival.as_millis(),
+        frame.last_arrival.as_millis(),
+    )
+}
+
+fn print_record(out: &mut impl Write, record: &DumpedRecord, is_base64: bool) -> io::Result<()> {
+    write!(out, "{}: record {}", record.log, record.record)?;
+    if let Some(number) = record.sequence_number {
+        write!(out, ", sequence number {number}")?;
+    }
+    write!(
+        out,
+        ", arrived {} ms, key {:?}, ",
+        record.arrival.as_millis(),
+        record.partition_key.as_str()
+    )?;
+    match std::str::from_utf8(&record.data) {
+        Ok(text) if !is_base64 => writeln!(out, "data {text:?}"),
+        _ => writeln!(out, "data in base64 {}", STANDARD.encode_to_string(&record.data)),
+    }
+}
+
+/// On standard error, behind what is shown already.
+fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+    out.flush()?;
+    writeln!(io::stderr(), "{finding}")
+}
+
+fn as_json(item: &DumpItem) -> Value {
+    match item {
+        DumpItem::Edit(edit) => json!({
+            "type": "edit",
+            "file": edit.path.display().to_string(),
+            "offset": edit.offset,
+            "frame": edit.frame,
+            "kind": edit.kind,
+            "edit": serde_json::to_value(&edit.edit).unwrap_or_else(|error| json!({ "error": error.to_string() })),
+        }),
+        DumpItem::Shard(dumped) => {
+            let shard = dumped.shard.as_ref();
+            json!({
+                "type": "shard",
+                "stream": dumped.log.stream.value(),
+                "stream_name": dumped.log.stream_name,
+                "shard": dumped.log.shard.to_string(),
+                "starting_hash_key": shard.map(|shard| shard.hash_key_range.start().to_string()),
+                "ending_hash_key": shard.map(|shard| shard.hash_key_range.end().to_string()),
+                "parents": shard.map(|shard| shard.parents().map(|id| id.to_string()).collect::<Vec<_>>()),
+                "created_ms": shard.map(|shard| shard.created.as_millis()),
+                "closed_ms": shard.and_then(|shard| shard.closed).map(|closed| closed.at.as_millis()),
+                "segments": dumped.segments,
+                "next_record": dumped.next_record.map(|next| next.value()),
+            })
+        }
+        DumpItem::Segment(segment) => json!({
+            "type": "segment",
+            "stream": segment.log.stream.value(),
+            "stream_name": segment.log.stream_name,
+            "shard": segment.log.shard.to_string(),
+            "file": segment.path.display().to_string(),
+            "bytes": segment.bytes,
+            "first_record": segment.first_record.value(),
+            "next_record": segment.next_record.value(),
+            "base_position": segment.base_position,
+            "end_position": segment.end_position,
+            "base_arrival_ms": segment.base_arrival.as_millis(),
+            "last_arrival_ms": segment.last_arrival.as_millis(),
+            "salt": format!("{:016x}", segment.salt),
+            "frames": segment.frames,
+            "records": segment.records,
+        }),
+        DumpItem::Frame(frame) => json!({
+            "type": "frame",
+            "stream": frame.log.stream.value(),
+            "stream_name": frame.log.stream_name,
+            "shard": frame.log.shard.to_string(),
+            "file": frame.path.display().to_string(),
+            "offset": frame.offset,
+            "bytes": frame.bytes,
+            "position": frame.position,
+            "first_record": frame.first_record.value(),
+            "count": frame.count,
+            "durable_through": frame.durable_through,
+            "first_arrival_ms": frame.first_arrival.as_millis(),
+            "last_arrival_ms": frame.last_arrival.as_millis(),
+            "checksum": format!("{:08x}", frame.checksum),
+            "chain": format!("{:08x}", frame.chain),
+        }),
+        DumpItem::Record(record) => json!({
+            "type": "record",
+            "stream": record.log.stream.value(),
+            "stream_name": record.log.stream_name,
+            "shard": record.log.shard.to_string(),
+            "file": record.path.display().to_string(),
+            "offset": record.offset,
+            "record": record.record.value(),
+            "sequence_number": record.sequence_number.map(|number| number.to_string()),
+            "arrival_ms": record.arrival.as_millis(),
+            "partition_key": record.partition_key.as_str(),
+            "data": STANDARD.encode_to_string(&record.data),
+        }),
+        DumpItem::Finding(finding) => {
+            let mut value = finding_as_json(finding);
+            value["type"] = json!("finding");
+            value
+        }
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,104 @@
+//! `anabranch repair`: what a repair would do and lose; with `--yes`, doing it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anabranch::inspect::{Inspection, RepairPlan, Repaired};
+use clap::Args;
+
+use super::Failure;
+use super::verify::ProgressLine;
+
+#[derive(Debug, Args)]
+pub(super) struct RepairArguments {
+    /// The store's directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Do it, instead of only saying what would be done
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) const AFTER_HELP: &str = "\
+Without --yes nothing is changed: it says what would be done to which file, and which records are lost for good.
+
+With --yes it first copies every file that will change to DIR/damaged/<seconds since 1970>/, and syncs the copies. Then
+  - a damaged manifest is written anew from its last whole state, and so is one that CURRENT does not name any more;
+  - in a damaged segment the records of the damaged frames are given up, and all others are kept;
+  - a header page that is damaged, and a file that was cut, are put right;
+  - segments that the manifest has forgotten are named again.
+Afterwards the store opens, the shards take records again, and no sequence number is given out twice.
+
+To go back, copy what is in DIR/damaged/<seconds> over DIR. Once all is well, remove it.
+
+No program may have the store meanwhile. If you have a copy of the store, that is better than any repair.
+
+Exit status:
+  0  nothing to repair, or repaired
+  1  there is something to repair, or something that cannot be repaired
+  2  could not be done";
+
+/// Says what would be done, or does it.
+pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
+    let mut line = ProgressLine::default();
+    let plan = Inspection::of(&arguments.directory)
+        .plan_repair(&mut |progress| line.show(progress))
+        .map_err(Failure::Inspection)?;
+    line.clear();
+    let is_sound = plan.steps.is_empty() && plan.hopeless.is_empty();
+    let is_hopeless = !plan.hopeless.is_empty();
+    // Whoever closed standard output still gets the status.
+    let _ = print_plan(&mut io::stdout().lock(), &plan);
+    if !arguments.yes {
+        if !plan.steps.is_empty() {
+            let _ = writeln!(
+                io::stdout(),
+                "Nothing was changed. With --yes it is done, after these files are copied aside."
+            );
+        }
+        return Ok(match is_sound {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(1),
+        });
+    }
+    let repaired = plan.apply().map_err(Failure::Inspection)?;
+    let _ = print_repaired(&mut io::stdout().lock(), repaired.as_ref());
+    Ok(match is_hopeless {
+        true => ExitCode::from(1),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn print_plan(out: &mut impl Write, plan: &RepairPlan) -> io::Result<()> {
+    for step in &plan.steps {
+        writeln!(out, "{step}")?;
+    }
+    for finding in &plan.hopeless {
+        writeln!(out, "cannot be repaired: {finding}")?;
+    }
+    match (plan.steps.is_empty(), plan.hopeless.is_empty()) {
+        (true, true) => writeln!(out, "There is nothing to repair."),
+        (true, false) => writeln!(
+            out,
+            "Nothing can be done about this; restore the store from a copy."
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn print_repaired(out: &mut impl Write, repaired: Option<&Repaired>) -> io::Result<()> {
+    let Some(repaired) = repaired else {
+        return Ok(());
+    };
+    writeln!(
+        out,
+        "Repaired. As they were before, in {}:",
+        repaired.aside.display()
+    )?;
+    for name in &repaired.copied {
+        writeln!(out, "    {}", name.display())?;
+    }
+    Ok(())
+}

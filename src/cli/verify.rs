@@ -1,0 +1,182 @@
+//! `anabranch verify`: is every byte as it was written?
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anabranch::inspect::{Consequence, Finding, Inspection, Progress, Verification};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Failure;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// The store's directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+
+    /// Print what is harmless too
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) const AFTER_HELP: &str = "\
+Reads every byte that the store has: CURRENT, the manifest, each segment's header page, frames and records, how they
+join and where they end, and the index files. Changes nothing, and opens nothing for writing. May run while a server has
+the store: what is just being written is said to be that.
+
+For each place that is damaged it prints the file, the offset, what does not hold there, and what that means: which
+records are lost, or are whole but not served until the store is repaired.
+
+Exit status:
+  0  sound
+  1  damaged
+  2  could not be verified";
+
+/// Says what was found; 1 if it is damage.
+pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
+    let mut line = ProgressLine::default();
+    let verification = Inspection::of(&arguments.directory)
+        .verify(&mut |progress| line.show(progress))
+        .map_err(Failure::Inspection)?;
+    line.clear();
+    let out = &mut io::stdout().lock();
+    let printed = match arguments.json {
+        true => writeln!(out, "{}", as_json(&verification)),
+        false => print(out, &verification, arguments.all),
+    };
+    // Whoever closed standard output still gets the status.
+    let _ = printed;
+    Ok(match verification.is_sound() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(1),
+    })
+}
+
+fn print(out: &mut impl Write, verification: &Verification, all: bool) -> io::Result<()> {
+    for finding in &verification.findings {
+        let is_harmless = matches!(finding.consequence, Consequence::Harmless { .. });
+        if all || !is_harmless {
+            writeln!(out, "{finding}")?;
+        }
+    }
+    if let Some(holder) = verification.holder {
+        match holder.process {
+            Some(process) => writeln!(out, "Process {process} has the store open.")?,
+            None => writeln!(out, "Another process has the store open.")?,
+        }
+    }
+    let checked = verification.checked;
+    writeln!(
+        out,
+        "Checked {} streams, {} shards, {} segments, {} frames, {} records, {} bytes.",
+        checked.streams, checked.shards, checked.segments, checked.frames, checked.records, checked.bytes
+    )?;
+    match verification.damage().count() {
+        0 => writeln!(out, "The store is sound."),
+        1 => writeln!(out, "1 place is damaged."),
+        count => writeln!(out, "{count} places are damaged."),
+    }
+}
+
+fn as_json(verification: &Verification) -> Value {
+    let checked = verification.checked;
+    json!({
+        "sound": verification.is_sound(),
+        "store": verification.store.map(|store| format!("{store:032x}")),
+        "open_elsewhere": verification.holder.is_some(),
+        "process": verification.holder.and_then(|holder| holder.process),
+        "checked": {
+            "streams": checked.streams,
+            "shards": checked.shards,
+            "segments": checked.segments,
+            "frames": checked.frames,
+            "records": checked.records,
+            "bytes": checked.bytes,
+        },
+        "findings": verification.findings.iter().map(finding_as_json).collect::<Vec<_>>(),
+    })
+}
+
+/// A finding for machines: `meaning` is one of `harmless`, `being-written`, `never-acknowledged`, `unavailable`, `lost`,
+/// `does-not-open`.
+pub(super) fn finding_as_json(finding: &Finding) -> Value {
+    let (meaning, from, to, arrived_from, arrived_until) = match &finding.consequence {
+        Consequence::Harmless { .. } => ("harmless", None, None, None, None),
+        Consequence::BeingWritten => ("being-written", None, None, None, None),
+        Consequence::NeverAcknowledged => ("never-acknowledged", None, None, None, None),
+        Consequence::Unavailable { from, to } => ("unavailable", Some(*from), Some(*to), None, None),
+        Consequence::Lost(lost) => (
+            "lost",
+            Some(lost.from),
+            lost.to,
+            Some(lost.arrived_from.as_millis()),
+            lost.arrived_until.map(|until| until.as_millis()),
+        ),
+        Consequence::DoesNotOpen => ("does-not-open", None, None, None, None),
+        _ => ("other", None, None, None, None),
+    };
+    let log = finding.log.as_ref();
+    json!({
+        "file": finding.path.display().to_string(),
+        "offset": finding.offset,
+        "stream": log.map(|log| log.stream.value()),
+        "stream_name": log.and_then(|log| log.stream_name.clone()),
+        "shard": log.map(|log| log.shard.to_string()),
+        "damaged": finding.is_damage(),
+        "what": finding.damage.to_string(),
+        "meaning": meaning,
+        "meaning_text": finding.consequence.to_string(),
+        "from_record": from.map(|from| from.value()),
+        "to_record_exclusive": to.map(|to| to.value()),
+        "arrived_from_ms": arrived_from,
+        "arrived_until_ms": arrived_until,
+    })
+}
+
+/// How far it is, on a terminal only.
+#[derive(Debug)]
+pub(super) struct ProgressLine {
+    is_shown: bool,
+    percent: Option<u64>,
+}
+
+impl Default for ProgressLine {
+    fn default() -> Self {
+        Self {
+            is_shown: io::stderr().is_terminal(),
+            percent: None,
+        }
+    }
+}
+
+impl ProgressLine {
+    pub(super) fn show(&mut self, progress: &Progress) {
+        let percent = (progress.bytes_done * 100)
+            .checked_div(progress.bytes_total)
+            .unwrap_or(0);
+        if !self.is_shown || self.percent == Some(percent) {
+            return;
+        }
+        self.percent = Some(percent);
+        let mebibytes = |bytes: u64| bytes >> 20;
+        let _ = write!(
+            io::stderr(),
+            "\r\x1b[K{percent:3} %  {} of {} MiB  {}",
+            mebibytes(progress.bytes_done),
+            mebibytes(progress.bytes_total),
+            progress.path.display()
+        );
+    }
+
+    pub(super) fn clear(&mut self) {
+        if self.percent.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What a store's directory holds besides the segments: who has it, CURRENT, and the manifests.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Inspection;
+use super::finding::{Consequence, Damage, Finding};
+use crate::catalog::{
+    CatalogState, ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest,
+};
+use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
+use crate::error::{Error, Result};
+
+/// As it was found at one moment.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// The names in the directory.
+    pub(super) names: Vec<String>,
+    pub(super) is_held: bool,
+    pub(super) holder: Option<u32>,
+    /// The manifest in force, or the one that probably was.
+    pub(super) manifest: Option<ManifestSurvey>,
+    /// Whether CURRENT names that one.
+    pub(super) is_in_force: bool,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Contents {
+    /// Reads them, again if a program that has the store changed them meanwhile.
+    pub(super) fn read(inspection: &Inspection) -> Result<Self> {
+        const TRIES: usize = 5;
+        let mut contents = Self::read_once(inspection)?;
+        for _ in 1..TRIES {
+            let is_clear =
+                contents.is_in_force && contents.findings.iter().all(|finding| !finding.is_damage());
+            if is_clear || !contents.is_held {
+                break;
+            }
+            contents = Self::read_once(inspection)?;
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn state(&self) -> Option<&CatalogState> {
+        self.manifest
+            .as_ref()
+            .and_then(|manifest| manifest.state.as_ref())
+    }
+
+    fn read_once(inspection: &Inspection) -> Result<Self> {
+        let (disk, directory) = (&inspection.disk, &inspection.directory);
+        let lock = directory.join("LOCK");
+        let (is_held, holder) = match disk.probe_lock(&lock) {
+            Ok(()) => (false, None),
+            Err(LockError::Held(holder)) => (true, holder),
+            // Who may not look at the lock may still read; that nobody has the store is then only assumed.
+            Err(LockError::Io(_)) => (false, None),
+        };
+        let mut names = disk
+            .list(directory)
+            .map_err(|error| Error::io("list", directory, error))?;
+        names.sort();
+        let is_of_a_store =
+            |name: &String| name == "CURRENT" || name == "streams" || parse_manifest_name(name).is_some();
+        if !names.iter().any(is_of_a_store) {
+            return Err(Error::NotAStore {
+                path: directory.clone(),
+            });
+        }
+        let mut contents = Self {
+            names,
+            is_held,
+            holder,
+            manifest: None,
+            is_in_force: false,
+            findings: Vec::new(),
+        };
+        contents.find_manifest(inspection)?;
+        Ok(contents)
+    }
+
+    fn find_manifest(&mut self, inspection: &Inspection) -> Result<()> {
+        let path = inspection.directory.join("CURRENT");
+        let damage = match inspection.read_whole(&path) {
+            Ok(bytes) => match parse_current(&bytes) {
+                Some(number) => return self.take_manifest(inspection, number),
+                None => Damage::CurrentNamesNothing,
+            },
+            Err(error) => damage_of(&error),
+        };
+        let is_new = matches!(damage, Damage::Missing) && self.is_new_store(inspection)?;
+        if !is_new {
+            self.findings
+                .push(Finding::new(path, 0, damage, Consequence::DoesNotOpen));
+        }
+        self.guess_manifest(inspection)
+    }
+
+    /// Whether there never was a CURRENT: a store that was being made when its maker ended.
+    fn is_new_store(&self, inspection: &Inspection) -> Result<bool> {
+        let manifests = || self.names.iter().filter_map(|name| parse_manifest_name(name));
+        if manifests().any(|number| number != 1) || self.names.iter().any(|name| name == "damaged") {
+            return Ok(false);
+        }
+        if !inspection
+            .list_if_there(&inspection.directory.join("streams"))?
+            .is_empty()
+        {
+            return Ok(false);
+        }
+        let first = inspection.read_manifest(1)?;
+        let has_streams = |state: &CatalogState| state.streams().len() > 0;
+        Ok(first.is_none_or(|manifest| !manifest.state.as_ref().is_some_and(has_streams)))
+    }
+
+    fn take_manifest(&mut self, inspection: &Inspection, number: u64) -> Result<()> {
+        let path = inspection.directory.join(manifest_name(number));
+        match inspection.survey_manifest(number) {
+            Ok(manifest) => {
+                self.note_defect(&manifest);
+                self.is_in_force = true;
+                let is_usable = manifest.state.is_some();
+                self.manifest = Some(manifest);
+                match is_usable {
+                    true => Ok(()),
+                    false => self.guess_manifest(inspection),
+                }
+            }
+            Err(Problem::Refused(error)) => Err(error),
+            Err(Problem::Damage(damage)) => {
+                self.findings
+                    .push(Finding::new(path, 0, damage, Consequence::DoesNotOpen));
+                self.guess_manifest(inspection)
+            }
+        }
+    }
+
+    fn note_defect(&mut self, manifest: &ManifestSurvey) {
+        let Some(defect) = &manifest.defect else {
+            return;
+        };
+        let (damage, consequence) = match (defect.is_torn, self.is_held) {
+            (true, true) => (Damage::TornTail, Consequence::BeingWritten),
+            (true, false) => (Damage::TornTail, Consequence::NeverAcknowledged),
+            (false, _) => {
+                let damage = Damage::ManifestFrame {
+                    reason: defect.reason.clone(),
+                    frames_behind: defect.frames_behind,
+                };
+                (damage, Consequence::DoesNotOpen)
+            }
+        };
+        self.findings
+            .push(Finding::new(&manifest.path, defect.offset, damage, consequence));
+    }
+
+    /// The manifest that was probably in force, where CURRENT does not say, or not of a usable one: the newest, unless
+    /// it never came to be named and the one before went on.
+    fn guess_manifest(&mut self, inspection: &Inspection) -> Result<()> {
+        let mut numbers: Vec<_> = self
+            .names
+            .iter()
+            .filter_map(|name| parse_manifest_name(name))
+            .collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let mut usable = Vec::new();
+        for number in numbers {
+            let manifest = inspection.read_manifest(number)?;
+            usable.extend(manifest.filter(|manifest| manifest.state.is_some()));
+        }
+        let mut usable = usable.into_iter();
+        let Some(mut best) = usable.next() else {
+            return Ok(());
+        };
+        if let Some(before) = usable.next() {
+            let is_just_a_snapshot = best.frames.len() == 1 && before.defect.is_none();
+            if is_just_a_snapshot && before.state != best.state {
+                best = before;
+            }
+        }
+        self.is_in_force = false;
+        self.note_defect(&best);
+        self.manifest = Some(best);
+        Ok(())
+    }
+}
+
+/// Why there is no survey of a manifest.
+enum Problem {
+    Damage(Damage),
+    Refused(Error),
+}
+
+impl Inspection {
+    /// A manifest, if its header holds.
+    fn read_manifest(&self, number: u64) -> Result<Option<ManifestSurvey>> {
+        match self.survey_manifest(number) {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(Problem::Damage(_)) => Ok(None),
+            Err(Problem::Refused(error)) => Err(error),
+        }
+    }
+
+    fn survey_manifest(&self, number: u64) -> std::result::Result<ManifestSurvey, Problem> {
+        let path = self.directory.join(manifest_name(number));
+        let bytes = self
+            .read_whole(&path)
+            .map_err(|error| Problem::Damage(damage_of(&error)))?;
+        survey_manifest(&bytes, number, &path).map_err(|error| match error {
+            Error::Corrupt { reason, .. } => Problem::Damage(Damage::Header { reason }),
+            error => Problem::Refused(error),
+        })
+    }
+
+    /// A file of which as much is read as can be.
+    pub(super) fn open(&self, path: &Path) -> io::Result<Arc<ReadablePages>> {
+        let file = self.disk.open(path, OpenMode::Read)?;
+        Ok(Arc::new(ReadablePages::new(file)))
+    }
+
+    pub(super) fn read_whole(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path)?;
+        let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// The names in a directory, sorted; none if there is no such directory.
+    pub(super) fn list_if_there(&self, directory: &Path) -> Result<Vec<String>> {
+        match self.disk.list(directory) {
+            Ok(mut names) => {
+                names.sort();
+                Ok(names)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(Error::io("list", directory, error)),
+        }
+    }
+}
+
+pub(super) fn damage_of(error: &io::Error) -> Damage {
+    match error.kind() {
+        io::ErrorKind::NotFound => Damage::Missing,
+        _ => Damage::Unreadable {
+            error: error.to_string(),
+        },
+    }
+}

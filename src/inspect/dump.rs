@@ -1,0 +1,412 @@
+//! Showing what is in a store.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::Inspection;
+use super::contents::Contents;
+use super::finding::{Damage, Finding, LogName};
+use super::named_log::NamedLog;
+use super::segment_check::SegmentCheck;
+use crate::catalog::Edit;
+use crate::error::{Error, Result};
+use crate::log::SurveyedFrame;
+use crate::model::{PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, Timestamp};
+
+/// What to show.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DumpOptions {
+    /// Which layer of the store.
+    pub what: DumpWhat,
+    /// Only this stream, by its name or its number.
+    pub stream: Option<String>,
+    /// Only this shard of each stream.
+    pub shard: Option<ShardId>,
+    /// No more than this many items.
+    pub limit: Option<u64>,
+}
+
+/// A layer of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DumpWhat {
+    /// The edits of the manifest, in the order in which they happened.
+    Manifest,
+    /// The streams' shards.
+    #[default]
+    Lineage,
+    /// The shards' segments.
+    Segments,
+    /// The segments' frames, each of which is one commit.
+    Frames,
+    /// The records.
+    Records,
+}
+
+/// One thing that is in a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DumpItem {
+    /// A change that the manifest holds.
+    Edit(DumpedEdit),
+    /// A shard.
+    Shard(DumpedShard),
+    /// A segment.
+    Segment(DumpedSegment),
+    /// A frame.
+    Frame(DumpedFrame),
+    /// A record.
+    Record(DumpedRecord),
+    /// A place that is damaged or unfinished, behind the whole items of its file.
+    Finding(Finding),
+}
+
+/// A change that the manifest holds. It serializes with all that is in it, but for the store's secret, which is zeros.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DumpedEdit {
+    /// The manifest.
+    pub path: PathBuf,
+    /// Where its frame begins. Edits of one frame happened together.
+    pub offset: u64,
+    /// Which frame of the manifest it is in, from 0.
+    pub frame: u64,
+    /// What happened.
+    pub kind: &'static str,
+    /// All that is known of it.
+    pub edit: EditDetails,
+}
+
+/// What an edit says. For reading by people and by programs that print it; its shape is that of the format.
+#[derive(Clone)]
+pub struct EditDetails(Edit);
+
+/// A shard, and what the manifest knows of its log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DumpedShard {
+    /// Its stream and its name.
+    pub log: LogName,
+    /// Its range, its parents and its life; `None` without a manifest.
+    pub shard: Option<Shard>,
+    /// How many segments it has.
+    pub segments: u64,
+    /// The number that its next record can have, while that is known without reading it.
+    pub next_record: Option<RecordNumber>,
+}
+
+/// A segment, as it is named and as it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DumpedSegment {
+    /// Whose it is.
+    pub log: LogName,
+    /// The file.
+    pub path: PathBuf,
+    /// The file's length in bytes.
+    pub bytes: u64,
+    /// No record in it has a lower number.
+    pub first_record: RecordNumber,
+    /// The number behind its last whole record.
+    pub next_record: RecordNumber,
+    /// Position of its first frame in the shard's log.
+    pub base_position: u64,
+    /// Position behind its last whole frame.
+    pub end_position: u64,
+    /// Nothing in it arrived earlier.
+    pub base_arrival: Timestamp,
+    /// When its last record arrived.
+    pub last_arrival: Timestamp,
+    /// What its checksums are seeded with.
+    pub salt: u64,
+    /// How many frames hold.
+    pub frames: u64,
+    /// How many records are in them.
+    pub records: u64,
+}
+
+/// A frame: one commit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DumpedFrame {
+    /// Whose it is.
+    pub log: LogName,
+    /// The segment's file.
+    pub path: PathBuf,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// With its header.
+    pub bytes: u64,
+    /// Its position in the shard's log.
+    pub position: u64,
+    /// The number of its first record.
+    pub first_record: RecordNumber,
+    /// How many records it has; none if it stands for bytes that a repair gave up.
+    pub count: u32,
+    /// The position that was known to be durable when it was written.
+    pub durable_through: u64,
+    /// When its first record arrived.
+    pub first_arrival: Timestamp,
+    /// When its last record arrived.
+    pub last_arrival: Timestamp,
+    /// Its header's checksum.
+    pub checksum: u32,
+    /// The header's checksum of the frame before.
+    pub chain: u32,
+}
+
+/// A record, with where it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DumpedRecord {
+    /// Whose it is.
+    pub log: LogName,
+    /// The segment's file.
+    pub path: PathBuf,
+    /// Where in the file its frame begins.
+    pub offset: u64,
+    /// Its number in the shard.
+    pub record: RecordNumber,
+    /// Its number in Kinesis' words, where the manifest can be read.
+    pub sequence_number: Option<SequenceNumber>,
+    /// When it arrived.
+    pub arrival: Timestamp,
+    /// Its key.
+    pub partition_key: PartitionKey,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+impl Inspection {
+    /// Shows one layer of the store, item by item, until `on_item` says to stop. Records behind the trim horizon are
+    /// shown as long as their segment is there.
+    ///
+    /// What is whole is shown also where other things are damaged; damage comes as a [`DumpItem::Finding`]. Without a
+    /// manifest the segments are found by their header pages. While a program has the store, what it trims meanwhile
+    /// may be left out.
+    ///
+    /// # Errors
+    /// As for [`verify`](Self::verify); [`Error::StreamNotFound`] for a stream that the manifest does not know.
+    pub fn dump(
+        &self,
+        options: &DumpOptions,
+        on_item: &mut dyn FnMut(DumpItem) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let contents = Contents::read(self)?;
+        let mut findings = contents.findings.clone();
+        let logs = self.logs(&contents, &mut findings)?;
+        let stream = options.stream_number(&contents)?;
+        let mut dump = Dump {
+            options,
+            stream,
+            is_held: contents.is_held,
+            shown: 0,
+            on_item,
+        };
+        // Told that it ended early: so it was asked to.
+        let _ = match options.what {
+            DumpWhat::Manifest => dump.manifest(&contents),
+            _ => dump.logs(self, &logs),
+        };
+        for finding in findings {
+            if (dump.on_item)(DumpItem::Finding(finding)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DumpOptions {
+    /// Everything of one layer.
+    pub fn of(what: DumpWhat) -> Self {
+        Self {
+            what,
+            ..Self::default()
+        }
+    }
+
+    fn stream_number(&self, contents: &Contents) -> Result<Option<StreamId>> {
+        let Some(name) = &self.stream else {
+            return Ok(None);
+        };
+        let by_name = contents.state().and_then(|state| state.id_of(name));
+        match by_name.or_else(|| name.parse().ok().map(StreamId::new)) {
+            Some(id) => Ok(Some(id)),
+            None => Err(Error::StreamNotFound { name: name.clone() }),
+        }
+    }
+}
+
+struct Dump<'a> {
+    options: &'a DumpOptions,
+    stream: Option<StreamId>,
+    is_held: bool,
+    shown: u64,
+    on_item: &'a mut dyn FnMut(DumpItem) -> ControlFlow<()>,
+}
+
+impl Dump<'_> {
+    fn show(&mut self, item: DumpItem) -> ControlFlow<()> {
+        if self.options.limit.is_some_and(|limit| self.shown >= limit) {
+            return ControlFlow::Break(());
+        }
+        self.shown += 1;
+        (self.on_item)(item)?;
+        // Known to be the last one before more is read in vain.
+        match self.options.limit {
+            Some(limit) if self.shown >= limit => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn manifest(&mut self, contents: &Contents) -> ControlFlow<()> {
+        let Some(manifest) = &contents.manifest else {
+            return ControlFlow::Continue(());
+        };
+        for ((edits, offset), frame) in manifest.frames.iter().zip(0..) {
+            for edit in edits {
+                if !self.wants_edit(edit) {
+                    continue;
+                }
+                self.show(DumpItem::Edit(DumpedEdit {
+                    path: manifest.path.clone(),
+                    offset: *offset,
+                    frame,
+                    kind: edit.kind(),
+                    edit: EditDetails(edit.without_secrets()),
+                }))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn wants_edit(&self, edit: &Edit) -> bool {
+        let is_of = |wanted: StreamId| edit.streams().is_none_or(|streams| streams.contains(&wanted));
+        self.stream.is_none_or(is_of)
+    }
+
+    fn logs(&mut self, inspection: &Inspection, logs: &[NamedLog]) -> ControlFlow<()> {
+        for log in logs {
+            let is_wanted = self.stream.is_none_or(|stream| stream == log.name.stream)
+                && self.options.shard.is_none_or(|shard| shard == log.name.shard);
+            if is_wanted {
+                self.log(inspection, log)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn log(&mut self, inspection: &Inspection, log: &NamedLog) -> ControlFlow<()> {
+        if self.options.what == DumpWhat::Lineage {
+            return self.show(DumpItem::Shard(DumpedShard {
+                log: log.name.clone(),
+                shard: log.shard.clone(),
+                segments: log.segments.len() as u64,
+                next_record: log.end.map(|end| end.next_record),
+            }));
+        }
+        for at in 0..log.segments.len() {
+            let path = log.directory.join(log.segments[at].file_name());
+            let mut flow = ControlFlow::Continue(());
+            let check = inspection.check_segment(log, at, self.is_held, &mut |frame| {
+                flow = self.frame(log, &path, frame);
+                flow
+            });
+            flow?;
+            let Some(check) = check else { continue };
+            if self.options.what == DumpWhat::Segments {
+                self.show(DumpItem::Segment(DumpedSegment::of(log, &check)))?;
+            }
+            for finding in check.findings(log, self.is_held) {
+                let is_trimmed = self.is_held && finding.damage == Damage::Missing;
+                if !is_trimmed {
+                    (self.on_item)(DumpItem::Finding(finding))?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn frame(&mut self, log: &NamedLog, path: &Path, frame: &SurveyedFrame) -> ControlFlow<()> {
+        match self.options.what {
+            DumpWhat::Frames => self.show(DumpItem::Frame(DumpedFrame::of(log, path, frame))),
+            DumpWhat::Records => {
+                for record in frame.records() {
+                    let sequence_number = log
+                        .shard
+                        .as_ref()
+                        .map(|shard| shard.sequence_number(record.number, record.arrival.as_seconds()));
+                    self.show(DumpItem::Record(DumpedRecord {
+                        log: log.name.clone(),
+                        path: path.to_owned(),
+                        offset: frame.offset,
+                        record: record.number,
+                        sequence_number,
+                        arrival: record.arrival,
+                        partition_key: record.partition_key,
+                        data: record.data,
+                    }))?;
+                }
+                ControlFlow::Continue(())
+            }
+            DumpWhat::Manifest | DumpWhat::Lineage | DumpWhat::Segments => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl DumpedSegment {
+    fn of(log: &NamedLog, check: &SegmentCheck) -> Self {
+        let (entry, survey) = (&check.entry, &check.survey);
+        Self {
+            log: log.name.clone(),
+            path: check.path.clone(),
+            bytes: entry.bytes,
+            first_record: entry.first_record,
+            next_record: survey.end.next_record,
+            base_position: entry.base_position.0,
+            end_position: survey.end.position.0,
+            base_arrival: entry.base_arrival,
+            last_arrival: survey.end.last_arrival,
+            salt: entry.salt,
+            frames: survey.frames,
+            records: survey.records,
+        }
+    }
+}
+
+impl DumpedFrame {
+    fn of(log: &NamedLog, path: &Path, frame: &SurveyedFrame) -> Self {
+        let header = &frame.header;
+        Self {
+            log: log.name.clone(),
+            path: path.to_owned(),
+            offset: frame.offset,
+            bytes: frame.bytes(),
+            position: header.position.0,
+            first_record: header.first_record,
+            count: header.count,
+            durable_through: header.durable_through.0,
+            first_arrival: header.first_arrival,
+            last_arrival: header.last_arrival,
+            checksum: frame.checksum,
+            chain: header.chain,
+        }
+    }
+}
+
+impl std::fmt::Debug for EditDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for EditDetails {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}

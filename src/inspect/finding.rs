@@ -1,0 +1,272 @@
+//! What is found in a store, and what it means.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
+
+/// One place of a store that is not as it was written, or that is not part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The file, or the directory.
+    pub path: PathBuf,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// Whose data the file holds, if it is a shard's.
+    pub log: Option<LogName>,
+    /// What is wrong there.
+    pub damage: Damage,
+    /// What that means for the data.
+    pub consequence: Consequence,
+}
+
+/// Names a shard's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogName {
+    /// The stream's number, which is the name of its directory.
+    pub stream: StreamId,
+    /// The stream's name, where the manifest can be read.
+    pub stream_name: Option<String>,
+    /// The shard.
+    pub shard: ShardId,
+}
+
+/// What is wrong at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// There is no such file.
+    Missing,
+    /// The operating system does not hand out the file.
+    Unreadable {
+        /// What it said.
+        error: String,
+    },
+    /// CURRENT does not hold the name of a manifest.
+    CurrentNamesNothing,
+    /// The header of a manifest, or the header page of a segment, does not hold.
+    Header {
+        /// What does not hold.
+        reason: String,
+    },
+    /// A frame of the manifest does not hold.
+    ManifestFrame {
+        /// What does not hold.
+        reason: String,
+        /// How many whole frames are behind it.
+        frames_behind: u64,
+    },
+    /// The file is shorter than it was made.
+    Cut {
+        /// The length that it was made with, in bytes.
+        expected: u64,
+    },
+    /// Bytes that were frames are not any more.
+    Frames {
+        /// How many bytes; none where frames are missing between two others.
+        bytes: u64,
+        /// What does not hold.
+        reason: String,
+    },
+    /// A segment does not end where, or as, the manifest says.
+    End {
+        /// What differs.
+        reason: String,
+    },
+    /// The file holds records that the manifest does not know of, although they follow those that it knows.
+    Forgotten {
+        /// How many.
+        records: u64,
+    },
+    /// Behind the last whole frame lies part of another.
+    TornTail,
+    /// An index is not whole.
+    Index,
+    /// Nobody names this file.
+    Unnamed,
+}
+
+/// What a place that is damaged means for the data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Consequence {
+    /// Nothing: no record is behind it.
+    Harmless {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Nothing yet: the program that has the store is writing there.
+    BeingWritten,
+    /// Nothing that was acknowledged at the default durability: a crash came while it was written. Whoever opens the
+    /// store next drops it.
+    NeverAcknowledged,
+    /// These records are whole, but the store does not serve them as long as it is not repaired.
+    Unavailable {
+        /// The first of them.
+        from: RecordNumber,
+        /// The number behind the last.
+        to: RecordNumber,
+    },
+    /// These records are gone.
+    Lost(LostRecords),
+    /// The store does not open.
+    DoesNotOpen,
+}
+
+/// Records that cannot be brought back from this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LostRecords {
+    /// The first of them.
+    pub from: RecordNumber,
+    /// The number behind the last, where it is known.
+    pub to: Option<RecordNumber>,
+    /// None of them arrived earlier.
+    pub arrived_from: Timestamp,
+    /// None of them arrived later, where it is known.
+    pub arrived_until: Option<Timestamp>,
+}
+
+impl Finding {
+    pub(super) fn new(
+        path: impl Into<PathBuf>,
+        offset: u64,
+        damage: Damage,
+        consequence: Consequence,
+    ) -> Self {
+        Self {
+            path: path.into(),
+            offset,
+            log: None,
+            damage,
+            consequence,
+        }
+    }
+
+    pub(super) fn of_log(mut self, log: &LogName) -> Self {
+        self.log = Some(log.clone());
+        self
+    }
+
+    /// Whether something is wrong, and not merely untidy or unfinished.
+    pub fn is_damage(&self) -> bool {
+        match self.consequence {
+            Consequence::Harmless { .. } | Consequence::BeingWritten | Consequence::NeverAcknowledged => {
+                false
+            }
+            Consequence::Unavailable { .. } | Consequence::Lost(_) | Consequence::DoesNotOpen => true,
+        }
+    }
+}
+
+impl LostRecords {
+    /// How many they are, where it is known.
+    pub fn count(&self) -> Option<u64> {
+        self.to.map(|to| to.value().saturating_sub(self.from.value()))
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, byte {}: {}",
+            self.path.display(),
+            self.offset,
+            self.damage
+        )?;
+        match &self.log {
+            Some(log) => write!(f, "\n    {log}: {}", self.consequence),
+            None => write!(f, "\n    {}", self.consequence),
+        }
+    }
+}
+
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.stream_name {
+            Some(name) => write!(f, "stream {name}, {}", self.shard),
+            None => write!(f, "stream number {}, {}", self.stream, self.shard),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("the file is missing"),
+            Self::Unreadable { error } => write!(f, "it cannot be read: {error}"),
+            Self::CurrentNamesNothing => f.write_str("it does not name a manifest"),
+            Self::Header { reason } | Self::End { reason } => f.write_str(reason),
+            Self::ManifestFrame {
+                reason,
+                frames_behind,
+            } => match frames_behind {
+                0 => f.write_str(reason),
+                behind => write!(f, "{reason} ({behind} whole ones behind it)"),
+            },
+            Self::Cut { expected } => write!(f, "the file ends here; it was made with {expected} bytes"),
+            Self::Frames { bytes: 0, reason } => f.write_str(reason),
+            Self::Frames { bytes, reason } => write!(f, "{reason} ({bytes} bytes)"),
+            Self::Forgotten { records } => {
+                write!(f, "it holds {records} records that the manifest does not know of")
+            }
+            Self::TornTail => f.write_str("behind the last whole frame lies part of another"),
+            Self::Index => f.write_str("the index is not whole"),
+            Self::Unnamed => f.write_str("nobody names this"),
+        }
+    }
+}
+
+impl fmt::Display for Consequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Harmless { reason } => write!(f, "harmless: {reason}"),
+            Self::BeingWritten => f.write_str("being written"),
+            Self::NeverAcknowledged => f.write_str(
+                "cut short by a crash before it was acknowledged; dropped when the store is next opened",
+            ),
+            Self::Unavailable { from, to } => {
+                write!(
+                    f,
+                    "{} whole, but not served until the store is repaired",
+                    Records(*from, Some(*to))
+                )
+            }
+            Self::Lost(lost) => lost.fmt(f),
+            Self::DoesNotOpen => f.write_str("the store does not open until it is repaired"),
+        }
+    }
+}
+
+impl fmt::Display for LostRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.arrived_from.as_millis();
+        write!(
+            f,
+            "{} lost; arrived from {from} ms since 1970",
+            Records(self.from, self.to)
+        )?;
+        match self.arrived_until {
+            Some(until) => write!(f, " to {} ms", until.as_millis()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A range of records with its verb.
+struct Records(RecordNumber, Option<RecordNumber>);
+
+impl fmt::Display for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(from, to) = self;
+        match to.map(|to| to.value().saturating_sub(from.value())) {
+            Some(0) => f.write_str("no record is"),
+            Some(1) => write!(f, "record {from} is"),
+            Some(count) => write!(f, "records {from} to {} are", from.value() + count - 1),
+            None => write!(f, "all records from {from} on are"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Looking into a store without opening it: verifying every byte, showing what is there, repairing what is damaged.
+//!
+//! This floor stands beside `store`: it knows the catalog and the logs, and nothing above them. It reads by `pread`
+//! alone, never through a mapping, so that a failing disk is an error and not a signal; it opens no file for writing
+//! unless a repair is applied; and it works on stores that no longer open. While a program has the store it goes on
+//! reading, and takes what changes under it for what it is; only a repair needs the store for itself.
+//!
+//! ```
+//! # fn main() -> anabranch::Result<()> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let path = directory.path().join("data");
+//! # let store = anabranch::Store::open(&path)?;
+//! # store.create_stream("clicks", 1)?.put("user-42", b"{}")?;
+//! # store.close()?;
+//! let verification = anabranch::inspect::verify(&path)?;
+//! assert!(verification.is_sound());
+//! for finding in &verification.findings {
+//!     println!("{finding}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod aside;
+mod contents;
+mod dump;
+mod finding;
+mod named_log;
+mod repair;
+mod segment_check;
+mod unnamed;
+mod verify;
+
+pub use dump::{
+    DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
+    EditDetails,
+};
+pub use finding::{Consequence, Damage, Finding, LogName, LostRecords};
+pub use repair::{Loss, RepairAction, RepairPlan, RepairStep, Repaired};
+pub use verify::{Checked, Holder, Progress, Verification};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, OsDisk};
+use crate::error::Result;
+
+/// Checks every byte of the store in a directory, without changing anything.
+///
+/// # Errors
+/// As for [`Inspection::verify`].
+pub fn verify(directory: impl AsRef<Path>) -> Result<Verification> {
+    Inspection::of(directory).verify(&mut |_| {})
+}
+
+/// A look into the store in a directory.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    directory: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl Inspection {
+    /// Of the store in this directory, which need not be one that opens. Nothing is read yet.
+    pub fn of(directory: impl AsRef<Path>) -> Self {
+        Self {
+            directory: directory.as_ref().to_owned(),
+            disk: Arc::new(OsDisk),
+        }
+    }
+
+    /// The disk that holds the store. Default: the operating system's files.
+    #[must_use]
+    pub fn disk(mut self, disk: impl Disk) -> Self {
+        self.disk = Arc::new(disk);
+        self
+    }
+
+    /// Checks every byte: which manifest is in force, each of its frames, each segment's header page and frames and
+    /// records, how they join and where they end, the index files, and whether there are files that nobody names.
+    ///
+    /// Works while a program has the store: what it is just writing is said to be that.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::NewerFormat`](crate::Error::NewerFormat), and
+    /// [`Error::Io`](crate::Error::Io) where not even the directories can be read. Damage is not an error but a
+    /// [`Finding`].
+    pub fn verify(&self, on_progress: &mut dyn FnMut(&Progress)) -> Result<Verification> {
+        verify::verify(self, on_progress)
+    }
+}

@@ -1,0 +1,165 @@
+//! The logs of a store: as the manifest names them, or else as the header pages of their files do.
+
+use std::path::{Path, PathBuf};
+
+use super::Inspection;
+use super::contents::{Contents, damage_of};
+use super::finding::{Consequence, Damage, Finding, LogName};
+use crate::catalog::{CatalogState, LogState};
+use crate::disk::DiskFile;
+use crate::error::Result;
+use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
+use crate::model::{Shard, ShardId, StreamId};
+
+/// A shard's log, and what is to be found in it.
+#[derive(Clone, Debug)]
+pub(super) struct NamedLog {
+    pub(super) identity: LogIdentity,
+    pub(super) name: LogName,
+    pub(super) directory: PathBuf,
+    pub(super) segments: Vec<SegmentEntry>,
+    /// Where it ends, if that is known without reading it.
+    pub(super) end: Option<LogEnd>,
+    /// The shard, where the manifest can be read.
+    pub(super) shard: Option<Shard>,
+}
+
+impl NamedLog {
+    /// Every log that the manifest names.
+    pub(super) fn all_of(inspection: &Inspection, state: &CatalogState) -> Vec<Self> {
+        let logs = state.streams().flat_map(|(id, stream)| {
+            let logs = stream.logs.keys();
+            logs.filter_map(move |shard| Self::of(inspection, state, id, *shard))
+        });
+        logs.collect()
+    }
+
+    /// One log, if the manifest names it.
+    pub(super) fn of(
+        inspection: &Inspection,
+        state: &CatalogState,
+        id: StreamId,
+        shard: ShardId,
+    ) -> Option<Self> {
+        let stream = state.stream(id)?;
+        let LogState { segments, end } = stream.logs.get(&shard)?;
+        Some(Self {
+            identity: LogIdentity {
+                store: state.store,
+                stream: id,
+                shard,
+            },
+            name: LogName {
+                stream: id,
+                stream_name: Some(stream.name.clone()),
+                shard,
+            },
+            directory: inspection.log_directory(id, shard),
+            segments: segments.clone(),
+            end: *end,
+            shard: stream
+                .lineage
+                .as_ref()
+                .and_then(|lineage| lineage.shard(shard))
+                .cloned(),
+        })
+    }
+
+    /// What the header pages say that there is, for a store without a manifest. Files whose pages do not hold are
+    /// reported.
+    pub(super) fn all_by_header(inspection: &Inspection, findings: &mut Vec<Finding>) -> Result<Vec<Self>> {
+        let mut logs: Vec<Self> = Vec::new();
+        for path in inspection.segment_files()? {
+            match inspection.read_header(&path) {
+                Ok((identity, entry)) => match logs.iter_mut().find(|log| log.identity == identity) {
+                    Some(log) => log.segments.push(entry),
+                    None => logs.push(Self::by_header(inspection, identity, entry)),
+                },
+                Err(damage) => findings.push(Finding::new(path, 0, damage, Consequence::DoesNotOpen)),
+            }
+        }
+        for log in &mut logs {
+            log.segments.sort_by_key(|segment| segment.first_record);
+            // Positions only rise: what does not fit is of a shorter life, and not part of the log.
+            let mut base = None;
+            log.segments.retain(|segment| {
+                let fits = base.is_none_or(|base| base <= segment.base_position);
+                base = base.max(Some(segment.base_position));
+                fits
+            });
+        }
+        Ok(logs)
+    }
+
+    fn by_header(inspection: &Inspection, identity: LogIdentity, entry: SegmentEntry) -> Self {
+        Self {
+            identity,
+            name: LogName {
+                stream: identity.stream,
+                stream_name: None,
+                shard: identity.shard,
+            },
+            directory: inspection.log_directory(identity.stream, identity.shard),
+            segments: vec![entry],
+            end: None,
+            shard: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.shard.as_ref().is_none_or(Shard::is_open)
+    }
+
+    /// Whether two looks at the catalog found the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.segments == other.segments && self.end == other.end
+    }
+
+    pub(super) fn names_file(&self, name: &str) -> bool {
+        let is_named = |entry: &SegmentEntry| name == entry.file_name() || name == entry.index_name();
+        self.segments.iter().any(is_named)
+    }
+}
+
+impl Inspection {
+    /// The logs to look at, and what was found out on the way.
+    pub(super) fn logs(&self, contents: &Contents, findings: &mut Vec<Finding>) -> Result<Vec<NamedLog>> {
+        match contents.state() {
+            Some(state) => Ok(NamedLog::all_of(self, state)),
+            None => NamedLog::all_by_header(self, findings),
+        }
+    }
+
+    pub(super) fn log_directory(&self, stream: StreamId, shard: ShardId) -> PathBuf {
+        self.directory
+            .join("streams")
+            .join(stream.to_string())
+            .join(shard.to_string())
+    }
+
+    pub(super) fn segment_files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let streams = self.directory.join("streams");
+        for stream in self.list_if_there(&streams)? {
+            let stream = streams.join(stream);
+            for shard in self.list_if_there(&stream)? {
+                let shard = stream.join(shard);
+                let names = self.list_if_there(&shard)?;
+                let segments = names.iter().filter(|name| name.ends_with(".log"));
+                files.extend(segments.map(|name| shard.join(name)));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The header page of a file that may be a segment.
+    pub(super) fn read_header(&self, path: &Path) -> Result<(LogIdentity, SegmentEntry), Damage> {
+        let file = self.open(path).map_err(|error| damage_of(&error))?;
+        let mut page = vec![0; PAGE_BYTES as usize];
+        file.read_exact_at(&mut page, 0)
+            .map_err(|error| damage_of(&error))?;
+        SegmentEntry::decode_header(&page).ok_or_else(|| Damage::Header {
+            reason: "the header page does not hold".to_owned(),
+        })
+    }
+}
