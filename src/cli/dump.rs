@@ -239,7 +239,7 @@ fn as_json(item: &DumpItem) -> Value {
                 "created_ms": shard.map(|shard| shard.created.as_millis()),
                 "closed_ms": shard.and_then(|shard| shard.closed).map(|closed| closed.at.as_millis()),
                 "segments": dumped.segments,
-                "next_record": dumped.next_record.map(|next| next.value()),
+                "next_record": dumped.next_record.map(anabranch::RecordNumber::value),
             })
         }
         DumpItem::Segment(segment) => json!({

@@ -85,10 +85,11 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         core.sweep_once(),
         core.settle(now),
         sync_unsynced(core),
-        core.context.pool.prepare_wanted(),
         core.trim(now),
         rest_idle_logs(core, now),
         empty_garbage(core),
+        // Last, when what can be freed is free.
+        core.context.pool.prepare_wanted(),
     ];
     results.into_iter().collect()
 }
