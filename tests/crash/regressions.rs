@@ -1,9 +1,13 @@
 //! What once went wrong, each in as few steps as it took.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use anabranch::sim::{LossMode, Operation, SimDisk};
-use anabranch::{Durability, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
+use anabranch::{
+    Durability, Error, HashKey, ManualClock, PutRecord, ShardId, StartingPosition, Store, StoreOptions,
+    Stream, Timestamp,
+};
 
 const DIRECTORY: &str = "/store";
 
@@ -102,4 +106,112 @@ fn a_group_larger_than_the_segment_that_awaits_it_gets_another() {
         data_of(&open(&disk).stream("clicks").unwrap()),
         [large, b"small".to_vec()]
     );
+}
+
+/// The first round of house-keeping removed the files of a stream that had just been deleted, which were still to be
+/// recycled; from then on nothing was freed any more.
+#[test]
+fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not_stop_it() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"data")
+        .unwrap();
+    store.delete_stream("clicks").unwrap();
+    store.maintain().unwrap();
+    store.maintain().unwrap();
+    assert!(segments(&disk).is_empty());
+}
+
+/// After a crash between the edit that frees a segment, or a shard, and the removal of its files they lay there for
+/// ever.
+#[test]
+fn files_that_a_crash_left_behind_are_removed() {
+    let hour = Duration::from_secs(3_600);
+    for n in 1.. {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+        let disk = SimDisk::new(n);
+        let store = options(&disk).clock(clock.clone()).open(DIRECTORY).unwrap();
+        let stream = store.create_stream("clicks", 2).unwrap();
+        store
+            .create_stream("gone", 1)
+            .unwrap()
+            .put("key", b"data")
+            .unwrap();
+        let [low, high] = [0, 1].map(|index| ShardId::new(index).unwrap());
+        let put = |key, bytes| {
+            let data = vec![7; bytes];
+            stream
+                .put_record(&PutRecord::new("key", &data).explicit_hash_key(key))
+                .unwrap();
+        };
+        put(HashKey::MAX, 10);
+        stream.split_shard(&high, HashKey::new(u128::MAX - 100)).unwrap();
+        for _ in 0..4 {
+            put(HashKey::MIN, 40_000);
+        }
+        clock.advance(25 * hour);
+        put(HashKey::MIN, 40_000);
+        // Both logs rest, so that nothing is looked at when they are opened.
+        store.maintain().unwrap();
+        clock.advance(25 * hour);
+        disk.faults().freeze_nth(Calls::ALL, n);
+        let _ = store.maintain();
+        let _ = store.delete_stream("gone");
+        let _ = store.maintain();
+        let is_over = !disk.is_frozen();
+
+        let disk = disk.crash(LossMode::LoseAll);
+        let store = options(&disk).clock(clock).open(DIRECTORY).unwrap();
+        let _ = store.delete_stream("gone");
+        store.maintain().unwrap();
+        store.maintain().unwrap();
+        let left = segments(&disk);
+        assert!(left.len() <= 1, "a crash in call {n} leaves {left:?}");
+        assert!(
+            left.iter().all(|path| path.contains(&low.to_string())),
+            "{left:?}"
+        );
+        if is_over {
+            break;
+        }
+    }
+}
+
+/// Recovery found damage at the end of a log; a reader that came to it was told that there was nothing more to read.
+#[test]
+fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let stream = store.create_stream("clicks", 1).unwrap();
+    for data in [b"first ", b"second", b"third "] {
+        stream.put("key", data).unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let segment = segments(&disk).remove(0);
+    let bytes = disk.rot().read(&segment).unwrap();
+    let second = bytes.windows(6).position(|window| window == b"second").unwrap();
+    disk.rot().flip_bit(&segment, second as u64, 0).unwrap();
+
+    let store = open(&disk);
+    let stream = store.stream("clicks").unwrap();
+    let read: Vec<_> = stream.reader(StartingPosition::TrimHorizon).unwrap().collect();
+    let [Ok(first), Err(Error::Corrupt { path, .. })] = read.as_slice() else {
+        panic!("{read:?}");
+    };
+    assert_eq!(
+        (&first.data[..], path.to_str()),
+        (&b"first "[..], Some(segment.as_str()))
+    );
+    assert!(matches!(stream.put("key", b"fourth"), Err(Error::Corrupt { .. })));
+}
+
+fn segments(disk: &SimDisk) -> Vec<String> {
+    let files = disk.rot().files();
+    let names = files.iter().map(|(path, _)| format!("/{}", path.display()));
+    names
+        .filter(|name| name.contains("/streams/") && name.ends_with(".log"))
+        .collect()
 }
