@@ -105,7 +105,7 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
                 Err(_) => ControlFlow::Break(()),
             }
         })
-        .map_err(Failure::Store)?;
+        .map_err(Failure::Inspection)?;
     let _ = out.flush();
     Ok(match is_damaged {
         false => ExitCode::SUCCESS,

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The store cannot be opened or closed.
     Store(Error),
+    /// The store cannot be looked into, or not be repaired.
+    Inspection(Error),
     /// The server cannot listen.
     Bind(BindError),
     /// The system refused something else.
@@ -28,7 +30,9 @@ impl Failure {
 
     fn status(&self) -> u8 {
         match self {
-            Failure::Usage(_) | Failure::Bind(BindError::AccountId { .. } | BindError::Region { .. }) => 2,
+            Failure::Inspection(_)
+            | Failure::Usage(_)
+            | Failure::Bind(BindError::AccountId { .. } | BindError::Region { .. }) => 2,
             Failure::Store(Error::Locked { .. }) => 3,
             Failure::Store(
                 Error::NotAStore { .. } | Error::NewerFormat { .. } | Error::StorageFull { .. },
@@ -46,6 +50,12 @@ impl Failure {
                 Some(advice) => format!("{error}\n{advice}"),
                 None => error.to_string(),
             },
+            Failure::Inspection(error @ Error::Locked { .. }) => {
+                format!(
+                    "{error}\nStop that program first. `anabranch verify` and `anabranch dump` work meanwhile."
+                )
+            }
+            Failure::Inspection(error) => error.to_string(),
             Failure::Bind(error) => match error {
                 BindError::InUse { .. } => format!("{error}: --listen 127.0.0.1:4568, for example"),
                 BindError::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -45,19 +45,25 @@ pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
     let mut line = ProgressLine::default();
     let plan = Inspection::of(&arguments.directory)
         .plan_repair(&mut |progress| line.show(progress))
-        .map_err(Failure::Store)?;
+        .map_err(Failure::Inspection)?;
     line.clear();
     let is_sound = plan.steps.is_empty() && plan.hopeless.is_empty();
     let is_hopeless = !plan.hopeless.is_empty();
     // Whoever closed standard output still gets the status.
     let _ = print_plan(&mut io::stdout().lock(), &plan);
     if !arguments.yes {
+        if !plan.steps.is_empty() {
+            let _ = writeln!(
+                io::stdout(),
+                "Nothing was changed. With --yes it is done, after these files are copied aside."
+            );
+        }
         return Ok(match is_sound {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(1),
         });
     }
-    let repaired = plan.apply().map_err(Failure::Store)?;
+    let repaired = plan.apply().map_err(Failure::Inspection)?;
     let _ = print_repaired(&mut io::stdout().lock(), repaired.as_ref());
     Ok(match is_hopeless {
         true => ExitCode::from(1),

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     let mut line = ProgressLine::default();
     let verification = Inspection::of(&arguments.directory)
         .verify(&mut |progress| line.show(progress))
-        .map_err(Failure::Store)?;
+        .map_err(Failure::Inspection)?;
     line.clear();
     let out = &mut io::stdout().lock();
     let printed = match arguments.json {

@@ -1,7 +1,7 @@
 //! What a store's directory holds besides the segments: who has it, CURRENT, and the manifests.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Inspection;

@@ -150,6 +150,11 @@ impl Finding {
         self
     }
 
+    /// Whether the operating system does not hand out the file at all.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self.damage, Damage::Unreadable { .. })
+    }
+
     /// Whether something is wrong, and not merely untidy or unfinished.
     pub fn is_damage(&self) -> bool {
         match self.consequence {

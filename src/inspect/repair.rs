@@ -4,6 +4,7 @@
 //! - A manifest that is damaged, or that CURRENT does not name any more, is written anew from its last whole state. What
 //!   the edits behind said is forgotten, but segments that go on where a log ends are taken in again.
 //! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::mend`).
+//! - A file that the operating system does not hand out is left alone: it may do so another time.
 //! - A log whose last segment was touched is left as one that was interrupted, so that whoever opens the store reads it
 //!   again and leaves out numbers as it always does then: none that anyone may have seen is given out again.
 //!
@@ -135,7 +136,9 @@ impl Inspection {
 impl RepairPlan {
     fn make(&mut self, contents: &Contents, on_progress: &mut dyn FnMut(&Progress)) -> Result<()> {
         let findings = contents.findings.iter().filter(|finding| finding.is_damage());
-        let Some(state) = contents.state() else {
+        // What cannot be read may be readable again tomorrow, so nothing is put in its place.
+        let is_unreadable = contents.findings.iter().any(Finding::is_unreadable);
+        let Some(state) = contents.state().filter(|_| !is_unreadable) else {
             self.hopeless.extend(findings.cloned());
             return Ok(());
         };
@@ -299,8 +302,13 @@ impl RepairPlan {
             self.hopeless.extend(hopeless);
             return None;
         }
-        let Some(mend) = Mend::plan(check.entry, &check.survey) else {
-            let damage = check.findings(log, false).into_iter().filter(Finding::is_damage);
+        let damage: Vec<_> = check
+            .findings(log, false)
+            .into_iter()
+            .filter(Finding::is_damage)
+            .collect();
+        let is_unreadable = damage.iter().any(Finding::is_unreadable);
+        let Some(mend) = Mend::plan(check.entry, &check.survey).filter(|_| !is_unreadable) else {
             self.hopeless.extend(damage);
             return None;
         };
