@@ -1,6 +1,8 @@
 //! `kill -9` in the middle of eight concurrent writers, again and again: every acknowledged record is there afterwards,
 //! in order, once per acknowledgement. Once with the library in a process of its own, once with the server.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "kill/history.rs"]
 mod history;
 #[cfg(feature = "server")]

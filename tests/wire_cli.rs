@@ -1,5 +1,6 @@
 //! The program as a person starts it: what it prints, how it stops, and how it fails.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,6 +1,8 @@
 //! What is written, by whom, and the check that it is all there afterwards.
 
-use anabranch::{Put, PutRecord, ReadLimit, SequenceNumber, ShardFilter, StartingPosition, Store, Stream};
+use anabranch::{
+    HashKey, Put, PutRecord, ReadLimit, SequenceNumber, ShardFilter, StartingPosition, Store, Stream,
+};
 
 use super::Outcome;
 use super::pace::Writer;
@@ -38,7 +40,7 @@ impl Batch {
     }
 
     /// Stamps the records with the next numbers.
-    fn advance(&mut self) {
+    pub fn advance(&mut self) {
         for record in self.bytes.chunks_exact_mut(self.record_bytes) {
             record[0..8].copy_from_slice(&self.writer.to_le_bytes());
             record[8..16].copy_from_slice(&self.next.to_le_bytes());
@@ -46,7 +48,7 @@ impl Batch {
         }
     }
 
-    fn records(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.chunks_exact(self.record_bytes)
     }
 }
@@ -95,6 +97,30 @@ pub fn keys(writer: usize, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("key-{writer:04}-{n:06}")).collect()
 }
 
+/// Partition keys that go to the stream's open shards in turn.
+pub fn keys_in_turn(stream: &Stream, writer: usize, count: usize) -> Outcome<Vec<String>> {
+    let mut shards = stream.shards(&ShardFilter::AtLatest)?;
+    shards.sort_by_key(|shard| shard.hash_key_range.start());
+    let mut found: Vec<Vec<String>> = vec![Vec::new(); shards.len()];
+    let wanted = count.div_ceil(shards.len());
+    let mut left = wanted * shards.len();
+    for number in 0.. {
+        if left == 0 {
+            break;
+        }
+        let key = format!("key-{writer:04}-{number:06}");
+        let hash = HashKey::of_partition_key(&key);
+        let shard = shards.partition_point(|shard| shard.hash_key_range.start() <= hash);
+        let found = &mut found[shard - 1];
+        if found.len() < wanted {
+            found.push(key);
+            left -= 1;
+        }
+    }
+    let turns = (0..wanted).flat_map(|turn| found.iter().map(move |keys| keys[turn].clone()));
+    Ok(turns.take(count).collect())
+}
+
 /// Writes the same bytes to a raw file, durably or not, alone or through a queue.
 pub struct RawWriter<'a> {
     batch: Batch,
@@ -136,13 +162,14 @@ impl Writer for RawWriter<'_> {
     }
 }
 
-/// Brings every shard's segments to their full size, which a stream has after its first 40 MiB.
+/// Brings a stream's segments near the size that they keep: 40 MiB for few shards, at least 640 KiB for each of many.
 pub fn warm_up(stream: &Stream, shards: usize) -> Outcome<()> {
-    const BYTES: usize = 40 << 20;
+    const RECORDS: usize = 256;
     const RECORD_BYTES: usize = 16 << 10;
-    let mut batch = Batch::new(NOBODY, 64, RECORD_BYTES);
-    let keys = keys(0, 64);
-    for _ in 0..(BYTES / (64 * RECORD_BYTES)).max(1) * shards.min(4) {
+    let mut batch = Batch::new(NOBODY, RECORDS, RECORD_BYTES);
+    let keys = keys_in_turn(stream, 0, RECORDS)?;
+    let bytes = (40 << 20).max(shards * (640 << 10));
+    for _ in 0..bytes.div_ceil(RECORDS * RECORD_BYTES) {
         batch.advance();
         let records: Vec<_> = keys
             .iter()

@@ -7,6 +7,7 @@
 // Every benchmark uses its own part of this.
 #![allow(dead_code)]
 
+pub mod beside;
 pub mod load;
 pub mod pace;
 pub mod process;

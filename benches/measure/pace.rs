@@ -52,7 +52,10 @@ pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Run> {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join()).collect()
+            threads
+                .into_iter()
+                .map(std::thread::ScopedJoinHandle::join)
+                .collect()
         });
         for run in runs {
             latencies.extend(run.map_err(|_| "a writer panicked")??);

@@ -83,7 +83,7 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         write_holder(&mut file).map_err(LockError::Io)?;
-        Ok(Box::new(OsLock { _file: file }))
+        Ok(Box::new(OsLock { file }))
     }
 
     fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
@@ -106,10 +106,18 @@ impl Disk for OsDisk {
 /// tells people who has it.
 #[derive(Debug)]
 struct OsLock {
-    _file: File,
+    file: File,
 }
 
 impl LockGuard for OsLock {}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // Closing would not do: a child that another thread is just starting has a copy of the descriptor until it
+        // runs its own program. If this fails the lock goes with the last copy.
+        let _ = self.file.unlock();
+    }
+}
 
 fn read_holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
@@ -173,5 +181,23 @@ impl DiskFile for OsFile {
 
     fn drop_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_owner_although_a_child_has_a_copy_of_the_descriptor() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("LOCK");
+        let file = File::create(&path).unwrap();
+        file.try_lock().unwrap();
+        let _copy_of_a_child = file.try_clone().unwrap();
+        let lock = OsLock { file };
+        assert!(matches!(OsDisk.lock(&path), Err(LockError::Held(_))));
+        drop(lock);
+        assert!(OsDisk.lock(&path).is_ok());
     }
 }

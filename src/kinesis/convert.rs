@@ -314,9 +314,9 @@ pub(super) fn shown(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::Protocol;
-    use super::super::shape::member;
     use super::*;
+    use crate::kinesis::protocol::Protocol;
+    use crate::kinesis::shape::member;
 
     const ENTRY: Shape = Shape::structure(&[member("Data", Shape::BLOB)]);
     const MEMBERS: &[Member] = &[

@@ -113,17 +113,20 @@ impl ApiRequest {
         }
     }
 
-    /// All checks in the order in which AWS makes them, then the operation.
     fn run(&self, service: &Service) -> Result<Outcome, ApiError> {
-        let context = self.context(service);
         if let Some(Operation {
             run: Run::Put(put), ..
         }) = self.operation
             && self.authenticated.is_ok()
-            && let Some(begun) = (put.begin_unchecked)(context, &self.body)
+            && let Some(begun) = (put.begin_unchecked)(self.context(service), &self.body)
         {
             return begun.map(Outcome::Pending);
         }
+        self.run_checked(service)
+    }
+
+    /// All checks in the order in which AWS makes them, then the operation.
+    fn run_checked(&self, service: &Service) -> Result<Outcome, ApiError> {
         let document = self
             .protocol
             .parse(&self.body)
@@ -138,11 +141,124 @@ impl ApiRequest {
         }
         let input = Input::from_document(document, operation.input)?;
         validate(&input, operation.input)?;
-        let call = Call { context, input };
+        let call = Call {
+            context: self.context(service),
+            input,
+        };
         match &operation.run {
             Run::Blocking(run) => run(&call).map(Outcome::Done),
             Run::Put(put) => (put.begin)(&call).map(Outcome::Pending),
             Run::NotOffered => Err(ApiError::not_offered(operation.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Store;
+    use crate::kinesis::ServerOptions;
+
+    /// A member of a request, absent or with one of several values, most of them wrong in some way.
+    fn member(name: &'static str, values: &[&'static str]) -> impl Strategy<Value = Option<String>> + use<> {
+        let value = prop_oneof![3 => Just(values[0]), 2 => proptest::sample::select(values.to_vec())];
+        proptest::option::weighted(0.8, value.prop_map(move |value| format!("\"{name}\":{value}")))
+    }
+
+    fn object(members: impl IntoIterator<Item = Option<String>>) -> String {
+        format!(
+            "{{{}}}",
+            members.into_iter().flatten().collect::<Vec<_>>().join(",")
+        )
+    }
+
+    fn entry() -> impl Strategy<Value = [Option<String>; 3]> {
+        let long: &'static str = format!("\"{}\"", "a".repeat(257)).leak();
+        let over = "\"340282366920938463463374607431768211456\"";
+        let key = member(
+            "PartitionKey",
+            &["\"k\"", "\"\"", "null", "1", "\"\\u00e4\"", "[]", long],
+        );
+        let data = member(
+            "Data",
+            &[
+                "\"aGk=\"",
+                "\"\"",
+                "\"aGl=\"",
+                "\"aGk\"",
+                "null",
+                "true",
+                "\"a\\/a=\"",
+            ],
+        );
+        let hash = member(
+            "ExplicitHashKey",
+            &["\"7\"", "null", "\"07\"", "\"-1\"", "7", over],
+        );
+        (key, data, proptest::option::weighted(0.3, hash)).prop_map(|(a, b, c)| [a, b, c.flatten()])
+    }
+
+    /// What names the stream, and what few requests have.
+    fn rest() -> impl Strategy<Value = [Option<String>; 5]> {
+        let name = member("StreamName", &["\"s\"", "\"t\"", "\"\"", "\"a b\"", "null", "3"]);
+        let arn = member(
+            "StreamARN",
+            &[
+                "\"arn:aws:kinesis:eu-west-1:000000000000:stream/s\"",
+                "\"arn:aws:kinesis:eu-west-1:000000000000:stream/t\"",
+                "\"arn\"",
+                "null",
+            ],
+        );
+        let id = member("StreamId", &["\"abcdefghij0123456789-xyz\"", "\"x\"", "null"]);
+        let dry_run = member("DryRun", &["false", "true", "\"x\"", "null"]);
+        let ordering = member("SequenceNumberForOrdering", &["\"0\"", "\"x\"", "null", "\"9\""]);
+        (name, arn, id, dry_run, ordering).prop_map(|(a, b, c, d, e)| [a, b, c, d, e])
+    }
+
+    fn put_record() -> impl Strategy<Value = String> {
+        (entry(), rest()).prop_map(|(entry, rest)| object(entry.into_iter().chain(rest)))
+    }
+
+    fn put_records() -> impl Strategy<Value = String> {
+        let entries = proptest::collection::vec(entry().prop_map(object), 0..4);
+        let records = entries.prop_map(|entries| Some(format!("\"Records\":[{}]", entries.join(","))));
+        (records, rest()).prop_map(|(records, rest)| object(std::iter::once(records).chain(rest)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The short way of a write may give up on a request, but may not come to another end than the checks.
+        #[test]
+        fn the_short_way_ends_where_the_checks_would(
+            ones in proptest::collection::vec(put_record(), 32),
+            many in proptest::collection::vec(put_records(), 32),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path().join("data")).unwrap();
+            store.create_stream("s", 1).unwrap();
+            let service = Service::new(store, &ServerOptions::new(""));
+            let requests = ones
+                .iter()
+                .map(|body| ("PutRecord", body))
+                .chain(many.iter().map(|body| ("PutRecords", body)));
+            for (name, body) in requests {
+                let request = ApiRequest {
+                    operation: operation(name),
+                    protocol: Protocol::Json,
+                    region: None,
+                    authenticated: Ok(()),
+                    body: Bytes::copy_from_slice(body.as_bytes()),
+                };
+                let Some(Operation { run: Run::Put(put), .. }) = request.operation else { panic!("a write") };
+                if let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body) {
+                    let checked = request.run_checked(&service);
+                    prop_assert_eq!(begun.err(), checked.err(), "{}", body);
+                }
+            }
         }
     }
 }

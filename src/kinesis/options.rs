@@ -95,7 +95,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long a connection may stay silent before it is closed (default 10 min).
+    /// How long a connection may stay silent before it is closed, and how long a request's head may take to arrive
+    /// (default 10 min: clients keep connections for their next request).
     pub fn idle_timeout(mut self, timeout: Duration) -> ServerOptions {
         self.idle_timeout = timeout;
         self

@@ -236,9 +236,9 @@ fn lower_first(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::Protocol;
-    use super::super::shape::{Pattern, member};
     use super::*;
+    use crate::kinesis::protocol::Protocol;
+    use crate::kinesis::shape::{Pattern, member};
 
     const TAG_VALUE: Shape = Shape::STRING.at_most(3);
     const ENTRY: Shape = Shape::structure(&[

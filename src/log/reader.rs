@@ -84,7 +84,10 @@ impl ShardLog {
                 Err(error) => return Err(error),
             }
         }
-        Ok(read)
+        match &self.lost_tail {
+            Some(damage) if read.records.is_empty() && read.next >= end.next_record => Err(damage.clone()),
+            _ => Ok(read),
+        }
     }
 
     /// The first record that arrived at `time` or later, or the number behind the last record.

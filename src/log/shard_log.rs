@@ -79,6 +79,8 @@ pub(crate) struct ShardLog {
     /// Where readers stop: the end of what is committed.
     published: Mutex<LogEnd>,
     damage: OnceLock<Error>,
+    /// What lies at the end, where recovery found that the log once went on.
+    pub(super) lost_tail: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -162,6 +164,7 @@ impl ShardLog {
             writer: Mutex::new(Writer::new(end, placement)),
             published: Mutex::new(end),
             damage: OnceLock::new(),
+            lost_tail: damage.clone(),
             context,
         });
         if let Some(damage) = damage {
@@ -194,7 +197,7 @@ impl ShardLog {
             tail = self.lead(tail);
         }
         while self.is_acknowledged_from_memory() && !tail.is_announced && !tail.is_sealed {
-            tail = self.announce(tail)?;
+            tail = self.announce(tail, bytes)?;
         }
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.health.check()?;
@@ -324,7 +327,7 @@ impl ShardLog {
 
     /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If somebody else is at
     /// it, or commits, waits for that instead.
-    fn announce<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> Result<MutexGuard<'a, Tail>> {
+    fn announce<'a>(&'a self, mut tail: MutexGuard<'a, Tail>, bytes: usize) -> Result<MutexGuard<'a, Tail>> {
         if tail.is_committing {
             return Ok(self.committed[1 - tail.pending.outcome.parity].wait(tail));
         }
@@ -335,7 +338,7 @@ impl ShardLog {
             .context
             .health
             .check()
-            .and_then(|()| self.writer.lock().announce(self, next_record));
+            .and_then(|()| self.writer.lock().announce(self, next_record, bytes));
         let mut tail = self.tail.lock();
         if let Ok(next_record) = result {
             tail.next_record = next_record;

@@ -138,9 +138,15 @@ impl Writer {
         }
     }
 
-    /// Makes sure that the ledger knows of what will be written. Gives the number of the next record: a segment that
-    /// is begun for none keeps its first number to itself, so that another can follow even if it stays empty.
-    pub(super) fn announce(&mut self, log: &ShardLog, next_record: RecordNumber) -> Result<RecordNumber> {
+    /// Makes sure that the ledger knows of what will be written, which begins with records of `bytes`. Gives the number
+    /// of the next record: a segment that is begun ahead keeps its first number to itself, so that another can follow
+    /// even if it stays empty.
+    pub(super) fn announce(
+        &mut self,
+        log: &ShardLog,
+        next_record: RecordNumber,
+        bytes: usize,
+    ) -> Result<RecordNumber> {
         match &self.placement {
             Placement::InPlace(_) => Ok(next_record),
             Placement::Resume(segment) => {
@@ -149,7 +155,8 @@ impl Writer {
                 Ok(next_record)
             }
             Placement::New => {
-                self.open_new_segment(log, next_record, 0)?;
+                let frame_bytes = (HEADER_BYTES + bytes).next_multiple_of(ALIGNMENT) as u64;
+                self.open_new_segment(log, next_record, frame_bytes)?;
                 Ok(next_record.next())
             }
         }

@@ -80,7 +80,8 @@ impl Stream {
         let now = self.store_core().begin()?;
         self.check_records(records)?;
         self.core.with_routes(|routes| match records {
-            [record] => self.append_to_one(routes, route_of(routes, record.hash_key()), records, now),
+            [record] => self.append_to_one(routes, route_of(routes, record), records, now),
+            [_, ..] if routes.len() == 1 => self.append_to_one(routes, 0, records, now),
             _ => self.append_to_many(routes, records, now),
         })
     }
@@ -118,7 +119,7 @@ impl Stream {
         let mut order: Vec<(u32, u32)> = records
             .iter()
             .zip(0..)
-            .map(|(record, place)| (route_of(routes, record.hash_key()) as u32, place))
+            .map(|(record, place)| (route_of(routes, record) as u32, place))
             .collect();
         order.sort_by_key(|(route, _)| *route);
         if let (Some(first), Some(last)) = (order.first(), order.last())

@@ -12,6 +12,7 @@ use super::garbage::Garbage;
 use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
 use super::stream_core::{Routing, StreamCore};
+use super::sweep;
 use crate::catalog::{Catalog, Edit, Lifecycle};
 use crate::disk::{Disk, Health, LockError, LockGuard};
 use crate::error::{Error, Result};
@@ -41,8 +42,9 @@ pub(crate) struct StoreCore {
     /// One thread at a time finishes what is due.
     pub(super) settling: Mutex<()>,
     is_closed: AtomicBool,
-    /// Whether directories of deleted streams were looked for since the store was opened.
+    /// Whether what earlier openers left behind was removed since the store was opened.
     pub(super) is_swept: AtomicBool,
+    pub(super) leftover_streams: Vec<PathBuf>,
     /// Held until all files are closed.
     lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
@@ -65,6 +67,7 @@ impl StoreCore {
         let catalog = Arc::new(Catalog::open(disk.clone(), directory, health.clone(), || {
             sync_ancestors(disk.as_ref(), directory)
         })?);
+        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &directory.join("streams"))?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());
@@ -108,6 +111,7 @@ impl StoreCore {
             settling: Mutex::default(),
             is_closed: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
+            leftover_streams,
             lock: Mutex::new(Some(lock)),
         });
         core.note_next_due();

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::core::StoreCore;
 use crate::error::{Error, Result};
 use crate::log::{Segment, ShardLog};
-use crate::model::{ShardId, StreamId};
+use crate::model::ShardId;
 
 /// Files that the catalog does not name any more.
 #[derive(Debug)]
@@ -94,29 +93,8 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Removes directories of streams that do not exist any more, in the first round after opening.
-    pub(super) fn remove_unnamed_streams_once(&self) -> Result<()> {
-        if self.is_swept.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let streams = self.streams_directory();
-        let names = self
-            .disk
-            .list(&streams)
-            .map_err(|error| Error::io("list", &streams, error))?;
-        for name in names {
-            // Listed before the catalog is read: a stream's directory is made after the stream.
-            let id = name.parse().map(StreamId::new).ok();
-            let is_named = id.is_some_and(|id| self.catalog.read().stream(id).is_some());
-            if !is_named {
-                self.remove_directory(&streams.join(name))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Removes a directory of segments, or of directories of segments.
-    fn remove_directory(&self, directory: &Path) -> Result<()> {
+    pub(super) fn remove_directory(&self, directory: &Path) -> Result<()> {
         let names = match self.disk.list(directory) {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -82,13 +82,14 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     core.check_writable()?;
     let now = core.now();
     let results = [
-        core.remove_unnamed_streams_once(),
+        core.sweep_once(),
         core.settle(now),
         sync_unsynced(core),
-        core.context.pool.prepare_wanted(),
         core.trim(now),
         rest_idle_logs(core, now),
         empty_garbage(core),
+        // Last, when what can be freed is free.
+        core.context.pool.prepare_wanted(),
     ];
     results.into_iter().collect()
 }

@@ -18,6 +18,7 @@ mod retention;
 mod store;
 mod stream;
 mod stream_core;
+mod sweep;
 
 pub use append::{Append, Put};
 pub use options::StoreOptions;

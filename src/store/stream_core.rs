@@ -8,7 +8,8 @@ use crate::catalog::{Catalog, StreamState};
 use crate::error::{Error, Result};
 use crate::log::{LogContext, LogIdentity, LogStart, ShardLog};
 use crate::model::{
-    HashKey, Lineage, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamStatus, Timestamp,
+    HashKey, Lineage, PutRecord, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamStatus,
+    Timestamp,
 };
 use crate::sync::{Mutex, RwLock};
 
@@ -177,11 +178,18 @@ impl StreamCore {
     }
 }
 
-/// The route that takes a hash key. The open shards tile the hash space, so there is one.
-pub(super) fn route_of(routes: &[Route], key: HashKey) -> usize {
-    routes
-        .partition_point(|route| route.start <= key)
-        .saturating_sub(1)
+/// The route that takes a record. The open shards tile the hash space, so there is one; where it is the only one,
+/// the partition key need not be hashed.
+pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
+    match routes {
+        [_] => 0,
+        _ => {
+            let key = record.hash_key();
+            routes
+                .partition_point(|route| route.start <= key)
+                .saturating_sub(1)
+        }
+    }
 }
 
 impl Route {

@@ -14,6 +14,7 @@ import time
 
 import boto3
 import fake_gen as testdata
+from botocore.exceptions import ClientError
 
 from expect import Deadline, SequenceNumbers, expect, expect_equal, shard_of
 
@@ -27,10 +28,6 @@ class People(testdata.DictFactory):
     last_name = testdata.FakeDataFactory("last_name")
     age = testdata.RandomInteger(10, 30)
     gender = testdata.RandomSelection(["F", "M"])
-
-
-def wait_until_active():
-    kinesis.get_waiter("stream_exists").wait(StreamName="people", WaiterConfig={"Delay": 1})
 
 
 def describe():
@@ -122,6 +119,14 @@ def put_while_another_process_follows(numbers):
 def split_the_shard():
     shard = kinesis.describe_stream(StreamName="people")["StreamDescription"]["Shards"][0]
     half = int(shard["HashKeyRange"]["EndingHashKey"]) // 2
+
+    a_float = str(int(shard["HashKeyRange"]["EndingHashKey"]) / 2)
+    try:
+        kinesis.split_shard(StreamName="people", ShardToSplit=shard["ShardId"], NewStartingHashKey=a_float)
+        raise AssertionError(f"a shard was split at {a_float}")
+    except ClientError as refused:
+        expect_equal(refused.response["Error"]["Code"], "ValidationException", f"the refusal of {a_float}")
+
     kinesis.split_shard(StreamName="people", ShardToSplit=shard["ShardId"], NewStartingHashKey=str(half))
     kinesis.get_waiter("stream_exists").wait(StreamName="people", WaiterConfig={"Delay": 1})
 

@@ -134,7 +134,7 @@ impl Model {
             let in_shard = |what: Violation| format!("{id}: {what}");
             let read = read_shard(stream, id, &self.streams[at]).map_err(in_shard)?;
             let shard = &self.streams[at].shards[&id];
-            let least = shard.least(self.durability, look.since, look.is_poisoned);
+            let least = shard.least(self.durability, look.since, look.is_final());
             let found = shard.compare(&read, horizon, least).map_err(in_shard)?;
             self.check_numbers(at, id, &read).map_err(in_shard)?;
             let shard = self.streams[at].shards.get_mut(&id).expect("it is listed");

@@ -9,6 +9,7 @@ mod check;
 mod faults;
 mod model;
 mod op;
+mod random;
 mod regressions;
 mod scenario;
 mod step;

@@ -255,9 +255,9 @@ impl ShardModel {
     }
 
     /// So many records must be there.
-    pub fn least(&self, durability: Durability, since: Since, is_poisoned: bool) -> usize {
+    pub fn least(&self, durability: Durability, since: Since, is_final: bool) -> usize {
         let kept = match (since, durability) {
-            (Since::Nothing, Durability::Buffered) if is_poisoned => self.seen,
+            (Since::Nothing, Durability::Buffered) if !is_final => self.seen,
             (Since::Nothing, _) => self.acknowledged.max(self.seen),
             (Since::Kill, Durability::Buffered) => self.seen,
             (Since::Kill, _) => self.acknowledged.max(self.seen),

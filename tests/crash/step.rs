@@ -16,21 +16,18 @@ impl World {
     /// Does a step. After a failure that is not final it is tried again, and works; after one that is, everything is
     /// refused until the store is opened again.
     pub fn run(&mut self, op: &Op) -> Result<(), Stop> {
-        self.begin_step();
-        let failed = self.attempt(op)?;
-        self.check_running()?;
-        match failed {
-            None => Ok(()),
-            Some(_) if self.is_poisoned() => self.leave_poisoned(),
-            Some(_) => {
-                self.look()?;
-                self.begin_step();
-                match self.attempt(op)? {
-                    None => Ok(()),
-                    Some(_) if self.has_just_struck() => Ok(()),
-                    Some(_) => Err(format!("{op:?} does not work again after a passing failure").into()),
-                }
+        loop {
+            self.begin_step();
+            let failed = self.attempt(op)?;
+            self.check_running()?;
+            if failed.is_none() {
+                return Ok(());
             }
+            self.find_background_failure()?;
+            if self.is_poisoned() {
+                return self.leave_poisoned();
+            }
+            self.look()?;
         }
     }
 
@@ -76,6 +73,7 @@ impl World {
     }
 
     pub fn arm_fault(&mut self, call: u64, fault: Fault) {
+        self.has_failing_disk = true;
         let faults = self.disk.faults();
         let making_room = Operation::Write
             | Operation::Allocate
@@ -207,12 +205,18 @@ impl World {
                 }
             }
         }
+        let mut errors = Vec::new();
         for (place, append) in waiting {
             match append.wait() {
                 Ok(puts) => self.acknowledge(at, place, puts[0])?,
-                // Others of the same group fail with it: what is read next tells.
-                Err(error) => failure = self.failed("wait for an append", &error, |_| ())?,
+                Err(error) => errors.push(error),
             }
+        }
+        // Another shard's group may have failed before the store was poisoned.
+        errors.sort_by_key(|error| matches!(error, Error::Poisoned { .. }));
+        for error in &errors {
+            // Others of the same group fail with it: what is read next tells.
+            failure = self.failed("wait for an append", error, |_| ())?;
         }
         Ok(failure)
     }

@@ -22,6 +22,10 @@ pub struct World {
     poisoned: Option<String>,
     /// Faults that have struck before the present step.
     struck_before: u64,
+    /// Some call on this disk fails, or will: what is not synced may be lost although the machine goes on.
+    pub has_failing_disk: bool,
+    /// The disk was full in this step.
+    was_full: bool,
     /// What the machine leaves when it stops.
     armed: LossMode,
 }
@@ -31,6 +35,8 @@ pub struct Settings {
     pub durability: Durability,
     pub map_sealed_segments: bool,
     pub max_recycled_bytes: u64,
+    /// Bytes that fit on the disk, until something was refused because of it.
+    pub room: Option<u64>,
 }
 
 impl Default for Settings {
@@ -39,6 +45,7 @@ impl Default for Settings {
             durability: Durability::Synced,
             map_sealed_segments: true,
             max_recycled_bytes: 256 * 1024,
+            room: None,
         }
     }
 }
@@ -70,6 +77,9 @@ pub enum Failure {
 impl World {
     /// An empty disk.
     pub fn new(disk: SimDisk, settings: Settings) -> Self {
+        if let Some(bytes) = settings.room {
+            disk.set_capacity(bytes);
+        }
         Self {
             disk,
             clock: ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)),
@@ -79,6 +89,8 @@ impl World {
             since: Since::Nothing,
             poisoned: None,
             struck_before: 0,
+            has_failing_disk: false,
+            was_full: false,
             armed: LossMode::LoseAll,
         }
     }
@@ -93,7 +105,7 @@ impl World {
     pub fn after_crash(&self, disk: SimDisk, mode: LossMode) -> Self {
         let clock = ManualClock::starting_at(self.now());
         let since = match mode {
-            LossMode::KeepAll if self.poisoned.is_none() && self.since != Since::PowerLoss => Since::Kill,
+            LossMode::KeepAll if !self.has_failing_disk && self.since != Since::PowerLoss => Since::Kill,
             _ => Since::PowerLoss,
         };
         let mut next = Self::new(disk, self.settings);
@@ -125,22 +137,25 @@ impl World {
     pub fn open(&mut self) -> Result<(), Stop> {
         loop {
             self.begin_step();
+            self.poisoned = None;
+            let struck = self.disk.faults().struck();
             let opened = self.options().open(DIRECTORY);
             self.check_running()?;
             match opened {
                 Ok(store) => self.store = Some(store),
                 Err(error) => {
-                    self.judge("open", &error)?;
                     // What failed, failed once.
-                    self.poisoned = None;
+                    self.judge("open", &error)?;
+                    if self.poisoned.is_some() {
+                        self.since = Since::PowerLoss;
+                    }
                     continue;
                 }
             }
-            self.poisoned = None;
             let seen = self.compare();
             self.check_running()?;
-            if seen.is_err() && self.has_just_struck() {
-                // A log that could not be read when it was opened stays closed until the next opener.
+            if self.disk.faults().struck() > struck {
+                // What could not be read when the store was opened stays closed until the next opener.
                 self.store = None;
                 continue;
             }
@@ -179,20 +194,21 @@ impl World {
     pub fn look(&mut self) -> Result<(), Stop> {
         self.begin_step();
         self.find_background_failure()?;
-        let seen = self.compare();
-        self.check_running()?;
-        if seen.is_err() && self.has_just_struck() {
-            // A read that failed once works at the next try.
+        loop {
+            let struck = self.disk.faults().struck();
+            let seen = self.compare();
+            self.check_running()?;
+            if self.disk.faults().struck() == struck {
+                return Ok(seen?);
+            }
+            // What failed while it was being looked at may be seen at the next look.
             self.find_background_failure()?;
-            return Ok(self.compare()?);
         }
-        Ok(seen?)
     }
 
-    /// What is acknowledged from memory fails when nobody is there to be told.
-    fn find_background_failure(&mut self) -> Result<(), Stop> {
-        let may_have_failed = self.settings.durability == Durability::Buffered && self.has_just_struck();
-        if may_have_failed
+    /// What is acknowledged from memory fails when nobody is there to be told, and of a batch only one failure is.
+    pub fn find_background_failure(&mut self) -> Result<(), Stop> {
+        if self.has_just_struck()
             && self.poisoned.is_none()
             && let Err(error) = self.store()?.maintain()
         {
@@ -206,15 +222,25 @@ impl World {
             since: self.since,
             is_poisoned: self.poisoned.is_some(),
         };
-        match &self.store {
-            Some(store) => self.model.check(store, look),
-            None => Err("the store is not open".to_owned()),
+        let store = self.store.as_ref().ok_or("the store is not open")?;
+        let struck = self.disk.faults().struck();
+        let mut model = self.model.clone();
+        model.check(store, look)?;
+        if !self.disk.is_frozen() && self.disk.faults().struck() == struck {
+            self.model = model;
         }
+        Ok(())
     }
 
     /// Says what an error means, or that it is none that a program should get.
     pub fn judge(&mut self, what: &str, error: &Error) -> Result<Failure, Stop> {
         self.check_running()?;
+        self.was_full |= self.settings.room.is_some();
+        if let (Error::StorageFull { .. }, true) = (error, self.was_full) {
+            self.settings.room = None;
+            self.disk.set_capacity(u64::MAX);
+            return Ok(Failure::NotDone);
+        }
         let refuse = |why: &str| Err(Stop::Violation(format!("{what}: {why}: {error}")));
         let is_explained = self.has_just_struck();
         match (error, &self.poisoned) {
@@ -261,6 +287,7 @@ impl World {
     /// Counts the faults that strike from here on as this step's.
     pub fn begin_step(&mut self) {
         self.struck_before = self.disk.faults().struck();
+        self.was_full = false;
     }
 
     pub fn has_just_struck(&self) -> bool {

@@ -1,11 +1,13 @@
 //! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
 #![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)]
 
 mod cbor;
 mod front;
 mod http1;
 mod http2;
-mod input_checks;
+mod input_constraints;
+mod input_types;
 mod reading;
 mod restart;
 mod retention;

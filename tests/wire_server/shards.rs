@@ -19,7 +19,7 @@ fn list(server: &TestServer, input: &Value) -> Vec<String> {
     all(&server.ok("ListShards", input)["Shards"], "ShardId")
 }
 
-fn filtered(server: &TestServer, filter: Value) -> Vec<String> {
+fn filtered(server: &TestServer, filter: &Value) -> Vec<String> {
     list(server, &json!({"StreamName": "s", "ShardFilter": filter}))
 }
 
@@ -253,14 +253,14 @@ fn every_filter_selects_its_shards() {
     let everything = [id(0), id(1), id(2), id(3), id(4)];
     assert_eq!(list(&server, &json!({"StreamName": "s"})), everything);
     assert_eq!(
-        filtered(&server, json!({"Type": "FROM_TRIM_HORIZON"})),
+        filtered(&server, &json!({"Type": "FROM_TRIM_HORIZON"})),
         everything
     );
     assert_eq!(
-        filtered(&server, json!({"Type": "AT_TRIM_HORIZON"})),
+        filtered(&server, &json!({"Type": "AT_TRIM_HORIZON"})),
         [id(0), id(1)]
     );
-    assert_eq!(filtered(&server, json!({"Type": "AT_LATEST"})), [id(2), id(4)]);
+    assert_eq!(filtered(&server, &json!({"Type": "AT_LATEST"})), [id(2), id(4)]);
     for (seconds, shards) in [
         (0, vec![0, 1]),
         (99, vec![0, 1]),
@@ -270,7 +270,7 @@ fn every_filter_selects_its_shards() {
     ] {
         let shards: Vec<_> = shards.into_iter().map(id).collect();
         assert_eq!(
-            filtered(&server, timed("AT_TIMESTAMP", seconds)),
+            filtered(&server, &timed("AT_TIMESTAMP", seconds)),
             shards,
             "{seconds} s"
         );
@@ -283,7 +283,7 @@ fn every_filter_selects_its_shards() {
     ] {
         let shards: Vec<_> = shards.into_iter().map(id).collect();
         assert_eq!(
-            filtered(&server, timed("FROM_TIMESTAMP", seconds)),
+            filtered(&server, &timed("FROM_TIMESTAMP", seconds)),
             shards,
             "{seconds} s"
         );
@@ -296,7 +296,7 @@ fn every_filter_selects_its_shards() {
     ] {
         let shards: Vec<_> = shards.into_iter().map(id).collect();
         assert_eq!(
-            filtered(&server, json!({"Type": "AFTER_SHARD_ID", "ShardId": after})),
+            filtered(&server, &json!({"Type": "AFTER_SHARD_ID", "ShardId": after})),
             shards
         );
     }
@@ -323,7 +323,7 @@ fn expired_shards_are_not_listed() {
     server.advance(Duration::from_secs(25 * 3600));
     assert_eq!(list(&server, &json!({"StreamName": "s"})), [id(1), id(2)]);
     assert_eq!(
-        filtered(&server, json!({"Type": "AT_TRIM_HORIZON"})),
+        filtered(&server, &json!({"Type": "AT_TRIM_HORIZON"})),
         [id(1), id(2)]
     );
     let shards = server.ok("ListShards", &json!({"StreamName": "s"}))["Shards"].clone();

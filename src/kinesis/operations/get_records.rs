@@ -1,14 +1,14 @@
 //! Reading: shard iterators, and the records behind them.
 
-use super::super::date::JavaDate;
-use super::super::dispatch::{Call, Operation, Run};
-use super::super::error::ApiError;
-use super::super::protocol::{Writer, encoded_blob_len};
-use super::super::service::Context;
-use super::super::shape::{Pattern, Shape, member};
-use super::super::token::{Issued, IteratorToken, LIFETIME};
 use super::shards::{shard_id, timestamp, write_hash_key_range};
 use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
+use crate::kinesis::date::JavaDate;
+use crate::kinesis::dispatch::{Call, Operation, Run};
+use crate::kinesis::error::ApiError;
+use crate::kinesis::protocol::{Writer, encoded_blob_len};
+use crate::kinesis::service::Context;
+use crate::kinesis::shape::{Pattern, Shape, member};
+use crate::kinesis::token::{Issued, IteratorToken, LIFETIME};
 use crate::{
     Error, ForeignReason, GetRecords, ReadLimit, Record, SequenceNumber, ShardId, ShardIterator,
     StartingPosition, Stream,

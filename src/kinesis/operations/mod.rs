@@ -93,6 +93,20 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_says_of_each_operation_whether_it_is_offered() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compatibility.md"));
+        for operation in &ALL {
+            let offered = if matches!(operation.run, Run::NotOffered) {
+                "no"
+            } else {
+                "yes"
+            };
+            let row = format!("| {} | {offered} |", operation.name);
+            assert_eq!(page.matches(&row).count(), 1, "{row}");
+        }
+    }
+
+    #[test]
     fn no_operation_lists_a_member_twice() {
         for operation in &ALL {
             let names: std::collections::BTreeSet<_> =

@@ -10,15 +10,15 @@ use base64_simd::STANDARD as BASE64;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::super::arn;
-use super::super::convert::Input;
-use super::super::dispatch::{Begun, Call, Operation, Put, Run};
-use super::super::error::ApiError;
-use super::super::protocol::{Protocol, Writer};
-use super::super::service::{Context, Service};
-use super::super::shape::{self, Pattern, Shape, member};
-use super::super::validate::failed_at;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use crate::kinesis::arn;
+use crate::kinesis::convert::Input;
+use crate::kinesis::dispatch::{Begun, Call, Operation, Put, Run};
+use crate::kinesis::error::ApiError;
+use crate::kinesis::protocol::{Protocol, Writer};
+use crate::kinesis::service::{Context, Service};
+use crate::kinesis::shape::{self, Pattern, Shape, member};
+use crate::kinesis::validate::failed_at;
 use crate::{Append, Error, HashKey, PutRecord, SequenceNumber, Stream, limits};
 
 /// The longest data of one record; a stream may allow less.
@@ -81,7 +81,7 @@ pub(super) const PUT_RECORDS: Operation = Operation {
 };
 
 /// A write that the engine has taken on, and will report as durable or failed.
-pub(in super::super) struct PendingPut {
+pub(in crate::kinesis) struct PendingPut {
     append: Append,
     form: Form,
 }
@@ -95,11 +95,13 @@ enum Form {
 
 impl PendingPut {
     /// Waits until the records are as durable as the store promises.
-    pub(in super::super) async fn reply(
+    pub(in crate::kinesis) async fn reply(
         self,
         service: &Service,
         protocol: Protocol,
     ) -> Result<Vec<u8>, ApiError> {
+        const REPLY_OVERHEAD: usize = 64;
+        const BYTES_OF_PUT: usize = 128;
         let context = Context {
             service,
             region: &service.region,
@@ -109,8 +111,6 @@ impl PendingPut {
             .append
             .await
             .map_err(|error| refusal(context, self.form, error))?;
-        const REPLY_OVERHEAD: usize = 64;
-        const BYTES_OF_PUT: usize = 128;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
         let write = |structure: &mut Writer, put: &crate::Put| {
             structure.member("ShardId").display(put.shard_id);

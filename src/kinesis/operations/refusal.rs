@@ -1,7 +1,7 @@
 //! The engine's errors in the words of AWS.
 
-use super::super::error::ApiError;
-use super::super::service::Context;
+use crate::kinesis::error::ApiError;
+use crate::kinesis::service::Context;
 use crate::{Error, ShardId, StreamStatus};
 
 impl Context<'_> {

@@ -1,12 +1,12 @@
 //! Listing, splitting and merging shards.
 
-use super::super::dispatch::{Call, Operation, Run};
-use super::super::error::ApiError;
-use super::super::protocol::Writer;
-use super::super::service::Context;
-use super::super::shape::{Member, Pattern, Shape, member};
-use super::super::token::{Contents, ShardsToken};
 use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use crate::kinesis::dispatch::{Call, Operation, Run};
+use crate::kinesis::error::ApiError;
+use crate::kinesis::protocol::Writer;
+use crate::kinesis::service::Context;
+use crate::kinesis::shape::{Member, Pattern, Shape, member};
+use crate::kinesis::token::{Contents, ShardsToken};
 use crate::{
     Error, HashKey, HashKeyRange, Shard, ShardFilter, ShardId, Stream, StreamMode, StreamStatus,
     StreamSummary, Timestamp,

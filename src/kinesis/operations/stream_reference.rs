@@ -1,10 +1,10 @@
 //! How an operation says which stream it means: by name, by ARN, or by both.
 
-use super::super::arn;
-use super::super::dispatch::Call;
-use super::super::error::ApiError;
-use super::super::shape::{Member, Pattern, Shape, member};
 use crate::Stream;
+use crate::kinesis::arn;
+use crate::kinesis::dispatch::Call;
+use crate::kinesis::error::ApiError;
+use crate::kinesis::shape::{Member, Pattern, Shape, member};
 
 /// The name of a stream or a shard.
 pub(super) const NAME: Shape = Shape::STRING.pattern(Pattern::NAME).at_least(1).at_most(128);

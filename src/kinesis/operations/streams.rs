@@ -1,16 +1,16 @@
 //! Creating, deleting, describing and listing streams, and how long they keep their records.
 
-use super::super::arn::StreamArn;
-use super::super::dispatch::{Call, Operation, Run};
-use super::super::error::ApiError;
-use super::super::protocol::Writer;
-use super::super::service::Context;
-use super::super::shape::{Member, Shape, member};
-use super::super::token::StreamsToken;
-use super::super::validate::missing;
 use super::shards::{self, write_shard};
 use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::tags;
+use crate::kinesis::arn::StreamArn;
+use crate::kinesis::dispatch::{Call, Operation, Run};
+use crate::kinesis::error::ApiError;
+use crate::kinesis::protocol::Writer;
+use crate::kinesis::service::Context;
+use crate::kinesis::shape::{Member, Shape, member};
+use crate::kinesis::token::StreamsToken;
+use crate::kinesis::validate::missing;
 use crate::{CreateStream, Error, RetentionReason, StreamMode, StreamSummary, limits};
 
 pub(super) const CREATE_STREAM: Operation = Operation {

@@ -1,8 +1,8 @@
 //! Tags of streams.
 
-use super::super::error::ApiError;
-use super::super::service::Context;
-use super::super::shape::Shape;
+use crate::kinesis::error::ApiError;
+use crate::kinesis::service::Context;
+use crate::kinesis::shape::Shape;
 
 /// A map of tags as operations take it. How many a stream can have in all is checked by [`check`].
 pub(super) const TAGS: Shape = Shape::map(&Shape::STRING)

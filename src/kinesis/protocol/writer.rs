@@ -203,7 +203,7 @@ mod tests {
         let Ok(Map(members)) = Protocol::Cbor.parse(&bytes) else {
             panic!("a map")
         };
-        use super::super::Document::*;
+        use crate::kinesis::protocol::Document::*;
         let id = |text: &'static str| Map(vec![("Id".into(), String(text.into()))]);
         assert_eq!(
             members,

@@ -1,0 +1,141 @@
+//! Made-up programs, crashed and failed at random, at every level of durability.
+//!
+//! A sequence that goes wrong is cut down by proptest to the shortest that still does.
+
+use std::time::Duration;
+
+use anabranch::Durability;
+use anabranch::sim::{LossMode, SimDisk};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+
+use crate::model::Violation;
+use crate::op::{Fault, Op};
+use crate::watchdog::Case;
+use crate::world::{Settings, Stop, World};
+
+/// How many sequences each test makes up; `ANABRANCH_CRASH_CASES` says otherwise.
+const CASES: u32 = 400;
+
+fn bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 8..200_usize, 2 => 2_000..6_000_usize, 3 => 20_000..30_000_usize, 1 => 60_000..140_000_usize]
+}
+
+fn records() -> impl Strategy<Value = Vec<(u8, usize)>> {
+    prop::collection::vec((0..16_u8, 8..300_usize), 1..10)
+}
+
+fn loss() -> impl Strategy<Value = LossMode> {
+    prop::sample::select(LossMode::ALL.to_vec())
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let stream = || prop_oneof![3 => Just(0_u8), 1 => Just(1_u8)];
+    let seconds = prop_oneof![0..20_u64, 3_600..80_000_u64];
+    let hours = prop::sample::select(vec![24_u32, 25, 36, 48]);
+    prop_oneof![
+        3 => (stream(), 1..4_u32).prop_map(|(stream, shards)| Op::Create { stream, shards }),
+        1 => stream().prop_map(|stream| Op::Delete { stream }),
+        16 => (stream(), 0..16_u8, bytes()).prop_map(|(stream, key, bytes)| Op::Put { stream, key, bytes }),
+        5 => (stream(), records()).prop_map(|(stream, records)| Op::Batch { stream, records }),
+        3 => (stream(), records()).prop_map(|(stream, records)| Op::Appends { stream, records }),
+        3 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Split { stream, nth }),
+        3 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Merge { stream, nth }),
+        1 => (stream(), hours).prop_map(|(stream, hours)| Op::Retain { stream, hours }),
+        1 => (stream(), 0..9_usize).prop_map(|(stream, records)| Op::Checkpoint { stream, records }),
+        2 => Just(Op::Look),
+        4 => Just(Op::Maintain),
+        3 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
+        2 => Just(Op::Reopen),
+        3 => loss().prop_map(Op::Crash),
+        4 => (1..60_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn { calls, mode }),
+        2 => (1..60_u64, prop::sample::select(Fault::ALL.to_vec()))
+            .prop_map(|(calls, fault)| Op::Fail { calls, fault }),
+    ]
+}
+
+fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
+    let full = match durability {
+        // What a full disk does to records acknowledged from memory has a test of its own (`tests/full_disk.rs`).
+        Durability::Buffered => Just(None).boxed(),
+        _ => (600_000..2_000_000_u64).prop_map(Some).boxed(),
+    };
+    let room = prop_oneof![4 => Just(None), 1 => full];
+    (any::<bool>(), prop::sample::select(vec![0, 256 * 1024]), room).prop_map(
+        move |(map_sealed_segments, max_recycled_bytes, room)| Settings {
+            durability,
+            map_sealed_segments,
+            max_recycled_bytes,
+            room,
+        },
+    )
+}
+
+fn play(seed: u64, settings: Settings, ops: &[Op]) -> Result<(), Violation> {
+    let mut world = World::new(SimDisk::new(seed), settings);
+    go_on(&mut world, World::open).map_err(|what| format!("at first: {what}"))?;
+    for (step, op) in ops.iter().enumerate() {
+        go_on(&mut world, |world| world.run(op)).map_err(|what| format!("in step {step}, {op:?}: {what}"))?;
+    }
+    let ending = [
+        Op::Look,
+        Op::Crash(LossMode::LoseAll),
+        Op::Maintain,
+        Op::Look,
+        Op::Reopen,
+    ];
+    for op in &ending {
+        go_on(&mut world, |world| world.run(op)).map_err(|what| format!("at last, {op:?}: {what}"))?;
+    }
+    Ok(())
+}
+
+/// Does something; if the machine stops in it, goes on with what it leaves.
+fn go_on(world: &mut World, run: impl FnOnce(&mut World) -> Result<(), Stop>) -> Result<(), Violation> {
+    match run(world) {
+        Ok(()) => Ok(()),
+        Err(Stop::Frozen) => world.recover(),
+        Err(Stop::Violation(what)) => Err(what),
+    }
+}
+
+fn play_many(durability: Durability) {
+    let cases = std::env::var("ANABRANCH_CRASH_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    let mut runner = TestRunner::new(Config {
+        cases,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let sequences = (
+        any::<u64>(),
+        settings(durability),
+        prop::collection::vec(op(), 1..60),
+    );
+    let played = runner.run(&sequences, |(seed, settings, ops)| {
+        let _case = Case::begin(|| format!("seed {seed}, {settings:?}, {ops:#?}"));
+        play(seed, settings, &ops).map_err(TestCaseError::fail)
+    });
+    match played {
+        Ok(()) => {}
+        Err(TestError::Fail(what, (seed, settings, ops))) => {
+            panic!("{what}\nseed {seed}, {settings:?}\n{ops:#?}");
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn random_programs_lose_nothing_that_was_synced() {
+    play_many(Durability::Synced);
+}
+
+#[test]
+fn random_programs_lose_no_more_than_the_last_writes() {
+    play_many(Durability::Written);
+}
+
+#[test]
+fn random_programs_lose_no_more_than_what_was_in_memory() {
+    play_many(Durability::Buffered);
+}

@@ -1,0 +1,160 @@
+//! A store on the real disk, closed or as a kill leaves it, with one stream of one shard in three segments.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
+use anabranch::{ReadLimit, SequenceNumber, StartingPosition, StoreOptions, Stream};
+use tempfile::TempDir;
+
+/// Three records of this size, each a frame, fill a segment.
+pub const RECORD_BYTES: usize = 20_000;
+
+pub struct InspectedStore {
+    _directory: TempDir,
+    path: PathBuf,
+    /// The numbers of all records, in their order.
+    pub put: Vec<SequenceNumber>,
+    token_key: [u8; 32],
+}
+
+pub fn options() -> StoreOptions {
+    StoreOptions::new().segment_bytes(64 << 10).keeper(false)
+}
+
+impl InspectedStore {
+    /// Closed in order.
+    pub fn closed(records: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        let (put, token_key) = fill(&path, records, |store| store.close().unwrap());
+        Self {
+            _directory: directory,
+            path,
+            put,
+            token_key,
+        }
+    }
+
+    /// As it is when the program that has it is killed.
+    pub fn killed(records: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        let original = directory.path().join("original");
+        let (put, token_key) = fill(&original, records, |_| copy_directory(&original, &path));
+        Self {
+            _directory: directory,
+            path,
+            put,
+            token_key,
+        }
+    }
+
+    pub fn copy(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        copy_directory(&self.path, &path);
+        Self {
+            _directory: directory,
+            path,
+            put: self.put.clone(),
+            token_key: self.token_key,
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn token_key(&self) -> [u8; 32] {
+        self.token_key
+    }
+
+    pub fn manifest(&self) -> PathBuf {
+        self.path().join("MANIFEST-000001")
+    }
+
+    pub fn segment(&self, at: usize) -> PathBuf {
+        let shard = self.path().join("streams/1/shardId-000000000000");
+        shard.join(
+            [
+                "00000000000000000001.log",
+                "00000000000000000004.log",
+                "00000000000000000007.log",
+            ][at],
+        )
+    }
+}
+
+fn fill(
+    path: &Path,
+    records: usize,
+    leave: impl FnOnce(&anabranch::Store),
+) -> (Vec<SequenceNumber>, [u8; 32]) {
+    let store = options().open(path).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let put = (0..records)
+        .map(|at| {
+            let data = vec![at as u8 + 1; RECORD_BYTES];
+            stream.put(&format!("key-{at}"), &data).unwrap().sequence_number
+        })
+        .collect();
+    leave(&store);
+    (put, store.token_key())
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &copy);
+        } else {
+            std::fs::copy(entry.path(), copy).unwrap();
+        }
+    }
+}
+
+/// Flips the lowest bit of a byte.
+pub fn flip(path: &Path, offset: u64) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[offset as usize] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// All frames that hold.
+pub fn frames(directory: impl AsRef<Path>) -> Vec<DumpedFrame> {
+    let mut frames = Vec::new();
+    Inspection::of(directory)
+        .dump(&DumpOptions::of(DumpWhat::Frames), &mut |item| {
+            if let DumpItem::Frame(frame) = item {
+                frames.push(frame);
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    frames
+}
+
+/// The numbers of all records, read in lineage order.
+pub fn sequence_numbers(stream: &Stream) -> Vec<SequenceNumber> {
+    stream
+        .reader(StartingPosition::TrimHorizon)
+        .unwrap()
+        .map(|record| record.unwrap().sequence_number)
+        .collect()
+}
+
+/// The number of the record that is read from a number on.
+pub fn record_at(stream: &Stream, number: SequenceNumber) -> SequenceNumber {
+    let shard = stream.describe().unwrap().shards[0].id;
+    let from = stream
+        .shard_iterator(shard, StartingPosition::AtSequenceNumber(number))
+        .unwrap();
+    let one = ReadLimit {
+        records: 1,
+        bytes: usize::MAX,
+    };
+    stream.get_records(&from, &one).unwrap().records[0].sequence_number
+}

@@ -1,0 +1,124 @@
+//! A file system that is full, to the last block.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anabranch::{
+    Clock, Durability, Error, ManualClock, SequenceNumber, StartingPosition, StoreOptions, Stream, Timestamp,
+};
+
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// What was acknowledged: when, and the bytes.
+type Records = BTreeMap<SequenceNumber, (Timestamp, Vec<u8>)>;
+
+/// Puts a record a second until one does not fit, and then tries some more. Gives the number that fitted.
+fn fill(stream: &Stream, clock: &ManualClock, acknowledged: &mut Records) -> usize {
+    let before = acknowledged.len();
+    let mut refusals = 0;
+    while refusals < 20 {
+        let data = vec![acknowledged.len() as u8; 20_000];
+        match stream.put(&format!("key-{}", acknowledged.len()), &data) {
+            Ok(put) => {
+                let numbered_before = acknowledged.insert(put.sequence_number, (clock.now(), data));
+                assert_eq!(numbered_before, None, "{} was given twice", put.sequence_number);
+                clock.advance(Duration::from_secs(1));
+            }
+            Err(Error::StorageFull { .. }) => refusals += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(acknowledged.len() < 100_000, "the file system never fills");
+    }
+    acknowledged.len() - before
+}
+
+/// Takes the blocks that are left, as a program beside the store would.
+fn fill_with_something_else(directory: &Path) {
+    let mut file = File::create(directory.join("something else")).unwrap();
+    for bytes in [1 << 16, 1 << 12, 1] {
+        let piece = vec![1; bytes];
+        let error = loop {
+            if let Err(error) = file.write_all(&piece) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+    file.sync_all().unwrap();
+}
+
+/// The stream holds what was acknowledged and has not expired, byte for byte, and nothing else. Gives the number of
+/// acknowledged records that are still in memory, the last ones.
+fn check(stream: &Stream, acknowledged: &Records, now: Timestamp) -> usize {
+    let mut stored = 0;
+    for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
+        let record = record.unwrap();
+        let (_, data) = &acknowledged[&record.sequence_number];
+        assert!(record.data == data, "{} has other bytes", record.sequence_number);
+        stored += 1;
+    }
+    let horizon = now.saturating_sub(RETENTION);
+    let is_kept = |(arrival, _): &&(Timestamp, Vec<u8>)| *arrival >= horizon;
+    let kept = acknowledged.values().filter(is_kept).count();
+    assert!(
+        stored <= kept,
+        "{stored} records are shown, and {kept} have not expired"
+    );
+    kept - stored
+}
+
+fn fill_trim_and_fill_again(level: Durability) {
+    let Some(image) = crate::image(32 << 20) else {
+        return;
+    };
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = StoreOptions::new()
+        .durability(level)
+        .segment_bytes(1 << 20)
+        .clock(clock.clone());
+    let directory = image.path().join("store");
+    let mut store = options.open(&directory).unwrap();
+    let mut stream = store.create_stream("clicks", 3).unwrap();
+
+    let mut acknowledged = Records::new();
+    let first = fill(&stream, &clock, &mut acknowledged);
+    assert!(first > 500, "{first} records filled 32 MiB");
+    fill_with_something_else(image.path());
+    fill(&stream, &clock, &mut acknowledged);
+    let in_memory = check(&stream, &acknowledged, clock.now());
+
+    if level == Durability::Buffered {
+        assert!(in_memory > 0, "memory takes some that the disk does not");
+    } else {
+        assert_eq!(in_memory, 0);
+        store.close().unwrap();
+        store = options.open(&directory).unwrap();
+        stream = store.stream("clicks").unwrap();
+        assert_eq!(check(&stream, &acknowledged, clock.now()), 0);
+    }
+
+    // Once half of it has expired there is room for others, again and again.
+    for _ in 0..3 {
+        clock.advance(RETENTION - Duration::from_secs(first as u64 / 2));
+        store.maintain().unwrap();
+        assert_eq!(check(&stream, &acknowledged, clock.now()), 0);
+        let fitted = fill(&stream, &clock, &mut acknowledged);
+        assert!(fitted > 100, "{fitted} records fitted when there was room");
+        let in_memory = check(&stream, &acknowledged, clock.now());
+        assert!(in_memory == 0 || level == Durability::Buffered);
+    }
+    crate::report(&format!(
+        "a full 32 MiB file system at {level:?}: {} records",
+        acknowledged.len()
+    ));
+}
+
+#[test]
+fn a_full_file_system_refuses_is_read_and_takes_records_again_when_others_expire() {
+    for level in [Durability::Synced, Durability::Written, Durability::Buffered] {
+        fill_trim_and_fill_again(level);
+    }
+}

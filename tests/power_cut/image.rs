@@ -1,0 +1,104 @@
+//! An ext4 file system in a file, whose power can be cut.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// `EXT4_IOC_SHUTDOWN`: ends the file system at once, as a cut of the power does to everything above the disk.
+const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
+
+/// Nothing more is written, the journal in memory included.
+const NO_LOG_FLUSH: u32 = 2;
+
+/// An image, mounted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Image {
+    file: PathBuf,
+    mount_point: PathBuf,
+    /// Removed after the image is unmounted.
+    _directory: TempDir,
+}
+
+impl Image {
+    /// Makes a file system of `bytes` and mounts it.
+    ///
+    /// # Errors
+    /// What is missing on this machine, in words.
+    pub(crate) fn mount_new(bytes: u64) -> Result<Self, String> {
+        let directory =
+            tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
+        let file = directory.path().join("image");
+        File::create(&file)
+            .and_then(|file| file.set_len(bytes))
+            .map_err(|error| error.to_string())?;
+        run(Command::new("mkfs.ext4").arg("-q").arg(&file))?;
+        let mount_point = directory.path().join("mounted");
+        std::fs::create_dir(&mount_point).map_err(|error| error.to_string())?;
+        mount(&file, &mount_point)?;
+        Ok(Self {
+            file,
+            mount_point,
+            _directory: directory,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// A handle to cut the power with: opening it takes time that the cut must not wait for.
+    pub(crate) fn switch(&self) -> Switch {
+        Switch(File::open(&self.mount_point).expect("a mounted file system opens"))
+    }
+
+    /// Mounts what is left after a cut. Nobody may have a file open.
+    pub(crate) fn mount_again(&self) {
+        run(Command::new("umount").arg(&self.mount_point)).expect("nobody uses the file system");
+        mount(&self.file, &self.mount_point).expect("a file system survives that its power is cut");
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let is_gone = run(Command::new("umount").arg(&self.mount_point)).is_ok();
+        if !is_gone {
+            // A test that failed may still have files open; the loop device goes with the last of them.
+            let _ = run(Command::new("umount").arg("--lazy").arg(&self.mount_point));
+        }
+    }
+}
+
+/// Cuts the power.
+#[derive(Debug)]
+pub(crate) struct Switch(File);
+
+impl Switch {
+    pub(crate) fn cut(self) {
+        // SAFETY: the opcode is that of ext4, which reads one `u32` through the pointer and keeps nothing of it.
+        let request = unsafe { rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NO_LOG_FLUSH) };
+        // SAFETY: as above; the file is a directory of an ext4 file system.
+        unsafe { rustix::ioctl::ioctl(&self.0, request) }.expect("ext4 takes EXT4_IOC_SHUTDOWN");
+    }
+}
+
+fn mount(file: &Path, mount_point: &Path) -> Result<(), String> {
+    run(Command::new("mount")
+        .args(["-t", "ext4", "-o", "loop"])
+        .arg(file)
+        .arg(mount_point))
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+    }
+}

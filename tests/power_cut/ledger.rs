@@ -1,0 +1,147 @@
+//! What the writer told, and what the store must therefore hold.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use anabranch::{
+    HashKey, RecordNumber, SequenceNumber, ShardFilter, ShardId, StartingPosition, Stream, Timestamp,
+};
+
+use crate::record::{Name, Numbered};
+
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// Something that the writer told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Acknowledged(Numbered),
+    Seen(Numbered),
+    /// The shard was split or merged.
+    Closed(ShardId),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// What nothing may take back before it expires.
+    durable: BTreeMap<Name, Numbered>,
+    closed: HashSet<ShardId>,
+    /// Whose every number is that anybody has seen, durable or not.
+    numbers: HashMap<SequenceNumber, Name>,
+    names: HashMap<Name, SequenceNumber>,
+    /// The highest numbers seen before the present round.
+    floors: HashMap<ShardId, RecordNumber>,
+}
+
+impl Ledger {
+    /// Notes what was told in a round: `durable` is what must survive, `others` only took numbers.
+    pub(crate) fn note_round(&mut self, durable: &[Told], others: &[Told]) {
+        let mut highest = self.floors.clone();
+        for told in durable.iter().chain(others) {
+            if let Told::Acknowledged(record) = told {
+                let floor = self.floors.get(&record.shard());
+                assert!(
+                    floor.is_none_or(|floor| record.number.record_number() > *floor),
+                    "{record} is not above {floor:?}, which was seen in an earlier round"
+                );
+            }
+            if let Told::Acknowledged(record) | Told::Seen(record) = told {
+                self.note_number(record);
+                raise(&mut highest, record);
+            }
+        }
+        self.floors = highest;
+        for told in durable {
+            match told {
+                Told::Acknowledged(record) | Told::Seen(record) => {
+                    self.durable.insert(record.name.clone(), record.clone());
+                }
+                Told::Closed(shard) => {
+                    self.closed.insert(*shard);
+                }
+            }
+        }
+    }
+
+    /// Nothing was told that a stream would be needed for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.durable.is_empty() && self.closed.is_empty()
+    }
+
+    /// Compares a store that was opened after a blow, and gives the number of records that it holds. What is found is
+    /// durable from now on.
+    pub(crate) fn check(&mut self, stream: &Stream, now: Timestamp) -> usize {
+        self.check_shards(stream);
+        let stored: Vec<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .expect("an open stream is read")
+            .map(|record| Numbered::of(&record.expect("a crash damages nothing")))
+            .collect();
+        self.check_orders(&stored);
+        for record in &stored {
+            self.note_number(record);
+        }
+        let horizon = now.saturating_sub(RETENTION);
+        self.durable.retain(|_, record| record.arrival > horizon);
+        let names: HashSet<_> = stored.iter().map(|record| &record.name).collect();
+        for record in self.durable.values() {
+            assert!(
+                names.contains(&record.name),
+                "{record} is missing of {} records; the horizon is {}",
+                stored.len(),
+                horizon.as_millis()
+            );
+        }
+        for record in &stored {
+            raise(&mut self.floors, record);
+            self.durable.insert(record.name.clone(), record.clone());
+        }
+        stored.len()
+    }
+
+    fn check_shards(&self, stream: &Stream) {
+        let mut open = stream
+            .shards(&ShardFilter::AtLatest)
+            .expect("an open stream has shards");
+        open.sort_by_key(|shard| shard.hash_key_range.start());
+        let reopened = open.iter().find(|shard| self.closed.contains(&shard.id));
+        assert!(reopened.is_none(), "{reopened:?} was closed");
+        let mut ranges = open.iter().map(|shard| shard.hash_key_range);
+        let joined = ranges
+            .next()
+            .and_then(|first| ranges.try_fold(first, |joined, range| joined.joined(&range)));
+        let joined = joined.expect("the open shards' ranges join");
+        assert_eq!((joined.start(), joined.end()), (HashKey::MIN, HashKey::MAX));
+    }
+
+    /// Within a shard the numbers rise; under a key the records are a piece of its sequence, without a gap, over all
+    /// shards that it was put to.
+    fn check_orders(&self, stored: &[Numbered]) {
+        let mut last_numbers: HashMap<ShardId, SequenceNumber> = HashMap::new();
+        let mut last_counts: HashMap<&str, u64> = HashMap::new();
+        for record in stored {
+            if let Some(last) = last_numbers.insert(record.shard(), record.number) {
+                assert!(last < record.number, "{record} comes after {last}");
+            }
+            if let Some(last) = last_counts.insert(&record.name.key, record.name.count) {
+                assert_eq!(record.name.count, last + 1, "{record} comes after count {last}");
+            }
+        }
+    }
+
+    /// A number is one record's, and a record has one number.
+    fn note_number(&mut self, record: &Numbered) {
+        let name = self
+            .numbers
+            .entry(record.number)
+            .or_insert_with(|| record.name.clone());
+        assert_eq!(name, &record.name, "both have the number {}", record.number);
+        let number = self.names.entry(record.name.clone()).or_insert(record.number);
+        assert_eq!(*number, record.number, "both are the number of {:?}", record.name);
+    }
+}
+
+fn raise(highest: &mut HashMap<ShardId, RecordNumber>, record: &Numbered) {
+    let number = record.number.record_number();
+    let highest = highest.entry(record.shard()).or_insert(number);
+    *highest = number.max(*highest);
+}

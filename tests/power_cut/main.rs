@@ -1,0 +1,94 @@
+//! Real crashes: the power is cut under a real file system, and a writing process is killed, again and again.
+//!
+//! A child process writes to a store and tells through a pipe what was acknowledged to it; then the blow falls, the
+//! store is opened again, and what it holds is compared with what was told. The power is cut on an ext4 image of its
+//! own, which needs root, loop devices and `mkfs.ext4`; without them one line says that nothing was tested.
+//!
+//! `ANABRANCH_POWER_CUTS=2000 cargo test --test power_cut -- --nocapture` makes it a long run.
+#![allow(clippy::unwrap_used)]
+
+mod full_file_system;
+mod image;
+mod ledger;
+mod record;
+mod rounds;
+mod writer;
+
+use std::io::Write;
+
+use anabranch::Durability;
+
+use image::Image;
+use rounds::{Blow, Rounds};
+
+const DEFAULT_ROUNDS: u32 = 40;
+
+/// How many blows fall in each test, and whether somebody asked for them.
+fn round_count() -> (u32, bool) {
+    match std::env::var("ANABRANCH_POWER_CUTS") {
+        Ok(count) => (
+            count.parse().expect("ANABRANCH_POWER_CUTS is a number of rounds"),
+            true,
+        ),
+        Err(_) => (DEFAULT_ROUNDS, false),
+    }
+}
+
+/// An image to cut the power of; without the means for it, nothing, which is an error only if it was asked for.
+fn image(bytes: u64) -> Option<Image> {
+    match Image::mount_new(bytes) {
+        Ok(image) => Some(image),
+        Err(reason) => {
+            let (_, is_asked_for) = round_count();
+            assert!(!is_asked_for, "no power can be cut here: {reason}");
+            report(&format!("skipped: no ext4 image can be mounted here: {reason}"));
+            None
+        }
+    }
+}
+
+/// Shown although the test passes.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn cut_power(level: Durability) {
+    let Some(image) = image(256 << 20) else { return };
+    let mut rounds = Rounds::new(level, Blow::PowerCut(image));
+    rounds.run(round_count().0);
+    report(&format!("power cuts at {level:?}: {rounds}"));
+}
+
+fn kill(level: Durability) {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut rounds = Rounds::new(level, Blow::Kill(directory));
+    rounds.run(round_count().0);
+    report(&format!("killed processes at {level:?}: {rounds}"));
+}
+
+#[test]
+fn what_was_acknowledged_or_seen_survives_power_cuts() {
+    cut_power(Durability::Synced);
+}
+
+#[test]
+fn a_prefix_survives_power_cuts_where_puts_do_not_wait_for_the_sync() {
+    cut_power(Durability::Written);
+}
+
+#[test]
+fn what_was_acknowledged_or_seen_survives_killed_processes() {
+    kill(Durability::Synced);
+    kill(Durability::Written);
+}
+
+#[test]
+fn a_prefix_survives_killed_processes_where_puts_return_from_memory() {
+    kill(Durability::Buffered);
+}
+
+/// The child of the tests above; by itself it does nothing.
+#[test]
+fn the_writing_process() {
+    writer::run_if_asked();
+}

@@ -1,2 +1,0 @@
-#[tokio::test]
-async fn x() {}
