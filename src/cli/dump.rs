@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anabranch::ShardId;
 use anabranch::inspect::{
     DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
     Finding, Inspection,
 };
+use anabranch::{RecordNumber, ShardId};
 use base64_simd::STANDARD;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -239,7 +239,7 @@ fn as_json(item: &DumpItem) -> Value {
                 "created_ms": shard.map(|shard| shard.created.as_millis()),
                 "closed_ms": shard.and_then(|shard| shard.closed).map(|closed| closed.at.as_millis()),
                 "segments": dumped.segments,
-                "next_record": dumped.next_record.map(anabranch::RecordNumber::value),
+                "next_record": dumped.next_record.map(RecordNumber::value),
             })
         }
         DumpItem::Segment(segment) => json!({

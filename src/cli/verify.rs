@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anabranch::inspect::{Consequence, Finding, Inspection, Progress, Verification};
+use anabranch::{RecordNumber, Timestamp};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -116,7 +117,7 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
             Some(lost.from),
             lost.to,
             Some(lost.arrived_from.as_millis()),
-            lost.arrived_until.map(anabranch::Timestamp::as_millis),
+            lost.arrived_until.map(Timestamp::as_millis),
         ),
         Consequence::DoesNotOpen => ("does-not-open", None, None, None, None),
         _ => ("other", None, None, None, None),
@@ -132,8 +133,8 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
         "what": finding.damage.to_string(),
         "meaning": meaning,
         "meaning_text": finding.consequence.to_string(),
-        "from_record": from.map(anabranch::RecordNumber::value),
-        "to_record_exclusive": to.map(anabranch::RecordNumber::value),
+        "from_record": from.map(RecordNumber::value),
+        "to_record_exclusive": to.map(RecordNumber::value),
         "arrived_from_ms": arrived_from,
         "arrived_until_ms": arrived_until,
     })

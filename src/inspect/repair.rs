@@ -23,7 +23,7 @@ use super::finding::{Damage, Finding, LogName, LostRecords};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::verify::{CheckedLog, Progress, check_log};
-use crate::catalog::{CatalogState, LogState, manifest_name, parse_manifest_name, write_manifest};
+use crate::catalog::{CatalogState, LogState, parse_manifest_name, write_manifest};
 use crate::disk::{LockError, LockGuard};
 use crate::error::{Error, Result};
 use crate::log::{LogIdentity, Mend, SegmentEntry};
@@ -188,15 +188,11 @@ impl RepairPlan {
         let frames = defect
             .filter(|defect| !defect.is_torn)
             .map(|defect| defect.frames_behind);
-        let names_nothing = contents
+        let is_current_damaged = contents
             .findings
             .iter()
-            .any(|finding| matches!(finding.damage, Damage::CurrentNamesNothing))
-            || contents
-                .findings
-                .iter()
-                .any(|finding| finding.path.ends_with("CURRENT"));
-        let loses = match (frames, names_nothing) {
+            .any(|finding| finding.path.ends_with("CURRENT"));
+        let loses = match (frames, is_current_damaged) {
             (Some(frames), _) => vec![Loss::Edits { frames: Some(frames) }],
             // The name alone was lost.
             (None, true) => Vec::new(),
@@ -349,12 +345,6 @@ impl RepairPlan {
         }
         write_manifest(disk, directory, changes.number, &changes.state)?;
         Ok(Some(aside.into_repaired()))
-    }
-
-    /// Where the manifest will be.
-    pub fn new_manifest(&self) -> Option<PathBuf> {
-        let changes = self.changes.as_ref()?;
-        Some(self.inspection.directory.join(manifest_name(changes.number)))
     }
 }
 

@@ -1,10 +1,13 @@
 //! A store on the real disk, closed or as a kill leaves it, with one stream of one shard in three segments.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
-use anabranch::{ReadLimit, SequenceNumber, StartingPosition, StoreOptions, Stream};
+use anabranch::inspect::{
+    self, Consequence, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Finding, Inspection,
+};
+use anabranch::{ReadLimit, RecordNumber, SequenceNumber, StartingPosition, StoreOptions, Stream};
 use tempfile::TempDir;
 
 /// Three records of this size, each a frame, fill a segment.
@@ -157,4 +160,39 @@ pub fn record_at(stream: &Stream, number: SequenceNumber) -> SequenceNumber {
         bytes: usize::MAX,
     };
     stream.get_records(&from, &one).unwrap().records[0].sequence_number
+}
+
+pub fn damage(directory: &Path) -> Vec<Finding> {
+    inspect::verify(directory).unwrap().damage().cloned().collect()
+}
+
+/// The numbers of the records that are said to be lost: from, and behind the last.
+pub fn lost(findings: &[Finding]) -> Vec<(u64, Option<u64>)> {
+    let losses = findings.iter().filter_map(|finding| match &finding.consequence {
+        Consequence::Lost(lost) => Some((lost.from.value(), lost.to.map(RecordNumber::value))),
+        _ => None,
+    });
+    losses.collect()
+}
+
+pub fn all_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.append(&mut all_files(&path));
+        } else if !path.ends_with("LOCK") {
+            files.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    files
+}
+
+pub fn dump(directory: &Path, what: DumpWhat, mut on_item: impl FnMut(DumpItem)) {
+    Inspection::of(directory)
+        .dump(&DumpOptions::of(what), &mut |item| {
+            on_item(item);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
 }

@@ -1,0 +1,68 @@
+//! What is in a store is shown.
+
+use std::ops::ControlFlow;
+
+use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection};
+use anabranch::{Error, HashKey};
+
+use super::inspected_store::{InspectedStore, dump, frames, options};
+
+#[test]
+fn a_dump_shows_every_layer() {
+    let store = InspectedStore::closed(8);
+    let opened = options().open(store.path()).unwrap();
+    let stream = opened.stream("clicks").unwrap();
+    let put = stream.put("user-42", b"hello").unwrap();
+    stream.split_shard(&put.shard_id, HashKey::MAX / 8).unwrap();
+    opened.close().unwrap();
+
+    let mut kinds = Vec::new();
+    dump(store.path(), DumpWhat::Manifest, |item| match item {
+        DumpItem::Edit(edit) => {
+            assert!(!format!("{:?}", edit.edit).contains(&format!("{:?}", store.token_key())));
+            kinds.push(edit.kind);
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(kinds[..3], ["Snapshot", "StreamCreated", "StreamActivated"]);
+    assert!(kinds.contains(&"Resharded"));
+
+    let mut shards = Vec::new();
+    dump(store.path(), DumpWhat::Lineage, |item| match item {
+        DumpItem::Shard(shard) => shards.push(shard),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(shards.len(), 3);
+    assert!(!shards[0].shard.as_ref().unwrap().is_open());
+    assert_eq!(shards[0].next_record.unwrap().value(), 10);
+
+    let mut records = Vec::new();
+    dump(store.path(), DumpWhat::Records, |item| match item {
+        DumpItem::Record(record) => records.push(record),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(records.len(), 9);
+    let last = records.last().unwrap();
+    assert_eq!(last.partition_key.as_str(), "user-42");
+    assert_eq!(&last.data[..], b"hello");
+    assert_eq!(last.sequence_number, Some(put.sequence_number));
+    assert_eq!(frames(store.path()).len(), 9);
+}
+
+#[test]
+fn a_dump_stops_where_it_is_told() {
+    let store = InspectedStore::closed(8);
+    let mut options = DumpOptions::of(DumpWhat::Records);
+    options.limit = Some(4);
+    options.stream = Some("clicks".to_owned());
+    let mut shown = 0;
+    let count = &mut |_| {
+        shown += 1;
+        ControlFlow::Continue(())
+    };
+    Inspection::of(store.path()).dump(&options, count).unwrap();
+    assert_eq!(shown, 4);
+    options.stream = Some("nobody's".to_owned());
+    let missing = Inspection::of(store.path()).dump(&options, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(missing, Err(Error::StreamNotFound { .. })));
+}
