@@ -309,3 +309,35 @@ fn a_directory_with_other_files_is_not_taken_for_a_store() {
         Err(Error::NotAStore { .. })
     ));
 }
+
+#[test]
+fn records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let options = StoreOptions::new()
+        .clock(clock.clone())
+        .segment_bytes(64 << 10)
+        .keeper(false);
+    let put_many = |stream: &Stream, byte: u8| {
+        for _ in 0..20 {
+            stream.put("key", &[byte; 10_000]).unwrap();
+        }
+    };
+    let store = options.open(directory.path()).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    put_many(&stream, b'a');
+    let in_hand = read_all(&stream, shard(0));
+    store.close().unwrap();
+
+    let store = options.open(directory.path()).unwrap();
+    let stream = store.stream("clicks").unwrap();
+    clock.advance(Duration::from_secs(25 * 3_600));
+    stream.put("key", b"later").unwrap();
+    store.maintain().unwrap();
+    put_many(&stream, b'b');
+    assert!(
+        in_hand
+            .iter()
+            .all(|record| record.data.iter().all(|byte| *byte == b'a'))
+    );
+}
