@@ -24,6 +24,8 @@ const GROWTH: u64 = 8;
 pub(super) struct Writer {
     end: LogEnd,
     synced_through: LogPosition,
+    /// Between the end and here the file has zeros, put there with the last group.
+    zeroed_through: LogPosition,
     placement: Placement,
     /// The file that has bytes which are not synced. Kept open, so that a failed write-back is reported here.
     unsynced: Option<(Arc<Segment>, Arc<OpenSegment>)>,
@@ -46,6 +48,7 @@ impl Writer {
         Self {
             end,
             synced_through: end.position,
+            zeroed_through: end.position,
             placement,
             unsynced: None,
         }
@@ -75,10 +78,14 @@ impl Writer {
         group.buffer.resize(frame_bytes as usize, 0);
         let chain = self.encode_header(&segment, group);
         let offset = segment.entry.offset_of(self.end.position);
-        // The page behind the tail is filled up with zeros: a page that is written whole is not read first, even
-        // in a recycled file, and no stale byte is left behind the tail. The next group overwrites the zeros.
-        let padding = (offset + frame_bytes).next_multiple_of(PAGE_BYTES) - (offset + frame_bytes);
-        group.buffer.resize(group.buffer.len() + padding as usize, 0);
+        // A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no
+        // stale byte is left behind the tail. Groups that end in the same page overwrite the zeros.
+        let frame_end = LogPosition(self.end.position.0 + frame_bytes);
+        if frame_end > self.zeroed_through {
+            let padding = (offset + frame_bytes).next_multiple_of(PAGE_BYTES) - (offset + frame_bytes);
+            group.buffer.resize((frame_bytes + padding) as usize, 0);
+            self.zeroed_through = LogPosition(frame_end.0 + padding);
+        }
 
         let health = &log.context.health;
         open.file
@@ -86,7 +93,7 @@ impl Writer {
             .map_err(|error| health.poison("write to", &segment.path, error))?;
         self.note_in_index(&segment, group, offset);
         self.end = LogEnd {
-            position: LogPosition(self.end.position.0 + frame_bytes),
+            position: frame_end,
             next_record: group.first_record.saturating_add(u64::from(group.count)),
             last_arrival: group.last_arrival,
             chain,
@@ -254,6 +261,7 @@ impl Writer {
             context.open_segments.close(&previous);
         }
         self.placement = Placement::InPlace(segment.clone());
+        self.zeroed_through = self.end.position;
         Ok((segment, open))
     }
 }
