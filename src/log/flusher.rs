@@ -28,6 +28,8 @@ struct Queue {
 struct QueueState {
     now: VecDeque<Arc<ShardLog>>,
     soon: Vec<Weak<ShardLog>>,
+    /// To be synced, when there is nothing to commit.
+    syncs: VecDeque<Arc<ShardLog>>,
     is_stopped: bool,
 }
 
@@ -56,6 +58,12 @@ impl Flushers {
         self.queue.changed.notify_one();
     }
 
+    /// Has what was written to a log synced once a thread has nothing to commit.
+    pub(super) fn sync(&self, log: Arc<ShardLog>) {
+        self.queue.state.lock().syncs.push_back(log);
+        self.queue.changed.notify_one();
+    }
+
     /// Has a log's pending group committed within the linger time.
     pub(super) fn commit_soon(&self, log: &Arc<ShardLog>) {
         let mut state = self.queue.state.lock();
@@ -81,18 +89,30 @@ impl Flushers {
     }
 }
 
+enum Task {
+    Commit(Arc<ShardLog>),
+    Sync(Arc<ShardLog>),
+}
+
 impl Queue {
     fn run(&self) {
-        while let Some(log) = self.next() {
-            log.commit_pending();
+        while let Some(task) = self.next() {
+            match task {
+                Task::Commit(log) => log.commit_pending(),
+                // A failure is latched in the store's health, where the next put finds it.
+                Task::Sync(log) => drop(log.sync()),
+            }
         }
     }
 
-    fn next(&self) -> Option<Arc<ShardLog>> {
+    fn next(&self) -> Option<Task> {
         let mut state = self.state.lock();
         loop {
             if let Some(log) = state.now.pop_front() {
-                return Some(log);
+                return Some(Task::Commit(log));
+            }
+            if let Some(log) = state.syncs.pop_front() {
+                return Some(Task::Sync(log));
             }
             if state.is_stopped {
                 return None;

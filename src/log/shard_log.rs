@@ -76,6 +76,8 @@ pub(crate) struct ShardLog {
     /// By parity of the group that is waited for.
     committed: [Condvar; 2],
     writer: Mutex<Writer>,
+    /// Held during a sync; taken after `writer` where both are.
+    pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed.
     published: Mutex<LogEnd>,
     damage: OnceLock<Error>,
@@ -162,6 +164,7 @@ impl ShardLog {
             }),
             committed: [Condvar::new(), Condvar::new()],
             writer: Mutex::new(Writer::new(end, placement)),
+            syncing: Mutex::default(),
             published: Mutex::new(end),
             damage: OnceLock::new(),
             lost_tail: damage.clone(),
@@ -371,10 +374,22 @@ impl ShardLog {
             .map_or_else(|| self.writer.lock().known_end(), |_| None)
     }
 
-    /// Makes durable all that was written so far.
+    /// Makes durable all that was written so far. More can be written meanwhile.
     pub(crate) fn sync(&self) -> Result<()> {
         self.context.health.check()?;
-        self.writer.lock().sync(self)
+        let unsynced = self.writer.lock().unsynced();
+        if let Some(unsynced) = unsynced {
+            unsynced.sync(self)?;
+            self.writer.lock().note_synced(&unsynced);
+        }
+        Ok(())
+    }
+
+    /// Has a flusher sync.
+    pub(super) fn have_synced(&self) {
+        if let Some(this) = self.this.upgrade() {
+            self.context.flushers.sync(this);
+        }
     }
 
     /// The number behind the last record that was given one, for telling whether anything was appended since.

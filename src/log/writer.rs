@@ -20,6 +20,9 @@ const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 /// Each segment may be this much larger than the one before, up to the largest.
 const GROWTH: u64 = 8;
 
+/// Where puts do not wait for a sync, one is begun when this much is not synced.
+const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
+
 #[derive(Debug)]
 pub(super) struct Writer {
     end: LogEnd,
@@ -29,6 +32,15 @@ pub(super) struct Writer {
     placement: Placement,
     /// The file that has bytes which are not synced. Kept open, so that a failed write-back is reported here.
     unsynced: Option<(Arc<Segment>, Arc<OpenSegment>)>,
+    /// Whether a flusher has been asked to sync.
+    is_sync_asked: bool,
+}
+
+/// Bytes that are written and not synced. They can be synced while the log is being written to.
+pub(super) struct Unsynced {
+    segment: Arc<Segment>,
+    open: Arc<OpenSegment>,
+    through: LogPosition,
 }
 
 /// Where the next group goes.
@@ -51,6 +63,7 @@ impl Writer {
             zeroed_through: end.position,
             placement,
             unsynced: None,
+            is_sync_asked: false,
         }
     }
 
@@ -102,19 +115,46 @@ impl Writer {
         self.unsynced = Some((segment, open));
         if log.context.options.durability == Durability::Synced {
             self.sync(log)?;
+        } else {
+            self.ask_for_sync(log);
         }
         Ok(self.end)
     }
 
     /// Makes all that was written durable.
     pub(super) fn sync(&mut self, log: &ShardLog) -> Result<()> {
-        if let Some((segment, open)) = self.unsynced.take() {
-            open.file
-                .sync_data()
-                .map_err(|error| log.context.health.poison("sync", &segment.path, error))?;
+        if let Some(unsynced) = self.unsynced() {
+            unsynced.sync(log)?;
+            self.note_synced(&unsynced);
         }
-        self.synced_through = self.end.position;
         Ok(())
+    }
+
+    /// What has to be synced. [`note_synced`](Self::note_synced) is told when that is done.
+    pub(super) fn unsynced(&self) -> Option<Unsynced> {
+        self.unsynced.clone().map(|(segment, open)| Unsynced {
+            segment,
+            open,
+            through: self.end.position,
+        })
+    }
+
+    pub(super) fn note_synced(&mut self, synced: &Unsynced) {
+        self.is_sync_asked = false;
+        self.synced_through = self.synced_through.max(synced.through);
+        if self.synced_through == self.end.position {
+            self.unsynced = None;
+        }
+    }
+
+    /// Where puts do not wait for a sync, one goes on beside them, so that little is left to sync when the segment is
+    /// full.
+    fn ask_for_sync(&mut self, log: &ShardLog) {
+        let is_much = self.end.position.0 - self.synced_through.0 >= SYNC_BESIDE_BYTES;
+        if is_much && !self.is_sync_asked {
+            self.is_sync_asked = true;
+            log.have_synced();
+        }
     }
 
     fn encode_header(&self, segment: &Segment, group: &mut Group) -> u32 {
@@ -263,6 +303,20 @@ impl Writer {
         self.placement = Placement::InPlace(segment.clone());
         self.zeroed_through = self.end.position;
         Ok((segment, open))
+    }
+}
+
+impl Unsynced {
+    /// A failed write-back is reported to one sync of a file only. So one sync goes on at a time, and whoever comes
+    /// second finds the failure in the store's health.
+    pub(super) fn sync(&self, log: &ShardLog) -> Result<()> {
+        let _one_at_a_time = log.syncing.lock();
+        let health = &log.context.health;
+        health.check()?;
+        self.open
+            .file
+            .sync_data()
+            .map_err(|error| health.poison("sync", &self.segment.path, error))
     }
 }
 
