@@ -339,7 +339,12 @@ pub(super) fn write_index_file(
     }
 }
 
+/// Has the keeper prepare the next segment. Where puts do not wait for a sync they gain nothing by it, and the zeros
+/// cost as much of the disk as the records.
 fn want_next_segment(log: &ShardLog, segment: &Segment, position: LogPosition) {
+    if log.context.options.durability != Durability::Synced {
+        return;
+    }
     let is_half_full = segment.entry.offset_of(position) > segment.entry.bytes / 2;
     if is_half_full {
         let next = next_segment_bytes(Some(segment.entry.bytes), 0, log.context.options.segment_bytes);
