@@ -118,13 +118,13 @@ impl Outcome {
         self.result.get().cloned()
     }
 
-    /// The first outcome stands.
-    pub(super) fn set(&self, result: Result<()>) {
+    /// The first outcome stands. Gives the tasks that wait, to be woken once no lock is held: an executor may poll
+    /// them right there.
+    #[must_use = "somebody waits for this"]
+    pub(super) fn set(&self, result: Result<()>) -> Vec<Waker> {
         let _ = self.result.set(result);
         // Taken after the result is set: whoever registers later finds the result first (see `register`).
-        for waker in std::mem::take(&mut *self.wakers.lock()) {
-            waker.wake();
-        }
+        std::mem::take(&mut *self.wakers.lock())
     }
 
     /// Registers a task to be woken, unless the outcome is there already.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, OnceLock, Weak};
+use std::task::Waker;
 
 use super::commit::{Durability, Group, InFlight, Outcome, Ticket};
 use super::flusher::Flushers;
@@ -96,6 +97,8 @@ struct Tail {
     /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
     /// on to others, so none is told to anyone.
     is_announced: bool,
+    /// Threads that wait for a group of either parity, so that nobody is woken in vain.
+    waiting: [usize; 2],
     /// Why records that were acknowledged from memory cannot be written at the moment.
     stalled: Option<Error>,
     /// The buffer of the last group, to be used again.
@@ -159,6 +162,7 @@ impl ShardLog {
                 is_committing: false,
                 is_sealed: matches!(start, LogStart::Sealed(_)),
                 is_announced: false,
+                waiting: [0; 2],
                 stalled: None,
                 spare: Vec::new(),
             }),
@@ -189,7 +193,7 @@ impl ShardLog {
             .sum();
         let mut tail = self.tail.lock();
         while tail.is_committing && !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes) {
-            tail = self.committed[1 - tail.pending.outcome.parity].wait(tail);
+            tail = self.wait_for_in_flight(tail);
         }
         if !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes) {
             drop(tail);
@@ -255,7 +259,7 @@ impl ShardLog {
             if is_pending {
                 tail.pending.waiting_threads += 1;
             }
-            tail = self.committed[outcome.parity].wait(tail);
+            tail = self.wait_for_parity(outcome.parity, tail);
             if is_pending && std::ptr::eq(outcome, tail.pending.outcome.as_ref()) {
                 tail.pending.waiting_threads -= 1;
             }
@@ -323,8 +327,7 @@ impl ShardLog {
         let mut tail = self.tail.lock();
         // Thousands of idle logs keep no buffers.
         tail.spare = Vec::new();
-        self.committed[1 - tail.pending.outcome.parity].notify_all();
-        self.let_next_lead(&mut tail);
+        self.end_turn(tail);
         result
     }
 
@@ -332,7 +335,7 @@ impl ShardLog {
     /// it, or commits, waits for that instead.
     fn announce<'a>(&'a self, mut tail: MutexGuard<'a, Tail>, bytes: usize) -> Result<MutexGuard<'a, Tail>> {
         if tail.is_committing {
-            return Ok(self.committed[1 - tail.pending.outcome.parity].wait(tail));
+            return Ok(self.wait_for_in_flight(tail));
         }
         tail.is_committing = true;
         let next_record = tail.next_record;
@@ -347,9 +350,8 @@ impl ShardLog {
             tail.next_record = next_record;
             tail.is_announced = true;
         }
-        self.committed[1 - tail.pending.outcome.parity].notify_all();
-        self.let_next_lead(&mut tail);
-        result.map(|_| tail)
+        self.end_turn(tail);
+        result.map(|_| self.tail.lock())
     }
 
     fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<()>) -> Result<()> {
@@ -447,7 +449,7 @@ impl ShardLog {
         let mut tail = self.tail.lock();
         loop {
             if tail.is_committing {
-                tail = self.committed[1 - tail.pending.outcome.parity].wait(tail);
+                tail = self.wait_for_in_flight(tail);
             } else if tail.pending.is_empty() {
                 return Ok(());
             } else {
@@ -487,6 +489,7 @@ impl ShardLog {
     pub(super) fn finish_commit(&self, in_flight: &InFlight<'_>, result: Result<()>, group: Group) {
         let mut tail = self.tail.lock();
         let is_committed = result.is_ok();
+        let mut wakers = Vec::new();
         tail.stalled = None;
         match &result {
             Ok(()) => tail.spare = group.buffer,
@@ -494,12 +497,11 @@ impl ShardLog {
                 tail.pending.put_before(group);
                 tail.stalled = Some(error.clone());
             }
-            Err(error) => self.fail_pending(&mut tail, in_flight.first_record, error),
+            Err(error) => wakers = self.fail_pending(&mut tail, in_flight.first_record, error),
         }
-        in_flight.outcome.set(result);
-        self.committed[in_flight.outcome.parity].notify_all();
-        self.let_next_lead(&mut tail);
-        drop(tail);
+        wakers.extend(in_flight.outcome.set(result));
+        self.end_turn(tail);
+        wakers.into_iter().for_each(Waker::wake);
         if is_committed {
             (self.context.on_commit)();
         }
@@ -510,30 +512,55 @@ impl ShardLog {
         self.context.options.durability == Durability::Buffered
     }
 
-    /// Ends a commit. One of those who wait for the pending group leads it; where nobody waits, a flusher does.
-    fn let_next_lead(&self, tail: &mut Tail) {
+    /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where nobody
+    /// waits, a flusher does. The leader is woken first, so that the disk has something to do while the others wake.
+    fn end_turn(&self, mut tail: MutexGuard<'_, Tail>) {
         tail.is_committing = false;
-        if tail.pending.waiting_threads > 0 {
-            self.committed[tail.pending.outcome.parity].notify_one();
-        } else if !tail.pending.is_empty()
-            && let Some(this) = self.this.upgrade()
-        {
-            match tail.stalled {
-                // Tried again a little later, and by whoever appends.
-                Some(_) => self.context.flushers.commit_soon(&this),
-                None => self.context.flushers.commit(this),
-            }
+        let pending = tail.pending.outcome.parity;
+        let has_leader = tail.pending.waiting_threads > 0;
+        let for_flusher = match has_leader || tail.pending.is_empty() {
+            true => None,
+            false => self.this.upgrade(),
+        };
+        let is_stalled = tail.stalled.is_some();
+        let is_awaited = tail.waiting[1 - pending] > 0;
+        // Whoever looked before this found the turn going on and is counted; whoever looks later finds it ended.
+        drop(tail);
+        if has_leader {
+            self.committed[pending].notify_one();
+        }
+        if is_awaited {
+            self.committed[1 - pending].notify_all();
+        }
+        match for_flusher {
+            // Tried again a little later, and by whoever appends.
+            Some(this) if is_stalled => self.context.flushers.commit_soon(&this),
+            Some(this) => self.context.flushers.commit(this),
+            None => {}
         }
     }
 
+    /// Waits for the end of the commit in flight, or of what else keeps writers out.
+    fn wait_for_in_flight<'a>(&'a self, tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
+        let in_flight = 1 - tail.pending.outcome.parity;
+        self.wait_for_parity(in_flight, tail)
+    }
+
+    fn wait_for_parity<'a>(&'a self, parity: usize, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
+        tail.waiting[parity] += 1;
+        let mut tail = self.committed[parity].wait(tail);
+        tail.waiting[parity] -= 1;
+        tail
+    }
+
     /// What is pending was numbered behind a group that came to nothing. Nobody has seen those numbers, so they are
-    /// given out again, and the pending records fail with the same error.
-    fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) {
+    /// given out again, and the pending records fail with the same error. Gives the tasks to be woken.
+    fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
         let next = Group::new(Vec::new(), tail.pending.outcome.parity);
         let failed = std::mem::replace(&mut tail.pending, next);
         tail.next_record = failed_from;
-        failed.outcome.set(Err(error.clone()));
         self.committed[failed.outcome.parity].notify_all();
+        failed.outcome.set(Err(error.clone()))
     }
 
     pub(super) fn poison_after_panic(&self) -> Error {
