@@ -68,6 +68,9 @@ impl RawFile {
 
 /// A queue in front of a file: whoever comes while nobody writes takes what has gathered, writes it with one
 /// `pwrite`, and syncs it with one `fdatasync`; the others wait.
+///
+/// Nobody is woken under the lock or in vain, and the next to write is woken before those who are done: with many
+/// writers on few processors that is worth much, and a limit has to have it.
 #[derive(Debug)]
 pub struct RawQueue<'a> {
     file: &'a RawFile,
@@ -83,6 +86,8 @@ struct QueueState {
     group: u64,
     groups_done: u64,
     is_writing: bool,
+    /// By parity.
+    waiting: [usize; 2],
 }
 
 impl<'a> RawQueue<'a> {
@@ -98,27 +103,36 @@ impl<'a> RawQueue<'a> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.pending.extend_from_slice(bytes);
         let mine = state.group;
-        while state.groups_done <= mine {
-            if state.is_writing {
-                let done = &self.written[(mine % 2) as usize];
-                state = done.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            state.is_writing = true;
-            state.group += 1;
-            let spare = std::mem::take(&mut state.spare);
-            let mut group = std::mem::replace(&mut state.pending, spare);
-            drop(state);
-            let result = self.file.write_durably(&mut group);
-            group.clear();
-            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.spare = group;
-            state.groups_done = mine + 1;
-            state.is_writing = false;
-            self.written[(mine % 2) as usize].notify_all();
-            self.written[((mine + 1) % 2) as usize].notify_one();
-            result?;
+        let (parity, other) = ((mine % 2) as usize, (1 - mine % 2) as usize);
+        while state.groups_done <= mine && state.is_writing {
+            state.waiting[parity] += 1;
+            state = self.written[parity]
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting[parity] -= 1;
         }
-        Ok(())
+        if state.groups_done > mine {
+            return Ok(());
+        }
+        state.is_writing = true;
+        state.group += 1;
+        let spare = std::mem::take(&mut state.spare);
+        let mut group = std::mem::replace(&mut state.pending, spare);
+        drop(state);
+        let result = self.file.write_durably(&mut group);
+        group.clear();
+        state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.spare = group;
+        state.groups_done = mine + 1;
+        state.is_writing = false;
+        let waiting = state.waiting;
+        drop(state);
+        if waiting[other] > 0 {
+            self.written[other].notify_one();
+        }
+        if waiting[parity] > 0 {
+            self.written[parity].notify_all();
+        }
+        result
     }
 }
