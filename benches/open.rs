@@ -13,7 +13,8 @@ use std::time::Instant;
 use anabranch::{Durability, PutRecord, Store, StoreOptions};
 
 use measure::Outcome;
-use measure::load::{Batch, keys, keys_in_turn};
+use measure::batch::Batch;
+use measure::load::{keys, keys_in_turn};
 use measure::pace::median;
 use measure::process::{open_files, peak_resident_kib, resident_kib, wait_for_quiet};
 use measure::report::{Cell, Report};

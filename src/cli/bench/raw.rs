@@ -7,6 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use super::Outcome;
+use super::batch::Batch;
+use super::run::Writer;
+
 const PAGE_BYTES: usize = 4096;
 
 /// A file whose blocks were all written before, which writes go round and round in.
@@ -134,5 +138,46 @@ impl<'a> RawQueue<'a> {
             self.written[parity].notify_all();
         }
         result
+    }
+}
+
+/// Writes the same bytes to a raw file, durably or not, alone or through a queue.
+pub struct RawWriter<'a> {
+    batch: Batch,
+    path: RawPath<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum RawPath<'a> {
+    /// `pwrite`.
+    Written(&'a RawFile),
+    /// `pwrite` of whole pages and `fdatasync`.
+    Synced(&'a RawFile),
+    /// The same, for all that has gathered meanwhile.
+    Queued(&'a RawQueue<'a>),
+}
+
+impl<'a> RawWriter<'a> {
+    pub fn new(path: RawPath<'a>, writer: usize, records: usize, record_bytes: usize) -> Self {
+        Self {
+            batch: Batch::new(writer as u64, records, record_bytes),
+            path,
+        }
+    }
+}
+
+impl Writer for RawWriter<'_> {
+    fn write(&mut self) -> Outcome<()> {
+        self.batch.advance();
+        match self.path {
+            RawPath::Written(file) => file.write(&self.batch.bytes)?,
+            RawPath::Synced(file) => {
+                let length = self.batch.bytes.len();
+                file.write_durably(&mut self.batch.bytes)?;
+                self.batch.bytes.truncate(length);
+            }
+            RawPath::Queued(queue) => queue.write_durably(&self.batch.bytes)?,
+        }
+        Ok(())
     }
 }
