@@ -8,6 +8,7 @@ use super::settings::Settings;
 /// What the writers of one run did.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
+    pub operations: u64,
     pub per_second: f64,
     pub p50_micros: f64,
     pub p90_micros: f64,
@@ -27,6 +28,7 @@ pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Run> {
     let figures = run::run(writers, limits)?;
     let processor = processor_time() - processor;
     Ok(Run {
+        operations: figures.operations(),
         per_second: figures.per_second(),
         p50_micros: figures.micros(0.50),
         p90_micros: figures.micros(0.90),
@@ -45,7 +47,7 @@ pub struct Comparison {
 }
 
 /// Others may take this share of the processors in a round that counts.
-const QUIET: f64 = 0.15;
+pub const QUIET: f64 = 0.15;
 
 /// Runs both sides in turns: A B, B A, A B, ... The first round warms up and does not count. Rounds that others
 /// disturbed are repeated, as many times again as rounds were asked for; then the quietest count.

@@ -1,6 +1,7 @@
 //! What the kernel says about this process, and about the others.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -24,6 +25,15 @@ pub fn open_files() -> usize {
 pub fn read_calls() -> u64 {
     let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
     field(&io, "syscr:")
+}
+
+/// How often the disk below a path was told to flush its cache since the system started, by anybody.
+pub fn device_flushes(path: &Path) -> Option<u64> {
+    let device = rustix::fs::stat(path).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    // Documentation/block/stat.rst: flush I/Os are the sixteenth field.
+    stat.split_whitespace().nth(15)?.parse().ok()
 }
 
 /// Processor time that this process has used, all threads together.
