@@ -18,6 +18,12 @@ pub mod settings;
 // What `anabranch bench` measures with is what the benchmarks measure with.
 #[path = "../../src/cli/bench/batch.rs"]
 pub mod batch;
+#[cfg(feature = "server")]
+#[path = "../../src/cli/bench/http_client.rs"]
+pub mod http_client;
+#[cfg(feature = "server")]
+#[path = "../../src/cli/bench/put_request.rs"]
+pub mod put_request;
 #[path = "../../src/cli/bench/raw.rs"]
 pub mod raw;
 #[path = "../../src/cli/bench/run.rs"]

@@ -34,6 +34,8 @@ pub struct Engine {
     /// Empty if there is no call that leaves the records to the operating system without a sync.
     pub written: &'static str,
     pub reading: &'static str,
+    /// Whether what is read is held against a checksum, each time.
+    pub verifies: bool,
     pub can_be_read_twice: bool,
     pub open: fn(&Path, Level) -> Outcome<Box<dyn Peer>>,
     /// Opens what was closed, and hands out all records; how long the reading took.

@@ -33,7 +33,8 @@ const WARM_UP_BYTES: usize = 40 << 20;
 /// The most that a turn writes: less than okaywal has zeros prepared for, and less than the kernel begins to write back.
 const TURN_BYTES: usize = 256 << 20;
 const UNSYNCED_TURN_BYTES: usize = 96 << 20;
-const READ_BYTES: usize = 64 << 20;
+/// Several segments, of which the last one is open for writing again.
+const READ_BYTES: usize = 192 << 20;
 
 fn main() -> Outcome<()> {
     let settings = Settings::read();
@@ -116,6 +117,7 @@ fn appending(
             "anabranch is faster by",
             "low-high of that",
             "p50 us",
+            "p90 us",
             "p99 us",
             "p99.9 us",
             "device flushes/call",
@@ -158,6 +160,7 @@ fn appending(
             Cell::number(of_ours.1),
             Cell::text(format!("{:.2}-{:.2}", of_ours.0, of_ours.2)),
             Cell::number(turns.middle(|run| run.p50_micros)),
+            Cell::number(turns.middle(|run| run.p90_micros)),
             Cell::number(turns.middle(|run| run.p99_micros)),
             Cell::number(turns.middle(|run| run.p999_micros)),
             Cell::number(median(turns.flushes_per_call.clone())),
@@ -284,6 +287,7 @@ fn reading(settings: &Settings, scratch: &Scratch, engines: &[Engine], report: &
             "MB/s",
             "anabranch is faster by",
             "low-high of that",
+            "verifies",
             "reading",
         ],
     );
@@ -346,6 +350,7 @@ fn reading(settings: &Settings, scratch: &Scratch, engines: &[Engine], report: &
             Cell::number(per_second * RECORD_BYTES as f64 / 1e6),
             Cell::number(median(ratios)),
             Cell::text(format!("{lowest:.2}-{highest:.2}")),
+            Cell::text(if engine.verifies { "yes" } else { "no" }),
             Cell::text(engine.reading),
         ]);
         scratch.fresh(engine.name)?;

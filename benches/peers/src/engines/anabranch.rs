@@ -13,6 +13,7 @@ pub const ENGINE: Engine = Engine {
     synced: "Stream::put, Durability::Synced: pwrite and fdatasync of the shard's segment, one for all that waited",
     written: "Stream::put, Durability::Written: pwrite",
     reading: "Stream::get_records, 10 MiB a reply; CRC-32 of every frame checked",
+    verifies: true,
     can_be_read_twice: true,
     open,
     read,

@@ -14,6 +14,7 @@ pub const ENGINE: Engine = Engine {
     synced: "",
     written: "append: write, behind our mutex",
     reading: "read, 1 MiB at a time; CRC of every message checked by us, as it offers",
+    verifies: true,
     can_be_read_twice: true,
     open,
     read,

@@ -12,6 +12,7 @@ pub const ENGINE: Engine = Engine {
     synced: "batch with PersistMode::SyncData: write and fdatasync of the journal under its lock, one for each call",
     written: "batch with PersistMode::Buffer: write",
     reading: "Keyspace::iter; checksum of every block checked",
+    verifies: true,
     can_be_read_twice: true,
     open,
     read,

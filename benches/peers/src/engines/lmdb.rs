@@ -13,6 +13,7 @@ pub const ENGINE: Engine = Engine {
     synced: "commit: pwrite of pages, fdatasync, and the meta page by O_DSYNC: two flushes, one writer at a time",
     written: "commit with NO_SYNC: pwrite of pages",
     reading: "cursor over the mapping; there are no checksums",
+    verifies: false,
     can_be_read_twice: true,
     open,
     read,

@@ -13,6 +13,7 @@ pub const ENGINE: Engine = Engine {
     synced: "EntryWriter::commit: write and fdatasync of a zero-filled file, one for all that waited",
     written: "",
     reading: "replay at opening",
+    verifies: true,
     can_be_read_twice: false,
     open,
     read,

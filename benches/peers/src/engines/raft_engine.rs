@@ -13,6 +13,7 @@ pub const ENGINE: Engine = Engine {
     synced: "write(batch, true): pwrite and fdatasync of the shared log, one for all that waited; files prefilled",
     written: "write(batch, false): pwrite",
     reading: "fetch_entries_to, an index in memory; CRC-32 of every batch checked",
+    verifies: true,
     can_be_read_twice: true,
     open,
     read,

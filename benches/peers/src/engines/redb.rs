@@ -12,6 +12,7 @@ pub const ENGINE: Engine = Engine {
     // Durability::None keeps the records in the process: nothing reaches the file before the next durable commit.
     written: "",
     reading: "Table::iter; no checksum checked",
+    verifies: false,
     can_be_read_twice: true,
     open,
     read,

@@ -13,6 +13,7 @@ pub const ENGINE: Engine = Engine {
     synced: "write, WriteOptions.sync: write and fdatasync of the WAL, one for all that waited",
     written: "write, WriteOptions.sync=false: write",
     reading: "iterator; checksum of every block checked",
+    verifies: true,
     can_be_read_twice: true,
     open,
     read,

@@ -12,6 +12,7 @@ pub const ENGINE: Engine = Engine {
     synced: "commit, WAL, synchronous=FULL: pwrite and fsync of the WAL, one connection behind our mutex",
     written: "commit, WAL, synchronous=OFF: pwrite",
     reading: "SELECT in the order of the key; no checksum checked",
+    verifies: false,
     can_be_read_twice: true,
     open,
     read,
