@@ -188,6 +188,12 @@ fn goals(results: &Results) -> Vec<Goal> {
         ),
         ("the same: memory", "resident MiB", 200.0, "MiB"),
         ("the same: disk", "on disk MiB", 1024.0, "MiB"),
+        (
+            "the same: files open after a put to each",
+            "files open",
+            1024.0,
+            "files",
+        ),
     ] {
         goals.push(Goal {
             path,
@@ -198,6 +204,15 @@ fn goals(results: &Results) -> Vec<Goal> {
             }),
         });
     }
+    let grown = results.rows("growth").pop();
+    goals.push(Goal {
+        path: "memory, whatever is stored",
+        goal: "under 300 MiB, of which 256 MiB are mapped files".to_owned(),
+        measured: grown.map(|row| {
+            let (resident, size) = (row.number("resident MiB"), row.number("MiB"));
+            (format!("{resident:.0} MiB at {size:.0} MiB"), resident < 300.0)
+        }),
+    });
     goals
 }
 

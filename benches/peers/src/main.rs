@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target`, with `-- synced` for the rows whose
 //! names contain that, and with `--features rocksdb` where Debian's librocksdb-dev is installed.
+//! `ANABRANCH_BENCH_PEERS=okaywal,lmdb` leaves the other peers out.
 //!
 //! Every turn makes a store, writes 40 MiB to it that do not count, measures, closes it, opens it again, and reads back
 //! everything that was acknowledged: a fast turn that lost a record ends the run.
@@ -24,7 +25,7 @@ use measure::raw::{RawFile, RawPath, RawQueue, RawWriter};
 use measure::report::{Cell, Report};
 use measure::run::{Limits, Writer};
 use measure::scratch::Scratch;
-use measure::settings::Settings;
+use measure::settings::{Settings, from_env};
 
 const RECORD_BYTES: usize = 1 << 10;
 const BATCH: usize = 100;
@@ -39,7 +40,11 @@ const READ_BYTES: usize = 192 << 20;
 fn main() -> Outcome<()> {
     let settings = Settings::read();
     let scratch = Scratch::new(&settings.directory, "peers")?;
-    let engines = engines::all();
+    let wanted: String = from_env("ANABRANCH_BENCH_PEERS", String::new());
+    let mut engines = engines::all();
+    engines.retain(|engine| {
+        engine.name == "anabranch" || wanted.is_empty() || wanted.split(',').any(|name| name == engine.name)
+    });
     let mut report = Report::new("peers");
     report.section(
         "What their calls do",
@@ -145,6 +150,7 @@ fn appending(
         }
     }
 
+    check_flushes(row, &contestants, &raw_turns, &turns)?;
     let records = row.batch as f64;
     let ours = turns.first().ok_or("anabranch is the first engine")?;
     let raw_row = ("raw limit: pwrite, fdatasync, a queue", &raw_turns);
@@ -166,6 +172,25 @@ fn appending(
             Cell::number(median(turns.flushes_per_call.clone())),
             Cell::number(turns.middle(|run| run.others) * 100.0),
         ]);
+    }
+    Ok(())
+}
+
+/// A durable call of a single writer flushes the device, if the device needs it at all; one that does not is no match.
+fn check_flushes(row: &Row, contestants: &[&Engine], raw: &Turns, turns: &[Turns]) -> Outcome<()> {
+    const ONE: f64 = 0.95;
+    let flushes = |turns: &Turns| median(turns.flushes_per_call.clone());
+    if row.level != Level::Synced || row.writers > 1 || flushes(raw) < ONE {
+        return Ok(());
+    }
+    for (engine, turns) in contestants.iter().zip(turns) {
+        let flushes = flushes(turns);
+        if flushes < ONE {
+            let name = engine.name;
+            return Err(
+                format!("{name} calls it durable and flushes the device {flushes:.2} times a call").into(),
+            );
+        }
     }
     Ok(())
 }
