@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
+use super::index::IndexEntry;
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::{LogEnd, LogPosition};
 use crate::disk::DiskFile;
@@ -107,16 +108,26 @@ impl<'a> FrameCursor<'a> {
         }
     }
 
-    /// At a frame further on, whose predecessor is not known.
-    pub(super) fn at_offset(
+    /// At a frame that an index notes, whose predecessor is not known. An index is no evidence: if there is another
+    /// frame than it says, or none, the walk begins at the first one and finds out.
+    pub(super) fn at_entry(
         bytes: SegmentBytes,
         seed: &'a FrameSeed,
         entry: &'a SegmentEntry,
-        offset: u64,
+        noted: Option<IndexEntry>,
     ) -> Self {
-        match offset {
-            PAGE_BYTES => Self::at_start(bytes, seed, entry),
-            _ => Self::behind_damage(bytes, seed, entry, offset),
+        let start = Self::at_start(bytes.clone(), seed, entry);
+        let Some(noted) = noted.filter(|noted| noted.offset > PAGE_BYTES) else {
+            return start;
+        };
+        let mut cursor = Self::behind_damage(bytes, seed, entry, noted.offset);
+        let is_as_noted = cursor.peek().is_ok_and(|frame| {
+            frame.header.first_record == noted.first_record
+                && frame.header.first_arrival == noted.first_arrival
+        });
+        match is_as_noted {
+            true => cursor,
+            false => start,
         }
     }
 
