@@ -79,6 +79,8 @@ pub(super) struct FrameCursor<'a> {
     offset: u64,
     /// What the next frame has to follow, where the walk came over the frame before it.
     before: Option<LogEnd>,
+    /// No record in the segment has this number or a higher one.
+    next_first: RecordNumber,
 }
 
 /// A frame whose header holds.
@@ -105,6 +107,7 @@ impl<'a> FrameCursor<'a> {
             entry,
             offset: PAGE_BYTES,
             before: Some(entry.base()),
+            next_first: RecordNumber::END,
         }
     }
 
@@ -144,7 +147,15 @@ impl<'a> FrameCursor<'a> {
             entry,
             offset,
             before: None,
+            next_first: RecordNumber::END,
         }
+    }
+
+    /// Where the numbers behind this segment begin is known. A frame that reaches further is damage: to step over the
+    /// records in between would drop them without a word.
+    pub(super) fn numbered_before(mut self, next_first: RecordNumber) -> Self {
+        self.next_first = next_first;
+        self
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -177,6 +188,9 @@ impl<'a> FrameCursor<'a> {
         let (header, checksum) = FrameHeader::decode(header_bytes, self.seed, position).map_err(defect)?;
         if offset + header.frame_bytes() > self.bytes.length() {
             return Err(defect(FrameDefect::Length));
+        }
+        if header.next_record() > self.next_first {
+            return Err(defect(FrameDefect::NumbersBeyond));
         }
         if let Some(before) = self.before {
             if header.chain != before.chain {

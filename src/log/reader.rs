@@ -130,7 +130,8 @@ impl ShardLog {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
         let (bytes, noted) = self.open_at(stretch, |index| index.entry_before_record(read.next))?;
-        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted);
+        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
+            .numbered_before(stretch.next_first);
         while let Some(frame) = cursor.find_record(read.next).map_err(report)? {
             let body = cursor.body(&frame).map_err(report)?;
             let mut records = Records::new(body, frame.header.count);
@@ -170,7 +171,8 @@ impl ShardLog {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
         let (bytes, noted) = self.open_at(stretch, |index| index.entry_before_time(time))?;
-        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted);
+        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
+            .numbered_before(stretch.next_first);
         while !cursor.is_at_end() {
             let frame = cursor.next().map_err(report)?;
             if frame.header.last_arrival < time {
