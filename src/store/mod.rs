@@ -9,6 +9,7 @@ mod activity;
 mod append;
 mod core;
 mod garbage;
+mod journal;
 mod keeper;
 mod options;
 mod read;
