@@ -224,10 +224,29 @@ fn the_scenario_runs_without_a_crash() {
 
 #[test]
 fn a_crash_in_any_call_of_the_scenario_loses_and_invents_nothing() {
+    crash_in_every_call(Settings::default());
+}
+
+#[test]
+fn a_crash_in_any_call_loses_and_invents_nothing_that_only_the_journal_has() {
+    crash_in_every_call(Settings::journaled());
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
+    crash_in_every_call_of_a_recovery(Settings::default());
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_recovery_loses_nothing_that_only_the_journal_has() {
+    crash_in_every_call_of_a_recovery(Settings::journaled());
+}
+
+fn crash_in_every_call(settings: Settings) {
     let mut outcomes = 0;
     for n in 1.. {
         let _case = Case::begin(|| format!("a crash in call {n}"));
-        let Some(world) = until_call(n, Settings::default()).unwrap() else {
+        let Some(world) = until_call(n, settings).unwrap() else {
             break;
         };
         outcomes += crash_in_every_way(&world).unwrap_or_else(|what| panic!("call {n}, {what}"));
@@ -235,11 +254,10 @@ fn a_crash_in_any_call_of_the_scenario_loses_and_invents_nothing() {
     println!("{outcomes} outcomes");
 }
 
-#[test]
-fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
+fn crash_in_every_call_of_a_recovery(settings: Settings) {
     let mut outcomes = 0;
-    for n in (3..).step_by(17) {
-        let Some(world) = until_call(n, Settings::default()).unwrap() else {
+    for n in (3..).step_by(23) {
+        let Some(world) = until_call(n, settings).unwrap() else {
             break;
         };
         for (mode, m) in [LossMode::KeepAll, LossMode::Random]

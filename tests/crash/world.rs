@@ -35,8 +35,20 @@ pub struct Settings {
     pub durability: Durability,
     pub map_sealed_segments: bool,
     pub max_recycled_bytes: u64,
+    /// From how many shards on commits go through the journal.
+    pub min_journaled_shards: usize,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
+}
+
+impl Settings {
+    /// Every commit goes through the journal.
+    pub fn journaled() -> Self {
+        Self {
+            min_journaled_shards: 1,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
@@ -45,6 +57,7 @@ impl Default for Settings {
             durability: Durability::Synced,
             map_sealed_segments: true,
             max_recycled_bytes: 256 * 1024,
+            min_journaled_shards: usize::MAX,
             room: None,
         }
     }
@@ -312,6 +325,7 @@ impl World {
             .durability(self.settings.durability)
             .map_sealed_segments(self.settings.map_sealed_segments)
             .max_recycled_bytes(self.settings.max_recycled_bytes)
+            .min_journaled_shards(self.settings.min_journaled_shards)
             .segment_bytes(64 * 1024)
             .keeper(false)
             .flusher_threads(1)
