@@ -76,6 +76,7 @@ impl Manifest {
         disk: Arc<dyn Disk>,
         directory: &Path,
         before_new: impl FnOnce() -> Result<()>,
+        find_later_frame: impl FnOnce(&CatalogState) -> Result<Option<PathBuf>>,
     ) -> Result<(Self, CatalogState)> {
         // Whoever was here before may have been killed between a change and its sync. What is built on from now on
         // must not be taken back, so it is made durable before it is believed.
@@ -91,6 +92,12 @@ impl Manifest {
                     .file
                     .sync_data()
                     .map_err(|error| Error::io("sync", &manifest.path, error))?;
+                if manifest.has_torn_tail
+                    && let Some(later) = find_later_frame(&state)?
+                {
+                    let reason = format!("an edit is damaged that was made before {}", later.display());
+                    return Err(Error::bad_manifest(&manifest.path, manifest.length, reason));
+                }
                 manifest.remove_others();
                 if manifest.has_torn_tail {
                     manifest = manifest.rewritten(&state)?;
@@ -115,7 +122,7 @@ impl Manifest {
         let cannot_encode = |reason: String| Error::invalid(format!("the change cannot be stored: {reason}"));
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
-        self.reserve(frame.len() as u64)?;
+        self.reserve(frame.len() as u64, health)?;
         self.file
             .write_all_at(&frame, self.length)
             .map_err(|error| health.poison("write to", &self.path, error))?;
@@ -266,17 +273,22 @@ impl Manifest {
     }
 
     /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room.
-    fn reserve(&mut self, frame_bytes: u64) -> Result<()> {
+    fn reserve(&mut self, frame_bytes: u64, health: &Health) -> Result<()> {
         let needed = self.length + frame_bytes;
         if needed + RESERVE_BYTES / 2 <= self.reserved {
             return Ok(());
         }
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
         match self.file.allocate(wanted) {
-            Ok(()) => self.reserved = wanted,
-            Err(_) if needed <= self.reserved => {}
+            // Synced before a frame is written there: a frame that runs past the file's end shows that the file was cut.
+            Ok(()) => self
+                .file
+                .sync_data()
+                .map_err(|error| health.poison("sync", &self.path, error))?,
+            Err(_) if needed <= self.reserved => return Ok(()),
             Err(error) => return Err(Error::preparing("extend", &self.path, error)),
         }
+        self.reserved = wanted;
         Ok(())
     }
 
@@ -473,10 +485,30 @@ pub(super) fn walk_frames(bytes: &[u8], seed: &Hasher) -> Walk {
     }
     let rest = bytes.get(offset..).unwrap_or_default();
     walk.has_torn_tail = rest.iter().any(|byte| *byte != 0);
-    if walk.has_torn_tail && frames_behind(bytes, seed, offset).next().is_some() {
+    if is_cut(bytes, offset, seed) {
+        walk.defect = Some((offset as u64, "the file was cut".to_owned()));
+    } else if walk.has_torn_tail && frames_behind(bytes, seed, offset).next().is_some() {
         walk.defect = Some((offset as u64, "a frame is damaged that others follow".to_owned()));
     }
     walk
+}
+
+/// Whether the file once went on behind the place at which no frame is whole. Room for a frame is durable before the
+/// frame is begun, so a frame that was begun and does not fit was cut.
+fn is_cut(bytes: &[u8], offset: usize, seed: &Hasher) -> bool {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    match rest.first_chunk::<FRAME_HEADER_BYTES>() {
+        Some(header) => frame_length(header, seed).is_some_and(|length| length > rest.len() as u64),
+        None if rest.is_empty() => !(bytes.len() as u64).is_multiple_of(RESERVE_BYTES),
+        None => rest.iter().any(|byte| *byte != 0),
+    }
+}
+
+/// The length of a frame whose header holds, without what fills it up.
+fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> Option<u64> {
+    let field = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+    let holds = field(0) == FRAME_MAGIC && field(20) == checksum(seed, &header[..20]);
+    holds.then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
 }
 
 /// Where whole frames are behind a place at which none is.
@@ -492,19 +524,11 @@ pub(super) fn frames_behind<'a>(
 
 fn decode_frame<'a>(bytes: &'a [u8], offset: usize, seed: &Hasher) -> Option<(u64, &'a [u8], usize)> {
     let header: &[u8; FRAME_HEADER_BYTES] = bytes.get(offset..)?.first_chunk()?;
-    let field = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
-    if field(0) != FRAME_MAGIC || field(20) != checksum(seed, &header[..20]) {
-        return None;
-    }
-    let body_start = offset + FRAME_HEADER_BYTES;
-    let body = bytes.get(body_start..body_start.checked_add(field(4) as usize)?)?;
-    if field(16) != checksum(seed, body) {
+    let end = offset.checked_add(usize::try_from(frame_length(header, seed)?).ok()?)?;
+    let body = bytes.get(offset + FRAME_HEADER_BYTES..end)?;
+    if u32::from_le_bytes(std::array::from_fn(|i| header[16 + i])) != checksum(seed, body) {
         return None;
     }
     let sequence = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-    Some((
-        sequence,
-        body,
-        (body_start + body.len()).next_multiple_of(ALIGNMENT),
-    ))
+    Some((sequence, body, end.next_multiple_of(ALIGNMENT)))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
 use super::activity::Activity;
+use super::evidence::Evidence;
 use super::garbage::Garbage;
 use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
@@ -64,10 +65,22 @@ impl StoreCore {
 
         let health = Health::default();
         make_subdirectories(disk.as_ref(), directory)?;
-        let catalog = Arc::new(Catalog::open(disk.clone(), directory, health.clone(), || {
-            sync_ancestors(disk.as_ref(), directory)
-        })?);
-        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &directory.join("streams"))?;
+        let streams = directory.join("streams");
+        let catalog = Arc::new(Catalog::open(
+            disk.clone(),
+            directory,
+            health.clone(),
+            || sync_ancestors(disk.as_ref(), directory),
+            |state| {
+                let evidence = Evidence {
+                    disk: &disk,
+                    streams: &streams,
+                    state,
+                };
+                evidence.find_later_frame()
+            },
+        )?);
+        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());

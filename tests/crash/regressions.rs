@@ -208,10 +208,74 @@ fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
     assert!(matches!(stream.put("key", b"fourth"), Err(Error::Corrupt { .. })));
 }
 
+/// The file because of which a store does not open.
+fn path_of_damage(disk: &SimDisk) -> Option<String> {
+    match options(disk).open(DIRECTORY).err()? {
+        Error::Corrupt { path, .. } => path.to_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
 fn segments(disk: &SimDisk) -> Vec<String> {
     let files = disk.rot().files();
     let names = files.iter().map(|(path, _)| format!("/{}", path.display()));
     names
         .filter(|name| name.contains("/streams/") && name.ends_with(".log"))
         .collect()
+}
+
+/// The last edit was damaged after it had been durable, and taken for torn: a log was believed to end where it had
+/// rested, a stream to have never been, a segment to be a leftover. The records that were put behind were lost.
+#[test]
+fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
+    type Build = fn(&Store) -> anabranch::Result<()>;
+    let a_stream: Build = |store| store.create_stream("new", 1)?.put("key", b"data").map(drop);
+    let a_shard: Build = |store| {
+        let stream = store.stream("clicks")?;
+        stream.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 127))?;
+        stream.put("key", b"data").map(drop)
+    };
+    let a_segment: Build = |store| store.stream("clicks")?.put("key", &[7; 60_000]).map(drop);
+    let a_resumed_log: Build = |store| store.stream("clicks")?.put("key", b"data").map(drop);
+    for build in [a_stream, a_shard, a_segment, a_resumed_log] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk);
+        store
+            .create_stream("clicks", 1)
+            .unwrap()
+            .put("key", b"first")
+            .unwrap();
+        store.close().unwrap();
+        let store = open(&disk);
+        build(&store).unwrap();
+        let disk = disk.crash(LossMode::LoseAll);
+        let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+        let bytes = disk.rot().read(&manifest).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        disk.rot().flip_bit(&manifest, end, 0).unwrap();
+        let path = path_of_damage(&disk);
+        assert_eq!(path.as_deref(), Some(manifest.as_str()));
+    }
+}
+
+/// A manifest that ended in the middle of a frame was taken for one whose last frame was torn: all that had happened
+/// since was forgotten.
+#[test]
+fn a_manifest_that_is_cut_within_its_edits_does_not_open() {
+    let disk = SimDisk::new(1);
+    let stream = open(&disk).create_stream("clicks", 1).unwrap();
+    let checkpoint = stream.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
+    for name in ["a", "b", "c", "d"] {
+        stream.save_checkpoint(name, &checkpoint).unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+    let bytes = disk.rot().read(&manifest).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    for length in 0..=end {
+        let disk = disk.image(LossMode::KeepAll);
+        disk.rot().set_len(&manifest, length as u64).unwrap();
+        let path = path_of_damage(&disk);
+        assert_eq!(path.as_deref(), Some(manifest.as_str()), "cut to {length} bytes");
+    }
 }
