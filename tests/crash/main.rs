@@ -11,6 +11,7 @@ mod model;
 mod op;
 mod random;
 mod regressions;
+mod rot;
 mod scenario;
 mod step;
 mod watchdog;
