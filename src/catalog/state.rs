@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Edit, PlannedReshard};
-use crate::log::{LogEnd, SegmentEntry};
+use crate::log::{COMMIT_JOURNAL, LogEnd, SegmentEntry};
 use crate::model::{
     Checkpoint, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, StreamStatus, Timestamp,
     limits,
@@ -20,6 +20,8 @@ pub(crate) struct CatalogState {
     next_stream: u64,
     streams: BTreeMap<StreamId, StreamState>,
     names: BTreeMap<String, StreamId>,
+    /// The log of other logs' frames, which edits name as a log of no stream ([`COMMIT_JOURNAL`]).
+    pub(crate) journal: LogState,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +67,7 @@ impl CatalogState {
             next_stream: 1,
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
+            journal: LogState::default(),
         }
     }
 
@@ -243,6 +246,9 @@ impl CatalogState {
     }
 
     fn log_mut(&mut self, stream: StreamId, shard: ShardId) -> Result<&mut LogState, &'static str> {
+        if (stream, shard) == COMMIT_JOURNAL {
+            return Ok(&mut self.journal);
+        }
         self.stream_mut(stream)?
             .logs
             .get_mut(&shard)

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
@@ -49,6 +50,8 @@ pub(super) struct Group {
     pub(super) outcome: Arc<Outcome>,
     /// Threads that wait for this group, any of which will lead if need be.
     pub(super) waiting_threads: usize,
+    /// Whether a thread that waits for another log of its round will come for this group.
+    pub(super) is_claimed: bool,
 }
 
 impl Group {
@@ -67,6 +70,7 @@ impl Group {
                 wakers: Mutex::default(),
             }),
             waiting_threads: 0,
+            is_claimed: false,
         }
     }
 
@@ -147,9 +151,13 @@ impl Outcome {
 pub(crate) struct Ticket {
     pub(crate) first_record: RecordNumber,
     pub(crate) arrival: Timestamp,
-    log: Arc<ShardLog>,
+    /// How many bytes the records have in the group.
+    pub(super) bytes: usize,
+    pub(super) log: Arc<ShardLog>,
     /// Nothing, where the records are acknowledged from memory.
-    awaited: Option<Arc<Outcome>>,
+    pub(super) awaited: Option<Arc<Outcome>>,
+    /// Whether somebody is known to commit them.
+    is_started: AtomicBool,
 }
 
 impl Ticket {
@@ -158,12 +166,15 @@ impl Ticket {
         awaited: Option<Arc<Outcome>>,
         first_record: RecordNumber,
         arrival: Timestamp,
+        bytes: usize,
     ) -> Self {
         Self {
             first_record,
             arrival,
+            bytes,
             log,
             awaited,
+            is_started: AtomicBool::new(false),
         }
     }
 
@@ -177,13 +188,27 @@ impl Ticket {
 
     /// Has a flusher commit the records, so that a thread can wait for several logs at once.
     pub(crate) fn start(&self) {
-        if self
-            .awaited
-            .as_ref()
-            .is_some_and(|outcome| outcome.get().is_none())
-        {
-            self.log.have_flushed();
+        Self::start_all(std::iter::once(self));
+    }
+
+    /// Has flushers commit the records of several logs, as one round where that is better.
+    pub(crate) fn start_all<'a>(tickets: impl Iterator<Item = &'a Self>) {
+        let mut logs = Vec::new();
+        for ticket in tickets {
+            let is_answered = ticket.outcome().is_none_or(|outcome| outcome.get().is_some());
+            if !is_answered && !ticket.is_started.swap(true, Ordering::Relaxed) && ticket.log.needs_a_leader()
+            {
+                logs.push(ticket.log.clone());
+            }
         }
+        if let Some(log) = logs.first() {
+            let context = log.context.clone();
+            context.flushers.commit(logs);
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        self.awaited.as_deref()
     }
 }
 
@@ -197,7 +222,7 @@ impl Future for Ticket {
         match outcome.register(context.waker()) {
             Some(result) => Poll::Ready(result),
             None => {
-                self.log.have_flushed();
+                self.start();
                 Poll::Pending
             }
         }
@@ -228,9 +253,11 @@ impl<'a> InFlight<'a> {
         }
     }
 
-    pub(super) fn answer(mut self, result: Result<()>, group: Group) {
+    /// Gives the log if a flusher has to commit what has gathered meanwhile.
+    #[must_use = "somebody may wait for what has gathered"]
+    pub(super) fn answer(mut self, result: Result<()>, group: Group) -> Option<Arc<ShardLog>> {
         self.is_answered = true;
-        self.log.finish_commit(&self, result, group);
+        self.log.finish_commit(&self, result, group)
     }
 }
 
@@ -238,8 +265,9 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let error = self.log.poison_after_panic();
-            self.log
-                .finish_commit(self, Err(error), Group::new(Vec::new(), self.outcome.parity));
+            let group = Group::new(Vec::new(), self.outcome.parity);
+            let next = self.log.finish_commit(self, Err(error), group);
+            self.log.context.flushers.commit(next);
         }
     }
 }

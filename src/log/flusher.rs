@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::round;
 use super::shard_log::ShardLog;
 use crate::sync::{Condvar, Mutex};
 
@@ -20,6 +21,8 @@ pub(crate) struct Flushers {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// So many logs are committed together rather than one by one.
+    round_logs: usize,
     state: Mutex<QueueState>,
     changed: Condvar,
 }
@@ -36,8 +39,11 @@ struct QueueState {
 impl Flushers {
     /// # Errors
     /// When the operating system gives no thread.
-    pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::default());
+    pub(crate) fn start(threads: usize, round_logs: usize) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue {
+            round_logs,
+            ..Queue::default()
+        });
         let mut handles = Vec::new();
         for number in 0..threads.max(1) {
             let queue = queue.clone();
@@ -52,10 +58,16 @@ impl Flushers {
         })
     }
 
-    /// Has a log's pending group committed as soon as a thread is free.
-    pub(super) fn commit(&self, log: Arc<ShardLog>) {
-        self.queue.state.lock().now.push_back(log);
-        self.queue.changed.notify_one();
+    /// Has the logs' pending groups committed as soon as a thread is free.
+    pub(super) fn commit(&self, logs: impl IntoIterator<Item = Arc<ShardLog>>) {
+        let mut state = self.queue.state.lock();
+        let before = state.now.len();
+        state.now.extend(logs);
+        let is_any = state.now.len() > before;
+        drop(state);
+        if is_any {
+            self.queue.changed.notify_one();
+        }
     }
 
     /// Has what was written to a log synced once a thread has nothing to commit.
@@ -91,6 +103,7 @@ impl Flushers {
 
 enum Task {
     Commit(Arc<ShardLog>),
+    CommitRound(Vec<Arc<ShardLog>>),
     Sync(Arc<ShardLog>),
 }
 
@@ -99,6 +112,7 @@ impl Queue {
         while let Some(task) = self.next() {
             match task {
                 Task::Commit(log) => log.commit_pending(),
+                Task::CommitRound(logs) => round::commit_pending(&logs),
                 // A failure is latched in the store's health, where the next put finds it.
                 Task::Sync(log) => drop(log.sync()),
             }
@@ -108,7 +122,14 @@ impl Queue {
     fn next(&self) -> Option<Task> {
         let mut state = self.state.lock();
         loop {
+            if state.now.len() >= self.round_logs && round::is_better(&state.now) {
+                return Some(Task::CommitRound(state.now.drain(..).collect()));
+            }
             if let Some(log) = state.now.pop_front() {
+                // Whoever put several logs here woke one thread.
+                if !state.now.is_empty() {
+                    self.changed.notify_one();
+                }
                 return Some(Task::Commit(log));
             }
             if let Some(log) = state.syncs.pop_front() {

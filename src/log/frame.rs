@@ -143,6 +143,16 @@ impl FrameHeader {
         Ok((header, checksum))
     }
 
+    /// The position that a whole frame says is its own, if it holds.
+    pub(super) fn decode_anywhere(frame: &[u8], seed: &FrameSeed) -> Option<LogPosition> {
+        let (bytes, body) = frame.split_first_chunk()?;
+        let position = LogPosition(u64_at(bytes, 16));
+        let (header, _) = Self::decode(bytes, seed, position).ok()?;
+        let is_whole = header.body_length as usize == body.len()
+            && seed.body_checksum(position, body) == header.body_checksum;
+        is_whole.then_some(position)
+    }
+
     pub(crate) fn frame_bytes(&self) -> u64 {
         HEADER_BYTES as u64 + u64::from(self.body_length)
     }

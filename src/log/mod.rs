@@ -23,12 +23,14 @@ mod frame;
 mod frame_cursor;
 mod frame_search;
 mod index;
+mod journal;
 mod mend;
 mod open_segments;
 mod pool;
 mod reader;
 mod record_codec;
 mod recovery;
+mod round;
 mod segment;
 mod shard_log;
 mod survey;
@@ -40,10 +42,12 @@ pub use reader::ReadLimit;
 pub(crate) use commit::Ticket;
 pub(crate) use flusher::Flushers;
 pub(crate) use index::SparseIndex;
+pub(crate) use journal::{CommitJournal, JournalDoubts, JournaledFrames};
 pub(crate) use mend::Mend;
 pub(crate) use open_segments::OpenSegments;
 pub(crate) use pool::SegmentPool;
 pub(crate) use reader::{LogRead, ReadRecord};
+pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
 pub(crate) use shard_log::{Appended, LogContext, LogOptions, LogStart, ShardLog};
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
@@ -60,6 +64,24 @@ pub(crate) struct LogIdentity {
     pub(crate) stream: StreamId,
     pub(crate) shard: ShardId,
 }
+
+impl LogIdentity {
+    /// The log whose records are other logs' frames. No stream has its number.
+    pub(crate) fn commit_journal(store: u128) -> Self {
+        Self {
+            store,
+            stream: COMMIT_JOURNAL.0,
+            shard: COMMIT_JOURNAL.1,
+        }
+    }
+
+    pub(crate) fn is_commit_journal(&self) -> bool {
+        (self.stream, self.shard) == COMMIT_JOURNAL
+    }
+}
+
+/// What stands for the commit journal wherever a log is named by its stream and shard.
+pub(crate) const COMMIT_JOURNAL: (StreamId, ShardId) = (StreamId::new(0), ShardId::FIRST);
 
 /// A count of frame bytes since the log began: dense over all segments, and a multiple of eight between frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -58,9 +58,11 @@ pub(super) fn recover_tail(segment: &Segment, context: &LogContext) -> Result<Re
             open.file
                 .sync_data()
                 .map_err(|error| context.health.poison("sync", &segment.path, error))?;
+            // The end is only as good as the journal that frames were put back from.
+            let doubts = context.journal_doubts.get();
             Ok(RecoveredTail {
                 end: findings.end,
-                damage: None,
+                damage: doubts.and_then(|doubts| doubts.about(segment.log)).cloned(),
             })
         }
         Verdict::Damaged { attested_through } => {

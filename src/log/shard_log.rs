@@ -1,17 +1,20 @@
 //! One shard's log: appending, waiting, sealing, trimming.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 use std::task::Waker;
 
 use super::commit::{Durability, Group, InFlight, Outcome, Ticket};
 use super::flusher::Flushers;
+use super::journal::{CommitJournal, JournalDoubts};
 use super::open_segments::OpenSegments;
 use super::pool::SegmentPool;
 use super::record_codec;
 use super::recovery::{self, RecoveredTail};
+use super::round::{self, Round};
 use super::segment::{Segment, SegmentEntry};
-use super::writer::{Placement, Writer};
+use super::writer::{PlacedFrame, Placement, Writer};
 use super::{LogEnd, LogIdentity, SegmentLedger};
 use crate::disk::{Disk, Health};
 use crate::error::{Error, Result};
@@ -27,6 +30,12 @@ pub(crate) struct LogContext {
     pub(crate) ledger: Arc<dyn SegmentLedger>,
     pub(crate) flushers: Flushers,
     pub(crate) options: LogOptions,
+    /// Takes the frames of rounds over several logs, once the store is open.
+    pub(crate) journal: RwLock<Option<Arc<CommitJournal>>>,
+    /// What could not be had of an earlier opener's commit journal.
+    pub(crate) journal_doubts: OnceLock<JournalDoubts>,
+    /// Logs whose commit is in flight.
+    pub(crate) commits_in_flight: AtomicUsize,
     /// Called after a commit, for readers that wait at the head.
     pub(crate) on_commit: Box<dyn Fn() + Send + Sync>,
     /// Called when the keeper has something to prepare.
@@ -41,6 +50,12 @@ impl std::fmt::Debug for LogContext {
     }
 }
 
+impl LogContext {
+    pub(crate) fn journal(&self) -> Option<Arc<CommitJournal>> {
+        self.journal.read().clone()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogOptions {
     pub(crate) durability: Durability,
@@ -48,6 +63,8 @@ pub(crate) struct LogOptions {
     pub(crate) segment_bytes: u64,
     /// Appends wait while this much is pending.
     pub(crate) max_group_bytes: usize,
+    /// So many logs are committed together through the commit journal.
+    pub(crate) round_logs: usize,
     /// Whether sealed segments are read through a mapping, or all through the page cache.
     pub(crate) map_sealed_segments: bool,
 }
@@ -93,6 +110,8 @@ struct Tail {
     next_record: RecordNumber,
     last_arrival: Timestamp,
     is_committing: bool,
+    /// How many commits, and what else keeps writers out, have ended.
+    turns: u64,
     is_sealed: bool,
     /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
     /// on to others, so none is told to anyone.
@@ -103,6 +122,16 @@ struct Tail {
     stalled: Option<Error>,
     /// The buffer of the last group, to be used again.
     spare: Vec<u8>,
+}
+
+/// What becomes of a group that a thread wants to commit.
+pub(super) enum Turn<'a> {
+    /// It has its outcome.
+    Answered,
+    /// The thread has it, and has to answer it.
+    Taken(InFlight<'a>, Group),
+    /// Somebody else commits, this group or the one before.
+    Awaited,
 }
 
 /// The answer to an append.
@@ -160,6 +189,7 @@ impl ShardLog {
                 next_record,
                 last_arrival: end.last_arrival,
                 is_committing: false,
+                turns: 0,
                 is_sealed: matches!(start, LogStart::Sealed(_)),
                 is_announced: false,
                 waiting: [0; 2],
@@ -240,7 +270,13 @@ impl ShardLog {
             awaited,
             first_record,
             arrival,
+            bytes,
         )))
+    }
+
+    /// This log, unless its last owner is letting it go.
+    pub(super) fn shared(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
     }
 
     /// Blocks until a group has its outcome, and leads whenever nobody does.
@@ -274,14 +310,80 @@ impl ShardLog {
         }
     }
 
-    /// Has a flusher commit what is pending. While a commit is in flight its end takes care of that.
-    pub(super) fn have_flushed(&self) {
+    /// Whether something is pending and nobody is at it. While a commit is in flight its end takes care of that.
+    pub(super) fn needs_a_leader(&self) -> bool {
         let tail = self.tail.lock();
-        let is_needed = !tail.is_committing && !tail.pending.is_empty();
-        drop(tail);
-        if is_needed && let Some(this) = self.this.upgrade() {
-            self.context.flushers.commit(this);
+        !tail.is_committing && !tail.pending.is_empty()
+    }
+
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.tail.lock().pending.bytes()
+    }
+
+    /// Takes the pending group, if there is one and nobody commits.
+    pub(super) fn take_turn(&self) -> Option<(InFlight<'_>, Group)> {
+        let mut tail = self.tail.lock();
+        let is_free = !tail.is_committing && !tail.pending.is_empty();
+        is_free.then(|| self.begin_turn(&mut tail))
+    }
+
+    /// Takes the awaited group if nobody commits. Else makes sure that it is left to this thread, which must come again
+    /// after [`wait_for_turn`](Self::wait_for_turn).
+    pub(super) fn take_turn_for(&self, awaited: &Outcome) -> Turn<'_> {
+        let mut tail = self.tail.lock();
+        if awaited.get().is_some() {
+            return Turn::Answered;
         }
+        if !tail.is_committing {
+            // Neither answered nor in flight, so it is the pending one.
+            let (in_flight, group) = self.begin_turn(&mut tail);
+            return Turn::Taken(in_flight, group);
+        }
+        if std::ptr::eq(awaited, tail.pending.outcome.as_ref()) {
+            tail.pending.is_claimed = true;
+        }
+        Turn::Awaited
+    }
+
+    /// Waits for the end of the commit that is in flight, if one is.
+    pub(super) fn wait_for_turn(&self) {
+        let mut tail = self.tail.lock();
+        let turns = tail.turns;
+        while tail.is_committing && tail.turns == turns {
+            tail = self.wait_for_in_flight(tail);
+        }
+    }
+
+    /// Waits for the commit that is in flight, if one is, and syncs what was written.
+    pub(super) fn sync_in_turn(&self) -> Result<()> {
+        self.wait_for_turn();
+        self.sync()
+    }
+
+    /// Makes a group that was taken a frame of its segment.
+    pub(super) fn frame(&self, group: &mut Group) -> Result<PlacedFrame> {
+        self.context.health.check()?;
+        self.writer.lock().frame(self, group)
+    }
+
+    /// Writes a frame to its segment.
+    pub(super) fn write(&self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        self.writer.lock().write(self, group, frame)
+    }
+
+    /// Shows readers what was written, once no crash can take it back: by the journal, or by a sync of the segment.
+    pub(super) fn publish(&self, end: LogEnd, is_journaled: bool) -> Result<()> {
+        let mut writer = self.writer.lock();
+        match is_journaled {
+            true => writer.note_journaled(end.position),
+            false => {
+                self.context.health.check()?;
+                writer.sync(self)?;
+            }
+        }
+        drop(writer);
+        *self.published.lock() = end;
+        Ok(())
     }
 
     /// Where readers stop.
@@ -314,8 +416,9 @@ impl ShardLog {
     }
 
     /// Has the end of this log recorded if nobody is writing to it, and keeps writers out meanwhile. The next append
-    /// resumes the log. Does nothing for a log that is not known to be whole behind its end.
-    pub(crate) fn rest_if_idle(&self, record: impl FnOnce(LogEnd) -> Result<()>) -> Result<()> {
+    /// resumes the log. Does nothing for a log that is not known to be whole behind its end. `record` says whether it
+    /// has recorded the end.
+    pub(crate) fn rest_if_idle(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
         let mut tail = self.tail.lock();
         if tail.is_committing || !tail.pending.is_empty() || tail.is_sealed {
             return Ok(());
@@ -327,7 +430,8 @@ impl ShardLog {
         let mut tail = self.tail.lock();
         // Thousands of idle logs keep no buffers.
         tail.spare = Vec::new();
-        self.end_turn(tail);
+        let next = self.end_turn(tail);
+        self.context.flushers.commit(next);
         result
     }
 
@@ -350,18 +454,20 @@ impl ShardLog {
             tail.next_record = next_record;
             tail.is_announced = true;
         }
-        self.end_turn(tail);
+        let next = self.end_turn(tail);
+        self.context.flushers.commit(next);
         result.map(|_| self.tail.lock())
     }
 
-    fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<()>) -> Result<()> {
+    fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
         self.context.health.check()?;
         let mut writer = self.writer.lock();
         writer.sync(self)?;
         match writer.known_end() {
             Some(end) => {
-                record(end)?;
-                writer.rest();
+                if record(end)? {
+                    writer.rest();
+                }
                 Ok(())
             }
             None => Ok(()),
@@ -467,15 +573,35 @@ impl ShardLog {
 
     /// Commits the pending group. The lock is released meanwhile, so the next group forms.
     fn lead<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
-        let next = Group::new(std::mem::take(&mut tail.spare), 1 - tail.pending.outcome.parity);
-        let mut group = std::mem::replace(&mut tail.pending, next);
-        tail.is_committing = true;
+        let (in_flight, mut group) = self.begin_turn(&mut tail);
         drop(tail);
-
-        let in_flight = InFlight::new(self, &group);
-        let result = self.commit(&mut group);
-        in_flight.answer(result, group);
+        if self.is_one_of_many(&group) {
+            Round::of(self, in_flight, group).commit();
+        } else {
+            let result = self.commit(&mut group);
+            let is_committed = result.is_ok();
+            let next = in_flight.answer(result, group);
+            self.context.flushers.commit(next);
+            if is_committed {
+                (self.context.on_commit)();
+            }
+        }
         self.tail.lock()
+    }
+
+    fn begin_turn(&self, tail: &mut Tail) -> (InFlight<'_>, Group) {
+        let next = Group::new(std::mem::take(&mut tail.spare), 1 - tail.pending.outcome.parity);
+        let group = std::mem::replace(&mut tail.pending, next);
+        tail.is_committing = true;
+        self.context.commits_in_flight.fetch_add(1, Ordering::Relaxed);
+        (InFlight::new(self, &group), group)
+    }
+
+    /// Whether so many logs are being committed now that their frames had better share one sync of the journal.
+    fn is_one_of_many(&self, group: &Group) -> bool {
+        !self.identity.is_commit_journal()
+            && self.context.commits_in_flight.load(Ordering::Relaxed) >= self.context.options.round_logs
+            && round::is_small(1, group.bytes())
     }
 
     fn commit(&self, group: &mut Group) -> Result<()> {
@@ -485,10 +611,15 @@ impl ShardLog {
         Ok(())
     }
 
-    /// Answers the group that was in flight, and sees to it that somebody leads the next one.
-    pub(super) fn finish_commit(&self, in_flight: &InFlight<'_>, result: Result<()>, group: Group) {
+    /// Answers the group that was in flight. Gives this log if a flusher has to lead the next one.
+    pub(super) fn finish_commit(
+        &self,
+        in_flight: &InFlight<'_>,
+        result: Result<()>,
+        group: Group,
+    ) -> Option<Arc<Self>> {
         let mut tail = self.tail.lock();
-        let is_committed = result.is_ok();
+        self.context.commits_in_flight.fetch_sub(1, Ordering::Relaxed);
         let mut wakers = Vec::new();
         tail.stalled = None;
         match &result {
@@ -500,11 +631,9 @@ impl ShardLog {
             Err(error) => wakers = self.fail_pending(&mut tail, in_flight.first_record, error),
         }
         wakers.extend(in_flight.outcome.set(result));
-        self.end_turn(tail);
+        let next = self.end_turn(tail);
         wakers.into_iter().for_each(Waker::wake);
-        if is_committed {
-            (self.context.on_commit)();
-        }
+        next
     }
 
     /// Whether records are acknowledged before they are written, so that they cannot be given up.
@@ -513,15 +642,16 @@ impl ShardLog {
     }
 
     /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where nobody
-    /// waits, a flusher does. The leader is woken first, so that the disk has something to do while the others wake.
-    fn end_turn(&self, mut tail: MutexGuard<'_, Tail>) {
+    /// waits, this log is given back for a flusher. The leader is woken first, so that the disk has something to do
+    /// while the others wake.
+    #[must_use = "nobody else leads what is pending"]
+    fn end_turn(&self, mut tail: MutexGuard<'_, Tail>) -> Option<Arc<Self>> {
         tail.is_committing = false;
+        tail.turns += 1;
         let pending = tail.pending.outcome.parity;
         let has_leader = tail.pending.waiting_threads > 0;
-        let for_flusher = match has_leader || tail.pending.is_empty() {
-            true => None,
-            false => self.this.upgrade(),
-        };
+        let is_left_to_flusher = !has_leader && !tail.pending.is_claimed && !tail.pending.is_empty();
+        let for_flusher = is_left_to_flusher.then(|| self.this.upgrade()).flatten();
         let is_stalled = tail.stalled.is_some();
         let is_awaited = tail.waiting[1 - pending] > 0;
         // Whoever looked before this found the turn going on and is counted; whoever looks later finds it ended.
@@ -534,9 +664,11 @@ impl ShardLog {
         }
         match for_flusher {
             // Tried again a little later, and by whoever appends.
-            Some(this) if is_stalled => self.context.flushers.commit_soon(&this),
-            Some(this) => self.context.flushers.commit(this),
-            None => {}
+            Some(this) if is_stalled => {
+                self.context.flushers.commit_soon(&this);
+                None
+            }
+            for_flusher => for_flusher,
         }
     }
 

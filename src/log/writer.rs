@@ -27,6 +27,8 @@ const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
 pub(super) struct Writer {
     end: LogEnd,
     synced_through: LogPosition,
+    /// What a crash cannot take back, because it is synced or because the commit journal has it.
+    durable_through: LogPosition,
     /// Between the end and here the file has zeros, put there with the last group.
     zeroed_through: LogPosition,
     placement: Placement,
@@ -41,6 +43,24 @@ pub(super) struct Unsynced {
     segment: Arc<Segment>,
     open: Arc<OpenSegment>,
     through: LogPosition,
+}
+
+/// A group that has become a frame, and the place where it goes.
+#[derive(Debug)]
+pub(super) struct PlacedFrame {
+    segment: Arc<Segment>,
+    open: Arc<OpenSegment>,
+    /// Its length, at the beginning of the group's buffer.
+    pub(super) bytes: usize,
+    /// Where the log ends behind it.
+    end: LogEnd,
+}
+
+impl PlacedFrame {
+    /// Tells the segment apart from all others of the log, and from its file's other lives.
+    pub(super) fn salt(&self) -> u64 {
+        self.segment.entry.salt
+    }
 }
 
 /// Where the next group goes.
@@ -60,6 +80,7 @@ impl Writer {
         Self {
             end,
             synced_through: end.position,
+            durable_through: end.position,
             zeroed_through: end.position,
             placement,
             unsynced: None,
@@ -84,41 +105,63 @@ impl Writer {
 
     /// Writes a group as one frame and makes it as durable as the store's level says.
     pub(super) fn commit(&mut self, log: &ShardLog, group: &mut Group) -> Result<LogEnd> {
-        let frame_bytes = group.buffer.len().next_multiple_of(ALIGNMENT) as u64;
-        let (segment, open) = self.place(log, group.first_record, frame_bytes)?;
-
-        // From here on the group is committed, or the store is poisoned.
-        group.buffer.resize(frame_bytes as usize, 0);
-        let chain = self.encode_header(&segment, group);
-        let offset = segment.entry.offset_of(self.end.position);
-        // A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no
-        // stale byte is left behind the tail. Groups that end in the same page overwrite the zeros.
-        let frame_end = LogPosition(self.end.position.0 + frame_bytes);
-        if frame_end > self.zeroed_through {
-            let padding = (offset + frame_bytes).next_multiple_of(PAGE_BYTES) - (offset + frame_bytes);
-            group.buffer.resize((frame_bytes + padding) as usize, 0);
-            self.zeroed_through = LogPosition(frame_end.0 + padding);
-        }
-
-        let health = &log.context.health;
-        open.file
-            .write_all_at(&group.buffer, offset)
-            .map_err(|error| health.poison("write to", &segment.path, error))?;
-        self.note_in_index(&segment, group, offset);
-        self.end = LogEnd {
-            position: frame_end,
-            next_record: group.first_record.saturating_add(u64::from(group.count)),
-            last_arrival: group.last_arrival,
-            chain,
-        };
-        want_next_segment(log, &segment, self.end.position);
-        self.unsynced = Some((segment, open));
+        let frame = self.frame(log, group)?;
+        let end = self.write(log, group, frame)?;
         if log.context.options.durability == Durability::Synced {
             self.sync(log)?;
         } else {
             self.ask_for_sync(log);
         }
-        Ok(self.end)
+        Ok(end)
+    }
+
+    /// Makes a group a frame of the segment that it will be written to, which is made ready.
+    pub(super) fn frame(&mut self, log: &ShardLog, group: &mut Group) -> Result<PlacedFrame> {
+        let frame_bytes = group.buffer.len().next_multiple_of(ALIGNMENT) as u64;
+        let (segment, open) = self.place(log, group.first_record, frame_bytes)?;
+        group.buffer.resize(frame_bytes as usize, 0);
+        let chain = self.encode_header(&segment, group);
+        let end = LogEnd {
+            position: LogPosition(self.end.position.0 + frame_bytes),
+            next_record: group.first_record.saturating_add(u64::from(group.count)),
+            last_arrival: group.last_arrival,
+            chain,
+        };
+        Ok(PlacedFrame {
+            segment,
+            open,
+            bytes: frame_bytes as usize,
+            end,
+        })
+    }
+
+    /// Writes a frame behind the last one. From here on the group is committed, or the store is poisoned.
+    pub(super) fn write(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        let PlacedFrame {
+            segment, open, end, ..
+        } = frame;
+        let offset = segment.entry.offset_of(self.end.position);
+        // A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no
+        // stale byte is left behind the tail. Groups that end in the same page overwrite the zeros.
+        if end.position > self.zeroed_through {
+            let behind = segment.entry.offset_of(end.position);
+            let padding = behind.next_multiple_of(PAGE_BYTES) - behind;
+            group.buffer.resize(group.buffer.len() + padding as usize, 0);
+            self.zeroed_through = LogPosition(end.position.0 + padding);
+        }
+        open.file
+            .write_all_at(&group.buffer, offset)
+            .map_err(|error| log.context.health.poison("write to", &segment.path, error))?;
+        self.note_in_index(&segment, group, offset);
+        self.end = end;
+        want_next_segment(log, &segment, end.position);
+        self.unsynced = Some((segment, open));
+        Ok(end)
+    }
+
+    /// Takes note that the commit journal has all frames up to here.
+    pub(super) fn note_journaled(&mut self, through: LogPosition) {
+        self.durable_through = self.durable_through.max(through);
     }
 
     /// Makes all that was written durable.
@@ -142,6 +185,7 @@ impl Writer {
     pub(super) fn note_synced(&mut self, synced: &Unsynced) {
         self.is_sync_asked = false;
         self.synced_through = self.synced_through.max(synced.through);
+        self.durable_through = self.durable_through.max(self.synced_through);
         if self.synced_through == self.end.position {
             self.unsynced = None;
         }
@@ -166,7 +210,7 @@ impl Writer {
             first_record: group.first_record,
             count: group.count,
             chain: self.end.chain,
-            durable_through: self.synced_through,
+            durable_through: self.durable_through,
             first_arrival: group.first_arrival,
             last_arrival: group.last_arrival,
         };
@@ -261,7 +305,10 @@ impl Writer {
         );
         let pooled = context.pool.take(bytes)?;
         if previous.is_none() {
-            make_directory(context.disk.as_ref(), &log.directory)?;
+            match log.identity.is_commit_journal() {
+                true => make_journal_directory(context.disk.as_ref(), &log.directory)?,
+                false => make_directory(context.disk.as_ref(), &log.directory)?,
+            }
         }
         let entry = SegmentEntry {
             first_record,
@@ -377,6 +424,14 @@ pub(super) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     disk.sync_dir(streams).map_err(cannot)?;
     create_dir_if_missing(disk, directory).map_err(cannot)?;
     disk.sync_dir(stream).map_err(cannot)
+}
+
+/// Makes the commit journal's directory durably. The store's own is there.
+fn make_journal_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let cannot = |error| Error::preparing("make the directory", directory, error);
+    create_dir_if_missing(disk, directory).map_err(cannot)?;
+    disk.sync_dir(directory.parent().unwrap_or(directory))
+        .map_err(cannot)
 }
 
 fn create_dir_if_missing(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {

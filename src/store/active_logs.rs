@@ -91,6 +91,9 @@ impl SegmentLedger for ActiveLogs {
 }
 
 fn check_log_exists(state: &CatalogState, log: LogIdentity) -> Result<()> {
+    if log.is_commit_journal() {
+        return Ok(());
+    }
     let stream = state.stream(log.stream).ok_or_else(|| Error::StreamNotFound {
         name: format!("number {}", log.stream),
     })?;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::error::{Error, Result};
-use crate::log::{Appended, Ticket};
+use crate::log::{Appended, Ticket, wait_for_all};
 use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId, Timestamp};
 
 /// Where a record went.
@@ -179,16 +179,10 @@ impl Append {
     }
 
     fn wait_for_parts(&self) -> Result<()> {
-        if let [first, others @ ..] = self.parts.as_slice() {
-            // The others are committed by flushers while this thread commits the first.
-            others.iter().for_each(|part| part.ticket.start());
-            let first = first.ticket.wait();
-            others.iter().fold(first, |result, part| {
-                let other = part.ticket.wait();
-                result.and(other)
-            })?;
+        match self.parts.as_slice() {
+            [part] => part.ticket.wait(),
+            parts => wait_for_all(parts.iter().map(|part| &part.ticket)),
         }
-        Ok(())
     }
 
     fn puts(&self) -> Vec<Put> {
@@ -211,6 +205,9 @@ impl Future for Append {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.done == 0 && this.parts.len() > 1 {
+            Ticket::start_all(this.parts.iter().map(|part| &part.ticket));
+        }
         // Every part is polled at least once before this waits, so all of them are being committed.
         let mut is_waiting = false;
         for part in &mut this.parts[this.done..] {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
@@ -19,7 +19,7 @@ use crate::disk::{Disk, Health, LockError, LockGuard};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, RwLock};
 
 /// Memory that records may take before they are written, where puts do not wait for that.
 const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
@@ -85,7 +85,8 @@ impl StoreCore {
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());
         let keeper = Arc::new(KeeperSignal::default());
-        let flushers = Flushers::start(options.flusher_threads)
+        let log_options = log_options(options);
+        let flushers = Flushers::start(options.flusher_threads, log_options.round_logs)
             .map_err(|error| Error::io("start a thread for", directory, error))?;
         let context = Arc::new(LogContext {
             disk: disk.clone(),
@@ -98,7 +99,10 @@ impl StoreCore {
             pool,
             ledger: active.clone(),
             flushers,
-            options: log_options(options),
+            options: log_options,
+            journal: RwLock::default(),
+            journal_doubts: OnceLock::new(),
+            commits_in_flight: AtomicUsize::new(0),
             on_commit: Box::new({
                 let activity = activity.clone();
                 move || activity.notify()
@@ -128,7 +132,9 @@ impl StoreCore {
             lock: Mutex::new(Some(lock)),
         });
         core.note_next_due();
+        core.put_journaled_back()?;
         core.recover_interrupted_logs()?;
+        core.begin_journal()?;
         Ok(core)
     }
 
@@ -301,6 +307,8 @@ impl StoreCore {
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
         let result = self.record_ends();
+        // The journal's log has the context, and the context has the journal.
+        *self.context.journal.write() = None;
         self.context.flushers.stop();
         self.catalog.close();
         *self.lock.lock() = None;
@@ -322,6 +330,7 @@ impl StoreCore {
                 ends.extend(log.known_end().map(|end| (id, shard, end)));
             }
         }
+        ends.extend(self.rest_journal()?);
         match ends.is_empty() {
             true => Ok(()),
             false => self.catalog.commit(|_| Ok(vec![Edit::LogsRested { ends }])),
@@ -338,6 +347,10 @@ fn log_options(options: &StoreOptions) -> LogOptions {
             Durability::Synced | Durability::Written => options.max_group_bytes,
         },
         map_sealed_segments: options.map_sealed_segments,
+        round_logs: match options.durability {
+            Durability::Synced => options.min_journaled_shards,
+            Durability::Written | Durability::Buffered => usize::MAX,
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use super::core::StoreCore;
 use super::garbage::empty_garbage;
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
-use crate::log::{Durability, ShardLog};
+use crate::log::{COMMIT_JOURNAL, Durability, ShardLog};
 use crate::model::{ShardId, StreamId, Timestamp};
 use crate::sync::{Condvar, Mutex};
 
@@ -86,6 +86,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         core.settle(now),
         sync_unsynced(core),
         core.trim(now),
+        core.trim_journal(),
         rest_idle_logs(core, now),
         empty_garbage(core),
         // Last, when what can be freed is free.
@@ -108,10 +109,9 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
 
 fn rest_idle_logs(core: &StoreCore, now: Timestamp) -> Result<()> {
     for (id, shard, idleness) in core.active.list() {
-        let Some(stream) = core.known_stream(id) else {
+        let Some(log) = core.log(id, shard)? else {
             continue;
         };
-        let log = stream.log(shard)?;
         let appended_through = log.appended_through();
         if appended_through != idleness.appended_through {
             core.active.set_idleness(
@@ -123,7 +123,10 @@ fn rest_idle_logs(core: &StoreCore, now: Timestamp) -> Result<()> {
                 },
             );
         } else if now.since(idleness.since) >= UNTIL_IDLE {
-            rest_log(core, id, shard, &log)?;
+            match (id, shard) {
+                COMMIT_JOURNAL => core.rest_idle_journal()?,
+                _ => rest_log(core, id, shard, &log)?,
+            }
         }
     }
     Ok(())
@@ -139,6 +142,6 @@ fn rest_log(core: &StoreCore, id: StreamId, shard: ShardId, log: &ShardLog) -> R
         })?;
         // While writers are still kept out: the one that resumes the log is remembered after this.
         core.active.forget(id, shard);
-        Ok(())
+        Ok(true)
     })
 }

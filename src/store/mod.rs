@@ -10,6 +10,7 @@ mod append;
 mod core;
 mod evidence;
 mod garbage;
+mod journal;
 mod keeper;
 mod options;
 mod read;

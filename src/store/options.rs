@@ -33,6 +33,7 @@ pub struct StoreOptions {
     pub(super) max_mapped_bytes: u64,
     pub(super) max_recycled_bytes: u64,
     pub(super) flusher_threads: usize,
+    pub(super) min_journaled_shards: usize,
     pub(super) map_sealed_segments: bool,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
@@ -59,6 +60,7 @@ impl Default for StoreOptions {
             max_mapped_bytes: 256 * 1024 * 1024,
             max_recycled_bytes: 256 * 1024 * 1024,
             flusher_threads: 4,
+            min_journaled_shards: 1,
             map_sealed_segments: true,
             transition_delay: Duration::ZERO,
             has_keeper: true,
@@ -123,6 +125,16 @@ impl StoreOptions {
     #[must_use]
     pub fn flusher_threads(mut self, threads: usize) -> Self {
         self.flusher_threads = threads;
+        self
+    }
+
+    /// From how many shards on a put, or puts that happen at the same time, are made durable together: by one sync of
+    /// the commit journal, which holds a copy of what is then written to the shards, instead of a sync for each shard.
+    /// For groups of more than 64 KiB a shard the journal is not used. `usize::MAX` is for a store without a journal.
+    /// Only for [`Durability::Synced`]. At least 1; default: 4.
+    #[must_use]
+    pub fn min_journaled_shards(mut self, shards: usize) -> Self {
+        self.min_journaled_shards = shards.max(1);
         self
     }
 

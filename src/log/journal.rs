@@ -1,0 +1,308 @@
+//! The commit journal: a log whose records are other logs' frames.
+//!
+//! A frame that the journal has is durable, although its segment is not synced yet. So the journal keeps it until
+//! that has happened ([`CommitJournal::sync_segments`]), and whoever opens a store that was not closed puts the frames
+//! of its journal back into their segments before anything else is recovered ([`JournaledFrames`]). A frame names its
+//! segment, its place in it and the frame before, and is checksummed with all of that, so putting it back twice, or
+//! when it is there, changes nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use super::commit::Ticket;
+use super::frame::FrameHeader;
+use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
+use super::shard_log::{Appended, LogContext, LogStart, ShardLog};
+use super::{LogIdentity, ReadLimit};
+use crate::error::{Error, Result};
+use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::sync::Mutex;
+
+/// While the journal has more segments than this, its logs' segments being synced too slowly, commits do without it.
+const MAX_SEGMENTS: usize = 4;
+
+/// Where the frames of rounds go.
+#[derive(Debug)]
+pub(crate) struct CommitJournal {
+    log: Arc<ShardLog>,
+    /// Logs that have frames in the journal and not yet durably in their segments. A log is here before the journal has
+    /// its frame.
+    unsynced: Mutex<BTreeMap<(StreamId, ShardId), Arc<ShardLog>>>,
+    /// Each of them keeps a file open.
+    max_unsynced: usize,
+    is_sync_asked: AtomicBool,
+}
+
+impl CommitJournal {
+    pub(crate) fn open(
+        context: &Arc<LogContext>,
+        store: u128,
+        directory: PathBuf,
+        segments: &[SegmentEntry],
+        start: LogStart,
+        max_unsynced: usize,
+    ) -> Result<Self> {
+        let identity = LogIdentity::commit_journal(store);
+        Ok(Self {
+            log: ShardLog::open(identity, directory, segments, start, context.clone())?,
+            unsynced: Mutex::default(),
+            max_unsynced,
+            is_sync_asked: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn log(&self) -> &Arc<ShardLog> {
+        &self.log
+    }
+
+    /// Takes the frames of a round, each with its log and its segment's salt. They are durable when the ticket is done.
+    /// `None` if the segments had better be synced themselves.
+    pub(super) fn append<'a>(
+        &self,
+        frames: impl Iterator<Item = (&'a ShardLog, u64, &'a [u8])> + Clone,
+    ) -> Option<Ticket> {
+        if !self.has_room_for(frames.clone().map(|(log, _, _)| log)) {
+            return None;
+        }
+        let names: Vec<_> = frames
+            .clone()
+            .map(|(log, salt, _)| FrameHome::of(log.identity, salt).to_string())
+            .collect();
+        let records: Vec<_> = names
+            .iter()
+            .zip(frames)
+            .map(|(name, (_, _, frame))| PutRecord::new(name, frame))
+            .collect();
+        match self.log.append(&records, Timestamp::EPOCH) {
+            Ok(Appended::Ticket(ticket)) => Some(ticket),
+            Ok(Appended::Sealed) | Err(_) => None,
+        }
+    }
+
+    /// Takes note of logs that are about to have frames here.
+    fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a ShardLog>) -> bool {
+        let mut unsynced = self.unsynced.lock();
+        for log in logs {
+            if let Some(log) = log.shared() {
+                unsynced.insert((log.identity.stream, log.identity.shard), log);
+            }
+        }
+        let segments = self.log.segments.read().len();
+        let is_filling = segments > 1 || unsynced.len() > self.max_unsynced / 2;
+        if is_filling && !self.is_sync_asked.swap(true, Ordering::Relaxed) {
+            (self.log.context.on_want)();
+        }
+        segments <= MAX_SEGMENTS && unsynced.len() <= self.max_unsynced
+    }
+
+    /// Whether all frames here are durably in their segments.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.unsynced.lock().is_empty()
+    }
+
+    /// Whether segments should be synced, so that the journal can drop some of its own.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.log.segments.read().len() > 1 || self.unsynced.lock().len() > self.max_unsynced / 2
+    }
+
+    /// Syncs the segments of all logs that have frames here. Gives the number of the journal's first record that may
+    /// still be needed.
+    pub(crate) fn sync_segments(&self) -> Result<RecordNumber> {
+        self.is_sync_asked.store(false, Ordering::Relaxed);
+        let last_segment = self.log.segments.read().last().cloned();
+        let first_kept = last_segment.map_or(RecordNumber::FIRST, |segment| segment.entry.first_record);
+        let unsynced = std::mem::take(&mut *self.unsynced.lock());
+        for log in unsynced.values() {
+            // Whoever had put a frame in front of `first_kept` before this has also noted its log, and is in its turn
+            // until the frame is in its segment.
+            log.sync_in_turn()?;
+        }
+        Ok(first_kept)
+    }
+}
+
+/// What could not be had of a commit journal, and so may be missing in logs that were being written to.
+#[derive(Debug, Default)]
+pub(crate) struct JournalDoubts {
+    /// The journal is damaged.
+    pub(crate) about_all: Option<Error>,
+    /// Frames could not be put back.
+    pub(crate) about: BTreeMap<(StreamId, ShardId), Error>,
+}
+
+impl JournalDoubts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.about_all.is_none() && self.about.is_empty()
+    }
+
+    pub(super) fn about(&self, log: LogIdentity) -> Option<&Error> {
+        self.about
+            .get(&(log.stream, log.shard))
+            .or(self.about_all.as_ref())
+            .filter(|_| !log.is_commit_journal())
+    }
+}
+
+/// The frames of a journal, by the segment that they belong to.
+#[derive(Debug, Default)]
+pub(crate) struct JournaledFrames {
+    frames: HashMap<FrameHome, Vec<Bytes>>,
+}
+
+impl JournaledFrames {
+    /// Reads a whole journal, or as far as it holds.
+    pub(crate) fn read(
+        context: &Arc<LogContext>,
+        store: u128,
+        directory: PathBuf,
+        segments: &[SegmentEntry],
+    ) -> Result<(Self, Option<Error>)> {
+        const STEP: ReadLimit = ReadLimit {
+            records: 10_000,
+            bytes: 16 * 1024 * 1024,
+        };
+        let identity = LogIdentity::commit_journal(store);
+        let log = ShardLog::open(
+            identity,
+            directory,
+            segments,
+            LogStart::Interrupted,
+            context.clone(),
+        )?;
+        let mut journaled = Self::default();
+        let mut from = RecordNumber::FIRST;
+        loop {
+            match log.read(from, Timestamp::EPOCH, &STEP) {
+                Ok(read) if read.records.is_empty() => return Ok((journaled, None)),
+                Ok(read) => {
+                    for record in read.records {
+                        journaled.add(record.partition_key.as_str(), record.data);
+                    }
+                    from = read.next;
+                }
+                Err(damage) => return Ok((journaled, Some(damage))),
+            }
+        }
+    }
+
+    /// Takes in a record of a journal.
+    pub(crate) fn add(&mut self, name: &str, frame: Bytes) {
+        if let Some(home) = FrameHome::parse(name) {
+            self.frames.entry(home).or_default().push(frame);
+        }
+    }
+
+    /// The whole frames that belong to a segment, each with its offset there.
+    pub(crate) fn of_segment(&self, log: LogIdentity, entry: &SegmentEntry) -> Vec<(u64, Bytes)> {
+        let segment = Segment::new(log, *entry, Path::new(""));
+        let frames = self.frames.get(&FrameHome::of(log, entry.salt));
+        let placed = frames.into_iter().flatten().filter_map(|frame| {
+            let position = FrameHeader::decode_anywhere(frame, &segment.seed)?;
+            let offset = PAGE_BYTES.checked_add(position.0.checked_sub(entry.base_position.0)?)?;
+            let end = offset.checked_add(frame.len() as u64)?;
+            (end <= entry.bytes).then(|| (offset, frame.clone()))
+        });
+        placed.collect()
+    }
+
+    /// Puts the frames of a log's last segment back where they are not, durably.
+    ///
+    /// # Errors
+    /// The segment is missing or damaged, or cannot be read; [`Error::Poisoned`] if it cannot be written.
+    pub(crate) fn put_back(
+        &self,
+        context: &LogContext,
+        log: LogIdentity,
+        entry: &SegmentEntry,
+        directory: &Path,
+    ) -> Result<()> {
+        let frames = self.of_segment(log, entry);
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let segment = Segment::inherited(log, *entry, directory);
+        let open = context.open_segments.get(&segment)?;
+        context.open_segments.close(&segment);
+        // Pages that the kernel marked clean after a failed write-back must not be believed.
+        let _ = open.file.drop_cache();
+        let is_there = |offset, frame: &Bytes| {
+            let mut there = vec![0; frame.len()];
+            open.file.read_exact_at(&mut there, offset)?;
+            Ok(there == *frame)
+        };
+        for (offset, frame) in &frames {
+            let cannot_read = |error| Error::io("read", &segment.path, error);
+            if !is_there(*offset, frame).map_err(cannot_read)? {
+                open.file
+                    .write_all_at(frame, *offset)
+                    .map_err(|error| context.health.poison("write to", &segment.path, error))?;
+            }
+        }
+        open.file
+            .sync_data()
+            .map_err(|error| context.health.poison("sync", &segment.path, error))
+    }
+}
+
+/// The segment that a frame belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct FrameHome {
+    stream: StreamId,
+    shard: ShardId,
+    salt: u64,
+}
+
+impl FrameHome {
+    fn of(log: LogIdentity, salt: u64) -> Self {
+        Self {
+            stream: log.stream,
+            shard: log.shard,
+            salt,
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('/');
+        let home = Self {
+            stream: StreamId::new(parts.next()?.parse().ok()?),
+            shard: ShardId::new(parts.next()?.parse().ok()?).ok()?,
+            salt: u64::from_str_radix(parts.next()?, 16).ok()?,
+        };
+        (home.to_string() == name).then_some(home)
+    }
+}
+
+impl std::fmt::Display for FrameHome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{:016x}", self.stream, self.shard.index(), self.salt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_frames_home_reads_back_and_nothing_else_does() {
+        let home = FrameHome {
+            stream: StreamId::new(12),
+            shard: ShardId::new(7).unwrap(),
+            salt: 0xab,
+        };
+        assert_eq!(home.to_string(), "12/7/00000000000000ab");
+        assert_eq!(FrameHome::parse("12/7/00000000000000ab"), Some(home));
+        for other in [
+            "",
+            "12/7",
+            "12/7/ab",
+            "12/7/00000000000000ab/",
+            "+12/7/00000000000000ab",
+        ] {
+            assert_eq!(FrameHome::parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The store's commit journal: bringing it back, and letting go what is in the segments.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::core::StoreCore;
+use super::garbage::Garbage;
+use crate::catalog::{Edit, LogState};
+use crate::error::{Error, Result};
+use crate::log::{
+    COMMIT_JOURNAL, CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, ShardLog,
+};
+use crate::model::{RecordNumber, ShardId, StreamId};
+
+impl StoreCore {
+    /// Puts the frames of an interrupted journal back into the segments of interrupted logs, before anything else is
+    /// recovered.
+    pub(super) fn put_journaled_back(&self) -> Result<()> {
+        let (store, journal, interrupted) = {
+            let state = self.catalog.read();
+            let interrupted: Vec<_> = state
+                .streams()
+                .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)))
+                .filter(|(_, _, log)| log.end.is_none())
+                .filter_map(|(id, shard, log)| Some((id, shard, *log.segments.last()?)))
+                .collect();
+            (state.store, state.journal.clone(), interrupted)
+        };
+        if journal.end.is_some() || journal.segments.is_empty() {
+            return Ok(());
+        }
+        let (journaled, damage) =
+            JournaledFrames::read(&self.context, store, self.journal_directory(), &journal.segments)?;
+        let mut doubts = JournalDoubts {
+            about_all: damage.filter(|_| !interrupted.is_empty()),
+            ..JournalDoubts::default()
+        };
+        for (stream, shard, last_segment) in interrupted {
+            let log = LogIdentity { store, stream, shard };
+            let directory = self
+                .streams_directory()
+                .join(stream.to_string())
+                .join(shard.to_string());
+            match journaled.put_back(&self.context, log, &last_segment, &directory) {
+                Ok(()) => {}
+                Err(error @ Error::Poisoned { .. }) => return Err(error),
+                Err(error) => {
+                    doubts.about.insert((stream, shard), error);
+                }
+            }
+        }
+        self.context.journal_doubts.get_or_init(|| doubts);
+        Ok(())
+    }
+
+    /// Begins to use the journal, once what an earlier opener left in it is durably in the segments. While that cannot
+    /// be said the journal is kept as it is, and done without.
+    pub(super) fn begin_journal(&self) -> Result<()> {
+        if self
+            .context
+            .journal_doubts
+            .get()
+            .is_some_and(|doubts| !doubts.is_empty())
+        {
+            return Ok(());
+        }
+        let (store, LogState { segments, end }) = {
+            let state = self.catalog.read();
+            (state.store, state.journal.clone())
+        };
+        let (segments, start) = match end {
+            Some(end) => (segments, LogStart::Rested(end)),
+            None => {
+                if !segments.is_empty() {
+                    self.drop_journal_before(RecordNumber::END)?;
+                }
+                (Vec::new(), LogStart::Interrupted)
+            }
+        };
+        let directory = self.journal_directory();
+        let max_unsynced = self.options.max_open_segments;
+        let journal = CommitJournal::open(&self.context, store, directory, &segments, start, max_unsynced)?;
+        if end.is_none() {
+            self.remove_unnamed_files(journal.log())?;
+        }
+        *self.context.journal.write() = Some(journal.into());
+        Ok(())
+    }
+
+    /// Syncs the segments that have frames in the journal, if that frees some of it.
+    pub(super) fn trim_journal(&self) -> Result<()> {
+        match self.context.journal() {
+            Some(journal) if journal.is_filling() => self.sync_journaled(&journal),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the journal to rest with nothing in it that is still needed; gives its end, to be recorded.
+    pub(super) fn rest_journal(&self) -> Result<Option<(StreamId, ShardId, LogEnd)>> {
+        let Some(journal) = self.context.journal() else {
+            return Ok(None);
+        };
+        self.sync_journaled(&journal)?;
+        journal.log().rest()?;
+        let (stream, shard) = COMMIT_JOURNAL;
+        let is_recorded = self.catalog.read().journal.end.is_some();
+        let end = journal.log().known_end().filter(|_| !is_recorded);
+        Ok(end.map(|end| (stream, shard, end)))
+    }
+
+    fn sync_journaled(&self, journal: &CommitJournal) -> Result<()> {
+        let first_kept = journal.sync_segments()?;
+        let begins_before = |log: &LogState| {
+            log.segments
+                .first()
+                .is_some_and(|first| first.first_record < first_kept)
+        };
+        if begins_before(&self.catalog.read().journal) {
+            self.drop_journal_before(first_kept)?;
+            let dropped = journal.log().forget_segments_before(first_kept);
+            self.garbage.lock().push(Garbage::of_segments(dropped));
+        }
+        Ok(())
+    }
+
+    /// Records the journal's end, if nothing in it is needed and nobody is writing to it.
+    pub(super) fn rest_idle_journal(&self) -> Result<()> {
+        let Some(journal) = self.context.journal() else {
+            return Ok(());
+        };
+        self.sync_journaled(&journal)?;
+        journal.log().rest_if_idle(|end| {
+            // Asked while writers are kept out: a round notes its logs first.
+            if !journal.is_spent() {
+                return Ok(false);
+            }
+            let (stream, shard) = COMMIT_JOURNAL;
+            let ends = vec![(stream, shard, end)];
+            self.catalog.commit(|_| Ok(vec![Edit::LogsRested { ends }]))?;
+            self.active.forget(stream, shard);
+            Ok(true)
+        })
+    }
+
+    /// A log by the name that edits and ledgers have for it, if it still is there.
+    pub(super) fn log(&self, stream: StreamId, shard: ShardId) -> Result<Option<Arc<ShardLog>>> {
+        match (stream, shard) {
+            COMMIT_JOURNAL => Ok(self.context.journal().map(|journal| journal.log().clone())),
+            _ => self
+                .known_stream(stream)
+                .map(|stream| stream.log(shard))
+                .transpose(),
+        }
+    }
+
+    fn drop_journal_before(&self, first_record: RecordNumber) -> Result<()> {
+        let (stream, shard) = COMMIT_JOURNAL;
+        self.catalog.commit(|_| {
+            Ok(vec![Edit::LogTrimmed {
+                stream,
+                shard,
+                first_record,
+            }])
+        })
+    }
+
+    fn journal_directory(&self) -> PathBuf {
+        self.directory.join("journal")
+    }
+}
