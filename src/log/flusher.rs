@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::round;
 use super::shard_log::ShardLog;
+use crate::disk::Inherited;
 use crate::sync::{Condvar, Mutex};
 
 /// How long records of [`Durability::Buffered`](crate::Durability::Buffered) may lie in memory.
@@ -47,9 +48,13 @@ impl Flushers {
         let mut handles = Vec::new();
         for number in 0..threads.max(1) {
             let queue = queue.clone();
+            let inherited = Inherited::of_this_thread();
             let thread = std::thread::Builder::new()
                 .name(format!("anabranch-flush-{number}"))
-                .spawn(move || queue.run())?;
+                .spawn(move || {
+                    inherited.apply();
+                    queue.run();
+                })?;
             handles.push(thread);
         }
         Ok(Self {

@@ -15,7 +15,7 @@ use super::options::StoreOptions;
 use super::stream_core::{Routing, StreamCore};
 use super::sweep;
 use crate::catalog::{Catalog, Edit, Lifecycle};
-use crate::disk::{Disk, Health, LockError, LockGuard};
+use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
@@ -55,9 +55,10 @@ impl StoreCore {
         let disk = options.disk.clone();
         make_directory(disk.as_ref(), directory)?;
         let lock_path = directory.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(|error| match error {
+        let take_lock = || disk.lock(&lock_path).map(Some);
+        let lock = perform(Step::Lock, take_lock).map_err(|error| match error {
             LockError::Held(holder) => Error::Locked {
-                path: lock_path,
+                path: lock_path.clone(),
                 holder,
             },
             LockError::Io(error) => Error::io("lock", &lock_path, error),
@@ -65,7 +66,7 @@ impl StoreCore {
 
         let health = Health::default();
         make_subdirectories(disk.as_ref(), directory)?;
-        let streams = directory.join("streams");
+        let (streams, journal) = (directory.join("streams"), directory.join("journal"));
         let catalog = Arc::new(Catalog::open(
             disk.clone(),
             directory,
@@ -75,6 +76,7 @@ impl StoreCore {
                 let evidence = Evidence {
                     disk: &disk,
                     streams: &streams,
+                    journal: &journal,
                     state,
                 };
                 evidence.find_later_frame()
@@ -129,10 +131,10 @@ impl StoreCore {
             is_closed: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
             leftover_streams,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
         });
         core.note_next_due();
-        core.put_journaled_back()?;
+        perform(Step::PutBack, || core.put_journaled_back())?;
         core.recover_interrupted_logs()?;
         core.begin_journal()?;
         Ok(core)
@@ -269,7 +271,9 @@ impl StoreCore {
         const THREADS: usize = 2;
         let next = Mutex::new(interrupted.into_iter());
         let take = || next.lock().next();
+        let inherited = Inherited::of_this_thread();
         let recover = || -> Result<()> {
+            inherited.apply();
             while let Some((id, shard)) = take() {
                 self.recover_log(id, shard)?;
             }
@@ -376,7 +380,7 @@ fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
 fn sync_ancestors(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let mut directory = directory;
     while let Some(parent) = parent_of(directory) {
-        match disk.sync_dir(parent) {
+        match perform(Step::AncestorsSync, || disk.sync_dir(parent)) {
             // Somebody else's directory is somebody else's to make durable.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
             other => other.map_err(|error| Error::io("sync the directory", parent, error))?,
@@ -404,7 +408,8 @@ fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
         }
     }
     match is_changed {
-        true => disk.sync_dir(directory).map_err(cannot("sync the directory")),
+        true => perform(Step::SubdirectoriesSync, || disk.sync_dir(directory))
+            .map_err(cannot("sync the directory")),
         false => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sweep::list;
-use crate::catalog::{CatalogState, StreamState};
+use crate::catalog::{CatalogState, LogState};
 use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages};
 use crate::error::{Error, Result};
 use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, is_continued};
@@ -18,15 +18,23 @@ use crate::model::{RecordNumber, ShardId, StreamId};
 pub(super) struct Evidence<'a> {
     pub(super) disk: &'a Arc<dyn Disk>,
     pub(super) streams: &'a Path,
+    pub(super) journal: &'a Path,
     pub(super) state: &'a CatalogState,
 }
 
 impl Evidence<'_> {
     /// A segment that holds a frame which can only have been written after a later edit.
     pub(super) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
+        let journal = LogIdentity::commit_journal(self.state.store);
+        if let Some(path) = self.find_behind_rest(journal, &self.state.journal, self.journal)? {
+            return Ok(Some(path));
+        }
         for (id, stream) in self.state.streams() {
-            if let Some(path) = self.find_behind_rest(id, stream)? {
-                return Ok(Some(path));
+            for (shard, log) in &stream.logs {
+                let directory = self.log_directory(id, *shard);
+                if let Some(path) = self.find_behind_rest(self.identity(id, *shard), log, &directory)? {
+                    return Ok(Some(path));
+                }
             }
         }
         for name in list(self.disk.as_ref(), self.streams)? {
@@ -43,13 +51,16 @@ impl Evidence<'_> {
         Ok(None)
     }
 
-    fn find_behind_rest(&self, id: StreamId, stream: &StreamState) -> Result<Option<PathBuf>> {
-        for (shard, log) in &stream.logs {
-            if let (Some(end), Some(last)) = (&log.end, log.segments.last()) {
-                let path = self.log_directory(id, *shard).join(last.file_name());
-                if self.holds_frame_at(&path, self.identity(id, *shard), last, end)? {
-                    return Ok(Some(path));
-                }
+    fn find_behind_rest(
+        &self,
+        identity: LogIdentity,
+        log: &LogState,
+        directory: &Path,
+    ) -> Result<Option<PathBuf>> {
+        if let (Some(end), Some(last)) = (&log.end, log.segments.last()) {
+            let path = directory.join(last.file_name());
+            if self.holds_frame_at(&path, identity, last, end)? {
+                return Ok(Some(path));
             }
         }
         Ok(None)

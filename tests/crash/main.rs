@@ -8,6 +8,7 @@
 mod check;
 mod faults;
 mod model;
+mod omissions;
 mod op;
 mod random;
 mod regressions;

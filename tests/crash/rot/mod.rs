@@ -24,7 +24,7 @@ const THREADS: usize = 2;
 type Counts = BTreeMap<Outcome, usize>;
 
 /// Does each damage to a copy of the store and looks what comes of it; the first that goes wrong is told.
-fn try_all(sound: &SoundStore, damages: &[Vec<Damage>]) -> Result<Counts, Violation> {
+fn try_all(sound: &SoundStore, damages: &[Vec<Damage>], threads: usize) -> Result<Counts, Violation> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Ok(Counts::new()));
     let work = || {
@@ -47,9 +47,10 @@ fn try_all(sound: &SoundStore, damages: &[Vec<Damage>]) -> Result<Counts, Violat
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 1..threads {
             scope.spawn(work);
         }
+        work();
     });
     found.into_inner().unwrap()
 }
@@ -70,11 +71,30 @@ fn try_one(sound: &SoundStore, damage: &[Damage]) -> Result<Outcome, Violation> 
     Ok(outcome)
 }
 
+/// Flips bytes that say something, every one or every `step`th, on this thread.
+pub fn flip_bytes(step: usize) -> Result<(), Violation> {
+    let sound = SoundStore::new();
+    let flips: Vec<_> = damage::every_meaningful_byte(&sound)
+        .into_iter()
+        .step_by(step)
+        .collect();
+    try_all(&sound, &flips, 1).map(drop)
+}
+
+/// Damages whole files, on this thread.
+pub fn damage_files() -> Result<(), Violation> {
+    let sound = SoundStore::new();
+    for (kind, damages) in damage::of_whole_files(&sound) {
+        try_all(&sound, &damages, 1).map_err(|what| format!("files {kind}: {what}"))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn every_flipped_byte_that_says_something_is_noticed_and_gives_no_wrong_record() {
     let sound = SoundStore::new();
     let flips = damage::every_meaningful_byte(&sound);
-    let counts = try_all(&sound, &flips).unwrap();
+    let counts = try_all(&sound, &flips, THREADS).unwrap();
     let bytes: usize = flips.iter().map(Vec::len).sum();
     println!("{bytes} flips in {} stores: {counts:?}", flips.len());
 }
@@ -83,7 +103,7 @@ fn every_flipped_byte_that_says_something_is_noticed_and_gives_no_wrong_record()
 fn a_flipped_byte_that_says_nothing_changes_nothing() {
     let sound = SoundStore::new();
     let flips = damage::every_meaningless_byte(&sound);
-    let counts = try_all(&sound, &flips).unwrap();
+    let counts = try_all(&sound, &flips, THREADS).unwrap();
     let bytes: usize = flips.iter().map(Vec::len).sum();
     println!("{bytes} flips in {} stores: {counts:?}", flips.len());
     assert_eq!(counts.keys().collect::<Vec<_>>(), [&Outcome::Harmless]);
@@ -93,7 +113,7 @@ fn a_flipped_byte_that_says_nothing_changes_nothing() {
 fn a_file_that_is_cut_extended_exchanged_removed_or_replaced_is_noticed_or_does_not_matter() {
     let sound = SoundStore::new();
     for (kind, damages) in damage::of_whole_files(&sound) {
-        let counts = try_all(&sound, &damages).unwrap();
+        let counts = try_all(&sound, &damages, THREADS).unwrap();
         println!("{} files {kind}: {counts:?}", damages.len());
     }
 }

@@ -45,6 +45,7 @@ pub fn options(disk: &SimDisk, clock: &ManualClock) -> StoreOptions {
         .segment_bytes(64 * 1024)
         .keeper(false)
         .flusher_threads(1)
+        .min_journaled_shards(usize::MAX)
         .clock(clock.clone())
         .disk(disk.clone())
 }
