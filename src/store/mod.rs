@@ -8,6 +8,7 @@ mod active_logs;
 mod activity;
 mod append;
 mod core;
+mod evidence;
 mod garbage;
 mod journal;
 mod keeper;

@@ -35,18 +35,38 @@ pub struct Settings {
     pub durability: Durability,
     pub map_sealed_segments: bool,
     pub max_recycled_bytes: u64,
+    /// From how many shards on the commit journal is used.
+    pub min_journaled_shards: usize,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
 }
 
+impl Settings {
+    /// Groups of several shards share the journal's sync.
+    pub const DEFAULT: Self = Self {
+        durability: Durability::Synced,
+        map_sealed_segments: true,
+        max_recycled_bytes: 256 * 1024,
+        min_journaled_shards: 2,
+        room: None,
+    };
+
+    /// Every commit goes through the journal.
+    pub const ALL_JOURNALED: Self = Self {
+        min_journaled_shards: 1,
+        ..Self::DEFAULT
+    };
+
+    /// Every segment is synced by itself.
+    pub const WITHOUT_JOURNAL: Self = Self {
+        min_journaled_shards: usize::MAX,
+        ..Self::DEFAULT
+    };
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            durability: Durability::Synced,
-            map_sealed_segments: true,
-            max_recycled_bytes: 256 * 1024,
-            room: None,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -312,6 +332,7 @@ impl World {
             .durability(self.settings.durability)
             .map_sealed_segments(self.settings.map_sealed_segments)
             .max_recycled_bytes(self.settings.max_recycled_bytes)
+            .min_journaled_shards(self.settings.min_journaled_shards)
             .segment_bytes(64 * 1024)
             .keeper(false)
             .flusher_threads(1)
