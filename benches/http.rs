@@ -156,7 +156,7 @@ fn puts(
             let request = PutRequest::new(&client, stream, batch, keys(caller, records));
             callers.push(PutCaller { client, request });
         }
-        let ran = run(&mut callers, Limits::window(window))?;
+        let ran = spent.while_running(server, || run(&mut callers, Limits::window(window)))?;
         Ok((
             ran,
             callers.iter().map(|caller| caller.request.records()).collect(),
