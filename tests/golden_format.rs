@@ -34,6 +34,7 @@ fn options(clock: &ManualClock) -> StoreOptions {
     StoreOptions::new()
         .clock(clock.clone())
         .segment_bytes(64 << 10)
+        .min_journaled_shards(2)
         .keeper(false)
 }
 
@@ -41,7 +42,7 @@ fn start() -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000)
 }
 
-/// Every kind of edit, several segments, a split and a merge.
+/// Every kind of edit, several segments, a split and a merge, a round in the commit journal.
 fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     let store = options.open(directory).unwrap();
     let orders = store.create_stream("orders", 1).unwrap();
@@ -51,12 +52,13 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         clock.advance(Duration::from_secs(3_600));
     }
     orders.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
-    // One frame of two records. A batch over several shards would be committed by several threads, in any order.
+    // A frame of two records and one of one, which the commit journal has in one frame.
     let low = HashKey::MIN;
     orders
         .put_records(&[
             PutRecord::new("user-3", b"one").explicit_hash_key(low),
             PutRecord::new("user-1", b"two").explicit_hash_key(low),
+            PutRecord::new("user-2", b"three").explicit_hash_key(HashKey::MAX),
         ])
         .unwrap();
     orders

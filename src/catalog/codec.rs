@@ -7,23 +7,79 @@ use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 
 use super::edit::Edit;
 
-/// A list of edits is never longer, so that a damaged length cannot ask for all memory.
-pub(super) const MAX_BYTES: usize = 1 << 30;
+/// A list of edits is never longer.
+const MAX_BYTES: usize = 1 << 30;
 
-const CONFIGURATION: Configuration<LittleEndian, Fixint, Limit<MAX_BYTES>> = bincode::config::standard()
-    .with_little_endian()
-    .with_fixed_int_encoding()
-    .with_limit::<MAX_BYTES>();
-
-pub(super) fn encode(edits: &[Edit]) -> Result<Vec<u8>, String> {
-    bincode::serde::encode_to_vec(edits, CONFIGURATION).map_err(|error| error.to_string())
+const fn configuration<const LIMIT: usize>() -> Configuration<LittleEndian, Fixint, Limit<LIMIT>> {
+    bincode::config::standard()
+        .with_little_endian()
+        .with_fixed_int_encoding()
+        .with_limit::<LIMIT>()
 }
 
+pub(super) fn encode(edits: &[Edit]) -> Result<Vec<u8>, String> {
+    bincode::serde::encode_to_vec(edits, configuration::<MAX_BYTES>()).map_err(|error| error.to_string())
+}
+
+/// bincode allocates what a length inside the edits says before it looks whether so much is there, up to a limit that
+/// it knows when it is compiled. So there are some, and a list is decoded within the next larger one.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Edit>, String> {
+    const SMALL: usize = 64 << 10;
+    const MEDIUM: usize = 1 << 20;
+    const LARGE: usize = 32 << 20;
+    match bytes.len() {
+        ..=SMALL => decode_within::<SMALL>(bytes),
+        ..=MEDIUM => decode_within::<MEDIUM>(bytes),
+        ..=LARGE => decode_within::<LARGE>(bytes),
+        _ => decode_within::<MAX_BYTES>(bytes),
+    }
+}
+
+fn decode_within<const LIMIT: usize>(bytes: &[u8]) -> Result<Vec<Edit>, String> {
     let (edits, read): (Vec<Edit>, usize) =
-        bincode::serde::decode_from_slice(bytes, CONFIGURATION).map_err(|error| error.to_string())?;
+        bincode::serde::decode_from_slice(bytes, configuration::<LIMIT>())
+            .map_err(|error| error.to_string())?;
     if read != bytes.len() {
         return Err(format!("{} bytes follow the edits", bytes.len() - read));
     }
     Ok(edits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Checkpoint, StreamId};
+
+    /// As long as it says, so that it comes right up to a limit.
+    fn edits_of(bytes: usize) -> Vec<Edit> {
+        let with_name = |name: String| {
+            vec![Edit::CheckpointSaved {
+                stream: StreamId::new(1),
+                name,
+                checkpoint: Checkpoint::default(),
+            }]
+        };
+        let around = encode(&with_name(String::new())).unwrap().len();
+        with_name("n".repeat(bytes - around))
+    }
+
+    #[test]
+    fn a_list_is_decoded_however_its_length_lies_to_the_limits() {
+        for limit in [64 << 10, 1 << 20] {
+            for bytes in [limit - 1, limit, limit + 1] {
+                let edits = edits_of(bytes);
+                let encoded = encode(&edits).unwrap();
+                assert_eq!(encoded.len(), bytes);
+                assert!(decode(&encoded).unwrap() == edits, "{bytes} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_longer_than_the_list_is_refused_by_its_length() {
+        let mut encoded = encode(&edits_of(100)).unwrap();
+        // The name's length comes behind the number of edits, the variant and the stream.
+        encoded[20..28].copy_from_slice(&(1_u64 << 28).to_le_bytes());
+        assert_eq!(decode(&encoded).unwrap_err(), "LimitExceeded");
+    }
 }

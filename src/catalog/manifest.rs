@@ -277,11 +277,14 @@ impl Manifest {
             return Ok(());
         }
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
+        let fits = needed <= self.reserved;
         match self.file.allocate(wanted) {
-            // Synced before a frame is written there: a frame that runs past the file's end shows that the file was cut.
+            Ok(()) if fits => {}
+            // A frame that runs past the file's end shows that the file was cut, so a length must not be lost that a
+            // torn frame could have needed. Elsewhere the frame's sync comes before the new room is needed.
             Ok(()) => perform(Step::ManifestRoomSync, || self.file.sync_data())
                 .map_err(|error| health.poison("sync", &self.path, error))?,
-            Err(_) if needed <= self.reserved => return Ok(()),
+            Err(_) if fits => return Ok(()),
             Err(error) => return Err(Error::preparing("extend", &self.path, error)),
         }
         self.reserved = wanted;

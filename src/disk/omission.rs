@@ -156,10 +156,7 @@ impl fmt::Display for Step {
 }
 
 /// Does a step, unless a test leaves it out.
-pub(crate) fn perform<T: Default, E>(
-    step: Step,
-    run: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+pub(crate) fn perform<T: Default, E>(step: Step, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     match is_left_out(step) {
         true => Ok(T::default()),
         false => run(),

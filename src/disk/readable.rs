@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{DiskFile, Mapping};
 use crate::sync::Mutex;
 
@@ -15,13 +17,16 @@ const PAGE_BYTES: usize = 4096;
 pub(crate) struct ReadablePages {
     file: Arc<dyn DiskFile>,
     unreadable: Mutex<BTreeMap<u64, io::Error>>,
+    /// Bytes that are taken instead of what the file has, each with their offset. They do not overlap.
+    overlaid: Vec<(u64, Bytes)>,
 }
 
 impl ReadablePages {
-    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, overlaid: Vec<(u64, Bytes)>) -> Self {
         Self {
             file,
             unreadable: Mutex::default(),
+            overlaid,
         }
     }
 
@@ -57,6 +62,14 @@ impl DiskFile for ReadablePages {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if self.file.read_exact_at(buffer, offset).is_err() {
             self.read_page_by_page(buffer, offset);
+        }
+        let end = offset + buffer.len() as u64;
+        for (at, bytes) in &self.overlaid {
+            let (from, to) = (offset.max(*at), end.min(at + bytes.len() as u64));
+            if from < to {
+                let overlaid = &bytes[(from - at) as usize..(to - at) as usize];
+                buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(overlaid);
+            }
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Inspection;
 use super::finding::{Consequence, Damage, Finding};
 use crate::catalog::{
@@ -215,8 +217,13 @@ impl Inspection {
 
     /// A file of which as much is read as can be.
     pub(super) fn open(&self, path: &Path) -> io::Result<Arc<ReadablePages>> {
+        self.open_with(path, &[])
+    }
+
+    /// The same, with other bytes in some places.
+    pub(super) fn open_with(&self, path: &Path, overlaid: &[(u64, Bytes)]) -> io::Result<Arc<ReadablePages>> {
         let file = self.disk.open(path, OpenMode::Read)?;
-        Ok(Arc::new(ReadablePages::new(file)))
+        Ok(Arc::new(ReadablePages::new(file, overlaid.to_vec())))
     }
 
     pub(super) fn read_whole(&self, path: &Path) -> io::Result<Vec<u8>> {

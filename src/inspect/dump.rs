@@ -198,7 +198,10 @@ impl Inspection {
     ) -> Result<()> {
         let contents = Contents::read(self)?;
         let mut findings = contents.findings.clone();
-        let logs = self.logs(&contents, &mut findings)?;
+        let mut logs = self.logs(&contents, &mut findings)?;
+        if matches!(options.what, DumpWhat::Segments | DumpWhat::Frames) {
+            logs.extend(contents.state().and_then(|state| NamedLog::journal(self, state)));
+        }
         let stream = options.stream_number(&contents)?;
         let mut dump = Dump {
             options,

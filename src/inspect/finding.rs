@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::log::COMMIT_JOURNAL;
 use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
 
 /// One place of a store that is not as it was written, or that is not part of it.
@@ -111,6 +112,9 @@ pub enum Consequence {
     },
     /// These records are gone.
     Lost(LostRecords),
+    /// Records that were acknowledged last may be missing in the shards that were being written to. They serve what they
+    /// have, and refuse writes, as long as the store is not repaired.
+    LastMayBeMissing,
     /// The store does not open.
     DoesNotOpen,
 }
@@ -161,7 +165,10 @@ impl Finding {
             Consequence::Harmless { .. } | Consequence::BeingWritten | Consequence::NeverAcknowledged => {
                 false
             }
-            Consequence::Unavailable { .. } | Consequence::Lost(_) | Consequence::DoesNotOpen => true,
+            Consequence::Unavailable { .. }
+            | Consequence::Lost(_)
+            | Consequence::LastMayBeMissing
+            | Consequence::DoesNotOpen => true,
         }
     }
 }
@@ -192,6 +199,7 @@ impl fmt::Display for Finding {
 impl fmt::Display for LogName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.stream_name {
+            None if (self.stream, self.shard) == COMMIT_JOURNAL => f.write_str("the commit journal"),
             Some(name) => write!(f, "stream {name}, {}", self.shard),
             None => write!(f, "stream number {}, {}", self.stream, self.shard),
         }
@@ -241,6 +249,10 @@ impl fmt::Display for Consequence {
                 )
             }
             Self::Lost(lost) => lost.fmt(f),
+            Self::LastMayBeMissing => f.write_str(
+                "what was acknowledged last may be missing in the shards that were being written to; they refuse \
+                 writes until the store is repaired",
+            ),
             Self::DoesNotOpen => f.write_str("the store does not open until it is repaired"),
         }
     }

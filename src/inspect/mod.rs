@@ -25,6 +25,7 @@ mod aside;
 mod contents;
 mod dump;
 mod finding;
+mod journal;
 mod named_log;
 mod repair;
 mod segment_check;

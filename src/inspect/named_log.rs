@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::Inspection;
 use super::contents::{Contents, damage_of};
 use super::finding::{Consequence, Damage, Finding, LogName};
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
 use crate::error::Result;
-use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
+use crate::log::{COMMIT_JOURNAL, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
 use crate::model::{Shard, ShardId, StreamId};
 
 /// A shard's log, and what is to be found in it.
@@ -22,6 +24,8 @@ pub(super) struct NamedLog {
     pub(super) end: Option<LogEnd>,
     /// The shard, where the manifest can be read.
     pub(super) shard: Option<Shard>,
+    /// Frames that the commit journal has of the last segment, each with its offset there.
+    pub(super) journaled: Vec<(u64, Bytes)>,
 }
 
 impl NamedLog {
@@ -41,6 +45,9 @@ impl NamedLog {
         id: StreamId,
         shard: ShardId,
     ) -> Option<Self> {
+        if (id, shard) == COMMIT_JOURNAL {
+            return Self::journal(inspection, state);
+        }
         let stream = state.stream(id)?;
         let LogState { segments, end } = stream.logs.get(&shard)?;
         Some(Self {
@@ -62,6 +69,7 @@ impl NamedLog {
                 .as_ref()
                 .and_then(|lineage| lineage.shard(shard))
                 .cloned(),
+            journaled: Vec::new(),
         })
     }
 
@@ -103,6 +111,7 @@ impl NamedLog {
             segments: vec![entry],
             end: None,
             shard: None,
+            journaled: Vec::new(),
         }
     }
 
@@ -125,7 +134,11 @@ impl Inspection {
     /// The logs to look at, and what was found out on the way.
     pub(super) fn logs(&self, contents: &Contents, findings: &mut Vec<Finding>) -> Result<Vec<NamedLog>> {
         match contents.state() {
-            Some(state) => Ok(NamedLog::all_of(self, state)),
+            Some(state) => {
+                let mut logs = NamedLog::all_of(self, state);
+                self.lay_over_journaled(contents, &mut logs);
+                Ok(logs)
+            }
             None => NamedLog::all_by_header(self, findings),
         }
     }

@@ -4,17 +4,20 @@
 //! - A manifest that is damaged, or that CURRENT does not name any more, is written anew from its last whole state. What
 //!   the edits behind said is forgotten, but segments that go on where a log ends are taken in again.
 //! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::mend`).
+//! - What only the commit journal has is written to the segments; a journal that is damaged is then given up.
 //! - A file that the operating system does not hand out is left alone: it may do so another time.
 //! - A log whose last segment was touched is left as one that was interrupted, so that whoever opens the store reads it
 //!   again and leaves out numbers as it always does then: none that anyone may have seen is given out again.
 //!
 //! # In which order
-//! Everything that will change is copied aside and synced, then new segments are written, then damaged ones are put right,
+//! Everything that will change is copied aside and synced, then frames of the journal are put back, then new segments are written, then damaged ones are put right,
 //! and last the new manifest comes into force. Interrupted anywhere, it can be done again.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
 
 use super::Inspection;
 use super::aside::Aside;
@@ -24,7 +27,7 @@ use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::verify::{CheckedLog, Progress, check_log};
 use crate::catalog::{CatalogState, LogState, parse_manifest_name, write_manifest};
-use crate::disk::{LockError, LockGuard};
+use crate::disk::{LockError, LockGuard, OpenMode};
 use crate::error::{Error, Result};
 use crate::log::{LogIdentity, Mend, SegmentEntry};
 
@@ -71,6 +74,10 @@ pub enum RepairAction {
     },
     /// The recorded end of the log is dropped; it is found again by reading.
     ForgetEnd,
+    /// Frames that only the commit journal has are written to their segments.
+    PutJournaledBack,
+    /// The commit journal, from which frames are lost, is given up.
+    ForgetJournal,
 }
 
 /// What a repair cannot bring back.
@@ -84,6 +91,8 @@ pub enum Loss {
         /// Whole frames of edits behind the damaged one, where they can be counted.
         frames: Option<u64>,
     },
+    /// Perhaps the records that were acknowledged last in shards that were being written to.
+    LastRecords,
 }
 
 /// What a repair did.
@@ -100,6 +109,8 @@ pub struct Repaired {
 struct Changes {
     number: u64,
     state: CatalogState,
+    /// Segments, and the frames that only the journal has of them.
+    journaled: Vec<(PathBuf, Vec<(u64, Bytes)>)>,
     mends: Vec<(LogIdentity, PathBuf, Mend)>,
     /// To be copied aside.
     files: Vec<PathBuf>,
@@ -146,6 +157,7 @@ impl RepairPlan {
         let mut changes = Changes {
             number: numbers.max().unwrap_or(0) + 1,
             state: state.clone(),
+            journaled: Vec::new(),
             mends: Vec::new(),
             files: Vec::new(),
         };
@@ -153,7 +165,9 @@ impl RepairPlan {
         if is_cut {
             self.plan_manifest(contents, &mut changes)?;
         }
-        let logs = NamedLog::all_of(&self.inspection, state);
+        let mut logs = NamedLog::all_of(&self.inspection, state);
+        self.inspection.lay_over_journaled(contents, &mut logs);
+        let journal = NamedLog::journal(&self.inspection, state);
         let mut progress = Progress {
             bytes_done: 0,
             bytes_total: logs
@@ -163,8 +177,11 @@ impl RepairPlan {
                 .sum(),
             path: self.inspection.directory.clone(),
         };
-        for log in logs {
-            self.plan_log(log, is_cut, &mut changes, &mut progress, on_progress)?;
+        for log in &logs {
+            self.plan_log(log.clone(), is_cut, &mut changes, &mut progress, on_progress)?;
+        }
+        if let Some(journal) = journal {
+            self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress);
         }
         if !self.steps.is_empty() {
             for name in ["CURRENT".to_owned()]
@@ -256,6 +273,54 @@ impl RepairPlan {
         Ok(())
     }
 
+    /// What the journal has is put where it belongs before anything else is done, and then it is not needed any more.
+    fn plan_journal(
+        &mut self,
+        journal: &NamedLog,
+        logs: &[NamedLog],
+        changes: &mut Changes,
+        progress: &mut Progress,
+        on_progress: &mut dyn FnMut(&Progress),
+    ) {
+        let checked = check_log(&self.inspection, journal, false, progress, on_progress);
+        let damage: Vec<_> = checked
+            .findings(false)
+            .into_iter()
+            .filter(Finding::is_damage)
+            .collect();
+        if damage.iter().any(Finding::is_unreadable) {
+            self.hopeless.extend(damage);
+            return;
+        }
+        if let Some(damaged) = damage.first() {
+            self.steps.push(RepairStep {
+                path: damaged.path.clone(),
+                log: Some(journal.name.clone()),
+                action: RepairAction::ForgetJournal,
+                loses: vec![Loss::LastRecords],
+            });
+        }
+        if self.steps.is_empty() {
+            return;
+        }
+        changes.state.journal = LogState::default();
+        for entry in &journal.segments {
+            changes.add_file(journal.directory.join(entry.file_name()));
+        }
+        for log in logs.iter().filter(|log| !log.journaled.is_empty()) {
+            let Some(last) = log.segments.last() else { continue };
+            let path = log.directory.join(last.file_name());
+            self.steps.push(RepairStep {
+                path: path.clone(),
+                log: Some(log.name.clone()),
+                action: RepairAction::PutJournaledBack,
+                loses: Vec::new(),
+            });
+            changes.add_file(path.clone());
+            changes.journaled.push((path, log.journaled.clone()));
+        }
+    }
+
     /// Names the segments that the manifest has forgotten, as far as they go on where the log ends.
     fn take_in_forgotten(&mut self, log: &mut NamedLog) -> Result<bool> {
         let mut is_changed = false;
@@ -340,11 +405,28 @@ impl RepairPlan {
             aside.copy(path)?;
         }
         aside.finish()?;
+        for (path, frames) in &changes.journaled {
+            self.put_back(path, frames)?;
+        }
         for (identity, directory, mend) in &changes.mends {
             mend.apply(disk.as_ref(), *identity, directory)?;
         }
         write_manifest(disk, directory, changes.number, &changes.state)?;
         Ok(Some(aside.into_repaired()))
+    }
+
+    fn put_back(&self, path: &Path, frames: &[(u64, Bytes)]) -> Result<()> {
+        let file = match self.inspection.disk.open(path, OpenMode::Write) {
+            Ok(file) => file,
+            // It is made again, without its records.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("open", path, error)),
+        };
+        for (offset, frame) in frames {
+            file.write_all_at(frame, *offset)
+                .map_err(|error| Error::preparing("write to", path, error))?;
+        }
+        file.sync_data().map_err(|error| Error::io("sync", path, error))
     }
 }
 
@@ -413,6 +495,8 @@ impl fmt::Display for RepairAction {
             Self::ForgetEnd => {
                 f.write_str("find the end of the log again, behind where the manifest says it is")
             }
+            Self::PutJournaledBack => f.write_str("write what only the commit journal has of it"),
+            Self::ForgetJournal => f.write_str("give up the commit journal, of which not all is whole"),
         }
     }
 }
@@ -421,6 +505,9 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Records(lost) => lost.fmt(f),
+            Self::LastRecords => f.write_str(
+                "what was acknowledged last may be lost in the shards that were being written to",
+            ),
             Self::Edits { frames: Some(0) } => f.write_str("the last change that the manifest held is lost"),
             Self::Edits { frames: Some(frames) } => write!(
                 f,

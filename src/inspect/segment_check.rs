@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Inspection;
 use super::contents::damage_of;
 use super::finding::{Consequence, Damage, Finding, LostRecords};
+use super::journal::of_journal;
 use super::named_log::NamedLog;
 use crate::disk::DiskFile;
 use crate::error::Error;
@@ -91,7 +92,9 @@ impl Inspection {
             forgotten: 0,
             path,
         };
-        let survey = self.open(&check.path).and_then(|file| {
+        let is_last = at + 1 == log.segments.len();
+        let journaled = if is_last { log.journaled.as_slice() } else { &[] };
+        let survey = self.open_with(&check.path, journaled).and_then(|file| {
             if !is_held {
                 // What the device has is wanted, not what the system remembers. Where that is not to be had, there is
                 // nothing better to read.
@@ -166,6 +169,17 @@ impl Inspection {
 
 impl SegmentCheck {
     pub(super) fn findings(&self, log: &NamedLog, is_held: bool) -> Vec<Finding> {
+        let findings = self.findings_of_log(log, is_held);
+        match log.identity.is_commit_journal() {
+            true => findings
+                .into_iter()
+                .map(|finding| of_journal(finding, log))
+                .collect(),
+            false => findings,
+        }
+    }
+
+    fn findings_of_log(&self, log: &NamedLog, is_held: bool) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut add = |offset, damage, consequence| {
             findings.push(Finding::new(&self.path, offset, damage, consequence).of_log(&log.name));

@@ -35,7 +35,7 @@ impl Inspection {
         let in_force = contents.manifest.as_ref().map(|manifest| manifest.number);
         for name in &contents.names {
             match name.as_str() {
-                "LOCK" | "CURRENT" | "streams" | "pool" | "damaged" => {}
+                "LOCK" | "CURRENT" | "streams" | "pool" | "journal" | "damaged" => {}
                 "CURRENT.new" => add(
                     self.directory.join(name),
                     "a change of CURRENT that was not finished",
@@ -50,6 +50,7 @@ impl Inspection {
         if contents.state().is_none() {
             return Ok(findings);
         }
+        self.unnamed_files_of_journal(logs, &mut findings)?;
         let streams = self.directory.join("streams");
         for stream in self.list_if_there(&streams)? {
             let id = stream.parse().map(StreamId::new).ok();
@@ -90,6 +91,24 @@ impl Inspection {
                         reason: "left over from a shard that has expired",
                     },
                 )),
+            }
+        }
+        Ok(())
+    }
+
+    fn unnamed_files_of_journal(&self, logs: &[NamedLog], findings: &mut Vec<Finding>) -> Result<()> {
+        let journal = logs.iter().find(|log| log.identity.is_commit_journal());
+        let directory = self.directory.join("journal");
+        for name in self.list_if_there(&directory)? {
+            if !journal.is_some_and(|journal| journal.names_file(&name)) {
+                let reason = "left over; whoever opens the store removes it";
+                let consequence = Consequence::Harmless { reason };
+                findings.push(Finding::new(
+                    directory.join(name),
+                    0,
+                    Damage::Unnamed,
+                    consequence,
+                ));
             }
         }
         Ok(())

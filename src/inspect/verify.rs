@@ -100,7 +100,12 @@ pub(super) fn verify(
     let contents = Contents::read(inspection)?;
     let mut total = contents.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
     findings.extend(contents.findings.iter().cloned());
-    let logs = inspection.logs(&contents, &mut findings)?;
+    let mut logs = inspection.logs(&contents, &mut findings)?;
+    logs.extend(
+        contents
+            .state()
+            .and_then(|state| NamedLog::journal(inspection, state)),
+    );
     total += logs.iter().map(bytes_of).sum::<u64>();
 
     checked.bytes = contents.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
@@ -209,7 +214,7 @@ pub(super) fn check_log(
 
 impl Checked {
     fn add(&mut self, log: &CheckedLog) {
-        self.shards += 1;
+        self.shards += u64::from(!log.log.identity.is_commit_journal());
         for check in &log.segments {
             self.segments += 1;
             self.frames += check.survey.frames;

@@ -95,6 +95,8 @@ pub(super) enum FrameDefect {
     Chain,
     #[error("the frame's record numbers do not follow the ones before")]
     RecordNumber,
+    #[error("the frame's record numbers reach beyond its segment's")]
+    NumbersBeyond,
     #[error("the frame's body is not a list of records")]
     Body,
 }

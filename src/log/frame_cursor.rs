@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
+use super::index::IndexEntry;
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::{LogEnd, LogPosition};
 use crate::disk::{DiskFile, Step, passes};
@@ -78,6 +79,8 @@ pub(super) struct FrameCursor<'a> {
     offset: u64,
     /// What the next frame has to follow, where the walk came over the frame before it.
     before: Option<LogEnd>,
+    /// No record in the segment has this number or a higher one.
+    next_first: RecordNumber,
 }
 
 /// A frame whose header holds.
@@ -104,19 +107,30 @@ impl<'a> FrameCursor<'a> {
             entry,
             offset: PAGE_BYTES,
             before: Some(entry.base()),
+            next_first: RecordNumber::END,
         }
     }
 
-    /// At a frame further on, whose predecessor is not known.
-    pub(super) fn at_offset(
+    /// At a frame that an index notes, whose predecessor is not known. An index is no evidence: if there is another
+    /// frame than it says, or none, the walk begins at the first one and finds out.
+    pub(super) fn at_entry(
         bytes: SegmentBytes,
         seed: &'a FrameSeed,
         entry: &'a SegmentEntry,
-        offset: u64,
+        noted: Option<IndexEntry>,
     ) -> Self {
-        match offset {
-            PAGE_BYTES => Self::at_start(bytes, seed, entry),
-            _ => Self::behind_damage(bytes, seed, entry, offset),
+        let start = Self::at_start(bytes.clone(), seed, entry);
+        let Some(noted) = noted.filter(|noted| noted.offset > PAGE_BYTES) else {
+            return start;
+        };
+        let mut cursor = Self::behind_damage(bytes, seed, entry, noted.offset);
+        let is_as_noted = cursor.peek().is_ok_and(|frame| {
+            frame.header.first_record == noted.first_record
+                && frame.header.first_arrival == noted.first_arrival
+        });
+        match is_as_noted {
+            true => cursor,
+            false => start,
         }
     }
 
@@ -133,7 +147,15 @@ impl<'a> FrameCursor<'a> {
             entry,
             offset,
             before: None,
+            next_first: RecordNumber::END,
         }
+    }
+
+    /// Where the numbers behind this segment begin is known. A frame that reaches further is damage: to step over the
+    /// records in between would drop them without a word.
+    pub(super) fn numbered_before(mut self, next_first: RecordNumber) -> Self {
+        self.next_first = next_first;
+        self
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -166,6 +188,9 @@ impl<'a> FrameCursor<'a> {
         let (header, checksum) = FrameHeader::decode(header_bytes, self.seed, position).map_err(defect)?;
         if offset + header.frame_bytes() > self.bytes.length() {
             return Err(defect(FrameDefect::Length));
+        }
+        if header.next_record() > self.next_first {
+            return Err(defect(FrameDefect::NumbersBeyond));
         }
         if let Some(before) = self.before {
             if !passes(Step::FrameChain, header.chain == before.chain) {

@@ -14,7 +14,6 @@
 //! again, and whatever it points at is still checked as a frame.
 
 use super::LogPosition;
-use super::segment::PAGE_BYTES;
 use crate::disk::{Step, passes};
 use crate::model::{RecordNumber, Timestamp};
 
@@ -49,22 +48,19 @@ impl SparseIndex {
         }
     }
 
-    /// Where to begin looking for a record.
-    pub(super) fn offset_before_record(&self, record: RecordNumber) -> u64 {
-        self.offset_before(|entry| entry.first_record <= record)
+    /// The last frame that begins before a record, of those that are noted.
+    pub(super) fn entry_before_record(&self, record: RecordNumber) -> Option<IndexEntry> {
+        self.last_entry(|entry| entry.first_record <= record)
     }
 
-    /// Where to begin looking for the first record that arrived at `time` or later.
-    pub(super) fn offset_before_time(&self, time: Timestamp) -> u64 {
-        self.offset_before(|entry| entry.first_arrival < time)
+    /// The last frame that begins before everything that arrived at `time` or later, of those that are noted.
+    pub(super) fn entry_before_time(&self, time: Timestamp) -> Option<IndexEntry> {
+        self.last_entry(|entry| entry.first_arrival < time)
     }
 
-    fn offset_before(&self, is_before: impl Fn(&IndexEntry) -> bool) -> u64 {
+    fn last_entry(&self, is_before: impl Fn(&IndexEntry) -> bool) -> Option<IndexEntry> {
         let behind = self.entries.partition_point(is_before);
-        behind
-            .checked_sub(1)
-            .and_then(|last| self.entries.get(last))
-            .map_or(PAGE_BYTES, |entry| entry.offset)
+        self.entries.get(behind.checked_sub(1)?).copied()
     }
 
     pub(super) fn encode(&self, salt: u64, covered_through: LogPosition) -> Vec<u8> {
@@ -109,7 +105,7 @@ impl SparseIndex {
                 Step::IndexIdentity,
                 field(8) == salt && field(16) == covered_through.0,
             )
-            && entries.len() == field(24) as usize * ENTRY_BYTES;
+            && field(24).checked_mul(ENTRY_BYTES as u64) == Some(entries.len() as u64);
         whole.then(|| Self {
             entries: entries.chunks_exact(ENTRY_BYTES).map(decode_entry).collect(),
         })
@@ -128,6 +124,7 @@ fn decode_entry(bytes: &[u8]) -> IndexEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::segment::PAGE_BYTES;
 
     fn entry(record: u64, arrival: u64, offset: u64) -> IndexEntry {
         IndexEntry {
@@ -152,25 +149,20 @@ mod tests {
     #[test]
     fn a_search_begins_at_the_last_entry_before_the_record_or_time() {
         let index = index();
-        assert_eq!(index.offset_before_record(RecordNumber::new(1)), PAGE_BYTES);
-        assert_eq!(index.offset_before_record(RecordNumber::new(100)), PAGE_BYTES);
-        assert_eq!(
-            index.offset_before_record(RecordNumber::new(101)),
-            PAGE_BYTES + STEP_BYTES
-        );
+        let (first, second) = (index.entries[0], index.entries[1]);
+        assert_eq!(index.entry_before_record(RecordNumber::new(1)), Some(first));
+        assert_eq!(index.entry_before_record(RecordNumber::new(100)), Some(first));
+        assert_eq!(index.entry_before_record(RecordNumber::new(101)), Some(second));
         // A frame that begins at the very time may be preceded by records of the same time.
         assert_eq!(
-            index.offset_before_time(Timestamp::from_millis(1_000)),
-            PAGE_BYTES
+            index.entry_before_time(Timestamp::from_millis(1_000)),
+            Some(first)
         );
         assert_eq!(
-            index.offset_before_time(Timestamp::from_millis(1_001)),
-            PAGE_BYTES + STEP_BYTES
+            index.entry_before_time(Timestamp::from_millis(1_001)),
+            Some(second)
         );
-        assert_eq!(
-            SparseIndex::default().offset_before_record(RecordNumber::new(9)),
-            PAGE_BYTES
-        );
+        assert_eq!(index.entry_before_time(Timestamp::from_millis(0)), None);
     }
 
     #[test]
@@ -196,5 +188,15 @@ mod tests {
             damaged[at] ^= 1;
             assert_eq!(SparseIndex::decode(&damaged, 7, LogPosition(1 << 20)), None);
         }
+    }
+
+    #[test]
+    fn a_count_that_fits_no_memory_is_refused() {
+        let mut bytes = index().encode(7, LogPosition(1 << 20));
+        let content = bytes.len() - 4;
+        bytes[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..content]);
+        bytes[content..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(SparseIndex::decode(&bytes, 7, LogPosition(1 << 20)), None);
     }
 }

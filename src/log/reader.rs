@@ -78,7 +78,10 @@ impl ShardLog {
             };
             match self.read_stretch(&stretch, &mut reading, &mut read) {
                 Ok(StretchEnd::Reached) => {}
-                Ok(StretchEnd::BehindHorizon) => read.next = self.seek_time(horizon)?.max(read.next),
+                // At least this record is left out, also where the arrivals are not in order.
+                Ok(StretchEnd::BehindHorizon) => {
+                    read.next = self.seek_time(horizon)?.max(read.next.next());
+                }
                 Err(_) if self.is_gone(&stretch.segment) => {}
                 Err(_) if !read.records.is_empty() => break,
                 Err(error) => return Err(error),
@@ -126,8 +129,9 @@ impl ShardLog {
     ) -> Result<StretchEnd> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
-        let (bytes, offset) = self.open_at(stretch, |index| index.offset_before_record(read.next))?;
-        let mut cursor = FrameCursor::at_offset(bytes, &segment.seed, &segment.entry, offset);
+        let (bytes, noted) = self.open_at(stretch, |index| index.entry_before_record(read.next))?;
+        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
+            .numbered_before(stretch.next_first);
         while let Some(frame) = cursor.find_record(read.next).map_err(report)? {
             let body = cursor.body(&frame).map_err(report)?;
             let mut records = Records::new(body, frame.header.count);
@@ -166,8 +170,9 @@ impl ShardLog {
     fn find_time(&self, stretch: &Stretch, time: Timestamp) -> Result<Option<RecordNumber>> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
-        let (bytes, offset) = self.open_at(stretch, |index| index.offset_before_time(time))?;
-        let mut cursor = FrameCursor::at_offset(bytes, &segment.seed, &segment.entry, offset);
+        let (bytes, noted) = self.open_at(stretch, |index| index.entry_before_time(time))?;
+        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
+            .numbered_before(stretch.next_first);
         while !cursor.is_at_end() {
             let frame = cursor.next().map_err(report)?;
             if frame.header.last_arrival < time {
@@ -235,12 +240,12 @@ impl ShardLog {
             .map_or(RecordNumber::FIRST, |segment| segment.entry.first_record)
     }
 
-    /// The bytes of a stretch, and the offset that its index gives.
+    /// The bytes of a stretch, and the frame that its index gives.
     fn open_at(
         &self,
         stretch: &Stretch,
-        offset_from: impl Fn(&SparseIndex) -> u64,
-    ) -> Result<(SegmentBytes, u64)> {
+        entry_from: impl Fn(&SparseIndex) -> Option<IndexEntry>,
+    ) -> Result<(SegmentBytes, Option<IndexEntry>)> {
         let segment = &stretch.segment;
         let open = self.open_segment(segment)?;
         let length = segment.entry.offset_of(stretch.end);
@@ -256,10 +261,10 @@ impl ShardLog {
             SegmentBytes::of_file(open.file.clone(), length)
         };
         if let Some(index) = segment.live_index.read().as_ref() {
-            return Ok((bytes, offset_from(index)));
+            return Ok((bytes, entry_from(index)));
         }
         let index = self.index_of(segment, &open, stretch.end)?;
-        Ok((bytes, offset_from(index)))
+        Ok((bytes, entry_from(index)))
     }
 
     fn open_segment(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {

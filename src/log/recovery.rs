@@ -181,6 +181,7 @@ mod tests {
             Some(FrameDefect::Length),
             Some(FrameDefect::Chain),
             Some(FrameDefect::RecordNumber),
+            Some(FrameDefect::NumbersBeyond),
         ];
         for defect in defects {
             for (attested, verdict) in [

@@ -67,8 +67,9 @@ impl SegmentEntry {
         format!("{:020}.index", self.first_record.value())
     }
 
+    /// A position before this segment is taken for its first: only a manifest that no store wrote asks for one.
     pub(crate) fn offset_of(&self, position: LogPosition) -> u64 {
-        PAGE_BYTES + (position.0 - self.base_position.0)
+        PAGE_BYTES.saturating_add(position.0.saturating_sub(self.base_position.0))
     }
 
     /// Where the log ended before this segment.

@@ -132,7 +132,7 @@ impl Evidence<'_> {
     /// What cannot be read of the file is zeros, and no evidence.
     fn open(&self, path: &Path) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
-            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file)))),
+            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, Vec::new())))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("open", path, error)),
         }

@@ -60,7 +60,7 @@ impl Default for StoreOptions {
             max_mapped_bytes: 256 * 1024 * 1024,
             max_recycled_bytes: 256 * 1024 * 1024,
             flusher_threads: 4,
-            min_journaled_shards: 1,
+            min_journaled_shards: 4,
             map_sealed_segments: true,
             transition_delay: Duration::ZERO,
             has_keeper: true,

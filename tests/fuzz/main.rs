@@ -1,0 +1,54 @@
+//! Bytes that nobody meant: in segments, indexes, manifests, shard iterators and on the server's sockets.
+//!
+//! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
+//! its corpus, over mutations of it and over random bytes, the same ones every time:
+//!
+//! ```text
+//! cargo test --all-features --test fuzz
+//! ANABRANCH_FUZZ_CASES=1000000 ANABRANCH_FUZZ_FIRST=5000 cargo test --all-features --test fuzz segment
+//! ```
+//! `docs/testing.md` says how the same targets are run under libFuzzer for as long as one likes.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used)]
+
+mod corpus;
+mod driver;
+mod memory;
+mod mutation;
+mod targets;
+
+#[test]
+fn any_bytes_in_a_segment_or_an_index_are_the_records_or_damage() {
+    driver::run("segments", 1_500, targets::segments::run);
+}
+
+#[test]
+fn any_bytes_in_a_manifest_are_refused_or_a_sound_store() {
+    driver::run("manifest", 1_500, targets::manifest::run);
+}
+
+#[test]
+fn any_damage_is_looked_at_and_repaired() {
+    driver::run("tools", 400, targets::tools::run);
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn any_bytes_on_a_connection_are_answered_or_end_it() {
+    driver::run("http", 1_500, targets::http::run);
+}
+
+/// Writes the seeds of the corpus anew, when `ANABRANCH_BLESS` is set: they hold what the present format makes.
+#[test]
+fn every_target_has_seeds() {
+    if std::env::var_os("ANABRANCH_BLESS").is_some() {
+        corpus::write("segments", targets::segments::seeds());
+        corpus::write("manifest", targets::manifest::seeds());
+        corpus::write("tools", targets::tools::seeds());
+        #[cfg(feature = "server")]
+        corpus::write("http", targets::http::seeds());
+    }
+    for target in ["segments", "manifest", "tools", "http"] {
+        assert!(corpus::read(target).len() >= 5, "{target}");
+    }
+}
