@@ -395,7 +395,7 @@ pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u
         return Err(Error::bad_manifest(path, 0, "this is not a manifest"));
     }
     let holds = crc32fast::hash(&header[..60]).to_le_bytes() == header[60..];
-    if !passes(Step::ManifestHeaderChecksum, holds) {
+    if !passes(Step::ManifestHeader, holds) {
         return Err(Error::bad_manifest(
             path,
             0,
@@ -413,7 +413,7 @@ pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u
     let store = u128::from_le_bytes(std::array::from_fn(|i| header[16 + i]));
     let salt = u64::from_le_bytes(std::array::from_fn(|i| header[40 + i]));
     let is_of_name = header[..] == encode_header(store, number, salt);
-    if !passes(Step::ManifestNumber, is_of_name) {
+    if !passes(Step::ManifestHeader, is_of_name) {
         return Err(Error::bad_manifest(
             path,
             0,
