@@ -30,6 +30,8 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
+    /// The commit journal, for which rounds wait.
+    journal: Option<Arc<ShardLog>>,
     now: VecDeque<Arc<ShardLog>>,
     soon: Vec<Weak<ShardLog>>,
     /// To be synced, when there is nothing to commit.
@@ -65,10 +67,16 @@ impl Flushers {
 
     /// Has the logs' pending groups committed as soon as a thread is free.
     pub(super) fn commit(&self, logs: impl IntoIterator<Item = Arc<ShardLog>>) {
+        let mut is_any = false;
         let mut state = self.queue.state.lock();
-        let before = state.now.len();
-        state.now.extend(logs);
-        let is_any = state.now.len() > before;
+        for log in logs {
+            is_any = true;
+            // Never in a round: a round waits for it.
+            match log.identity.is_commit_journal() {
+                true => state.journal = Some(log),
+                false => state.now.push_back(log),
+            }
+        }
         drop(state);
         if is_any {
             self.queue.changed.notify_one();
@@ -127,14 +135,15 @@ impl Queue {
     fn next(&self) -> Option<Task> {
         let mut state = self.state.lock();
         loop {
+            if let Some(journal) = state.journal.take() {
+                self.wake_another_for(&state);
+                return Some(Task::Commit(journal));
+            }
             if state.now.len() >= self.round_logs && round::is_better(&state.now) {
                 return Some(Task::CommitRound(state.now.drain(..).collect()));
             }
             if let Some(log) = state.now.pop_front() {
-                // Whoever put several logs here woke one thread.
-                if !state.now.is_empty() {
-                    self.changed.notify_one();
-                }
+                self.wake_another_for(&state);
                 return Some(Task::Commit(log));
             }
             if let Some(log) = state.syncs.pop_front() {
@@ -150,6 +159,13 @@ impl Queue {
             state = self.changed.wait_timeout(state, LINGER);
             let due = std::mem::take(&mut state.soon);
             state.now.extend(due.iter().filter_map(Weak::upgrade));
+        }
+    }
+
+    /// Whoever put several logs here woke one thread.
+    fn wake_another_for(&self, state: &QueueState) {
+        if !state.now.is_empty() {
+            self.changed.notify_one();
         }
     }
 }

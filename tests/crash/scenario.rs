@@ -270,15 +270,15 @@ fn a_crash_in_any_call_of_the_scenario_loses_and_invents_nothing() {
 
 #[test]
 fn a_crash_in_any_call_loses_and_invents_nothing_that_only_the_journal_has() {
-    report(crash_in_every_call(Settings::journaled(), 1));
+    report(crash_in_every_call(Settings::journaled(), 2));
 }
 
 #[test]
 fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
-    report(crash_in_every_call_of_recovery(Settings::default(), 23));
+    report(crash_in_every_call_of_recovery(Settings::default(), 31));
 }
 
 #[test]
 fn a_crash_in_any_call_of_a_recovery_loses_nothing_that_only_the_journal_has() {
-    report(crash_in_every_call_of_recovery(Settings::journaled(), 23));
+    report(crash_in_every_call_of_recovery(Settings::journaled(), 41));
 }
