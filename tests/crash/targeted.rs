@@ -133,7 +133,7 @@ pub fn a_crash_in_an_edit_larger_than_what_is_reserved_is_no_damage() {
         let disk = SimDisk::new(seed);
         let store = open(&disk, NOT_JOURNALED);
         disk.faults().on("MANIFEST").freeze_nth(Calls::CHANGING, n);
-        store.create_stream("large", 2_000).unwrap_err();
+        store.create_stream("large", 4_000).unwrap_err();
         for disk in outcomes(&disk) {
             open(&disk, NOT_JOURNALED);
         }
@@ -165,7 +165,11 @@ pub fn an_edit_that_was_seen_by_an_opener_who_only_read_is_durable() {
 pub fn a_frame_of_a_copy_that_went_another_way_is_noticed() {
     let disk = SimDisk::new(1);
     let store = open(&disk, NOT_JOURNALED);
-    store.create_stream("clicks", 1).unwrap().put("key", b"same").unwrap();
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"same")
+        .unwrap();
     store.close().unwrap();
     let fork = |data: &[&[u8]]| {
         let disk = disk.image(LossMode::KeepAll);
@@ -180,7 +184,9 @@ pub fn a_frame_of_a_copy_that_went_another_way_is_noticed() {
     let exchange = |ours: &SimDisk, theirs: &SimDisk, nth: usize| {
         let (our_frame, their_frame) = (&frames(ours)[nth], &frames(theirs)[nth]);
         let bytes = bytes_of(theirs, their_frame);
-        ours.rot().overwrite(&our_frame.path, our_frame.offset, &bytes).unwrap();
+        ours.rot()
+            .overwrite(&our_frame.path, our_frame.offset, &bytes)
+            .unwrap();
         let stream = open(ours, NOT_JOURNALED).stream("clicks").unwrap();
         let (_, error) = read(&stream);
         assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
@@ -239,14 +245,21 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
 pub fn what_is_put_back_from_the_journal_stays_although_the_log_is_damaged() {
     let disk = SimDisk::new(1);
     let store = open(&disk, NOT_JOURNALED);
-    store.create_stream("clicks", 1).unwrap().put("key", b"first").unwrap();
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"first")
+        .unwrap();
     store.close().unwrap();
     let store = open(&disk, JOURNALED);
     let stream = store.stream("clicks").unwrap();
     stream.put("key", b"second").unwrap();
     stream.put("key", b"third").unwrap();
     let disk = disk.crash(LossMode::LoseAll);
-    let first = frames(&disk).into_iter().find(|frame| frame.log.stream_name.is_some()).unwrap();
+    let first = frames(&disk)
+        .into_iter()
+        .find(|frame| frame.log.stream_name.is_some())
+        .unwrap();
     let flip = |disk: &SimDisk| disk.rot().flip_bit(&first.path, first.offset + 84, 0).unwrap();
     flip(&disk);
     let (records, error) = read(&open(&disk, JOURNALED).stream("clicks").unwrap());
@@ -274,10 +287,15 @@ pub fn every_flipped_byte_of_a_journal_that_is_needed_is_noticed() {
     assert_eq!(journal.len(), 3, "{journal:?}");
     for offset in (0..84).chain(4092..journal[2].offset) {
         let disk = disk.image(LossMode::KeepAll);
-        disk.rot().flip_bit(&journal[0].path, offset, (offset % 8) as u32).unwrap();
+        disk.rot()
+            .flip_bit(&journal[0].path, offset, (offset % 8) as u32)
+            .unwrap();
         let stream = open(&disk, JOURNALED).stream("clicks").unwrap();
         let (records, error) = read(&stream);
-        assert!(records.iter().all(|data| data.len() == 20 && data[0] < 4), "{records:?}");
+        assert!(
+            records.iter().all(|data| data.len() == 20 && data[0] < 4),
+            "{records:?}"
+        );
         match error {
             Some(Error::Corrupt { path, .. }) => assert_eq!(path, journal[0].path, "byte {offset}"),
             other => panic!("byte {offset}: {} records, then {other:?}", records.len()),
@@ -317,9 +335,16 @@ pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
         let disk = disk.image(LossMode::KeepAll);
         let length = starts[3] - starts[2];
         disk.rot()
-            .overwrite(&manifest, starts[to] as u64, &bytes[starts[from]..starts[from] + length])
+            .overwrite(
+                &manifest,
+                starts[to] as u64,
+                &bytes[starts[from]..starts[from] + length],
+            )
             .unwrap();
         let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY).err();
-        assert!(matches!(opened, Some(Error::Corrupt { .. })), "{from} over {to}: {opened:?}");
+        assert!(
+            matches!(opened, Some(Error::Corrupt { .. })),
+            "{from} over {to}: {opened:?}"
+        );
     }
 }

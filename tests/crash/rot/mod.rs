@@ -75,7 +75,11 @@ fn try_one(sound: &SoundStore, damage: &[Damage]) -> Result<Outcome, Violation> 
 pub fn flip_some_bytes() -> Result<(), Violation> {
     let sound = SoundStore::new();
     let mut flips = damage::every_meaningful_byte(&sound);
-    flips.retain(|flips| flips.iter().any(|flip| flip.offset() < 84 || flip.offset() % 23 == 0));
+    flips.retain(|flips| {
+        flips
+            .iter()
+            .any(|flip| flip.offset() < 84 || flip.offset() % 23 == 0)
+    });
     try_all(&sound, &flips, 1).map(drop)
 }
 
