@@ -272,3 +272,15 @@ fn every_step_is_missed_by_something_or_implied_by_others() {
     let all: BTreeSet<_> = Step::ALL.iter().copied().collect();
     assert_eq!(listed, all);
 }
+
+#[test]
+fn the_documentation_has_this_table() {
+    let rows: Vec<_> = include_str!("../../docs/testing.md").lines().collect();
+    let reasons = IMPLIED.iter().copied();
+    let names = TABLE.iter().map(|(step, check)| (*step, check.name));
+    for (step, what) in names.chain(reasons) {
+        let begin = format!("| `{step}` |");
+        let is_there = rows.iter().any(|row| row.starts_with(&begin) && row.contains(what));
+        assert!(is_there, "{begin} {what}");
+    }
+}
