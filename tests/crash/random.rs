@@ -15,7 +15,7 @@ use crate::watchdog::Case;
 use crate::world::{Settings, Stop, World};
 
 /// How many sequences each test makes up; `ANABRANCH_CRASH_CASES` says otherwise.
-const CASES: u32 = 400;
+const CASES: u32 = 800;
 
 fn bytes() -> impl Strategy<Value = usize> {
     prop_oneof![6 => 8..200_usize, 2 => 2_000..6_000_usize, 3 => 20_000..30_000_usize, 1 => 60_000..140_000_usize]
