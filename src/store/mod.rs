@@ -22,7 +22,7 @@ mod stream;
 mod stream_core;
 mod sweep;
 
-pub use append::{Append, Put};
+pub use append::{Append, AppendEach, Put};
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;
