@@ -280,7 +280,9 @@ fn the_documentation_has_this_table() {
     let names = TABLE.iter().map(|(step, check)| (*step, check.name));
     for (step, what) in names.chain(reasons) {
         let begin = format!("| `{step}` |");
-        let is_there = rows.iter().any(|row| row.starts_with(&begin) && row.contains(what));
+        let is_there = rows
+            .iter()
+            .any(|row| row.starts_with(&begin) && row.contains(what));
         assert!(is_there, "{begin} {what}");
     }
 }

@@ -266,6 +266,32 @@ pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
     }
 }
 
+/// A log was interrupted in the middle of a frame and then closed by a split. When a later crash tore an edit, the torn
+/// frame's header behind the log's end passed for one that had been written after that edit.
+#[test]
+pub fn what_is_left_of_a_torn_frame_says_nothing_of_the_manifest() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"first").unwrap();
+    stream.put("key", &[7; 2_000]).unwrap();
+    let disk = disk.crash(LossMode::LoseAll);
+    disk.rot()
+        .overwrite(&segments(&disk)[0], 4096 + 1_500, &[0; 512])
+        .unwrap();
+    let stream = open(&disk).stream("clicks").unwrap();
+    stream
+        .split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 127))
+        .unwrap();
+    let disk = disk.crash(LossMode::LoseAll);
+    let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+    let bytes = disk.rot().read(&manifest).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    let behind = (end + 1).next_multiple_of(8) + 8;
+    disk.rot().overwrite(&manifest, behind, b"torn").unwrap();
+    assert_eq!(data_of(&open(&disk).stream("clicks").unwrap()), [b"first"]);
+}
+
 /// A manifest that ended in the middle of a frame was taken for one whose last frame was torn: all that had happened
 /// since was forgotten.
 #[test]
