@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
@@ -18,7 +18,7 @@ use crate::disk::{Disk, Health, LockError, LockGuard};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
 
 /// Memory that records may take before they are written, where puts do not wait for that.
 const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
