@@ -293,6 +293,7 @@ impl StoreCore {
         }
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
+        self.finish_appends();
         let result = self.record_ends();
         // The journal's log has the context, and the context has the journal.
         *self.context.journal.write() = None;
@@ -301,6 +302,17 @@ impl StoreCore {
         *self.lock.lock() = None;
         self.activity.notify();
         result
+    }
+
+    /// Commits what was taken in and not waited for yet: later there is nobody left to do it, and it would come into a
+    /// directory that may be somebody else's. A log is not known as active before its first commit.
+    fn finish_appends(&self) {
+        for stream in self.open_streams() {
+            for (_, log) in stream.open_logs() {
+                // Whoever waits is told; of what concerns the store the recording of the ends comes to know.
+                let _ = log.rest();
+            }
+        }
     }
 
     fn record_ends(&self) -> Result<()> {
