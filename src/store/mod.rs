@@ -8,6 +8,8 @@ mod active_logs;
 mod activity;
 mod append;
 mod core;
+#[cfg(test)]
+mod explored;
 mod garbage;
 mod journal;
 mod keeper;
