@@ -13,7 +13,8 @@ use std::time::Instant;
 use anabranch::{Durability, PutRecord, Store, StoreOptions};
 
 use measure::Outcome;
-use measure::load::{Batch, keys, keys_in_turn};
+use measure::batch::Batch;
+use measure::load::{keys, keys_in_turn};
 use measure::pace::median;
 use measure::process::{open_files, peak_resident_kib, resident_kib, wait_for_quiet};
 use measure::report::{Cell, Report};
@@ -88,7 +89,7 @@ fn by_size(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Outco
 
 fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Outcome<()> {
     report.section(
-        "Open by shards: each has one record of 100 bytes",
+        "Open by shards: each has one record of 100 bytes, or one of a hundred has",
         &[
             "case",
             "made and written s",
@@ -101,13 +102,18 @@ fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Out
             "files open",
         ],
     );
-    for (streams, shards) in [(1_000, 1), (1, 1_000), (10, 1_000)] {
+    for (streams, shards, idle) in [
+        (1_000, 1, Idle::No),
+        (1, 1_000, Idle::No),
+        (10, 1_000, Idle::No),
+        (10, 1_000, Idle::Mostly),
+    ] {
         let directory = scratch.fresh("store")?;
         let begun = Instant::now();
         let store = Store::open(&directory)?;
         for number in 0..streams {
             let stream = store.create_stream(&format!("stream-{number:05}"), shards)?;
-            put_to_each(&stream, shards as usize)?;
+            put_to_each(&stream, idle.written(shards as usize))?;
         }
         let made = begun.elapsed().as_secs_f64();
         let crashed = scratch.fresh("crashed")?;
@@ -118,7 +124,7 @@ fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Out
         let clean = openings(settings, scratch, &directory)?;
         let interrupted = openings(settings, scratch, &crashed)?;
         report.row(vec![
-            Cell::text(format!("shards/{streams}-streams-of-{shards}")),
+            Cell::text(format!("shards/{streams}-streams-of-{shards}{}", idle.name())),
             Cell::number(made),
             Cell::number(clean.open_millis),
             Cell::number(interrupted.open_millis),
@@ -132,6 +138,29 @@ fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Out
         scratch.fresh("store")?;
     }
     Ok(())
+}
+
+/// How many of a stream's shards are written to before it is closed.
+#[derive(Clone, Copy, Debug)]
+enum Idle {
+    No,
+    Mostly,
+}
+
+impl Idle {
+    fn written(self, shards: usize) -> usize {
+        match self {
+            Idle::No => shards,
+            Idle::Mostly => shards / 100,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Idle::No => "",
+            Idle::Mostly => "/mostly-idle",
+        }
+    }
 }
 
 /// Medians over several processes.

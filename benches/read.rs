@@ -15,7 +15,8 @@ use anabranch::{
 };
 
 use measure::Outcome;
-use measure::load::{Batch, keys, only_stream};
+use measure::batch::Batch;
+use measure::load::{keys, only_stream};
 use measure::pace::median;
 use measure::process::{read_calls, wait_for_quiet};
 use measure::report::{Cell, Report};

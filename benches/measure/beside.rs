@@ -5,10 +5,11 @@ use std::path::Path;
 use anabranch::{Durability, Store, StoreOptions, Stream};
 
 use super::Outcome;
-use super::load::{RawPath, RawWriter, StoreWriter, keys_in_turn, only_stream, verify, warm_up};
-use super::pace::{Comparison, Limits, Run, interleave, run};
-use super::raw::{RawFile, RawQueue};
+use super::load::{StoreWriter, keys_in_turn, only_stream, verify, warm_up};
+use super::pace::{Comparison, Run, interleave, run};
+use super::raw::{RawFile, RawPath, RawQueue, RawWriter};
 use super::report::Cell;
+use super::run::Limits;
 use super::scratch::Scratch;
 use super::settings::Settings;
 

@@ -11,9 +11,22 @@ pub mod beside;
 pub mod load;
 pub mod pace;
 pub mod process;
-pub mod raw;
 pub mod report;
 pub mod scratch;
 pub mod settings;
+
+// What `anabranch bench` measures with is what the benchmarks measure with.
+#[path = "../../src/cli/bench/batch.rs"]
+pub mod batch;
+#[cfg(feature = "server")]
+#[path = "../../src/cli/bench/http_client.rs"]
+pub mod http_client;
+#[cfg(feature = "server")]
+#[path = "../../src/cli/bench/put_request.rs"]
+pub mod put_request;
+#[path = "../../src/cli/bench/raw.rs"]
+pub mod raw;
+#[path = "../../src/cli/bench/run.rs"]
+pub mod run;
 
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

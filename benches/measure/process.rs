@@ -1,6 +1,8 @@
 //! What the kernel says about this process, and about the others.
 
 use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -26,6 +28,15 @@ pub fn read_calls() -> u64 {
     field(&io, "syscr:")
 }
 
+/// How often the disk below a path was told to flush its cache since the system started, by anybody.
+pub fn device_flushes(path: &Path) -> Option<u64> {
+    let device = rustix::fs::stat(path).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    // Documentation/block/stat.rst: flush I/Os are the sixteenth field.
+    stat.split_whitespace().nth(15)?.parse().ok()
+}
+
 /// Processor time that this process has used, all threads together.
 pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
@@ -43,6 +54,27 @@ pub fn wait_for_quiet(share: f64, patience: Duration) {
             return;
         }
     }
+}
+
+/// Processes that do a part of this one's work.
+static FAMILY: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Does not take a child for somebody else from now on.
+pub fn count_as_own(child: u32) {
+    FAMILY.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+}
+
+/// User and system time of a process so far.
+fn ticks_of(process: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Behind the name, which ends with the last bracket: state is field 3, user and system time 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum()
 }
 
 /// The share of the processors that other processes take, between two moments.
@@ -65,17 +97,15 @@ impl OthersShare {
             .take(8)
             .filter_map(|field| field.parse().ok())
             .collect();
-        let own = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        // Behind the name, which ends with the last bracket: state is field 3, user and system time 14 and 15.
-        let own = own.rsplit(')').next().unwrap_or_default();
+        let family = FAMILY.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = family
+            .iter()
+            .map(|child| ticks_of(&child.to_string()))
+            .sum::<u64>()
+            + ticks_of("self");
         Self {
             all: ticks.iter().sum(),
-            own: own
-                .split_whitespace()
-                .skip(11)
-                .take(2)
-                .filter_map(|field| field.parse::<u64>().ok())
-                .sum(),
+            own,
             idle: ticks.iter().skip(3).take(2).sum(),
         }
     }

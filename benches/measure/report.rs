@@ -1,9 +1,9 @@
 //! The table that people read, and the JSON that programs do.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use super::Outcome;
+use super::settings::target_directory;
 
 /// A cell: text for the table, a number or text for the JSON.
 #[derive(Clone, Debug)]
@@ -89,8 +89,7 @@ impl Report {
 
     /// Writes `bench/NAME.json` into cargo's target directory.
     pub fn save(&self) -> Outcome<()> {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let directory: PathBuf = target.parent().unwrap_or(target).join("bench");
+        let directory = target_directory().join("bench");
         std::fs::create_dir_all(&directory)?;
         let path = directory.join(format!("{}.json", self.name));
         std::fs::write(&path, self.json())?;

@@ -1,6 +1,6 @@
 //! What the person who runs a benchmark can choose.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,10 +25,8 @@ pub struct Settings {
 impl Settings {
     pub fn read() -> Self {
         Self {
-            directory: std::env::var_os("ANABRANCH_BENCH_DIR").map_or_else(
-                || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-data"),
-                PathBuf::from,
-            ),
+            directory: std::env::var_os("ANABRANCH_BENCH_DIR")
+                .map_or_else(|| target_directory().join("bench-data"), PathBuf::from),
             window: Duration::from_secs_f64(from_env("ANABRANCH_BENCH_SECONDS", 0.4)),
             rounds: from_env("ANABRANCH_BENCH_ROUNDS", 3),
             settle: Duration::from_millis(from_env("ANABRANCH_BENCH_SETTLE_MS", 100)),
@@ -51,4 +49,13 @@ pub fn from_env<T: FromStr>(name: &str, default: T) -> T {
         .ok()
         .and_then(|value| value.parse().ok())
         .unwrap_or(default)
+}
+
+/// Cargo's target directory, which this program lies in: it has a tag.
+pub fn target_directory() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    program
+        .ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").exists())
+        .map_or_else(|| PathBuf::from("target"), Path::to_path_buf)
 }

@@ -36,7 +36,7 @@ use crc32fast::Hasher;
 use super::codec;
 use super::edit::Edit;
 use super::state::CatalogState;
-use crate::disk::{Disk, DiskFile, Health, OpenMode, read_whole};
+use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, passes, perform, read_whole};
 use crate::error::{Error, Result};
 
 const FORMAT: u16 = 1;
@@ -76,10 +76,11 @@ impl Manifest {
         disk: Arc<dyn Disk>,
         directory: &Path,
         before_new: impl FnOnce() -> Result<()>,
+        find_later_frame: impl FnOnce(&CatalogState) -> Result<Option<PathBuf>>,
     ) -> Result<(Self, CatalogState)> {
         // Whoever was here before may have been killed between a change and its sync. What is built on from now on
         // must not be taken back, so it is made durable before it is believed.
-        disk.sync_dir(directory)
+        perform(Step::StoreDirectorySyncAtOpen, || disk.sync_dir(directory))
             .map_err(|error| Error::io("sync the directory", directory, error))?;
         let current_path = directory.join("CURRENT");
         match read_whole(disk.as_ref(), &current_path) {
@@ -87,12 +88,17 @@ impl Manifest {
                 let number = parse_current(&bytes)
                     .ok_or_else(|| Error::bad_manifest(&current_path, 0, "it does not name a manifest"))?;
                 let (mut manifest, state) = Self::load(disk, directory, number)?;
-                manifest
-                    .file
-                    .sync_data()
+                perform(Step::ManifestSyncAtOpen, || manifest.file.sync_data())
                     .map_err(|error| Error::io("sync", &manifest.path, error))?;
+                if manifest.has_torn_tail
+                    && !is_left_out(Step::LaterFrames)
+                    && let Some(later) = find_later_frame(&state)?
+                {
+                    let reason = format!("an edit is damaged that was made before {}", later.display());
+                    return Err(Error::bad_manifest(&manifest.path, manifest.length, reason));
+                }
                 manifest.remove_others();
-                if manifest.has_torn_tail {
+                if manifest.has_torn_tail && !is_left_out(Step::TornManifestRewrite) {
                     manifest = manifest.rewritten(&state)?;
                 }
                 Ok((manifest, state))
@@ -115,12 +121,11 @@ impl Manifest {
         let cannot_encode = |reason: String| Error::invalid(format!("the change cannot be stored: {reason}"));
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
-        self.reserve(frame.len() as u64)?;
+        self.reserve(frame.len() as u64, health)?;
         self.file
             .write_all_at(&frame, self.length)
             .map_err(|error| health.poison("write to", &self.path, error))?;
-        self.file
-            .sync_data()
+        perform(Step::ManifestEditSync, || self.file.sync_data())
             .map_err(|error| health.poison("sync", &self.path, error))?;
         self.length += frame.len() as u64;
         self.next_sequence += 1;
@@ -204,8 +209,8 @@ impl Manifest {
             .map_err(cannot("write"))?;
         file.write_all_at(&frame, HEADER_BYTES as u64)
             .map_err(cannot("write"))?;
-        file.sync_data().map_err(cannot("sync"))?;
-        disk.sync_dir(directory)
+        perform(Step::ManifestSnapshotSync, || file.sync_data()).map_err(cannot("sync"))?;
+        perform(Step::ManifestNameSync, || disk.sync_dir(directory))
             .map_err(cannot("sync the directory of"))?;
         point_current_at(disk.as_ref(), directory, number)?;
         Ok(Self {
@@ -233,7 +238,7 @@ impl Manifest {
                 _ => Error::io("open", &path, error),
             })?;
         // Pages that the kernel marked clean after a failed write-back must not be believed.
-        let _ = file.drop_cache();
+        let _ = perform(Step::ManifestCacheDrop, || file.drop_cache());
         let bytes = read_whole(disk.as_ref(), &path).map_err(|error| Error::io("read", &path, error))?;
         let (store, seed) = decode_header(&bytes, number, &path)?;
         let walk = walk_frames(&bytes, &seed);
@@ -266,17 +271,20 @@ impl Manifest {
     }
 
     /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room.
-    fn reserve(&mut self, frame_bytes: u64) -> Result<()> {
+    fn reserve(&mut self, frame_bytes: u64, health: &Health) -> Result<()> {
         let needed = self.length + frame_bytes;
         if needed + RESERVE_BYTES / 2 <= self.reserved {
             return Ok(());
         }
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
         match self.file.allocate(wanted) {
-            Ok(()) => self.reserved = wanted,
-            Err(_) if needed <= self.reserved => {}
+            // Synced before a frame is written there: a frame that runs past the file's end shows that the file was cut.
+            Ok(()) => perform(Step::ManifestRoomSync, || self.file.sync_data())
+                .map_err(|error| health.poison("sync", &self.path, error))?,
+            Err(_) if needed <= self.reserved => return Ok(()),
             Err(error) => return Err(Error::preparing("extend", &self.path, error)),
         }
+        self.reserved = wanted;
         Ok(())
     }
 
@@ -294,7 +302,7 @@ impl Manifest {
 /// A directory without CURRENT is a new store only if nothing in it could be missed.
 fn check_nothing_is_stored(disk: &Arc<dyn Disk>, directory: &Path) -> Result<()> {
     let list = |path: &Path| disk.list(path).map_err(|error| Error::io("list", path, error));
-    for name in list(directory)? {
+    for name in perform(Step::MissingCurrent, || list(directory))? {
         let path = directory.join(&name);
         let is_empty_of_ours = match name.as_str() {
             "LOCK" | "CURRENT.new" => true,
@@ -333,9 +341,9 @@ fn point_current_at(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()
         .map_err(cannot("create"))?;
     file.write_all_at(&encode_current(number), 0)
         .map_err(cannot("write"))?;
-    file.sync_data().map_err(cannot("sync"))?;
+    perform(Step::CurrentSync, || file.sync_data()).map_err(cannot("sync"))?;
     disk.rename(&temporary, &current).map_err(cannot("replace"))?;
-    disk.sync_dir(directory).map_err(cannot("sync the directory of"))
+    perform(Step::CurrentNameSync, || disk.sync_dir(directory)).map_err(cannot("sync the directory of"))
 }
 
 pub(super) fn file_name(number: u64) -> String {
@@ -353,7 +361,7 @@ fn encode_current(number: u64) -> Vec<u8> {
 
 pub(super) fn parse_current(bytes: &[u8]) -> Option<u64> {
     let number = parse_file_name(std::str::from_utf8(bytes).ok()?.split(' ').next()?)?;
-    (bytes == encode_current(number)).then_some(number)
+    passes(Step::CurrentChecksum, bytes == encode_current(number)).then_some(number)
 }
 
 fn seed(store: u128, number: u64, salt: u64) -> Hasher {
@@ -383,7 +391,8 @@ pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u
     if header[0..8] != MAGIC {
         return Err(Error::bad_manifest(path, 0, "this is not a manifest"));
     }
-    if crc32fast::hash(&header[..60]).to_le_bytes() != header[60..] {
+    let holds = crc32fast::hash(&header[..60]).to_le_bytes() == header[60..];
+    if !passes(Step::ManifestHeaderChecksum, holds) {
         return Err(Error::bad_manifest(
             path,
             0,
@@ -400,7 +409,8 @@ pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u
     }
     let store = u128::from_le_bytes(std::array::from_fn(|i| header[16 + i]));
     let salt = u64::from_le_bytes(std::array::from_fn(|i| header[40 + i]));
-    if header[..] != encode_header(store, number, salt) {
+    let is_of_name = header[..] == encode_header(store, number, salt);
+    if !passes(Step::ManifestNumber, is_of_name) {
         return Err(Error::bad_manifest(
             path,
             0,
@@ -456,7 +466,7 @@ pub(super) fn walk_frames(bytes: &[u8], seed: &Hasher) -> Walk {
     };
     let mut offset = HEADER_BYTES;
     while let Some((sequence, body, end)) = decode_frame(bytes, offset, seed) {
-        if sequence != walk.edits.len() as u64 {
+        if !passes(Step::ManifestSequence, sequence == walk.edits.len() as u64) {
             walk.defect = Some((offset as u64, "frames are missing before this one".to_owned()));
             return walk;
         }
@@ -473,10 +483,33 @@ pub(super) fn walk_frames(bytes: &[u8], seed: &Hasher) -> Walk {
     }
     let rest = bytes.get(offset..).unwrap_or_default();
     walk.has_torn_tail = rest.iter().any(|byte| *byte != 0);
-    if walk.has_torn_tail && frames_behind(bytes, seed, offset).next().is_some() {
+    if is_cut(bytes, offset, seed) && !is_left_out(Step::ManifestCut) {
+        walk.defect = Some((offset as u64, "the file was cut".to_owned()));
+    } else if walk.has_torn_tail && frames_behind(bytes, seed, offset).next().is_some() {
         walk.defect = Some((offset as u64, "a frame is damaged that others follow".to_owned()));
     }
     walk
+}
+
+/// Whether the file once went on behind the place at which no frame is whole. Room for a frame is durable before the
+/// frame is begun, so a frame that was begun and does not fit was cut.
+fn is_cut(bytes: &[u8], offset: usize, seed: &Hasher) -> bool {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    match rest.first_chunk::<FRAME_HEADER_BYTES>() {
+        Some(header) => frame_length(header, seed).is_some_and(|length| length > rest.len() as u64),
+        None if rest.is_empty() => !(bytes.len() as u64).is_multiple_of(RESERVE_BYTES),
+        None => rest.iter().any(|byte| *byte != 0),
+    }
+}
+
+/// The length of a frame whose header holds, without what fills it up.
+fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> Option<u64> {
+    let field = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
+    let holds = passes(
+        Step::ManifestFrameHeaderChecksum,
+        field(20) == checksum(seed, &header[..20]),
+    );
+    (field(0) == FRAME_MAGIC && holds).then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
 }
 
 /// Where whole frames are behind a place at which none is.
@@ -488,23 +521,20 @@ pub(super) fn frames_behind<'a>(
     (offset + ALIGNMENT..bytes.len())
         .step_by(ALIGNMENT)
         .filter(move |at| decode_frame(bytes, *at, seed).is_some())
+        .filter(|_| !is_left_out(Step::ManifestFramesBehind))
 }
 
 fn decode_frame<'a>(bytes: &'a [u8], offset: usize, seed: &Hasher) -> Option<(u64, &'a [u8], usize)> {
     let header: &[u8; FRAME_HEADER_BYTES] = bytes.get(offset..)?.first_chunk()?;
-    let field = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
-    if field(0) != FRAME_MAGIC || field(20) != checksum(seed, &header[..20]) {
-        return None;
-    }
-    let body_start = offset + FRAME_HEADER_BYTES;
-    let body = bytes.get(body_start..body_start.checked_add(field(4) as usize)?)?;
-    if field(16) != checksum(seed, body) {
+    let end = offset.checked_add(usize::try_from(frame_length(header, seed)?).ok()?)?;
+    let body = bytes.get(offset + FRAME_HEADER_BYTES..end)?;
+    let body_checksum = u32::from_le_bytes(std::array::from_fn(|i| header[16 + i]));
+    if !passes(
+        Step::ManifestFrameBodyChecksum,
+        body_checksum == checksum(seed, body),
+    ) {
         return None;
     }
     let sequence = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-    Some((
-        sequence,
-        body,
-        (body_start + body.len()).next_multiple_of(ALIGNMENT),
-    ))
+    Some((sequence, body, end.next_multiple_of(ALIGNMENT)))
 }

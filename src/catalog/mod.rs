@@ -19,7 +19,7 @@ pub(crate) use survey::{
     ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest, write_manifest,
 };
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -40,13 +40,17 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     /// Opens the catalog in a directory, or makes a new one where nothing was stored yet, after `before_new`.
+    ///
+    /// Where the manifest ends in a frame that is not whole, `find_later_frame` looks for a file that shows that the
+    /// frame had been durable.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         directory: &Path,
         health: Health,
         before_new: impl FnOnce() -> Result<()>,
+        find_later_frame: impl FnOnce(&CatalogState) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
-        let (manifest, state) = Manifest::open(disk, directory, before_new)?;
+        let (manifest, state) = Manifest::open(disk, directory, before_new, find_later_frame)?;
         Ok(Self {
             state: RwLock::new(state),
             manifest: Mutex::new(manifest),

@@ -1,5 +1,6 @@
 //! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
 
+mod bench;
 mod dump;
 mod exit;
 mod logging;
@@ -49,6 +50,10 @@ enum Command {
     /// Say what it takes to repair a damaged store, and with --yes do it
     #[command(after_long_help = repair::AFTER_HELP)]
     Repair(repair::RepairArguments),
+
+    /// Measure how fast this disk is, and how much of that anabranch makes use of
+    #[command(after_long_help = bench::AFTER_HELP)]
+    Bench(bench::BenchArguments),
 }
 
 const AFTER_HELP: &str = "\
@@ -84,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
+        Some(Command::Bench(arguments)) => bench::run(&arguments),
     }
 }
 

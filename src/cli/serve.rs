@@ -67,13 +67,23 @@ pub(super) struct ServeArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DurabilityLevel {
+pub(super) enum DurabilityLevel {
     /// A crash of the process, the system, or the power: acknowledged after fdatasync
     Synced,
     /// A crash of the process: acknowledged when the system has it, synced about once a second
     Written,
     /// Nothing: acknowledged when it is in memory, and written in the background
     Buffered,
+}
+
+impl From<DurabilityLevel> for Durability {
+    fn from(level: DurabilityLevel) -> Durability {
+        match level {
+            DurabilityLevel::Synced => Durability::Synced,
+            DurabilityLevel::Written => Durability::Written,
+            DurabilityLevel::Buffered => Durability::Buffered,
+        }
+    }
 }
 
 /// Serves until SIGINT or SIGTERM. A second one does not wait for anything.
@@ -97,11 +107,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
 
 fn open(arguments: &ServeArguments) -> anabranch::Result<Store> {
     StoreOptions::new()
-        .durability(match arguments.durability {
-            DurabilityLevel::Synced => Durability::Synced,
-            DurabilityLevel::Written => Durability::Written,
-            DurabilityLevel::Buffered => Durability::Buffered,
-        })
+        .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
         .open(&arguments.data_dir)
 }

@@ -8,12 +8,14 @@
 //! [`Disk::sync_dir`] of the directory that holds its name, and bytes only after [`DiskFile::sync_data`].
 
 mod health;
+mod omission;
 mod os;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
 pub(crate) use health::Health;
+pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
 pub(crate) use readable::ReadablePages;
 

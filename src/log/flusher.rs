@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::round;
 use super::shard_log::ShardLog;
+use crate::disk::Inherited;
 use crate::sync::{Condvar, Mutex, Thread};
 
 /// How long records of [`Durability::Buffered`](crate::Durability::Buffered) may lie in memory.
@@ -28,6 +29,8 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
+    /// The commit journal, for which rounds wait.
+    journal: Option<Arc<ShardLog>>,
     now: VecDeque<Arc<ShardLog>>,
     soon: Vec<Weak<ShardLog>>,
     /// To be synced, when there is nothing to commit.
@@ -46,8 +49,13 @@ impl Flushers {
         let mut handles = Vec::new();
         for number in 0..threads.max(1) {
             let queue = queue.clone();
+            let inherited = Inherited::of_this_thread();
             let name = format!("anabranch-flush-{number}");
-            handles.push(Thread::spawn(name, move || queue.run())?);
+            let run = move || {
+                inherited.apply();
+                queue.run();
+            };
+            handles.push(Thread::spawn(name, run)?);
         }
         Ok(Self {
             queue,
@@ -57,10 +65,16 @@ impl Flushers {
 
     /// Has the logs' pending groups committed as soon as a thread is free.
     pub(super) fn commit(&self, logs: impl IntoIterator<Item = Arc<ShardLog>>) {
+        let mut is_any = false;
         let mut state = self.queue.state.lock();
-        let before = state.now.len();
-        state.now.extend(logs);
-        let is_any = state.now.len() > before;
+        for log in logs {
+            is_any = true;
+            // Never in a round: a round waits for it.
+            match log.identity.is_commit_journal() {
+                true => state.journal = Some(log),
+                false => state.now.push_back(log),
+            }
+        }
         drop(state);
         if is_any {
             self.queue.changed.notify_one();
@@ -119,14 +133,15 @@ impl Queue {
     fn next(&self) -> Option<Task> {
         let mut state = self.state.lock();
         loop {
+            if let Some(journal) = state.journal.take() {
+                self.wake_another_for(&state);
+                return Some(Task::Commit(journal));
+            }
             if state.now.len() >= self.round_logs && round::is_better(&state.now) {
                 return Some(Task::CommitRound(state.now.drain(..).collect()));
             }
             if let Some(log) = state.now.pop_front() {
-                // Whoever put several logs here woke one thread.
-                if !state.now.is_empty() {
-                    self.changed.notify_one();
-                }
+                self.wake_another_for(&state);
                 return Some(Task::Commit(log));
             }
             if let Some(log) = state.syncs.pop_front() {
@@ -142,6 +157,13 @@ impl Queue {
             state = self.changed.wait_timeout(state, LINGER);
             let due = std::mem::take(&mut state.soon);
             state.now.extend(due.iter().filter_map(Weak::upgrade));
+        }
+    }
+
+    /// Whoever put several logs here woke one thread.
+    fn wake_another_for(&self, state: &QueueState) {
+        if !state.now.is_empty() {
+            self.changed.notify_one();
         }
     }
 }

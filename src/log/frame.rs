@@ -21,6 +21,7 @@
 use crc32fast::Hasher;
 
 use super::{LogEnd, LogIdentity, LogPosition};
+use crate::disk::{Step, is_left_out, passes};
 use crate::model::{RecordNumber, Timestamp};
 
 pub(super) const HEADER_BYTES: usize = 64;
@@ -37,10 +38,14 @@ pub(super) struct FrameSeed(Hasher);
 impl FrameSeed {
     pub(super) fn new(log: LogIdentity, salt: u64) -> Self {
         let mut hasher = Hasher::new();
-        hasher.update(&log.store.to_le_bytes());
-        hasher.update(&log.stream.value().to_le_bytes());
-        hasher.update(&log.shard.index().to_le_bytes());
-        hasher.update(&salt.to_le_bytes());
+        if !is_left_out(Step::Identity) {
+            hasher.update(&log.store.to_le_bytes());
+            hasher.update(&log.stream.value().to_le_bytes());
+            hasher.update(&log.shard.index().to_le_bytes());
+        }
+        if !is_left_out(Step::Salt) {
+            hasher.update(&salt.to_le_bytes());
+        }
         Self(hasher)
     }
 
@@ -125,7 +130,7 @@ impl FrameHeader {
             return Err(FrameDefect::NoMagic);
         }
         let checksum = u32_at(bytes, 8);
-        if checksum != seed.header_checksum(bytes) {
+        if !passes(Step::FrameHeaderChecksum, checksum == seed.header_checksum(bytes)) {
             return Err(FrameDefect::HeaderChecksum);
         }
         let header = Self {
@@ -139,7 +144,7 @@ impl FrameHeader {
             first_arrival: Timestamp::from_millis(u64_at(bytes, 48)),
             last_arrival: Timestamp::from_millis(u64_at(bytes, 56)),
         };
-        if header.position != position {
+        if !passes(Step::FramePosition, header.position == position) {
             return Err(FrameDefect::Position);
         }
         Ok((header, checksum))

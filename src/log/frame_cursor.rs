@@ -8,7 +8,7 @@ use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
 use super::index::IndexEntry;
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::{LogEnd, LogPosition};
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, Step, passes};
 use crate::model::RecordNumber;
 
 /// Read at a time from a file that is not mapped.
@@ -193,7 +193,7 @@ impl<'a> FrameCursor<'a> {
             return Err(defect(FrameDefect::NumbersBeyond));
         }
         if let Some(before) = self.before {
-            if header.chain != before.chain {
+            if !passes(Step::FrameChain, header.chain == before.chain) {
                 return Err(defect(FrameDefect::Chain));
             }
             // A segment may begin before its first record (`Writer::announce`).
@@ -201,7 +201,7 @@ impl<'a> FrameCursor<'a> {
                 PAGE_BYTES => header.first_record >= before.next_record,
                 _ => header.first_record == before.next_record,
             };
-            if !follows {
+            if !passes(Step::FrameNumbers, follows) {
                 return Err(defect(FrameDefect::RecordNumber));
             }
         }
@@ -226,7 +226,8 @@ impl<'a> FrameCursor<'a> {
             )
             .map_err(WalkError::Io)?
             .ok_or(defect(FrameDefect::Length))?;
-        if self.seed.body_checksum(frame.header.position, &body) != frame.header.body_checksum {
+        let checksum = self.seed.body_checksum(frame.header.position, &body);
+        if !passes(Step::FrameBodyChecksum, checksum == frame.header.body_checksum) {
             return Err(defect(FrameDefect::BodyChecksum));
         }
         Ok(body)

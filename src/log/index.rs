@@ -14,6 +14,7 @@
 //! again, and whatever it points at is still checked as a frame.
 
 use super::LogPosition;
+use crate::disk::{Step, passes};
 use crate::model::{RecordNumber, Timestamp};
 
 /// Distance between two entries, in bytes of the segment.
@@ -93,14 +94,17 @@ impl SparseIndex {
     /// Reads an index file; `None` unless it is whole and of this segment, covered through this position.
     pub(super) fn decode(bytes: &[u8], salt: u64, covered_through: LogPosition) -> Option<Self> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+        let holds = crc32fast::hash(content) == u32::from_le_bytes(*checksum);
+        if !passes(Step::IndexChecksum, holds) {
             return None;
         }
         let (header, entries) = content.split_first_chunk::<HEADER_BYTES>()?;
         let field = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
         let whole = header[0..8] == MAGIC
-            && field(8) == salt
-            && field(16) == covered_through.0
+            && passes(
+                Step::IndexIdentity,
+                field(8) == salt && field(16) == covered_through.0,
+            )
             && field(24).checked_mul(ENTRY_BYTES as u64) == Some(entries.len() as u64);
         whole.then(|| Self {
             entries: entries.chunks_exact(ENTRY_BYTES).map(decode_entry).collect(),

@@ -18,6 +18,7 @@ use super::frame::FrameHeader;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::{Appended, LogContext, LogStart, ShardLog};
 use super::{LogIdentity, ReadLimit};
+use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, Mutex};
@@ -87,7 +88,7 @@ impl CommitJournal {
     fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a ShardLog>) -> bool {
         let mut unsynced = self.unsynced.lock();
         for log in logs {
-            if let Some(log) = log.shared() {
+            if let Some(log) = log.shared().filter(|_| !is_left_out(Step::NotedBeforeJournaled)) {
                 unsynced.insert((log.identity.stream, log.identity.shard), log);
             }
         }
@@ -119,7 +120,7 @@ impl CommitJournal {
         for log in unsynced.values() {
             // Whoever had put a frame in front of `first_kept` before this has also noted its log, and is in its turn
             // until the frame is in its segment.
-            log.sync_in_turn()?;
+            perform(Step::JournaledSegmentsSync, || log.sync_in_turn())?;
         }
         Ok(first_kept)
     }
@@ -143,7 +144,7 @@ impl JournalDoubts {
         self.about
             .get(&(log.stream, log.shard))
             .or(self.about_all.as_ref())
-            .filter(|_| !log.is_commit_journal())
+            .filter(|_| !log.is_commit_journal() && !is_left_out(Step::JournalDoubts))
     }
 }
 
@@ -228,7 +229,7 @@ impl JournaledFrames {
         let open = context.open_segments.get(&segment)?;
         context.open_segments.close(&segment);
         // Pages that the kernel marked clean after a failed write-back must not be believed.
-        let _ = open.file.drop_cache();
+        let _ = perform(Step::SegmentCacheDrop, || open.file.drop_cache());
         let is_there = |offset, frame: &Bytes| {
             let mut there = vec![0; frame.len()];
             open.file.read_exact_at(&mut there, offset)?;
@@ -242,8 +243,7 @@ impl JournaledFrames {
                     .map_err(|error| context.health.poison("write to", &segment.path, error))?;
             }
         }
-        open.file
-            .sync_data()
+        perform(Step::PutBackSync, || open.file.sync_data())
             .map_err(|error| context.health.poison("sync", &segment.path, error))
     }
 }

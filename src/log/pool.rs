@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, Step, perform};
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
 
@@ -117,7 +117,7 @@ impl SegmentPool {
         while let Some(bytes) = self.next_wanted() {
             let prepared = self.create(bytes, Fill::Zeros)?;
             // Synced here, so that the first group in it has only its own bytes to sync.
-            if let Err(error) = prepared.file.sync_data() {
+            if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
                 let _ = self.disk.remove_file(&prepared.path);
                 return Err(Error::preparing("sync", &prepared.path, error));
             }

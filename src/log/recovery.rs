@@ -17,6 +17,7 @@ use super::frame_search::search_headers;
 use super::segment::{Segment, SegmentEntry};
 use super::shard_log::LogContext;
 use super::{LogEnd, LogPosition};
+use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub(super) fn recover_tail(segment: &Segment, context: &LogContext) -> Result<Re
     };
     // Pages that the kernel marked clean after a failed write-back must not be believed. Where the cache cannot be
     // dropped (a simulated disk, an exotic file system) there is nothing better to read.
-    let _ = open.file.drop_cache();
+    let _ = perform(Step::SegmentCacheDrop, || open.file.drop_cache());
 
     let mut bytes = SegmentBytes::of_file(open.file.clone(), segment.entry.bytes);
     let findings = match survey(&mut bytes, &segment.seed, &segment.entry) {
@@ -55,8 +56,7 @@ pub(super) fn recover_tail(segment: &Segment, context: &LogContext) -> Result<Re
     match decide(&findings) {
         Verdict::EndsHere => {
             // What a killed process wrote may still be in the page cache alone.
-            open.file
-                .sync_data()
+            perform(Step::RecoveredTailSync, || open.file.sync_data())
                 .map_err(|error| context.health.poison("sync", &segment.path, error))?;
             // The end is only as good as the journal that frames were put back from.
             let doubts = context.journal_doubts.get();
@@ -101,7 +101,9 @@ enum Verdict {
 /// The decision, apart from all reading and writing.
 fn decide(findings: &Findings) -> Verdict {
     match findings.attested_behind {
-        Some(attested_through) if attested_through > findings.end.position => {
+        Some(attested_through)
+            if attested_through > findings.end.position && !is_left_out(Step::DurabilityEvidence) =>
+        {
             Verdict::Damaged { attested_through }
         }
         _ => Verdict::EndsHere,

@@ -31,7 +31,7 @@ use super::frame::FrameSeed;
 use super::index::SparseIndex;
 use super::pool::{SegmentPool, remove_if_there};
 use super::{LogEnd, LogIdentity, LogPosition};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Step, passes};
 use crate::error::{Error, Result};
 use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::RwLock;
@@ -142,7 +142,8 @@ impl SegmentEntry {
             return Err(Error::corrupt(path, 0, "this is not a segment"));
         }
         let checksum = u32::from_le_bytes(std::array::from_fn(|i| page[CHECKSUM_OFFSET + i]));
-        if checksum != crc32fast::hash(&page[..CHECKSUM_OFFSET]) {
+        let holds = checksum == crc32fast::hash(&page[..CHECKSUM_OFFSET]);
+        if !passes(Step::SegmentHeaderChecksum, holds) {
             return Err(Error::corrupt(
                 path,
                 0,
@@ -157,14 +158,14 @@ impl SegmentEntry {
                 supported: FORMAT,
             });
         }
-        if page != self.encode_header(log) {
+        if !passes(Step::SegmentHeaderIdentity, page == self.encode_header(log)) {
             return Err(Error::corrupt(
                 path,
                 0,
                 "this is another segment than the manifest names",
             ));
         }
-        if length < self.bytes {
+        if !passes(Step::SegmentLength, length >= self.bytes) {
             return Err(Error::corrupt(
                 path,
                 length,

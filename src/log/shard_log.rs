@@ -16,7 +16,7 @@ use super::round::{self, Round};
 use super::segment::{Segment, SegmentEntry};
 use super::writer::{PlacedFrame, Placement, Writer};
 use super::{LogEnd, LogIdentity, SegmentLedger};
-use crate::disk::{Disk, Health};
+use crate::disk::{Disk, Health, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, Timestamp};
 use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
@@ -97,7 +97,7 @@ pub(crate) struct ShardLog {
     /// Held during a sync; taken after `writer` where both are.
     pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed.
-    published: Mutex<LogEnd>,
+    pub(super) published: Mutex<LogEnd>,
     damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
@@ -170,12 +170,17 @@ impl ShardLog {
                 None => (LogEnd::EMPTY, LogEnd::EMPTY.next_record, Placement::New, None),
                 Some(last) => {
                     let RecoveredTail { end, damage } = recovery::recover_tail(last, &context)?;
-                    (
-                        end,
-                        end.next_record.saturating_add(INTERRUPTION_GAP),
-                        Placement::New,
-                        damage,
-                    )
+                    let gap = match is_left_out(Step::NumberGap)
+                        || is_left_out(Step::NewSegmentAfterInterruption)
+                    {
+                        true => 0,
+                        false => INTERRUPTION_GAP,
+                    };
+                    let placement = match is_left_out(Step::NewSegmentAfterInterruption) {
+                        true => Placement::InPlace(last.clone()),
+                        false => Placement::New,
+                    };
+                    (end, end.next_record.saturating_add(gap), placement, damage)
                 }
             },
         };
@@ -233,7 +238,11 @@ impl ShardLog {
         if tail.stalled.is_some() && !tail.is_committing {
             tail = self.lead(tail);
         }
-        while self.is_acknowledged_from_memory() && !tail.is_announced && !tail.is_sealed {
+        while self.is_acknowledged_from_memory()
+            && !tail.is_announced
+            && !tail.is_sealed
+            && !is_left_out(Step::AnnouncedBeforeNumber)
+        {
             tail = self.announce(tail, bytes)?;
         }
         // Looked at again under the lock: a failure may have come while this waited.
@@ -378,7 +387,7 @@ impl ShardLog {
             true => writer.note_journaled(end.position),
             false => {
                 self.context.health.check()?;
-                writer.sync(self)?;
+                perform(Step::GroupSync, || writer.sync(self))?;
             }
         }
         drop(writer);
@@ -400,7 +409,9 @@ impl ShardLog {
     pub(crate) fn seal(&self) -> Result<LogEnd> {
         self.check_undamaged()?;
         self.tail.lock().is_sealed = true;
-        self.rest()
+        self.drain()?;
+        perform(Step::SyncBeforeReshard, || self.sync())?;
+        Ok(*self.published.lock())
     }
 
     /// Takes records again, after a seal that led to nothing.
@@ -411,7 +422,7 @@ impl ShardLog {
     /// Commits and syncs all that was taken so far.
     pub(crate) fn rest(&self) -> Result<LogEnd> {
         self.drain()?;
-        self.sync()?;
+        perform(Step::SyncBeforeRest, || self.sync())?;
         Ok(*self.published.lock())
     }
 
@@ -462,7 +473,7 @@ impl ShardLog {
     fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
         self.context.health.check()?;
         let mut writer = self.writer.lock();
-        writer.sync(self)?;
+        perform(Step::SyncBeforeRest, || writer.sync(self))?;
         match writer.known_end() {
             Some(end) => {
                 if record(end)? {

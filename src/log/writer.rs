@@ -10,7 +10,7 @@ use super::open_segments::OpenSegment;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition};
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, OpenMode, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
@@ -108,7 +108,7 @@ impl Writer {
         let frame = self.frame(log, group)?;
         let end = self.write(log, group, frame)?;
         if log.context.options.durability == Durability::Synced {
-            self.sync(log)?;
+            perform(Step::GroupSync, || self.sync(log))?;
         } else {
             self.ask_for_sync(log);
         }
@@ -152,8 +152,14 @@ impl Writer {
         open.file
             .write_all_at(&group.buffer, offset)
             .map_err(|error| log.context.health.poison("write to", &segment.path, error))?;
+        if is_left_out(Step::NamedBeforeFrame) && offset == PAGE_BYTES {
+            log.context.ledger.segment_added(log.identity, segment.entry)?;
+        }
         self.note_in_index(&segment, group, offset);
         self.end = end;
+        if is_left_out(Step::PublishedAfterSync) {
+            *log.published.lock() = end;
+        }
         want_next_segment(log, &segment, end.position);
         self.unsynced = Some((segment, open));
         Ok(end)
@@ -279,7 +285,9 @@ impl Writer {
 
     /// Goes on in the segment that rested.
     fn resume(&mut self, log: &ShardLog, segment: Arc<Segment>) -> Result<()> {
-        log.context.ledger.log_resumed(log.identity)?;
+        perform(Step::ResumedBeforeFrame, || {
+            log.context.ledger.log_resumed(log.identity)
+        })?;
         if segment.live_index.read().is_none() {
             log.make_index_live(&segment, self.end.position)?;
         }
@@ -295,7 +303,7 @@ impl Writer {
         frame_bytes: u64,
     ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
         // With everything before it synced, the new segment is evidence that damage there is damage.
-        self.sync(log)?;
+        perform(Step::SyncBeforeNextSegment, || self.sync(log))?;
         let context = &log.context;
         let previous = log.segments.read().last().cloned();
         let bytes = next_segment_bytes(
@@ -326,17 +334,17 @@ impl Writer {
         pooled
             .file
             .write_all_at(&entry.encode_header(log.identity), 0)
-            .and_then(|()| pooled.file.sync_data())
+            .and_then(|()| perform(Step::SegmentHeaderSync, || pooled.file.sync_data()))
             .map_err(|error| poison("begin", error))?;
         context
             .disk
             .rename(&pooled.path, &segment.path)
             .map_err(|error| poison("name", error))?;
-        context
-            .disk
-            .sync_dir(&log.directory)
+        perform(Step::SegmentNameSync, || context.disk.sync_dir(&log.directory))
             .map_err(|error| poison("sync the directory of", error))?;
-        context.ledger.segment_added(log.identity, entry)?;
+        perform(Step::NamedBeforeFrame, || {
+            context.ledger.segment_added(log.identity, entry)
+        })?;
 
         *segment.live_index.write() = Some(SparseIndex::default());
         let open = context.open_segments.insert(&segment, pooled.file);
@@ -421,17 +429,17 @@ pub(super) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let stream = directory.parent().unwrap_or(directory);
     let streams = stream.parent().unwrap_or(stream);
     create_dir_if_missing(disk, stream).map_err(cannot)?;
-    disk.sync_dir(streams).map_err(cannot)?;
+    perform(Step::StreamDirectorySync, || disk.sync_dir(streams)).map_err(cannot)?;
     create_dir_if_missing(disk, directory).map_err(cannot)?;
-    disk.sync_dir(stream).map_err(cannot)
+    perform(Step::ShardDirectorySync, || disk.sync_dir(stream)).map_err(cannot)
 }
 
 /// Makes the commit journal's directory durably. The store's own is there.
 fn make_journal_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let cannot = |error| Error::preparing("make the directory", directory, error);
     create_dir_if_missing(disk, directory).map_err(cannot)?;
-    disk.sync_dir(directory.parent().unwrap_or(directory))
-        .map_err(cannot)
+    let parent = directory.parent().unwrap_or(directory);
+    perform(Step::JournalDirectorySync, || disk.sync_dir(parent)).map_err(cannot)
 }
 
 fn create_dir_if_missing(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {

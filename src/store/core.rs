@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
 use super::activity::Activity;
+use super::evidence::Evidence;
 use super::garbage::Garbage;
 use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
 use super::stream_core::{Routing, StreamCore};
 use super::sweep;
 use crate::catalog::{Catalog, Edit, Lifecycle};
-use crate::disk::{Disk, Health, LockError, LockGuard};
+use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
@@ -54,9 +55,10 @@ impl StoreCore {
         let disk = options.disk.clone();
         make_directory(disk.as_ref(), directory)?;
         let lock_path = directory.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(|error| match error {
+        let take_lock = || disk.lock(&lock_path).map(Some);
+        let lock = perform(Step::Lock, take_lock).map_err(|error| match error {
             LockError::Held(holder) => Error::Locked {
-                path: lock_path,
+                path: lock_path.clone(),
                 holder,
             },
             LockError::Io(error) => Error::io("lock", &lock_path, error),
@@ -64,10 +66,23 @@ impl StoreCore {
 
         let health = Health::default();
         make_subdirectories(disk.as_ref(), directory)?;
-        let catalog = Arc::new(Catalog::open(disk.clone(), directory, health.clone(), || {
-            sync_ancestors(disk.as_ref(), directory)
-        })?);
-        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &directory.join("streams"))?;
+        let (streams, journal) = (directory.join("streams"), directory.join("journal"));
+        let catalog = Arc::new(Catalog::open(
+            disk.clone(),
+            directory,
+            health.clone(),
+            || sync_ancestors(disk.as_ref(), directory),
+            |state| {
+                let evidence = Evidence {
+                    disk: &disk,
+                    streams: &streams,
+                    journal: &journal,
+                    state,
+                };
+                evidence.find_later_frame()
+            },
+        )?);
+        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());
@@ -116,10 +131,10 @@ impl StoreCore {
             is_closed: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
             leftover_streams,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(lock),
         });
         core.note_next_due();
-        core.put_journaled_back()?;
+        perform(Step::PutBack, || core.put_journaled_back())?;
         core.recover_interrupted_logs()?;
         core.begin_journal()?;
         Ok(core)
@@ -256,7 +271,9 @@ impl StoreCore {
         const THREADS: usize = 2;
         let next = Mutex::new(interrupted.into_iter());
         let take = || next.lock().next();
+        let inherited = Inherited::of_this_thread();
         let recover = || -> Result<()> {
+            inherited.apply();
             while let Some((id, shard)) = take() {
                 self.recover_log(id, shard)?;
             }
@@ -375,7 +392,7 @@ fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
 fn sync_ancestors(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let mut directory = directory;
     while let Some(parent) = parent_of(directory) {
-        match disk.sync_dir(parent) {
+        match perform(Step::AncestorsSync, || disk.sync_dir(parent)) {
             // Somebody else's directory is somebody else's to make durable.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
             other => other.map_err(|error| Error::io("sync the directory", parent, error))?,
@@ -403,7 +420,8 @@ fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
         }
     }
     match is_changed {
-        true => disk.sync_dir(directory).map_err(cannot("sync the directory")),
+        true => perform(Step::SubdirectoriesSync, || disk.sync_dir(directory))
+            .map_err(cannot("sync the directory")),
         false => Ok(()),
     }
 }

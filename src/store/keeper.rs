@@ -8,6 +8,7 @@ use super::active_logs::Idleness;
 use super::core::StoreCore;
 use super::garbage::empty_garbage;
 use crate::catalog::Edit;
+use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
 use crate::log::{COMMIT_JOURNAL, Durability, ShardLog};
 use crate::model::{ShardId, StreamId, Timestamp};
@@ -101,7 +102,8 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
     }
     for (id, shard, _) in core.active.list() {
         if let Some(stream) = core.known_stream(id) {
-            stream.log(shard)?.sync()?;
+            let log = stream.log(shard)?;
+            perform(Step::BackgroundSync, || log.sync())?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod active_logs;
 mod activity;
 mod append;
 mod core;
+mod evidence;
 #[cfg(test)]
 mod explored;
 mod garbage;

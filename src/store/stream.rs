@@ -8,6 +8,7 @@ use super::garbage::Garbage;
 use super::store::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Edit, StreamState};
+use crate::disk::{Step, is_left_out};
 use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
     Checkpoint, Lineage, Shard, ShardFilter, StreamId, StreamMode, StreamStatus, Timestamp,
@@ -337,6 +338,9 @@ impl StoreCore {
         let logs = stream.open_logs();
         for (_, log) in &logs {
             let _ = log.seal();
+        }
+        if is_left_out(Step::EditBeforeRemoval) {
+            self.remove_directory(&stream.directory)?;
         }
         let deleted = self.catalog.commit(|state| {
             stream.state(state.stream(id))?;

@@ -84,7 +84,7 @@ impl StoreCore {
 }
 
 /// The names in a directory that may not be there.
-fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
+pub(super) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     match disk.list(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(|error| Error::io("list", directory, error)),

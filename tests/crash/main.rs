@@ -8,9 +8,11 @@
 mod check;
 mod faults;
 mod model;
+mod omissions;
 mod op;
 mod random;
 mod regressions;
+mod rot;
 mod scenario;
 mod step;
 mod watchdog;

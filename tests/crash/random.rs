@@ -7,7 +7,7 @@ use std::time::Duration;
 use anabranch::Durability;
 use anabranch::sim::{LossMode, SimDisk};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::model::Violation;
 use crate::op::{Fault, Op};
@@ -61,22 +61,17 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
         _ => (600_000..2_000_000_u64).prop_map(Some).boxed(),
     };
     let room = prop_oneof![4 => Just(None), 1 => full];
+    let recycled = prop::sample::select(vec![0, 256 * 1024]);
     let journaled = prop::sample::select(vec![1, 2, 3, usize::MAX]);
-    (
-        any::<bool>(),
-        prop::sample::select(vec![0, 256 * 1024]),
-        journaled,
-        room,
+    (any::<bool>(), recycled, journaled, room).prop_map(
+        move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
+            durability,
+            map_sealed_segments,
+            max_recycled_bytes,
+            min_journaled_shards,
+            room,
+        },
     )
-        .prop_map(
-            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
-                durability,
-                map_sealed_segments,
-                max_recycled_bytes,
-                min_journaled_shards,
-                room,
-            },
-        )
 }
 
 fn play(seed: u64, settings: Settings, ops: &[Op]) -> Result<(), Violation> {
@@ -115,6 +110,22 @@ fn play_many(durability: Durability) {
         failure_persistence: None,
         ..Config::default()
     });
+    play_with(&mut runner, durability).unwrap_or_else(|what| panic!("{what}"));
+}
+
+/// The same few sequences each time, none of which is cut down.
+pub fn play_a_few(durability: Durability) -> Result<(), Violation> {
+    let config = Config {
+        cases: 150,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    play_with(&mut TestRunner::new_with_rng(config, random), durability)
+}
+
+fn play_with(runner: &mut TestRunner, durability: Durability) -> Result<(), Violation> {
     let sequences = (
         any::<u64>(),
         settings(durability),
@@ -124,13 +135,12 @@ fn play_many(durability: Durability) {
         let _case = Case::begin(|| format!("seed {seed}, {settings:?}, {ops:#?}"));
         play(seed, settings, &ops).map_err(TestCaseError::fail)
     });
-    match played {
-        Ok(()) => {}
-        Err(TestError::Fail(what, (seed, settings, ops))) => {
-            panic!("{what}\nseed {seed}, {settings:?}\n{ops:#?}");
+    played.map_err(|error| match error {
+        TestError::Fail(what, (seed, settings, ops)) => {
+            format!("{what}\nseed {seed}, {settings:?}\n{ops:#?}")
         }
-        Err(TestError::Abort(why)) => panic!("{why}"),
-    }
+        TestError::Abort(why) => why.to_string(),
+    })
 }
 
 #[test]

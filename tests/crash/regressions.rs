@@ -16,6 +16,7 @@ fn options(disk: &SimDisk) -> StoreOptions {
         .segment_bytes(64 * 1024)
         .keeper(false)
         .flusher_threads(1)
+        .min_journaled_shards(usize::MAX)
         .disk(disk.clone())
 }
 
@@ -31,7 +32,7 @@ fn data_of(stream: &Stream) -> Vec<Vec<u8>> {
 /// A process was killed between the write of an edit and its sync. The next one showed the stream, and a power cut
 /// took it back.
 #[test]
-fn an_edit_that_a_killed_process_did_not_sync_is_durable_once_it_is_seen() {
+pub fn an_edit_that_a_killed_process_did_not_sync_is_durable_once_it_is_seen() {
     let disk = SimDisk::new(1);
     let store = open(&disk);
     disk.faults().on("MANIFEST").freeze_nth(Operation::SyncData, 1);
@@ -45,7 +46,7 @@ fn an_edit_that_a_killed_process_did_not_sync_is_durable_once_it_is_seen() {
 /// A process was killed before it had synced the new name of CURRENT. The next one removed the manifest that the
 /// durable name still pointed at, and after a power cut the store did not open.
 #[test]
-fn a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on() {
+pub fn a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on() {
     for n in 1.. {
         let disk = SimDisk::new(n);
         disk.faults().on(DIRECTORY).freeze_nth(Operation::SyncDir, n);
@@ -64,7 +65,7 @@ fn a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on
 /// A number that was told from memory was told again after a crash, as long as the manifest did not say that the log
 /// was being written to.
 #[test]
-fn a_number_told_from_memory_is_not_told_again_after_a_crash() {
+pub fn a_number_told_from_memory_is_not_told_again_after_a_crash() {
     let mut disk = SimDisk::new(1);
     let mut numbers = BTreeSet::new();
     open(&disk).create_stream("clicks", 1).unwrap();
@@ -89,7 +90,7 @@ fn a_number_told_from_memory_is_not_told_again_after_a_crash() {
 
 /// A segment that is begun for a record of unknown size stays empty if the first group does not fit in it.
 #[test]
-fn a_group_larger_than_the_segment_that_awaits_it_gets_another() {
+pub fn a_group_larger_than_the_segment_that_awaits_it_gets_another() {
     let disk = SimDisk::new(1);
     let store = options(&disk)
         .durability(Durability::Buffered)
@@ -111,7 +112,7 @@ fn a_group_larger_than_the_segment_that_awaits_it_gets_another() {
 /// The first round of house-keeping removed the files of a stream that had just been deleted, which were still to be
 /// recycled; from then on nothing was freed any more.
 #[test]
-fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not_stop_it() {
+pub fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not_stop_it() {
     let disk = SimDisk::new(1);
     let store = open(&disk);
     store
@@ -128,7 +129,7 @@ fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not_sto
 /// After a crash between the edit that frees a segment, or a shard, and the removal of its files they lay there for
 /// ever.
 #[test]
-fn files_that_a_crash_left_behind_are_removed() {
+pub fn files_that_a_crash_left_behind_are_removed() {
     let hour = Duration::from_secs(3_600);
     for n in 1.. {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
@@ -182,7 +183,7 @@ fn files_that_a_crash_left_behind_are_removed() {
 
 /// Recovery found damage at the end of a log; a reader that came to it was told that there was nothing more to read.
 #[test]
-fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
+pub fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
     let disk = SimDisk::new(1);
     let store = open(&disk);
     let stream = store.create_stream("clicks", 1).unwrap();
@@ -208,10 +209,97 @@ fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
     assert!(matches!(stream.put("key", b"fourth"), Err(Error::Corrupt { .. })));
 }
 
+/// The file because of which a store does not open.
+fn path_of_damage(disk: &SimDisk) -> Option<String> {
+    match options(disk).open(DIRECTORY).err()? {
+        Error::Corrupt { path, .. } => path.to_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
 fn segments(disk: &SimDisk) -> Vec<String> {
     let files = disk.rot().files();
     let names = files.iter().map(|(path, _)| format!("/{}", path.display()));
     names
         .filter(|name| name.contains("/streams/") && name.ends_with(".log"))
         .collect()
+}
+
+/// The last edit was damaged after it had been durable, and taken for torn: a log was believed to end where it had
+/// rested, a stream to have never been, a segment to be a leftover. The records that were put behind were lost.
+#[test]
+pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
+    type Build = fn(&Store) -> anabranch::Result<()>;
+    let a_stream: Build = |store| store.create_stream("new", 1)?.put("key", b"data").map(drop);
+    let a_shard: Build = |store| {
+        let stream = store.stream("clicks")?;
+        stream.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 127))?;
+        stream.put("key", b"data").map(drop)
+    };
+    let a_segment: Build = |store| store.stream("clicks")?.put("key", &[7; 60_000]).map(drop);
+    let a_resumed_log: Build = |store| store.stream("clicks")?.put("key", b"data").map(drop);
+    let builds = [a_stream, a_shard, a_segment, a_resumed_log];
+    for (build, journaled) in builds
+        .into_iter()
+        .flat_map(|build| [(build, 1), (build, usize::MAX)])
+    {
+        let disk = SimDisk::new(1);
+        let open = |disk: &SimDisk| {
+            options(disk)
+                .min_journaled_shards(journaled)
+                .open(DIRECTORY)
+                .unwrap()
+        };
+        let store = open(&disk);
+        store
+            .create_stream("clicks", 1)
+            .unwrap()
+            .put("key", b"first")
+            .unwrap();
+        store.close().unwrap();
+        let store = open(&disk);
+        build(&store).unwrap();
+        let disk = disk.crash(LossMode::LoseAll);
+        let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+        let bytes = disk.rot().read(&manifest).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        disk.rot().flip_bit(&manifest, end, 0).unwrap();
+        let path = path_of_damage(&disk);
+        assert_eq!(path.as_deref(), Some(manifest.as_str()));
+    }
+}
+
+/// A manifest that ended in the middle of a frame was taken for one whose last frame was torn: all that had happened
+/// since was forgotten.
+#[test]
+pub fn a_manifest_that_is_cut_within_its_edits_does_not_open() {
+    let disk = SimDisk::new(1);
+    let stream = open(&disk).create_stream("clicks", 1).unwrap();
+    let checkpoint = stream.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
+    for name in ["a", "b", "c", "d"] {
+        stream.save_checkpoint(name, &checkpoint).unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+    let bytes = disk.rot().read(&manifest).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    for length in 0..=end {
+        let disk = disk.image(LossMode::KeepAll);
+        disk.rot().set_len(&manifest, length as u64).unwrap();
+        let path = path_of_damage(&disk);
+        assert_eq!(path.as_deref(), Some(manifest.as_str()), "cut to {length} bytes");
+    }
+}
+
+/// Each of them.
+pub fn all() {
+    an_edit_that_a_killed_process_did_not_sync_is_durable_once_it_is_seen();
+    a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on();
+    a_number_told_from_memory_is_not_told_again_after_a_crash();
+    a_group_larger_than_the_segment_that_awaits_it_gets_another();
+    a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not_stop_it();
+    files_that_a_crash_left_behind_are_removed();
+    a_reader_that_comes_to_a_damaged_end_is_told_so();
+    an_edit_that_rots_is_missed_by_what_was_built_on_it();
+    a_manifest_that_is_cut_within_its_edits_does_not_open();
 }

@@ -222,57 +222,68 @@ fn the_scenario_runs_without_a_crash() {
     }
 }
 
-#[test]
-fn a_crash_in_any_call_of_the_scenario_loses_and_invents_nothing() {
-    crash_in_every_call(Settings::default());
-}
-
-#[test]
-fn a_crash_in_any_call_loses_and_invents_nothing_that_only_the_journal_has() {
-    crash_in_every_call(Settings::journaled());
-}
-
-#[test]
-fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
-    crash_in_every_call_of_a_recovery(Settings::default());
-}
-
-#[test]
-fn a_crash_in_any_call_of_a_recovery_loses_nothing_that_only_the_journal_has() {
-    crash_in_every_call_of_a_recovery(Settings::journaled());
-}
-
-fn crash_in_every_call(settings: Settings) {
+/// Crashes in every call of the scenario, or in every `step`th. Gives the number of outcomes.
+pub fn crash_in_every_call(settings: Settings, step: usize) -> Result<u64, Violation> {
     let mut outcomes = 0;
-    for n in 1.. {
+    for n in (1..).step_by(step) {
         let _case = Case::begin(|| format!("a crash in call {n}"));
-        let Some(world) = until_call(n, settings).unwrap() else {
+        let Some(world) = until_call(n, settings)? else {
             break;
         };
-        outcomes += crash_in_every_way(&world).unwrap_or_else(|what| panic!("call {n}, {what}"));
+        outcomes += crash_in_every_way(&world).map_err(|what| format!("call {n}, {what}"))?;
     }
-    println!("{outcomes} outcomes");
+    Ok(outcomes)
 }
 
-fn crash_in_every_call_of_a_recovery(settings: Settings) {
+/// Crashes in some calls of the scenario, and in every call of the recovery from it. Gives the number of outcomes.
+pub fn crash_in_every_call_of_recovery(settings: Settings, step: usize) -> Result<u64, Violation> {
     let mut outcomes = 0;
-    for n in (3..).step_by(23) {
-        let Some(world) = until_call(n, settings).unwrap() else {
+    for n in (3..).step_by(step) {
+        let Some(world) = until_call(n, settings)? else {
             break;
         };
         for (mode, m) in [LossMode::KeepAll, LossMode::Random]
             .into_iter()
             .flat_map(|mode| (1..).map(move |m| (mode, m)))
         {
-            let _case =
-                Case::begin(|| format!("a crash in call {n}, {mode:?}, and in call {m} of the recovery"));
+            let what = || format!("call {n}, {mode:?}, then call {m} of the recovery");
+            let _case = Case::begin(what);
             let mut recovering = world.after_crash(world.disk.crash(mode), mode);
-            if open_until_call(&mut recovering, m).unwrap() {
+            if open_until_call(&mut recovering, m)? {
                 break;
             }
-            outcomes += crash_in_every_way(&recovering)
-                .unwrap_or_else(|what| panic!("call {n}, {mode:?}, then call {m} of the recovery, {what}"));
+            outcomes +=
+                crash_in_every_way(&recovering).map_err(|violation| format!("{}, {violation}", what()))?;
         }
     }
-    println!("{outcomes} outcomes");
+    Ok(outcomes)
+}
+
+fn report(outcomes: Result<u64, Violation>) {
+    println!("{} outcomes", outcomes.unwrap_or_else(|what| panic!("{what}")));
+}
+
+#[test]
+fn a_crash_in_any_call_of_the_scenario_loses_and_invents_nothing() {
+    report(crash_in_every_call(Settings::default(), 1));
+}
+
+#[test]
+fn a_crash_in_any_call_loses_and_invents_nothing_that_only_the_journal_has() {
+    report(crash_in_every_call(Settings::ALL_JOURNALED, 2));
+}
+
+#[test]
+fn a_crash_in_any_call_of_the_scenario_without_a_journal_loses_and_invents_nothing() {
+    report(crash_in_every_call(Settings::WITHOUT_JOURNAL, 3));
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
+    report(crash_in_every_call_of_recovery(Settings::default(), 31));
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_recovery_loses_nothing_that_only_the_journal_has() {
+    report(crash_in_every_call_of_recovery(Settings::ALL_JOURNALED, 41));
 }

@@ -60,6 +60,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use super::omission::{Step, leave_out};
 pub use calls::{Call, Calls, Operation};
 pub use crash::LossMode;
 pub use faults::{FailedSync, Faults};

@@ -7,6 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use super::Outcome;
+use super::batch::Batch;
+use super::run::Writer;
+
 const PAGE_BYTES: usize = 4096;
 
 /// A file whose blocks were all written before, which writes go round and round in.
@@ -68,6 +72,9 @@ impl RawFile {
 
 /// A queue in front of a file: whoever comes while nobody writes takes what has gathered, writes it with one
 /// `pwrite`, and syncs it with one `fdatasync`; the others wait.
+///
+/// Nobody is woken under the lock or in vain, and the next to write is woken before those who are done: with many
+/// writers on few processors that is worth much, and a limit has to have it.
 #[derive(Debug)]
 pub struct RawQueue<'a> {
     file: &'a RawFile,
@@ -83,6 +90,8 @@ struct QueueState {
     group: u64,
     groups_done: u64,
     is_writing: bool,
+    /// By parity.
+    waiting: [usize; 2],
 }
 
 impl<'a> RawQueue<'a> {
@@ -98,26 +107,76 @@ impl<'a> RawQueue<'a> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.pending.extend_from_slice(bytes);
         let mine = state.group;
-        while state.groups_done <= mine {
-            if state.is_writing {
-                let done = &self.written[(mine % 2) as usize];
-                state = done.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+        let (parity, other) = ((mine % 2) as usize, (1 - mine % 2) as usize);
+        while state.groups_done <= mine && state.is_writing {
+            state.waiting[parity] += 1;
+            state = self.written[parity]
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting[parity] -= 1;
+        }
+        if state.groups_done > mine {
+            return Ok(());
+        }
+        state.is_writing = true;
+        state.group += 1;
+        let spare = std::mem::take(&mut state.spare);
+        let mut group = std::mem::replace(&mut state.pending, spare);
+        drop(state);
+        let result = self.file.write_durably(&mut group);
+        group.clear();
+        state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.spare = group;
+        state.groups_done = mine + 1;
+        state.is_writing = false;
+        let waiting = state.waiting;
+        drop(state);
+        if waiting[other] > 0 {
+            self.written[other].notify_one();
+        }
+        if waiting[parity] > 0 {
+            self.written[parity].notify_all();
+        }
+        result
+    }
+}
+
+/// Writes the same bytes to a raw file, durably or not, alone or through a queue.
+pub struct RawWriter<'a> {
+    batch: Batch,
+    path: RawPath<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum RawPath<'a> {
+    /// `pwrite`.
+    Written(&'a RawFile),
+    /// `pwrite` of whole pages and `fdatasync`.
+    Synced(&'a RawFile),
+    /// The same, for all that has gathered meanwhile.
+    Queued(&'a RawQueue<'a>),
+}
+
+impl<'a> RawWriter<'a> {
+    pub fn new(path: RawPath<'a>, writer: usize, records: usize, record_bytes: usize) -> Self {
+        Self {
+            batch: Batch::new(writer as u64, records, record_bytes),
+            path,
+        }
+    }
+}
+
+impl Writer for RawWriter<'_> {
+    fn write(&mut self) -> Outcome<()> {
+        self.batch.advance();
+        match self.path {
+            RawPath::Written(file) => file.write(&self.batch.bytes)?,
+            RawPath::Synced(file) => {
+                let length = self.batch.bytes.len();
+                file.write_durably(&mut self.batch.bytes)?;
+                self.batch.bytes.truncate(length);
             }
-            state.is_writing = true;
-            state.group += 1;
-            let spare = std::mem::take(&mut state.spare);
-            let mut group = std::mem::replace(&mut state.pending, spare);
-            drop(state);
-            let result = self.file.write_durably(&mut group);
-            group.clear();
-            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.spare = group;
-            state.groups_done = mine + 1;
-            state.is_writing = false;
-            self.written[(mine % 2) as usize].notify_all();
-            self.written[((mine + 1) % 2) as usize].notify_one();
-            result?;
+            RawPath::Queued(queue) => queue.write_durably(&self.batch.bytes)?,
         }
         Ok(())
     }

@@ -1,0 +1,259 @@
+//! `anabranch bench`: how much this machine and this directory can take, and how much of it anabranch makes use of.
+//!
+//! The raw limit is `pwrite` and `fdatasync` with nothing around them, so this is the one tool that writes files without
+//! the engine; it does so in a directory of its own, which it removes.
+
+pub(crate) mod batch;
+mod endpoint;
+mod http_client;
+mod library;
+mod put_request;
+pub(crate) mod raw;
+mod report;
+pub(crate) mod run;
+mod scratch;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::serve::DurabilityLevel;
+use endpoint::EndpointSide;
+use library::LibrarySide;
+use raw::{RawFile, RawPath, RawQueue, RawWriter};
+use report::Report;
+use run::{Figures, Limits};
+use scratch::Scratch;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct BenchArguments {
+    /// Where the data is written while it runs: a directory on the disk that is to be measured
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+
+    /// How long the disk is measured, and how long anabranch is
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// How many write at the same time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    writers: u32,
+
+    /// Records in one call, which is acknowledged as a whole
+    #[arg(long, value_name = "RECORDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
+    batch: u32,
+
+    /// Size of a record's data
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(18..=1_000_000))]
+    record_bytes: u32,
+
+    /// Shards that the records are spread over
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    shards: u32,
+
+    /// What an acknowledged record survives. With --endpoint it is the server's to choose: say here what it does
+    #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced)]
+    durability: DurabilityLevel,
+
+    /// Write to a server, through its API, instead of through the library: http://127.0.0.1:4567
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) const AFTER_HELP: &str = "\
+Measures the raw limit of the disk and anabranch in turns, about a second each: the same bytes, in calls of the same size,
+by as many threads. The raw limit is pwrite and fdatasync on blocks that were written before, with a simple queue that
+makes one group of what has gathered; where puts do not wait for a sync, it is one pwrite for each call.
+
+Afterwards everything that was acknowledged is read back, through a store that is opened again. What it makes in DIR (and,
+with --endpoint, its stream) is removed at the end.
+
+Examples:
+  anabranch bench /var/lib --writers 64
+  anabranch bench /var/lib --batch 100 --shards 4 --json
+  anabranch bench /var/lib --endpoint http://127.0.0.1:4567
+
+Exit status:
+  0  measured, and all that was acknowledged was read back
+  1  failed: something is missing, or could not be written or read
+  2  the command line is wrong";
+
+/// Measures, checks and prints.
+pub(super) fn run(arguments: &BenchArguments) -> ExitCode {
+    let measured = measure(arguments).and_then(|report| {
+        let printed = match arguments.json {
+            true => writeln!(io::stdout(), "{}", report.json()),
+            false => write!(io::stdout(), "{}", report.text()),
+        };
+        Ok(printed?)
+    });
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("anabranch bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is measured beside the raw limit.
+#[derive(Debug)]
+enum Side {
+    Library(LibrarySide),
+    Endpoint(EndpointSide),
+}
+
+impl Side {
+    fn run(&mut self, limits: Limits) -> Outcome<Figures> {
+        match self {
+            Side::Library(side) => side.run(limits),
+            Side::Endpoint(side) => side.run(limits),
+        }
+    }
+
+    fn read_back(&mut self) -> Outcome<u64> {
+        match self {
+            Side::Library(side) => side.read_back(),
+            Side::Endpoint(side) => side.read_back(),
+        }
+    }
+}
+
+fn measure(arguments: &BenchArguments) -> Outcome<Report> {
+    let is_interrupted = interruption()?;
+    let scratch = Scratch::new(&arguments.directory)?;
+    if scratch.is_in_memory()? {
+        eprintln!(
+            "anabranch bench: {} is in memory, where a sync costs nothing: name a directory on a disk",
+            arguments.directory.display()
+        );
+    }
+    let raw = RawFile::fill(&scratch.path().join("raw"), RAW_BYTES)?;
+    let mut side = match &arguments.endpoint {
+        Some(url) => Side::Endpoint(EndpointSide::open(url, arguments)?),
+        None => Side::Library(LibrarySide::open(&scratch.path().join("store"), arguments)?),
+    };
+
+    let mut report = Report::new(arguments, scratch.path().parent());
+    let slices = arguments.seconds.ceil() as u32;
+    let slice = Duration::from_secs_f64(arguments.seconds) / slices;
+    let mut progress = ProgressLine::default();
+    for number in 0..=slices {
+        // What comes first warms up: files reach their size, and pages are in memory.
+        let window = if number == 0 { slice / 4 } else { slice };
+        let on_disk = run_raw(&raw, arguments, window)?;
+        let on_side = side.run(Limits::window(window))?;
+        if number > 0 {
+            report.add(&on_disk, &on_side);
+        }
+        progress.show(number, slices, &report);
+        if is_interrupted.load(Ordering::Relaxed) {
+            return Err("interrupted".into());
+        }
+    }
+    progress.clear();
+    report.read_back = side.read_back()?;
+    Ok(report)
+}
+
+/// Far more than a second writes without waiting for the disk would fill memory with what is to be written.
+const RAW_BYTES: u64 = 128 << 20;
+
+fn run_raw(raw: &RawFile, arguments: &BenchArguments, window: Duration) -> Outcome<Figures> {
+    raw.realign();
+    let queue = RawQueue::new(raw);
+    let path = match arguments.durability {
+        DurabilityLevel::Synced if arguments.writers == 1 => RawPath::Synced(raw),
+        DurabilityLevel::Synced => RawPath::Queued(&queue),
+        DurabilityLevel::Written | DurabilityLevel::Buffered => RawPath::Written(raw),
+    };
+    let mut writers: Vec<_> = (0..arguments.writers as usize)
+        .map(|writer| {
+            RawWriter::new(
+                path,
+                writer,
+                arguments.batch as usize,
+                arguments.record_bytes as usize,
+            )
+        })
+        .collect();
+    let figures = run::run(&mut writers, Limits::window(window))?;
+    raw.sync()?;
+    Ok(figures)
+}
+
+/// Set by the first SIGINT or SIGTERM, so that what was made is removed; a second one ends the process.
+fn interruption() -> Outcome<Arc<AtomicBool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let flag = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let (mut interrupt, mut terminate) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let raised = Arc::clone(&flag);
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if raised.swap(true, Ordering::Relaxed) {
+                    std::process::exit(1);
+                }
+            }
+        });
+    });
+    Ok(flag)
+}
+
+/// How far it is, on a terminal only.
+#[derive(Debug)]
+struct ProgressLine {
+    is_shown: bool,
+}
+
+impl Default for ProgressLine {
+    fn default() -> Self {
+        Self {
+            is_shown: io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl ProgressLine {
+    fn show(&self, done: u32, of: u32, report: &Report) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K{done} of {of}  {}", report.so_far());
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[Kreading back");
+            self.is_shown = false;
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected 0.1 to 3600".to_owned()),
+    }
+}

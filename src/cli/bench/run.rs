@@ -1,0 +1,121 @@
+//! Running writers at once for a while, and what they did.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::Outcome;
+
+/// Does one operation after another, and keeps account of what was acknowledged.
+pub trait Writer: Send {
+    fn write(&mut self) -> Outcome<()>;
+}
+
+/// When a run ends: after a time, or after so many operations of each writer.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub window: Duration,
+    pub operations_each: u64,
+}
+
+impl Limits {
+    pub fn window(window: Duration) -> Self {
+        Self {
+            window,
+            operations_each: u64::MAX,
+        }
+    }
+}
+
+/// What the writers did.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    pub seconds: f64,
+    /// Nanoseconds of each operation, good to one percent.
+    latencies: Histogram<u64>,
+}
+
+impl Figures {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        const LONGEST_NANOS: u64 = 600_000_000_000;
+        Self {
+            seconds: 0.0,
+            latencies: Histogram::new_with_bounds(1, LONGEST_NANOS, 2)
+                .expect("the bounds of the histogram are in order"),
+        }
+    }
+
+    pub fn operations(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.operations() as f64 / self.seconds
+    }
+
+    /// The latency that this share of the operations does not exceed; share 1 is the worst.
+    pub fn micros(&self, share: f64) -> f64 {
+        self.latencies.value_at_quantile(share) as f64 / 1000.0
+    }
+
+    /// Takes in what was done in another stretch of time.
+    pub fn add_later(&mut self, later: &Figures) {
+        self.seconds += later.seconds;
+        self.add_latencies(later);
+    }
+
+    fn add_latencies(&mut self, other: &Figures) {
+        self.latencies
+            .add(&other.latencies)
+            .expect("all histograms have the same bounds");
+    }
+}
+
+/// Runs all writers at once, each in a thread of its own unless it is alone.
+pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Figures> {
+    if let [writer] = writers {
+        return run_one(writer, limits);
+    }
+    let ready = Barrier::new(writers.len() + 1);
+    let (begun, runs): (Instant, Vec<_>) = std::thread::scope(|scope| {
+        let threads: Vec<_> = writers
+            .iter_mut()
+            .map(|writer| {
+                scope.spawn(|| {
+                    ready.wait();
+                    run_one(writer, limits)
+                })
+            })
+            .collect();
+        ready.wait();
+        let begun = Instant::now();
+        let runs = threads
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
+        (begun, runs)
+    });
+    let mut all = Figures::new();
+    all.seconds = begun.elapsed().as_secs_f64();
+    for run in runs {
+        all.add_latencies(&run.map_err(|_| "a writer panicked")??);
+    }
+    Ok(all)
+}
+
+fn run_one(writer: &mut impl Writer, limits: Limits) -> Outcome<Figures> {
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    let mut before = begun;
+    while figures.operations() < limits.operations_each && before - begun < limits.window {
+        writer.write()?;
+        let now = Instant::now();
+        let nanos = u64::try_from((now - before).as_nanos()).unwrap_or(u64::MAX);
+        figures.latencies.saturating_record(nanos);
+        before = now;
+    }
+    figures.seconds = (before - begun).as_secs_f64();
+    Ok(figures)
+}

@@ -1,0 +1,235 @@
+//! Leaving out one step that durability needs, to see that a test misses it.
+//!
+//! Without the feature `sim` every step is done, and asking costs nothing. With it a test leaves a step out on its own
+//! thread; the threads that a store starts leave out what the thread that opened it did.
+
+use std::fmt;
+
+macro_rules! steps {
+    ($($(#[doc = $text:literal])+ $name:ident,)+) => {
+        /// A sync, a check or an order of things without which a crash or a rotten bit could lose or invent records.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Step {
+            $($(#[doc = $text])+ $name,)+
+        }
+
+        impl Step {
+            /// Every step, in the order of declaration.
+            #[cfg(any(test, feature = "sim"))]
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+steps! {
+    /// A segment's header page is synced before the file is named.
+    SegmentHeaderSync,
+    /// A group is synced before it is acknowledged, where no journal has it.
+    GroupSync,
+    /// A segment is synced before the next one is begun.
+    SyncBeforeNextSegment,
+    /// A log is synced before its end is recorded.
+    SyncBeforeRest,
+    /// Parents are synced before the edit that closes them.
+    SyncBeforeReshard,
+    /// What puts do not wait for is synced in the background.
+    BackgroundSync,
+    /// What recovery finds at the end of a log is synced before anyone sees it.
+    RecoveredTailSync,
+    /// An edit is synced before anything is built on it.
+    ManifestEditSync,
+    /// Room in the manifest is synced before a frame is begun there.
+    ManifestRoomSync,
+    /// A new manifest is synced before `CURRENT` names it.
+    ManifestSnapshotSync,
+    /// What an earlier opener wrote to the manifest is synced before it is believed.
+    ManifestSyncAtOpen,
+    /// The new `CURRENT` is synced before it replaces the old one.
+    CurrentSync,
+    /// A file that was filled with zeros is synced before it waits in the pool.
+    PreparedSegmentSync,
+    /// The store's directory is synced before the manifest is looked for.
+    StoreDirectorySyncAtOpen,
+    /// The directories above a new store are synced.
+    AncestorsSync,
+    /// The names of `streams` and `pool` are synced.
+    SubdirectoriesSync,
+    /// A new manifest's name is synced before `CURRENT` names it.
+    ManifestNameSync,
+    /// The new `CURRENT`'s name is synced before the manifest is written to.
+    CurrentNameSync,
+    /// The name of a stream's directory is synced.
+    StreamDirectorySync,
+    /// The name of a shard's directory is synced.
+    ShardDirectorySync,
+    /// The name of the journal's directory is synced.
+    JournalDirectorySync,
+    /// A segment's name is synced before the manifest names it.
+    SegmentNameSync,
+    /// Segments are synced before the journal forgets their frames.
+    JournaledSegmentsSync,
+    /// Frames that were put back from the journal are synced before the journal is dropped.
+    PutBackSync,
+    /// A frame header's checksum is checked.
+    FrameHeaderChecksum,
+    /// A frame body's checksum is checked.
+    FrameBodyChecksum,
+    /// A frame's position is checked.
+    FramePosition,
+    /// A frame's link to the one before is checked.
+    FrameChain,
+    /// A frame's record numbers are checked to follow.
+    FrameNumbers,
+    /// A segment's salt is part of its checksums.
+    Salt,
+    /// Store, stream and shard are part of a segment's checksums.
+    Identity,
+    /// A segment's header page is checked by its own checksum.
+    SegmentHeaderChecksum,
+    /// A segment's header page is compared with the manifest.
+    SegmentHeaderIdentity,
+    /// A segment's length is compared with the manifest.
+    SegmentLength,
+    /// What later frames say about how far the log was durable is looked for.
+    DurabilityEvidence,
+    /// The checksum of the manifest's header is checked.
+    ManifestHeaderChecksum,
+    /// The manifest's number is compared with its name.
+    ManifestNumber,
+    /// The checksum of a manifest frame's header is checked.
+    ManifestFrameHeaderChecksum,
+    /// The checksum of a manifest frame's body is checked.
+    ManifestFrameBodyChecksum,
+    /// The sequence of the manifest's frames is checked.
+    ManifestSequence,
+    /// Whole frames of the manifest are looked for behind one that is not.
+    ManifestFramesBehind,
+    /// A frame of the manifest that does not fit in the file shows that the file was cut.
+    ManifestCut,
+    /// Frames in segments are looked for that were written after the manifest's last edit.
+    LaterFrames,
+    /// The checksum of `CURRENT` is checked.
+    CurrentChecksum,
+    /// A directory without `CURRENT` is a new store only if nothing in it could be missed.
+    MissingCurrent,
+    /// The checksum of an index is checked.
+    IndexChecksum,
+    /// An index is compared with its segment.
+    IndexIdentity,
+    /// The manifest names a segment before a frame is written to it.
+    NamedBeforeFrame,
+    /// The manifest hears that a log is written to again before it is.
+    ResumedBeforeFrame,
+    /// The manifest hears of a log before numbers are told from memory.
+    AnnouncedBeforeNumber,
+    /// Readers are shown what was committed after that is durable.
+    PublishedAfterSync,
+    /// After the first failed write or sync nothing more is written.
+    FailureLatch,
+    /// An interrupted log leaves out numbers that somebody may have seen.
+    NumberGap,
+    /// An interrupted log goes on in a new segment.
+    NewSegmentAfterInterruption,
+    /// A manifest that ends in a torn frame is written anew before anything is appended.
+    TornManifestRewrite,
+    /// Files are removed after the edit that makes them nobody's.
+    EditBeforeRemoval,
+    /// A segment is recovered from the device, not from the cache.
+    SegmentCacheDrop,
+    /// The manifest is loaded from the device, not from the cache.
+    ManifestCacheDrop,
+    /// The store is locked while it is open.
+    Lock,
+    /// The journal's frames are put back before logs are recovered.
+    PutBack,
+    /// A log whose journaled frames cannot be had is damaged.
+    JournalDoubts,
+    /// The journal takes note of a log before it takes its frame.
+    NotedBeforeJournaled,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Does a step, unless a test leaves it out.
+pub(crate) fn perform<T: Default, E>(step: Step, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    match is_left_out(step) {
+        true => Ok(T::default()),
+        false => run(),
+    }
+}
+
+/// Whether a check holds, or a test leaves it out.
+pub(crate) fn passes(step: Step, holds: bool) -> bool {
+    holds || is_left_out(step)
+}
+
+#[cfg(not(any(test, feature = "sim")))]
+mod left_out {
+    use super::Step;
+
+    pub(crate) const fn is_left_out(_: Step) -> bool {
+        false
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Inherited;
+
+    impl Inherited {
+        pub(crate) const fn of_this_thread() -> Self {
+            Self
+        }
+
+        pub(crate) fn apply(self) {}
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+mod left_out {
+    use std::cell::Cell;
+
+    use super::Step;
+
+    thread_local! {
+        static LEFT_OUT: Cell<Option<Step>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn is_left_out(step: Step) -> bool {
+        LEFT_OUT.get() == Some(step)
+    }
+
+    /// Has stores that this thread opens, and what it does with them, do without a step while `run` runs. A store that is
+    /// opened in it must be closed in it.
+    pub fn leave_out<T>(step: Step, run: impl FnOnce() -> T) -> T {
+        struct Restore(Option<Step>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                LEFT_OUT.set(self.0);
+            }
+        }
+        let _restore = Restore(LEFT_OUT.replace(Some(step)));
+        run()
+    }
+
+    /// What a thread leaves out, for the threads that it starts.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Inherited(Option<Step>);
+
+    impl Inherited {
+        pub(crate) fn of_this_thread() -> Self {
+            Self(LEFT_OUT.get())
+        }
+
+        pub(crate) fn apply(self) {
+            LEFT_OUT.set(self.0);
+        }
+    }
+}
+
+#[cfg(any(test, feature = "sim"))]
+pub use left_out::leave_out;
+pub(crate) use left_out::{Inherited, is_left_out};

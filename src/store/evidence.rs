@@ -1,0 +1,152 @@
+//! Telling a manifest whose last frame a crash tore from one whose last frame was damaged later.
+//!
+//! The two look the same. But an edit is durable before anything is built on it: no frame is written to a segment, and
+//! none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the manifest
+//! does not account for shows that the last edit had been durable, and nothing may be dropped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::sweep::list;
+use crate::catalog::{CatalogState, LogState};
+use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages};
+use crate::error::{Error, Result};
+use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, is_continued};
+use crate::model::{RecordNumber, ShardId, StreamId};
+
+/// The streams' directory, and what the whole frames of the manifest say of it.
+pub(super) struct Evidence<'a> {
+    pub(super) disk: &'a Arc<dyn Disk>,
+    pub(super) streams: &'a Path,
+    pub(super) journal: &'a Path,
+    pub(super) state: &'a CatalogState,
+}
+
+impl Evidence<'_> {
+    /// A segment that holds a frame which can only have been written after a later edit.
+    pub(super) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
+        let journal = LogIdentity::commit_journal(self.state.store);
+        if let Some(path) = self.find_behind_rest(journal, &self.state.journal, self.journal)? {
+            return Ok(Some(path));
+        }
+        for (id, stream) in self.state.streams() {
+            for (shard, log) in &stream.logs {
+                let directory = self.log_directory(id, *shard);
+                if let Some(path) = self.find_behind_rest(self.identity(id, *shard), log, &directory)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        for name in list(self.disk.as_ref(), self.streams)? {
+            let id = name.parse().map(StreamId::new).ok();
+            // What has a lower number and is not there was deleted.
+            let is_known =
+                |id: &StreamId| self.state.stream(*id).is_some() || *id >= self.state.next_stream();
+            if let Some(id) = id.filter(is_known)
+                && let Some(path) = self.find_in_unnamed_segments(id)?
+            {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_behind_rest(
+        &self,
+        identity: LogIdentity,
+        log: &LogState,
+        directory: &Path,
+    ) -> Result<Option<PathBuf>> {
+        if let (Some(end), Some(last)) = (&log.end, log.segments.last()) {
+            let path = directory.join(last.file_name());
+            if self.holds_frame_at(&path, identity, last, end)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_in_unnamed_segments(&self, id: StreamId) -> Result<Option<PathBuf>> {
+        let stream = self.state.stream(id);
+        let newest = stream.and_then(|stream| stream.logs.keys().next_back());
+        for shard in list(self.disk.as_ref(), &self.streams.join(id.to_string()))? {
+            let Ok(shard) = shard.parse::<ShardId>() else {
+                continue;
+            };
+            let log = stream.and_then(|stream| stream.logs.get(&shard));
+            // A shard that is older than the newest and not there has expired.
+            if log.is_some() || Some(&shard) > newest {
+                let last = log.and_then(|log| log.segments.last());
+                let named_through = last.map(|last| last.first_record);
+                if let Some(path) = self.find_in_segments_behind(id, shard, named_through)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_in_segments_behind(
+        &self,
+        id: StreamId,
+        shard: ShardId,
+        named_through: Option<RecordNumber>,
+    ) -> Result<Option<PathBuf>> {
+        let directory = self.log_directory(id, shard);
+        for name in list(self.disk.as_ref(), &directory)? {
+            let path = directory.join(&name);
+            let Some((identity, entry)) = self.read_header(&path)? else {
+                continue;
+            };
+            let is_in_place = identity == self.identity(id, shard) && entry.file_name() == name;
+            if is_in_place
+                && Some(entry.first_record) > named_through
+                && self.holds_frame_at(&path, identity, &entry, &entry.base())?
+            {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_header(&self, path: &Path) -> Result<Option<(LogIdentity, SegmentEntry)>> {
+        let mut page = vec![0; PAGE_BYTES as usize];
+        let header = self.open(path)?.and_then(|file| {
+            file.read_exact_at(&mut page, 0).ok()?;
+            SegmentEntry::decode_header(&page)
+        });
+        Ok(header)
+    }
+
+    fn holds_frame_at(
+        &self,
+        path: &Path,
+        identity: LogIdentity,
+        entry: &SegmentEntry,
+        end: &LogEnd,
+    ) -> Result<bool> {
+        let file = self.open(path)?;
+        Ok(file.is_some_and(|file| is_continued(&file, identity, entry, end)))
+    }
+
+    /// What cannot be read of the file is zeros, and no evidence.
+    fn open(&self, path: &Path) -> Result<Option<Arc<ReadablePages>>> {
+        match self.disk.open(path, OpenMode::Read) {
+            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, Vec::new())))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", path, error)),
+        }
+    }
+
+    fn identity(&self, stream: StreamId, shard: ShardId) -> LogIdentity {
+        LogIdentity {
+            store: self.state.store,
+            stream,
+            shard,
+        }
+    }
+
+    fn log_directory(&self, stream: StreamId, shard: ShardId) -> PathBuf {
+        self.streams.join(stream.to_string()).join(shard.to_string())
+    }
+}
