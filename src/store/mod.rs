@@ -24,6 +24,8 @@ mod stream;
 mod stream_core;
 mod sweep;
 
+pub(crate) use evidence::Evidence;
+
 pub use append::{Append, Put};
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
