@@ -132,7 +132,7 @@ impl Outcome {
     }
 
     /// Registers a task to be woken, unless the outcome is there already.
-    fn register(&self, waker: &Waker) -> Option<Result<()>> {
+    pub(super) fn register(&self, waker: &Waker) -> Option<Result<()>> {
         let mut wakers = self.wakers.lock();
         if let Some(result) = self.get() {
             return Some(result);

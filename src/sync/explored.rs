@@ -37,6 +37,11 @@ const MAX_STEPS: usize = 200_000;
 ///
 /// `ANABRANCH_SCHEDULES` sets how many, `ANABRANCH_SCHEDULE` runs just the one that it holds.
 pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    explore_often(1, scenario);
+}
+
+/// The same with so many times as many schedules, for what is small.
+pub(crate) fn explore_often(times: usize, scenario: impl Fn() + Send + Sync + 'static) {
     let scenario = sync::Arc::new(scenario);
     let run = {
         let scenario = scenario.clone();
@@ -56,7 +61,8 @@ pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {
         return;
     }
     let schedules = std::env::var("ANABRANCH_SCHEDULES")
-        .map_or(SCHEDULES, |number| number.parse().expect("a number of schedules"));
+        .map_or(SCHEDULES, |number| number.parse().expect("a number of schedules"))
+        * times;
     Runner::new(RandomScheduler::new_from_seed(SEED, schedules), config.clone()).run(run.clone());
     Runner::new(PctScheduler::new_from_seed(SEED, PREEMPTIONS, schedules), config).run(run);
 }

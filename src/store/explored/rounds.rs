@@ -1,7 +1,7 @@
 //! Puts to several shards, made durable together by the commit journal.
 
 use super::*;
-use crate::sync::explore;
+use crate::sync::{explore, explore_often};
 
 const SHARDS: u32 = 3;
 
@@ -129,5 +129,19 @@ fn a_store_that_is_closed_beside_rounds_answers_everybody() {
         let closing = world.thread(|world| world.store.close().unwrap());
         join([putter("a"), putter("b"), closing]);
         world.check_reopened(&world.disk);
+    });
+}
+
+#[test]
+fn the_journal_rests_only_when_its_frames_are_durable_elsewhere() {
+    explore_often(3, || {
+        let world = world();
+        let keeper = world.thread(|world| {
+            for _ in 0..2 {
+                world.stream.store_core().rest_idle_journal().unwrap();
+            }
+        });
+        join([keeper, putter_into_all(&world, "a", 1)]);
+        world.cut_and_check();
     });
 }
