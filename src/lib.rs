@@ -68,8 +68,8 @@ pub use model::{
     SystemClock, Timestamp, check_stream_name,
 };
 pub use store::{
-    Append, CreateStream, GetRecords, Put, ShardIterator, Store, StoreOptions, Stream, StreamDescription,
-    StreamSummary,
+    Append, AppendEach, CreateStream, GetRecords, Put, ShardIterator, Store, StoreOptions, Stream,
+    StreamDescription, StreamSummary,
 };
 
 /// Compiles the README's example.

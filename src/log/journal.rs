@@ -86,15 +86,14 @@ impl CommitJournal {
 
     /// Takes note of logs that are about to have frames here.
     fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a ShardLog>) -> bool {
+        let segments = self.log.segments.read().len();
         let mut unsynced = self.unsynced.lock();
         for log in logs {
             if let Some(log) = log.shared().filter(|_| !is_left_out(Step::NotedBeforeJournaled)) {
                 unsynced.insert((log.identity.stream, log.identity.shard), log);
             }
         }
-        let segments = self.log.segments.read().len();
-        let is_filling = segments > 1 || unsynced.len() > self.max_unsynced / 2;
-        if is_filling && !self.is_sync_asked.swap(true, Ordering::Relaxed) {
+        if self.is_filled_by(segments, unsynced.len()) && !self.is_sync_asked.swap(true, Ordering::Relaxed) {
             (self.log.context.on_want)();
         }
         segments <= MAX_SEGMENTS && unsynced.len() <= self.max_unsynced
@@ -107,7 +106,13 @@ impl CommitJournal {
 
     /// Whether segments should be synced, so that the journal can drop some of its own.
     pub(crate) fn is_filling(&self) -> bool {
-        self.log.segments.read().len() > 1 || self.unsynced.lock().len() > self.max_unsynced / 2
+        let segments = self.log.segments.read().len();
+        let unsynced = self.unsynced.lock().len();
+        self.is_filled_by(segments, unsynced)
+    }
+
+    fn is_filled_by(&self, segments: usize, unsynced: usize) -> bool {
+        segments > 1 || unsynced > self.max_unsynced - self.max_unsynced / 8
     }
 
     /// Syncs the segments of all logs that have frames here. Gives the number of the journal's first record that may

@@ -371,16 +371,14 @@ impl Reading<'_> {
         if self.is_full {
             return Ok(None);
         }
-        let mut ahead = records.clone();
-        let Some(record) = ahead.next()? else {
-            return Ok(None);
-        };
-        let bytes = record.partition_key.as_str().len() + record.data.len();
+        let bytes = records.peek_bytes()?;
         if self.taken > 0 && self.bytes + bytes > self.limit.bytes {
             self.is_full = true;
             return Ok(None);
         }
-        *records = ahead;
+        let Some(record) = records.next()? else {
+            return Ok(None);
+        };
         self.bytes += bytes;
         self.taken += 1;
         self.is_full = self.taken >= self.limit.records;

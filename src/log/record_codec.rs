@@ -12,7 +12,7 @@
 //! Records follow one another without gaps; the body is filled up with zeros to a multiple of eight. A record's
 //! number is the frame's first number plus its place, so it is not stored.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::frame::FrameDefect;
 use crate::model::{PartitionKey, Timestamp};
@@ -61,7 +61,7 @@ impl Records {
     /// Steps over a record without looking at its key.
     pub(super) fn skip(&mut self) -> Result<(), FrameDefect> {
         let (_, key_length, data_length) = self.header()?;
-        drop(self.rest.split_to(RECORD_HEADER_BYTES + key_length + data_length));
+        self.rest.advance(RECORD_HEADER_BYTES + key_length + data_length);
         self.left -= 1;
         Ok(())
     }
@@ -74,13 +74,22 @@ impl Records {
         Ok(Some(self.header()?.0))
     }
 
+    /// How many bytes of data and partition key the next record has; 0 at the end.
+    pub(super) fn peek_bytes(&self) -> Result<usize, FrameDefect> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let (_, key_length, data_length) = self.header()?;
+        Ok(key_length + data_length)
+    }
+
     /// The next record, or `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<DecodedRecord>, FrameDefect> {
         if self.left == 0 {
             return Ok(None);
         }
         let (arrival, key_length, data_length) = self.header()?;
-        drop(self.rest.split_to(RECORD_HEADER_BYTES));
+        self.rest.advance(RECORD_HEADER_BYTES);
         let partition_key =
             PartitionKey::try_from(self.rest.split_to(key_length)).map_err(|_| FrameDefect::Body)?;
         let data = self.rest.split_to(data_length);

@@ -19,11 +19,8 @@ const MAX_MEAN_BYTES: usize = 64 * 1024;
 /// With this many segments to write it pays to let another thread sync the journal meanwhile.
 const WRITTEN_BESIDE_SYNC: usize = 32;
 
-/// Blocks until all tickets' records are committed. Commits them itself, together, if nobody else is at it.
-///
-/// # Errors
-/// The first ticket's that has one.
-pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone) -> Result<()> {
+/// Blocks until all tickets have their outcome. Commits them itself, together, if nobody else is at it.
+pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone) {
     let count = tickets.clone().count();
     let bytes = tickets.clone().map(|ticket| ticket.bytes).sum();
     let round_logs = tickets
@@ -36,7 +33,8 @@ pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone
     } else {
         commit_all(tickets.clone());
     }
-    tickets.map(Ticket::wait).fold(Ok(()), Result::and)
+    // Each ticket keeps its outcome.
+    tickets.for_each(|ticket| drop(ticket.wait()));
 }
 
 /// Whether rounds are better than a sync for each log, if there are enough of them.

@@ -21,6 +21,8 @@ pub struct Put {
 
 /// Records that have their places and wait to be committed. Await it in any async runtime, or call
 /// [`wait`](Self::wait). They will be committed even if it is dropped.
+///
+/// One shard may fail while others do not: [`each`](Self::each) tells it record by record.
 #[derive(Debug)]
 #[must_use = "records are acknowledged only when this is done"]
 pub struct Append {
@@ -28,14 +30,22 @@ pub struct Append {
     /// For each record of the call: its part, and its place in it. Empty when all are in one part.
     places: Vec<(u32, u32)>,
     records: usize,
-    /// Parts that are committed.
+    /// Parts that have their outcome.
     done: usize,
 }
 
-/// What one shard took.
+/// An [`Append`] that tells what became of each record, in the order of the call. Await it, or call
+/// [`wait`](Self::wait).
+#[derive(Debug)]
+#[must_use = "records are acknowledged only when this is done"]
+pub struct AppendEach {
+    append: Append,
+}
+
+/// What one shard took, or why it did not.
 #[derive(Debug)]
 struct Part {
-    ticket: Ticket,
+    ticket: Result<Ticket>,
     shard: ShardIdentity,
 }
 
@@ -56,15 +66,15 @@ impl Stream {
     /// As for [`put`](Self::put).
     pub fn put_record(&self, record: &PutRecord<'_>) -> Result<Put> {
         let append = self.append(std::slice::from_ref(record))?;
-        append.wait_for_parts()?;
-        Ok(append.put(0))
+        append.parts[0].outcome()?;
+        append.put(0)
     }
 
     /// Puts a batch, in the order of the list within each shard. All records are checked before any is stored.
     ///
     /// # Errors
-    /// As for [`put`](Self::put). After an error of a check nothing was stored; after one of the disk, some shards
-    /// may have theirs.
+    /// As for [`put`](Self::put). After an error of a check nothing was stored; after one of a shard or the disk, other
+    /// shards may have theirs. [`append`](Self::append) tells which ([`Append::each`]).
     pub fn put_records(&self, records: &[PutRecord<'_>]) -> Result<Vec<Put>> {
         self.append(records)?.wait()
     }
@@ -75,7 +85,8 @@ impl Stream {
     /// [`max_group_bytes`](crate::StoreOptions::max_group_bytes).
     ///
     /// # Errors
-    /// As for [`put`](Self::put), but for what happens on the disk.
+    /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
+    /// all records belong to that shard.
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
         let now = self.store_core().begin()?;
         self.check_records(records)?;
@@ -105,9 +116,12 @@ impl Stream {
         records: &[PutRecord<'_>],
         now: Timestamp,
     ) -> Result<Append> {
-        let part = self.append_part(&routes[route], records, now)?;
+        let ticket = self.append_part(&routes[route], records, now)?;
         Ok(Append {
-            parts: vec![part],
+            parts: vec![Part {
+                ticket: Ok(ticket),
+                shard: routes[route].identity(),
+            }],
             places: Vec::new(),
             records: records.len(),
             done: 0,
@@ -128,10 +142,6 @@ impl Stream {
             return self.append_to_one(routes, first.0 as usize, records, now);
         }
         let groups: Vec<_> = order.chunk_by(|a, b| a.0 == b.0).collect();
-        // Known damage is reported before any shard has taken its part.
-        for group in &groups {
-            routes[group[0].0 as usize].log.check_undamaged()?;
-        }
         let mut append = Append {
             parts: Vec::with_capacity(groups.len()),
             places: vec![(0, 0); records.len()],
@@ -145,19 +155,18 @@ impl Stream {
                 of_shard.push(records[*place as usize]);
                 append.places[*place as usize] = (part, place_in_part);
             }
-            append
-                .parts
-                .push(self.append_part(&routes[group[0].0 as usize], &of_shard, now)?);
+            let route = &routes[group[0].0 as usize];
+            append.parts.push(Part {
+                ticket: self.append_part(route, &of_shard, now),
+                shard: route.identity(),
+            });
         }
         Ok(append)
     }
 
-    fn append_part(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
+    fn append_part(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Ticket> {
         match route.log.append(records, now)? {
-            Appended::Ticket(ticket) => Ok(Part {
-                ticket,
-                shard: route.identity(),
-            }),
+            Appended::Ticket(ticket) => Ok(ticket),
             // Routes change before a log is sealed and nobody has them meanwhile (`StreamCore::routing`), so this
             // is a shard whose split came to nothing half way.
             Appended::Sealed => Err(Error::ShardClosed {
@@ -169,34 +178,97 @@ impl Stream {
 }
 
 impl Append {
-    /// Blocks until all records are committed, and gives their places in the order of the call.
+    /// Blocks until all records have their outcome, and gives their places in the order of the call.
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Corrupt`]; other shards' records may be stored then.
     pub fn wait(self) -> Result<Vec<Put>> {
-        self.wait_for_parts()?;
-        Ok(self.puts())
+        self.wait_for_parts();
+        self.puts()
     }
 
-    fn wait_for_parts(&self) -> Result<()> {
+    /// The outcome of each record instead of all of them.
+    pub fn each(self) -> AppendEach {
+        AppendEach { append: self }
+    }
+
+    fn wait_for_parts(&self) {
         match self.parts.as_slice() {
-            [part] => part.ticket.wait(),
-            parts => wait_for_all(parts.iter().map(|part| &part.ticket)),
+            [
+                Part {
+                    ticket: Ok(ticket), ..
+                },
+            ] => drop(ticket.wait()),
+            _ => wait_for_all(self.tickets()),
         }
     }
 
-    fn puts(&self) -> Vec<Put> {
+    fn tickets(&self) -> impl Iterator<Item = &Ticket> + Clone {
+        self.parts.iter().filter_map(|part| part.ticket.as_ref().ok())
+    }
+
+    /// Whether all parts have their outcome; if not, the task is woken when one more has.
+    fn poll_parts(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.done == 0 && self.parts.len() > 1 {
+            Ticket::start_all(self.tickets());
+        }
+        for part in &mut self.parts[self.done..] {
+            if let Ok(ticket) = &mut part.ticket
+                && Pin::new(ticket).poll(context).is_pending()
+            {
+                return Poll::Pending;
+            }
+            self.done += 1;
+        }
+        Poll::Ready(())
+    }
+
+    fn puts(&self) -> Result<Vec<Put>> {
+        for part in &self.parts {
+            part.outcome()?;
+        }
         (0..self.records).map(|record| self.put(record)).collect()
     }
 
-    fn put(&self, record: usize) -> Put {
+    fn put(&self, record: usize) -> Result<Put> {
         let (part, place) = self.places.get(record).copied().unwrap_or((0, record as u32));
-        let Part { ticket, shard } = &self.parts[part as usize];
-        let number = RecordNumber::new(ticket.first_record.value() + u64::from(place));
-        Put {
-            shard_id: shard.shard,
-            sequence_number: shard.sequence_number(number, ticket.arrival),
+        self.parts[part as usize].put(place)
+    }
+}
+
+impl AppendEach {
+    /// Blocks until all records have their outcome, and gives it in the order of the call.
+    pub fn wait(self) -> Vec<Result<Put>> {
+        self.append.wait_for_parts();
+        self.outcomes()
+    }
+
+    fn outcomes(&self) -> Vec<Result<Put>> {
+        let outcome = |record| {
+            let (part, _) = self.append.places.get(record).copied().unwrap_or((0, 0));
+            self.append.parts[part as usize].outcome()?;
+            self.append.put(record)
+        };
+        (0..self.append.records).map(outcome).collect()
+    }
+}
+
+impl Part {
+    /// What became of the part, once its ticket is done.
+    fn outcome(&self) -> Result<()> {
+        match &self.ticket {
+            Ok(ticket) => ticket.wait(),
+            Err(error) => Err(error.clone()),
         }
+    }
+
+    fn put(&self, place: u32) -> Result<Put> {
+        let ticket = self.ticket.as_ref().map_err(Error::clone)?;
+        let number = RecordNumber::new(ticket.first_record.value() + u64::from(place));
+        Ok(Put {
+            shard_id: self.shard.shard,
+            sequence_number: self.shard.sequence_number(number, ticket.arrival),
+        })
     }
 }
 
@@ -204,23 +276,14 @@ impl Future for Append {
     type Output = Result<Vec<Put>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.done == 0 && this.parts.len() > 1 {
-            Ticket::start_all(this.parts.iter().map(|part| &part.ticket));
-        }
-        // Every part is polled at least once before this waits, so all of them are being committed.
-        let mut is_waiting = false;
-        for part in &mut this.parts[this.done..] {
-            match Pin::new(&mut part.ticket).poll(context) {
-                Poll::Ready(Ok(())) if !is_waiting => this.done += 1,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => is_waiting = true,
-            }
-        }
-        match is_waiting {
-            true => Poll::Pending,
-            false => Poll::Ready(Ok(this.puts())),
-        }
+        self.poll_parts(context).map(|()| self.puts())
+    }
+}
+
+impl Future for AppendEach {
+    type Output = Vec<Result<Put>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.append.poll_parts(context).map(|()| self.outcomes())
     }
 }

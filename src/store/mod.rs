@@ -26,7 +26,7 @@ mod sweep;
 
 pub(crate) use evidence::Evidence;
 
-pub use append::{Append, Put};
+pub use append::{Append, AppendEach, Put};
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{
-    Durability, Error, HashKey, ManualClock, PutRecord, ShardId, StartingPosition, Store, StoreOptions,
-    Stream, Timestamp,
+    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, Timestamp,
 };
 
 const DIRECTORY: &str = "/store";
@@ -302,4 +302,41 @@ pub fn all() {
     a_reader_that_comes_to_a_damaged_end_is_told_so();
     an_edit_that_rots_is_missed_by_what_was_built_on_it();
     a_manifest_that_is_cut_within_its_edits_does_not_open();
+}
+
+/// One damaged shard kept a batch from all others, or a batch did not say which of its records were stored.
+#[test]
+pub fn a_batch_tells_record_by_record_what_a_damaged_shard_refused() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let low = PutRecord::new("low", b"low").explicit_hash_key(HashKey::MIN);
+    let high = PutRecord::new("high", b"high").explicit_hash_key(HashKey::MAX);
+    stream.put_records(&[low, high]).unwrap();
+    store.close().unwrap();
+    let damaged = segments(&disk).remove(0);
+    assert!(damaged.contains("shardId-000000000000"), "{damaged}");
+    disk.rot().flip_bit(&damaged, 0, 0).unwrap();
+
+    let store = open(&disk);
+    let stream = store.stream("clicks").unwrap();
+    let outcomes = stream.append(&[high, low, high]).unwrap().each().wait();
+    let [Ok(first), Err(Error::Corrupt { path, .. }), Ok(third)] = outcomes.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(path.to_str(), Some(damaged.as_str()));
+    assert_eq!(first.shard_id, ShardId::new(1).unwrap());
+    assert!(first.sequence_number < third.sequence_number);
+    assert!(matches!(
+        stream.put_records(&[high, low]),
+        Err(Error::Corrupt { .. })
+    ));
+    let of_high = stream
+        .shard_iterator(ShardId::new(1).unwrap(), StartingPosition::TrimHorizon)
+        .unwrap();
+    let all = ReadLimit {
+        records: 100,
+        bytes: 1_000,
+    };
+    assert_eq!(stream.get_records(&of_high, &all).unwrap().records.len(), 4);
 }

@@ -63,13 +63,15 @@ impl Task {
     }
 }
 
-/// Segments of the smallest size, so that a round rolls over many times.
+/// Segments of the smallest size, so that a round rolls over many times. Some commits go through the journal and some do
+/// not, as it happens.
 pub(crate) fn options(level: Durability, clock: ManualClock) -> StoreOptions {
     StoreOptions::new()
         .durability(level)
         .segment_bytes(64 << 10)
         .max_recycled_bytes(2 << 20)
         .max_open_segments(6)
+        .min_journaled_shards(2)
         .clock(clock)
 }
 

@@ -107,10 +107,7 @@ impl PendingPut {
             region: &service.region,
             protocol,
         };
-        let puts = self
-            .append
-            .await
-            .map_err(|error| refusal(context, self.form, error))?;
+        let puts = self.append.each().await;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
         let write = |structure: &mut Writer, put: &crate::Put| {
             structure.member("ShardId").display(put.shard_id);
@@ -118,14 +115,26 @@ impl PendingPut {
         };
         match self.form {
             Form::One => {
-                let put = puts.first().expect("the engine reports one put for each record");
-                writer.structure(|reply| write(reply, put));
+                let put = puts
+                    .into_iter()
+                    .next()
+                    .expect("the engine reports one put for each record")
+                    .map_err(|error| refusal(context, self.form, error))?;
+                writer.structure(|reply| write(reply, &put));
             }
             Form::Many => writer.structure(|reply| {
-                reply.member("FailedRecordCount").unsigned(0);
-                reply
-                    .member("Records")
-                    .list(&puts, |list, put| list.structure(|result| write(result, put)));
+                let failed = puts.iter().filter(|put| put.is_err()).count();
+                reply.member("FailedRecordCount").unsigned(failed as u64);
+                reply.member("Records").list(&puts, |list, put| {
+                    list.structure(|result| match put {
+                        Ok(put) => write(result, put),
+                        Err(error) => {
+                            tracing::error!("a record of a batch was not stored: {error}");
+                            result.member("ErrorCode").string("InternalFailure");
+                            result.member("ErrorMessage").string("Internal Service Failure");
+                        }
+                    });
+                });
             }),
         }
         Ok(writer.into_bytes())
