@@ -1,6 +1,7 @@
 //! Streams, shards and records through the library's public face.
 #![allow(clippy::unwrap_used)]
 
+use std::future::Future;
 use std::time::Duration;
 
 use anabranch::{
@@ -340,4 +341,21 @@ fn records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments()
             .iter()
             .all(|record| record.data.iter().all(|byte| *byte == b'a'))
     );
+}
+
+#[test]
+fn records_that_nobody_waited_for_are_committed_before_the_store_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let append = stream.append(&[PutRecord::new("key", b"data")]).unwrap();
+    store.close().unwrap();
+    let mut append = std::pin::pin!(append);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let answer = append.as_mut().poll(&mut context);
+    assert!(matches!(answer, std::task::Poll::Ready(Ok(_))), "{answer:?}");
+
+    let store = Store::open(directory.path()).unwrap();
+    let stream = store.stream("clicks").unwrap();
+    assert_eq!(data_of(&read_all(&stream, shard(0))), ["data"]);
 }

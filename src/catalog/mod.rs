@@ -20,14 +20,14 @@ pub(crate) use survey::{
 };
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use manifest::Manifest;
 
 use crate::disk::{Disk, Health};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{AtomicBool, Mutex, RwLock, RwLockReadGuard};
 
 /// The durable truth of a store.
 #[derive(Debug)]

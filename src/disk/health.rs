@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::omission::{Step, is_left_out};
 use crate::error::{Error, Result};
+use crate::sync::OnceLock;
 
 /// Shared by everything that writes into one store. After a failed write or sync the page cache may claim what the
 /// disk never got, so nothing is retried: the first failure is kept, and every later write is refused with it.

@@ -13,6 +13,7 @@ use crate::catalog::{
 };
 use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
 use crate::error::{Error, Result};
+use crate::store::Evidence;
 
 /// As it was found at one moment.
 #[derive(Debug)]
@@ -209,10 +210,34 @@ impl Inspection {
         let bytes = self
             .read_whole(&path)
             .map_err(|error| Problem::Damage(damage_of(&error)))?;
-        survey_manifest(&bytes, number, &path).map_err(|error| match error {
+        let mut manifest = survey_manifest(&bytes, number, &path).map_err(|error| match error {
             Error::Corrupt { reason, .. } => Problem::Damage(Damage::Header { reason }),
             error => Problem::Refused(error),
-        })
+        })?;
+        self.weigh_torn_tail(&mut manifest).map_err(Problem::Refused)?;
+        Ok(manifest)
+    }
+
+    /// A last frame that does not hold is torn, unless something shows that it had been durable: then it is damage, and
+    /// no store opens with it.
+    fn weigh_torn_tail(&self, manifest: &mut ManifestSurvey) -> Result<()> {
+        let (Some(state), Some(defect)) = (&manifest.state, &mut manifest.defect) else {
+            return Ok(());
+        };
+        if !defect.is_torn {
+            return Ok(());
+        }
+        let evidence = Evidence {
+            disk: &self.disk,
+            streams: &self.directory.join("streams"),
+            journal: &self.directory.join("journal"),
+            state,
+        };
+        if let Some(later) = evidence.find_later_frame()? {
+            defect.is_torn = false;
+            defect.reason = format!("an edit is damaged that was made before {}", later.display());
+        }
+        Ok(())
     }
 
     /// A file of which as much is read as can be.

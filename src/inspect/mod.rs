@@ -1,9 +1,10 @@
 //! Looking into a store without opening it: verifying every byte, showing what is there, repairing what is damaged.
 //!
-//! This floor stands beside `store`: it knows the catalog and the logs, and nothing above them. It reads by `pread`
-//! alone, never through a mapping, so that a failing disk is an error and not a signal; it opens no file for writing
-//! unless a repair is applied; and it works on stores that no longer open. While a program has the store it goes on
-//! reading, and takes what changes under it for what it is; only a repair needs the store for itself.
+//! This floor stands beside `store`: it knows the catalog and the logs, and nothing above them, but for what tells a
+//! torn manifest from a damaged one, which it shares with the store. It reads by `pread` alone, never through a mapping,
+//! so that a failing disk is an error and not a signal; it opens no file for writing unless a repair is applied; and it
+//! works on stores that no longer open. While a program has the store it goes on reading, and takes what changes under it
+//! for what it is; only a repair needs the store for itself.
 //!
 //! ```
 //! # fn main() -> anabranch::Result<()> {

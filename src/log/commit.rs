@@ -6,8 +6,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use super::frame::HEADER_BYTES;
@@ -15,7 +15,7 @@ use super::record_codec;
 use super::shard_log::ShardLog;
 use crate::error::Result;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, OnceLock};
 
 /// When a put returns, and what it then survives.
 ///
@@ -132,7 +132,7 @@ impl Outcome {
     }
 
     /// Registers a task to be woken, unless the outcome is there already.
-    fn register(&self, waker: &Waker) -> Option<Result<()>> {
+    pub(super) fn register(&self, waker: &Waker) -> Option<Result<()>> {
         let mut wakers = self.wakers.lock();
         if let Some(result) = self.get() {
             return Some(result);

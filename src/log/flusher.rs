@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::round;
 use super::shard_log::ShardLog;
 use crate::disk::Inherited;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, Thread};
 
 /// How long records of [`Durability::Buffered`](crate::Durability::Buffered) may lie in memory.
 const LINGER: Duration = Duration::from_millis(10);
@@ -17,7 +16,7 @@ const LINGER: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Flushers {
     queue: Arc<Queue>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Thread>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,13 +50,12 @@ impl Flushers {
         for number in 0..threads.max(1) {
             let queue = queue.clone();
             let inherited = Inherited::of_this_thread();
-            let thread = std::thread::Builder::new()
-                .name(format!("anabranch-flush-{number}"))
-                .spawn(move || {
-                    inherited.apply();
-                    queue.run();
-                })?;
-            handles.push(thread);
+            let name = format!("anabranch-flush-{number}");
+            let run = move || {
+                inherited.apply();
+                queue.run();
+            };
+            handles.push(Thread::spawn(name, run)?);
         }
         Ok(Self {
             queue,
@@ -106,7 +104,7 @@ impl Flushers {
         self.queue.changed.notify_all();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // The last owner of a store may be one of its own threads, which cannot wait for itself.
-            if thread.thread().id() != std::thread::current().id() {
+            if !thread.is_current() {
                 // A panic in there has latched the store's health, which is how it is reported.
                 let _ = thread.join();
             }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ use super::{LogIdentity, ReadLimit};
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex};
 
 /// While the journal has more segments than this, its logs' segments being synced too slowly, commits do without it.
 const MAX_SEGMENTS: usize = 4;

@@ -18,6 +18,8 @@
 //!   makes every byte behind the old end meaningless.
 
 mod commit;
+#[cfg(test)]
+mod explored;
 mod flusher;
 mod frame;
 mod frame_cursor;

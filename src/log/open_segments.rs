@@ -1,7 +1,7 @@
 //! The segments' files that are open, no more than a set number of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::index::SparseIndex;
 use super::segment::{Segment, SegmentHold};
 use crate::disk::{Disk, DiskFile, Mapping, OpenMode};
 use crate::error::{Error, Result};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, OnceLock};
 
 /// Opens segments as they are needed and closes those that were not used for longest.
 #[derive(Debug)]

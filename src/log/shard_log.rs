@@ -1,8 +1,8 @@
 //! One shard's log: appending, waiting, sealing, trimming.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, OnceLock, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use super::commit::{Durability, Group, InFlight, Outcome, Ticket};
@@ -19,7 +19,7 @@ use super::{LogEnd, LogIdentity, SegmentLedger};
 use crate::disk::{Disk, Health, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::sync::{Condvar, Mutex, RwLock};
+use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 /// What all logs of a store share.
 pub(crate) struct LogContext {

@@ -1,9 +1,9 @@
 //! Waking readers that wait at the head.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{AtomicUsize, Condvar, Mutex};
 
 /// Counts commits and reshards, but only while somebody waits for one, so that it costs writers next to nothing.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
@@ -19,7 +19,7 @@ use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
 
 /// Memory that records may take before they are written, where puts do not wait for that.
 const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
@@ -310,6 +310,7 @@ impl StoreCore {
         }
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
+        self.finish_appends();
         let result = self.record_ends();
         // The journal's log has the context, and the context has the journal.
         *self.context.journal.write() = None;
@@ -318,6 +319,17 @@ impl StoreCore {
         *self.lock.lock() = None;
         self.activity.notify();
         result
+    }
+
+    /// Commits what was taken in and not waited for yet: later there is nobody left to do it, and it would come into a
+    /// directory that may be somebody else's. A log is not known as active before its first commit.
+    fn finish_appends(&self) {
+        for stream in self.open_streams() {
+            for (_, log) in stream.open_logs() {
+                // Whoever waits is told; of what concerns the store the recording of the ends comes to know.
+                let _ = log.rest();
+            }
+        }
     }
 
     fn record_ends(&self) -> Result<()> {

@@ -15,16 +15,16 @@ use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, is_continued};
 use crate::model::{RecordNumber, ShardId, StreamId};
 
 /// The streams' directory, and what the whole frames of the manifest say of it.
-pub(super) struct Evidence<'a> {
-    pub(super) disk: &'a Arc<dyn Disk>,
-    pub(super) streams: &'a Path,
-    pub(super) journal: &'a Path,
-    pub(super) state: &'a CatalogState,
+pub(crate) struct Evidence<'a> {
+    pub(crate) disk: &'a Arc<dyn Disk>,
+    pub(crate) streams: &'a Path,
+    pub(crate) journal: &'a Path,
+    pub(crate) state: &'a CatalogState,
 }
 
 impl Evidence<'_> {
     /// A segment that holds a frame which can only have been written after a later edit.
-    pub(super) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
+    pub(crate) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
         let journal = LogIdentity::commit_journal(self.state.store);
         if let Some(path) = self.find_behind_rest(journal, &self.state.journal, self.journal)? {
             return Ok(Some(path));

@@ -9,6 +9,8 @@ mod activity;
 mod append;
 mod core;
 mod evidence;
+#[cfg(test)]
+mod explored;
 mod garbage;
 mod journal;
 mod keeper;
@@ -21,6 +23,8 @@ mod store;
 mod stream;
 mod stream_core;
 mod sweep;
+
+pub(crate) use evidence::Evidence;
 
 pub use append::{Append, AppendEach, Put};
 pub use options::StoreOptions;

@@ -70,6 +70,7 @@ impl StoreCore {
         // Refused before puts are held up, if it is to be refused.
         stream.plan(&self.catalog.read(), planned, self.now())?;
         let mut routing = stream.routing.write();
+        routing.check_not_closed()?;
         let sealed = Sealed::seal(&stream, &planned.parents())?;
         // Later than every record of the parents, so that a moment separates them from their children.
         let now = self

@@ -220,7 +220,11 @@ impl Stream {
             }
         })?;
         // The next put finds that there is nowhere to go.
-        *self.core.routing.write() = Routing::Unknown;
+        let mut routing = self.core.routing.write();
+        if routing.check_not_closed().is_ok() {
+            *routing = Routing::Unknown;
+        }
+        drop(routing);
         store.note_next_due();
         Ok(())
     }
@@ -327,6 +331,7 @@ impl StoreCore {
             });
         };
         let mut routing = stream.routing.write();
+        routing.check_not_closed()?;
         *routing = Routing::Unknown;
         // With the logs sealed nothing is written into directories that are about to go. A log that cannot be
         // sealed takes no records either.

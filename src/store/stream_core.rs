@@ -40,6 +40,16 @@ pub(super) enum Routing {
     Closed,
 }
 
+impl Routing {
+    /// The end of the store is never taken back, by a change that began before it either.
+    pub(super) fn check_not_closed(&self) -> Result<()> {
+        match self {
+            Self::Closed => Err(Error::Closed),
+            Self::Unknown | Self::Open(_) => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Route {
     start: HashKey,

@@ -1,4 +1,4 @@
-//! Bytes that nobody meant: in segments, indexes, manifests, shard iterators and on the server's sockets.
+//! Bytes that nobody meant: in segments, indexes, the commit journal, manifests, shard iterators and on the server's sockets.
 //!
 //! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
 //! its corpus, over mutations of it and over random bytes, the same ones every time:
@@ -28,6 +28,11 @@ fn any_bytes_in_a_manifest_are_refused_or_a_sound_store() {
 }
 
 #[test]
+fn any_bytes_in_the_commit_journal_are_frames_or_damage() {
+    driver::run("journal", 600, targets::journal::run);
+}
+
+#[test]
 fn any_damage_is_looked_at_and_repaired() {
     driver::run("tools", 400, targets::tools::run);
 }
@@ -43,12 +48,13 @@ fn any_bytes_on_a_connection_are_answered_or_end_it() {
 fn every_target_has_seeds() {
     if std::env::var_os("ANABRANCH_BLESS").is_some() {
         corpus::write("segments", targets::segments::seeds());
+        corpus::write("journal", targets::journal::seeds());
         corpus::write("manifest", targets::manifest::seeds());
         corpus::write("tools", targets::tools::seeds());
         #[cfg(feature = "server")]
         corpus::write("http", targets::http::seeds());
     }
-    for target in ["segments", "manifest", "tools", "http"] {
+    for target in ["segments", "journal", "manifest", "tools", "http"] {
         assert!(corpus::read(target).len() >= 5, "{target}");
     }
 }

@@ -69,12 +69,13 @@ pub use rot::Rot;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use file::{SimFile, SimLock};
 use state::State;
 
 use super::{Disk, DiskFile, LockError, LockGuard, OpenMode};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A disk in memory, as the [module](self) describes it. Clones are the same disk.
 #[derive(Clone)]
@@ -157,7 +158,7 @@ impl SimDisk {
 
     /// A test that panics elsewhere must not hide behind a poisoned mutex here.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn call<T>(

@@ -67,11 +67,14 @@ impl Base {
 
     /// A copy to be changed.
     pub(crate) fn copy(&self) -> SimDisk {
-        let copy = self.disk.image(LossMode::KeepAll);
-        // A length in a file may ask for more of the disk than there is, as it could of a real one.
-        copy.set_capacity(16 << 20);
-        copy
+        bounded(self.disk.image(LossMode::KeepAll))
     }
+}
+
+/// A length in a file may ask for more of the disk than there is, as it could of a real one.
+pub(crate) fn bounded(disk: SimDisk) -> SimDisk {
+    disk.set_capacity(16 << 20);
+    disk
 }
 
 pub(crate) fn options(disk: &SimDisk) -> StoreOptions {

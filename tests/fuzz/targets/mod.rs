@@ -3,6 +3,7 @@
 mod base;
 #[cfg(feature = "server")]
 pub(crate) mod http;
+pub(crate) mod journal;
 pub(crate) mod manifest;
 mod program;
 pub(crate) mod segments;

@@ -57,7 +57,7 @@ impl Changed {
         let first = program.byte();
         let base = Base::of(first & 1);
         let segment = &base.segments[usize::from(first >> 1 & 1)];
-        let change = CHANGES[usize::from(first >> 2) % CHANGES.len()];
+        let change = Change::of(first >> 2);
         let disk = base.copy();
         apply(change, &disk, segment, &mut program);
         Self {
@@ -66,6 +66,17 @@ impl Changed {
             change,
             may_be_torn: first & 1 == 1 && segment == &base.segments[1],
         }
+    }
+}
+
+impl Change {
+    pub(crate) fn of(byte: u8) -> Self {
+        CHANGES[usize::from(byte) % CHANGES.len()]
+    }
+
+    /// The least byte that stands for it.
+    pub(crate) fn byte(self) -> u8 {
+        CHANGES.iter().position(|known| *known == self).unwrap_or(0) as u8
     }
 }
 
@@ -110,7 +121,7 @@ pub(crate) fn run(input: &[u8]) {
     );
 }
 
-fn apply(change: Change, disk: &SimDisk, segment: &Path, program: &mut Program<'_>) {
+pub(crate) fn apply(change: Change, disk: &SimDisk, segment: &Path, program: &mut Program<'_>) {
     let rot = disk.rot();
     let mut file = rot.read(segment).expect("the segment is there");
     match change {
@@ -207,7 +218,7 @@ fn read_from_everywhere(stream: &Stream, base: &Base) {
     }
 }
 
-fn assert_is_about_the_file(error: &Error) {
+pub(crate) fn assert_is_about_the_file(error: &Error) {
     let is_typed = matches!(
         error,
         Error::Corrupt { .. } | Error::NewerFormat { .. } | Error::Io { .. } | Error::StorageFull { .. }
@@ -219,10 +230,7 @@ fn assert_is_about_the_file(error: &Error) {
 
 /// One input for each change to each file.
 pub(crate) fn seeds() -> Vec<(String, Vec<u8>)> {
-    let input = |base: u8, segment: u8, change: Change| {
-        let change = CHANGES.iter().position(|known| *known == change).unwrap_or(0) as u8;
-        base | segment << 1 | change << 2
-    };
+    let input = |base: u8, segment: u8, change: Change| base | segment << 1 | change.byte() << 2;
     let file = |base: u8, segment: u8| {
         let base = Base::of(base);
         base.copy()
@@ -240,22 +248,9 @@ pub(crate) fn seeds() -> Vec<(String, Vec<u8>)> {
     };
     let with = |first: u8, rest: &[u8]| [&[first], rest].concat();
     let frames = |base: u8, segment: u8| {
-        let file = file(base, segment);
-        let mut input = vec![input(base, segment, Change::Frames)];
-        let mut at = PAGE_BYTES;
-        while file[at] != 0 {
-            let body_length = u32::from_le_bytes(std::array::from_fn(|i| file[at + 4 + i])) as usize;
-            let body = &file[at + HEADER_BYTES..at + HEADER_BYTES + body_length];
-            // The large ones are cut: their records then run past their end.
-            let body = &body[..body.len().min(200)];
-            input.extend_from_slice(&file[at..at + 8]);
-            input.extend_from_slice(&[0; 4]);
-            input.extend_from_slice(&file[at + 12..at + HEADER_BYTES]);
-            input.extend_from_slice(&(body.len() as u16).to_le_bytes());
-            input.extend_from_slice(body);
-            at += HEADER_BYTES + body_length;
-        }
-        input
+        // The large ones are cut: their records then run past their end.
+        let frames = frames_of(&file(base, segment), 200);
+        [&[input(base, segment, Change::Frames)], frames.as_slice()].concat()
     };
     let seeds = vec![
         ("frames-first", frames(0, 0)),
@@ -286,4 +281,22 @@ pub(crate) fn seeds() -> Vec<(String, Vec<u8>)> {
         .into_iter()
         .map(|(name, input)| (name.to_owned(), input))
         .collect()
+}
+
+/// The frames of a segment as [`Change::Frames`] takes them, with bodies of at most so many bytes.
+pub(crate) fn frames_of(file: &[u8], longest_body: usize) -> Vec<u8> {
+    let mut frames = Vec::new();
+    let mut at = PAGE_BYTES;
+    while file[at] != 0 {
+        let body_length = u32::from_le_bytes(std::array::from_fn(|i| file[at + 4 + i])) as usize;
+        let body = &file[at + HEADER_BYTES..at + HEADER_BYTES + body_length];
+        let body = &body[..body.len().min(longest_body)];
+        frames.extend_from_slice(&file[at..at + 8]);
+        frames.extend_from_slice(&[0; 4]);
+        frames.extend_from_slice(&file[at + 12..at + HEADER_BYTES]);
+        frames.extend_from_slice(&(body.len() as u16).to_le_bytes());
+        frames.extend_from_slice(body);
+        at += HEADER_BYTES + body_length;
+    }
+    frames
 }

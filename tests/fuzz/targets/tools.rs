@@ -41,7 +41,7 @@ pub(crate) fn run(input: &[u8]) {
 
 /// Looks at everything, repairs it, and looks again. No records are known where checksums were made to hold over what
 /// no store writes: then all that is asked is that nothing panics, hangs or takes all memory.
-fn look_and_repair(disk: &SimDisk, known: Option<&[(SequenceNumber, Vec<u8>)]>) {
+pub(crate) fn look_and_repair(disk: &SimDisk, known: Option<&[(SequenceNumber, Vec<u8>)]>) {
     let inspection = Inspection::of(DIRECTORY).disk(disk.clone());
     let mut was_sound = false;
     match inspection.verify(&mut |_| {}) {

@@ -1,10 +1,9 @@
-//! The standard library's locks, without its poisoning.
-//!
-//! A panic under a lock cannot leave half a change behind for others to trust: whatever happens while a group is
-//! being committed latches the store's health (`disk::Health`), and everything else that is guarded changes in
-//! single steps. One place for all locks is also where a schedule explorer can put its own.
+//! The standard library's.
 
-use std::sync::{self, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{self, PoisonError};
+pub(crate) use std::sync::{MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 #[derive(Debug, Default)]
@@ -62,5 +61,27 @@ impl Condvar {
 
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// A thread of the engine's own.
+#[derive(Debug)]
+pub(crate) struct Thread(JoinHandle<()>);
+
+impl Thread {
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(crate) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        std::thread::Builder::new().name(name).spawn(run).map(Self)
+    }
+
+    /// Waits for its end, and gives what it panicked with if it did.
+    pub(crate) fn join(self) -> std::thread::Result<()> {
+        self.0.join()
+    }
+
+    /// Whether this is the thread that asks.
+    pub(crate) fn is_current(&self) -> bool {
+        self.0.thread().id() == std::thread::current().id()
     }
 }

@@ -1,0 +1,182 @@
+//! What changes under those who put: splits, merges, rest, the end.
+
+use super::*;
+use crate::sync::explore;
+
+fn shard(index: u32) -> ShardId {
+    ShardId::new(index).unwrap()
+}
+
+#[test]
+fn a_split_and_a_merge_lose_nobodys_record() {
+    explore(|| {
+        let world = World::new(1);
+        let resharding = world.thread(|world| {
+            world
+                .stream
+                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .unwrap();
+            world.stream.merge_shards(&shard(1), &shard(2)).unwrap();
+        });
+        join([world.putter("a", 3), world.putter("b", 3), resharding]);
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn a_reader_comes_over_a_split_to_the_children() {
+    explore(|| {
+        let world = World::new(1);
+        let splitting = world.thread(|world| {
+            world
+                .stream
+                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .unwrap();
+        });
+        let reading = world.thread(|world| {
+            let mut reader = world.stream.reader(StartingPosition::TrimHorizon).unwrap();
+            let mut numbers = Vec::new();
+            for _ in 0..3 {
+                let record = reader.next_within(Duration::MAX).unwrap().unwrap();
+                numbers.push(record.data);
+            }
+            assert_eq!(numbers, [&b"a 0"[..], b"a 1", b"a 2"]);
+        });
+        join([world.putter("a", 3), splitting, reading]);
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn a_split_that_cannot_be_recorded_leaves_everything_as_it_was() {
+    explore(|| {
+        let world = World::new(1);
+        world.put_one("first", 0).unwrap();
+        let faults = world.disk.faults();
+        let _ = faults
+            .on("MANIFEST")
+            .fail_nth(Operation::SyncData, 1, ErrorKind::Other);
+        let splitting = world.thread(|world| {
+            world
+                .stream
+                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .unwrap_err();
+        });
+        let putting = world.thread(|world| {
+            for number in 0..2 {
+                match world.put_one("a", number) {
+                    Ok(_) | Err(Error::Poisoned { .. } | Error::ShardClosed { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        join([splitting, putting]);
+        world.cut_and_check();
+    });
+}
+
+#[test]
+fn a_log_that_rests_goes_on_with_the_next_put() {
+    explore(|| {
+        let world = World::new(1);
+        world.put_one("first", 0).unwrap();
+        let keeper = world.thread(|world| {
+            for _ in 0..3 {
+                world.clock.advance(Duration::from_secs(10));
+                world.store.maintain().unwrap();
+            }
+        });
+        join([keeper, world.putter("a", 2), world.putter("b", 1)]);
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn whoever_puts_while_the_store_is_closed_is_told() {
+    explore(|| {
+        let world = World::new(1);
+        world.put_one("first", 0).unwrap();
+        let putter = |name: &'static str| {
+            world.thread(move |world| {
+                for number in 0..2 {
+                    match world.put_one(name, number) {
+                        Ok(_) | Err(Error::Closed) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        };
+        let closing = world.thread(|world| world.store.close().unwrap());
+        join([putter("a"), putter("b"), closing]);
+        world.check_reopened(&world.disk);
+    });
+}
+
+#[test]
+fn whoever_awaits_while_the_store_is_closed_is_answered() {
+    explore(|| {
+        let world = World::new(2);
+        world.put_one("first", 0).unwrap();
+        let awaiting = world.thread(|world| {
+            let data = b"awaited".to_vec();
+            let records = [
+                PutRecord {
+                    explicit_hash_key: Some(HashKey::new(0)),
+                    ..PutRecord::new("a", &data)
+                },
+                PutRecord {
+                    explicit_hash_key: Some(HashKey::MAX),
+                    ..PutRecord::new("a", &data)
+                },
+            ];
+            let append = match world.stream.append(&records) {
+                Ok(append) => append,
+                Err(error) => return assert!(matches!(error, Error::Closed), "{error}"),
+            };
+            match shuttle::future::block_on(append) {
+                Ok(put) => put
+                    .into_iter()
+                    .for_each(|put| world.acknowledge(put, data.clone())),
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let closing = world.thread(|world| world.store.close().unwrap());
+        join([awaiting, closing]);
+        world.check_reopened(&world.disk);
+    });
+}
+
+#[test]
+fn a_split_that_meets_the_end_of_the_store_opens_nothing_again() {
+    explore(|| {
+        let world = World::new(1);
+        world.put_one("first", 0).unwrap();
+        let splitting =
+            world.thread(
+                |world| match world.stream.split_shard(&shard(0), HashKey::new(1 << 127)) {
+                    Ok(()) | Err(Error::Closed) => {}
+                    Err(error) => panic!("{error}"),
+                },
+            );
+        let putting = world.thread(|world| {
+            for number in 0..2 {
+                match world.put_one("a", number) {
+                    Ok(_) | Err(Error::Closed) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let closing = world.thread(|world| {
+            world.store.close().unwrap();
+            // From here on the directory may be somebody else's.
+            world
+                .disk
+                .faults()
+                .freeze_nth(crate::disk::sim::Calls::CHANGING, 1);
+        });
+        join([splitting, putting, closing]);
+        assert!(!world.disk.is_frozen(), "something was changed after the end");
+        world.disk.faults().clear();
+        world.check_reopened(&world.disk);
+    });
+}
