@@ -14,9 +14,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::commit::Ticket;
+use super::context::LogContext;
 use super::frame::FrameHeader;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
-use super::shard_log::{Appended, LogContext, LogStart, ShardLog};
+use super::shard_log::{Appended, LogStart, ShardLog};
 use super::{LogIdentity, ReadLimit};
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};

@@ -18,6 +18,7 @@
 //!   makes every byte behind the old end meaningless.
 
 mod commit;
+mod context;
 #[cfg(test)]
 mod explored;
 mod flusher;
@@ -36,12 +37,14 @@ mod round;
 mod segment;
 mod shard_log;
 mod survey;
+mod turn;
 mod writer;
 
 pub use commit::Durability;
 pub use reader::ReadLimit;
 
 pub(crate) use commit::Ticket;
+pub(crate) use context::{LogContext, LogOptions};
 pub(crate) use flusher::Flushers;
 pub(crate) use index::SparseIndex;
 pub(crate) use journal::{CommitJournal, JournalDoubts, JournaledFrames};
@@ -51,7 +54,7 @@ pub(crate) use pool::SegmentPool;
 pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
-pub(crate) use shard_log::{Appended, LogContext, LogOptions, LogStart, ShardLog};
+pub(crate) use shard_log::{Appended, LogStart, ShardLog};
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};

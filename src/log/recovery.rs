@@ -15,12 +15,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::context::LogContext;
 use super::frame::{ALIGNMENT, FrameDefect, FrameSeed};
 use super::frame_cursor::{FrameCursor, SegmentBytes, WalkError};
 use super::frame_search::search_headers;
 use super::open_segments::OpenSegment;
 use super::segment::{Segment, SegmentEntry};
-use super::shard_log::LogContext;
 use super::{LogEnd, LogPosition};
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use super::LogEnd;
 use super::commit::{Group, InFlight, Ticket};
-use super::shard_log::{LogContext, ShardLog, Turn};
+use super::context::LogContext;
+use super::shard_log::ShardLog;
+use super::turn::Turn;
 use super::writer::PlacedFrame;
 use crate::error::Result;
 

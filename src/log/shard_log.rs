@@ -1,73 +1,20 @@
 //! One shard's log: appending, waiting, sealing, trimming.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
 
-use super::commit::{Durability, Group, InFlight, Outcome, Ticket};
-use super::flusher::Flushers;
-use super::journal::{CommitJournal, JournalDoubts};
-use super::open_segments::OpenSegments;
-use super::pool::SegmentPool;
+use super::commit::{Durability, Group, Ticket};
+use super::context::LogContext;
 use super::record_codec;
 use super::recovery::{self, RecoveredTail};
-use super::round::{self, Round};
 use super::segment::{Segment, SegmentEntry};
-use super::writer::{PlacedFrame, Placement, Writer};
-use super::{LogEnd, LogIdentity, SegmentLedger};
-use crate::disk::{Disk, Health, Step, is_left_out, perform};
+use super::turn::Tail;
+use super::writer::{Placement, Writer};
+use super::{LogEnd, LogIdentity};
+use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
-
-/// What all logs of a store share.
-pub(crate) struct LogContext {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) health: Health,
-    pub(crate) open_segments: OpenSegments,
-    pub(crate) pool: SegmentPool,
-    pub(crate) ledger: Arc<dyn SegmentLedger>,
-    pub(crate) flushers: Flushers,
-    pub(crate) options: LogOptions,
-    /// Takes the frames of rounds over several logs, once the store is open.
-    pub(crate) journal: RwLock<Option<Arc<CommitJournal>>>,
-    /// What could not be had of an earlier opener's commit journal.
-    pub(crate) journal_doubts: OnceLock<JournalDoubts>,
-    /// Logs whose commit is in flight.
-    pub(crate) commits_in_flight: AtomicUsize,
-    /// Called after a commit, for readers that wait at the head.
-    pub(crate) on_commit: Box<dyn Fn() + Send + Sync>,
-    /// Called when the keeper has something to prepare.
-    pub(crate) on_want: Box<dyn Fn() + Send + Sync>,
-}
-
-impl std::fmt::Debug for LogContext {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogContext")
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
-
-impl LogContext {
-    pub(crate) fn journal(&self) -> Option<Arc<CommitJournal>> {
-        self.journal.read().clone()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LogOptions {
-    pub(crate) durability: Durability,
-    /// The largest segment; a log's first ones are smaller.
-    pub(crate) segment_bytes: u64,
-    /// Appends wait while this much is pending.
-    pub(crate) max_group_bytes: usize,
-    /// So many logs are committed together through the commit journal.
-    pub(crate) round_logs: usize,
-    /// Whether sealed segments are read through a mapping, or all through the page cache.
-    pub(crate) map_sealed_segments: bool,
-}
+use crate::sync::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 /// How a log was left.
 #[derive(Clone, Copy, Debug)]
@@ -90,48 +37,17 @@ pub(crate) struct ShardLog {
     pub(super) context: Arc<LogContext>,
     /// All segments, oldest first.
     pub(super) segments: RwLock<Vec<Arc<Segment>>>,
-    tail: Mutex<Tail>,
+    pub(super) tail: Mutex<Tail>,
     /// By parity of the group that is waited for.
-    committed: [Condvar; 2],
-    writer: Mutex<Writer>,
+    pub(super) committed: [Condvar; 2],
+    pub(super) writer: Mutex<Writer>,
     /// Held during a sync; taken after `writer` where both are.
     pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed.
     pub(super) published: Mutex<LogEnd>,
-    damage: OnceLock<Error>,
+    pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
-}
-
-#[derive(Debug)]
-struct Tail {
-    pending: Group,
-    /// The number that the next record to be appended gets.
-    next_record: RecordNumber,
-    last_arrival: Timestamp,
-    is_committing: bool,
-    /// How many commits, and what else keeps writers out, have ended.
-    turns: u64,
-    is_sealed: bool,
-    /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
-    /// on to others, so none is told to anyone.
-    is_announced: bool,
-    /// Threads that wait for a group of either parity, so that nobody is woken in vain.
-    waiting: [usize; 2],
-    /// Why records that were acknowledged from memory cannot be written at the moment.
-    stalled: Option<Error>,
-    /// The buffer of the last group, to be used again.
-    spare: Vec<u8>,
-}
-
-/// What becomes of a group that a thread wants to commit.
-pub(super) enum Turn<'a> {
-    /// It has its outcome.
-    Answered,
-    /// The thread has it, and has to answer it.
-    Taken(InFlight<'a>, Group),
-    /// Somebody else commits, this group or the one before.
-    Awaited,
 }
 
 /// The answer to an append.
@@ -288,111 +204,10 @@ impl ShardLog {
         self.this.upgrade()
     }
 
-    /// Blocks until a group has its outcome, and leads whenever nobody does.
-    pub(super) fn wait_for(&self, outcome: &Outcome) -> Result<()> {
-        let mut tail = self.tail.lock();
-        loop {
-            if let Some(result) = outcome.get() {
-                return result;
-            }
-            if !tail.is_committing {
-                tail = self.lead(tail);
-                continue;
-            }
-            // Counted only while the group is pending: the flag tells the leader that somebody is there to go on.
-            let is_pending = std::ptr::eq(outcome, tail.pending.outcome.as_ref());
-            if is_pending {
-                tail.pending.waiting_threads += 1;
-            }
-            tail = self.wait_for_parity(outcome.parity, tail);
-            if is_pending && std::ptr::eq(outcome, tail.pending.outcome.as_ref()) {
-                tail.pending.waiting_threads -= 1;
-            }
-        }
-    }
-
-    /// Commits what is pending, if nobody is at it.
-    pub(super) fn commit_pending(&self) {
-        let tail = self.tail.lock();
-        if !tail.is_committing && !tail.pending.is_empty() {
-            drop(self.lead(tail));
-        }
-    }
-
-    /// Whether something is pending and nobody is at it. While a commit is in flight its end takes care of that.
-    pub(super) fn needs_a_leader(&self) -> bool {
-        let tail = self.tail.lock();
-        !tail.is_committing && !tail.pending.is_empty()
-    }
-
-    pub(super) fn pending_bytes(&self) -> usize {
-        self.tail.lock().pending.bytes()
-    }
-
-    /// Takes the pending group, if there is one and nobody commits.
-    pub(super) fn take_turn(&self) -> Option<(InFlight<'_>, Group)> {
-        let mut tail = self.tail.lock();
-        let is_free = !tail.is_committing && !tail.pending.is_empty();
-        is_free.then(|| self.begin_turn(&mut tail))
-    }
-
-    /// Takes the awaited group if nobody commits. Else makes sure that it is left to this thread, which must come again
-    /// after [`wait_for_turn`](Self::wait_for_turn).
-    pub(super) fn take_turn_for(&self, awaited: &Outcome) -> Turn<'_> {
-        let mut tail = self.tail.lock();
-        if awaited.get().is_some() {
-            return Turn::Answered;
-        }
-        if !tail.is_committing {
-            // Neither answered nor in flight, so it is the pending one.
-            let (in_flight, group) = self.begin_turn(&mut tail);
-            return Turn::Taken(in_flight, group);
-        }
-        if std::ptr::eq(awaited, tail.pending.outcome.as_ref()) {
-            tail.pending.is_claimed = true;
-        }
-        Turn::Awaited
-    }
-
-    /// Waits for the end of the commit that is in flight, if one is.
-    pub(super) fn wait_for_turn(&self) {
-        let mut tail = self.tail.lock();
-        let turns = tail.turns;
-        while tail.is_committing && tail.turns == turns {
-            tail = self.wait_for_in_flight(tail);
-        }
-    }
-
     /// Waits for the commit that is in flight, if one is, and syncs what was written.
     pub(super) fn sync_in_turn(&self) -> Result<()> {
         self.wait_for_turn();
         self.sync()
-    }
-
-    /// Makes a group that was taken a frame of its segment.
-    pub(super) fn frame(&self, group: &mut Group) -> Result<PlacedFrame> {
-        self.context.health.check()?;
-        self.writer.lock().frame(self, group)
-    }
-
-    /// Writes a frame to its segment.
-    pub(super) fn write(&self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
-        self.writer.lock().write(self, group, frame)
-    }
-
-    /// Shows readers what was written, once no crash can take it back: by the journal, or by a sync of the segment.
-    pub(super) fn publish(&self, end: LogEnd, is_journaled: bool) -> Result<()> {
-        let mut writer = self.writer.lock();
-        match is_journaled {
-            true => writer.note_journaled(end.position),
-            false => {
-                self.context.health.check()?;
-                perform(Step::GroupSync, || writer.sync(self))?;
-            }
-        }
-        drop(writer);
-        *self.published.lock() = end;
-        Ok(())
     }
 
     /// Where readers stop.
@@ -561,153 +376,12 @@ impl ShardLog {
         }
     }
 
-    /// Waits until nothing is pending or in flight, or what is pending cannot be written.
-    fn drain(&self) -> Result<()> {
-        let mut tail = self.tail.lock();
-        loop {
-            if tail.is_committing {
-                tail = self.wait_for_in_flight(tail);
-            } else if tail.pending.is_empty() {
-                return Ok(());
-            } else {
-                tail = self.lead(tail);
-                if let Some(error) = &tail.stalled {
-                    return Err(error.clone());
-                }
-            }
-        }
-    }
-
     fn is_too_much(&self, pending: &Group, bytes: usize) -> bool {
         pending.bytes() + bytes > self.context.options.max_group_bytes
     }
 
-    /// Commits the pending group. The lock is released meanwhile, so the next group forms.
-    fn lead<'a>(&'a self, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
-        let (in_flight, mut group) = self.begin_turn(&mut tail);
-        drop(tail);
-        if self.is_one_of_many(&group) {
-            Round::of(self, in_flight, group).commit();
-        } else {
-            let result = self.commit(&mut group);
-            let is_committed = result.is_ok();
-            let next = in_flight.answer(result, group);
-            self.context.flushers.commit(next);
-            if is_committed {
-                (self.context.on_commit)();
-            }
-        }
-        self.tail.lock()
-    }
-
-    fn begin_turn(&self, tail: &mut Tail) -> (InFlight<'_>, Group) {
-        let next = Group::new(std::mem::take(&mut tail.spare), 1 - tail.pending.outcome.parity);
-        let group = std::mem::replace(&mut tail.pending, next);
-        tail.is_committing = true;
-        self.context.commits_in_flight.fetch_add(1, Ordering::Relaxed);
-        (InFlight::new(self, &group), group)
-    }
-
-    /// Whether so many logs are being committed now that their frames had better share one sync of the journal.
-    fn is_one_of_many(&self, group: &Group) -> bool {
-        !self.identity.is_commit_journal()
-            && self.context.commits_in_flight.load(Ordering::Relaxed) >= self.context.options.round_logs
-            && round::is_small(1, group.bytes())
-    }
-
-    fn commit(&self, group: &mut Group) -> Result<()> {
-        self.context.health.check()?;
-        let end = self.writer.lock().commit(self, group)?;
-        *self.published.lock() = end;
-        Ok(())
-    }
-
-    /// Answers the group that was in flight. Gives this log if a flusher has to lead the next one.
-    pub(super) fn finish_commit(
-        &self,
-        in_flight: &InFlight<'_>,
-        result: Result<()>,
-        group: Group,
-    ) -> Option<Arc<Self>> {
-        let mut tail = self.tail.lock();
-        self.context.commits_in_flight.fetch_sub(1, Ordering::Relaxed);
-        let mut wakers = Vec::new();
-        tail.stalled = None;
-        match &result {
-            Ok(()) => tail.spare = group.buffer,
-            Err(error) if self.is_acknowledged_from_memory() && !matches!(error, Error::Poisoned { .. }) => {
-                tail.pending.put_before(group);
-                tail.stalled = Some(error.clone());
-            }
-            Err(error) => wakers = self.fail_pending(&mut tail, in_flight.first_record, error),
-        }
-        wakers.extend(in_flight.outcome.set(result));
-        let next = self.end_turn(tail);
-        wakers.into_iter().for_each(Waker::wake);
-        next
-    }
-
     /// Whether records are acknowledged before they are written, so that they cannot be given up.
-    fn is_acknowledged_from_memory(&self) -> bool {
+    pub(super) fn is_acknowledged_from_memory(&self) -> bool {
         self.context.options.durability == Durability::Buffered
-    }
-
-    /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where nobody
-    /// waits, this log is given back for a flusher. The leader is woken first, so that the disk has something to do
-    /// while the others wake.
-    #[must_use = "nobody else leads what is pending"]
-    fn end_turn(&self, mut tail: MutexGuard<'_, Tail>) -> Option<Arc<Self>> {
-        tail.is_committing = false;
-        tail.turns += 1;
-        let pending = tail.pending.outcome.parity;
-        let has_leader = tail.pending.waiting_threads > 0;
-        let is_left_to_flusher = !has_leader && !tail.pending.is_claimed && !tail.pending.is_empty();
-        let for_flusher = is_left_to_flusher.then(|| self.this.upgrade()).flatten();
-        let is_stalled = tail.stalled.is_some();
-        let is_awaited = tail.waiting[1 - pending] > 0;
-        // Whoever looked before this found the turn going on and is counted; whoever looks later finds it ended.
-        drop(tail);
-        if has_leader {
-            self.committed[pending].notify_one();
-        }
-        if is_awaited {
-            self.committed[1 - pending].notify_all();
-        }
-        match for_flusher {
-            // Tried again a little later, and by whoever appends.
-            Some(this) if is_stalled => {
-                self.context.flushers.commit_soon(&this);
-                None
-            }
-            for_flusher => for_flusher,
-        }
-    }
-
-    /// Waits for the end of the commit in flight, or of what else keeps writers out.
-    fn wait_for_in_flight<'a>(&'a self, tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
-        let in_flight = 1 - tail.pending.outcome.parity;
-        self.wait_for_parity(in_flight, tail)
-    }
-
-    fn wait_for_parity<'a>(&'a self, parity: usize, mut tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
-        tail.waiting[parity] += 1;
-        let mut tail = self.committed[parity].wait(tail);
-        tail.waiting[parity] -= 1;
-        tail
-    }
-
-    /// What is pending was numbered behind a group that came to nothing. Nobody has seen those numbers, so they are
-    /// given out again, and the pending records fail with the same error. Gives the tasks to be woken.
-    fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
-        let next = Group::new(Vec::new(), tail.pending.outcome.parity);
-        let failed = std::mem::replace(&mut tail.pending, next);
-        tail.next_record = failed_from;
-        self.committed[failed.outcome.parity].notify_all();
-        failed.outcome.set(Err(error.clone()))
-    }
-
-    pub(super) fn poison_after_panic(&self) -> Error {
-        let panic = std::io::Error::other("the committing thread panicked");
-        self.context.health.poison("commit to", &self.directory, panic)
     }
 }

@@ -1,0 +1,60 @@
+//! What the logs of a store share.
+
+use std::sync::Arc;
+
+use super::SegmentLedger;
+use super::commit::Durability;
+use super::flusher::Flushers;
+use super::journal::{CommitJournal, JournalDoubts};
+use super::open_segments::OpenSegments;
+use super::pool::SegmentPool;
+use crate::disk::{Disk, Health};
+use crate::sync::{AtomicUsize, OnceLock, RwLock};
+
+/// What all logs of a store share.
+pub(crate) struct LogContext {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) health: Health,
+    pub(crate) open_segments: OpenSegments,
+    pub(crate) pool: SegmentPool,
+    pub(crate) ledger: Arc<dyn SegmentLedger>,
+    pub(crate) flushers: Flushers,
+    pub(crate) options: LogOptions,
+    /// Takes the frames of rounds over several logs, once the store is open.
+    pub(crate) journal: RwLock<Option<Arc<CommitJournal>>>,
+    /// What could not be had of an earlier opener's commit journal.
+    pub(crate) journal_doubts: OnceLock<JournalDoubts>,
+    /// Logs whose commit is in flight.
+    pub(crate) commits_in_flight: AtomicUsize,
+    /// Called after a commit, for readers that wait at the head.
+    pub(crate) on_commit: Box<dyn Fn() + Send + Sync>,
+    /// Called when the keeper has something to prepare.
+    pub(crate) on_want: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for LogContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogContext")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogContext {
+    pub(crate) fn journal(&self) -> Option<Arc<CommitJournal>> {
+        self.journal.read().clone()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogOptions {
+    pub(crate) durability: Durability,
+    /// The largest segment; a log's first ones are smaller.
+    pub(crate) segment_bytes: u64,
+    /// Appends wait while this much is pending.
+    pub(crate) max_group_bytes: usize,
+    /// So many logs are committed together through the commit journal.
+    pub(crate) round_logs: usize,
+    /// Whether sealed segments are read through a mapping, or all through the page cache.
+    pub(crate) map_sealed_segments: bool,
+}
