@@ -28,9 +28,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Edit>, String> {
     const MEDIUM: usize = 1 << 20;
     const LARGE: usize = 32 << 20;
     match bytes.len() {
-        ..=SMALL => decode_within::<SMALL>(bytes),
-        ..=MEDIUM => decode_within::<MEDIUM>(bytes),
-        ..=LARGE => decode_within::<LARGE>(bytes),
+        length if length <= SMALL => decode_within::<SMALL>(bytes),
+        length if length <= MEDIUM => decode_within::<MEDIUM>(bytes),
+        length if length <= LARGE => decode_within::<LARGE>(bytes),
         _ => decode_within::<MAX_BYTES>(bytes),
     }
 }

@@ -31,7 +31,7 @@ fn a_reader_comes_over_a_split_to_the_children() {
             world
                 .stream
                 .split_shard(&shard(0), HashKey::new(1 << 127))
-                .unwrap()
+                .unwrap();
         });
         let reading = world.thread(|world| {
             let mut reader = world.stream.reader(StartingPosition::TrimHorizon).unwrap();
