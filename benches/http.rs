@@ -30,7 +30,7 @@ use measure::batch::{Batch, Ledger};
 use measure::http_client::HttpClient;
 use measure::load::keys;
 use measure::pace::{Comparison, Run, interleave, run};
-use measure::process::count_as_own;
+use measure::process::{count_as_own, processor_micros_of};
 use measure::put_request::PutRequest;
 use measure::report::{Cell, Report};
 use measure::run::{Limits, Writer};
@@ -64,6 +64,8 @@ fn main() -> Outcome<()> {
             "anabranch p50 us",
             "bare p99 us",
             "anabranch p99 us",
+            "bare server CPU us/request",
+            "anabranch CPU us/request",
             "others' CPU %",
         ],
     );
@@ -75,19 +77,47 @@ fn main() -> Outcome<()> {
         if settings.selects(name) {
             let figures = puts(&settings, &scratch, connections, records)
                 .map_err(|error| format!("{name}: {error}"))?;
-            report.row(row(name, &figures, records));
+            report.row(row(name, &figures.0, &figures.1, records));
         }
     }
     const PAGES: &str = "GetRecords/10MiB/4-connections";
     if settings.selects(PAGES) {
-        let (figures, records) =
+        let (figures, cpu, records) =
             pages(&settings, &scratch, 4).map_err(|error| format!("{PAGES}: {error}"))?;
-        report.row(row(PAGES, &figures, records));
+        report.row(row(PAGES, &figures, &cpu, records));
     }
     report.save()
 }
 
-fn row(name: &str, figures: &Comparison, records: usize) -> Vec<Cell> {
+/// Processor time of both servers, and the requests that they answered in it.
+#[derive(Debug, Default)]
+struct ServerCpu {
+    bare: Spent,
+    anabranch: Spent,
+}
+
+#[derive(Debug, Default)]
+struct Spent {
+    micros: f64,
+    requests: u64,
+}
+
+impl Spent {
+    /// Runs callers against a server.
+    fn while_running(&mut self, server: &ServerProcess, run: impl FnOnce() -> Outcome<Run>) -> Outcome<Run> {
+        let before = processor_micros_of(server.child.id());
+        let ran = run()?;
+        self.micros += processor_micros_of(server.child.id()) - before;
+        self.requests += ran.operations;
+        Ok(ran)
+    }
+
+    fn per_request(&self) -> f64 {
+        self.micros / self.requests as f64
+    }
+}
+
+fn row(name: &str, figures: &Comparison, cpu: &ServerCpu, records: usize) -> Vec<Cell> {
     let (low, ratio, high) = figures.ratio(|run| run.per_second);
     vec![
         Cell::text(name),
@@ -100,25 +130,33 @@ fn row(name: &str, figures: &Comparison, records: usize) -> Vec<Cell> {
         Cell::number(figures.store(|run| run.p50_micros)),
         Cell::number(figures.raw(|run| run.p99_micros)),
         Cell::number(figures.store(|run| run.p99_micros)),
+        Cell::number(cpu.bare.per_request()),
+        Cell::number(cpu.anabranch.per_request()),
         Cell::number(figures.others() * 100.0),
     ]
 }
 
 /// PutRecord, or PutRecords of several; every round into a stream of its own, which is read back and deleted.
-fn puts(settings: &Settings, scratch: &Scratch, connections: usize, records: usize) -> Outcome<Comparison> {
+fn puts(
+    settings: &Settings,
+    scratch: &Scratch,
+    connections: usize,
+    records: usize,
+) -> Outcome<(Comparison, ServerCpu)> {
     let bare = ServerProcess::start("bare", &scratch.fresh("bare")?)?;
     let anabranch = ServerProcess::start("anabranch", &scratch.fresh("anabranch")?)?;
     let window = settings.window * 2;
     let mut round = 0;
-    let put = |url: &str, stream: &str| -> Outcome<(Run, Vec<u64>)> {
+    let mut cpu = ServerCpu::default();
+    let put = |server: &ServerProcess, spent: &mut Spent, stream: &str| -> Outcome<(Run, Vec<u64>)> {
         let mut callers = Vec::new();
         for caller in 0..connections {
-            let client = HttpClient::connect(url)?;
+            let client = HttpClient::connect(&server.url)?;
             let batch = Batch::new(caller as u64, records, 1 << 10);
             let request = PutRequest::new(&client, stream, batch, keys(caller, records));
             callers.push(PutCaller { client, request });
         }
-        let ran = run(&mut callers, Limits::window(window))?;
+        let ran = spent.while_running(server, || run(&mut callers, Limits::window(window)))?;
         Ok((
             ran,
             callers.iter().map(|caller| caller.request.records()).collect(),
@@ -126,7 +164,7 @@ fn puts(settings: &Settings, scratch: &Scratch, connections: usize, records: usi
     };
     let comparison = interleave(
         settings,
-        || put(&bare.url, "round-0").map(|(ran, _)| ran),
+        || put(&bare, &mut cpu.bare, "round-0").map(|(ran, _)| ran),
         || {
             let stream = format!("round-{round}");
             round += 1;
@@ -137,7 +175,7 @@ fn puts(settings: &Settings, scratch: &Scratch, connections: usize, records: usi
                 &json!({"StreamName": stream, "ShardCount": 1}),
             )?;
             warm_up(&anabranch.url, &stream)?;
-            let (ran, acknowledged) = put(&anabranch.url, &stream)?;
+            let (ran, acknowledged) = put(&anabranch, &mut cpu.anabranch, &stream)?;
             read_back(&mut client, &stream, acknowledged)?;
             call(&mut client, "DeleteStream", &json!({"StreamName": stream}))?;
             Ok(ran)
@@ -145,7 +183,7 @@ fn puts(settings: &Settings, scratch: &Scratch, connections: usize, records: usi
     )?;
     bare.stop()?;
     anabranch.stop()?;
-    Ok(comparison)
+    Ok((comparison, cpu))
 }
 
 /// The writer of what only warms up.
@@ -199,7 +237,11 @@ fn trim_horizon(client: &mut HttpClient, stream: &str) -> Outcome<String> {
 }
 
 /// The largest page that there is, again and again.
-fn pages(settings: &Settings, scratch: &Scratch, connections: usize) -> Outcome<(Comparison, usize)> {
+fn pages(
+    settings: &Settings,
+    scratch: &Scratch,
+    connections: usize,
+) -> Outcome<(Comparison, ServerCpu, usize)> {
     let anabranch = ServerProcess::start("anabranch", &scratch.fresh("anabranch")?)?;
     let mut client = HttpClient::connect(&anabranch.url)?;
     call(
@@ -236,10 +278,11 @@ fn pages(settings: &Settings, scratch: &Scratch, connections: usize) -> Outcome<
 
     let window = settings.window * 2;
     let body = json!({"ShardIterator": iterator}).to_string();
-    let get = |url: &str| -> Outcome<Run> {
+    let mut cpu = ServerCpu::default();
+    let get = |server: &ServerProcess, spent: &mut Spent| -> Outcome<Run> {
         let mut callers = Vec::new();
         for _ in 0..connections {
-            let client = HttpClient::connect(url)?;
+            let client = HttpClient::connect(&server.url)?;
             let request = (client.head("GetRecords", body.len()) + &body).into_bytes();
             callers.push(PageCaller {
                 client,
@@ -247,12 +290,16 @@ fn pages(settings: &Settings, scratch: &Scratch, connections: usize) -> Outcome<
                 at_least: page.len() - 100,
             });
         }
-        run(&mut callers, Limits::window(window))
+        spent.while_running(server, || run(&mut callers, Limits::window(window)))
     };
-    let comparison = interleave(settings, || get(&bare.url), || get(&anabranch.url))?;
+    let comparison = interleave(
+        settings,
+        || get(&bare, &mut cpu.bare),
+        || get(&anabranch, &mut cpu.anabranch),
+    )?;
     bare.stop()?;
     anabranch.stop()?;
-    Ok((comparison, records))
+    Ok((comparison, cpu, records))
 }
 
 fn call(client: &mut HttpClient, operation: &str, body: &Value) -> Outcome<Value> {

@@ -1,6 +1,6 @@
 //! Opening a store: against its size, after a clean close and after none, and with thousands of shards.
 //!
-//! `cargo bench --bench open`, or `cargo bench --bench open -- shards` for one part: size, shards.
+//! `cargo bench --bench open`, or `cargo bench --bench open -- size` for one part, `-- mostly-idle` for one row of shards.
 //!
 //! Each store is opened by a process of its own, which tells how long it took and what it had in memory and open.
 
@@ -23,6 +23,8 @@ use measure::settings::{Settings, from_env};
 
 /// Set for the process that opens.
 const OPENER: &str = "ANABRANCH_BENCH_OPENER";
+/// How many shards of each stream that process puts to.
+const WRITTEN: &str = "ANABRANCH_BENCH_OPENER_SHARDS";
 
 fn main() -> Outcome<()> {
     if let Some(directory) = std::env::var_os(OPENER) {
@@ -34,9 +36,7 @@ fn main() -> Outcome<()> {
     if settings.selects("size") {
         by_size(&settings, &scratch, &mut report)?;
     }
-    if settings.selects("shards") {
-        by_shards(&settings, &scratch, &mut report)?;
-    }
+    by_shards(&settings, &scratch, &mut report)?;
     report.save()
 }
 
@@ -72,8 +72,8 @@ fn by_size(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Outco
         let crashed = scratch.fresh("crashed")?;
         copy_directory(&directory, &crashed)?;
         store.close()?;
-        let clean = openings(settings, scratch, &directory)?;
-        let interrupted = openings(settings, scratch, &crashed)?;
+        let clean = openings(settings, scratch, &directory, 1)?;
+        let interrupted = openings(settings, scratch, &crashed, 1)?;
         report.row(vec![
             Cell::text(format!("size/{mebibytes}MiB")),
             Cell::number(clean.open_millis),
@@ -96,8 +96,8 @@ fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Out
             "after a clean close ms",
             "after none ms",
             "resident MiB",
-            "resident after a put to each MiB",
-            "put to each s",
+            "resident after a put to each of those MiB",
+            "put to each of those s",
             "on disk MiB",
             "files open",
         ],
@@ -108,6 +108,10 @@ fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Out
         (10, 1_000, Idle::No),
         (10, 1_000, Idle::Mostly),
     ] {
+        let name = format!("shards/{streams}-streams-of-{shards}{}", idle.name());
+        if !settings.selects(&name) {
+            continue;
+        }
         let directory = scratch.fresh("store")?;
         let begun = Instant::now();
         let store = Store::open(&directory)?;
@@ -121,10 +125,11 @@ fn by_shards(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Out
         store.close()?;
         drop(store);
         let on_disk = bytes_on_disk(&directory)?;
-        let clean = openings(settings, scratch, &directory)?;
-        let interrupted = openings(settings, scratch, &crashed)?;
+        let written = idle.written(shards as usize);
+        let clean = openings(settings, scratch, &directory, written)?;
+        let interrupted = openings(settings, scratch, &crashed, written)?;
         report.row(vec![
-            Cell::text(format!("shards/{streams}-streams-of-{shards}{}", idle.name())),
+            Cell::text(name),
             Cell::number(made),
             Cell::number(clean.open_millis),
             Cell::number(interrupted.open_millis),
@@ -174,8 +179,8 @@ struct Opening {
     files_after_puts: f64,
 }
 
-/// Opens copies of a directory, so that each opener finds it as it was left.
-fn openings(settings: &Settings, scratch: &Scratch, directory: &Path) -> Outcome<Opening> {
+/// Opens copies of a directory, so that each opener finds it as it was left. It puts to so many shards of each stream.
+fn openings(settings: &Settings, scratch: &Scratch, directory: &Path, written: usize) -> Outcome<Opening> {
     let mut told: Vec<Vec<f64>> = Vec::new();
     for _ in 0..settings.rounds {
         let copy = scratch.fresh("copy")?;
@@ -184,6 +189,7 @@ fn openings(settings: &Settings, scratch: &Scratch, directory: &Path) -> Outcome
         wait_for_quiet(0.15, settings.patience);
         let opener = Command::new(std::env::current_exe()?)
             .env(OPENER, &copy)
+            .env(WRITTEN, written.to_string())
             .output()?;
         let text = String::from_utf8(opener.stdout)?;
         if !opener.status.success() {
@@ -227,7 +233,7 @@ fn open_and_tell(directory: &Path) -> Outcome<()> {
 
     let begun = Instant::now();
     for summary in &names {
-        put_to_each(&store.stream(&summary.name)?, summary.open_shard_count as usize)?;
+        put_to_each(&store.stream(&summary.name)?, from_env(WRITTEN, 1))?;
     }
     let puts = begun.elapsed().as_secs_f64();
     let resident_after = peak_resident_kib() as f64 / 1024.0;

@@ -64,6 +64,12 @@ pub fn count_as_own(child: u32) {
     FAMILY.lock().unwrap_or_else(PoisonError::into_inner).push(child);
 }
 
+/// Microseconds of user and system time that a child has used so far, in steps of ten thousand.
+pub fn processor_micros_of(child: u32) -> f64 {
+    const TICK_MICROS: f64 = 10_000.0;
+    ticks_of(&child.to_string()) as f64 * TICK_MICROS
+}
+
 /// User and system time of a process so far.
 fn ticks_of(process: &str) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();

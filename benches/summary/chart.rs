@@ -81,7 +81,8 @@ impl Chart {
 
     pub fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
-        let x = Scale::over(self.x.kind, points().map(|point| point.0), LEFT, WIDTH - RIGHT);
+        let mut x = Scale::over(self.x.kind, points().map(|point| point.0), LEFT, WIDTH - RIGHT);
+        x.mark(points().map(|point| point.0));
         let y = Scale::over(self.y.kind, points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -217,9 +218,11 @@ impl Style {
 }
 
 /// From values to places.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Scale {
     kind: Kind,
+    /// Values to be marked in place of round ones.
+    marked: Vec<f64>,
     low: f64,
     high: f64,
     from: f64,
@@ -240,10 +243,20 @@ impl Scale {
         };
         Self {
             kind,
+            marked: Vec::new(),
             low,
             high,
             from,
             to,
+        }
+    }
+
+    /// Marks the values that were measured, where they are powers of something.
+    fn mark(&mut self, values: impl Iterator<Item = f64>) {
+        if matches!(self.kind, Kind::Logarithmic) {
+            self.marked = values.collect();
+            self.marked.sort_by(f64::total_cmp);
+            self.marked.dedup();
         }
     }
 
@@ -258,6 +271,10 @@ impl Scale {
     /// Round values with their labels.
     fn ticks(&self) -> Vec<(f64, String)> {
         match self.kind {
+            _ if !self.marked.is_empty() => {
+                let marked = self.marked.iter();
+                marked.map(|value| (*value, shown(*value))).collect()
+            }
             Kind::Named(names) => names
                 .iter()
                 .enumerate()

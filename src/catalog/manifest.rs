@@ -277,11 +277,14 @@ impl Manifest {
             return Ok(());
         }
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
+        let fits = needed <= self.reserved;
         match self.file.allocate(wanted) {
-            // Synced before a frame is written there: a frame that runs past the file's end shows that the file was cut.
+            Ok(()) if fits => {}
+            // A frame that runs past the file's end shows that the file was cut, so a length must not be lost that a
+            // torn frame could have needed. Elsewhere the frame's sync comes before the new room is needed.
             Ok(()) => perform(Step::ManifestRoomSync, || self.file.sync_data())
                 .map_err(|error| health.poison("sync", &self.path, error))?,
-            Err(_) if needed <= self.reserved => return Ok(()),
+            Err(_) if fits => return Ok(()),
             Err(error) => return Err(Error::preparing("extend", &self.path, error)),
         }
         self.reserved = wanted;
@@ -392,7 +395,7 @@ pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u
         return Err(Error::bad_manifest(path, 0, "this is not a manifest"));
     }
     let holds = crc32fast::hash(&header[..60]).to_le_bytes() == header[60..];
-    if !passes(Step::ManifestHeaderChecksum, holds) {
+    if !passes(Step::ManifestHeader, holds) {
         return Err(Error::bad_manifest(
             path,
             0,
@@ -410,7 +413,7 @@ pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u
     let store = u128::from_le_bytes(std::array::from_fn(|i| header[16 + i]));
     let salt = u64::from_le_bytes(std::array::from_fn(|i| header[40 + i]));
     let is_of_name = header[..] == encode_header(store, number, salt);
-    if !passes(Step::ManifestNumber, is_of_name) {
+    if !passes(Step::ManifestHeader, is_of_name) {
         return Err(Error::bad_manifest(
             path,
             0,

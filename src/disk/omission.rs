@@ -53,8 +53,6 @@ steps! {
     StoreDirectorySyncAtOpen,
     /// The directories above a new store are synced.
     AncestorsSync,
-    /// The names of `streams` and `pool` are synced.
-    SubdirectoriesSync,
     /// A new manifest's name is synced before `CURRENT` names it.
     ManifestNameSync,
     /// The new `CURRENT`'s name is synced before the manifest is written to.
@@ -93,10 +91,8 @@ steps! {
     SegmentLength,
     /// What later frames say about how far the log was durable is looked for.
     DurabilityEvidence,
-    /// The checksum of the manifest's header is checked.
-    ManifestHeaderChecksum,
-    /// The manifest's number is compared with its name.
-    ManifestNumber,
+    /// The manifest's header is checked, and compared with its name.
+    ManifestHeader,
     /// The checksum of a manifest frame's header is checked.
     ManifestFrameHeaderChecksum,
     /// The checksum of a manifest frame's body is checked.

@@ -31,7 +31,7 @@ pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone
         // The others are committed by flushers while this thread commits the first.
         Ticket::start_all(tickets.clone().skip(1));
     } else {
-        commit_all(tickets.clone());
+        commit_all(&tickets);
     }
     // Each ticket keeps its outcome.
     tickets.for_each(|ticket| drop(ticket.wait()));
@@ -63,7 +63,7 @@ pub(super) fn commit_pending(logs: &[Arc<ShardLog>]) {
 }
 
 /// Commits the groups of all tickets, in as few rounds as there can be beside what others commit.
-fn commit_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone) {
+fn commit_all<'a>(tickets: &(impl Iterator<Item = &'a Ticket> + Clone)) {
     loop {
         let mut round = Round::default();
         let mut last_awaited = None;

@@ -134,7 +134,8 @@ pub(crate) fn survey_segment(
     Ok(surveyor.survey)
 }
 
-/// Whether a frame follows where a log is said to end.
+/// Whether a whole frame follows where a log is said to end. Behind the end of an interrupted log that was closed, what
+/// is left of a torn one may lie.
 pub(crate) fn is_continued(
     file: &Arc<ReadablePages>,
     log: LogIdentity,
@@ -145,8 +146,10 @@ pub(crate) fn is_continued(
     let readable: Arc<dyn DiskFile> = file.clone();
     let bytes = SegmentBytes::of_file(readable, file.len().map_or(0, |length| length.min(entry.bytes)));
     let mut cursor = FrameCursor::behind_damage(bytes, &seed, entry, entry.offset_of(end.position));
-    let next = cursor.next().ok();
-    next.is_some_and(|frame| frame.header.chain == end.chain && frame.header.first_record >= end.next_record)
+    cursor.next().is_ok_and(|frame| {
+        let follows = frame.header.chain == end.chain && frame.header.first_record >= end.next_record;
+        follows && cursor.body(&frame).is_ok()
+    })
 }
 
 struct Surveyor<'a> {

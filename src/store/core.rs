@@ -409,19 +409,15 @@ fn parent_of(path: &Path) -> Option<&Path> {
     }
 }
 
+/// Their names become durable when the catalog is opened, which syncs the directory first.
 fn make_subdirectories(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    let cannot = |operation| move |error| Error::preparing(operation, directory, error);
-    let mut is_changed = false;
     for name in ["streams", "pool"] {
         match disk.create_dir(&directory.join(name)) {
-            Ok(()) => is_changed = true,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(cannot("make a directory in")(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::preparing("make a directory in", directory, error));
+            }
+            _ => {}
         }
     }
-    match is_changed {
-        true => perform(Step::SubdirectoriesSync, || disk.sync_dir(directory))
-            .map_err(cannot("sync the directory")),
-        false => Ok(()),
-    }
+    Ok(())
 }

@@ -59,7 +59,7 @@ fn a_call_that_fails_costs_no_acknowledged_record_and_stops_nobody_for_ever() {
 #[test]
 fn a_call_that_fails_costs_no_record_that_only_the_journal_has() {
     for fault in [Fault::Broken, Fault::Full] {
-        must_fail_every_call(fault, FailedSync::MarksClean, Settings::ALL_JOURNALED);
+        must_fail_every_call(fault, FailedSync::MarksClean, Settings::journaled());
     }
 }
 

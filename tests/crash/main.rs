@@ -15,5 +15,6 @@ mod regressions;
 mod rot;
 mod scenario;
 mod step;
+mod targeted;
 mod watchdog;
 mod world;

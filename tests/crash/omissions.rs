@@ -1,7 +1,9 @@
-//! The proof of the proof: a step that the design calls necessary is left out, and some check fails.
+//! The proof of the proof: a step that the design calls necessary is left out, and a check of this suite fails.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anabranch::Durability;
 use anabranch::sim::{FailedSync, Step, leave_out};
@@ -9,109 +11,278 @@ use anabranch::sim::{FailedSync, Step, leave_out};
 use crate::model::Violation;
 use crate::op::Fault;
 use crate::world::Settings;
-use crate::{faults, random, regressions, rot, scenario};
+use crate::{faults, random, regressions, rot, scenario, targeted};
 
-/// A check of the suite, which can be made with a step left out.
+const THREADS: usize = 2;
+
+/// A part of the suite that can be done on one thread, with a step left out.
 #[derive(Clone, Copy)]
 struct Check {
     name: &'static str,
     run: fn() -> Result<(), Violation>,
 }
 
-const CHECKS: [Check; 9] = [
-    Check {
-        name: "flips",
-        run: || rot::flip_bytes(23),
-    },
-    Check {
-        name: "files",
-        run: rot::damage_files,
-    },
-    Check {
-        name: "regressions",
-        run: || {
-            regressions::all();
-            Ok(())
-        },
-    },
-    Check {
-        name: "crashes",
-        run: || scenario::crash_in_every_call(Settings::WITHOUT_JOURNAL, 5).map(drop),
-    },
-    Check {
-        name: "journal",
-        run: || scenario::crash_in_every_call(Settings::DEFAULT, 5).map(drop),
-    },
-    Check {
-        name: "written",
-        run: || random::play_a_few(Durability::Written),
-    },
-    Check {
-        name: "buffered",
-        run: || random::play_a_few(Durability::Buffered),
-    },
-    Check {
-        name: "synced",
-        run: || random::play_a_few(Durability::Synced),
-    },
-    Check {
-        name: "faults",
-        run: || faults::fail_every_call(Fault::Broken, FailedSync::MarksClean, Settings::DEFAULT).map(drop),
-    },
+/// A test, by its path.
+macro_rules! test {
+    ($test:path) => {
+        Check {
+            name: stringify!($test),
+            run: || {
+                $test();
+                Ok(())
+            },
+        }
+    };
+}
+
+const FLIPS: Check = Check {
+    name: "rot: flipped bytes",
+    run: rot::flip_some_bytes,
+};
+
+const FILES: Check = Check {
+    name: "rot: whole files",
+    run: rot::damage_files,
+};
+
+const CRASHES: Check = Check {
+    name: "scenario: a crash in every fifth call",
+    run: || scenario::crash_in_every_call(Settings::default(), 5).map(drop),
+};
+
+const JOURNALED_CRASHES: Check = Check {
+    name: "scenario, journaled: a crash in every fifth call",
+    run: || scenario::crash_in_every_call(Settings::journaled(), 5).map(drop),
+};
+
+const FAULTS: Check = Check {
+    name: "faults: every call",
+    run: || faults::fail_every_call(Fault::Broken, FailedSync::MarksClean, Settings::default()).map(drop),
+};
+
+const WRITTEN: Check = Check {
+    name: "random programs, Written",
+    run: || random::play_a_few(Durability::Written),
+};
+
+const BUFFERED: Check = Check {
+    name: "random programs, Buffered",
+    run: || random::play_a_few(Durability::Buffered),
+};
+
+/// What misses which step.
+const TABLE: &[(Step, Check)] = &[
+    (Step::SegmentHeaderSync, CRASHES),
+    (Step::GroupSync, CRASHES),
+    (Step::SyncBeforeNextSegment, WRITTEN),
+    (Step::SyncBeforeRest, BUFFERED),
+    (Step::SyncBeforeReshard, WRITTEN),
+    (Step::BackgroundSync, WRITTEN),
+    (Step::RecoveredTailSync, CRASHES),
+    (Step::ManifestEditSync, CRASHES),
+    (
+        Step::ManifestRoomSync,
+        test!(targeted::a_crash_in_an_edit_larger_than_what_is_reserved_is_no_damage),
+    ),
+    (
+        Step::ManifestSnapshotSync,
+        test!(targeted::a_crash_while_a_store_is_made_leaves_one_that_can_be_used),
+    ),
+    (
+        Step::ManifestSyncAtOpen,
+        test!(targeted::an_edit_that_was_seen_by_an_opener_who_only_read_is_durable),
+    ),
+    (
+        Step::CurrentSync,
+        test!(targeted::a_crash_while_a_store_is_made_leaves_one_that_can_be_used),
+    ),
+    (Step::PreparedSegmentSync, FAULTS),
+    (
+        Step::StoreDirectorySyncAtOpen,
+        test!(regressions::a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on),
+    ),
+    (
+        Step::AncestorsSync,
+        test!(targeted::a_crash_while_a_store_is_made_leaves_one_that_can_be_used),
+    ),
+    (
+        Step::ManifestNameSync,
+        test!(targeted::a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one),
+    ),
+    (
+        Step::CurrentNameSync,
+        test!(targeted::a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one),
+    ),
+    (Step::StreamDirectorySync, CRASHES),
+    (Step::ShardDirectorySync, CRASHES),
+    (Step::JournalDirectorySync, JOURNALED_CRASHES),
+    (Step::SegmentNameSync, CRASHES),
+    (
+        Step::JournaledSegmentsSync,
+        test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
+    ),
+    (
+        Step::PutBackSync,
+        test!(targeted::what_is_put_back_from_the_journal_stays_although_the_log_is_damaged),
+    ),
+    (Step::FrameHeaderChecksum, FLIPS),
+    (Step::FrameBodyChecksum, FLIPS),
+    (
+        Step::FramePosition,
+        test!(targeted::a_frame_within_a_record_is_no_frame),
+    ),
+    (
+        Step::FrameChain,
+        test!(targeted::a_frame_of_a_copy_that_went_another_way_is_noticed),
+    ),
+    (
+        Step::Salt,
+        test!(targeted::a_frame_of_a_copy_that_went_another_way_is_noticed),
+    ),
+    (Step::SegmentHeaderChecksum, FLIPS),
+    (Step::SegmentHeaderIdentity, FILES),
+    (Step::SegmentLength, FILES),
+    (Step::DurabilityEvidence, FLIPS),
+    (Step::ManifestHeader, FLIPS),
+    (Step::ManifestFrameHeaderChecksum, FLIPS),
+    (Step::ManifestFrameBodyChecksum, FLIPS),
+    (
+        Step::ManifestSequence,
+        test!(targeted::an_edit_that_rots_is_missed_by_the_edits_behind_it),
+    ),
+    (
+        Step::ManifestFramesBehind,
+        test!(targeted::an_edit_that_rots_is_missed_by_the_edits_behind_it),
+    ),
+    (
+        Step::ManifestCut,
+        test!(regressions::a_manifest_that_is_cut_within_its_edits_does_not_open),
+    ),
+    (
+        Step::LaterFrames,
+        test!(regressions::an_edit_that_rots_is_missed_by_what_was_built_on_it),
+    ),
+    (Step::CurrentChecksum, FLIPS),
+    (Step::MissingCurrent, FILES),
+    (Step::NamedBeforeFrame, CRASHES),
+    (Step::ResumedBeforeFrame, CRASHES),
+    (
+        Step::AnnouncedBeforeNumber,
+        test!(regressions::a_number_told_from_memory_is_not_told_again_after_a_crash),
+    ),
+    (Step::PublishedAfterSync, FAULTS),
+    (Step::FailureLatch, FAULTS),
+    (Step::NumberGap, WRITTEN),
+    (Step::NewSegmentAfterInterruption, WRITTEN),
+    (Step::EditBeforeRemoval, CRASHES),
+    (Step::SegmentCacheDrop, FAULTS),
+    (Step::ManifestCacheDrop, FAULTS),
+    (Step::Lock, test!(targeted::a_second_opener_is_refused)),
+    (Step::PutBack, JOURNALED_CRASHES),
+    (
+        Step::JournalDoubts,
+        test!(targeted::every_flipped_byte_of_a_journal_that_is_needed_is_noticed),
+    ),
+    (
+        Step::NotedBeforeJournaled,
+        test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
+    ),
+];
+
+/// Steps that nothing misses, because others imply them.
+const IMPLIED: &[(Step, &str)] = &[
+    (
+        Step::FrameNumbers,
+        "the chain binds a frame to the one before, and so to its numbers",
+    ),
+    (Step::Identity, "no two segments have the same salt"),
+    (
+        Step::IndexChecksum,
+        "what an index says of a frame is compared with the frame",
+    ),
+    (
+        Step::IndexIdentity,
+        "what an index says of a frame is compared with the frame",
+    ),
+    (
+        Step::TornManifestRewrite,
+        "what is left of a torn frame holds no whole one, and is written over",
+    ),
 ];
 
 impl Check {
-    fn passes(self) -> Result<(), Violation> {
+    fn make(self) -> Result<(), Violation> {
         catch_unwind(AssertUnwindSafe(self.run)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            Err(text
-                .or(panic.downcast_ref::<&str>().copied())
-                .unwrap_or("?")
-                .to_owned())
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            Err(text.unwrap_or("it panics").to_owned())
         })
     }
 }
 
+/// Does something for each item, on a few threads.
+fn for_each<T: Sync>(items: &[T], run: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            run(item);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..THREADS {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
 #[test]
-#[ignore = "shows which checks catch which omission, and takes its time"]
-fn explore() {
-    let only = std::env::var("ONLY").ok();
-    for check in CHECKS {
-        if only.is_none() {
-            let begun = Instant::now();
-            let passed = check.passes();
-            eprintln!(
-                "EXPLORE none {} {:?} {:.2?}",
-                check.name,
-                passed.is_ok(),
-                begun.elapsed()
-            );
-            if let Err(what) = passed {
-                eprintln!("EXPLORE   {what:.600}");
-            }
+fn every_step_that_is_left_out_is_missed() {
+    let wrong = Mutex::new(Vec::new());
+    let checks: BTreeMap<_, _> = TABLE.iter().map(|(_, check)| (check.name, *check)).collect();
+    let checks: Vec<_> = checks.into_values().collect();
+    for_each(&checks, |check| {
+        if let Err(what) = check.make() {
+            wrong
+                .lock()
+                .unwrap()
+                .push(format!("{} fails with all steps: {what}", check.name));
         }
-    }
-    for step in Step::ALL {
-        if only.as_ref().is_some_and(|only| !step.to_string().contains(only)) {
-            continue;
-        }
-        for check in CHECKS {
-            let begun = Instant::now();
-            let caught = leave_out(*step, || check.passes());
-            let first = caught
-                .as_ref()
-                .err()
-                .map(|what| what.lines().next().unwrap_or("").to_owned());
-            eprintln!(
-                "EXPLORE {step} {} {} {:.2?} {:.200}",
-                check.name,
-                caught.is_err(),
-                begun.elapsed(),
-                first.unwrap_or_default()
-            );
-            if caught.is_err() && only.is_none() {
-                break;
-            }
-        }
+    });
+    for_each(TABLE, |(step, check)| match leave_out(*step, || check.make()) {
+        Err(what) => println!(
+            "{step}: {}: {}",
+            check.name,
+            what.lines().next().unwrap_or_default()
+        ),
+        Ok(()) => wrong
+            .lock()
+            .unwrap()
+            .push(format!("{} does not miss {step}", check.name)),
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_step_is_missed_by_something_or_implied_by_others() {
+    let missed = TABLE.iter().map(|(step, _)| *step);
+    let implied = IMPLIED.iter().map(|(step, _)| *step);
+    let listed: BTreeSet<_> = missed.chain(implied).collect();
+    let all: BTreeSet<_> = Step::ALL.iter().copied().collect();
+    assert_eq!(listed, all);
+}
+
+#[test]
+fn the_documentation_has_this_table() {
+    let rows: Vec<_> = include_str!("../../docs/testing.md").lines().collect();
+    let reasons = IMPLIED.iter().copied();
+    let names = TABLE.iter().map(|(step, check)| (*step, check.name));
+    for (step, what) in names.chain(reasons) {
+        let begin = format!("| `{step}` |");
+        let is_there = rows
+            .iter()
+            .any(|row| row.starts_with(&begin) && row.contains(what));
+        assert!(is_there, "{begin} {what}");
     }
 }

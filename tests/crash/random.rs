@@ -15,7 +15,7 @@ use crate::watchdog::Case;
 use crate::world::{Settings, Stop, World};
 
 /// How many sequences each test makes up; `ANABRANCH_CRASH_CASES` says otherwise.
-const CASES: u32 = 400;
+const CASES: u32 = 800;
 
 fn bytes() -> impl Strategy<Value = usize> {
     prop_oneof![6 => 8..200_usize, 2 => 2_000..6_000_usize, 3 => 20_000..30_000_usize, 1 => 60_000..140_000_usize]
@@ -61,17 +61,22 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
         _ => (600_000..2_000_000_u64).prop_map(Some).boxed(),
     };
     let room = prop_oneof![4 => Just(None), 1 => full];
-    let recycled = prop::sample::select(vec![0, 256 * 1024]);
     let journaled = prop::sample::select(vec![1, 2, 3, usize::MAX]);
-    (any::<bool>(), recycled, journaled, room).prop_map(
-        move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
-            durability,
-            map_sealed_segments,
-            max_recycled_bytes,
-            min_journaled_shards,
-            room,
-        },
+    (
+        any::<bool>(),
+        prop::sample::select(vec![0, 256 * 1024]),
+        journaled,
+        room,
     )
+        .prop_map(
+            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
+                durability,
+                map_sealed_segments,
+                max_recycled_bytes,
+                min_journaled_shards,
+                room,
+            },
+        )
 }
 
 fn play(seed: u64, settings: Settings, ops: &[Op]) -> Result<(), Violation> {

@@ -270,12 +270,7 @@ fn a_crash_in_any_call_of_the_scenario_loses_and_invents_nothing() {
 
 #[test]
 fn a_crash_in_any_call_loses_and_invents_nothing_that_only_the_journal_has() {
-    report(crash_in_every_call(Settings::ALL_JOURNALED, 2));
-}
-
-#[test]
-fn a_crash_in_any_call_of_the_scenario_without_a_journal_loses_and_invents_nothing() {
-    report(crash_in_every_call(Settings::WITHOUT_JOURNAL, 3));
+    report(crash_in_every_call(Settings::journaled(), 2));
 }
 
 #[test]
@@ -285,5 +280,5 @@ fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
 
 #[test]
 fn a_crash_in_any_call_of_a_recovery_loses_nothing_that_only_the_journal_has() {
-    report(crash_in_every_call_of_recovery(Settings::ALL_JOURNALED, 41));
+    report(crash_in_every_call_of_recovery(Settings::journaled(), 41));
 }

@@ -35,38 +35,31 @@ pub struct Settings {
     pub durability: Durability,
     pub map_sealed_segments: bool,
     pub max_recycled_bytes: u64,
-    /// From how many shards on the commit journal is used.
+    /// From how many shards on commits go through the journal.
     pub min_journaled_shards: usize,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
 }
 
 impl Settings {
-    /// Groups of several shards share the journal's sync.
-    pub const DEFAULT: Self = Self {
-        durability: Durability::Synced,
-        map_sealed_segments: true,
-        max_recycled_bytes: 256 * 1024,
-        min_journaled_shards: 2,
-        room: None,
-    };
-
     /// Every commit goes through the journal.
-    pub const ALL_JOURNALED: Self = Self {
-        min_journaled_shards: 1,
-        ..Self::DEFAULT
-    };
-
-    /// Every segment is synced by itself.
-    pub const WITHOUT_JOURNAL: Self = Self {
-        min_journaled_shards: usize::MAX,
-        ..Self::DEFAULT
-    };
+    pub fn journaled() -> Self {
+        Self {
+            min_journaled_shards: 1,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self::DEFAULT
+        Self {
+            durability: Durability::Synced,
+            map_sealed_segments: true,
+            max_recycled_bytes: 256 * 1024,
+            min_journaled_shards: usize::MAX,
+            room: None,
+        }
     }
 }
 

@@ -148,7 +148,7 @@ fn measure(arguments: &BenchArguments) -> Outcome<Report> {
     let mut report = Report::new(arguments, scratch.path().parent());
     let slices = arguments.seconds.ceil() as u32;
     let slice = Duration::from_secs_f64(arguments.seconds) / slices;
-    let mut progress = ProgressLine::default();
+    let progress = ProgressLine::default();
     for number in 0..=slices {
         // What comes first warms up: files reach their size, and pages are in memory.
         let window = if number == 0 { slice / 4 } else { slice };
@@ -157,12 +157,12 @@ fn measure(arguments: &BenchArguments) -> Outcome<Report> {
         if number > 0 {
             report.add(&on_disk, &on_side);
         }
-        progress.show(number, slices, &report);
+        progress.show(&format!("{number} of {slices}  {}", report.so_far()));
         if is_interrupted.load(Ordering::Relaxed) {
             return Err("interrupted".into());
         }
     }
-    progress.clear();
+    progress.show("reading back");
     report.read_back = side.read_back()?;
     Ok(report)
 }
@@ -221,7 +221,7 @@ fn interruption() -> Outcome<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// How far it is, on a terminal only.
+/// How far it is, on a terminal only. Gone when it is dropped.
 #[derive(Debug)]
 struct ProgressLine {
     is_shown: bool,
@@ -236,18 +236,16 @@ impl Default for ProgressLine {
 }
 
 impl ProgressLine {
-    fn show(&self, done: u32, of: u32, report: &Report) {
+    fn show(&self, text: &str) {
         if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K{done} of {of}  {}", report.so_far());
+            let _ = write!(io::stderr(), "\r\x1b[K{text}");
         }
     }
+}
 
-    fn clear(&mut self) {
-        if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[Kreading back");
-            self.is_shown = false;
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        self.show("");
     }
 }
 

@@ -37,6 +37,14 @@ impl Damage {
         }
     }
 
+    /// Where it begins.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Flip(_, offset) => *offset,
+            Self::Replace(..) | Self::Remove(_) => 0,
+        }
+    }
+
     pub fn apply(&self, disk: &SimDisk) {
         let rot = disk.rot();
         match self {

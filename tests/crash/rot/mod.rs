@@ -71,13 +71,15 @@ fn try_one(sound: &SoundStore, damage: &[Damage]) -> Result<Outcome, Violation> 
     Ok(outcome)
 }
 
-/// Flips bytes that say something, every one or every `step`th, on this thread.
-pub fn flip_bytes(step: usize) -> Result<(), Violation> {
+/// Flips those bytes at the beginning of each file, and some of the others, that say something, on this thread.
+pub fn flip_some_bytes() -> Result<(), Violation> {
     let sound = SoundStore::new();
-    let flips: Vec<_> = damage::every_meaningful_byte(&sound)
-        .into_iter()
-        .step_by(step)
-        .collect();
+    let mut flips = damage::every_meaningful_byte(&sound);
+    flips.retain(|flips| {
+        flips
+            .iter()
+            .any(|flip| flip.offset() < 84 || flip.offset() % 23 == 0)
+    });
     try_all(&sound, &flips, 1).map(drop)
 }
 

@@ -1,0 +1,350 @@
+//! Single mechanisms, each in the few steps that need it: what random programs and rot of one byte come upon too seldom.
+
+use std::ops::ControlFlow;
+
+use anabranch::inspect::{Damage, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
+use anabranch::{Error, HashKey, PutRecord, StartingPosition, Store, StoreOptions, Stream};
+
+const DIRECTORY: &str = "store";
+
+/// Commits go through the journal from this many shards on.
+const JOURNALED: usize = 1;
+const NOT_JOURNALED: usize = usize::MAX;
+
+fn options(disk: &SimDisk, min_journaled_shards: usize) -> StoreOptions {
+    StoreOptions::new()
+        .segment_bytes(512 * 1024)
+        .keeper(false)
+        .flusher_threads(1)
+        .min_journaled_shards(min_journaled_shards)
+        .disk(disk.clone())
+}
+
+fn open(disk: &SimDisk, min_journaled_shards: usize) -> Store {
+    options(disk, min_journaled_shards).open(DIRECTORY).unwrap()
+}
+
+/// All that a reader gets, up to the first error.
+fn read(stream: &Stream) -> (Vec<Vec<u8>>, Option<Error>) {
+    let mut records = Vec::new();
+    for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
+        match record {
+            Ok(record) => records.push(record.data.to_vec()),
+            Err(error) => return (records, Some(error)),
+        }
+    }
+    (records, None)
+}
+
+fn frames(disk: &SimDisk) -> Vec<DumpedFrame> {
+    let mut frames = Vec::new();
+    Inspection::of(DIRECTORY)
+        .disk(disk.clone())
+        .dump(&DumpOptions::of(DumpWhat::Frames), &mut |item| {
+            if let DumpItem::Frame(frame) = item {
+                frames.push(frame);
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    frames
+}
+
+fn bytes_of(disk: &SimDisk, frame: &DumpedFrame) -> Vec<u8> {
+    let bytes = disk.rot().read(&frame.path).unwrap();
+    bytes[frame.offset as usize..(frame.offset + frame.bytes) as usize].to_vec()
+}
+
+/// What may be left of this moment when power is lost, now or after the next opener has looked.
+fn outcomes(disk: &SimDisk) -> Vec<SimDisk> {
+    let seen = disk.crash(LossMode::KeepAll);
+    drop(options(&seen, NOT_JOURNALED).open(DIRECTORY));
+    let now = [LossMode::LoseAll, LossMode::Prefix, LossMode::Random];
+    let mut outcomes = vec![disk.crash(LossMode::KeepAll), seen.crash(LossMode::LoseAll)];
+    outcomes.extend(now.into_iter().cycle().take(24).map(|mode| disk.crash(mode)));
+    outcomes
+}
+
+#[test]
+pub fn a_second_opener_is_refused() {
+    let disk = SimDisk::new(1);
+    let _first = open(&disk, NOT_JOURNALED);
+    let second = options(&disk, NOT_JOURNALED).open(DIRECTORY);
+    assert!(matches!(second.err(), Some(Error::Locked { .. })));
+}
+
+#[test]
+pub fn a_crash_while_a_store_is_made_leaves_one_that_can_be_used() {
+    for n in 1.. {
+        let disk = SimDisk::new(n);
+        disk.faults().freeze_nth(Calls::ALL, n);
+        let made = options(&disk, NOT_JOURNALED).open(DIRECTORY);
+        let is_over = !disk.is_frozen();
+        for disk in outcomes(&disk) {
+            must_be_usable(&disk);
+        }
+        drop(made);
+        if is_over {
+            break;
+        }
+    }
+}
+
+#[test]
+pub fn a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one() {
+    for n in 1.. {
+        let disk = SimDisk::new(n);
+        open(&disk, NOT_JOURNALED).create_stream("old", 1).unwrap();
+        let disk = disk.crash(LossMode::LoseAll);
+        let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+        let bytes = disk.rot().read(&manifest).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        disk.rot()
+            .overwrite(&manifest, end.next_multiple_of(8) + 8, b"torn")
+            .unwrap();
+        disk.faults().freeze_nth(Calls::ALL, n);
+        let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY);
+        let is_over = !disk.is_frozen();
+        for disk in outcomes(&disk) {
+            open(&disk, NOT_JOURNALED).stream("old").unwrap();
+            must_be_usable(&disk.crash(LossMode::LoseAll));
+        }
+        drop(opened);
+        if is_over {
+            break;
+        }
+    }
+}
+
+fn must_be_usable(disk: &SimDisk) {
+    let stream = open(disk, NOT_JOURNALED).create_stream("new", 1).unwrap();
+    stream.put("key", b"data").unwrap();
+    let disk = disk.crash(LossMode::LoseAll);
+    let stream = open(&disk, NOT_JOURNALED).stream("new").unwrap();
+    assert_eq!(read(&stream).0, [b"data"]);
+}
+
+/// A manifest that was extended for a frame too large for what was reserved must not pass for one that was cut.
+#[test]
+pub fn a_crash_in_an_edit_larger_than_what_is_reserved_is_no_damage() {
+    // The manifest is extended, written and synced.
+    for (n, seed) in (1..=3).flat_map(|n| (0..6).map(move |seed| (n, seed))) {
+        let disk = SimDisk::new(seed);
+        let store = open(&disk, NOT_JOURNALED);
+        disk.faults().on("MANIFEST").freeze_nth(Calls::CHANGING, n);
+        store.create_stream("large", 4_000).unwrap_err();
+        for disk in outcomes(&disk) {
+            open(&disk, NOT_JOURNALED);
+        }
+    }
+}
+
+/// What an opener that changes nothing has seen is there for the next one, too.
+#[test]
+pub fn an_edit_that_was_seen_by_an_opener_who_only_read_is_durable() {
+    for seed in 0..8 {
+        let disk = SimDisk::new(seed);
+        let store = open(&disk, NOT_JOURNALED);
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let checkpoint = stream.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
+        disk.faults().on("MANIFEST").freeze_nth(Operation::SyncData, 1);
+        stream.save_checkpoint("reader", &checkpoint).unwrap_err();
+        let disk = disk.crash(LossMode::KeepAll);
+        let names = |disk: &SimDisk| {
+            let stream = open(disk, NOT_JOURNALED).stream("clicks").unwrap();
+            stream.checkpoint_names().unwrap()
+        };
+        let seen = names(&disk);
+        assert_eq!(names(&disk.crash(LossMode::LoseAll)), seen);
+    }
+}
+
+/// Two copies of a store went different ways, and a block of the one got into the other.
+#[test]
+pub fn a_frame_of_a_copy_that_went_another_way_is_noticed() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, NOT_JOURNALED);
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"same")
+        .unwrap();
+    store.close().unwrap();
+    let fork = |data: &[&[u8]]| {
+        let disk = disk.image(LossMode::KeepAll);
+        let store = open(&disk, NOT_JOURNALED);
+        let stream = store.stream("clicks").unwrap();
+        for data in data {
+            stream.put("key", data).unwrap();
+        }
+        store.close().unwrap();
+        disk
+    };
+    let exchange = |ours: &SimDisk, theirs: &SimDisk, nth: usize| {
+        let (our_frame, their_frame) = (&frames(ours)[nth], &frames(theirs)[nth]);
+        let bytes = bytes_of(theirs, their_frame);
+        ours.rot()
+            .overwrite(&our_frame.path, our_frame.offset, &bytes)
+            .unwrap();
+        let stream = open(ours, NOT_JOURNALED).stream("clicks").unwrap();
+        let (_, error) = read(&stream);
+        assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
+    };
+    // In a segment that both had: the frame behind it does not follow.
+    exchange(&fork(&[b"ours", b"end"]), &fork(&[b"them", b"end"]), 1);
+    // In segments that each began for itself: the salt differs.
+    exchange(&fork(&[&[1; 64_000]]), &fork(&[&[2; 64_000]]), 1);
+}
+
+/// A program keeps a copy of a segment's bytes in that very segment.
+#[test]
+pub fn a_frame_within_a_record_is_no_frame() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, NOT_JOURNALED);
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"first").unwrap();
+    // Behind the frame's header, the record's and its key, so that the copy begins where a frame can.
+    let mut copy = vec![0; 5];
+    copy.extend(bytes_of(&disk, &frames(&disk)[0]));
+    stream.put("key", &copy).unwrap();
+    stream.put("key", b"last").unwrap();
+    store.close().unwrap();
+    let second = &frames(&disk)[1];
+    disk.rot().flip_bit(&second.path, second.offset + 20, 0).unwrap();
+    let verification = Inspection::of(DIRECTORY).disk(disk).verify(&mut |_| {}).unwrap();
+    let damage: Vec<_> = verification.damage().map(|finding| &finding.damage).collect();
+    match damage[..] {
+        [Damage::Frames { bytes, .. }] => assert_eq!(*bytes, second.bytes),
+        _ => panic!("{damage:?}"),
+    }
+}
+
+/// Puts the same to both shards in one call.
+fn put_to_both(stream: &Stream, data: &[u8]) {
+    let puts = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", data).explicit_hash_key(key));
+    stream.put_records(&puts).unwrap();
+}
+
+#[test]
+pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, JOURNALED);
+    let stream = store.create_stream("clicks", 2).unwrap();
+    for round in 0..4 {
+        put_to_both(&stream, &[round; 12_000]);
+        store.maintain().unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let stream = open(&disk, JOURNALED).stream("clicks").unwrap();
+    let (records, error) = read(&stream);
+    assert_eq!((records.len(), error.map(|error| error.to_string())), (8, None));
+}
+
+#[test]
+pub fn what_is_put_back_from_the_journal_stays_although_the_log_is_damaged() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, NOT_JOURNALED);
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"first")
+        .unwrap();
+    store.close().unwrap();
+    let store = open(&disk, JOURNALED);
+    let stream = store.stream("clicks").unwrap();
+    stream.put("key", b"second").unwrap();
+    stream.put("key", b"third").unwrap();
+    let disk = disk.crash(LossMode::LoseAll);
+    let first = frames(&disk)
+        .into_iter()
+        .find(|frame| frame.log.stream_name.is_some())
+        .unwrap();
+    let flip = |disk: &SimDisk| disk.rot().flip_bit(&first.path, first.offset + 84, 0).unwrap();
+    flip(&disk);
+    let (records, error) = read(&open(&disk, JOURNALED).stream("clicks").unwrap());
+    assert!(records.is_empty() && error.is_some());
+    let disk = disk.crash(LossMode::LoseAll);
+    flip(&disk);
+    let (records, _) = read(&open(&disk, JOURNALED).stream("clicks").unwrap());
+    assert_eq!(records, [&b"first"[..], b"second", b"third"]);
+}
+
+/// Rot of what only the journal has: all but its last frame, which may be torn.
+#[test]
+pub fn every_flipped_byte_of_a_journal_that_is_needed_is_noticed() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, JOURNALED);
+    let stream = store.create_stream("clicks", 2).unwrap();
+    for round in 1..4 {
+        put_to_both(&stream, &[round; 20]);
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let journal: Vec<_> = frames(&disk)
+        .into_iter()
+        .filter(|frame| frame.log.stream_name.is_none())
+        .collect();
+    assert_eq!(journal.len(), 3, "{journal:?}");
+    for offset in (0..84).chain(4092..journal[2].offset) {
+        let disk = disk.image(LossMode::KeepAll);
+        disk.rot()
+            .flip_bit(&journal[0].path, offset, (offset % 8) as u32)
+            .unwrap();
+        let stream = open(&disk, JOURNALED).stream("clicks").unwrap();
+        let (records, error) = read(&stream);
+        assert!(
+            records.iter().all(|data| data.len() == 20 && data[0] < 4),
+            "{records:?}"
+        );
+        match error {
+            Some(Error::Corrupt { path, .. }) => assert_eq!(path, journal[0].path, "byte {offset}"),
+            other => panic!("byte {offset}: {} records, then {other:?}", records.len()),
+        }
+        assert!(matches!(stream.put("key", b"more"), Err(Error::Corrupt { .. })));
+        let verification = Inspection::of(DIRECTORY).disk(disk).verify(&mut |_| {}).unwrap();
+        assert!(!verification.is_sound(), "byte {offset}");
+    }
+}
+
+/// Each edit is synced before the next is written, so a whole one behind it shows that it had been durable.
+#[test]
+pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
+    let disk = SimDisk::new(1);
+    let stream = open(&disk, NOT_JOURNALED).create_stream("clicks", 1).unwrap();
+    let checkpoint = stream.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
+    for name in ["a", "b", "c", "d"] {
+        stream.save_checkpoint(name, &checkpoint).unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+    let bytes = disk.rot().read(&manifest).unwrap();
+    let magic = b"AMFE";
+    let is_frame = |at: &usize| bytes[*at..].starts_with(magic);
+    let starts: Vec<_> = (64..4096).step_by(8).filter(is_frame).collect();
+    assert_eq!(starts.len(), 6);
+    for (frame, start) in starts.iter().enumerate().take(5) {
+        let disk = disk.image(LossMode::KeepAll);
+        disk.rot().flip_bit(&manifest, *start as u64 + 30, 0).unwrap();
+        match options(&disk, NOT_JOURNALED).open(DIRECTORY).err() {
+            Some(Error::Corrupt { offset, .. }) => assert_eq!(offset, *start as u64, "frame {frame}"),
+            other => panic!("frame {frame}: {other:?}"),
+        }
+    }
+    // A frame of the same length in the place of another.
+    for (from, to) in [(2, 3), (4, 2), (3, 5)] {
+        let disk = disk.image(LossMode::KeepAll);
+        let length = starts[3] - starts[2];
+        disk.rot()
+            .overwrite(
+                &manifest,
+                starts[to] as u64,
+                &bytes[starts[from]..starts[from] + length],
+            )
+            .unwrap();
+        let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY).err();
+        assert!(
+            matches!(opened, Some(Error::Corrupt { .. })),
+            "{from} over {to}: {opened:?}"
+        );
+    }
+}
