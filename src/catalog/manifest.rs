@@ -238,7 +238,8 @@ impl Manifest {
                 _ => Error::io("open", &path, error),
             })?;
         // Pages that the kernel marked clean after a failed write-back must not be believed.
-        let _ = perform(Step::ManifestCacheDrop, || file.drop_cache());
+        perform(Step::ManifestCacheDrop, || file.drop_cache())
+            .map_err(|error| Error::io("drop the cache of", &path, error))?;
         let bytes = read_whole(disk.as_ref(), &path).map_err(|error| Error::io("read", &path, error))?;
         let (store, seed) = decode_header(&bytes, number, &path)?;
         let walk = walk_frames(&bytes, &seed);

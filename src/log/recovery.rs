@@ -175,9 +175,12 @@ impl Search {
             }
             Err(error) => return Err(error),
         };
-        // Pages that the kernel marked clean after a failed write-back must not be believed. Where the cache cannot be
-        // dropped (a simulated disk, an exotic file system) there is nothing better to read.
-        let _ = perform(Step::SegmentCacheDrop, || open.file.drop_cache());
+        // Pages that the kernel marked clean after a failed write-back must not be believed.
+        if let Err(error) = perform(Step::SegmentCacheDrop, || open.file.drop_cache()) {
+            search.found.met = Met::Unreadable;
+            search.error = Some(Error::io("drop the cache of", &segment.path, error));
+            return Ok(search);
+        }
         let mut bytes = SegmentBytes::of_file(open.file.clone(), segment.entry.bytes);
         search.open = Some(open);
         if let Err(error) = search.walk(&mut bytes, &segment.seed, &segment.entry) {

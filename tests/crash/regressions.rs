@@ -266,6 +266,27 @@ pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
     }
 }
 
+/// The sync of an edit failed, and the next opener could not drop what the page cache still had of it. It showed the edit,
+/// which the device never got.
+#[test]
+pub fn what_only_the_cache_may_have_is_not_shown() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    disk.faults()
+        .on("MANIFEST")
+        .fail_nth(Operation::SyncData, 1, std::io::ErrorKind::Other);
+    store.create_stream("clicks", 1).unwrap_err();
+    let disk = disk.crash(LossMode::KeepAll);
+    disk.faults()
+        .on("MANIFEST")
+        .fail_nth(Operation::DropCache, 1, std::io::ErrorKind::Other);
+    assert!(matches!(
+        options(&disk).open(DIRECTORY).err(),
+        Some(Error::Io { .. })
+    ));
+    assert!(open(&disk).stream("clicks").is_err());
+}
+
 /// A log was interrupted in the middle of a frame and then closed by a split. When a later crash tore an edit, the torn
 /// frame's header behind the log's end passed for one that had been written after that edit.
 #[test]
