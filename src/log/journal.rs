@@ -235,7 +235,8 @@ impl JournaledFrames {
         let open = context.open_segments.get(&segment)?;
         context.open_segments.close(&segment);
         // Pages that the kernel marked clean after a failed write-back must not be believed.
-        let _ = perform(Step::SegmentCacheDrop, || open.file.drop_cache());
+        perform(Step::SegmentCacheDrop, || open.file.drop_cache())
+            .map_err(|error| Error::io("drop the cache of", &segment.path, error))?;
         let is_there = |offset, frame: &Bytes| {
             let mut there = vec![0; frame.len()];
             open.file.read_exact_at(&mut there, offset)?;
