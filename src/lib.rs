@@ -46,6 +46,7 @@ mod catalog;
 mod consumer;
 pub mod disk;
 mod error;
+mod evidence;
 pub mod inspect;
 #[cfg(feature = "server")]
 pub mod kinesis;

@@ -24,6 +24,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::error::{Error, Result};
+
 /// A place that holds files: the operating system's, or a simulated one.
 pub trait Disk: Debug + Send + Sync + 'static {
     /// Opens a file.
@@ -128,6 +130,14 @@ pub enum LockError {
     Held(Option<u32>),
     /// The lock file could not be opened or locked.
     Io(io::Error),
+}
+
+/// The names in a directory that may not be there.
+pub(crate) fn list_if_there(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
+    match disk.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|error| Error::io("list", directory, error)),
+    }
 }
 
 /// All bytes of a small file.

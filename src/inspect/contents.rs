@@ -13,7 +13,7 @@ use crate::catalog::{
 };
 use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
 use crate::error::{Error, Result};
-use crate::store::Evidence;
+use crate::evidence::Evidence;
 
 /// As it was found at one moment.
 #[derive(Debug)]

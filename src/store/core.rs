@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
 use super::activity::Activity;
-use super::evidence::Evidence;
 use super::garbage::Garbage;
 use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
@@ -17,6 +16,7 @@ use super::sweep;
 use crate::catalog::{Catalog, Edit, Lifecycle};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
+use crate::evidence::Evidence;
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};

@@ -8,7 +8,6 @@ mod active_logs;
 mod activity;
 mod append;
 mod core;
-mod evidence;
 #[cfg(test)]
 mod explored;
 mod garbage;
@@ -23,8 +22,6 @@ mod store;
 mod stream;
 mod stream_core;
 mod sweep;
-
-pub(crate) use evidence::Evidence;
 
 pub use append::{Append, AppendEach, Put};
 pub use options::StoreOptions;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::StoreCore;
 use crate::catalog::Catalog;
-use crate::disk::Disk;
+use crate::disk::{Disk, list_if_there};
 use crate::error::{Error, Result};
 use crate::model::{RecordNumber, ShardId, StreamId};
 
@@ -20,7 +20,7 @@ pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Pat
         let id = name.parse().map(StreamId::new).ok();
         id.is_some_and(|id| state.stream(id).is_some())
     };
-    let names = list(disk, streams)?;
+    let names = list_if_there(disk, streams)?;
     Ok(names
         .iter()
         .filter(|name| !is_named(name))
@@ -50,7 +50,7 @@ impl StoreCore {
     fn sweep_stream(&self, id: StreamId) -> Result<()> {
         let directory = self.streams_directory().join(id.to_string());
         // Listed before the catalog is read: a shard's directory is made after the shard.
-        for name in list(self.disk.as_ref(), &directory)? {
+        for name in list_if_there(self.disk.as_ref(), &directory)? {
             let Ok(shard) = name.parse::<ShardId>() else {
                 continue;
             };
@@ -70,7 +70,7 @@ impl StoreCore {
     }
 
     fn remove_segments_before(&self, directory: &Path, first: RecordNumber) -> Result<()> {
-        for name in list(self.disk.as_ref(), directory)? {
+        for name in list_if_there(self.disk.as_ref(), directory)? {
             let number = name.split_once('.').and_then(|(number, _)| number.parse().ok());
             if number.is_some_and(|number| RecordNumber::new(number) < first) {
                 let path = directory.join(name);
@@ -80,13 +80,5 @@ impl StoreCore {
             }
         }
         Ok(())
-    }
-}
-
-/// The names in a directory that may not be there.
-pub(super) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
-    match disk.list(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|error| Error::io("list", directory, error)),
     }
 }

@@ -7,9 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::sweep::list;
 use crate::catalog::{CatalogState, LogState};
-use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages};
+use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, is_continued};
 use crate::model::{RecordNumber, ShardId, StreamId};
@@ -37,7 +36,7 @@ impl Evidence<'_> {
                 }
             }
         }
-        for name in list(self.disk.as_ref(), self.streams)? {
+        for name in list_if_there(self.disk.as_ref(), self.streams)? {
             let id = name.parse().map(StreamId::new).ok();
             // What has a lower number and is not there was deleted.
             let is_known =
@@ -69,7 +68,7 @@ impl Evidence<'_> {
     fn find_in_unnamed_segments(&self, id: StreamId) -> Result<Option<PathBuf>> {
         let stream = self.state.stream(id);
         let newest = stream.and_then(|stream| stream.logs.keys().next_back());
-        for shard in list(self.disk.as_ref(), &self.streams.join(id.to_string()))? {
+        for shard in list_if_there(self.disk.as_ref(), &self.streams.join(id.to_string()))? {
             let Ok(shard) = shard.parse::<ShardId>() else {
                 continue;
             };
@@ -93,7 +92,7 @@ impl Evidence<'_> {
         named_through: Option<RecordNumber>,
     ) -> Result<Option<PathBuf>> {
         let directory = self.log_directory(id, shard);
-        for name in list(self.disk.as_ref(), &directory)? {
+        for name in list_if_there(self.disk.as_ref(), &directory)? {
             let path = directory.join(&name);
             let Some((identity, entry)) = self.read_header(&path)? else {
                 continue;
