@@ -16,7 +16,7 @@ use super::writer::PlacedFrame;
 use crate::error::Result;
 
 /// Frames are written twice in a round. With larger ones than this that costs more than the syncs that it saves.
-const MAX_MEAN_BYTES: usize = 64 * 1024;
+const MAX_MEAN_BYTES: usize = 32 * 1024;
 
 /// With this many segments to write it pays to let another thread sync the journal meanwhile.
 const WRITTEN_BESIDE_SYNC: usize = 32;

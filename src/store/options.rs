@@ -130,7 +130,7 @@ impl StoreOptions {
 
     /// From how many shards on a put, or puts that happen at the same time, are made durable together: by one sync of
     /// the commit journal, which holds a copy of what is then written to the shards, instead of a sync for each shard.
-    /// For groups of more than 64 KiB a shard the journal is not used, nor while more than
+    /// For groups of more than 32 KiB a shard the journal is not used, nor while more than
     /// [`max_open_segments`](Self::max_open_segments) shards are being written to, since each keeps its file open.
     /// `usize::MAX` is for a store without a journal.
     /// Only for [`Durability::Synced`]. At least 1; default: 4.
