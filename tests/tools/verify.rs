@@ -240,9 +240,14 @@ fn a_flipped_byte_of_the_manifest_is_found() {
     for offset in last_frame..=used {
         flip(&manifest, offset);
         let findings = damage(store.path());
-        assert_eq!(findings.len(), 1, "byte {offset}: {findings:?}");
-        assert_eq!(findings[0].path, store.segment(2));
-        assert_eq!(findings[0].damage, Damage::Forgotten { records: 2 });
+        assert_eq!(findings.len(), 2, "byte {offset}: {findings:?}");
+        assert_eq!(
+            (&findings[0].path, &findings[0].consequence),
+            (&manifest, &Consequence::DoesNotOpen)
+        );
+        assert_eq!(findings[1].path, store.segment(2));
+        assert_eq!(findings[1].damage, Damage::Forgotten { records: 2 });
+        assert!(options().open(store.copy().path()).is_err());
         flip(&manifest, offset);
     }
 }
