@@ -21,7 +21,7 @@ use anabranch::Durability;
 use image::Image;
 use rounds::{Blow, Rounds};
 
-const DEFAULT_ROUNDS: u32 = 40;
+const DEFAULT_ROUNDS: u32 = 80;
 
 /// How many blows fall in each test, and whether somebody asked for them.
 fn round_count() -> (u32, bool) {
