@@ -33,6 +33,8 @@ struct QueueState {
     journal: Option<Arc<ShardLog>>,
     now: VecDeque<Arc<ShardLog>>,
     soon: Vec<Weak<ShardLog>>,
+    /// To have their deferred frames written.
+    writes: VecDeque<Arc<ShardLog>>,
     /// To be synced, when there is nothing to commit.
     syncs: VecDeque<Arc<ShardLog>>,
     is_stopped: bool,
@@ -81,6 +83,12 @@ impl Flushers {
         }
     }
 
+    /// Has the frames that a log has deferred written to its segment.
+    pub(super) fn write(&self, log: Arc<ShardLog>) {
+        self.queue.state.lock().writes.push_back(log);
+        self.queue.changed.notify_one();
+    }
+
     /// Has what was written to a log synced once a thread has nothing to commit.
     pub(super) fn sync(&self, log: Arc<ShardLog>) {
         self.queue.state.lock().syncs.push_back(log);
@@ -115,6 +123,7 @@ impl Flushers {
 enum Task {
     Commit(Arc<ShardLog>),
     CommitRound(Vec<Arc<ShardLog>>),
+    Write(Arc<ShardLog>),
     Sync(Arc<ShardLog>),
 }
 
@@ -124,7 +133,8 @@ impl Queue {
             match task {
                 Task::Commit(log) => log.commit_pending(),
                 Task::CommitRound(logs) => round::commit_pending(&logs),
-                // A failure is latched in the store's health, where the next put finds it.
+                // Failures are latched in the store's health, where the next put finds them.
+                Task::Write(log) => drop(log.write_deferred()),
                 Task::Sync(log) => drop(log.sync()),
             }
         }
@@ -143,6 +153,9 @@ impl Queue {
             if let Some(log) = state.now.pop_front() {
                 self.wake_another_for(&state);
                 return Some(Task::Commit(log));
+            }
+            if let Some(log) = state.writes.pop_front() {
+                return Some(Task::Write(log));
             }
             if let Some(log) = state.syncs.pop_front() {
                 return Some(Task::Sync(log));

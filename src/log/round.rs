@@ -18,9 +18,6 @@ use crate::error::Result;
 /// Frames are written twice in a round. With larger ones than this that costs more than the syncs that it saves.
 const MAX_MEAN_BYTES: usize = 32 * 1024;
 
-/// With this many segments to write it pays to let another thread sync the journal meanwhile.
-const WRITTEN_BESIDE_SYNC: usize = 32;
-
 /// Blocks until all tickets have their outcome. Commits them itself, together, if nobody else is at it.
 pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone) {
     let count = tickets.clone().count();
@@ -123,12 +120,9 @@ impl<'a> Round<'a> {
         let mut answers = Answers::default();
         let framed = self.frame(&mut answers);
         let journaled = journal(context, &framed);
-        if let Some(ticket) = journaled.as_ref().filter(|_| framed.len() >= WRITTEN_BESIDE_SYNC) {
-            ticket.start();
-        }
         let mut written: Vec<(Part<'_>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
         for (mut part, frame) in framed {
-            let result = part.log.write(&mut part.group, frame);
+            let result = part.log.defer(&mut part.group, frame);
             written.push((part, result));
         }
         // Where the journal has no room, each segment is synced instead. Where it failed, so does that.

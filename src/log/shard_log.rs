@@ -1,6 +1,7 @@
 //! One shard's log: appending, waiting, sealing, trimming.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::commit::{Durability, Group, Ticket};
@@ -14,7 +15,7 @@ use super::{LogEnd, LogIdentity};
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::sync::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
+use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 /// How a log was left.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +44,10 @@ pub(crate) struct ShardLog {
     pub(super) writer: Mutex<Writer>,
     /// Held during a sync; taken after `writer` where both are.
     pub(super) syncing: Mutex<()>,
-    /// Where readers stop: the end of what is committed.
+    /// Where readers stop: the end of what is committed, and in the segment's file.
     pub(super) published: Mutex<LogEnd>,
+    /// Whether more is committed, which `writer` has yet to write to the file.
+    pub(super) has_deferred: AtomicBool,
     pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
@@ -121,6 +124,7 @@ impl ShardLog {
             writer: Mutex::new(Writer::new(end, placement)),
             syncing: Mutex::default(),
             published: Mutex::new(end),
+            has_deferred: AtomicBool::new(false),
             damage: OnceLock::new(),
             lost_tail: damage.clone(),
             context,
@@ -213,9 +217,11 @@ impl ShardLog {
     /// Where readers stop.
     pub(crate) fn end(&self) -> LogEnd {
         if self.is_acknowledged_from_memory() {
-            // What was acknowledged from memory is read through the file like all else, so it is written first.
-            // Where that fails, readers see what was written before.
+            // What was acknowledged without being written is read through the file like all else, so it is written
+            // first. Where that fails, readers see what was written before.
             let _ = self.drain();
+        } else if self.has_deferred.load(Ordering::Acquire) {
+            let _ = self.write_deferred();
         }
         *self.published.lock()
     }
@@ -225,6 +231,7 @@ impl ShardLog {
         self.check_undamaged()?;
         self.tail.lock().is_sealed = true;
         self.drain()?;
+        self.write_deferred()?;
         perform(Step::SyncBeforeReshard, || self.sync())?;
         Ok(*self.published.lock())
     }
@@ -237,6 +244,7 @@ impl ShardLog {
     /// Commits and syncs all that was taken so far.
     pub(crate) fn rest(&self) -> Result<LogEnd> {
         self.drain()?;
+        self.write_deferred()?;
         perform(Step::SyncBeforeRest, || self.sync())?;
         Ok(*self.published.lock())
     }
@@ -288,6 +296,7 @@ impl ShardLog {
     fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
         self.context.health.check()?;
         let mut writer = self.writer.lock();
+        writer.write_deferred(self)?;
         perform(Step::SyncBeforeRest, || writer.sync(self))?;
         match writer.known_end() {
             Some(end) => {
@@ -311,12 +320,24 @@ impl ShardLog {
     /// Makes durable all that was written so far. More can be written meanwhile.
     pub(crate) fn sync(&self) -> Result<()> {
         self.context.health.check()?;
-        let unsynced = self.writer.lock().unsynced();
+        let unsynced = self.writer.lock().unsynced(self)?;
         if let Some(unsynced) = unsynced {
             unsynced.sync(self)?;
             self.writer.lock().note_synced(&unsynced);
         }
         Ok(())
+    }
+
+    /// Has a flusher write what is deferred.
+    pub(super) fn have_deferred_written(&self) {
+        if let Some(this) = self.this.upgrade() {
+            self.context.flushers.write(this);
+        }
+    }
+
+    /// Writes what is deferred. A failure is latched in the store's health.
+    pub(super) fn write_deferred(&self) -> Result<()> {
+        self.writer.lock().write_deferred(self)
     }
 
     /// Has a flusher sync.

@@ -148,9 +148,9 @@ impl ShardLog {
         self.writer.lock().frame(self, group)
     }
 
-    /// Writes a frame to its segment.
-    pub(super) fn write(&self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
-        self.writer.lock().write(self, group, frame)
+    /// Takes a frame in, to be written to its segment in time.
+    pub(super) fn defer(&self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        self.writer.lock().defer(self, group, frame)
     }
 
     /// Shows readers what was written, once no crash can take it back: by the journal, or by a sync of the segment.
@@ -163,8 +163,7 @@ impl ShardLog {
                 perform(Step::GroupSync, || writer.sync(self))?;
             }
         }
-        drop(writer);
-        *self.published.lock() = end;
+        writer.publish(self, end);
         Ok(())
     }
 

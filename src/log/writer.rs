@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::commit::{Durability, Group};
 use super::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES};
@@ -23,12 +24,26 @@ const GROWTH: u64 = 8;
 /// Where puts do not wait for a sync, one is begun when this much is not synced.
 const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Journaled frames are written to their segment when there are this many bytes of them: one call costs about as much
+/// as copying 16 KiB does.
+const DEFERRED_BYTES: usize = 64 * 1024;
+
+/// With this many bytes they are written by whoever commits.
+const MAX_DEFERRED_BYTES: usize = 128 * 1024;
+
 #[derive(Debug)]
 pub(super) struct Writer {
     end: LogEnd,
     synced_through: LogPosition,
     /// What a crash cannot take back, because it is synced or because the commit journal has it.
     durable_through: LogPosition,
+    /// The last frames before the end, which are not in the segment's file yet. The commit journal has them, or is about
+    /// to.
+    deferred: Vec<u8>,
+    /// Whether a flusher has been asked to write them.
+    is_write_asked: bool,
+    /// Where readers may go once the deferred frames are in the file.
+    publishable: Option<LogEnd>,
     /// Between the end and here the file has zeros, put there with the last group.
     zeroed_through: LogPosition,
     placement: Placement,
@@ -81,6 +96,9 @@ impl Writer {
             end,
             synced_through: end.position,
             durable_through: end.position,
+            deferred: Vec::new(),
+            is_write_asked: false,
+            publishable: None,
             zeroed_through: end.position,
             placement,
             unsynced: None,
@@ -101,6 +119,8 @@ impl Writer {
         if let Placement::InPlace(segment) = &self.placement {
             self.placement = Placement::Resume(segment.clone());
         }
+        // Thousands of idle logs keep no buffers.
+        self.deferred = Vec::new();
     }
 
     /// Writes a group as one frame and makes it as durable as the store's level says.
@@ -137,32 +157,113 @@ impl Writer {
 
     /// Writes a frame behind the last one. From here on the group is committed, or the store is poisoned.
     pub(super) fn write(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
-        let PlacedFrame {
-            segment, open, end, ..
-        } = frame;
-        let offset = segment.entry.offset_of(self.end.position);
-        // A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no
-        // stale byte is left behind the tail. Groups that end in the same page overwrite the zeros.
+        if !self.deferred.is_empty() {
+            let end = self.defer(log, group, frame)?;
+            return self.write_deferred(log).map(|()| end);
+        }
+        let offset = frame.segment.entry.offset_of(self.end.position);
+        self.write_at(
+            log,
+            &frame.segment,
+            &frame.open,
+            &mut group.buffer,
+            offset,
+            frame.end,
+        )?;
+        self.advance(log, group, frame);
+        Ok(self.end)
+    }
+
+    /// Takes a frame in behind the last one, to be written to the segment's file later. The caller has the commit journal
+    /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
+    pub(super) fn defer(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        self.deferred.extend_from_slice(&group.buffer);
+        self.advance(log, group, frame);
+        if self.deferred.len() >= MAX_DEFERRED_BYTES {
+            self.write_deferred(log)?;
+        } else if self.deferred.len() >= DEFERRED_BYTES && !self.is_write_asked {
+            self.is_write_asked = true;
+            log.have_deferred_written();
+        }
+        Ok(self.end)
+    }
+
+    /// Shows readers what is in the file, once no crash can take it back.
+    pub(super) fn publish(&mut self, log: &ShardLog, end: LogEnd) {
+        if self.deferred.is_empty() {
+            *log.published.lock() = end;
+        } else {
+            self.publishable = Some(end);
+            log.has_deferred.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced.
+    pub(super) fn write_deferred(&mut self, log: &ShardLog) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        log.context.health.check()?;
+        self.is_write_asked = false;
+        let (segment, open) = self
+            .unsynced
+            .clone()
+            .expect("deferred frames belong to the segment that is to be synced");
+        let mut deferred = std::mem::take(&mut self.deferred);
+        let bytes = deferred.len();
+        let offset = segment.entry.offset_of(self.end.position) - bytes as u64;
+        let result = self.write_at(log, &segment, &open, &mut deferred, offset, self.end);
+        // Where that failed the frames are still missing in the file, and readers must not go there.
+        deferred.truncate(if result.is_ok() { 0 } else { bytes });
+        self.deferred = deferred;
+        result?;
+        if let Some(end) = self.publishable.take() {
+            *log.published.lock() = end;
+        }
+        log.has_deferred.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes frames that end at `end`, and zeros up to the end of a page that they begin.
+    ///
+    /// A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no stale
+    /// byte is left behind the tail. Frames that end in the same page overwrite the zeros.
+    fn write_at(
+        &mut self,
+        log: &ShardLog,
+        segment: &Segment,
+        open: &OpenSegment,
+        frames: &mut Vec<u8>,
+        offset: u64,
+        end: LogEnd,
+    ) -> Result<()> {
         if end.position > self.zeroed_through {
             let behind = segment.entry.offset_of(end.position);
             let padding = behind.next_multiple_of(PAGE_BYTES) - behind;
-            group.buffer.resize(group.buffer.len() + padding as usize, 0);
+            frames.resize(frames.len() + padding as usize, 0);
             self.zeroed_through = LogPosition(end.position.0 + padding);
         }
         open.file
-            .write_all_at(&group.buffer, offset)
+            .write_all_at(frames, offset)
             .map_err(|error| log.context.health.poison("write to", &segment.path, error))?;
         if is_left_out(Step::NamedBeforeFrame) && offset == PAGE_BYTES {
             log.context.ledger.segment_added(log.identity, segment.entry)?;
         }
-        self.note_in_index(&segment, group, offset);
+        Ok(())
+    }
+
+    /// The log ends behind this frame.
+    fn advance(&mut self, log: &ShardLog, group: &Group, frame: PlacedFrame) {
+        let PlacedFrame {
+            segment, open, end, ..
+        } = frame;
+        self.note_in_index(&segment, group, segment.entry.offset_of(self.end.position));
         self.end = end;
         if is_left_out(Step::PublishedAfterSync) {
             *log.published.lock() = end;
         }
         want_next_segment(log, &segment, end.position);
         self.unsynced = Some((segment, open));
-        Ok(end)
     }
 
     /// Takes note that the commit journal has all frames up to here.
@@ -172,20 +273,21 @@ impl Writer {
 
     /// Makes all that was written durable.
     pub(super) fn sync(&mut self, log: &ShardLog) -> Result<()> {
-        if let Some(unsynced) = self.unsynced() {
+        if let Some(unsynced) = self.unsynced(log)? {
             unsynced.sync(log)?;
             self.note_synced(&unsynced);
         }
         Ok(())
     }
 
-    /// What has to be synced. [`note_synced`](Self::note_synced) is told when that is done.
-    pub(super) fn unsynced(&self) -> Option<Unsynced> {
-        self.unsynced.clone().map(|(segment, open)| Unsynced {
+    /// What has to be synced, all written. [`note_synced`](Self::note_synced) is told when that is done.
+    pub(super) fn unsynced(&mut self, log: &ShardLog) -> Result<Option<Unsynced>> {
+        self.write_deferred(log)?;
+        Ok(self.unsynced.clone().map(|(segment, open)| Unsynced {
             segment,
             open,
             through: self.end.position,
-        })
+        }))
     }
 
     pub(super) fn note_synced(&mut self, synced: &Unsynced) {
@@ -302,6 +404,7 @@ impl Writer {
         first_record: RecordNumber,
         frame_bytes: u64,
     ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+        self.write_deferred(log)?;
         // With everything before it synced, the new segment is evidence that damage there is damage.
         perform(Step::SyncBeforeNextSegment, || self.sync(log))?;
         let context = &log.context;
