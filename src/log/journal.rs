@@ -24,8 +24,12 @@ use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, Mutex};
 
-/// While the journal has more segments than this, its logs' segments being synced too slowly, commits do without it.
-const MAX_SEGMENTS: usize = 4;
+/// When the journal's finished segments have as many bytes as this many of the largest, its logs' segments are synced. The
+/// more there is to sync of each, the less it costs.
+const SYNCED_FROM_SEGMENTS: u64 = 2;
+
+/// When they have more than this, its logs' segments being synced too slowly, commits do without the journal.
+const MAX_SEGMENTS: u64 = 5;
 
 /// Where the frames of rounds go.
 #[derive(Debug)]
@@ -87,17 +91,17 @@ impl CommitJournal {
 
     /// Takes note of logs that are about to have frames here.
     fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a ShardLog>) -> bool {
-        let segments = self.log.segments.read().len();
+        let finished = self.finished_bytes();
         let mut unsynced = self.unsynced.lock();
         for log in logs {
             if let Some(log) = log.shared().filter(|_| !is_left_out(Step::NotedBeforeJournaled)) {
                 unsynced.insert((log.identity.stream, log.identity.shard), log);
             }
         }
-        if self.is_filled_by(segments, unsynced.len()) && !self.is_sync_asked.swap(true, Ordering::Relaxed) {
+        if self.is_filled_by(finished, unsynced.len()) && !self.is_sync_asked.swap(true, Ordering::Relaxed) {
             (self.log.context.on_want)();
         }
-        segments <= MAX_SEGMENTS && unsynced.len() <= self.max_unsynced
+        finished <= MAX_SEGMENTS * self.segment_bytes() && unsynced.len() <= self.max_unsynced
     }
 
     /// Whether all frames here are durably in their segments.
@@ -107,13 +111,26 @@ impl CommitJournal {
 
     /// Whether segments should be synced, so that the journal can drop some of its own.
     pub(crate) fn is_filling(&self) -> bool {
-        let segments = self.log.segments.read().len();
         let unsynced = self.unsynced.lock().len();
-        self.is_filled_by(segments, unsynced)
+        self.is_filled_by(self.finished_bytes(), unsynced)
     }
 
-    fn is_filled_by(&self, segments: usize, unsynced: usize) -> bool {
-        segments > 1 || unsynced > self.max_unsynced - self.max_unsynced / 8
+    fn is_filled_by(&self, finished: u64, unsynced: usize) -> bool {
+        finished >= SYNCED_FROM_SEGMENTS * self.segment_bytes()
+            || unsynced > self.max_unsynced - self.max_unsynced / 8
+    }
+
+    /// What lies in front of the last segment, which alone is kept when the logs' segments have been synced.
+    fn finished_bytes(&self) -> u64 {
+        let segments = self.log.segments.read();
+        match (segments.first(), segments.last()) {
+            (Some(first), Some(last)) => last.entry.base_position.0 - first.entry.base_position.0,
+            _ => 0,
+        }
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.log.context.options.segment_bytes
     }
 
     /// Syncs the segments of all logs that have frames here. Gives the number of the journal's first record that may
