@@ -4,13 +4,19 @@
 //! none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the manifest
 //! does not account for shows that the last edit had been durable, and nothing may be dropped.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages, list_if_there};
 use crate::error::{Error, Result};
-use crate::log::{LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, is_continued};
+use crate::log::{
+    JournaledFrames, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, SurveyedFrame, is_continued,
+    survey_segment,
+};
 use crate::model::{RecordNumber, ShardId, StreamId};
 
 /// The streams' directory, and what the whole frames of the manifest say of it.
@@ -22,13 +28,67 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// A segment that holds a frame which can only have been written after a later edit.
+    /// A segment that has a frame, in its file or in the commit journal, which can only have been written after a later
+    /// edit.
     pub(crate) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
-        let journal = LogIdentity::commit_journal(self.state.store);
-        if let Some(path) = self.find_behind_rest(journal, &self.state.journal, self.journal)? {
+        let search = Search {
+            evidence: self,
+            journaled: self.read_journal()?,
+        };
+        search.find_later_frame()
+    }
+
+    fn read_journal(&self) -> Result<JournaledFrames> {
+        let mut journaled = JournaledFrames::default();
+        let LogState { segments, end: None } = &self.state.journal else {
+            return Ok(journaled);
+        };
+        let identity = LogIdentity::commit_journal(self.state.store);
+        for entry in segments {
+            let path = self.journal.join(entry.file_name());
+            if let Some(file) = self.open(&path, Vec::new())? {
+                let take_in = |frame: &SurveyedFrame| {
+                    for record in frame.records() {
+                        journaled.add(record.partition_key.as_str(), record.data);
+                    }
+                    ControlFlow::Continue(())
+                };
+                survey_segment(&file, identity, entry, None, take_in)
+                    .map_err(|error| Error::io("read", &path, error))?;
+            }
+        }
+        Ok(journaled)
+    }
+
+    /// What cannot be read of the file is zeros, and no evidence.
+    fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
+        match self.disk.open(path, OpenMode::Read) {
+            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("open", path, error)),
+        }
+    }
+}
+
+/// A search, with the frames that the journal has.
+struct Search<'a> {
+    evidence: &'a Evidence<'a>,
+    journaled: JournaledFrames,
+}
+
+impl Search<'_> {
+    fn find_later_frame(&self) -> Result<Option<PathBuf>> {
+        let Evidence {
+            disk,
+            streams,
+            journal,
+            state,
+        } = self.evidence;
+        let identity = LogIdentity::commit_journal(state.store);
+        if let Some(path) = self.find_behind_rest(identity, &state.journal, journal)? {
             return Ok(Some(path));
         }
-        for (id, stream) in self.state.streams() {
+        for (id, stream) in state.streams() {
             for (shard, log) in &stream.logs {
                 let directory = self.log_directory(id, *shard);
                 if let Some(path) = self.find_behind_rest(self.identity(id, *shard), log, &directory)? {
@@ -36,11 +96,12 @@ impl Evidence<'_> {
                 }
             }
         }
-        for name in list_if_there(self.disk.as_ref(), self.streams)? {
+        for name in list_if_there(disk.as_ref(), streams)? {
             let id = name.parse().map(StreamId::new).ok();
             // What has a lower number and is not there was deleted.
-            let is_known =
-                |id: &StreamId| self.state.stream(*id).is_some() || *id >= self.state.next_stream();
+            let is_known = |id: &StreamId| {
+                self.evidence.state.stream(*id).is_some() || *id >= self.evidence.state.next_stream()
+            };
             if let Some(id) = id.filter(is_known)
                 && let Some(path) = self.find_in_unnamed_segments(id)?
             {
@@ -66,9 +127,12 @@ impl Evidence<'_> {
     }
 
     fn find_in_unnamed_segments(&self, id: StreamId) -> Result<Option<PathBuf>> {
-        let stream = self.state.stream(id);
+        let stream = self.evidence.state.stream(id);
         let newest = stream.and_then(|stream| stream.logs.keys().next_back());
-        for shard in list_if_there(self.disk.as_ref(), &self.streams.join(id.to_string()))? {
+        for shard in list_if_there(
+            self.evidence.disk.as_ref(),
+            &self.evidence.streams.join(id.to_string()),
+        )? {
             let Ok(shard) = shard.parse::<ShardId>() else {
                 continue;
             };
@@ -92,7 +156,7 @@ impl Evidence<'_> {
         named_through: Option<RecordNumber>,
     ) -> Result<Option<PathBuf>> {
         let directory = self.log_directory(id, shard);
-        for name in list_if_there(self.disk.as_ref(), &directory)? {
+        for name in list_if_there(self.evidence.disk.as_ref(), &directory)? {
             let path = directory.join(&name);
             let Some((identity, entry)) = self.read_header(&path)? else {
                 continue;
@@ -110,7 +174,7 @@ impl Evidence<'_> {
 
     fn read_header(&self, path: &Path) -> Result<Option<(LogIdentity, SegmentEntry)>> {
         let mut page = vec![0; PAGE_BYTES as usize];
-        let header = self.open(path)?.and_then(|file| {
+        let header = self.evidence.open(path, Vec::new())?.and_then(|file| {
             file.read_exact_at(&mut page, 0).ok()?;
             SegmentEntry::decode_header(&page)
         });
@@ -124,28 +188,24 @@ impl Evidence<'_> {
         entry: &SegmentEntry,
         end: &LogEnd,
     ) -> Result<bool> {
-        let file = self.open(path)?;
+        let file = self
+            .evidence
+            .open(path, self.journaled.of_segment(identity, entry))?;
         Ok(file.is_some_and(|file| is_continued(&file, identity, entry, end)))
-    }
-
-    /// What cannot be read of the file is zeros, and no evidence.
-    fn open(&self, path: &Path) -> Result<Option<Arc<ReadablePages>>> {
-        match self.disk.open(path, OpenMode::Read) {
-            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, Vec::new())))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", path, error)),
-        }
     }
 
     fn identity(&self, stream: StreamId, shard: ShardId) -> LogIdentity {
         LogIdentity {
-            store: self.state.store,
+            store: self.evidence.state.store,
             stream,
             shard,
         }
     }
 
     fn log_directory(&self, stream: StreamId, shard: ShardId) -> PathBuf {
-        self.streams.join(stream.to_string()).join(shard.to_string())
+        self.evidence
+            .streams
+            .join(stream.to_string())
+            .join(shard.to_string())
     }
 }

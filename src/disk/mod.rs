@@ -10,6 +10,7 @@
 mod health;
 mod omission;
 mod os;
+mod overlaid;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -17,6 +18,7 @@ pub mod sim;
 pub(crate) use health::Health;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
+pub(crate) use overlaid::Overlaid;
 pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;

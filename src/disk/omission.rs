@@ -23,7 +23,7 @@ macro_rules! steps {
 }
 
 steps! {
-    /// A segment's header page is synced before the file is named.
+    /// A segment's header page is synced before the manifest names it.
     SegmentHeaderSync,
     /// A group is synced before it is acknowledged, where no journal has it.
     GroupSync,
@@ -65,6 +65,8 @@ steps! {
     JournalDirectorySync,
     /// A segment's name is synced before the manifest names it.
     SegmentNameSync,
+    /// Frames that are only in the journal are written to their segment before that is synced.
+    DeferredBeforeSync,
     /// Segments are synced before the journal forgets their frames.
     JournaledSegmentsSync,
     /// Frames that were put back from the journal are synced before the journal is dropped.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::overlaid::lay_over;
 use super::{DiskFile, Mapping};
 use crate::sync::Mutex;
 
@@ -63,14 +64,8 @@ impl DiskFile for ReadablePages {
         if self.file.read_exact_at(buffer, offset).is_err() {
             self.read_page_by_page(buffer, offset);
         }
-        let end = offset + buffer.len() as u64;
-        for (at, bytes) in &self.overlaid {
-            let (from, to) = (offset.max(*at), end.min(at + bytes.len() as u64));
-            if from < to {
-                let overlaid = &bytes[(from - at) as usize..(to - at) as usize];
-                buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(overlaid);
-            }
-        }
+        let overlaid = self.overlaid.iter().map(|(at, bytes)| (*at, bytes));
+        lay_over(buffer, offset, overlaid);
         Ok(())
     }
 

@@ -34,15 +34,16 @@ impl NamedLog {
 }
 
 impl Inspection {
-    /// Gives logs what the journal has of their last segments. A program that has the store has put it there itself.
+    /// Gives logs what the journal has of their last segments. A program that has the store puts it there itself, but not
+    /// at once.
     pub(super) fn lay_over_journaled(&self, contents: &Contents, logs: &mut [NamedLog]) {
         let journal = contents.state().and_then(|state| NamedLog::journal(self, state));
-        let Some(journal) = journal.filter(|journal| journal.end.is_none() && !contents.is_held) else {
+        let Some(journal) = journal.filter(|journal| journal.end.is_none()) else {
             return;
         };
         let mut frames = JournaledFrames::default();
         for at in 0..journal.segments.len() {
-            self.check_segment(&journal, at, false, &mut |frame| {
+            self.check_segment(&journal, at, contents.is_held, &mut |frame| {
                 for record in frame.records() {
                     frames.add(record.partition_key.as_str(), record.data);
                 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use super::frame::HEADER_BYTES;
+use super::frame::{ALIGNMENT, HEADER_BYTES};
 use super::record_codec;
 use super::shard_log::ShardLog;
 use crate::error::Result;
@@ -96,13 +96,22 @@ impl Group {
         self.last_arrival = earlier.last_arrival;
     }
 
-    pub(super) fn push(&mut self, number: RecordNumber, records: &[PutRecord<'_>], arrival: Timestamp) {
+    /// Takes in records that have `bytes` when they are encoded.
+    pub(super) fn push(
+        &mut self,
+        number: RecordNumber,
+        records: &[PutRecord<'_>],
+        arrival: Timestamp,
+        bytes: usize,
+    ) {
         if self.is_empty() {
             self.first_record = number;
             self.first_arrival = arrival;
         }
         self.last_arrival = arrival;
         self.count += records.len() as u32;
+        // With room for what a frame is filled up with.
+        self.buffer.reserve(bytes + ALIGNMENT);
         for record in records {
             record_codec::encode(&mut self.buffer, record.partition_key, record.data, arrival);
         }

@@ -24,12 +24,12 @@ use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, Mutex};
 
-/// When the journal's finished segments have as many bytes as this many of the largest, its logs' segments are synced. The
-/// more there is to sync of each, the less it costs.
-const SYNCED_FROM_SEGMENTS: u64 = 2;
+/// When the journal's finished files have as many bytes as this many of the largest segments, its logs' segments are
+/// synced: the more there is to sync in each, the less it costs.
+const SYNCED_FROM_SEGMENTS: u64 = 1;
 
-/// When they have more than this, its logs' segments being synced too slowly, commits do without the journal.
-const MAX_SEGMENTS: u64 = 5;
+/// While they have more than this, its logs' segments being synced too slowly, commits do without the journal.
+const MAX_SEGMENTS: u64 = 4;
 
 /// Where the frames of rounds go.
 #[derive(Debug)]
@@ -65,23 +65,17 @@ impl CommitJournal {
         &self.log
     }
 
-    /// Takes the frames of a round, each with its log and its segment's salt. They are durable when the ticket is done.
+    /// Takes the frames of a round, each with its log and its segment. They are durable when the ticket is done.
     /// `None` if the segments had better be synced themselves.
     pub(super) fn append<'a>(
         &self,
-        frames: impl Iterator<Item = (&'a ShardLog, u64, &'a [u8])> + Clone,
+        frames: impl Iterator<Item = (&'a ShardLog, &'a Segment, &'a [u8])> + Clone,
     ) -> Option<Ticket> {
         if !self.has_room_for(frames.clone().map(|(log, _, _)| log)) {
             return None;
         }
-        let names: Vec<_> = frames
-            .clone()
-            .map(|(log, salt, _)| FrameHome::of(log.identity, salt).to_string())
-            .collect();
-        let records: Vec<_> = names
-            .iter()
-            .zip(frames)
-            .map(|(name, (_, _, frame))| PutRecord::new(name, frame))
+        let records: Vec<_> = frames
+            .map(|(_, segment, frame)| PutRecord::new(home_name(segment), frame))
             .collect();
         match self.log.append(&records, Timestamp::EPOCH) {
             Ok(Appended::Ticket(ticket)) => Some(ticket),
@@ -120,13 +114,15 @@ impl CommitJournal {
             || unsynced > self.max_unsynced - self.max_unsynced / 8
     }
 
-    /// What lies in front of the last segment, which alone is kept when the logs' segments have been synced.
+    /// The files in front of the last, which alone is kept when the logs' segments have been synced.
     fn finished_bytes(&self) -> u64 {
         let segments = self.log.segments.read();
-        match (segments.first(), segments.last()) {
-            (Some(first), Some(last)) => last.entry.base_position.0 - first.entry.base_position.0,
-            _ => 0,
-        }
+        segments
+            .iter()
+            .rev()
+            .skip(1)
+            .map(|segment| segment.entry.bytes)
+            .sum()
     }
 
     fn segment_bytes(&self) -> u64 {
@@ -278,6 +274,13 @@ struct FrameHome {
     stream: StreamId,
     shard: ShardId,
     salt: u64,
+}
+
+/// The name of the home of a segment's frames, which every round asks for.
+fn home_name(segment: &Segment) -> &str {
+    segment
+        .frame_home
+        .get_or_init(|| FrameHome::of(segment.log, segment.entry.salt).to_string())
 }
 
 impl FrameHome {

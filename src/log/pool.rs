@@ -116,8 +116,7 @@ impl SegmentPool {
     pub(crate) fn prepare_wanted(&self) -> Result<()> {
         while let Some(bytes) = self.next_wanted() {
             let prepared = self.create(bytes, Fill::Zeros)?;
-            // Synced here, so that the first group in it has only its own bytes to sync, and a sync that fails then cannot
-            // take the file's length with it: the name is found again.
+            // Synced here, so that the first group in it has only its own bytes to sync.
             if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
                 let _ = self.disk.remove_file(&prepared.path);
                 return Err(Error::preparing("sync", &prepared.path, error));

@@ -258,7 +258,8 @@ impl ShardLog {
                 .map_err(|error| self.report(segment, WalkError::Io(error)))?;
             SegmentBytes::Mapped(mapped)
         } else {
-            SegmentBytes::of_file(open.file.clone(), length)
+            let stranded = self.stranded.read().clone().filter(|_| stretch.is_last);
+            SegmentBytes::of_file(stranded.unwrap_or_else(|| open.file.clone()), length)
         };
         if let Some(index) = segment.live_index.read().as_ref() {
             return Ok((bytes, entry_from(index)));

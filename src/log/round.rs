@@ -1,8 +1,8 @@
 //! Committing groups of several logs together.
 //!
 //! With a sync for each log's file a put to many shards takes as many syncs. In a round the groups become frames of
-//! their segments as ever, and are written there; what makes them durable is one sync of the commit journal, which
-//! takes a copy of all the frames. The segments are synced some time later ([`CommitJournal`](super::CommitJournal)).
+//! their segments as ever; what makes them durable is one sync of the commit journal, which takes a copy of all the
+//! frames. They are written to the segments, and synced there, some time later ([`CommitJournal`](super::CommitJournal)).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl<'a> Round<'a> {
 fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<Ticket> {
     let frames = framed
         .iter()
-        .map(|(part, frame)| (part.log, frame.salt(), &part.group.buffer[..frame.bytes]));
+        .map(|(part, frame)| (part.log, frame.segment(), &part.group.buffer[..frame.bytes]));
     context.journal()?.append(frames)
 }
 

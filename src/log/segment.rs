@@ -34,7 +34,7 @@ use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile, Step, passes};
 use crate::error::{Error, Result};
 use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
-use crate::sync::RwLock;
+use crate::sync::{OnceLock, RwLock};
 
 /// The newest format that this version writes and reads.
 const FORMAT: u16 = 1;
@@ -191,6 +191,8 @@ pub(crate) struct Segment {
     is_inherited: bool,
     /// The index while the segment is the last one. Sealed segments have theirs in a file.
     pub(super) live_index: RwLock<Option<SparseIndex>>,
+    /// What the commit journal calls the segment, once it has had to.
+    pub(super) frame_home: OnceLock<String>,
     hold: SegmentHold,
 }
 
@@ -217,6 +219,7 @@ impl Segment {
             index_path: directory.join(entry.index_name()),
             is_inherited: false,
             live_index: RwLock::new(None),
+            frame_home: OnceLock::new(),
             hold: SegmentHold::default(),
         }
     }

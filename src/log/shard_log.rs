@@ -12,7 +12,7 @@ use super::segment::{Segment, SegmentEntry};
 use super::turn::Tail;
 use super::writer::{Placement, Writer};
 use super::{LogEnd, LogIdentity};
-use crate::disk::{Step, is_left_out, perform};
+use crate::disk::{DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, Timestamp};
 use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, OnceLock, RwLock};
@@ -48,6 +48,8 @@ pub(crate) struct ShardLog {
     pub(super) published: Mutex<LogEnd>,
     /// Whether more is committed, which `writer` has yet to write to the file.
     pub(super) has_deferred: AtomicBool,
+    /// The last segment's file with what could not be written to it, once the store's health is lost.
+    pub(super) stranded: RwLock<Option<Arc<dyn DiskFile>>>,
     pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
@@ -125,6 +127,7 @@ impl ShardLog {
             syncing: Mutex::default(),
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
+            stranded: RwLock::default(),
             damage: OnceLock::new(),
             lost_tail: damage.clone(),
             context,
@@ -179,7 +182,7 @@ impl ShardLog {
             .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
         let arrival = now.max(tail.last_arrival);
         let is_first = tail.pending.is_empty();
-        tail.pending.push(first_record, records, arrival);
+        tail.pending.push(first_record, records, arrival, bytes);
         tail.next_record = next_record;
         tail.last_arrival = arrival;
         let outcome = tail.pending.outcome.clone();
@@ -217,10 +220,11 @@ impl ShardLog {
     /// Where readers stop.
     pub(crate) fn end(&self) -> LogEnd {
         if self.is_acknowledged_from_memory() {
-            // What was acknowledged without being written is read through the file like all else, so it is written
-            // first. Where that fails, readers see what was written before.
+            // What was acknowledged from memory is read through the file like all else, so it is written first.
+            // Where that fails, readers see what was written before.
             let _ = self.drain();
         } else if self.has_deferred.load(Ordering::Acquire) {
+            // What only the journal has too; where that fails, it is read from memory.
             let _ = self.write_deferred();
         }
         *self.published.lock()

@@ -11,7 +11,7 @@ use super::open_segments::OpenSegment;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition};
-use crate::disk::{Disk, OpenMode, Step, is_left_out, perform};
+use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
@@ -39,7 +39,8 @@ pub(super) struct Writer {
     durable_through: LogPosition,
     /// The last frames before the end, which are not in the segment's file yet. The commit journal has them, or is about
     /// to.
-    deferred: Vec<u8>,
+    deferred: Vec<Vec<u8>>,
+    deferred_bytes: usize,
     /// Whether a flusher has been asked to write them.
     is_write_asked: bool,
     /// Where readers may go once the deferred frames are in the file.
@@ -72,9 +73,8 @@ pub(super) struct PlacedFrame {
 }
 
 impl PlacedFrame {
-    /// Tells the segment apart from all others of the log, and from its file's other lives.
-    pub(super) fn salt(&self) -> u64 {
-        self.segment.entry.salt
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
     }
 }
 
@@ -97,6 +97,7 @@ impl Writer {
             synced_through: end.position,
             durable_through: end.position,
             deferred: Vec::new(),
+            deferred_bytes: 0,
             is_write_asked: false,
             publishable: None,
             zeroed_through: end.position,
@@ -119,7 +120,7 @@ impl Writer {
         if let Placement::InPlace(segment) = &self.placement {
             self.placement = Placement::Resume(segment.clone());
         }
-        // Thousands of idle logs keep no buffers.
+        // Thousands of idle logs keep no room for frames.
         self.deferred = Vec::new();
     }
 
@@ -177,11 +178,12 @@ impl Writer {
     /// Takes a frame in behind the last one, to be written to the segment's file later. The caller has the commit journal
     /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
     pub(super) fn defer(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
-        self.deferred.extend_from_slice(&group.buffer);
+        self.deferred_bytes += frame.bytes;
+        self.deferred.push(std::mem::take(&mut group.buffer));
         self.advance(log, group, frame);
-        if self.deferred.len() >= MAX_DEFERRED_BYTES {
+        if self.deferred_bytes >= MAX_DEFERRED_BYTES {
             self.write_deferred(log)?;
-        } else if self.deferred.len() >= DEFERRED_BYTES && !self.is_write_asked {
+        } else if self.deferred_bytes >= DEFERRED_BYTES && !self.is_write_asked {
             self.is_write_asked = true;
             log.have_deferred_written();
         }
@@ -198,30 +200,37 @@ impl Writer {
         }
     }
 
-    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced.
+    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where that fails
+    /// readers find them in memory.
     pub(super) fn write_deferred(&mut self, log: &ShardLog) -> Result<()> {
         if self.deferred.is_empty() {
             return Ok(());
         }
-        log.context.health.check()?;
-        self.is_write_asked = false;
         let (segment, open) = self
             .unsynced
             .clone()
             .expect("deferred frames belong to the segment that is to be synced");
-        let mut deferred = std::mem::take(&mut self.deferred);
-        let bytes = deferred.len();
-        let offset = segment.entry.offset_of(self.end.position) - bytes as u64;
-        let result = self.write_at(log, &segment, &open, &mut deferred, offset, self.end);
-        // Where that failed the frames are still missing in the file, and readers must not go there.
-        deferred.truncate(if result.is_ok() { 0 } else { bytes });
-        self.deferred = deferred;
-        result?;
+        let offset = segment.entry.offset_of(self.end.position) - self.deferred_bytes as u64;
+        let mut frames = Vec::with_capacity(self.deferred_bytes + PAGE_BYTES as usize);
+        for frame in &self.deferred {
+            frames.extend_from_slice(frame);
+        }
+        let result = (log.context.health.check())
+            .and_then(|()| self.write_at(log, &segment, &open, &mut frames, offset, self.end));
+        if result.is_ok() {
+            self.deferred.clear();
+            self.deferred_bytes = 0;
+            self.is_write_asked = false;
+        } else {
+            frames.truncate(self.deferred_bytes);
+            let stranded = Overlaid::new(open.file.clone(), offset, frames.into());
+            *log.stranded.write() = Some(Arc::new(stranded));
+        }
+        log.has_deferred.store(result.is_err(), Ordering::Release);
         if let Some(end) = self.publishable.take() {
             *log.published.lock() = end;
         }
-        log.has_deferred.store(false, Ordering::Release);
-        Ok(())
+        result
     }
 
     /// Writes frames that end at `end`, and zeros up to the end of a page that they begin.
@@ -282,7 +291,7 @@ impl Writer {
 
     /// What has to be synced, all written. [`note_synced`](Self::note_synced) is told when that is done.
     pub(super) fn unsynced(&mut self, log: &ShardLog) -> Result<Option<Unsynced>> {
-        self.write_deferred(log)?;
+        perform(Step::DeferredBeforeSync, || self.write_deferred(log))?;
         Ok(self.unsynced.clone().map(|(segment, open)| Unsynced {
             segment,
             open,
@@ -437,12 +446,14 @@ impl Writer {
         pooled
             .file
             .write_all_at(&entry.encode_header(log.identity), 0)
-            .and_then(|()| perform(Step::SegmentHeaderSync, || pooled.file.sync_data()))
             .map_err(|error| poison("begin", error))?;
+        // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
         context
             .disk
             .rename(&pooled.path, &segment.path)
             .map_err(|error| poison("name", error))?;
+        perform(Step::SegmentHeaderSync, || pooled.file.sync_data())
+            .map_err(|error| poison("begin", error))?;
         perform(Step::SegmentNameSync, || context.disk.sync_dir(&log.directory))
             .map_err(|error| poison("sync the directory of", error))?;
         perform(Step::NamedBeforeFrame, || {

@@ -129,7 +129,8 @@ impl StoreOptions {
     }
 
     /// From how many shards on a put, or puts that happen at the same time, are made durable together: by one sync of
-    /// the commit journal, which holds a copy of what is then written to the shards, instead of a sync for each shard.
+    /// the commit journal, which holds a copy of what is then written to the shards, instead of a sync for each shard. Up
+    /// to 128 KiB of each shard are kept in memory until they are written there.
     /// For groups of more than 32 KiB a shard the journal is not used, nor while more than
     /// [`max_open_segments`](Self::max_open_segments) shards are being written to, since each keeps its file open.
     /// `usize::MAX` is for a store without a journal.

@@ -105,7 +105,6 @@ const TABLE: &[(Step, Check)] = &[
         Step::CurrentSync,
         test!(targeted::a_crash_while_a_store_is_made_leaves_one_that_can_be_used),
     ),
-    (Step::PreparedSegmentSync, FAULTS),
     (
         Step::StoreDirectorySyncAtOpen,
         test!(regressions::a_manifest_that_a_killed_process_named_is_named_durably_before_it_is_built_on),
@@ -126,6 +125,10 @@ const TABLE: &[(Step, Check)] = &[
     (Step::ShardDirectorySync, CRASHES),
     (Step::JournalDirectorySync, JOURNALED_CRASHES),
     (Step::SegmentNameSync, CRASHES),
+    (
+        Step::DeferredBeforeSync,
+        test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
+    ),
     (
         Step::JournaledSegmentsSync,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
@@ -209,6 +212,10 @@ const IMPLIED: &[(Step, &str)] = &[
     (
         Step::IndexIdentity,
         "what an index says of a frame is compared with the frame",
+    ),
+    (
+        Step::PreparedSegmentSync,
+        "a file leaves the pool before it is next synced, so none stays there whose sync failed",
     ),
     (
         Step::TornManifestRewrite,

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use anabranch::inspect::{Damage, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
-use anabranch::{Error, HashKey, PutRecord, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::{Error, HashKey, PutRecord, RecordNumber, StartingPosition, Store, StoreOptions, Stream};
 
 const DIRECTORY: &str = "store";
 
@@ -231,14 +231,92 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
     let disk = SimDisk::new(1);
     let store = open(&disk, JOURNALED);
     let stream = store.create_stream("clicks", 2).unwrap();
-    for round in 0..4 {
+    for round in 0..30 {
         put_to_both(&stream, &[round; 12_000]);
         store.maintain().unwrap();
     }
     let disk = disk.crash(LossMode::LoseAll);
+    let is_first_of_journal =
+        |frame: &DumpedFrame| frame.log.stream_name.is_none() && frame.first_record == RecordNumber::FIRST;
+    assert!(
+        !frames(&disk).iter().any(is_first_of_journal),
+        "the journal keeps everything"
+    );
     let stream = open(&disk, JOURNALED).stream("clicks").unwrap();
     let (records, error) = read(&stream);
-    assert_eq!((records.len(), error.map(|error| error.to_string())), (8, None));
+    assert_eq!((records.len(), error.map(|error| error.to_string())), (60, None));
+}
+
+/// Until somebody reads, or enough has gathered, the journal alone has what is acknowledged.
+#[test]
+pub fn readers_and_tools_find_what_only_the_journal_has() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, JOURNALED);
+    let stream = store.create_stream("clicks", 2).unwrap();
+    put_to_both(&stream, b"first");
+    let image = disk.image(LossMode::KeepAll);
+    let of_shards: Vec<_> = frames(&image)
+        .into_iter()
+        .filter(|frame| frame.log.stream_name.is_some())
+        .collect();
+    assert_eq!(of_shards.len(), 2);
+    for frame in &of_shards {
+        assert!(bytes_of(&image, frame).iter().all(|byte| *byte == 0), "{frame:?}");
+    }
+    let (records, error) = read(&stream);
+    assert_eq!((records.len(), error.map(|error| error.to_string())), (2, None));
+    for frame in &of_shards {
+        let there = bytes_of(&disk.image(LossMode::KeepAll), frame);
+        assert!(there.iter().any(|byte| *byte != 0), "{frame:?}");
+    }
+}
+
+#[test]
+pub fn frames_that_cannot_be_written_any_more_are_read_from_memory_and_not_lost() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, JOURNALED);
+    let stream = store.create_stream("clicks", 2).unwrap();
+    put_to_both(&stream, b"first");
+    assert_eq!(read(&stream).0.len(), 2);
+    put_to_both(&stream, b"second");
+    disk.faults()
+        .fail_from_nth(Operation::Write, 1, std::io::ErrorKind::Other);
+    for _ in 0..2 {
+        let (records, error) = read(&stream);
+        assert_eq!((records.len(), error.map(|error| error.to_string())), (4, None));
+        assert!(matches!(stream.put("key", b"third"), Err(Error::Poisoned { .. })));
+    }
+    disk.faults().clear();
+    let stream = open(&disk.crash(LossMode::LoseAll), JOURNALED)
+        .stream("clicks")
+        .unwrap();
+    let (records, error) = read(&stream);
+    assert_eq!((records.len(), error.map(|error| error.to_string())), (4, None));
+}
+
+/// Frames that the journal has are as good a proof as frames in a segment.
+#[test]
+pub fn an_edit_that_rots_is_missed_by_frames_that_only_the_journal_has() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, JOURNALED);
+    let streams = ["clicks", "views"].map(|name| store.create_stream(name, 1).unwrap());
+    // The journal's own first segment is named before the last edit, the one that names a segment of `views`.
+    for stream in &streams {
+        stream.put("key", b"acknowledged").unwrap();
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let manifest = format!("{DIRECTORY}/MANIFEST-000001");
+    let bytes = disk.rot().read(&manifest).unwrap();
+    let last_edit = (64..bytes.len() - 4)
+        .step_by(8)
+        .filter(|at| bytes[*at..].starts_with(b"AMFE"))
+        .last()
+        .unwrap();
+    disk.rot().flip_bit(&manifest, last_edit as u64 + 30, 0).unwrap();
+    match options(&disk, JOURNALED).open(DIRECTORY).err() {
+        Some(Error::Corrupt { offset, .. }) => assert_eq!(offset, last_edit as u64),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

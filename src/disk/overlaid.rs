@@ -1,0 +1,74 @@
+//! A file that has other bytes in one place.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{DiskFile, Mapping};
+
+/// Reads a file as it would be had `bytes` been written at `offset`. Read-only.
+#[derive(Debug)]
+pub(crate) struct Overlaid {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    bytes: Bytes,
+}
+
+impl Overlaid {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, offset: u64, bytes: Bytes) -> Self {
+        Self { file, offset, bytes }
+    }
+}
+
+/// Puts what is laid over a file, each piece with its offset, into what was read of the file from `offset`.
+pub(super) fn lay_over<'a>(
+    buffer: &mut [u8],
+    offset: u64,
+    overlaid: impl IntoIterator<Item = (u64, &'a Bytes)>,
+) {
+    let end = offset + buffer.len() as u64;
+    for (at, bytes) in overlaid {
+        let (from, to) = (offset.max(at), end.min(at + bytes.len() as u64));
+        if from < to {
+            let overlaid = &bytes[(from - at) as usize..(to - at) as usize];
+            buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(overlaid);
+        }
+    }
+}
+
+impl DiskFile for Overlaid {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)?;
+        lay_over(buffer, offset, [(self.offset, &self.bytes)]);
+        Ok(())
+    }
+
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn map(&self, _: u64) -> io::Result<Box<dyn Mapping>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.file.drop_cache()
+    }
+}
