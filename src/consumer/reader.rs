@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+use std::vec;
 
 use crate::error::{Error, Result};
 use crate::log::ReadLimit;
@@ -48,10 +49,12 @@ pub struct StreamReader {
     /// has a child that waits for another parent. A shard that is not listed is behind this reader, or, if it
     /// descends from one that is listed, before it.
     next: BTreeMap<ShardId, RecordNumber>,
+    /// Of the shard whose turn it is, what `next` does not say yet: a map is too slow to be kept for every record.
+    reached: Option<(ShardId, RecordNumber)>,
     /// The shards that can be read now, in turn.
     turns: VecDeque<ShardId>,
     /// Of the shard whose turn it is: read, and not handed out yet.
-    batch: VecDeque<Record>,
+    batch: vec::IntoIter<Record>,
     /// What happens once the batch is handed out.
     afterwards: Option<Afterwards>,
     /// Turns in a row that brought nothing.
@@ -115,7 +118,8 @@ impl StreamReader {
             turns: checkpoint.next.iter().filter_map(is_readable).collect(),
             next: checkpoint.next,
             stream,
-            batch: VecDeque::new(),
+            reached: None,
+            batch: Vec::new().into_iter(),
             afterwards: None,
             idle_turns: 0,
         }
@@ -128,9 +132,9 @@ impl StreamReader {
 
     /// Where this reader is: behind the records that were handed out so far.
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            next: self.next.clone(),
-        }
+        let mut next = self.next.clone();
+        next.extend(self.reached);
+        Checkpoint { next }
     }
 
     /// The next record, waiting for one to be put if need be; `None` if there is none within `limit`.
@@ -175,14 +179,15 @@ impl StreamReader {
         };
         let is_progress = !read.records.is_empty() || read.next.is_none();
         self.afterwards = Some(Afterwards::of(shard, &read));
-        self.batch = read.records.into();
-        if self.batch.is_empty() {
+        self.batch = read.records.into_iter();
+        if self.batch.as_slice().is_empty() {
             self.finish_batch();
         }
         Ok(is_progress)
     }
 
     fn finish_batch(&mut self) {
+        self.reached = None;
         match self.afterwards.take() {
             Some(Afterwards::GoOn { shard, next }) => {
                 self.next.insert(shard, next);
@@ -290,10 +295,10 @@ impl Iterator for StreamReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(record) = self.batch.pop_front() {
+            if let Some(record) = self.batch.next() {
                 let number = record.sequence_number;
-                self.next.insert(number.shard_id(), number.record_number().next());
-                if self.batch.is_empty() {
+                self.reached = Some((number.shard_id(), number.record_number().next()));
+                if self.batch.as_slice().is_empty() {
                     self.finish_batch();
                 }
                 return Some(Ok(record));

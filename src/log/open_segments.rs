@@ -1,23 +1,28 @@
 //! The segments' files that are open, no more than a set number of them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use super::index::SparseIndex;
+use super::read_buffers::ReadBuffers;
 use super::segment::{Segment, SegmentHold};
 use crate::disk::{Disk, DiskFile, Mapping, OpenMode};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, OnceLock};
+use crate::sync::{AtomicBool, Mutex, OnceLock};
 
 /// Opens segments as they are needed and closes those that were not used for longest.
 #[derive(Debug)]
 pub(crate) struct OpenSegments {
     disk: Arc<dyn Disk>,
     capacity: usize,
-    /// Mapped segments are closed beyond this many bytes, but for the one just mapped.
+    /// Beyond this many bytes mappings are let go of, but for the one just made.
     max_mapped_bytes: u64,
+    /// For reading from files that are not mapped.
+    pub(super) buffers: Arc<ReadBuffers>,
     open: Mutex<LeastRecentlyUsed>,
 }
 
@@ -39,7 +44,7 @@ pub(super) struct OpenSegment {
     pub(super) file: Arc<dyn DiskFile>,
     /// Of a sealed segment, once somebody searched it.
     pub(super) index: OnceLock<SparseIndex>,
-    mapping: OnceLock<Bytes>,
+    mapping: Mutex<Option<MappedSegment>>,
     hold: SegmentHold,
 }
 
@@ -49,6 +54,7 @@ impl OpenSegments {
             disk,
             capacity: capacity.max(1),
             max_mapped_bytes,
+            buffers: Arc::default(),
             open: Mutex::default(),
         }
     }
@@ -74,7 +80,7 @@ impl OpenSegments {
         let open = Arc::new(OpenSegment {
             file,
             index: OnceLock::new(),
-            mapping: OnceLock::new(),
+            mapping: Mutex::default(),
             hold: segment.hold(),
         });
         self.open
@@ -88,26 +94,52 @@ impl OpenSegments {
     }
 
     /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
-    pub(super) fn map(&self, segment: &Segment, open: &OpenSegment, length: u64) -> std::io::Result<Bytes> {
-        if let Some(bytes) = open.mapping.get() {
-            return Ok(bytes.clone());
+    pub(super) fn map(
+        &self,
+        segment: &Segment,
+        open: &OpenSegment,
+        length: u64,
+    ) -> std::io::Result<MappedSegment> {
+        if let Some(mapped) = open.mapped() {
+            return Ok(mapped);
         }
-        let mapping = HeldMapping {
+        let made = MappedSegment::new(HeldMapping {
             mapping: open.file.map(length)?,
             _hold: open.hold.clone(),
-        };
-        let bytes = open.mapping.get_or_init(|| Bytes::from_owner(mapping)).clone();
-        self.open
+        });
+        let mapped = open.mapping.lock().get_or_insert(made).clone();
+        let surplus = self
+            .open
             .lock()
-            .limit_mapped_bytes(self.max_mapped_bytes, segment.handle);
-        Ok(bytes)
+            .surplus_mappings(self.max_mapped_bytes, segment.handle);
+        // Outside the lock: to unmap takes a while.
+        drop(surplus);
+        Ok(mapped)
     }
 }
 
 impl OpenSegment {
-    fn mapped_bytes(&self) -> u64 {
-        self.mapping.get().map_or(0, |bytes| bytes.len() as u64)
+    /// The mapping, if there is one now.
+    pub(super) fn mapped(&self) -> Option<MappedSegment> {
+        self.mapping.lock().clone()
     }
+
+    fn mapped_bytes(&self) -> u64 {
+        let mapping = self.mapping.lock();
+        mapping.as_ref().map_or(0, |mapped| mapped.bytes.len() as u64)
+    }
+}
+
+/// Made ready at a time.
+const READY_BYTES: u64 = 1024 * 1024;
+
+/// A segment's mapping, and how much of it is ready to be read without page faults.
+#[derive(Clone)]
+pub(super) struct MappedSegment {
+    bytes: Bytes,
+    mapping: Arc<HeldMapping>,
+    /// For each [`READY_BYTES`], whether it was ever made ready.
+    ready: Arc<[AtomicBool]>,
 }
 
 /// A mapping that keeps its segment from being recycled until the last slice of it is gone.
@@ -119,6 +151,55 @@ struct HeldMapping {
 impl AsRef<[u8]> for HeldMapping {
     fn as_ref(&self) -> &[u8] {
         (*self.mapping).as_ref()
+    }
+}
+
+/// What [`Bytes`] of a mapping own.
+struct SharedMapping(Arc<HeldMapping>);
+
+impl AsRef<[u8]> for SharedMapping {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl MappedSegment {
+    fn new(mapping: HeldMapping) -> Self {
+        let mapping = Arc::new(mapping);
+        let bytes = Bytes::from_owner(SharedMapping(mapping.clone()));
+        let parts = (bytes.len() as u64).div_ceil(READY_BYTES);
+        Self {
+            bytes,
+            mapping,
+            ready: (0..parts).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Makes ready what is about to be read from `offset` to `end`, and a little more. Gives the place up to which it is.
+    pub(super) fn make_ready(&self, offset: u64, end: u64) -> u64 {
+        let parts = Range {
+            start: offset / READY_BYTES,
+            end: end.div_ceil(READY_BYTES),
+        };
+        for part in parts.clone() {
+            let is_ready = self.ready.get(part as usize);
+            if is_ready.is_some_and(|is_ready| !is_ready.swap(true, Ordering::Relaxed)) {
+                let start = part * READY_BYTES;
+                let end = (start + READY_BYTES).min(self.bytes.len() as u64);
+                self.mapping.mapping.make_ready(start as usize..end as usize);
+            }
+        }
+        parts.end * READY_BYTES
+    }
+}
+
+impl std::fmt::Debug for MappedSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MappedSegment({} bytes)", self.bytes.len())
     }
 }
 
@@ -151,26 +232,28 @@ impl LeastRecentlyUsed {
         );
     }
 
-    fn limit_mapped_bytes(&mut self, most: u64, just_mapped: u64) {
-        let mut mapped: u64 = self
-            .by_handle
-            .values()
-            .map(|slot| slot.segment.mapped_bytes())
-            .sum();
-        while mapped > most {
-            match self.close_oldest(|handle, slot| handle != just_mapped && slot.segment.mapped_bytes() > 0) {
-                Some(closed) => mapped -= closed.mapped_bytes(),
-                None => return,
-            }
-        }
-    }
-
-    fn close_oldest(&mut self, may_go: impl Fn(u64, &Slot) -> bool) -> Option<Arc<OpenSegment>> {
-        let candidates = self
+    /// Takes away the mappings that were not used for longest, until no more than `most` bytes are mapped.
+    fn surplus_mappings(&self, most: u64, just_mapped: u64) -> Vec<MappedSegment> {
+        let mut mapped: Vec<_> = self
             .by_handle
             .iter()
-            .filter(|(handle, slot)| may_go(**handle, slot));
-        let oldest = *candidates.min_by_key(|(_, slot)| slot.last_use)?.0;
-        self.by_handle.remove(&oldest).map(|slot| slot.segment)
+            .map(|(handle, slot)| (slot.last_use, *handle, slot.segment.mapped_bytes()))
+            .filter(|(_, _, bytes)| *bytes > 0)
+            .collect();
+        mapped.sort_unstable();
+        let mut total: u64 = mapped.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut surplus = Vec::new();
+        for (_, handle, bytes) in mapped {
+            if total <= most {
+                break;
+            }
+            if handle != just_mapped
+                && let Some(slot) = self.by_handle.get(&handle)
+            {
+                surplus.extend(slot.segment.mapping.lock().take());
+                total -= bytes;
+            }
+        }
+        surplus
     }
 }

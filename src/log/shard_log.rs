@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
+use super::left_off::LeftOff;
 use super::record_codec;
 use super::recovery::{self, RecoveredTail};
 use super::segment::{Segment, SegmentEntry};
@@ -45,6 +46,7 @@ pub(crate) struct ShardLog {
     pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed.
     pub(super) published: Mutex<LogEnd>,
+    pub(super) left_off: Mutex<LeftOff>,
     pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
@@ -121,6 +123,7 @@ impl ShardLog {
             writer: Mutex::new(Writer::new(end, placement)),
             syncing: Mutex::default(),
             published: Mutex::new(end),
+            left_off: Mutex::default(),
             damage: OnceLock::new(),
             lost_tail: damage.clone(),
             context,
