@@ -21,7 +21,6 @@ pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,11 +103,9 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
 }
 
 /// Bytes of a file that are there for as long as this value is.
-pub trait Mapping: AsRef<[u8]> + Send + Sync + 'static {
-    /// These bytes will be read soon: makes them ready all at once, where that is cheaper than one page at a time. What
-    /// cannot be made ready is found out by reading it.
-    fn make_ready(&self, _bytes: Range<usize>) {}
-}
+pub trait Mapping: AsRef<[u8]> + Send + Sync + 'static {}
+
+impl<T: AsRef<[u8]> + Send + Sync + 'static> Mapping for T {}
 
 /// Holds a lock until it is dropped.
 pub trait LockGuard: Debug + Send + Sync + 'static {}

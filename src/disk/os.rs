@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -177,32 +176,11 @@ impl DiskFile for OsFile {
         // removes one whose mapping is held (log::segment, `Segment::is_held`). The store's lock keeps other
         // well-behaved processes out. The check above keeps every mapped page within the file.
         let map: Mmap = unsafe { MmapOptions::new().len(length).map(&self.file)? };
-        Ok(Box::new(OsMapping { map }))
+        Ok(Box::new(map))
     }
 
     fn drop_cache(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
-    }
-}
-
-struct OsMapping {
-    map: Mmap,
-}
-
-impl AsRef<[u8]> for OsMapping {
-    fn as_ref(&self) -> &[u8] {
-        &self.map
-    }
-}
-
-impl Mapping for OsMapping {
-    fn make_ready(&self, bytes: Range<usize>) {
-        // One call instead of a page fault for every few pages. A kernel before 5.14 knows nothing of it, and a page that
-        // the disk cannot read is met again by whoever reads it.
-        #[cfg(target_os = "linux")]
-        let _ = self
-            .map
-            .advise_range(memmap2::Advice::PopulateRead, bytes.start, bytes.len());
     }
 }
 

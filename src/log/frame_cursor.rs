@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
 use super::index::IndexEntry;
-use super::open_segments::MappedSegment;
 use super::read_buffers::{BUFFER_BYTES, ReadBuffers, read_once};
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::{LogEnd, LogPosition};
@@ -20,18 +19,16 @@ const LITTLE_BYTES: usize = 8 * 1024;
 /// The bytes of a segment up to some length.
 #[derive(Clone, Debug)]
 pub(super) enum SegmentBytes {
-    Mapped {
-        mapped: MappedSegment,
-        /// Where the mapping is not made ready ahead of reading any more, or yet.
-        ready_to: u64,
-    },
+    Mapped(Bytes),
     File {
         file: Arc<dyn DiskFile>,
         length: u64,
         window: Bytes,
         window_offset: u64,
-        /// How much is read at the next time.
+        /// How much is read at the next time, at most.
         ahead: usize,
+        /// The next frames may be as long as this one: windows end between two of them, and nothing is read twice.
+        frame_bytes: u64,
         /// Where large windows come from, if not from the allocator.
         buffers: Option<Arc<ReadBuffers>>,
     },
@@ -46,6 +43,7 @@ impl SegmentBytes {
             window: Bytes::new(),
             window_offset: 0,
             ahead: BUFFER_BYTES,
+            frame_bytes: 1,
             buffers: None,
         }
     }
@@ -66,23 +64,14 @@ impl SegmentBytes {
                 Wanted::Little => LITTLE_BYTES,
                 Wanted::Much => BUFFER_BYTES,
             },
+            frame_bytes: 1,
             buffers: Some(buffers),
-        }
-    }
-
-    pub(super) fn of_mapping(mapped: MappedSegment, wanted: Wanted) -> Self {
-        Self::Mapped {
-            mapped,
-            ready_to: match wanted {
-                Wanted::Little => u64::MAX,
-                Wanted::Much => 0,
-            },
         }
     }
 
     pub(super) fn length(&self) -> u64 {
         match self {
-            Self::Mapped { mapped, .. } => mapped.bytes().len() as u64,
+            Self::Mapped(mapped) => mapped.len() as u64,
             Self::File { length, .. } => *length,
         }
     }
@@ -99,29 +88,32 @@ impl SegmentBytes {
         Ok(window.map(|(window, range)| &window[range]))
     }
 
+    fn expect_frames_of(&mut self, bytes: u64) {
+        if let Self::File { frame_bytes, .. } = self {
+            *frame_bytes = bytes;
+        }
+    }
+
     fn window(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<(&Bytes, Range<usize>)>> {
         let Some(end) = offset.checked_add(bytes).filter(|end| *end <= self.length()) else {
             return Ok(None);
         };
         match self {
-            Self::Mapped { mapped, ready_to } => {
-                if *ready_to < end {
-                    *ready_to = mapped.make_ready(offset, end);
-                }
-                Ok(Some((mapped.bytes(), offset as usize..end as usize)))
-            }
+            Self::Mapped(mapped) => Ok(Some((mapped, offset as usize..end as usize))),
             Self::File {
                 file,
                 length,
                 window,
                 window_offset,
                 ahead,
+                frame_bytes,
                 buffers,
             } => {
                 let is_inside = offset >= *window_offset && end <= *window_offset + window.len() as u64;
                 if !is_inside {
                     let most = *length - offset;
-                    let wanted = bytes.max(*ahead as u64).min(most) as usize;
+                    let ahead_bytes = *ahead as u64 - *ahead as u64 % *frame_bytes;
+                    let wanted = bytes.max(ahead_bytes).min(most) as usize;
                     *window = match buffers {
                         Some(buffers) => buffers.read(file.as_ref(), offset, wanted)?,
                         None => read_once(file.as_ref(), offset, wanted)?,
@@ -269,6 +261,7 @@ impl<'a> FrameCursor<'a> {
     pub(super) fn next(&mut self) -> Result<Frame, WalkError> {
         let frame = self.peek()?;
         self.offset += frame.header.frame_bytes();
+        self.bytes.expect_frames_of(frame.header.frame_bytes());
         self.before_last = self.before;
         self.before = Some(frame.header.end(frame.checksum));
         Ok(frame)

@@ -12,7 +12,7 @@ use super::read_buffers::ReadBuffers;
 use super::segment::{Segment, SegmentHold};
 use crate::disk::{Disk, DiskFile, Mapping, OpenMode};
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, Mutex, OnceLock};
+use crate::sync::{Mutex, OnceLock};
 
 /// Opens segments as they are needed and closes those that were not used for longest.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) struct OpenSegment {
     pub(super) file: Arc<dyn DiskFile>,
     /// Of a sealed segment, once somebody searched it.
     pub(super) index: OnceLock<SparseIndex>,
-    mapping: Mutex<Option<MappedSegment>>,
+    mapping: Mutex<Option<Bytes>>,
     hold: SegmentHold,
 }
 
@@ -94,16 +94,11 @@ impl OpenSegments {
     }
 
     /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
-    pub(super) fn map(
-        &self,
-        segment: &Segment,
-        open: &OpenSegment,
-        length: u64,
-    ) -> std::io::Result<MappedSegment> {
+    pub(super) fn map(&self, segment: &Segment, open: &OpenSegment, length: u64) -> std::io::Result<Bytes> {
         if let Some(mapped) = open.mapped() {
             return Ok(mapped);
         }
-        let made = MappedSegment::new(HeldMapping {
+        let made = Bytes::from_owner(HeldMapping {
             mapping: open.file.map(length)?,
             _hold: open.hold.clone(),
         });
@@ -120,26 +115,14 @@ impl OpenSegments {
 
 impl OpenSegment {
     /// The mapping, if there is one now.
-    pub(super) fn mapped(&self) -> Option<MappedSegment> {
+    pub(super) fn mapped(&self) -> Option<Bytes> {
         self.mapping.lock().clone()
     }
 
     fn mapped_bytes(&self) -> u64 {
         let mapping = self.mapping.lock();
-        mapping.as_ref().map_or(0, |mapped| mapped.bytes.len() as u64)
+        mapping.as_ref().map_or(0, Bytes::len) as u64
     }
-}
-
-/// Made ready at a time.
-const READY_BYTES: u64 = 1024 * 1024;
-
-/// A segment's mapping, and how much of it is ready to be read without page faults.
-#[derive(Clone)]
-pub(super) struct MappedSegment {
-    bytes: Bytes,
-    mapping: Arc<HeldMapping>,
-    /// For each [`READY_BYTES`], whether it was ever made ready.
-    ready: Arc<[AtomicBool]>,
 }
 
 /// A mapping that keeps its segment from being recycled until the last slice of it is gone.
@@ -151,55 +134,6 @@ struct HeldMapping {
 impl AsRef<[u8]> for HeldMapping {
     fn as_ref(&self) -> &[u8] {
         (*self.mapping).as_ref()
-    }
-}
-
-/// What [`Bytes`] of a mapping own.
-struct SharedMapping(Arc<HeldMapping>);
-
-impl AsRef<[u8]> for SharedMapping {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
-
-impl MappedSegment {
-    fn new(mapping: HeldMapping) -> Self {
-        let mapping = Arc::new(mapping);
-        let bytes = Bytes::from_owner(SharedMapping(mapping.clone()));
-        let parts = (bytes.len() as u64).div_ceil(READY_BYTES);
-        Self {
-            bytes,
-            mapping,
-            ready: (0..parts).map(|_| AtomicBool::new(false)).collect(),
-        }
-    }
-
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    /// Makes ready what is about to be read from `offset` to `end`, and a little more. Gives the place up to which it is.
-    pub(super) fn make_ready(&self, offset: u64, end: u64) -> u64 {
-        let parts = Range {
-            start: offset / READY_BYTES,
-            end: end.div_ceil(READY_BYTES),
-        };
-        for part in parts.clone() {
-            let is_ready = self.ready.get(part as usize);
-            if is_ready.is_some_and(|is_ready| !is_ready.swap(true, Ordering::Relaxed)) {
-                let start = part * READY_BYTES;
-                let end = (start + READY_BYTES).min(self.bytes.len() as u64);
-                self.mapping.mapping.make_ready(start as usize..end as usize);
-            }
-        }
-        parts.end * READY_BYTES
-    }
-}
-
-impl std::fmt::Debug for MappedSegment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MappedSegment({} bytes)", self.bytes.len())
     }
 }
 
@@ -233,7 +167,7 @@ impl LeastRecentlyUsed {
     }
 
     /// Takes away the mappings that were not used for longest, until no more than `most` bytes are mapped.
-    fn surplus_mappings(&self, most: u64, just_mapped: u64) -> Vec<MappedSegment> {
+    fn surplus_mappings(&self, most: u64, just_mapped: u64) -> Vec<Bytes> {
         let mut mapped: Vec<_> = self
             .by_handle
             .iter()

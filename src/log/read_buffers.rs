@@ -12,8 +12,8 @@ use crate::sync::Mutex;
 /// checksum has gone over it.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Kept when nobody uses them: as much as one large reply takes.
-const MAX_IDLE: usize = 40;
+/// Kept when nobody uses them: as many as a reply of 10 MiB takes, whatever the frames.
+const MAX_IDLE: usize = 56;
 
 /// What is smaller is allocated for once: memory of that size is at hand.
 const MIN_LENT_BYTES: usize = 32 * 1024;

@@ -292,7 +292,7 @@ impl ShardLog {
             }
         };
         let bytes = match mapped {
-            Some(mapped) => SegmentBytes::of_mapping(mapped, wanted),
+            Some(mapped) => SegmentBytes::Mapped(mapped),
             None => {
                 let buffers = open_segments.buffers.clone();
                 SegmentBytes::of_lent_buffers(open.file.clone(), length, wanted, buffers)

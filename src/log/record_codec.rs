@@ -103,15 +103,16 @@ impl Records {
     }
 
     /// The record that was peeked at.
+    #[inline]
     pub(super) fn take(&mut self, peeked: &RecordHeader) -> Result<DecodedRecord, FrameDefect> {
         let key = self.offset + RECORD_HEADER_BYTES;
         let data = key + peeked.key_bytes;
         let end = data + peeked.data_bytes;
-        let partition_key = PartitionKey::cut_from(&self.body, key..data).map_err(|_| FrameDefect::Body)?;
+        PartitionKey::check_bytes(&self.body[key..data]).map_err(|_| FrameDefect::Body)?;
         self.skip(peeked);
         Ok(DecodedRecord {
             arrival: peeked.arrival,
-            partition_key,
+            partition_key: PartitionKey::of_checked(&self.body, key..data),
             data: self.body.slice(data..end),
         })
     }

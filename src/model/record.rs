@@ -83,8 +83,16 @@ const INLINE_BYTES: usize = 23;
 /// UTF-8 text of a length that a partition key may have.
 #[derive(Clone)]
 enum Text {
-    Inline { length: u8, bytes: [u8; INLINE_BYTES] },
+    Inline(Inline),
     Shared(Bytes),
+}
+
+/// Aligned, so that it is moved in whole words: records are many.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+struct Inline {
+    bytes: [u8; INLINE_BYTES],
+    length: u8,
 }
 
 /// Why something is not a partition key.
@@ -113,18 +121,28 @@ impl PartitionKey {
     pub fn new(text: &str) -> Result<Self, PartitionKeyError> {
         Self::check(text)?;
         let text = text.as_bytes();
-        Ok(Self(
-            Text::inline(text).unwrap_or_else(|| Text::Shared(Bytes::copy_from_slice(text))),
-        ))
+        Ok(Self(match Inline::of(text) {
+            Some(inline) => Text::Inline(inline),
+            None => Text::Shared(Bytes::copy_from_slice(text)),
+        }))
     }
 
-    /// The key in some of these bytes.
-    pub(crate) fn cut_from(bytes: &Bytes, range: Range<usize>) -> Result<Self, PartitionKeyError> {
-        let text = &bytes[range.clone()];
-        Self::check(std::str::from_utf8(text).map_err(|_| PartitionKeyError::NotUtf8)?)?;
-        Ok(Self(
-            Text::inline(text).unwrap_or_else(|| Text::Shared(bytes.slice(range))),
-        ))
+    /// Checks that bytes can be a partition key's, without making one.
+    pub(crate) fn check_bytes(bytes: &[u8]) -> Result<(), PartitionKeyError> {
+        // Most keys are short and ASCII, which is quickly seen.
+        if (1..=MAX_PARTITION_KEY_CHARS).contains(&bytes.len()) && bytes.is_ascii() {
+            return Ok(());
+        }
+        Self::check(std::str::from_utf8(bytes).map_err(|_| PartitionKeyError::NotUtf8)?)
+    }
+
+    /// The key in some of these bytes, which were checked.
+    #[inline]
+    pub(crate) fn of_checked(bytes: &Bytes, range: Range<usize>) -> Self {
+        Self(match Inline::of(&bytes[range.clone()]) {
+            Some(inline) => Text::Inline(inline),
+            None => Text::Shared(bytes.slice(range)),
+        })
     }
 
     /// Checks that a text can be a partition key, without making one.
@@ -153,19 +171,20 @@ impl PartitionKey {
     /// The key's UTF-8 bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Text::Inline { length, bytes } => &bytes[..usize::from(*length)],
+            Text::Inline(inline) => &inline.bytes[..usize::from(inline.length)],
             Text::Shared(bytes) => bytes,
         }
     }
 }
 
-impl Text {
-    fn inline(text: &[u8]) -> Option<Self> {
+impl Inline {
+    #[inline]
+    fn of(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; INLINE_BYTES];
         bytes.get_mut(..text.len())?.copy_from_slice(text);
-        Some(Self::Inline {
-            length: text.len() as u8,
+        Some(Self {
             bytes,
+            length: text.len() as u8,
         })
     }
 }
@@ -174,7 +193,8 @@ impl TryFrom<Bytes> for PartitionKey {
     type Error = PartitionKeyError;
 
     fn try_from(bytes: Bytes) -> Result<Self, PartitionKeyError> {
-        Self::cut_from(&bytes, 0..bytes.len())
+        Self::check_bytes(&bytes)?;
+        Ok(Self::of_checked(&bytes, 0..bytes.len()))
     }
 }
 
@@ -197,7 +217,7 @@ impl TryFrom<&str> for PartitionKey {
 impl From<PartitionKey> for Bytes {
     fn from(key: PartitionKey) -> Bytes {
         match key.0 {
-            Text::Inline { .. } => Bytes::copy_from_slice(key.as_bytes()),
+            Text::Inline(_) => Bytes::copy_from_slice(key.as_bytes()),
             Text::Shared(bytes) => bytes,
         }
     }

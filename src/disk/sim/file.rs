@@ -137,7 +137,7 @@ impl DiskFile for SimFile {
         let copy = self.call(Operation::Map, format_args!("{length} bytes"), |state| {
             self.copy(state, bytes, 0)
         })?;
-        Ok(Box::new(MappedCopy(copy)))
+        Ok(Box::new(copy))
     }
 
     fn drop_cache(&self) -> io::Result<()> {
@@ -183,14 +183,3 @@ impl fmt::Debug for SimLock {
             .finish_non_exhaustive()
     }
 }
-
-/// Of the bytes as they were when they were mapped, which is what they stay: see [`DiskFile::map`].
-struct MappedCopy(Vec<u8>);
-
-impl AsRef<[u8]> for MappedCopy {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Mapping for MappedCopy {}
