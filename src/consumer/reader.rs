@@ -49,11 +49,10 @@ pub struct StreamReader {
     /// has a child that waits for another parent. A shard that is not listed is behind this reader, or, if it
     /// descends from one that is listed, before it.
     next: BTreeMap<ShardId, RecordNumber>,
-    /// Of the shard whose turn it is, what `next` does not say yet: a map is too slow to be kept for every record.
-    reached: Option<(ShardId, RecordNumber)>,
     /// The shards that can be read now, in turn.
     turns: VecDeque<ShardId>,
-    /// Of the shard whose turn it is: read, and not handed out yet.
+    /// Of the shard whose turn it is: read, and not handed out yet. Where there are any, the first of them says what is
+    /// next of that shard, and `next` says it only once all are handed out.
     batch: vec::IntoIter<Record>,
     /// What happens once the batch is handed out.
     afterwards: Option<Afterwards>,
@@ -118,7 +117,6 @@ impl StreamReader {
             turns: checkpoint.next.iter().filter_map(is_readable).collect(),
             next: checkpoint.next,
             stream,
-            reached: None,
             batch: Vec::new().into_iter(),
             afterwards: None,
             idle_turns: 0,
@@ -133,7 +131,8 @@ impl StreamReader {
     /// Where this reader is: behind the records that were handed out so far.
     pub fn checkpoint(&self) -> Checkpoint {
         let mut next = self.next.clone();
-        next.extend(self.reached);
+        let in_hand = self.batch.as_slice().first().map(|record| record.sequence_number);
+        next.extend(in_hand.map(|number| (number.shard_id(), number.record_number())));
         Checkpoint { next }
     }
 
@@ -160,7 +159,26 @@ impl StreamReader {
         }
     }
 
-    /// Takes the next shard's turn. True if it brought records, or a step down the lineage.
+    /// The next shard that may have something has its turn; `None` when all of them had it in vain.
+    fn read_on(&mut self) -> Option<Result<()>> {
+        if self.idle_turns >= self.turns.len() {
+            self.idle_turns = 0;
+            return None;
+        }
+        let shard = self.turns.pop_front()?;
+        self.turns.push_back(shard);
+        match self.take_turn(shard) {
+            Ok(true) => self.idle_turns = 0,
+            Ok(false) => self.idle_turns += 1,
+            Err(error) => {
+                self.idle_turns += 1;
+                return Some(Err(error));
+            }
+        }
+        Some(Ok(()))
+    }
+
+    /// Takes a shard's turn. True if it brought records, or a step down the lineage.
     fn take_turn(&mut self, shard: ShardId) -> Result<bool> {
         let next = self.next.get(&shard).copied().unwrap_or(RecordNumber::FIRST);
         let from = ShardIterator {
@@ -187,7 +205,6 @@ impl StreamReader {
     }
 
     fn finish_batch(&mut self) {
-        self.reached = None;
         match self.afterwards.take() {
             Some(Afterwards::GoOn { shard, next }) => {
                 self.next.insert(shard, next);
@@ -293,29 +310,19 @@ impl Afterwards {
 impl Iterator for StreamReader {
     type Item = Result<Record>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(record) = self.batch.next() {
-                let number = record.sequence_number;
-                self.reached = Some((number.shard_id(), number.record_number().next()));
                 if self.batch.as_slice().is_empty() {
                     self.finish_batch();
                 }
                 return Some(Ok(record));
             }
-            if self.idle_turns >= self.turns.len() {
-                self.idle_turns = 0;
-                return None;
-            }
-            let shard = self.turns.pop_front()?;
-            self.turns.push_back(shard);
-            match self.take_turn(shard) {
-                Ok(true) => self.idle_turns = 0,
-                Ok(false) => self.idle_turns += 1,
-                Err(error) => {
-                    self.idle_turns += 1;
-                    return Some(Err(error));
-                }
+            match self.read_on() {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Some(Err(error)),
+                None => return None,
             }
         }
     }

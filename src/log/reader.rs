@@ -176,13 +176,15 @@ impl ShardLog {
                     self.leave_off(begun, cursor.end_before_last());
                     return Ok(StretchEnd::Reached);
                 }
-                let record = records.take(&peeked).map_err(defect)?;
+                records.check_key(&peeked).map_err(defect)?;
+                let record = records.record(&peeked);
                 read.records.push(make(ReadRecord {
                     number: read.next,
                     arrival: record.arrival,
                     partition_key: record.partition_key,
                     data: record.data,
                 }));
+                records.skip(&peeked);
                 read.next = read.next.next();
             }
             if reading.is_full {

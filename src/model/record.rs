@@ -137,7 +137,7 @@ impl PartitionKey {
     }
 
     /// The key in some of these bytes, which were checked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of_checked(bytes: &Bytes, range: Range<usize>) -> Self {
         Self(match Inline::of(&bytes[range.clone()]) {
             Some(inline) => Text::Inline(inline),
@@ -178,7 +178,7 @@ impl PartitionKey {
 }
 
 impl Inline {
-    #[inline]
+    #[inline(always)]
     fn of(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; INLINE_BYTES];
         bytes.get_mut(..text.len())?.copy_from_slice(text);
