@@ -1,9 +1,7 @@
 //! The segments' files that are open, no more than a set number of them.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 

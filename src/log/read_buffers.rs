@@ -97,7 +97,7 @@ mod tests {
         drop(first);
         let second = read(BUFFER_BYTES as u64);
         assert_ne!(second.as_ptr(), place);
-        assert_eq!(kept, [1; 10]);
+        assert_eq!(&kept[..], [1; 10]);
         drop(kept);
         let third = read(BUFFER_BYTES as u64);
         assert_eq!(third.as_ptr(), place);
