@@ -11,7 +11,7 @@ use crate::store::{GetRecords, ShardIterator, Stream};
 
 /// Read from one shard before it is the next one's turn.
 const TURN: ReadLimit = ReadLimit {
-    records: 1_000,
+    records: 4_000,
     bytes: 1024 * 1024,
 };
 
