@@ -169,3 +169,38 @@ fn no_more_segments_are_open_than_the_options_say() {
     // More shards than files: nearly every put and read has to open its segment again.
     assert!(disk.calls(Operation::Open) > 30);
 }
+
+#[test]
+fn a_reader_at_the_head_reads_once_for_what_was_put_since() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).segment_bytes(1 << 20).open("store").unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    // The first segments are small, and to open one is to read its header page.
+    put_many(&stream, 20);
+    assert_eq!(reader.by_ref().count(), 20);
+    for records in [1, 1, 1, 5, 20] {
+        let batch: Vec<_> = (0..records).map(|_| PutRecord::new("key", b"data")).collect();
+        stream.put_records(&batch).unwrap();
+        let before = disk.calls(Operation::Read);
+        assert_eq!(reader.by_ref().count(), records);
+        assert_eq!(disk.calls(Operation::Read) - before, 1);
+    }
+}
+
+#[test]
+fn a_segment_stays_open_when_its_mapping_is_let_go_of() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).max_mapped_bytes(1).open("store").unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    put_many(&stream, 60);
+    let read_all = || {
+        let records = stream.reader(StartingPosition::TrimHorizon).unwrap().count();
+        assert_eq!(records, 60);
+    };
+    read_all();
+    let before = (disk.calls(Operation::Open), disk.calls(Operation::Map));
+    read_all();
+    assert_eq!(disk.calls(Operation::Open), before.0);
+    assert!(disk.calls(Operation::Map) > before.1 + 5);
+}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+use std::vec;
 
 use crate::error::{Error, Result};
 use crate::log::ReadLimit;
@@ -10,7 +11,7 @@ use crate::store::{GetRecords, ShardIterator, Stream};
 
 /// Read from one shard before it is the next one's turn.
 const TURN: ReadLimit = ReadLimit {
-    records: 1_000,
+    records: 4_000,
     bytes: 1024 * 1024,
 };
 
@@ -50,8 +51,9 @@ pub struct StreamReader {
     next: BTreeMap<ShardId, RecordNumber>,
     /// The shards that can be read now, in turn.
     turns: VecDeque<ShardId>,
-    /// Of the shard whose turn it is: read, and not handed out yet.
-    batch: VecDeque<Record>,
+    /// Of the shard whose turn it is: read, and not handed out yet. Where there are any, the first of them says what is
+    /// next of that shard, and `next` says it only once all are handed out.
+    batch: vec::IntoIter<Record>,
     /// What happens once the batch is handed out.
     afterwards: Option<Afterwards>,
     /// Turns in a row that brought nothing.
@@ -115,7 +117,7 @@ impl StreamReader {
             turns: checkpoint.next.iter().filter_map(is_readable).collect(),
             next: checkpoint.next,
             stream,
-            batch: VecDeque::new(),
+            batch: Vec::new().into_iter(),
             afterwards: None,
             idle_turns: 0,
         }
@@ -128,9 +130,10 @@ impl StreamReader {
 
     /// Where this reader is: behind the records that were handed out so far.
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            next: self.next.clone(),
-        }
+        let mut next = self.next.clone();
+        let in_hand = self.batch.as_slice().first().map(|record| record.sequence_number);
+        next.extend(in_hand.map(|number| (number.shard_id(), number.record_number())));
+        Checkpoint { next }
     }
 
     /// The next record, waiting for one to be put if need be; `None` if there is none within `limit`.
@@ -156,7 +159,26 @@ impl StreamReader {
         }
     }
 
-    /// Takes the next shard's turn. True if it brought records, or a step down the lineage.
+    /// The next shard that may have something has its turn; `None` when all of them had it in vain.
+    fn read_on(&mut self) -> Option<Result<()>> {
+        if self.idle_turns >= self.turns.len() {
+            self.idle_turns = 0;
+            return None;
+        }
+        let shard = self.turns.pop_front()?;
+        self.turns.push_back(shard);
+        match self.take_turn(shard) {
+            Ok(true) => self.idle_turns = 0,
+            Ok(false) => self.idle_turns += 1,
+            Err(error) => {
+                self.idle_turns += 1;
+                return Some(Err(error));
+            }
+        }
+        Some(Ok(()))
+    }
+
+    /// Takes a shard's turn. True if it brought records, or a step down the lineage.
     fn take_turn(&mut self, shard: ShardId) -> Result<bool> {
         let next = self.next.get(&shard).copied().unwrap_or(RecordNumber::FIRST);
         let from = ShardIterator {
@@ -175,8 +197,8 @@ impl StreamReader {
         };
         let is_progress = !read.records.is_empty() || read.next.is_none();
         self.afterwards = Some(Afterwards::of(shard, &read));
-        self.batch = read.records.into();
-        if self.batch.is_empty() {
+        self.batch = read.records.into_iter();
+        if self.batch.as_slice().is_empty() {
             self.finish_batch();
         }
         Ok(is_progress)
@@ -288,29 +310,19 @@ impl Afterwards {
 impl Iterator for StreamReader {
     type Item = Result<Record>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(record) = self.batch.pop_front() {
-                let number = record.sequence_number;
-                self.next.insert(number.shard_id(), number.record_number().next());
-                if self.batch.is_empty() {
+            if let Some(record) = self.batch.next() {
+                if self.batch.as_slice().is_empty() {
                     self.finish_batch();
                 }
                 return Some(Ok(record));
             }
-            if self.idle_turns >= self.turns.len() {
-                self.idle_turns = 0;
-                return None;
-            }
-            let shard = self.turns.pop_front()?;
-            self.turns.push_back(shard);
-            match self.take_turn(shard) {
-                Ok(true) => self.idle_turns = 0,
-                Ok(false) => self.idle_turns += 1,
-                Err(error) => {
-                    self.idle_turns += 1;
-                    return Some(Err(error));
-                }
+            match self.read_on() {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Some(Err(error)),
+                None => return None,
             }
         }
     }

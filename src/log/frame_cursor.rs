@@ -1,18 +1,20 @@
 //! Walking over the frames of a segment, from its mapping or through the page cache.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
 use super::index::IndexEntry;
+use super::read_buffers::{BUFFER_BYTES, ReadBuffers, read_once};
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::{LogEnd, LogPosition};
 use crate::disk::{DiskFile, Step, passes};
 use crate::model::RecordNumber;
 
-/// Read at a time from a file that is not mapped.
-const WINDOW_BYTES: u64 = 256 * 1024;
+/// Read at first by whoever wants little. Each further time it is twice as much.
+const LITTLE_BYTES: usize = 8 * 1024;
 
 /// The bytes of a segment up to some length.
 #[derive(Clone, Debug)]
@@ -23,51 +25,116 @@ pub(super) enum SegmentBytes {
         length: u64,
         window: Bytes,
         window_offset: u64,
+        /// How much is read at the next time, at most.
+        ahead: usize,
+        /// The next frames may be as long as this one: windows end between two of them, and nothing is read twice.
+        frame_bytes: u64,
+        /// Where large windows come from, if not from the allocator.
+        buffers: Option<Arc<ReadBuffers>>,
     },
 }
 
 impl SegmentBytes {
+    /// For walking over all of it.
     pub(super) fn of_file(file: Arc<dyn DiskFile>, length: u64) -> Self {
         Self::File {
             file,
             length,
             window: Bytes::new(),
             window_offset: 0,
+            ahead: BUFFER_BYTES,
+            frame_bytes: 1,
+            buffers: None,
+        }
+    }
+
+    /// For reading about so much.
+    pub(super) fn of_lent_buffers(
+        file: Arc<dyn DiskFile>,
+        length: u64,
+        wanted: Wanted,
+        buffers: Arc<ReadBuffers>,
+    ) -> Self {
+        Self::File {
+            file,
+            length,
+            window: Bytes::new(),
+            window_offset: 0,
+            ahead: match wanted {
+                Wanted::Little => LITTLE_BYTES,
+                Wanted::Much => BUFFER_BYTES,
+            },
+            frame_bytes: 1,
+            buffers: Some(buffers),
         }
     }
 
     pub(super) fn length(&self) -> u64 {
         match self {
-            Self::Mapped(bytes) => bytes.len() as u64,
+            Self::Mapped(mapped) => mapped.len() as u64,
             Self::File { length, .. } => *length,
         }
     }
 
     /// `bytes` from `offset`, or `None` where the segment ends before.
     pub(super) fn slice(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<Bytes>> {
+        let window = self.window(offset, bytes)?;
+        Ok(window.map(|(window, range)| window.slice(range)))
+    }
+
+    /// As [`slice`](Self::slice), without a share of the bytes.
+    fn view(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<&[u8]>> {
+        let window = self.window(offset, bytes)?;
+        Ok(window.map(|(window, range)| &window[range]))
+    }
+
+    fn expect_frames_of(&mut self, bytes: u64) {
+        if let Self::File { frame_bytes, .. } = self {
+            *frame_bytes = bytes;
+        }
+    }
+
+    fn window(&mut self, offset: u64, bytes: u64) -> std::io::Result<Option<(&Bytes, Range<usize>)>> {
         let Some(end) = offset.checked_add(bytes).filter(|end| *end <= self.length()) else {
             return Ok(None);
         };
         match self {
-            Self::Mapped(mapped) => Ok(Some(mapped.slice(offset as usize..end as usize))),
+            Self::Mapped(mapped) => Ok(Some((mapped, offset as usize..end as usize))),
             Self::File {
                 file,
                 length,
                 window,
                 window_offset,
+                ahead,
+                frame_bytes,
+                buffers,
             } => {
                 let is_inside = offset >= *window_offset && end <= *window_offset + window.len() as u64;
                 if !is_inside {
-                    let mut buffer = vec![0; bytes.max(WINDOW_BYTES).min(*length - offset) as usize];
-                    file.read_exact_at(&mut buffer, offset)?;
-                    *window = buffer.into();
+                    let most = *length - offset;
+                    let ahead_bytes = *ahead as u64 - *ahead as u64 % *frame_bytes;
+                    let wanted = bytes.max(ahead_bytes).min(most) as usize;
+                    *window = match buffers {
+                        Some(buffers) => buffers.read(file.as_ref(), offset, wanted)?,
+                        None => read_once(file.as_ref(), offset, wanted)?,
+                    };
                     *window_offset = offset;
+                    *ahead = (*ahead * 2).min(BUFFER_BYTES);
                 }
                 let start = (offset - *window_offset) as usize;
-                Ok(Some(window.slice(start..start + bytes as usize)))
+                Ok(Some((window, start..start + bytes as usize)))
             }
         }
     }
+}
+
+/// What a read is prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A few records.
+    Little,
+    /// Many records that follow one another.
+    Much,
 }
 
 /// A place between two frames of a segment.
@@ -79,6 +146,8 @@ pub(super) struct FrameCursor<'a> {
     offset: u64,
     /// What the next frame has to follow, where the walk came over the frame before it.
     before: Option<LogEnd>,
+    /// The same of the frame that was stepped over last.
+    before_last: Option<LogEnd>,
     /// No record in the segment has this number or a higher one.
     next_first: RecordNumber,
 }
@@ -107,6 +176,7 @@ impl<'a> FrameCursor<'a> {
             entry,
             offset: PAGE_BYTES,
             before: Some(entry.base()),
+            before_last: None,
             next_first: RecordNumber::END,
         }
     }
@@ -134,6 +204,20 @@ impl<'a> FrameCursor<'a> {
         }
     }
 
+    /// Behind a frame of this segment that an earlier walk came over.
+    pub(super) fn behind(
+        bytes: SegmentBytes,
+        seed: &'a FrameSeed,
+        entry: &'a SegmentEntry,
+        end: LogEnd,
+    ) -> Self {
+        Self {
+            offset: entry.offset_of(end.position),
+            before: Some(end),
+            ..Self::at_start(bytes, seed, entry)
+        }
+    }
+
     /// At a frame whose predecessor is damaged, and so binds it to nothing.
     pub(super) fn behind_damage(
         bytes: SegmentBytes,
@@ -147,6 +231,7 @@ impl<'a> FrameCursor<'a> {
             entry,
             offset,
             before: None,
+            before_last: None,
             next_first: RecordNumber::END,
         }
     }
@@ -167,10 +252,17 @@ impl<'a> FrameCursor<'a> {
         self.before
     }
 
+    /// Where the log ended before the frame that was stepped over last, if that is known.
+    pub(super) fn end_before_last(&self) -> Option<LogEnd> {
+        self.before_last
+    }
+
     /// Steps over the next frame's header; the body is read only if it is asked for.
     pub(super) fn next(&mut self) -> Result<Frame, WalkError> {
         let frame = self.peek()?;
         self.offset += frame.header.frame_bytes();
+        self.bytes.expect_frames_of(frame.header.frame_bytes());
+        self.before_last = self.before;
         self.before = Some(frame.header.end(frame.checksum));
         Ok(frame)
     }
@@ -178,12 +270,12 @@ impl<'a> FrameCursor<'a> {
     fn peek(&mut self) -> Result<Frame, WalkError> {
         let offset = self.offset;
         let defect = |defect| WalkError::Defect { offset, defect };
-        let slice = self
+        let view = self
             .bytes
-            .slice(offset, HEADER_BYTES as u64)
+            .view(offset, HEADER_BYTES as u64)
             .map_err(WalkError::Io)?;
-        let slice = slice.ok_or(defect(FrameDefect::Length))?;
-        let header_bytes = slice.first_chunk().ok_or(defect(FrameDefect::Length))?;
+        let view = view.ok_or(defect(FrameDefect::Length))?;
+        let header_bytes = view.first_chunk().ok_or(defect(FrameDefect::Length))?;
         let position = LogPosition(self.entry.base_position.0 + (offset - PAGE_BYTES));
         let (header, checksum) = FrameHeader::decode(header_bytes, self.seed, position).map_err(defect)?;
         if offset + header.frame_bytes() > self.bytes.length() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::index::SparseIndex;
+use super::read_buffers::ReadBuffers;
 use super::segment::{Segment, SegmentHold};
 use crate::disk::{Disk, DiskFile, Mapping, OpenMode};
 use crate::error::{Error, Result};
@@ -16,8 +17,10 @@ use crate::sync::{Mutex, OnceLock};
 pub(crate) struct OpenSegments {
     disk: Arc<dyn Disk>,
     capacity: usize,
-    /// Mapped segments are closed beyond this many bytes, but for the one just mapped.
+    /// Beyond this many bytes mappings are let go of, but for the one just made.
     max_mapped_bytes: u64,
+    /// For reading from files that are not mapped.
+    pub(super) buffers: Arc<ReadBuffers>,
     open: Mutex<LeastRecentlyUsed>,
 }
 
@@ -39,7 +42,7 @@ pub(super) struct OpenSegment {
     pub(super) file: Arc<dyn DiskFile>,
     /// Of a sealed segment, once somebody searched it.
     pub(super) index: OnceLock<SparseIndex>,
-    mapping: OnceLock<Bytes>,
+    mapping: Mutex<Option<Bytes>>,
     hold: SegmentHold,
 }
 
@@ -49,6 +52,7 @@ impl OpenSegments {
             disk,
             capacity: capacity.max(1),
             max_mapped_bytes,
+            buffers: Arc::default(),
             open: Mutex::default(),
         }
     }
@@ -74,7 +78,7 @@ impl OpenSegments {
         let open = Arc::new(OpenSegment {
             file,
             index: OnceLock::new(),
-            mapping: OnceLock::new(),
+            mapping: Mutex::default(),
             hold: segment.hold(),
         });
         self.open
@@ -89,24 +93,33 @@ impl OpenSegments {
 
     /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
     pub(super) fn map(&self, segment: &Segment, open: &OpenSegment, length: u64) -> std::io::Result<Bytes> {
-        if let Some(bytes) = open.mapping.get() {
-            return Ok(bytes.clone());
+        if let Some(mapped) = open.mapped() {
+            return Ok(mapped);
         }
-        let mapping = HeldMapping {
+        let made = Bytes::from_owner(HeldMapping {
             mapping: open.file.map(length)?,
             _hold: open.hold.clone(),
-        };
-        let bytes = open.mapping.get_or_init(|| Bytes::from_owner(mapping)).clone();
-        self.open
+        });
+        let mapped = open.mapping.lock().get_or_insert(made).clone();
+        let surplus = self
+            .open
             .lock()
-            .limit_mapped_bytes(self.max_mapped_bytes, segment.handle);
-        Ok(bytes)
+            .surplus_mappings(self.max_mapped_bytes, segment.handle);
+        // Outside the lock: to unmap takes a while.
+        drop(surplus);
+        Ok(mapped)
     }
 }
 
 impl OpenSegment {
+    /// The mapping, if there is one now.
+    pub(super) fn mapped(&self) -> Option<Bytes> {
+        self.mapping.lock().clone()
+    }
+
     fn mapped_bytes(&self) -> u64 {
-        self.mapping.get().map_or(0, |bytes| bytes.len() as u64)
+        let mapping = self.mapping.lock();
+        mapping.as_ref().map_or(0, Bytes::len) as u64
     }
 }
 
@@ -151,26 +164,28 @@ impl LeastRecentlyUsed {
         );
     }
 
-    fn limit_mapped_bytes(&mut self, most: u64, just_mapped: u64) {
-        let mut mapped: u64 = self
-            .by_handle
-            .values()
-            .map(|slot| slot.segment.mapped_bytes())
-            .sum();
-        while mapped > most {
-            match self.close_oldest(|handle, slot| handle != just_mapped && slot.segment.mapped_bytes() > 0) {
-                Some(closed) => mapped -= closed.mapped_bytes(),
-                None => return,
-            }
-        }
-    }
-
-    fn close_oldest(&mut self, may_go: impl Fn(u64, &Slot) -> bool) -> Option<Arc<OpenSegment>> {
-        let candidates = self
+    /// Takes away the mappings that were not used for longest, until no more than `most` bytes are mapped.
+    fn surplus_mappings(&self, most: u64, just_mapped: u64) -> Vec<Bytes> {
+        let mut mapped: Vec<_> = self
             .by_handle
             .iter()
-            .filter(|(handle, slot)| may_go(**handle, slot));
-        let oldest = *candidates.min_by_key(|(_, slot)| slot.last_use)?.0;
-        self.by_handle.remove(&oldest).map(|slot| slot.segment)
+            .map(|(handle, slot)| (slot.last_use, *handle, slot.segment.mapped_bytes()))
+            .filter(|(_, _, bytes)| *bytes > 0)
+            .collect();
+        mapped.sort_unstable();
+        let mut total: u64 = mapped.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut surplus = Vec::new();
+        for (_, handle, bytes) in mapped {
+            if total <= most {
+                break;
+            }
+            if handle != just_mapped
+                && let Some(slot) = self.by_handle.get(&handle)
+            {
+                surplus.extend(slot.segment.mapping.lock().take());
+                total -= bytes;
+            }
+        }
+        surplus
     }
 }

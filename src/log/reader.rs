@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::FrameDefect;
-use super::frame_cursor::{FrameCursor, SegmentBytes, WalkError};
+use super::frame::{FrameDefect, FrameHeader};
+use super::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
 use super::index::{IndexEntry, SparseIndex};
 use super::open_segments::OpenSegment;
-use super::record_codec::Records;
+use super::record_codec::{RECORD_HEADER_BYTES, Records};
 use super::segment::Segment;
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition, writer};
@@ -33,15 +33,14 @@ pub(crate) struct ReadRecord {
     pub(crate) data: Bytes,
 }
 
+/// Records that were read, as they are or as what their reader makes of them.
 #[derive(Debug)]
-pub(crate) struct LogRead {
-    pub(crate) records: Vec<ReadRecord>,
+pub(crate) struct LogRead<R = ReadRecord> {
+    pub(crate) records: Vec<R>,
     /// Where the next read goes on.
     pub(crate) next: RecordNumber,
     /// Where the log ended when this was read.
     pub(crate) end: LogEnd,
-    /// When the record behind the last one returned arrived, if that is at hand.
-    pub(crate) next_arrival: Option<Timestamp>,
 }
 
 /// A segment and where its frames end.
@@ -58,12 +57,23 @@ impl ShardLog {
     ///
     /// Stops early, without an error, in front of damage: the next read reports it.
     pub(crate) fn read(&self, from: RecordNumber, horizon: Timestamp, limit: &ReadLimit) -> Result<LogRead> {
+        self.read_as(from, horizon, limit, |record| record)
+    }
+
+    /// As [`read`](Self::read), made into something else one by one: records are many, and a second list of them would
+    /// cost more than their checksums.
+    pub(crate) fn read_as<R>(
+        &self,
+        from: RecordNumber,
+        horizon: Timestamp,
+        limit: &ReadLimit,
+        make: impl Fn(ReadRecord) -> R,
+    ) -> Result<LogRead<R>> {
         let end = self.end();
         let mut read = LogRead {
             records: Vec::new(),
             next: from,
             end,
-            next_arrival: None,
         };
         let mut reading = Reading {
             limit,
@@ -76,7 +86,7 @@ impl ShardLog {
             let Some(stretch) = self.stretch_from(read.next, end) else {
                 break;
             };
-            match self.read_stretch(&stretch, &mut reading, &mut read) {
+            match self.read_stretch(&stretch, &mut reading, &mut read, &make) {
                 Ok(StretchEnd::Reached) => {}
                 // At least this record is left out, also where the arrivals are not in order.
                 Ok(StretchEnd::BehindHorizon) => {
@@ -121,56 +131,84 @@ impl ShardLog {
         Ok(one.records.first().map(|record| record.arrival))
     }
 
-    fn read_stretch(
+    fn read_stretch<R>(
         &self,
         stretch: &Stretch,
         reading: &mut Reading<'_>,
-        read: &mut LogRead,
+        read: &mut LogRead<R>,
+        make: &impl Fn(ReadRecord) -> R,
     ) -> Result<StretchEnd> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
-        let (bytes, noted) = self.open_at(stretch, |index| index.entry_before_record(read.next))?;
-        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
-            .numbered_before(stretch.next_first);
+        let (bytes, noted) = self.open_at(stretch, reading.wanted(), |index| {
+            index.entry_before_record(read.next)
+        })?;
+        let left_off = self
+            .left_off
+            .lock()
+            .before(read.next, segment.entry.base_position, stretch.end);
+        let begun =
+            left_off.filter(|place| noted.is_none_or(|noted| noted.first_record <= place.next_record));
+        let mut cursor = match begun {
+            Some(place) => FrameCursor::behind(bytes, &segment.seed, &segment.entry, place),
+            None => FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted),
+        }
+        .numbered_before(stretch.next_first);
         while let Some(frame) = cursor.find_record(read.next).map_err(report)? {
             let body = cursor.body(&frame).map_err(report)?;
             let mut records = Records::new(body, frame.header.count);
-            let defect = |defect| {
-                self.report(
-                    segment,
-                    WalkError::Defect {
-                        offset: frame.offset,
-                        defect,
-                    },
-                )
-            };
+            let defect = |defect| self.report_defect(segment, &frame, defect);
             for _ in frame.header.first_record.value()..read.next.value() {
-                records.skip().map_err(defect)?;
+                if let Some(peeked) = records.peek().map_err(defect)? {
+                    records.skip(&peeked);
+                }
             }
             read.next = read.next.max(frame.header.first_record);
-            while let Some(arrival) = records.peek_arrival().map_err(defect)? {
-                if arrival < reading.horizon {
+            if read.records.capacity() == 0 {
+                read.records
+                    .reserve(reading.expected_records(&frame.header, read.end));
+            }
+            while let Some(peeked) = records.peek().map_err(defect)? {
+                if peeked.arrival < reading.horizon {
                     return Ok(StretchEnd::BehindHorizon);
                 }
-                let Some(record) = reading.take(&mut records, read.next).map_err(defect)? else {
-                    read.next_arrival = Some(arrival);
+                if !reading.admit(peeked.content_bytes()) {
+                    self.leave_off(begun, cursor.end_before_last());
                     return Ok(StretchEnd::Reached);
-                };
-                read.records.push(record);
+                }
+                records.check_key(&peeked).map_err(defect)?;
+                let record = records.record(&peeked);
+                read.records.push(make(ReadRecord {
+                    number: read.next,
+                    arrival: record.arrival,
+                    partition_key: record.partition_key,
+                    data: record.data,
+                }));
+                records.skip(&peeked);
                 read.next = read.next.next();
             }
             if reading.is_full {
-                return Ok(StretchEnd::Reached);
+                break;
             }
         }
-        read.next = stretch.next_first;
+        self.leave_off(begun, cursor.end());
+        if !reading.is_full {
+            read.next = stretch.next_first;
+        }
         Ok(StretchEnd::Reached)
+    }
+
+    /// The next read may begin here, if it is known what comes before.
+    fn leave_off(&self, begun: Option<LogEnd>, place: Option<LogEnd>) {
+        if let Some(place) = place {
+            self.left_off.lock().note(begun, place);
+        }
     }
 
     fn find_time(&self, stretch: &Stretch, time: Timestamp) -> Result<Option<RecordNumber>> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
-        let (bytes, noted) = self.open_at(stretch, |index| index.entry_before_time(time))?;
+        let (bytes, noted) = self.open_at(stretch, Wanted::Little, |index| index.entry_before_time(time))?;
         let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
             .numbered_before(stretch.next_first);
         while !cursor.is_at_end() {
@@ -181,20 +219,14 @@ impl ShardLog {
             let body = cursor.body(&frame).map_err(report)?;
             let mut records = Records::new(body, frame.header.count);
             let mut number = frame.header.first_record;
-            let defect = |defect| {
-                self.report(
-                    segment,
-                    WalkError::Defect {
-                        offset: frame.offset,
-                        defect,
-                    },
-                )
-            };
-            while let Some(arrival) = records.peek_arrival().map_err(defect)? {
-                if arrival >= time {
+            let defect = |defect| self.report_defect(segment, &frame, defect);
+            while let Some(peeked) = records.peek().map_err(defect)? {
+                if peeked.arrival >= time {
+                    // Whoever looks for a time reads from there.
+                    self.leave_off(None, cursor.end_before_last());
                     return Ok(Some(number));
                 }
-                records.skip().map_err(defect)?;
+                records.skip(&peeked);
                 number = number.next();
             }
         }
@@ -231,10 +263,10 @@ impl ShardLog {
     /// First number of the last segment before which everything arrived earlier than `time`.
     fn first_segment_reaching(&self, time: Timestamp) -> RecordNumber {
         let segments = self.segments.read();
+        // Nothing before a segment arrived later than its base.
         let before = segments
-            .windows(2)
-            .take_while(|pair| pair[1].entry.base_arrival < time)
-            .count();
+            .partition_point(|segment| segment.entry.base_arrival < time)
+            .saturating_sub(1);
         segments
             .get(before)
             .map_or(RecordNumber::FIRST, |segment| segment.entry.first_record)
@@ -244,22 +276,31 @@ impl ShardLog {
     fn open_at(
         &self,
         stretch: &Stretch,
+        wanted: Wanted,
         entry_from: impl Fn(&SparseIndex) -> Option<IndexEntry>,
     ) -> Result<(SegmentBytes, Option<IndexEntry>)> {
         let segment = &stretch.segment;
         let open = self.open_segment(segment)?;
         let length = segment.entry.offset_of(stretch.end);
-        let is_mapped = !stretch.is_last && self.context.options.map_sealed_segments;
-        let bytes = if is_mapped {
-            let mapped = self
-                .context
-                .open_segments
-                .map(segment, &open, length)
-                .map_err(|error| self.report(segment, WalkError::Io(error)))?;
-            SegmentBytes::Mapped(mapped)
-        } else {
-            let stranded = self.stranded.read().clone().filter(|_| stretch.is_last);
-            SegmentBytes::of_file(stranded.unwrap_or_else(|| open.file.clone()), length)
+        let may_map = !stretch.is_last && self.context.options.map_sealed_segments;
+        let open_segments = &self.context.open_segments;
+        // To map a segment, and to come upon its first page, costs more than to read a few records.
+        let mapped = match wanted {
+            _ if !may_map => None,
+            Wanted::Little => open.mapped(),
+            Wanted::Much => {
+                let mapped = open_segments.map(segment, &open, length);
+                Some(mapped.map_err(|error| self.report(segment, WalkError::Io(error)))?)
+            }
+        };
+        let bytes = match mapped {
+            Some(mapped) => SegmentBytes::Mapped(mapped),
+            None => {
+                let stranded = self.stranded.read().clone().filter(|_| stretch.is_last);
+                let file = stranded.unwrap_or_else(|| open.file.clone());
+                let buffers = open_segments.buffers.clone();
+                SegmentBytes::of_lent_buffers(file, length, wanted, buffers)
+            }
         };
         if let Some(index) = segment.live_index.read().as_ref() {
             return Ok((bytes, entry_from(index)));
@@ -329,6 +370,11 @@ impl ShardLog {
         Ok(index)
     }
 
+    fn report_defect(&self, segment: &Segment, frame: &Frame, defect: FrameDefect) -> Error {
+        let offset = frame.offset;
+        self.report(segment, WalkError::Defect { offset, defect })
+    }
+
     fn report(&self, segment: &Segment, error: WalkError) -> Error {
         match error {
             WalkError::Io(error) => Error::io("read", &segment.path, error),
@@ -362,32 +408,42 @@ enum StretchEnd {
     BehindHorizon,
 }
 
+/// A read of no more records, or of no more bytes, wants little.
+const FEW_RECORDS: usize = 16;
+const FEW_BYTES: usize = 64 * 1024;
+
+/// The most records that room is made for before they are read.
+const MAX_EXPECTED_RECORDS: usize = 16_384;
+
 impl Reading<'_> {
-    /// The next record, or `None` if it does not fit within the limit.
-    fn take(
-        &mut self,
-        records: &mut Records,
-        number: RecordNumber,
-    ) -> std::result::Result<Option<ReadRecord>, FrameDefect> {
-        if self.is_full {
-            return Ok(None);
+    fn wanted(&self) -> Wanted {
+        match self.limit.records <= FEW_RECORDS || self.limit.bytes <= FEW_BYTES {
+            true => Wanted::Little,
+            false => Wanted::Much,
         }
-        let bytes = records.peek_bytes()?;
-        if self.taken > 0 && self.bytes + bytes > self.limit.bytes {
+    }
+
+    /// How many records will be returned if they go on like those of this frame.
+    fn expected_records(&self, frame: &FrameHeader, end: LogEnd) -> usize {
+        let bytes_each = (frame.body_length / frame.count.max(1)) as usize;
+        let there = end.next_record.value().saturating_sub(frame.first_record.value());
+        (self.limit.bytes / bytes_each.saturating_sub(RECORD_HEADER_BYTES).max(1))
+            .saturating_add(1)
+            .min(self.limit.records)
+            .min(usize::try_from(there).unwrap_or(usize::MAX))
+            .min(MAX_EXPECTED_RECORDS)
+    }
+
+    /// Whether a record of this size fits within the limit. If so it is counted.
+    fn admit(&mut self, bytes: usize) -> bool {
+        let is_too_much = self.taken > 0 && self.bytes.saturating_add(bytes) > self.limit.bytes;
+        if self.is_full || is_too_much {
             self.is_full = true;
-            return Ok(None);
+            return false;
         }
-        let Some(record) = records.next()? else {
-            return Ok(None);
-        };
         self.bytes += bytes;
         self.taken += 1;
         self.is_full = self.taken >= self.limit.records;
-        Ok(Some(ReadRecord {
-            number,
-            arrival: record.arrival,
-            partition_key: record.partition_key,
-            data: record.data,
-        }))
+        true
     }
 }

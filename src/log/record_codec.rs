@@ -12,7 +12,9 @@
 //! Records follow one another without gaps; the body is filled up with zeros to a multiple of eight. A record's
 //! number is the frame's first number plus its place, so it is not stored.
 
-use bytes::{Buf, Bytes};
+use std::ops::Range;
+
+use bytes::Bytes;
 
 use super::frame::FrameDefect;
 use crate::model::{PartitionKey, Timestamp};
@@ -43,73 +45,97 @@ pub(super) struct DecodedRecord {
     pub(super) data: Bytes,
 }
 
+/// What stands in front of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    pub(super) arrival: Timestamp,
+    key_bytes: usize,
+    data_bytes: usize,
+}
+
+impl RecordHeader {
+    /// How many bytes of data and partition key the record has.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.key_bytes + self.data_bytes
+    }
+}
+
 /// Walks over the records of a body whose checksum holds.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
-    rest: Bytes,
+    body: Bytes,
+    /// Where the next one begins.
+    offset: usize,
     left: u32,
 }
 
 impl Records {
     pub(super) fn new(body: Bytes, count: u32) -> Self {
         Self {
-            rest: body,
+            body,
+            offset: 0,
             left: count,
         }
     }
 
-    /// Steps over a record without looking at its key.
-    pub(super) fn skip(&mut self) -> Result<(), FrameDefect> {
-        let (_, key_length, data_length) = self.header()?;
-        self.rest.advance(RECORD_HEADER_BYTES + key_length + data_length);
-        self.left -= 1;
-        Ok(())
-    }
-
-    /// The next record's arrival, or `None` at the end.
-    pub(super) fn peek_arrival(&self) -> Result<Option<Timestamp>, FrameDefect> {
+    /// What stands in front of the next record, or `None` at the end. All of the record is there.
+    pub(super) fn peek(&self) -> Result<Option<RecordHeader>, FrameDefect> {
         if self.left == 0 {
             return Ok(None);
         }
-        Ok(Some(self.header()?.0))
+        let rest = &self.body[self.offset..];
+        let (header, content) = rest
+            .split_first_chunk::<RECORD_HEADER_BYTES>()
+            .ok_or(FrameDefect::Body)?;
+        let header = RecordHeader {
+            arrival: Timestamp::from_millis(u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]))),
+            key_bytes: usize::from(u16::from_le_bytes([header[4], header[5]])),
+            data_bytes: u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize,
+        };
+        match content.len() < header.content_bytes() {
+            true => Err(FrameDefect::Body),
+            false => Ok(Some(header)),
+        }
     }
 
-    /// How many bytes of data and partition key the next record has; 0 at the end.
-    pub(super) fn peek_bytes(&self) -> Result<usize, FrameDefect> {
-        if self.left == 0 {
-            return Ok(0);
+    /// Steps over the record that was peeked at, without looking at its key.
+    pub(super) fn skip(&mut self, peeked: &RecordHeader) {
+        self.offset += RECORD_HEADER_BYTES + peeked.content_bytes();
+        self.left -= 1;
+    }
+
+    /// Checks that the record that was peeked at has a partition key.
+    pub(super) fn check_key(&self, peeked: &RecordHeader) -> Result<(), FrameDefect> {
+        PartitionKey::check_bytes(&self.body[self.key(peeked)]).map_err(|_| FrameDefect::Body)
+    }
+
+    /// The record that was peeked at, whose key was checked.
+    // Built in the place where it stays: to hand records from call to call costs as much as their checksums.
+    #[inline(always)]
+    pub(super) fn record(&self, peeked: &RecordHeader) -> DecodedRecord {
+        let key = self.key(peeked);
+        let data = key.end..key.end + peeked.data_bytes;
+        DecodedRecord {
+            arrival: peeked.arrival,
+            partition_key: PartitionKey::of_checked(&self.body, key),
+            data: self.body.slice(data),
         }
-        let (_, key_length, data_length) = self.header()?;
-        Ok(key_length + data_length)
+    }
+
+    fn key(&self, peeked: &RecordHeader) -> Range<usize> {
+        let start = self.offset + RECORD_HEADER_BYTES;
+        start..start + peeked.key_bytes
     }
 
     /// The next record, or `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<DecodedRecord>, FrameDefect> {
-        if self.left == 0 {
+        let Some(peeked) = self.peek()? else {
             return Ok(None);
-        }
-        let (arrival, key_length, data_length) = self.header()?;
-        self.rest.advance(RECORD_HEADER_BYTES);
-        let partition_key =
-            PartitionKey::try_from(self.rest.split_to(key_length)).map_err(|_| FrameDefect::Body)?;
-        let data = self.rest.split_to(data_length);
-        self.left -= 1;
-        Ok(Some(DecodedRecord {
-            arrival,
-            partition_key,
-            data,
-        }))
-    }
-
-    fn header(&self) -> Result<(Timestamp, usize, usize), FrameDefect> {
-        let header: &[u8; RECORD_HEADER_BYTES] = self.rest.first_chunk().ok_or(FrameDefect::Body)?;
-        let data_length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let key_length = usize::from(u16::from_le_bytes([header[4], header[5]]));
-        let arrival = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-        if self.rest.len() - RECORD_HEADER_BYTES < key_length + data_length {
-            return Err(FrameDefect::Body);
-        }
-        Ok((Timestamp::from_millis(arrival), key_length, data_length))
+        };
+        self.check_key(&peeked)?;
+        let record = self.record(&peeked);
+        self.skip(&peeked);
+        Ok(Some(record))
     }
 }
 
@@ -130,7 +156,11 @@ mod tests {
             (first.partition_key.as_str(), &first.data[..]),
             ("a", &b"first"[..])
         );
-        assert_eq!(records.peek_arrival(), Ok(Some(Timestamp::from_millis(2))));
+        let peeked = records.peek().unwrap().unwrap();
+        assert_eq!(
+            (peeked.arrival, peeked.content_bytes()),
+            (Timestamp::from_millis(2), 4)
+        );
         let second = records.next().unwrap().unwrap();
         assert_eq!(
             (second.partition_key.as_str(), second.data.len()),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
+use super::left_off::LeftOff;
 use super::record_codec;
 use super::recovery::{self, RecoveredTail};
 use super::segment::{Segment, SegmentEntry};
@@ -50,6 +51,7 @@ pub(crate) struct ShardLog {
     pub(super) has_deferred: AtomicBool,
     /// The last segment's file with what could not be written to it, once the store's health is lost.
     pub(super) stranded: RwLock<Option<Arc<dyn DiskFile>>>,
+    pub(super) left_off: Mutex<LeftOff>,
     pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
@@ -128,6 +130,7 @@ impl ShardLog {
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
             stranded: RwLock::default(),
+            left_off: Mutex::default(),
             damage: OnceLock::new(),
             lost_tail: damage.clone(),
             context,

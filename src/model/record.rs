@@ -1,6 +1,9 @@
 //! Records: as they are put, and as they are read.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -70,9 +73,27 @@ pub struct Record {
 
 /// A partition key: 1 to 256 Unicode characters.
 ///
-/// It shares the bytes it was read from, so cloning it copies nothing.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionKey(Bytes);
+/// A short one is kept in place, a longer one shares the bytes it was read from: cloning it never allocates.
+#[derive(Clone)]
+pub struct PartitionKey(Text);
+
+/// What fits beside its length where a [`Bytes`] would be.
+const INLINE_BYTES: usize = 23;
+
+/// UTF-8 text of a length that a partition key may have.
+#[derive(Clone)]
+enum Text {
+    Inline(Inline),
+    Shared(Bytes),
+}
+
+/// Aligned, so that it is moved in whole words: records are many.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+struct Inline {
+    bytes: [u8; INLINE_BYTES],
+    length: u8,
+}
 
 /// Why something is not a partition key.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -99,7 +120,29 @@ impl PartitionKey {
     /// [`PartitionKeyError`] if the text is empty or longer than 256 characters.
     pub fn new(text: &str) -> Result<Self, PartitionKeyError> {
         Self::check(text)?;
-        Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
+        let text = text.as_bytes();
+        Ok(Self(match Inline::of(text) {
+            Some(inline) => Text::Inline(inline),
+            None => Text::Shared(Bytes::copy_from_slice(text)),
+        }))
+    }
+
+    /// Checks that bytes can be a partition key's, without making one.
+    pub(crate) fn check_bytes(bytes: &[u8]) -> Result<(), PartitionKeyError> {
+        // Most keys are short and ASCII, which is quickly seen.
+        if (1..=MAX_PARTITION_KEY_CHARS).contains(&bytes.len()) && bytes.is_ascii() {
+            return Ok(());
+        }
+        Self::check(std::str::from_utf8(bytes).map_err(|_| PartitionKeyError::NotUtf8)?)
+    }
+
+    /// The key in some of these bytes, which were checked.
+    #[inline(always)]
+    pub(crate) fn of_checked(bytes: &Bytes, range: Range<usize>) -> Self {
+        Self(match Inline::of(&bytes[range.clone()]) {
+            Some(inline) => Text::Inline(inline),
+            None => Text::Shared(bytes.slice(range)),
+        })
     }
 
     /// Checks that a text can be a partition key, without making one.
@@ -122,12 +165,27 @@ impl PartitionKey {
 
     /// The key's text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("a partition key is checked to be UTF-8 when it is made")
+        std::str::from_utf8(self.as_bytes()).expect("a partition key is checked to be UTF-8 when it is made")
     }
 
     /// The key's UTF-8 bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Text::Inline(inline) => &inline.bytes[..usize::from(inline.length)],
+            Text::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Inline {
+    #[inline(always)]
+    fn of(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; INLINE_BYTES];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self {
+            bytes,
+            length: text.len() as u8,
+        })
     }
 }
 
@@ -135,8 +193,8 @@ impl TryFrom<Bytes> for PartitionKey {
     type Error = PartitionKeyError;
 
     fn try_from(bytes: Bytes) -> Result<Self, PartitionKeyError> {
-        Self::check(std::str::from_utf8(&bytes).map_err(|_| PartitionKeyError::NotUtf8)?)?;
-        Ok(Self(bytes))
+        Self::check_bytes(&bytes)?;
+        Ok(Self::of_checked(&bytes, 0..bytes.len()))
     }
 }
 
@@ -144,8 +202,7 @@ impl TryFrom<String> for PartitionKey {
     type Error = PartitionKeyError;
 
     fn try_from(text: String) -> Result<Self, PartitionKeyError> {
-        Self::check(&text)?;
-        Ok(Self(text.into()))
+        Self::try_from(Bytes::from(text))
     }
 }
 
@@ -159,7 +216,10 @@ impl TryFrom<&str> for PartitionKey {
 
 impl From<PartitionKey> for Bytes {
     fn from(key: PartitionKey) -> Bytes {
-        key.0
+        match key.0 {
+            Text::Inline(_) => Bytes::copy_from_slice(key.as_bytes()),
+            Text::Shared(bytes) => bytes,
+        }
     }
 }
 
@@ -172,6 +232,32 @@ impl From<&PartitionKey> for String {
 impl AsRef<str> for PartitionKey {
     fn as_ref(&self) -> &str {
         self.as_str()
+    }
+}
+
+impl PartialEq for PartitionKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for PartitionKey {}
+
+impl PartialOrd for PartitionKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PartitionKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for PartitionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
@@ -221,12 +307,28 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_key_shares_the_bytes_it_is_made_of() {
-        let bytes = Bytes::from_static(b"user-42");
-        let key = PartitionKey::try_from(bytes.clone()).unwrap();
-        assert_eq!(key.as_bytes().as_ptr(), bytes.as_ptr());
-        assert_eq!(key.to_string(), "user-42");
-        assert_eq!(format!("{key:?}"), "PartitionKey(\"user-42\")");
+    fn a_long_partition_key_shares_the_bytes_it_is_made_of_and_a_short_one_is_kept_in_place() {
+        for length in [1, INLINE_BYTES, INLINE_BYTES + 1, 256] {
+            let text = "k".repeat(length);
+            let bytes = Bytes::from(text.clone());
+            let key = PartitionKey::try_from(bytes.clone()).unwrap();
+            let is_shared = key.as_bytes().as_ptr() == bytes.as_ptr();
+            assert_eq!(is_shared, length > INLINE_BYTES);
+            assert_eq!((key.as_str(), Bytes::from(key.clone())), (text.as_str(), bytes));
+        }
+        assert_eq!(size_of::<PartitionKey>(), size_of::<Bytes>());
+    }
+
+    #[test]
+    fn partition_keys_compare_and_hash_by_their_text() {
+        let long = "b".repeat(30);
+        let keys: Vec<_> = ["a", "ab", &long, "c"]
+            .map(|text| PartitionKey::new(text).unwrap())
+            .into();
+        assert!(keys.is_sorted());
+        let set: std::collections::HashSet<_> = keys.iter().cloned().collect();
+        assert!(set.contains(&PartitionKey::try_from(long).unwrap()));
+        assert_eq!(format!("{:?} {}", keys[0], keys[1]), "PartitionKey(\"a\") ab");
         assert_eq!(
             PartitionKey::try_from(Bytes::from_static(b"\xff")),
             Err(PartitionKeyError::NotUtf8)

@@ -83,7 +83,9 @@ impl Stream {
             });
         }
         let (view, log) = self.readable(from.shard)?;
-        let read = log.read(from.next, view.horizon, limit)?;
+        let read = log.read_as(from.next, view.horizon, limit, |record| {
+            to_record(view.identity, record)
+        })?;
         let is_drained = !view.shard.is_open() && read.next >= read.end.next_record;
         let next = ShardIterator {
             next: read.next,
@@ -93,11 +95,7 @@ impl Stream {
             millis_behind_latest: view.millis_behind_latest(&read, &log)?,
             next: (!is_drained).then_some(next),
             child_shards: if is_drained { view.children } else { Vec::new() },
-            records: read
-                .records
-                .into_iter()
-                .map(|record| to_record(view.identity, record))
-                .collect(),
+            records: read.records,
         })
     }
 
@@ -161,12 +159,12 @@ impl ShardView {
         Ok(())
     }
 
-    fn millis_behind_latest(&self, read: &LogRead, log: &ShardLog) -> Result<u64> {
+    fn millis_behind_latest(&self, read: &LogRead<Record>, log: &ShardLog) -> Result<u64> {
         if read.next >= read.end.next_record {
             return Ok(0);
         }
         let arrival = match read.records.last() {
-            Some(last) => Some(last.arrival),
+            Some(last) => Some(last.approximate_arrival),
             None => log.arrival_from(read.next)?,
         };
         Ok(arrival.map_or(0, |arrival| self.now.since(arrival).as_millis() as u64))
