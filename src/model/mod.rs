@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod clock;
+pub(crate) mod decimal;
 mod hash_key;
 pub mod limits;
 mod lineage;
