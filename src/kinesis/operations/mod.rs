@@ -3,6 +3,7 @@
 
 mod get_records;
 mod put_records;
+mod records_body;
 mod refusal;
 mod shards;
 mod stream_reference;
