@@ -14,6 +14,14 @@ const PAIRS: [u8; 200] = {
 
 /// Fills `digits` with the last digits of `value`, and with zeros in front where it has fewer.
 pub(crate) fn write_last_digits(mut value: u64, digits: &mut [u8]) {
+    // Divisions wait for one another; those of one group do not wait for those of the next.
+    for group in digits.rchunks_mut(8) {
+        write_group((value % 100_000_000) as u32, group);
+        value /= 100_000_000;
+    }
+}
+
+fn write_group(mut value: u32, digits: &mut [u8]) {
     let mut pairs = digits.rchunks_exact_mut(2);
     for pair in &mut pairs {
         let at = 2 * (value % 100) as usize;

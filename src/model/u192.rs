@@ -91,16 +91,23 @@ impl U192 {
     /// Its digits, with zeros in front.
     pub fn to_digits(self) -> [u8; U192::DIGITS] {
         let mut digits = [0; U192::DIGITS];
-        let mut rest = self;
-        for place in digits.rchunks_mut(DIGITS_OF_WORD) {
-            let last;
-            (rest, last) = rest.divide_by_ten_to_the_19();
-            write_last_digits(last, place);
+        for (place, part) in digits.rchunks_mut(19).zip(self.to_parts().iter().rev()) {
+            write_last_digits(*part, place);
         }
         digits
     }
 
-    /// Quotient and remainder of a division by 10^19, the largest power of ten in a word.
+    /// Its digits in numbers of 19 of them, the highest first.
+    pub fn to_parts(self) -> [u64; 4] {
+        let mut rest = self;
+        let mut parts = [0; 4];
+        for part in parts.iter_mut().rev() {
+            (rest, *part) = rest.divide_by_ten_to_the_19();
+        }
+        parts
+    }
+
+    /// Quotient and remainder of a division by ten to the power of 19, the largest in a word.
     fn divide_by_ten_to_the_19(self) -> (Self, u64) {
         let mut remainder = 0;
         let quotient = self.0.map(|word| {
@@ -112,31 +119,31 @@ impl U192 {
     }
 }
 
-const DIVISOR: u64 = 10_000_000_000_000_000_000;
-const DIGITS_OF_WORD: usize = 19;
+/// Ten to the power of 19.
+pub(super) const TEN_TO_THE_19: u64 = 10_000_000_000_000_000_000;
 
-/// Divides `high * 2^64 + low` by the divisor; `high` is less than it.
+/// Divides `high * 2^64 + low` by ten to the power of 19; `high` is less than that.
 ///
 /// This is the division by an invariant of Möller and Granlund ("Improved division by invariant integers", 2011,
 /// algorithm 4): multiplications, which take a fraction of the time. It needs a divisor with its highest bit set.
 fn divide_pair(high: u64, low: u64) -> (u64, u64) {
-    const RECIPROCAL: u64 = (u128::MAX / DIVISOR as u128 - (1 << 64)) as u64;
-    const { assert!(DIVISOR >> 63 == 1) };
+    const RECIPROCAL: u64 = (u128::MAX / TEN_TO_THE_19 as u128 - (1 << 64)) as u64;
+    const { assert!(TEN_TO_THE_19 >> 63 == 1) };
     // The words of most numbers, and of all that are left of one, begin with zeros.
-    if high == 0 && low < DIVISOR {
+    if high == 0 && low < TEN_TO_THE_19 {
         return (0, low);
     }
     let pair = u128::from(high) << 64 | u128::from(low);
     let estimate = u128::from(RECIPROCAL) * u128::from(high) + pair;
     let mut quotient = ((estimate >> 64) as u64).wrapping_add(1);
-    let mut remainder = low.wrapping_sub(quotient.wrapping_mul(DIVISOR));
+    let mut remainder = low.wrapping_sub(quotient.wrapping_mul(TEN_TO_THE_19));
     if remainder > estimate as u64 {
         quotient = quotient.wrapping_sub(1);
-        remainder = remainder.wrapping_add(DIVISOR);
+        remainder = remainder.wrapping_add(TEN_TO_THE_19);
     }
-    if remainder >= DIVISOR {
+    if remainder >= TEN_TO_THE_19 {
         quotient = quotient.wrapping_add(1);
-        remainder -= DIVISOR;
+        remainder -= TEN_TO_THE_19;
     }
     (quotient, remainder)
 }
@@ -167,20 +174,20 @@ mod tests {
 
     #[test]
     fn quotients_at_the_edges_are_those_of_long_division() {
-        let edges = [0, 1, 2, DIVISOR / 2, DIVISOR - 2, DIVISOR - 1];
+        let edges = [0, 1, 2, TEN_TO_THE_19 / 2, TEN_TO_THE_19 - 2, TEN_TO_THE_19 - 1];
         let lows = [
             0,
             1,
-            DIVISOR - 1,
-            DIVISOR,
-            DIVISOR + 1,
+            TEN_TO_THE_19 - 1,
+            TEN_TO_THE_19,
+            TEN_TO_THE_19 + 1,
             u64::MAX / 2,
             u64::MAX - 1,
             u64::MAX,
         ];
         for (high, low) in edges.iter().flat_map(|high| lows.map(|low| (*high, low))) {
             let pair = u128::from(high) << 64 | u128::from(low);
-            let divisor = u128::from(DIVISOR);
+            let divisor = u128::from(TEN_TO_THE_19);
             let expected = ((pair / divisor) as u64, (pair % divisor) as u64);
             assert_eq!(divide_pair(high, low), expected, "{high} {low}");
         }
@@ -205,9 +212,9 @@ mod tests {
         }
 
         #[test]
-        fn quotients_are_those_of_long_division(high in 0..DIVISOR, low: u64) {
+        fn quotients_are_those_of_long_division(high in 0..TEN_TO_THE_19, low: u64) {
             let pair = u128::from(high) << 64 | u128::from(low);
-            let divisor = u128::from(DIVISOR);
+            let divisor = u128::from(TEN_TO_THE_19);
             let expected = ((pair / divisor) as u64, (pair % divisor) as u64);
             prop_assert_eq!(divide_pair(high, low), expected);
         }

@@ -2,6 +2,7 @@
 //! constraints and what it does.
 
 mod get_records;
+mod put_body;
 mod put_records;
 mod records_body;
 mod refusal;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::kinesis::protocol::{Protocol, Writer};
 use crate::kinesis::reply::{Encode, MOST_INDIVISIBLE};
-use crate::model::Timestamp;
+use crate::model::{Decimals, Timestamp};
 use crate::{Record, SequenceNumber};
 
 /// Records with what comes before and behind them.
@@ -101,6 +101,7 @@ struct RecordFormat {
     protocol: Protocol,
     names: &'static Names,
     is_first: bool,
+    numbers: Decimals,
     /// The time that was written last: many records have the same.
     arrival: Option<Timestamp>,
     /// What stands between the digits of the sequence number and the data, with that time.
@@ -145,6 +146,7 @@ impl RecordFormat {
                 Protocol::Cbor => &CBOR,
             },
             is_first: true,
+            numbers: Decimals::new(),
             arrival: None,
             around_arrival: Vec::new(),
         }
@@ -174,7 +176,7 @@ impl RecordFormat {
         let separator = if self.is_first { self.names.separator } else { 0 };
         self.is_first = false;
         out.extend_from_slice(&self.names.begin[separator..]);
-        out.extend_from_slice(&record.sequence_number.to_digits());
+        out.extend_from_slice(self.numbers.of(record.sequence_number));
         out.extend_from_slice(&self.around_arrival);
         self.protocol.begin_blob(out, record.data.len());
     }

@@ -91,6 +91,12 @@ impl Writer {
         self.protocol.write_text(&mut self.out, text.as_bytes());
     }
 
+    /// A string of these digits.
+    pub(in crate::kinesis) fn digits(&mut self, digits: &[u8]) {
+        self.value();
+        self.protocol.write_text(&mut self.out, digits);
+    }
+
     /// A string of what `value` prints: numbers and ids, whose text needs no escaping.
     pub(in crate::kinesis) fn display(&mut self, value: impl Display) {
         self.value();
