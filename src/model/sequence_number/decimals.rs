@@ -121,9 +121,9 @@ mod tests {
         while low + 1 < high {
             let middle = low + (high - low) / 2;
             if top(middle) == top(0) {
-                low = middle
+                low = middle;
             } else {
-                high = middle
+                high = middle;
             }
         }
         for record in low - 3..high + 3 {
