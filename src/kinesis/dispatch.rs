@@ -9,6 +9,7 @@ use super::convert::Input;
 use super::error::ApiError;
 use super::operations::{self, PendingPut};
 use super::protocol::{Document, Protocol};
+use super::reply::ReplyBody;
 use super::service::{Context, Service};
 use super::shape::Member;
 use super::validate::validate;
@@ -27,6 +28,8 @@ pub(super) struct Operation {
 pub(super) enum Run {
     /// To its end, on a thread that may wait for the disk or a lock.
     Blocking(fn(&Call<'_>) -> Result<Vec<u8>, ApiError>),
+    /// In the same way, up to a reply of which only the encoding is left.
+    BlockingRead(fn(&Call<'_>) -> Result<ReplyBody, ApiError>),
     /// A write, which is begun without waiting and then waited for without a thread.
     Put(Put),
     NotOffered,
@@ -69,7 +72,7 @@ pub(super) fn operation(name: &str) -> Option<&'static Operation> {
 }
 
 /// Performs the request, or says why not. The reply is the body of a status 200.
-pub(super) async fn perform(service: Arc<Service>, request: ApiRequest) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn perform(service: Arc<Service>, request: ApiRequest) -> Result<ReplyBody, ApiError> {
     // Beyond this size, parsing and decoding would keep an async thread from its other connections for too long.
     const MOST_BYTES_INLINE: usize = 2 << 20;
     let protocol = request.protocol;
@@ -80,7 +83,7 @@ pub(super) async fn perform(service: Arc<Service>, request: ApiRequest) -> Resul
         }) = request.operation
         && let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body)
     {
-        return begun?.reply(&service, protocol).await;
+        return begun?.reply(&service, protocol).await.map(ReplyBody::from);
     }
     // The semaphore is never closed.
     let permit = Arc::clone(&service.blocking_calls).acquire_owned().await.ok();
@@ -95,12 +98,12 @@ pub(super) async fn perform(service: Arc<Service>, request: ApiRequest) -> Resul
     });
     match outcome? {
         Outcome::Done(reply) => Ok(reply),
-        Outcome::Pending(put) => put.reply(&service, protocol).await,
+        Outcome::Pending(put) => put.reply(&service, protocol).await.map(ReplyBody::from),
     }
 }
 
 enum Outcome {
-    Done(Vec<u8>),
+    Done(ReplyBody),
     Pending(PendingPut),
 }
 
@@ -146,7 +149,8 @@ impl ApiRequest {
             input,
         };
         match &operation.run {
-            Run::Blocking(run) => run(&call).map(Outcome::Done),
+            Run::Blocking(run) => run(&call).map(|reply| Outcome::Done(reply.into())),
+            Run::BlockingRead(run) => run(&call).map(Outcome::Done),
             Run::Put(put) => (put.begin)(&call).map(Outcome::Pending),
             Run::NotOffered => Err(ApiError::not_offered(operation.name)),
         }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -17,10 +16,11 @@ use super::body::BodyError;
 use super::dispatch::{self, ApiRequest, Operation};
 use super::error::ApiError;
 use super::protocol::Protocol;
+use super::reply::ReplyBody;
 use super::service::Service;
 use super::{authentication, protocol};
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<ReplyBody>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -71,7 +71,7 @@ pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>) ->
 }
 
 fn preflight(headers: &HeaderMap) -> Reply {
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Bytes::new().into());
     for (asked, allowed) in [
         (
             header::ACCESS_CONTROL_REQUEST_HEADERS,
@@ -264,14 +264,14 @@ fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
     reply
 }
 
-fn xml(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+fn xml(status: StatusCode, body: impl Into<ReplyBody>) -> Reply {
+    let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
     reply
 }
 
-fn reply_with(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+fn reply_with(status: StatusCode, content_type: &'static str, body: impl Into<ReplyBody>) -> Reply {
+    let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
     reply
         .headers_mut()

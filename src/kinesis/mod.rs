@@ -42,6 +42,7 @@ mod http;
 mod operations;
 mod options;
 mod protocol;
+mod reply;
 mod request_id;
 mod server;
 mod service;

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::body::BodyReader;
 use super::options::ServerOptions;
 use super::protocol::{Protocol, Writer};
+use super::reply::Buffers;
 use super::request_id::UniqueNumbers;
 use super::token::Tokens;
 use crate::Store;
@@ -21,6 +22,8 @@ pub(super) struct Service {
     pub(super) tokens: Tokens,
     pub(super) request_ids: UniqueNumbers,
     pub(super) bodies: BodyReader,
+    /// For replies that are encoded while they are sent.
+    pub(super) buffers: Arc<Buffers>,
     /// One permit for each call that may be on a blocking thread.
     pub(super) blocking_calls: Arc<Semaphore>,
 }
@@ -49,6 +52,7 @@ impl Service {
                 options.body_idle_timeout,
                 options.body_timeout,
             ),
+            buffers: Arc::default(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),
             )),

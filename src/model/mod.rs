@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod clock;
+pub(crate) mod decimal;
 mod hash_key;
 pub mod limits;
 mod lineage;
@@ -32,6 +33,7 @@ pub use lineage::{Lineage, LineageError, Reshard, ShardFilter};
 pub use position::StartingPosition;
 pub use record::{PartitionKey, PartitionKeyError, PutRecord, Record};
 pub use record_number::RecordNumber;
+pub(crate) use sequence_number::Decimals;
 pub use sequence_number::{ParsedSequenceNumber, SequenceNumber, SequenceNumberError};
 pub use shard::{ChildShard, Shard, ShardClosed};
 pub use shard_id::{ShardId, ShardIdError};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::decimal::write_last_digits;
+
 /// An unsigned number below 2^192, its most significant word first, so that the derived order is numeric.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct U192([u64; 3]);
@@ -23,6 +25,9 @@ impl Bits {
 }
 
 impl U192 {
+    /// How many digits the largest has.
+    pub const DIGITS: usize = 58;
+
     pub const fn from_words(words: [u64; 3]) -> Self {
         Self(words)
     }
@@ -83,31 +88,72 @@ impl U192 {
         Some(number)
     }
 
-    /// Quotient and remainder of a division by 10^19, the largest power of ten in a word.
+    /// Its digits, with zeros in front.
+    pub fn to_digits(self) -> [u8; U192::DIGITS] {
+        let mut digits = [0; U192::DIGITS];
+        for (place, part) in digits.rchunks_mut(19).zip(self.to_parts().iter().rev()) {
+            write_last_digits(*part, place);
+        }
+        digits
+    }
+
+    /// Its digits in numbers of 19 of them, the highest first.
+    pub fn to_parts(self) -> [u64; 4] {
+        let mut rest = self;
+        let mut parts = [0; 4];
+        for part in parts.iter_mut().rev() {
+            (rest, *part) = rest.divide_by_ten_to_the_19();
+        }
+        parts
+    }
+
+    /// Quotient and remainder of a division by ten to the power of 19, the largest in a word.
     fn divide_by_ten_to_the_19(self) -> (Self, u64) {
-        const DIVISOR: u128 = 10_000_000_000_000_000_000;
         let mut remainder = 0;
         let quotient = self.0.map(|word| {
-            let dividend = remainder << 64 | u128::from(word);
-            remainder = dividend % DIVISOR;
-            (dividend / DIVISOR) as u64
+            let quotient;
+            (quotient, remainder) = divide_pair(remainder, word);
+            quotient
         });
-        (Self(quotient), remainder as u64)
+        (Self(quotient), remainder)
     }
+}
+
+/// Ten to the power of 19.
+pub(super) const TEN_TO_THE_19: u64 = 10_000_000_000_000_000_000;
+
+/// Divides `high * 2^64 + low` by ten to the power of 19; `high` is less than that.
+///
+/// This is the division by an invariant of Möller and Granlund ("Improved division by invariant integers", 2011,
+/// algorithm 4): multiplications, which take a fraction of the time. It needs a divisor with its highest bit set.
+fn divide_pair(high: u64, low: u64) -> (u64, u64) {
+    const RECIPROCAL: u64 = (u128::MAX / TEN_TO_THE_19 as u128 - (1 << 64)) as u64;
+    const { assert!(TEN_TO_THE_19 >> 63 == 1) };
+    // The words of most numbers, and of all that are left of one, begin with zeros.
+    if high == 0 && low < TEN_TO_THE_19 {
+        return (0, low);
+    }
+    let pair = u128::from(high) << 64 | u128::from(low);
+    let estimate = u128::from(RECIPROCAL) * u128::from(high) + pair;
+    let mut quotient = ((estimate >> 64) as u64).wrapping_add(1);
+    let mut remainder = low.wrapping_sub(quotient.wrapping_mul(TEN_TO_THE_19));
+    if remainder > estimate as u64 {
+        quotient = quotient.wrapping_sub(1);
+        remainder = remainder.wrapping_add(TEN_TO_THE_19);
+    }
+    if remainder >= TEN_TO_THE_19 {
+        quotient = quotient.wrapping_add(1);
+        remainder -= TEN_TO_THE_19;
+    }
+    (quotient, remainder)
 }
 
 impl fmt::Display for U192 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rest, low) = self.divide_by_ten_to_the_19();
-        let (rest, middle) = rest.divide_by_ten_to_the_19();
-        let (rest, high) = rest.divide_by_ten_to_the_19();
-        let top = rest.0[2];
-        match (top, high, middle) {
-            (0, 0, 0) => write!(f, "{low}"),
-            (0, 0, _) => write!(f, "{middle}{low:019}"),
-            (0, _, _) => write!(f, "{high}{middle:019}{low:019}"),
-            _ => write!(f, "{top}{high:019}{middle:019}{low:019}"),
-        }
+        let digits = self.to_digits();
+        let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+        let digits = &digits[zeros.min(U192::DIGITS - 1)..];
+        f.write_str(std::str::from_utf8(digits).expect("digits are ASCII"))
     }
 }
 
@@ -127,6 +173,27 @@ mod tests {
     }
 
     #[test]
+    fn quotients_at_the_edges_are_those_of_long_division() {
+        let edges = [0, 1, 2, TEN_TO_THE_19 / 2, TEN_TO_THE_19 - 2, TEN_TO_THE_19 - 1];
+        let lows = [
+            0,
+            1,
+            TEN_TO_THE_19 - 1,
+            TEN_TO_THE_19,
+            TEN_TO_THE_19 + 1,
+            u64::MAX / 2,
+            u64::MAX - 1,
+            u64::MAX,
+        ];
+        for (high, low) in edges.iter().flat_map(|high| lows.map(|low| (*high, low))) {
+            let pair = u128::from(high) << 64 | u128::from(low);
+            let divisor = u128::from(TEN_TO_THE_19);
+            let expected = ((pair / divisor) as u64, (pair % divisor) as u64);
+            assert_eq!(divide_pair(high, low), expected, "{high} {low}");
+        }
+    }
+
+    #[test]
     fn powers_of_two_are_written_as_decimals() {
         assert_eq!(U192::power_of_two(0).to_string(), "1");
         assert_eq!(U192::power_of_two(64).to_string(), "18446744073709551616");
@@ -142,6 +209,14 @@ mod tests {
             let number = U192([0, (value >> 64) as u64, value as u64]);
             prop_assert_eq!(number.to_string(), value.to_string());
             prop_assert!(U192::from_decimal(&value.to_string()) == Some(number));
+        }
+
+        #[test]
+        fn quotients_are_those_of_long_division(high in 0..TEN_TO_THE_19, low: u64) {
+            let pair = u128::from(high) << 64 | u128::from(low);
+            let divisor = u128::from(TEN_TO_THE_19);
+            let expected = ((pair / divisor) as u64, (pair % divisor) as u64);
+            prop_assert_eq!(divide_pair(high, low), expected);
         }
 
         #[test]

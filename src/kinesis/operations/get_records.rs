@@ -1,17 +1,19 @@
 //! Reading: shard iterators, and the records behind them.
 
+use super::records_body::RecordsBody;
 use super::shards::{shard_id, timestamp, write_hash_key_range};
 use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
 use crate::kinesis::date::JavaDate;
 use crate::kinesis::dispatch::{Call, Operation, Run};
 use crate::kinesis::error::ApiError;
-use crate::kinesis::protocol::{Writer, encoded_blob_len};
+use crate::kinesis::protocol::Writer;
+use crate::kinesis::reply::ReplyBody;
 use crate::kinesis::service::Context;
 use crate::kinesis::shape::{Pattern, Shape, member};
 use crate::kinesis::token::{Issued, IteratorToken, LIFETIME};
 use crate::{
-    Error, ForeignReason, GetRecords, ReadLimit, Record, SequenceNumber, ShardId, ShardIterator,
-    StartingPosition, Stream,
+    Error, ForeignReason, GetRecords, ReadLimit, SequenceNumber, ShardId, ShardIterator, StartingPosition,
+    Stream,
 };
 
 pub(super) const GET_SHARD_ITERATOR: Operation = Operation {
@@ -191,10 +193,10 @@ pub(super) const GET_RECORDS: Operation = Operation {
         STREAM_ID,
         member("DryRun", Shape::BOOLEAN),
     ],
-    run: Run::Blocking(get_records),
+    run: Run::BlockingRead(get_records),
 };
 
-fn get_records(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
     const MOST_RECORDS: usize = 10_000;
     const MOST_BYTES: usize = 10 << 20;
     let Call { context, input } = call;
@@ -230,7 +232,7 @@ fn get_records(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         .next
         .as_ref()
         .map(|iterator| seal(*context, iterator, &stream_name));
-    Ok(write_records(*context, &read, next.as_deref()))
+    Ok(write_records(*context, read, next.as_deref()))
 }
 
 fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, ApiError> {
@@ -252,55 +254,29 @@ fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, Api
     Ok(issued.contents)
 }
 
-fn write_records(context: Context<'_>, read: &GetRecords, next: Option<&str>) -> Vec<u8> {
-    // Names, punctuation, sequence number and time of one record, and all that is not records.
-    const RECORD_OVERHEAD: usize = 200;
-    const REPLY_OVERHEAD: usize = 2048;
-    let protocol = context.protocol;
-    let records: usize = read
-        .records
-        .iter()
-        .map(|record| {
-            RECORD_OVERHEAD
-                + encoded_blob_len(protocol, record.data.len())
-                + record.partition_key.as_bytes().len()
-        })
-        .sum();
-    let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + records);
-    writer.structure(|reply| {
-        reply.member("Records").list(&read.records, write_record);
+fn write_records(context: Context<'_>, read: GetRecords, next: Option<&str>) -> ReplyBody {
+    let GetRecords {
+        records,
+        millis_behind_latest,
+        child_shards,
+        ..
+    } = read;
+    let body = RecordsBody::new(context.protocol, records, |reply| {
         if let Some(next) = next {
             reply.member("NextShardIterator").string(next);
         }
-        reply
-            .member("MillisBehindLatest")
-            .unsigned(read.millis_behind_latest);
-        if !read.child_shards.is_empty() {
-            reply
-                .member("ChildShards")
-                .list(&read.child_shards, |list, child| {
-                    list.structure(|member| {
-                        member.member("ShardId").display(child.shard_id);
-                        member
-                            .member("ParentShards")
-                            .list(&child.parent_shards, Writer::display);
-                        write_hash_key_range(member, &child.hash_key_range);
-                    });
+        reply.member("MillisBehindLatest").unsigned(millis_behind_latest);
+        if !child_shards.is_empty() {
+            reply.member("ChildShards").list(&child_shards, |list, child| {
+                list.structure(|member| {
+                    member.member("ShardId").display(child.shard_id);
+                    member
+                        .member("ParentShards")
+                        .list(&child.parent_shards, Writer::display);
+                    write_hash_key_range(member, &child.hash_key_range);
                 });
+            });
         }
     });
-    writer.into_bytes()
-}
-
-fn write_record(list: &mut Writer, record: &Record) {
-    list.structure(|member| {
-        member.member("SequenceNumber").display(record.sequence_number);
-        member
-            .member("ApproximateArrivalTimestamp")
-            .timestamp(record.approximate_arrival);
-        member.member("Data").blob(&record.data);
-        member
-            .member("PartitionKey")
-            .string(record.partition_key.as_str());
-    });
+    ReplyBody::encoded(body, &context.service.buffers)
 }

@@ -2,7 +2,9 @@
 //! constraints and what it does.
 
 mod get_records;
+mod put_body;
 mod put_records;
+mod records_body;
 mod refusal;
 mod shards;
 mod stream_reference;

@@ -4,12 +4,9 @@
 //! are decoded into one buffer, and slices of both go to the engine. As soon as anything about it is unusual, it takes
 //! the way of all other operations, which finds out what exactly is wrong with it.
 
-use std::borrow::Cow;
-
 use base64_simd::STANDARD as BASE64;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::put_body::{Entry, PutBody};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
 use crate::kinesis::arn;
 use crate::kinesis::convert::Input;
@@ -19,7 +16,8 @@ use crate::kinesis::protocol::{Protocol, Writer};
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::{self, Pattern, Shape, member};
 use crate::kinesis::validate::failed_at;
-use crate::{Append, Error, HashKey, PutRecord, SequenceNumber, Stream, limits};
+use crate::model::Decimals;
+use crate::{Append, Error, HashKey, PutRecord, SequenceNumber, ShardId, Stream, limits};
 
 /// The longest data of one record; a stream may allow less.
 const MOST_DATA_BYTES: usize = limits::LARGEST_RECORD_BYTES as usize;
@@ -109,9 +107,17 @@ impl PendingPut {
         };
         let puts = self.append.each().await;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
-        let write = |structure: &mut Writer, put: &crate::Put| {
-            structure.member("ShardId").display(put.shard_id);
-            structure.member("SequenceNumber").display(put.sequence_number);
+        // Records of one batch often are in one shard.
+        let mut last_shard = (ShardId::FIRST, ShardId::FIRST.to_string());
+        let mut numbers = Decimals::new();
+        let mut write = |structure: &mut Writer, put: &crate::Put| {
+            if last_shard.0 != put.shard_id {
+                last_shard = (put.shard_id, put.shard_id.to_string());
+            }
+            structure.member("ShardId").string(&last_shard.1);
+            structure
+                .member("SequenceNumber")
+                .digits(numbers.of(put.sequence_number));
         };
         match self.form {
             Form::One => {
@@ -245,92 +251,23 @@ fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &str) -> R
     )))
 }
 
-/// A string of a JSON body, borrowed unless it is written with escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Text<'_> {
-    fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The members of PutRecord and PutRecords that an ordinary request has. Any other known member sends the request
-/// through the checks.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutRecordBody<'a> {
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-    #[serde(borrow, rename = "StreamARN")]
-    stream_arn: Option<Text<'a>>,
-    #[serde(borrow)]
-    partition_key: Text<'a>,
-    #[serde(borrow)]
-    explicit_hash_key: Option<Text<'a>>,
-    #[serde(borrow)]
-    data: Text<'a>,
-    sequence_number_for_ordering: Option<IgnoredAny>,
-    stream_id: Option<IgnoredAny>,
-    dry_run: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutRecordsBody<'a> {
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-    #[serde(borrow, rename = "StreamARN")]
-    stream_arn: Option<Text<'a>>,
-    #[serde(borrow)]
-    records: Vec<EntryBody<'a>>,
-    stream_id: Option<IgnoredAny>,
-    dry_run: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct EntryBody<'a> {
-    #[serde(borrow)]
-    partition_key: Text<'a>,
-    #[serde(borrow)]
-    explicit_hash_key: Option<Text<'a>>,
-    #[serde(borrow)]
-    data: Text<'a>,
-}
-
 fn begin_unchecked_put_record(context: Context<'_>, body: &[u8]) -> Option<Begun> {
-    if context.protocol != Protocol::Json {
-        return None;
+    match context.protocol {
+        Protocol::Json => begin_ordinary(context, &PutBody::of_one(body)?, Form::One),
+        Protocol::Cbor => None,
     }
-    let body: PutRecordBody<'_> = serde_json::from_slice(body).ok()?;
-    if body.sequence_number_for_ordering.is_some() || body.stream_id.is_some() || body.dry_run.is_some() {
-        return None;
-    }
-    let stream_name = ordinary_stream_name(body.stream_name.as_ref(), body.stream_arn.as_ref())?;
-    let entry = EntryBody {
-        partition_key: body.partition_key,
-        explicit_hash_key: body.explicit_hash_key,
-        data: body.data,
-    };
-    begin_ordinary(context, stream_name, &[entry], Form::One)
 }
 
 fn begin_unchecked_put_records(context: Context<'_>, body: &[u8]) -> Option<Begun> {
-    if context.protocol != Protocol::Json {
-        return None;
+    match context.protocol {
+        Protocol::Json => begin_ordinary(context, &PutBody::of_many(body, MOST_RECORDS)?, Form::Many),
+        Protocol::Cbor => None,
     }
-    let body: PutRecordsBody<'_> = serde_json::from_slice(body).ok()?;
-    if body.stream_id.is_some() || body.dry_run.is_some() {
-        return None;
-    }
-    let stream_name = ordinary_stream_name(body.stream_name.as_ref(), body.stream_arn.as_ref())?;
-    begin_ordinary(context, stream_name, &body.records, Form::Many)
 }
 
 /// The stream that is meant, if it is named in order.
-fn ordinary_stream_name<'a>(name: Option<&'a Text<'_>>, stream_arn: Option<&'a Text<'_>>) -> Option<&'a str> {
-    let (name, stream_arn) = (name.map(Text::as_str), stream_arn.map(Text::as_str));
+fn ordinary_stream_name<'a>(body: &'a PutBody<'_>) -> Option<&'a str> {
+    let (name, stream_arn) = (body.stream_name.as_deref(), body.stream_arn.as_deref());
     if name.is_some_and(|name| name.len() > 128 || !shape::is_name(name))
         || stream_arn.is_some_and(|text| text.len() > 2048 || arn::stream_name(text).is_none())
     {
@@ -339,23 +276,14 @@ fn ordinary_stream_name<'a>(name: Option<&'a Text<'_>>, stream_arn: Option<&'a T
     named(name, stream_arn).ok()?
 }
 
-fn begin_ordinary(
-    context: Context<'_>,
-    stream_name: &str,
-    entries: &[EntryBody<'_>],
-    form: Form,
-) -> Option<Begun> {
-    if !(1..=MOST_RECORDS).contains(&entries.len()) {
-        return None;
-    }
-    let decoded_bytes = entries
-        .iter()
-        .map(|entry| entry.data.as_str().len() / 4 * 3)
-        .sum();
+fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form) -> Option<Begun> {
+    let stream_name = ordinary_stream_name(body)?;
+    let entries = &body.entries;
+    let decoded_bytes = entries.iter().map(|entry| entry.data.len() / 4 * 3).sum();
     let mut decoded = Vec::with_capacity(decoded_bytes);
     let mut ends = Vec::with_capacity(entries.len());
     for entry in entries {
-        BASE64.decode_append(entry.data.as_str(), &mut decoded).ok()?;
+        BASE64.decode_append(&entry.data, &mut decoded).ok()?;
         ends.push(decoded.len());
     }
     let mut start = 0;
@@ -371,8 +299,8 @@ fn begin_ordinary(
     Some(begin(context, &stream, &records, form, false))
 }
 
-fn ordinary_record<'a>(entry: &'a EntryBody<'_>, data: &'a [u8]) -> Option<PutRecord<'a>> {
-    let key = entry.partition_key.as_str();
+fn ordinary_record<'a>(entry: &'a Entry<'_>, data: &'a [u8]) -> Option<PutRecord<'a>> {
+    let key = &*entry.partition_key;
     let key_is_ordinary = !key.is_empty() && (key.len() <= 256 || key.chars().count() <= 256);
     if !key_is_ordinary || data.len() > MOST_DATA_BYTES {
         return None;
@@ -380,10 +308,6 @@ fn ordinary_record<'a>(entry: &'a EntryBody<'_>, data: &'a [u8]) -> Option<PutRe
     let record = PutRecord::new(key, data);
     match &entry.explicit_hash_key {
         None => Some(record),
-        Some(text) => text
-            .as_str()
-            .parse()
-            .ok()
-            .map(|key| record.explicit_hash_key(key)),
+        Some(text) => text.parse().ok().map(|key| record.explicit_hash_key(key)),
     }
 }

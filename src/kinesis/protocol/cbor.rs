@@ -206,14 +206,14 @@ fn half(bits: u16) -> f64 {
     if bits & 0x8000 == 0 { magnitude } else { -magnitude }
 }
 
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    write_head(out, major::TEXT, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+/// Begins a text of `len` bytes, which follow.
+pub(super) fn begin_text(out: &mut Vec<u8>, len: usize) {
+    write_head(out, major::TEXT, len as u64);
 }
 
-pub(super) fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_head(out, major::BYTES, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+/// Begins a byte string of `len` bytes, which follow.
+pub(super) fn begin_bytes(out: &mut Vec<u8>, len: usize) {
+    write_head(out, major::BYTES, len as u64);
 }
 
 pub(super) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
@@ -240,6 +240,17 @@ pub(super) fn begin_list(out: &mut Vec<u8>) {
 
 pub(super) fn end(out: &mut Vec<u8>) {
     out.push(BREAK);
+}
+
+/// How many bytes there are in front of so many bytes of a string.
+pub(super) fn head_len(argument: u64) -> usize {
+    match argument {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    }
 }
 
 fn write_head(out: &mut Vec<u8>, major: u8, argument: u64) {

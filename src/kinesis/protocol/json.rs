@@ -21,6 +21,59 @@ pub(super) fn parse(body: &[u8]) -> Result<Document<'_>, NotADocument> {
         .map_err(|_| NotADocument)
 }
 
+/// Writes a string of this text, which must be UTF-8, with the escapes that JSON demands and no others.
+pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    if needs_no_escape(text) {
+        out.extend_from_slice(text);
+    } else {
+        for byte in text {
+            match (*byte, short_escape(*byte)) {
+                (_, Some(letter)) => out.extend_from_slice(&[b'\\', letter]),
+                (0..0x20, None) => {
+                    out.extend_from_slice(b"\\u00");
+                    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
+                _ => out.push(*byte),
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+/// How many bytes [`write_string`] adds.
+pub(super) fn string_len(text: &[u8]) -> usize {
+    let escaped = |byte: &u8| match (*byte, short_escape(*byte)) {
+        (_, Some(_)) => 2,
+        (0..0x20, None) => 6,
+        _ => 1,
+    };
+    match needs_no_escape(text) {
+        true => text.len() + 2,
+        false => text.iter().map(escaped).sum::<usize>() + 2,
+    }
+}
+
+fn needs_no_escape(text: &[u8]) -> bool {
+    // Without a way out in the middle, many bytes are looked at in one instruction.
+    let escapes = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    !text.iter().fold(false, |any, byte| any | escapes(*byte))
+}
+
+/// The letter that stands for this byte behind a backslash.
+fn short_escape(byte: u8) -> Option<u8> {
+    match byte {
+        b'"' | b'\\' => Some(byte),
+        b'\n' => Some(b'n'),
+        b'\r' => Some(b'r'),
+        b'\t' => Some(b't'),
+        0x08 => Some(b'b'),
+        0x0c => Some(b'f'),
+        _ => None,
+    }
+}
+
 /// Reads one value, and counts how many more there may be.
 #[derive(Clone, Copy)]
 struct DocumentSeed<'c> {

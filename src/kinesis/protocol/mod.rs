@@ -5,11 +5,12 @@
 
 mod cbor;
 mod json;
+mod value;
 mod writer;
 
 use std::borrow::Cow;
 
-pub(super) use writer::{Writer, encoded_blob_len};
+pub(super) use writer::Writer;
 
 /// The encodings a client can choose by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

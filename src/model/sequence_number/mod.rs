@@ -1,5 +1,6 @@
 //! Sequence numbers, in the layout that Kinesis issues.
 
+mod decimals;
 mod parsed;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use crate::model::hash_key::is_plain_decimal;
 use crate::model::u192::{Bits, U192};
 use crate::model::{RecordNumber, ShardId};
 
+pub(crate) use decimals::Decimals;
 pub use parsed::ParsedSequenceNumber;
 
 /// The number of a record: rising within a shard, and greater in a child than in any of its parents.
@@ -137,6 +139,9 @@ impl SequenceNumber {
         let number = U192::from_decimal(text).ok_or(SequenceNumberError::UnknownLayout)?;
         ParsedSequenceNumber::new(number)
     }
+
+    /// How many digits every number has: the lead of 2 is in the highest bits, so it is between 10^55 and 10^56.
+    pub(crate) const DIGITS: usize = 56;
 
     /// When the shard was created, in epoch seconds.
     pub const fn created_seconds(self) -> u64 {
@@ -322,6 +327,9 @@ mod tests {
         assert_eq!(largest.record_number(), RecordNumber::END);
         assert_eq!(largest.seconds(), (1 << 36) - 1);
         assert_eq!(largest.to_string().parse(), Ok(largest));
+        for extreme in [largest, number(0, 0, 0, 0)] {
+            assert_eq!(extreme.to_string().len(), SequenceNumber::DIGITS);
+        }
     }
 
     fn any_number() -> impl Strategy<Value = SequenceNumber> {
@@ -339,6 +347,7 @@ mod tests {
         #[test]
         fn every_number_is_read_as_it_was_written(number in any_number()) {
             prop_assert_eq!(number.to_string().parse(), Ok(number));
+            prop_assert_eq!(number.to_string().len(), SequenceNumber::DIGITS);
             prop_assert_eq!(<[u64; 3]>::from(number).try_into(), Ok(number));
             let again = SequenceNumber::new(
                 number.created_seconds(), number.shard_id(), number.record_number(), number.seconds(),
