@@ -309,8 +309,7 @@ pub fn an_edit_that_rots_is_missed_by_frames_that_only_the_journal_has() {
     let bytes = disk.rot().read(&manifest).unwrap();
     let last_edit = (64..bytes.len() - 4)
         .step_by(8)
-        .filter(|at| bytes[*at..].starts_with(b"AMFE"))
-        .last()
+        .rfind(|at| bytes[*at..].starts_with(b"AMFE"))
         .unwrap();
     disk.rot().flip_bit(&manifest, last_edit as u64 + 30, 0).unwrap();
     match options(&disk, JOURNALED).open(DIRECTORY).err() {
