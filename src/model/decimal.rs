@@ -34,6 +34,7 @@ fn write_group(mut value: u32, digits: &mut [u8]) {
 }
 
 /// How many digits a number has; zero has one.
+#[cfg(any(test, feature = "server"))]
 pub(crate) fn count_digits(value: u64) -> usize {
     value.checked_ilog10().map_or(1, |power| power as usize + 1)
 }

@@ -33,6 +33,7 @@ pub use lineage::{Lineage, LineageError, Reshard, ShardFilter};
 pub use position::StartingPosition;
 pub use record::{PartitionKey, PartitionKeyError, PutRecord, Record};
 pub use record_number::RecordNumber;
+#[cfg(any(test, feature = "server"))]
 pub(crate) use sequence_number::Decimals;
 pub use sequence_number::{ParsedSequenceNumber, SequenceNumber, SequenceNumberError};
 pub use shard::{ChildShard, Shard, ShardClosed};

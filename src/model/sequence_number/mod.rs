@@ -1,5 +1,6 @@
 //! Sequence numbers, in the layout that Kinesis issues.
 
+#[cfg(any(test, feature = "server"))]
 mod decimals;
 mod parsed;
 
@@ -13,6 +14,7 @@ use crate::model::hash_key::is_plain_decimal;
 use crate::model::u192::{Bits, U192};
 use crate::model::{RecordNumber, ShardId};
 
+#[cfg(any(test, feature = "server"))]
 pub(crate) use decimals::Decimals;
 pub use parsed::ParsedSequenceNumber;
 
@@ -141,6 +143,7 @@ impl SequenceNumber {
     }
 
     /// How many digits every number has: the lead of 2 is in the highest bits, so it is between 10^55 and 10^56.
+    #[cfg(any(test, feature = "server"))]
     pub(crate) const DIGITS: usize = 56;
 
     /// When the shard was created, in epoch seconds.
