@@ -33,7 +33,7 @@ fn goals(results: &Results) -> Vec<Goal> {
             "durable, 64 writers",
             "append",
             "synced/1KiB/64-writers/by-1",
-            0.8,
+            0.85,
         ),
         (
             "durable, 64 writers, 100 B",
@@ -51,7 +51,7 @@ fn goals(results: &Results) -> Vec<Goal> {
             "durable, batches of 100, 1 writer",
             "append",
             "synced/1KiB/1-writers/by-100",
-            0.8,
+            0.9,
         ),
         (
             "durable, batches of 100, 64 writers",
