@@ -199,8 +199,9 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => "SIGTERM",
             }
         };
+        let signal = next().await;
         info!(
-            signal = next().await,
+            signal,
             "stopping: no more connections, and requests are finished"
         );
         tokio::spawn(async move {
