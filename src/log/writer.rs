@@ -11,7 +11,7 @@ use super::open_segments::OpenSegment;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition};
-use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
+use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
@@ -384,7 +384,7 @@ impl Writer {
         match &self.placement {
             Placement::InPlace(segment) | Placement::Resume(segment) if fits(segment) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 if let Placement::Resume(_) = self.placement {
                     self.resume(log, segment.clone())?;
                 }
@@ -461,7 +461,7 @@ impl Writer {
         })?;
 
         *segment.live_index.write() = Some(SparseIndex::default());
-        let open = context.open_segments.insert(&segment, pooled.file);
+        let open = context.open_segments.insert(&segment, pooled.file)?;
         log.segments.write().push(segment.clone());
         if let Some(previous) = previous {
             save_index(&previous, self.end.position, context.disk.as_ref());
@@ -491,7 +491,9 @@ impl Unsynced {
 
 /// Writes the index file of a segment that has its index in memory.
 pub(super) fn save_index(segment: &Segment, covered_through: LogPosition, disk: &dyn Disk) {
-    if let Some(index) = segment.live_index.read().as_ref() {
+    // A segment that is forgotten gets no index file: the directory may be empty by then, and about to be removed.
+    let hold = segment.hold();
+    if let Some(index) = segment.live_index.read().as_ref().filter(|_| hold.is_some()) {
         write_index_file(segment, index, covered_through, disk);
     }
 }
