@@ -10,6 +10,8 @@ use anabranch::{
     Timestamp,
 };
 
+use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies, manifest_end};
+
 const DIRECTORY: &str = "store";
 
 /// Commits go through the journal from this many shards on.
@@ -103,7 +105,7 @@ pub fn a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one() {
         let disk = disk.crash(LossMode::LoseAll);
         let manifest = format!("{DIRECTORY}/MANIFEST-000001");
         let bytes = disk.rot().read(&manifest).unwrap();
-        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        let end = manifest_end(&bytes);
         disk.rot()
             .overwrite(&manifest, end.next_multiple_of(8) + 8, b"torn")
             .unwrap();
@@ -312,11 +314,11 @@ pub fn an_edit_that_rots_is_missed_by_frames_that_only_the_journal_has() {
     let disk = disk.crash(LossMode::LoseAll);
     let manifest = format!("{DIRECTORY}/MANIFEST-000001");
     let bytes = disk.rot().read(&manifest).unwrap();
-    let last_edit = (64..bytes.len() - 4)
+    let last_edit = (64..MANIFEST_STRIPE)
         .step_by(8)
         .rfind(|at| bytes[*at..].starts_with(b"AMFE"))
         .unwrap();
-    disk.rot().flip_bit(&manifest, last_edit as u64 + 30, 0).unwrap();
+    flip_in_both_copies(&disk, &manifest, last_edit as u64 + 30);
     match options(&disk, JOURNALED).open(DIRECTORY).err() {
         Some(Error::Corrupt { offset, .. }) => assert_eq!(offset, last_edit as u64),
         other => panic!("{other:?}"),
@@ -406,7 +408,7 @@ pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
     assert_eq!(starts.len(), 6);
     for (frame, start) in starts.iter().enumerate().take(5) {
         let disk = disk.image(LossMode::KeepAll);
-        disk.rot().flip_bit(&manifest, *start as u64 + 30, 0).unwrap();
+        flip_in_both_copies(&disk, &manifest, *start as u64 + 30);
         match options(&disk, NOT_JOURNALED).open(DIRECTORY).err() {
             Some(Error::Corrupt { offset, .. }) => assert_eq!(offset, *start as u64, "frame {frame}"),
             other => panic!("frame {frame}: {other:?}"),
@@ -416,13 +418,11 @@ pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
     for (from, to) in [(2, 3), (4, 2), (3, 5)] {
         let disk = disk.image(LossMode::KeepAll);
         let length = starts[3] - starts[2];
-        disk.rot()
-            .overwrite(
-                &manifest,
-                starts[to] as u64,
-                &bytes[starts[from]..starts[from] + length],
-            )
-            .unwrap();
+        for copy in [0, MANIFEST_STRIPE] {
+            let frame = &bytes[starts[from]..starts[from] + length];
+            let place = (copy + starts[to]) as u64;
+            disk.rot().overwrite(&manifest, place, frame).unwrap();
+        }
         let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY).err();
         assert!(
             matches!(opened, Some(Error::Corrupt { .. })),
