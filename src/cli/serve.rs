@@ -64,6 +64,13 @@ pub(super) struct ServeArguments {
     )]
     shard_limit: u64,
 
+    /// Map the files that are read, instead of reading them into buffers
+    ///
+    /// Reading much at a time is a little faster then; but a disk that cannot read a mapped page ends the server with
+    /// SIGBUS, and again each time that a consumer comes to it. Without this it is an error of the one shard.
+    #[arg(long, env = "ANABRANCH_MAP_SEGMENTS")]
+    map_segments: bool,
+
     /// How long requests may take to finish after a signal to stop
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "ANABRANCH_SHUTDOWN_GRACE")]
     shutdown_grace: Duration,
@@ -115,6 +122,7 @@ fn open(arguments: &ServeArguments) -> anabranch::Result<Store> {
     StoreOptions::new()
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
+        .map_sealed_segments(arguments.map_segments)
         .open(&arguments.data_dir)
 }
 

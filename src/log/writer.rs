@@ -155,7 +155,7 @@ impl Writer {
         match &self.placement {
             Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 self.frame_of(group, segment, open).map(Some)
             }
             _ => Ok(None),
@@ -400,7 +400,7 @@ impl Writer {
             Placement::InPlace(_) => Ok(next_record),
             Placement::Resume(segment) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 self.enter_alone(log, Place::Rested(segment, open))?;
                 Ok(next_record)
             }
