@@ -56,7 +56,7 @@ pub(crate) use pool::SegmentPool;
 pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
-pub(crate) use shard_log::{Appended, LogStart, ShardLog};
+pub(crate) use shard_log::{Appended, LogStart, Reservation, ShardLog};
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};

@@ -25,6 +25,7 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.disk.stalls.pass(operation, &self.path);
         let state = &mut *self.disk.state();
         state.call(operation, &state.current_path(self.node, &self.path), detail, run)
     }
@@ -36,6 +37,7 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State, Course) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.disk.stalls.pass(operation, &self.path);
         let state = &mut *self.disk.state();
         state.traced(operation, &state.current_path(self.node, &self.path), detail, run)
     }
