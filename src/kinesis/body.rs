@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::Version;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -63,14 +64,34 @@ impl BodyReader {
         self.most_bytes
     }
 
-    /// The whole body. What is left of a body that is too large is swallowed in the background.
-    pub(super) async fn read(&self, mut body: Incoming) -> Result<RequestBody, BodyError> {
+    /// The whole body, with its end.
+    ///
+    /// In HTTP/2 the end may be a frame of its own, which comes later than the last byte: a request that is answered
+    /// before it gets a RST_STREAM behind its reply, and after some of those the client loses its connection.
+    pub(super) async fn read(&self, version: Version, mut body: Incoming) -> Result<RequestBody, BodyError> {
         let read = timeout(self.total_timeout, self.read_whole(&mut body)).await;
         let read = read.unwrap_or(Err(BodyError::TooSlow));
         if read.as_ref().is_err_and(|error| *error == BodyError::TooLarge) {
-            tokio::spawn(discard(body, self.idle_timeout));
+            self.discard_refused(version, body).await;
         }
         read
+    }
+
+    /// Swallows a body that is of no interest to the reply, up to a limit.
+    pub(super) async fn discard(&self, body: Incoming) {
+        if !body.is_end_stream() {
+            let _ = timeout(self.total_timeout, discard(body, self.idle_timeout)).await;
+        }
+    }
+
+    /// A client of HTTP/1 may wait for the answer before it sends the body, if it sends it at all. A stream of HTTP/2
+    /// ends in order only if the answer comes behind the body.
+    async fn discard_refused(&self, version: Version, body: Incoming) {
+        if version == Version::HTTP_2 {
+            self.discard(body).await;
+        } else {
+            tokio::spawn(discard(body, self.idle_timeout));
+        }
     }
 
     async fn read_whole(&self, body: &mut Incoming) -> Result<RequestBody, BodyError> {
@@ -87,19 +108,26 @@ impl BodyReader {
         };
         let expected = announced.map_or(self.most_bytes, |len| len as usize);
         let share = self.share(expected).await?;
-        if first.len() >= expected {
+        let second = if body.is_end_stream() {
+            None
+        } else {
+            self.next_chunk(body).await?
+        };
+        let Some(second) = second else {
             return Ok(RequestBody {
                 bytes: first,
                 _share: Some(share),
             });
-        }
+        };
         let mut bytes = BytesMut::with_capacity(announced.map_or(2 * first.len(), |len| len as usize));
         bytes.extend_from_slice(&first);
-        while let Some(chunk) = self.next_chunk(body).await? {
+        let mut next = Some(second);
+        while let Some(chunk) = next {
             if bytes.len() + chunk.len() > self.most_bytes {
                 return Err(BodyError::TooLarge);
             }
             bytes.extend_from_slice(&chunk);
+            next = self.next_chunk(body).await?;
         }
         Ok(RequestBody {
             bytes: bytes.freeze(),

@@ -41,6 +41,7 @@ pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>) ->
     let (parts, body) = request.into_parts();
     let from_browser = parts.headers.contains_key(header::ORIGIN);
     let mut reply = if from_browser && parts.method == Method::OPTIONS {
+        service.bodies.discard(body).await;
         preflight(&parts.headers)
     } else {
         let mut reply = answer_call(&service, &parts, body).await;
@@ -134,9 +135,10 @@ impl ContentType {
 async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> Reply {
     let content_type = ContentType::of(&parts.headers);
     if parts.method != Method::POST {
+        service.bodies.discard(body).await;
         return not_authorized(&content_type);
     }
-    let body = match service.bodies.read(body).await {
+    let body = match service.bodies.read(parts.version, body).await {
         Ok(body) => body,
         Err(reason) => return body_error(reason, service.bodies.most_bytes(), content_type.of_errors()),
     };
