@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::body::BodyError;
 use super::dispatch::{self, ApiRequest, Operation};
@@ -140,7 +140,7 @@ async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> R
     }
     let body = match service.bodies.read(parts.version, body).await {
         Ok(body) => body,
-        Err(reason) => return body_error(reason, service.bodies.most_bytes(), content_type.of_errors()),
+        Err(reason) => return body_error(service, reason, content_type.of_errors()),
     };
     let target = Target::of(&parts.headers);
     if body.bytes.is_empty() {
@@ -169,7 +169,10 @@ async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> R
             let reply = dispatch::perform(Arc::clone(service), request).await;
             match reply {
                 Ok(bytes) => reply_with(StatusCode::OK, protocol.content_type(), bytes),
-                Err(error) => error_reply(&error, protocol),
+                Err(error) => {
+                    service.failures.note_request(&error);
+                    error_reply(&error, protocol)
+                }
             }
         }
     }
@@ -229,7 +232,8 @@ fn plain_json(body: &[u8]) -> Reply {
     reply_with(status, PLAIN_JSON, body.into_bytes())
 }
 
-fn body_error(reason: BodyError, most_bytes: usize, protocol: Protocol) -> Reply {
+fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply {
+    let most_bytes = service.bodies.most_bytes();
     let error = match reason {
         BodyError::TooLarge => ApiError::new(
             413,
@@ -244,6 +248,7 @@ fn body_error(reason: BodyError, most_bytes: usize, protocol: Protocol) -> Reply
         BodyError::NoMemory => ApiError::unavailable("The server has too many request bodies to read."),
         BodyError::Broken => ApiError::not_parsable(),
     };
+    service.failures.note_request(&error);
     let mut reply = error_reply(&error, protocol);
     if reason == BodyError::TooSlow {
         // What is still to come of the body would be taken for the next request.
@@ -255,9 +260,6 @@ fn body_error(reason: BodyError, most_bytes: usize, protocol: Protocol) -> Reply
 }
 
 fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
-    if error.status >= 500 {
-        error!(status = error.status, kind = error.kind, message = ?error.message, "request failed");
-    }
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = reply_with(status, protocol.content_type(), error.body(protocol));
     reply
