@@ -13,6 +13,7 @@ use crate::kinesis::convert::Input;
 use crate::kinesis::dispatch::{Begun, Call, Operation, Put, Run, Waiting};
 use crate::kinesis::error::ApiError;
 use crate::kinesis::protocol::{Protocol, Writer};
+use crate::kinesis::reply_memory::ReadSize;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::{self, Pattern, Shape, member};
 use crate::kinesis::validate::failed_at;
@@ -104,6 +105,7 @@ impl PendingPut {
             service,
             region: &service.region,
             protocol,
+            read_size: ReadSize::Full,
         };
         let puts = self.append.each().await;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
