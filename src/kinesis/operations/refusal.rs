@@ -34,6 +34,7 @@ impl Context<'_> {
             | Error::SequenceNumberAtEnd { .. }
             | Error::InvalidRetention { .. }
             | Error::RecordTooLarge { .. }
+            | Error::BatchTooLarge { .. }
             | Error::InvalidArgument { .. } => ApiError::invalid_argument(error.to_string()),
             Error::Closed => ApiError::unavailable("The server is shutting down."),
             other => ApiError::internal(failure(&other)).caused_by(other.to_string()),
