@@ -60,6 +60,8 @@ pub enum Op {
     /// One round of house-keeping.
     Maintain,
     Advance(Duration),
+    /// A day and an hour pass, with two rounds of house-keeping: what was put before and expires by default is trimmed.
+    Expire,
     /// A clean close, and the next opener.
     Reopen,
     /// The process, or the machine, ends here.

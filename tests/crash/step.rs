@@ -1,6 +1,7 @@
 //! Doing one step in a world: the model is told what may change, the store is asked, the model is told what happened.
 
 use std::io;
+use std::time::Duration;
 
 use anabranch::sim::{Calls, Operation};
 use anabranch::{Error, HashKey, Put, PutRecord, StartingPosition};
@@ -57,6 +58,13 @@ impl World {
             Op::Advance(by) => {
                 self.clock.advance(*by);
                 Ok(None)
+            }
+            Op::Expire => {
+                self.clock.advance(Duration::from_secs(25 * 3_600));
+                match self.maintain()? {
+                    None => self.maintain(),
+                    failed => Ok(failed),
+                }
             }
             Op::Reopen => self.reopen().map(|()| None),
             Op::Crash(mode) => {
