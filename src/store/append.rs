@@ -94,12 +94,12 @@ impl Stream {
         self.core
             .with_routes(|routes| match Destination::of(routes, records) {
                 Destination::One(route) => {
-                    let taken = routes[route].log.append(records, now)?;
+                    let taken = self.core.log_behind(&routes[route])?.append(records, now)?;
                     self.append_of_one(&routes[route], taken, records.len())
                 }
                 Destination::Many(order) => {
                     Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
-                        route.log.append(of_shard, now)
+                        self.core.log_behind(route)?.append(of_shard, now)
                     }))
                 }
             })
@@ -119,10 +119,16 @@ impl Stream {
         let appended = self
             .core
             .try_with_routes(|routes| match Destination::of(routes, records) {
-                Destination::One(route) => match routes[route].log.try_append(records, now)? {
-                    Some(taken) => self.append_of_one(&routes[route], taken, records.len()).map(Some),
-                    None => Ok(None),
-                },
+                Destination::One(route) => {
+                    let route = &routes[route];
+                    let Some(log) = route.opened_log() else {
+                        return Ok(None);
+                    };
+                    match log.try_append(records, now)? {
+                        Some(taken) => self.append_of_one(route, taken, records.len()).map(Some),
+                        None => Ok(None),
+                    }
+                }
                 Destination::Many(order) => {
                     let Some(reservations) = reserve(routes, records, &order) else {
                         return Ok(None);
@@ -255,7 +261,8 @@ fn reserve<'a>(
 ) -> Option<Vec<Reservation<'a>>> {
     let reserve_one = |group: &&[(u32, u32)]| {
         let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
-        routes[group[0].0 as usize].log.try_reserve(of_shard)
+        let log = routes[group[0].0 as usize].opened_log()?;
+        log.try_reserve(of_shard)
     };
     order.groups().iter().map(reserve_one).collect()
 }
