@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use super::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use super::record_codec;
 use super::shard_log::ShardLog;
+use super::spare_buffers::SpareBuffers;
 use crate::error::Result;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
 use crate::sync::{AtomicBool, Mutex, OnceLock};
@@ -41,7 +42,7 @@ pub enum Durability {
 /// Records that will be committed together.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Room for the frame's header, then the encoded records.
+    /// Room for the frame's header, then the encoded records. Nothing at all before the first.
     pub(super) buffer: Vec<u8>,
     pub(super) first_record: RecordNumber,
     pub(super) count: u32,
@@ -55,11 +56,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(mut buffer: Vec<u8>, parity: usize) -> Self {
-        buffer.clear();
-        buffer.resize(HEADER_BYTES, 0);
+    pub(super) fn new(parity: usize) -> Self {
         Self {
-            buffer,
+            buffer: Vec::new(),
             first_record: RecordNumber::FIRST,
             count: 0,
             first_arrival: Timestamp::from_millis(0),
@@ -79,7 +78,7 @@ impl Group {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.buffer.len() - HEADER_BYTES
+        self.buffer.len().saturating_sub(HEADER_BYTES)
     }
 
     /// The length of the frame that the group becomes.
@@ -101,22 +100,29 @@ impl Group {
         self.last_arrival = earlier.last_arrival;
     }
 
-    /// Takes in records that have `bytes` when they are encoded.
+    /// Takes in records that have `bytes` when they are encoded, where the group before had `usual`.
     pub(super) fn push(
         &mut self,
         number: RecordNumber,
         records: &[PutRecord<'_>],
         arrival: Timestamp,
         bytes: usize,
+        usual: usize,
+        spare: &SpareBuffers,
     ) {
+        // With room for what a frame is filled up with.
+        let room = bytes + ALIGNMENT;
         if self.is_empty() {
             self.first_record = number;
             self.first_arrival = arrival;
+            self.buffer = spare.take(HEADER_BYTES + room, usual);
+            self.buffer.resize(HEADER_BYTES, 0);
+        } else {
+            spare.make_room(&mut self.buffer, room, usual);
         }
         self.last_arrival = arrival;
+        // A group has a limit in bytes, and each record takes some.
         self.count += records.len() as u32;
-        // With room for what a frame is filled up with.
-        self.buffer.reserve(bytes + ALIGNMENT);
         for record in records {
             record_codec::encode(&mut self.buffer, record.partition_key, record.data, arrival);
         }
@@ -279,7 +285,7 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let error = self.log.poison_after_panic();
-            let group = Group::new(Vec::new(), self.outcome.parity);
+            let group = Group::new(self.outcome.parity);
             let next = self.log.finish_commit(self, Err(error), group);
             self.log.context.flushers.commit(next);
         }

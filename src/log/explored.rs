@@ -8,7 +8,7 @@ use crate::sync::explore_often;
 #[test]
 fn a_task_that_registers_while_its_group_gets_its_outcome_is_woken() {
     explore_often(20, || {
-        let outcome = Group::new(Vec::new(), 0).outcome;
+        let outcome = Group::new(0).outcome;
         let tasks: Vec<_> = (0..2)
             .map(|_| {
                 let outcome = outcome.clone();

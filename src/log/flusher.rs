@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::round;
+use super::round::{self, Sharing};
 use super::shard_log::ShardLog;
 use crate::disk::Inherited;
 use crate::sync::{Condvar, Mutex, Thread};
@@ -38,6 +38,15 @@ struct QueueState {
     /// To be synced, when there is nothing to commit.
     syncs: VecDeque<Arc<ShardLog>>,
     is_stopped: bool,
+}
+
+impl QueueState {
+    /// Takes the logs of which the ledger has to hear before they are written to: of all at once.
+    fn take_placeless(&mut self) -> Vec<Arc<ShardLog>> {
+        let (placeless, placed): (Vec<_>, Vec<_>) = self.now.drain(..).partition(|log| log.lacks_place());
+        self.now.extend(placed);
+        placeless
+    }
 }
 
 impl Flushers {
@@ -122,7 +131,7 @@ impl Flushers {
 
 enum Task {
     Commit(Arc<ShardLog>),
-    CommitRound(Vec<Arc<ShardLog>>),
+    CommitRound(Vec<Arc<ShardLog>>, Sharing),
     Write(Arc<ShardLog>),
     Sync(Arc<ShardLog>),
 }
@@ -132,7 +141,7 @@ impl Queue {
         while let Some(task) = self.next() {
             match task {
                 Task::Commit(log) => log.commit_pending(),
-                Task::CommitRound(logs) => round::commit_pending(&logs),
+                Task::CommitRound(logs, sharing) => round::commit_pending(&logs, sharing),
                 // Failures are latched in the store's health, where the next put finds them.
                 Task::Write(log) => drop(log.write_deferred()),
                 Task::Sync(log) => drop(log.sync()),
@@ -148,7 +157,12 @@ impl Queue {
                 return Some(Task::Commit(journal));
             }
             if state.now.len() >= self.round_logs && round::is_better(&state.now) {
-                return Some(Task::CommitRound(state.now.drain(..).collect()));
+                return Some(Task::CommitRound(state.now.drain(..).collect(), Sharing::Journal));
+            }
+            if state.now.front().is_some_and(|log| log.lacks_place()) {
+                let logs = state.take_placeless();
+                self.wake_another_for(&state);
+                return Some(Task::CommitRound(logs, Sharing::Ledger));
             }
             if let Some(log) = state.now.pop_front() {
                 self.wake_another_for(&state);

@@ -77,6 +77,7 @@ impl CommitJournal {
         let records: Vec<_> = frames
             .map(|(_, segment, frame)| PutRecord::new(home_name(segment), frame))
             .collect();
+        debug_assert!(!records.is_empty(), "a round without frames needs no journal");
         match self.log.append(&records, Timestamp::EPOCH) {
             Ok(Appended::Ticket(ticket)) => Some(ticket),
             Ok(Appended::Sealed) | Err(_) => None,

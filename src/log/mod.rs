@@ -17,6 +17,7 @@
 //! - A log that was not closed cleanly is never appended to in place: the next group opens a new segment, whose salt
 //!   makes every byte behind the old end meaningless.
 
+mod announce;
 mod commit;
 mod context;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod recovery;
 mod round;
 mod segment;
 mod shard_log;
+mod spare_buffers;
 mod survey;
 mod turn;
 mod writer;
@@ -46,6 +48,7 @@ mod writer;
 pub use commit::Durability;
 pub use reader::ReadLimit;
 
+pub(crate) use announce::announce_all;
 pub(crate) use commit::Ticket;
 pub(crate) use context::{LogContext, LogOptions};
 pub(crate) use flusher::Flushers;
@@ -55,10 +58,11 @@ pub(crate) use mend::Mend;
 pub(crate) use open_segments::OpenSegments;
 pub(crate) use pool::SegmentPool;
 pub(crate) use reader::{LogRead, ReadRecord};
-pub(crate) use record_codec::check_batch_bytes;
+pub(crate) use record_codec::{check_batch_bytes, encoded_bytes};
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
 pub(crate) use shard_log::{Appended, LogStart, Resting, ShardLog};
+pub(crate) use spare_buffers::SpareBuffers;
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::error::{Error, Result};
-use crate::log::{Appended, Ticket, check_batch_bytes, wait_for_all};
+use crate::log::{Appended, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all};
 use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId, Timestamp};
 
 /// Where a record went.
@@ -144,6 +144,13 @@ impl Stream {
             return self.append_to_one(routes, first.0 as usize, records, now);
         }
         let groups: Vec<_> = order.chunk_by(|a, b| a.0 == b.0).collect();
+        announce_all(groups.iter().map(|group| {
+            let bytes = group
+                .iter()
+                .map(|(_, place)| encoded_bytes(&records[*place as usize]))
+                .sum();
+            (&routes[group[0].0 as usize].log, bytes)
+        }));
         let mut append = Append {
             parts: Vec::with_capacity(groups.len()),
             places: vec![(0, 0); records.len()],
