@@ -151,14 +151,19 @@ impl Outcome {
         std::mem::take(&mut *self.wakers.lock())
     }
 
-    /// Registers a task to be woken, unless the outcome is there already.
-    pub(super) fn register(&self, waker: &Waker) -> Option<Result<()>> {
+    /// Registers a task to be woken, unless the outcome is there already. `place` is its own among the tasks, which it
+    /// keeps for the next time: thousands may wait for one group.
+    pub(super) fn register(&self, waker: &Waker, place: &mut Option<usize>) -> Option<Result<()>> {
         let mut wakers = self.wakers.lock();
         if let Some(result) = self.get() {
             return Some(result);
         }
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
+        match place.and_then(|place| wakers.get_mut(place)) {
+            Some(known) => known.clone_from(waker),
+            None => {
+                *place = Some(wakers.len());
+                wakers.push(waker.clone());
+            }
         }
         None
     }
@@ -178,6 +183,8 @@ pub(crate) struct Ticket {
     pub(super) awaited: Option<Arc<Outcome>>,
     /// Whether somebody is known to commit them.
     is_started: AtomicBool,
+    /// Of the task that waits, among those that wait for the group.
+    place_of_waker: Option<usize>,
 }
 
 impl Ticket {
@@ -195,6 +202,7 @@ impl Ticket {
             log,
             awaited,
             is_started: AtomicBool::new(false),
+            place_of_waker: None,
         }
     }
 
@@ -235,14 +243,15 @@ impl Ticket {
 impl Future for Ticket {
     type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(outcome) = &self.awaited else {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let ticket = &mut *self;
+        let Some(outcome) = &ticket.awaited else {
             return Poll::Ready(Ok(()));
         };
-        match outcome.register(context.waker()) {
+        match outcome.register(context.waker(), &mut ticket.place_of_waker) {
             Some(result) => Poll::Ready(result),
             None => {
-                self.start();
+                ticket.start();
                 Poll::Pending
             }
         }

@@ -43,6 +43,8 @@ pub(crate) struct ShardLog {
     /// By parity of the group that is waited for.
     pub(super) committed: [Condvar; 2],
     pub(super) writer: Mutex<Writer>,
+    /// Whether a flusher has been asked to commit. Changed with the flushers' queue locked.
+    pub(super) is_queued: AtomicBool,
     /// Whether the ledger knows where the next group goes, if that fits there: for choosing how to commit it.
     pub(super) has_place: AtomicBool,
     /// Held during a sync; taken after `writer` where both are.
@@ -137,6 +139,7 @@ impl ShardLog {
             }),
             committed: [Condvar::new(), Condvar::new()],
             writer: Mutex::new(Writer::new(end, placement)),
+            is_queued: AtomicBool::new(false),
             has_place: AtomicBool::new(false),
             syncing: Mutex::default(),
             published: Mutex::new(end),
