@@ -42,6 +42,9 @@
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
+
 mod catalog;
 mod consumer;
 pub mod disk;
