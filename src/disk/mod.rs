@@ -7,6 +7,7 @@
 //! can catch a forgotten one: a file that was created, renamed or removed is durably so only after
 //! [`Disk::sync_dir`] of the directory that holds its name, and bytes only after [`DiskFile::sync_data`].
 
+mod file_limit;
 mod health;
 mod omission;
 mod os;
@@ -15,6 +16,7 @@ mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
+pub use file_limit::{open_file_limit, raise_open_file_limit};
 pub(crate) use health::Health;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
@@ -97,7 +99,8 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn set_len(&self, length: u64) -> io::Result<()>;
 
     /// The first `length` bytes, for reading. While the mapping lives the file must not be cut or written to within
-    /// that length; the log guarantees it by mapping sealed segments only, and recycling none that is held.
+    /// that length; the log guarantees it by mapping sealed segments only, and recycling none that is held
+    /// (`log::hold`).
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>>;
 
     /// Drops what the operating system caches of this file's clean pages, so that the next read sees the device.

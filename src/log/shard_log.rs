@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
 use super::left_off::LeftOff;
-use super::record_codec;
+use super::record_codec::{check_batch_bytes, encoded_bytes};
 use super::recovery::{self, RecoveredTail};
 use super::segment::{Segment, SegmentEntry};
 use super::turn::Tail;
@@ -55,6 +55,15 @@ pub(crate) struct ShardLog {
     pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
+}
+
+/// A log of which writers are kept out while its end is being recorded. The next append resumes it, once it is let go.
+#[derive(Debug)]
+#[must_use = "the log takes nothing meanwhile"]
+pub(crate) struct Resting {
+    log: Arc<ShardLog>,
+    end: LogEnd,
+    is_recorded: bool,
 }
 
 /// The answer to an append.
@@ -173,8 +182,8 @@ impl ShardLog {
     /// Waits while too much is pending.
     pub(crate) fn append(self: &Arc<Self>, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
         self.check_takes_records()?;
-        let bytes = encoded_bytes(records);
-        let tail = self.wait_for_room(bytes)?;
+        let bytes = check_batch_bytes(records)?;
+        let tail = self.lock_with_room_for(bytes)?;
         self.take_in(tail, records, now, bytes)
     }
 
@@ -185,7 +194,7 @@ impl ShardLog {
         now: Timestamp,
     ) -> Result<Option<Appended>> {
         self.check_takes_records()?;
-        let bytes = encoded_bytes(records);
+        let bytes = check_batch_bytes(records)?;
         let tail = self.tail.lock();
         match self.has_to_wait(&tail, bytes) {
             true => Ok(None),
@@ -199,7 +208,9 @@ impl ShardLog {
         self: &'a Arc<Self>,
         records: impl Iterator<Item = &'a PutRecord<'a>>,
     ) -> Option<Reservation<'a>> {
-        let bytes = records.map(encoded_record_bytes).sum();
+        let bytes = records
+            .map(|record| encoded_bytes(record.partition_key, record.data))
+            .sum();
         let mut tail = self.tail.lock();
         if self.has_to_wait(&tail, bytes) {
             return None;
@@ -217,34 +228,7 @@ impl ShardLog {
     fn has_to_wait(&self, tail: &Tail, bytes: usize) -> bool {
         let is_full = !tail.pending.is_empty() && self.is_too_much(tail, bytes);
         let has_to_be_tried_again = tail.stalled.is_some() && !tail.is_committing;
-        is_full || has_to_be_tried_again || self.has_to_be_announced(tail)
-    }
-
-    /// Whether the ledger has to hear of this log before records are taken in.
-    fn has_to_be_announced(&self, tail: &Tail) -> bool {
-        self.is_acknowledged_from_memory()
-            && !tail.is_announced
-            && !tail.is_sealed
-            && !is_left_out(Step::AnnouncedBeforeNumber)
-    }
-
-    fn wait_for_room(&self, bytes: usize) -> Result<MutexGuard<'_, Tail>> {
-        let mut tail = self.tail.lock();
-        while tail.is_committing && !tail.pending.is_empty() && self.is_too_much(&tail, bytes) {
-            tail = self.wait_for_in_flight(tail);
-        }
-        if !tail.pending.is_empty() && self.is_too_much(&tail, bytes) {
-            drop(tail);
-            self.commit_pending();
-            tail = self.tail.lock();
-        }
-        if tail.stalled.is_some() && !tail.is_committing {
-            tail = self.lead(tail);
-        }
-        while self.has_to_be_announced(&tail) {
-            tail = self.announce(tail, bytes)?;
-        }
-        Ok(tail)
+        is_full || has_to_be_tried_again || self.has_to_announce(tail)
     }
 
     fn take_in(
@@ -290,6 +274,33 @@ impl ShardLog {
             arrival,
             bytes,
         )))
+    }
+
+    /// Waits until the pending group has room for so many bytes, and this log's records can be given numbers. A group
+    /// that cannot be written may stay too large: its log is stalled then.
+    fn lock_with_room_for(&self, bytes: usize) -> Result<MutexGuard<'_, Tail>> {
+        let mut tail = self.tail.lock();
+        let mut is_tried = false;
+        loop {
+            let is_full = !tail.pending.is_empty() && self.is_too_much(&tail, bytes);
+            if is_full && tail.is_committing {
+                tail = self.wait_for_in_flight(tail);
+            } else if (is_full || tail.stalled.is_some()) && !tail.is_committing && !is_tried {
+                tail = self.lead(tail);
+                is_tried = tail.stalled.is_some();
+            } else if self.has_to_announce(&tail) {
+                tail = self.announce(tail, bytes)?;
+            } else {
+                return Ok(tail);
+            }
+        }
+    }
+
+    fn has_to_announce(&self, tail: &Tail) -> bool {
+        self.is_acknowledged_from_memory()
+            && !tail.is_announced
+            && !tail.is_sealed
+            && !is_left_out(Step::AnnouncedBeforeNumber)
     }
 
     /// This log, unless its last owner is letting it go.
@@ -339,24 +350,22 @@ impl ShardLog {
         Ok(*self.published.lock())
     }
 
-    /// Has the end of this log recorded if nobody is writing to it, and keeps writers out meanwhile. The next append
-    /// resumes the log. Does nothing for a log that is not known to be whole behind its end. `record` says whether it
-    /// has recorded the end.
-    pub(crate) fn rest_if_idle(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
+    /// Keeps writers out of a log that nobody is writing to, for as long as its end is being recorded. `None` for a log
+    /// that is being written to, or that is not known to be whole behind its end.
+    pub(crate) fn begin_rest(self: &Arc<Self>) -> Result<Option<Resting>> {
+        if !self.tail.lock().is_idle() {
+            return Ok(None);
+        }
+        // Before writers are kept out, since it takes a while.
+        perform(Step::SyncBeforeRest, || self.sync())?;
         let mut tail = self.tail.lock();
-        if tail.is_committing || !tail.pending.is_empty() || tail.reserved > 0 || tail.is_sealed {
-            return Ok(());
+        if !tail.is_idle() {
+            return Ok(None);
         }
         tail.is_committing = true;
         tail.is_announced = false;
         drop(tail);
-        let result = self.record_end(record);
-        let mut tail = self.tail.lock();
-        // Thousands of idle logs keep no buffers.
-        tail.spare = Vec::new();
-        let next = self.end_turn(tail);
-        self.context.flushers.commit(next);
-        result
+        Resting::of(self)
     }
 
     /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If somebody else is at
@@ -383,20 +392,13 @@ impl ShardLog {
         result.map(|_| self.tail.lock())
     }
 
-    fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
+    /// Makes what was written durable, and gives the end if that may be recorded then. Writers are kept out.
+    fn synced_end(&self) -> Result<Option<LogEnd>> {
         self.context.health.check()?;
         let mut writer = self.writer.lock();
         writer.write_deferred(self)?;
         perform(Step::SyncBeforeRest, || writer.sync(self))?;
-        match writer.known_end() {
-            Some(end) => {
-                if record(end)? {
-                    writer.rest();
-                }
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        Ok(writer.known_end())
     }
 
     /// Where this log ends, if that may be recorded: everything is committed and synced, and behind the end nothing
@@ -457,6 +459,8 @@ impl ShardLog {
         let mut segments = self.segments.write();
         let kept = segments.partition_point(|segment| segment.entry.first_record < first);
         let forgotten: Vec<_> = segments.drain(..kept).collect();
+        // Under the lock: whoever cannot hold one of them does not find it here again.
+        forgotten.iter().for_each(|segment| segment.forget());
         drop(segments);
         for segment in &forgotten {
             self.context.open_segments.close(segment);
@@ -497,10 +501,41 @@ impl ShardLog {
     }
 }
 
-fn encoded_bytes(records: &[PutRecord<'_>]) -> usize {
-    records.iter().map(encoded_record_bytes).sum()
+impl Resting {
+    /// Has the turn of this log already.
+    fn of(log: &Arc<ShardLog>) -> Result<Option<Self>> {
+        let mut resting = Self {
+            log: log.clone(),
+            end: LogEnd::EMPTY,
+            is_recorded: false,
+        };
+        let end = log.synced_end()?;
+        Ok(end.map(|end| {
+            resting.end = end;
+            resting
+        }))
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Lets writers in again, now that the end is recorded.
+    pub(crate) fn recorded(mut self) {
+        self.is_recorded = true;
+    }
 }
 
-fn encoded_record_bytes(record: &PutRecord<'_>) -> usize {
-    record_codec::encoded_bytes(record.partition_key, record.data)
+impl Drop for Resting {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            self.log.writer.lock().rest();
+        }
+        let mut tail = self.log.tail.lock();
+        // Thousands of idle logs keep no buffers.
+        tail.spare = Vec::new();
+        let next = self.log.end_turn(tail);
+        self.log.context.flushers.commit(next);
+    }
 }
