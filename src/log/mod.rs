@@ -64,7 +64,7 @@ pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use record_codec::{check_batch_bytes, encoded_bytes};
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
-pub(crate) use shard_log::{Appended, LogStart, Resting, ShardLog};
+pub(crate) use shard_log::{Appended, LogStart, Reservation, Resting, ShardLog};
 pub(crate) use spare_buffers::SpareBuffers;
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
