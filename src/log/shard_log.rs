@@ -477,7 +477,7 @@ impl ShardLog {
     }
 
     /// Whether records are acknowledged before they are written, so that they cannot be given up.
-    pub(super) fn is_acknowledged_from_memory(&self) -> bool {
+    pub(crate) fn is_acknowledged_from_memory(&self) -> bool {
         self.context.options.durability == Durability::Buffered
     }
 }

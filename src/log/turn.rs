@@ -187,7 +187,7 @@ impl ShardLog {
     }
 
     /// Whether a commit will have to tell the ledger where it writes to.
-    pub(super) fn lacks_place(&self) -> bool {
+    pub(crate) fn lacks_place(&self) -> bool {
         !self.has_place.load(Ordering::Relaxed)
     }
 

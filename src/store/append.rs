@@ -250,9 +250,14 @@ impl Order {
     }
 }
 
-/// Has the catalog know of all shards that are about to take records, with one edit.
+/// Has shards that acknowledge from memory say together that they are about to be written to.
 fn announce(routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
-    announce_all(order.groups().iter().map(|group| {
+    let is_from_memory = (routes.first()).is_some_and(|route| route.log.is_acknowledged_from_memory());
+    if !is_from_memory || !routes.iter().any(|route| route.log.lacks_place()) {
+        return;
+    }
+    let groups = order.groups();
+    announce_all(groups.iter().map(|group| {
         let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
         (
             &routes[group[0].0 as usize].log,
