@@ -172,7 +172,10 @@ fn at_debug_each_request_is_one_line_over_both_protocols() {
     // The start, the stop, and how connections end.
     let is_expected = |line: &&str| line.contains(" INFO ") || line.contains(" anabranch::kinesis::server");
     let most = 10 + 2 + REQUESTS as usize;
-    assert!(others.iter().all(is_expected) && others.len() <= most, "{others:#?}");
+    assert!(
+        others.iter().all(is_expected) && others.len() <= most,
+        "{others:#?}"
+    );
 }
 
 #[test]

@@ -23,7 +23,11 @@ fn call(address: SocketAddr, operation: &str, body: &str) -> Vec<u8> {
     .unwrap();
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        assert_ne!(connection.read_line(&mut head).unwrap(), 0, "no answer, but {head:?}");
+        assert_ne!(
+            connection.read_line(&mut head).unwrap(),
+            0,
+            "no answer, but {head:?}"
+        );
     }
     assert!(head.starts_with("HTTP/1.1 200"), "{operation}: {head}");
     let mut body = Vec::new();

@@ -74,9 +74,7 @@ impl<'a> Input<'a> {
 
     /// How many items are wanted, of which there are never more than `most`.
     pub(super) fn limit(&self, name: &str, most: usize) -> usize {
-        let wanted = self
-            .integer(name)
-            .and_then(|number| usize::try_from(number).ok());
+        let wanted = self.integer(name).and_then(|number| usize::try_from(number).ok());
         wanted.map_or(most, |wanted| wanted.min(most))
     }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::stream::Stream;
-use super::stream_core::{Route, ShardIdentity, route_of};
+use super::stream_core::{Route, ShardIdentity, StreamCore, route_of};
 use crate::error::{Error, Result};
 use crate::log::{
     Appended, Reservation, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all,
@@ -100,7 +100,7 @@ impl Stream {
                     self.append_of_one(&routes[route], taken, records.len())
                 }
                 Destination::Many(order) => {
-                    announce(routes, records, &order);
+                    self.core.announce(routes, records, &order);
                     Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
                         self.core.log_behind(route)?.append(of_shard, now)
                     }))
@@ -254,22 +254,28 @@ impl Order {
     fn groups(&self) -> Vec<&[(u32, u32)]> {
         self.0.chunk_by(|a, b| a.0 == b.0).collect()
     }
+
+    /// Those that take records, once for each record.
+    fn routes(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(route, _)| *route as usize)
+    }
 }
 
-/// Has shards that acknowledge from memory say together that they are about to be written to.
-fn announce(routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
-    let is_from_memory = (routes.first()).is_some_and(|route| route.log.is_acknowledged_from_memory());
-    if !is_from_memory || !routes.iter().any(|route| route.log.lacks_place()) {
-        return;
+impl StreamCore {
+    /// Has shards that acknowledge from memory say together that they are about to be written to.
+    fn announce(&self, routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
+        let lacks_place = |route: &Route| route.opened_log().is_none_or(|log| log.lacks_place());
+        if !self.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
+            return;
+        }
+        let groups = order.groups();
+        // A log that cannot be opened says so when it is to take its records.
+        announce_all(groups.iter().filter_map(|group| {
+            let log = self.log_behind(&routes[group[0].0 as usize]).ok()?;
+            let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
+            Some((log, of_shard.map(encoded_bytes).sum()))
+        }));
     }
-    let groups = order.groups();
-    announce_all(groups.iter().map(|group| {
-        let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
-        (
-            &routes[group[0].0 as usize].log,
-            of_shard.map(encoded_bytes).sum(),
-        )
-    }));
 }
 
 /// Room for each shard's records, in the order of the groups; `None` if one of them would have to wait for it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, StreamState};
 use crate::error::{Error, Result};
-use crate::log::{LogContext, LogIdentity, LogStart, ShardLog};
+use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
 use crate::model::{
     HashKey, Lineage, PutRecord, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamStatus,
     Timestamp,
@@ -92,6 +92,10 @@ impl StreamCore {
         let log = self.open_log(shard)?;
         logs.insert(shard, log.clone());
         Ok(log)
+    }
+
+    pub(super) fn acknowledges_from_memory(&self) -> bool {
+        self.context.options.durability == Durability::Buffered
     }
 
     /// The log that a route leads to.

@@ -144,7 +144,11 @@ fn what_is_no_number_is_neither_a_time_nor_a_count() {
         ]);
         let (status, error) = call(&server, operation, &input);
         assert_eq!(status, 400, "{operation} {name}");
-        assert_eq!(member(&error, "__type"), &text("SerializationException"), "{name}");
+        assert_eq!(
+            member(&error, "__type"),
+            &text("SerializationException"),
+            "{name}"
+        );
     }
 }
 
