@@ -250,7 +250,7 @@ impl JournaledFrames {
             return Ok(());
         }
         let segment = Segment::inherited(log, *entry, directory);
-        let mut open = context.open_segments.get(&segment)?;
+        let mut open = context.open_segments.get_readable(&segment)?;
         context.open_segments.close(&segment);
         // Pages that the kernel marked clean after a failed write-back must not be believed.
         perform(Step::SegmentCacheDrop, || open.file.drop_cache())

@@ -161,7 +161,7 @@ impl Writer {
         match &self.placement {
             Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 self.frame_of(group, segment, open).map(Some)
             }
             _ => Ok(None),
@@ -407,7 +407,7 @@ impl Writer {
             Placement::InPlace(_) => Ok(None),
             Placement::Resume(segment) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 Ok(Some(Place::Rested(segment, open)))
             }
             Placement::New => {

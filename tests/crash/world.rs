@@ -299,10 +299,14 @@ impl World {
                     false => refuse("the error names no file"),
                 }
             }
-            (Error::StorageFull { .. } | Error::Io { .. }, None) if is_explained => match names_file(error) {
-                true => Ok(Failure::NotDone),
-                false => refuse("the error names no file"),
-            },
+            (Error::StorageFull { .. } | Error::Io { .. } | Error::Unreadable { .. }, None)
+                if is_explained =>
+            {
+                match names_file(error) {
+                    true => Ok(Failure::NotDone),
+                    false => refuse("the error names no file"),
+                }
+            }
             _ => refuse("nothing explains this error"),
         }
     }
@@ -373,7 +377,10 @@ impl Drop for World {
 
 fn names_file(error: &Error) -> bool {
     match error {
-        Error::Io { path, .. } | Error::StorageFull { path, .. } | Error::Corrupt { path, .. } => {
+        Error::Io { path, .. }
+        | Error::Unreadable { path, .. }
+        | Error::StorageFull { path, .. }
+        | Error::Corrupt { path, .. } => {
             let above = Path::new(DIRECTORY).ancestors().any(|above| above == path);
             above || path.starts_with(DIRECTORY)
         }
