@@ -115,6 +115,7 @@ fn open(arguments: &ServeArguments) -> anabranch::Result<Store> {
     StoreOptions::new()
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
+        .on_event(|event| tracing::warn!("{event}"))
         .open(&arguments.data_dir)
 }
 
