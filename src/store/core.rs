@@ -311,6 +311,7 @@ impl StoreCore {
             }
         }
         ends.extend(self.rest_journal()?);
+        self.compare_clocks();
         let rested = (!ends.is_empty()).then_some(Edit::LogsRested { ends });
         let note = self
             .clock_note()

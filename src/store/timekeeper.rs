@@ -86,14 +86,19 @@ impl TimeKeeper {
 impl StoreCore {
     /// Compares the clocks, tells of a step, and notes from time to time what they show.
     pub(super) fn keep_time(&self) -> Result<()> {
-        if let Some(step) = self.time.observe() {
-            self.tell(&StoreEvent::ClockStepped(step));
-        }
+        self.compare_clocks();
         // A store without streams has nothing that expires.
         let is_empty = self.catalog.read().streams().len() == 0;
         match self.clock_note_after(BETWEEN_NOTES) {
             Some(note) if !is_empty => self.catalog.commit(|_| Ok(vec![note])),
             _ => Ok(()),
+        }
+    }
+
+    /// Compares the clocks, and tells of a step.
+    pub(super) fn compare_clocks(&self) {
+        if let Some(step) = self.time.observe() {
+            self.tell(&StoreEvent::ClockStepped(step));
         }
     }
 

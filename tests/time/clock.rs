@@ -97,6 +97,7 @@ fn a_program_that_never_runs_for_an_hour_expires_what_is_old_too() {
     let mut world = World::new();
     filled(&world);
     for _ in 0..3 {
+        world.store.close().unwrap();
         world.clock.jump_forward(DAY);
         world.reopen();
         world.let_pass(Duration::from_secs(10));

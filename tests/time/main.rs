@@ -34,7 +34,12 @@ impl World {
     }
 
     fn with_delay(delay: Duration) -> Self {
-        let (disk, clock, events) = (SimDisk::new(1), ManualClock::starting_at(START), Arc::default());
+        Self::on(SimDisk::new(1), delay)
+    }
+
+    fn on(disk: SimDisk, delay: Duration) -> Self {
+        let clock = ManualClock::starting_at(START);
+        let events = Arc::default();
         let store = open(&disk, &clock, delay, &events);
         Self {
             disk,
