@@ -319,6 +319,16 @@ impl ShardLog {
         self.sync()
     }
 
+    /// When the last record arrived that was taken in: no later one arrives earlier.
+    pub(crate) fn last_arrival(&self) -> Timestamp {
+        self.tail.lock().last_arrival
+    }
+
+    /// Where readers stopped when they last looked: behind all of that, but not behind all that is committed.
+    pub(crate) fn shown_end(&self) -> LogEnd {
+        *self.published.lock()
+    }
+
     /// Where readers stop.
     pub(crate) fn end(&self) -> LogEnd {
         if self.is_acknowledged_from_memory() {

@@ -33,6 +33,8 @@ pub struct World {
     was_full: bool,
     /// What the machine leaves when it stops.
     armed: LossMode,
+    /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
+    pub may_lag: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +113,7 @@ impl World {
             has_failing_disk: false,
             was_full: false,
             armed: LossMode::LoseAll,
+            may_lag: false,
         }
     }
 
@@ -130,6 +133,7 @@ impl World {
         let mut next = Self::new(disk, self.settings);
         next.clock = clock;
         next.since = since;
+        next.may_lag = true;
         next.model = self.model.clone();
         next
     }
@@ -186,6 +190,7 @@ impl World {
 
     /// Closes the store and compares what the next opener finds.
     pub fn reopen(&mut self) -> Result<(), Stop> {
+        self.may_lag = true;
         self.begin_step();
         self.held.close();
         if let Some(store) = self.store.take() {
@@ -264,6 +269,7 @@ impl World {
         let look = Look {
             since: self.since,
             is_poisoned: self.poisoned.is_some(),
+            may_lag: self.may_lag,
         };
         let store = self.store.as_ref().ok_or("the store is not open")?;
         let struck = self.disk.faults().struck();
