@@ -131,6 +131,7 @@ fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Resu
         .transition_delay(arguments.transition_delay)
         .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
+        .on_event(|event| tracing::warn!("{event}"))
         .open(&arguments.data_dir)
 }
 

@@ -38,10 +38,7 @@ pub(super) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arriv
 
 /// How many bytes the records of one call have as they are stored, unless that is more than a call can put.
 pub(crate) fn check_batch_bytes(records: &[PutRecord<'_>]) -> Result<usize, Error> {
-    let bytes = records
-        .iter()
-        .map(|record| encoded_bytes(record.partition_key, record.data))
-        .fold(0, usize::saturating_add);
+    let bytes = records.iter().map(encoded_bytes).fold(0, usize::saturating_add);
     match bytes <= limits::MAX_BATCH_BYTES {
         true => Ok(bytes),
         false => Err(Error::BatchTooLarge {
@@ -52,8 +49,8 @@ pub(crate) fn check_batch_bytes(records: &[PutRecord<'_>]) -> Result<usize, Erro
 }
 
 /// How many bytes [`encode`] adds.
-pub(super) fn encoded_bytes(partition_key: &str, data: &[u8]) -> usize {
-    RECORD_HEADER_BYTES + partition_key.len() + data.len()
+pub(crate) fn encoded_bytes(record: &PutRecord<'_>) -> usize {
+    RECORD_HEADER_BYTES + record.partition_key.len() + record.data.len()
 }
 
 /// A record cut from a body, whose bytes it shares.

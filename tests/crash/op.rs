@@ -62,6 +62,12 @@ pub enum Op {
     Advance(Duration),
     /// A day and an hour pass, with two rounds of house-keeping: what was put before and expires by default is trimmed.
     Expire,
+    /// Someone sets the clock forward or back, the keeper comes by, and the clock is set right again.
+    Glitch {
+        forward: bool,
+        by: Duration,
+        reopened: bool,
+    },
     /// A clean close, and the next opener.
     Reopen,
     /// The process, or the machine, ends here.
