@@ -42,7 +42,8 @@ impl Evidence<'_> {
         let mut journaled = JournaledFrames::default();
         let LogState {
             segments, end: None, ..
-        } = &self.state.journal else {
+        } = &self.state.journal
+        else {
             return Ok(journaled);
         };
         let identity = LogIdentity::commit_journal(self.state.store);

@@ -9,8 +9,8 @@ use super::edit::{Edit, PlannedReshard};
 use super::gone::GoneStreams;
 use crate::log::{COMMIT_JOURNAL, LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, ClockNote, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, StreamStatus, Timestamp,
-    limits,
+    Checkpoint, ClockNote, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, StreamStatus,
+    Timestamp, limits,
 };
 
 /// All that is known of a store's streams.

@@ -184,7 +184,10 @@ mod tests {
         assert_eq!(time.observe(reading(stepped + HOUR, HOUR)), None);
         assert_eq!(seconds(&time, stepped + HOUR, HOUR), NOW + HOUR);
         assert_eq!(time.observe(reading(stepped + HOUR + 10, HOUR + 10)), None);
-        assert_eq!(seconds(&time, stepped + HOUR + 10, HOUR + 10), stepped + HOUR + 10);
+        assert_eq!(
+            seconds(&time, stepped + HOUR + 10, HOUR + 10),
+            stepped + HOUR + 10
+        );
     }
 
     #[test]

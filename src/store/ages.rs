@@ -124,9 +124,10 @@ impl StreamState {
         let marked = log.ages.last().map(|mark| mark.before).max(log.hidden_before);
         let is_news = marked.is_none_or(|marked| end.next_record > marked);
         let between: Duration = self.retention() / MARKS;
-        let is_time = log.ages.last().is_none_or(|mark| {
-            u128::from(open_millis.abs_diff(mark.open_millis)) >= between.as_millis()
-        });
+        let is_time = log
+            .ages
+            .last()
+            .is_none_or(|mark| u128::from(open_millis.abs_diff(mark.open_millis)) >= between.as_millis());
         is_news && is_time
     }
 }

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::error::{Error, Result};
-use crate::log::{Appended, Reservation, Ticket, check_batch_bytes, wait_for_all};
+use crate::log::{
+    Appended, Reservation, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all,
+};
 use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId};
 
 /// Where a record went.
@@ -91,17 +93,19 @@ impl Stream {
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
         let now = self.store_core().begin(Some(self.core.id))?;
         self.check_records(records)?;
-        self.core.with_routes(|routes| match Destination::of(routes, records) {
-            Destination::One(route) => {
-                let taken = routes[route].log.append(records, now)?;
-                self.append_of_one(&routes[route], taken, records.len())
-            }
-            Destination::Many(order) => {
-                Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
-                    route.log.append(of_shard, now)
-                }))
-            }
-        })
+        self.core
+            .with_routes(|routes| match Destination::of(routes, records) {
+                Destination::One(route) => {
+                    let taken = routes[route].log.append(records, now)?;
+                    self.append_of_one(&routes[route], taken, records.len())
+                }
+                Destination::Many(order) => {
+                    announce(routes, records, &order);
+                    Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
+                        route.log.append(of_shard, now)
+                    }))
+                }
+            })
     }
 
     /// Takes records in if that needs no waiting at all: not for the disk, and not for a lock that is held while the
@@ -115,23 +119,25 @@ impl Stream {
             return Ok(None);
         };
         self.check_records(records)?;
-        let appended = self.core.try_with_routes(|routes| match Destination::of(routes, records) {
-            Destination::One(route) => match routes[route].log.try_append(records, now)? {
-                Some(taken) => self.append_of_one(&routes[route], taken, records.len()).map(Some),
-                None => Ok(None),
-            },
-            Destination::Many(order) => {
-                let Some(reservations) = reserve(routes, records, &order) else {
-                    return Ok(None);
-                };
-                let mut reservations = reservations.into_iter();
-                let take = |_: &Route, of_shard: &[PutRecord<'_>]| {
-                    let reservation = reservations.next().expect("there is one for each group");
-                    reservation.append(of_shard, now)
-                };
-                Ok(Some(self.append_of_many(routes, records, &order, take)))
-            }
-        });
+        let appended = self
+            .core
+            .try_with_routes(|routes| match Destination::of(routes, records) {
+                Destination::One(route) => match routes[route].log.try_append(records, now)? {
+                    Some(taken) => self.append_of_one(&routes[route], taken, records.len()).map(Some),
+                    None => Ok(None),
+                },
+                Destination::Many(order) => {
+                    let Some(reservations) = reserve(routes, records, &order) else {
+                        return Ok(None);
+                    };
+                    let mut reservations = reservations.into_iter();
+                    let take = |_: &Route, of_shard: &[PutRecord<'_>]| {
+                        let reservation = reservations.next().expect("there is one for each group");
+                        reservation.append(of_shard, now)
+                    };
+                    Ok(Some(self.append_of_many(routes, records, &order, take)))
+                }
+            });
         appended.unwrap_or(Ok(None))
     }
 
@@ -242,6 +248,22 @@ impl Order {
     fn groups(&self) -> Vec<&[(u32, u32)]> {
         self.0.chunk_by(|a, b| a.0 == b.0).collect()
     }
+}
+
+/// Has shards that acknowledge from memory say together that they are about to be written to.
+fn announce(routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
+    let is_from_memory = (routes.first()).is_some_and(|route| route.log.is_acknowledged_from_memory());
+    if !is_from_memory || !routes.iter().any(|route| route.log.lacks_place()) {
+        return;
+    }
+    let groups = order.groups();
+    announce_all(groups.iter().map(|group| {
+        let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
+        (
+            &routes[group[0].0 as usize].log,
+            of_shard.map(encoded_bytes).sum(),
+        )
+    }));
 }
 
 /// Room for each shard's records, in the order of the groups; `None` if one of them would have to wait for it.

@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, Edit};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
+use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
 use crate::model::{ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
@@ -102,6 +102,7 @@ impl StoreCore {
             pool,
             ledger: active.clone(),
             flushers,
+            spare_buffers: SpareBuffers::default(),
             options: log_options,
             journal: RwLock::default(),
             journal_doubts: OnceLock::new(),
@@ -316,7 +317,8 @@ impl StoreCore {
         let note = self
             .clock_note()
             .filter(|_| self.catalog.read().streams().len() > 0);
-        self.catalog.commit(|_| Ok(rested.into_iter().chain(note).collect()))
+        self.catalog
+            .commit(|_| Ok(rested.into_iter().chain(note).collect()))
     }
 }
 
@@ -333,6 +335,7 @@ fn log_options(options: &StoreOptions) -> LogOptions {
             Durability::Synced => options.min_journaled_shards,
             Durability::Written | Durability::Buffered => usize::MAX,
         },
+        max_round_logs: options.max_open_segments.max(1),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::catalog::StreamState;
 use crate::error::{Error, ForeignReason, Result};
 use crate::log::{LogRead, ReadLimit, ReadRecord, ShardLog};
 use crate::model::{
-    ChildShard, ParsedSequenceNumber, Record, RecordNumber, SequenceNumber, Shard, ShardId, StartingPosition, StreamId, Timestamp,
+    ChildShard, ParsedSequenceNumber, Record, RecordNumber, SequenceNumber, Shard, ShardId, StartingPosition,
+    StreamId, Timestamp,
 };
 
 /// A position in one shard: small, self-contained, and good for as long as the shard is.
@@ -51,9 +52,7 @@ impl Stream {
         let next = match position {
             StartingPosition::TrimHorizon => view.visible_from(log.seek_time(view.horizon)?),
             StartingPosition::Latest => log.end().next_record,
-            StartingPosition::AtTimestamp(time) => {
-                view.visible_from(log.seek_time(time.max(view.horizon))?)
-            }
+            StartingPosition::AtTimestamp(time) => view.visible_from(log.seek_time(time.max(view.horizon))?),
             StartingPosition::AtSequenceNumber(number) => {
                 view.check_number(number)?;
                 number.record_number()
@@ -112,12 +111,17 @@ impl Stream {
         let Some(seconds) = number.seconds() else {
             return Ok(true);
         };
-        let shard = u32::try_from(number.shard_index()).ok().and_then(|index| ShardId::new(index).ok());
+        let shard = u32::try_from(number.shard_index())
+            .ok()
+            .and_then(|index| ShardId::new(index).ok());
         let (known, is_listed) = self.read(|stream, moment| {
             let lineage = stream.lineage.as_ref();
             let newest = lineage.and_then(|lineage| lineage.shards().next_back());
             let its_shard = shard.and_then(|shard| lineage?.shard(shard));
-            let created = newest.into_iter().chain(its_shard).map(|shard| shard.created_seconds);
+            let created = newest
+                .into_iter()
+                .chain(its_shard)
+                .map(|shard| shard.created_seconds);
             let known = created.max().unwrap_or_default().max(moment.now.as_seconds());
             Ok((known, its_shard.is_some()))
         })?;

@@ -118,7 +118,9 @@ fn first_kept(log: &LogState, horizon: Timestamp) -> Option<RecordNumber> {
         .segments
         .windows(2)
         .take_while(|pair| {
-            let is_hidden = log.hidden_before.is_some_and(|number| pair[1].first_record <= number);
+            let is_hidden = log
+                .hidden_before
+                .is_some_and(|number| pair[1].first_record <= number);
             is_hidden || pair[1].base_arrival < horizon
         })
         .count();

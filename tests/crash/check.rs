@@ -196,7 +196,12 @@ impl StreamModel {
     }
 
     /// Gives the shards that are listed.
-    fn check_shards(&mut self, stream: &Stream, now: Timestamp, look: Look) -> Result<Vec<ShardId>, Violation> {
+    fn check_shards(
+        &mut self,
+        stream: &Stream,
+        now: Timestamp,
+        look: Look,
+    ) -> Result<Vec<ShardId>, Violation> {
         let shards = unwrapped("list the shards", stream.shards(&ShardFilter::FromTrimHorizon))?;
         if self.shards.is_empty() {
             self.take_first_shards(&shards)?;

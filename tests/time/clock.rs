@@ -132,7 +132,10 @@ fn year_ahead(world: &mut World, undo: impl Fn(&mut World)) {
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.let_pass(2 * HOUR + Duration::from_secs(4_000));
     let left = numbers(&stream);
-    assert!(left == [2, 3, 4] || left == [3, 4], "the oldest expire first: {left:?}");
+    assert!(
+        left == [2, 3, 4] || left == [3, 4],
+        "the oldest expire first: {left:?}"
+    );
     put_large(&stream, 5);
     world.let_pass(4 * HOUR);
     assert_eq!(numbers(&stream), [5]);

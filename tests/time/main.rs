@@ -75,16 +75,15 @@ impl World {
     }
 
     fn was_told(&self, part: &str) -> bool {
-        self.events.lock().unwrap().iter().any(|event| event.contains(part))
+        self.events
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|event| event.contains(part))
     }
 }
 
-fn open(
-    disk: &SimDisk,
-    clock: &ManualClock,
-    delay: Duration,
-    events: &Arc<Mutex<Vec<String>>>,
-) -> Store {
+fn open(disk: &SimDisk, clock: &ManualClock, delay: Duration, events: &Arc<Mutex<Vec<String>>>) -> Store {
     let events = events.clone();
     StoreOptions::new()
         .keeper(false)

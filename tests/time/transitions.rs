@@ -52,7 +52,7 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
         let bad = world.stream("bad");
         if !crashed {
             // Found by reading, which does not open the logs that rested before.
-            let read = bad.reader(anabranch::StartingPosition::TrimHorizon);
+            let read = bad.reader(StartingPosition::TrimHorizon);
             assert!(matches!(read, Err(Error::Corrupt { .. })));
             bad.split_shard(&first_shard(&bad), HashKey::MAX / 2).unwrap();
         }
@@ -88,7 +88,7 @@ fn reads_go_on_in_a_poisoned_store_when_something_is_due() {
     let world = World::with_delay(DELAY);
     let stream = active(&world, "s");
     let from = stream
-        .shard_iterator(first_shard(&stream), anabranch::StartingPosition::TrimHorizon)
+        .shard_iterator(first_shard(&stream), StartingPosition::TrimHorizon)
         .unwrap();
     world.store.create_stream("coming", 1).unwrap();
     let _ = world
@@ -113,9 +113,11 @@ fn a_change_that_fails_is_tried_again_after_a_pause_and_not_in_each_call() {
     world.clock.advance(DELAY);
     world.disk.set_capacity(0);
     let faults = world.disk.faults();
-    let _ = faults
-        .on("MANIFEST")
-        .fail_from_nth(Operation::Allocate | Operation::Write, 1, io::ErrorKind::StorageFull);
+    let _ = faults.on("MANIFEST").fail_from_nth(
+        Operation::Allocate | Operation::Write,
+        1,
+        io::ErrorKind::StorageFull,
+    );
     let struck_by = |calls: usize| {
         let before = faults.struck();
         (0..calls).for_each(|_| drop(stream.summary().unwrap()));
@@ -154,7 +156,9 @@ fn what_takes_time_does_not_wait_for_a_clock_that_was_set_back() {
     world.clock.jump_back(DAY);
     world.clock.advance(DELAY);
     assert_eq!(stream.summary().unwrap().status, StreamStatus::Active);
-    stream.split_shard(&first_shard(&stream), HashKey::MAX / 2).unwrap();
+    stream
+        .split_shard(&first_shard(&stream), HashKey::MAX / 2)
+        .unwrap();
     drop(stream);
     world.clock.jump_back(DAY);
     world.reopen();

@@ -50,19 +50,26 @@ fn a_split_that_hangs_keeps_no_worker_from_other_requests() {
 
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
     let splitting = store.stream("splitting").unwrap();
-    let split = thread::spawn(move || splitting.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 100)));
+    let split =
+        thread::spawn(move || splitting.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 100)));
     stall.wait_until_reached();
-    let mut held_up: Vec<_> = [("PutRecord", put("splitting")), ("PutRecords", put_two("splitting"))]
-        .into_iter()
-        .map(|(operation, input)| {
-            thread::spawn(move || Client::connect(address).call(operation, &input).ok())
-        })
-        .collect();
+    let mut held_up: Vec<_> = [
+        ("PutRecord", put("splitting")),
+        ("PutRecords", put_two("splitting")),
+    ]
+    .into_iter()
+    .map(|(operation, input)| thread::spawn(move || Client::connect(address).call(operation, &input).ok()))
+    .collect();
     for _ in 0..10 {
         Client::connect(address).call("PutRecord", &put("other")).ok();
-        Client::connect(address).call("PutRecords", &put_two("other")).ok();
+        Client::connect(address)
+            .call("PutRecords", &put_two("other"))
+            .ok();
     }
-    assert!(!split.is_finished(), "the split hangs for as long as it is told to");
+    assert!(
+        !split.is_finished(),
+        "the split hangs for as long as it is told to"
+    );
     drop(stall);
     split.join().unwrap().unwrap();
     for reply in held_up.drain(..) {

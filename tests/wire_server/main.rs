@@ -8,6 +8,7 @@ mod front;
 mod hanging;
 mod http1;
 mod http2;
+mod http2_client;
 mod input_constraints;
 mod input_types;
 mod reading;

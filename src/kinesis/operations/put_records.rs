@@ -13,6 +13,7 @@ use crate::kinesis::convert::Input;
 use crate::kinesis::dispatch::{Begun, Call, Operation, Put, Run, Waiting};
 use crate::kinesis::error::ApiError;
 use crate::kinesis::protocol::{Protocol, Writer};
+use crate::kinesis::reply_memory::ReadSize;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::{self, Pattern, Shape, member};
 use crate::kinesis::validate::failed_at;
@@ -104,6 +105,7 @@ impl PendingPut {
             service,
             region: &service.region,
             protocol,
+            read_size: ReadSize::Full,
         };
         let puts = self.append.each().await;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
@@ -168,12 +170,7 @@ fn begin(
 }
 
 /// The same where nothing may be waited for: `None` if something would have to be.
-fn try_begin(
-    context: Context<'_>,
-    stream: &Stream,
-    records: &[PutRecord<'_>],
-    form: Form,
-) -> Option<Begun> {
+fn try_begin(context: Context<'_>, stream: &Stream, records: &[PutRecord<'_>], form: Form) -> Option<Begun> {
     if let Err(error) = check_total(records, form) {
         return Some(Err(error));
     }
@@ -312,12 +309,7 @@ fn ordinary_stream_name<'a>(body: &'a PutBody<'_>) -> Option<&'a str> {
     named(name, stream_arn).ok()?
 }
 
-fn begin_ordinary(
-    context: Context<'_>,
-    body: &PutBody<'_>,
-    form: Form,
-    waiting: Waiting,
-) -> Option<Begun> {
+fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting: Waiting) -> Option<Begun> {
     let stream_name = ordinary_stream_name(body)?;
     let entries = &body.entries;
     let decoded_bytes = entries.iter().map(|entry| entry.data.len() / 4 * 3).sum();
