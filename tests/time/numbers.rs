@@ -92,7 +92,7 @@ fn a_checkpoint_is_good_for_its_own_stream_only() {
     for _ in 0..4 {
         same_name.put("k", b"new").unwrap();
     }
-    let other_store = World::on(anabranch::sim::SimDisk::new(2), Duration::ZERO);
+    let other_store = World::on(SimDisk::new(2), Duration::ZERO);
     let same_number = other_store.store.create_stream("s", 1).unwrap();
     for stream in [&same_name, &same_number] {
         let error = stream.reader_from(checkpoint.clone()).unwrap_err();

@@ -52,7 +52,7 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
         let bad = world.stream("bad");
         if !crashed {
             // Found by reading, which does not open the logs that rested before.
-            let read = bad.reader(anabranch::StartingPosition::TrimHorizon);
+            let read = bad.reader(StartingPosition::TrimHorizon);
             assert!(matches!(read, Err(Error::Corrupt { .. })));
             bad.split_shard(&first_shard(&bad), HashKey::MAX / 2).unwrap();
         }
@@ -88,7 +88,7 @@ fn reads_go_on_in_a_poisoned_store_when_something_is_due() {
     let world = World::with_delay(DELAY);
     let stream = active(&world, "s");
     let from = stream
-        .shard_iterator(first_shard(&stream), anabranch::StartingPosition::TrimHorizon)
+        .shard_iterator(first_shard(&stream), StartingPosition::TrimHorizon)
         .unwrap();
     world.store.create_stream("coming", 1).unwrap();
     let _ = world
