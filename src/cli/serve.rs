@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Server, ServerOptions};
-use anabranch::{Durability, Store, StoreOptions, raise_open_file_limit};
+use anabranch::{Durability, Store, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -172,6 +173,7 @@ async fn serve(
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
+        %address,
         ?addresses,
         data_dir = %shown(&arguments.data_dir),
         durability = ?arguments.durability,
@@ -231,8 +233,8 @@ fn shown(directory: &Path) -> String {
         .to_string()
 }
 
-/// Ready at the first SIGINT, SIGTERM or SIGHUP (which comes when a terminal is closed). The second one ends the process, whatever it is doing: what was acknowledged
-/// is as safe as the durability level says.
+/// Ready at the first SIGINT, SIGTERM, or SIGHUP, which comes when a terminal is closed. The second one ends the process,
+/// whatever it is doing: what was acknowledged is as safe as the durability level says.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
