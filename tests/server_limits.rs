@@ -98,8 +98,10 @@ fn without_a_descriptor_and_an_idle_connection_newcomers_are_turned_away_until_t
             socket
         })
         .collect();
-    let is_taken = |socket: &mut TcpStream| socket.read(&mut [0; 64]).is_ok_and(|len| len > 0);
-    busy.retain_mut(is_taken);
+    busy.retain_mut(|socket| {
+        let mut reply = [0; 12];
+        socket.read_exact(&mut reply).is_ok() && reply == *b"HTTP/1.1 100"
+    });
     assert!((1..96).contains(&busy.len()), "{} are taken", busy.len());
     let is_turned_away = connect(server.address()).read(&mut [0; 1]);
     assert!(matches!(is_turned_away, Ok(0) | Err(_)), "{is_turned_away:?}");

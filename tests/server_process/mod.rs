@@ -41,7 +41,7 @@ impl ServerProcess {
         command
             .arg("-c")
             .arg(format!(
-                "ulimit -H -n {hard} && ulimit -S -n {soft} && exec \"$0\" \"$@\""
+                "ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\""
             ))
             .arg(env!("CARGO_BIN_EXE_anabranch"));
         ServerProcess::start_with(command, directory, listen, more_arguments)

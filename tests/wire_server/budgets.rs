@@ -69,6 +69,7 @@ fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
         options
             .max_request_bytes(1 << 20)
             .max_buffered_request_bytes(4 << 20)
+            .body_timeouts(Duration::from_secs(3600), Duration::from_secs(3600))
     });
     let mut slow: Vec<_> = (0..8).map(|_| begin_body(&server, 1 << 20, 900_000)).collect();
     wait_until("all large memory is taken", || {
@@ -200,7 +201,7 @@ fn replies_that_a_closed_window_keeps_back_are_few_and_are_reset() {
         }
     }
     assert_eq!(hog.resets(), [CANCEL; REQUESTS]);
-    assert_eq!(hog.goaways(), []);
+    assert!(hog.goaways().is_empty());
     wait_until("all is given back", || server.gauges().reply_bytes() == 0);
 }
 
@@ -212,8 +213,10 @@ fn a_connection_is_closed_whose_small_replies_are_not_read() {
     for _ in 0..20 {
         hog.begin("ListStreams", &json!({}));
     }
-    while hog.take().is_some() {}
-    assert!(hog.is_closed());
+    let started = Instant::now();
+    while hog.take().is_some() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it stays open");
+    }
     wait_until("all is given back", || server.gauges().reply_bytes() == 0);
 }
 
@@ -232,19 +235,25 @@ fn a_reply_of_http1_that_is_not_read_is_given_up() {
 #[test]
 fn reads_are_smaller_while_other_replies_hold_the_memory() {
     let server = TestServer::with_options(|options| options.max_buffered_reply_bytes(4 << 20));
-    server.fill("s", 12);
-    let iterator = server.iterator("s", "0", "TRIM_HORIZON");
-    let count = || server.get(&iterator)["Records"].as_array().unwrap().len();
+    server.fill("large", 12);
+    let stream = server.store.create_stream("many", 1).unwrap();
+    for _ in 0..100 {
+        stream.put("k", &[7; 20_000]).unwrap();
+    }
+    let many = server.iterator("many", "0", "TRIM_HORIZON");
+    let count = || server.get(&many)["Records"].as_array().unwrap().len();
+    assert_eq!(count(), 100);
+    let large = server.iterator("large", "0", "TRIM_HORIZON");
     let mut never_reads = server.connect();
-    never_reads.begin("GetRecords", &json!({"ShardIterator": iterator}));
+    never_reads.begin("GetRecords", &json!({"ShardIterator": large}));
     wait_until("it is made", || server.gauges().reply_bytes() > 8 << 20);
     for _ in 0..3 {
-        assert_eq!(count(), 1);
+        assert!((1..20).contains(&count()));
         assert_eq!(server.call("ListStreams", &json!({})).status, 200);
     }
     drop(never_reads);
     wait_until("all is given back", || server.gauges().reply_bytes() == 0);
-    assert!(count() > 1);
+    assert_eq!(count(), 100);
 }
 
 /// The system would take more than a megabyte at a time, and then nothing until that is read.

