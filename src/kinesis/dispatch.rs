@@ -41,10 +41,18 @@ pub(super) enum Run {
 #[derive(Debug)]
 pub(super) struct Put {
     /// Begins the write from the raw body of a request that has nothing wrong with it. `None` if it might have: then
-    /// the checks find out what.
-    pub(super) begin_unchecked: fn(Context<'_>, &[u8]) -> Option<Begun>,
+    /// the checks find out what; and if it would have to wait where that is not allowed.
+    pub(super) begin_unchecked: fn(Context<'_>, &[u8], Waiting) -> Option<Begun>,
     /// Begins the write from checked input.
     pub(super) begin: fn(&Call<'_>) -> Begun,
+}
+
+/// Whether the thread that begins a write may wait for a lock or the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Allowed,
+    /// It is a worker of the async runtime.
+    Never,
 }
 
 /// A write that the engine has taken on, or why it was not to be.
@@ -129,7 +137,7 @@ async fn perform_within(service: Arc<Service>, request: ApiRequest) -> Result<Re
         && let Some(Operation {
             run: Run::Put(put), ..
         }) = request.operation
-        && let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body)
+        && let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body, Waiting::Never)
     {
         return begun?.reply(&service, protocol).await.map(ReplyBody::from);
     }
@@ -170,7 +178,7 @@ impl ApiRequest {
             run: Run::Put(put), ..
         }) = self.operation
             && self.authenticated.is_ok()
-            && let Some(begun) = (put.begin_unchecked)(self.context(service), &self.body)
+            && let Some(begun) = (put.begin_unchecked)(self.context(service), &self.body, Waiting::Allowed)
         {
             return begun.map(Outcome::Pending);
         }
@@ -308,7 +316,8 @@ mod tests {
                     read_size: ReadSize::Full,
                 };
                 let Some(Operation { run: Run::Put(put), .. }) = request.operation else { panic!("a write") };
-                if let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body) {
+                let begun = (put.begin_unchecked)(request.context(&service), &request.body, Waiting::Allowed);
+                if let Some(begun) = begun {
                     let checked = request.run_checked(&service);
                     prop_assert_eq!(begun.err(), checked.err(), "{}", body);
                 }
