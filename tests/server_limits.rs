@@ -130,10 +130,10 @@ fn half_a_thousand_shards_are_written_beside_as_many_idle_connections() {
     const SHARDS: u32 = 512;
     let directory = tempfile::tempdir().unwrap();
     let server = ServerProcess::start_with_open_files((1024, 1024), directory.path(), "127.0.0.1:0", &[]);
-    let mut connection = KinesisConnection::open(server.address()).unwrap();
     let create = json!({"StreamName": "s", "ShardCount": SHARDS});
-    call(&mut connection, "CreateStream", &create);
+    call_anew(server.address(), "CreateStream", &create);
     let idle: Vec<_> = (0..600).map(|_| connect(server.address())).collect();
+    let mut connection = KinesisConnection::open(server.address()).unwrap();
     for round in 0..3 {
         for half in 0..2 {
             let records: Vec<Value> = (0..SHARDS / 2)

@@ -113,8 +113,12 @@ impl TestServer {
         running
     }
 
+    /// Waits until the server has stopped, which it does before any grace of a test is over.
     pub fn finish(&self, running: JoinHandle<()>) {
-        self.runtime.block_on(running).unwrap();
+        let within = self
+            .runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(60), running).await });
+        within.expect("the server stops").unwrap();
     }
 
     /// Lets time pass, and what is due then happen.
