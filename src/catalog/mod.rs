@@ -10,12 +10,13 @@
 mod codec;
 mod copies;
 mod edit;
+mod gone;
 mod manifest;
 mod state;
 mod survey;
 
 pub(crate) use edit::{Edit, PlannedReshard};
-pub(crate) use state::{CatalogState, Lifecycle, LogState, StreamState};
+pub(crate) use state::{AgeMark, CatalogState, Due, Lifecycle, LogState, StreamState};
 pub(crate) use survey::{
     ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest, write_manifest,
 };

@@ -65,6 +65,13 @@ pub(super) struct ServeArguments {
     )]
     shard_limit: u64,
 
+    /// Map the files that are read, instead of reading them into buffers
+    ///
+    /// Reading much at a time is a little faster then; but a disk that cannot read a mapped page ends the server with
+    /// SIGBUS, and again each time that a consumer comes to it. Without this it is an error of the one shard.
+    #[arg(long, env = "ANABRANCH_MAP_SEGMENTS")]
+    map_segments: bool,
+
     /// The most connections at once; for one more, the longest idle is closed [default: 8192, or what the limit of
     /// open files allows]
     #[arg(long, value_name = "CONNECTIONS", env = "ANABRANCH_MAX_CONNECTIONS")]
@@ -122,7 +129,9 @@ fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Resu
     StoreOptions::new()
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
+        .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
+        .on_event(|event| tracing::warn!("{event}"))
         .open(&arguments.data_dir)
 }
 

@@ -69,7 +69,8 @@ impl BegunSegment {
             .map_err(cannot("sync the directory of"))
     }
 
-    /// Gives back the room of a segment that nobody was told of. Where that fails the next one takes its name.
+    /// Gives back the room of a segment that nobody was told of, and will not be. Where that fails the next one takes
+    /// its name, as it does where the ledger could not be told.
     fn give_up(&self, disk: &dyn Disk) {
         let _ = remove_if_there(disk, &self.path);
     }
@@ -111,12 +112,14 @@ pub(super) fn make_all_ready(
             *outcome = begun.name(context);
         }
     }
-    tell_ledger(context, places, &mut outcomes);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
-        if let (Place::Begun(begun), Err(Error::StorageFull { .. })) = (place, outcome) {
+        if let (Place::Begun(begun), Err(_)) = (place, outcome)
+            && context.health.check().is_ok()
+        {
             begun.give_up(context.disk.as_ref());
         }
     }
+    tell_ledger(context, places, &mut outcomes);
     outcomes
 }
 

@@ -65,7 +65,7 @@ impl StoreCore {
         {
             return Ok(());
         }
-        let (store, LogState { segments, end }) = {
+        let (store, LogState { segments, end, .. }) = {
             let state = self.catalog.read();
             (state.store, state.journal.clone())
         };

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event::{Observer, StoreEvent};
 use super::store::Store;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::log::Durability;
-use crate::model::{Clock, SystemClock, limits};
+use crate::model::{Clock, ClockReading, SystemClock, limits};
 
 /// How to open a [`Store`]. The defaults suit a program that wants every acknowledged record to survive a power cut.
 ///
@@ -38,11 +39,21 @@ pub struct StoreOptions {
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
     pub(super) clock: ClockHandle,
+    pub(super) observer: Observer,
     pub(super) disk: Arc<dyn Disk>,
 }
 
 #[derive(Clone)]
 pub(super) struct ClockHandle(pub(super) Arc<dyn Clock>);
+
+impl ClockHandle {
+    pub(super) fn read(&self) -> ClockReading {
+        ClockReading {
+            wall: self.0.now(),
+            monotonic: self.0.monotonic(),
+        }
+    }
+}
 
 impl std::fmt::Debug for ClockHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,6 +76,7 @@ impl Default for StoreOptions {
             transition_delay: Duration::ZERO,
             has_keeper: true,
             clock: ClockHandle(Arc::new(SystemClock)),
+            observer: Observer::default(),
             disk: Arc::new(OsDisk),
         }
     }
@@ -142,8 +154,10 @@ impl StoreOptions {
         self
     }
 
-    /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that fails, such a read
-    /// ends the process with SIGBUS, where a read through `pread` is an error. Default: true.
+    /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that cannot read a page, such
+    /// a read ends the process with SIGBUS; so does a mapped file that another program cuts. A read through `pread` is an
+    /// [`Error::Unreadable`] then. Records that are kept keep the mapping and the file, or else a buffer
+    /// ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
         self.map_sealed_segments = map;
@@ -159,9 +173,24 @@ impl StoreOptions {
     }
 
     /// Where the store takes the time from. Default: [`SystemClock`].
+    ///
+    /// The wall clock alone deletes nothing, and hides nothing: a record expires by the *confirmed* time. That goes on
+    /// with the monotonic clock and is never ahead of the wall clock. What the wall clock gains besides, because it was
+    /// set, because the machine slept, or because the store was closed for more than an hour, counts once it has stood
+    /// for an hour. So records may stay that much longer. Where arrival times are ahead of the wall clock, since it once
+    /// was wrong, later records of those shards repeat the last time, and all of them expire a retention period of
+    /// running after the store found out. A step is told to [`on_event`](Self::on_event).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = ClockHandle(Arc::new(clock));
+        self
+    }
+
+    /// Who is told of what no call reports: a clock that stepped, a split that had to be given up. Called by whichever
+    /// thread comes upon it; it must not call the store. Default: nobody.
+    #[must_use]
+    pub fn on_event(mut self, observer: impl Fn(&StoreEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Observer(Arc::new(observer));
         self
     }
 

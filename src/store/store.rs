@@ -93,7 +93,7 @@ impl Store {
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::Closed`].
     pub fn stream_by_id(&self, id: StreamId) -> Result<Stream> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         self.handle.stream(id).ok_or_else(|| Error::StreamNotFound {
             name: format!("number {id}"),
         })
@@ -104,7 +104,7 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         let state = self.core().catalog.read();
         Ok(state
             .streams_by_name(after)
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub fn open_shard_count(&self) -> Result<u64> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         let state = self.core().catalog.read();
         Ok(state
             .streams()
@@ -155,7 +155,7 @@ impl Store {
     /// # Errors
     /// The first thing that could not be done; the rest is tried all the same.
     pub fn maintain(&self) -> Result<()> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         keeper::run_round(self.core())
     }
 

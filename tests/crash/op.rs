@@ -60,6 +60,12 @@ pub enum Op {
     /// One round of house-keeping.
     Maintain,
     Advance(Duration),
+    /// Someone sets the clock forward or back, the keeper comes by, and the clock is set right again.
+    Glitch {
+        forward: bool,
+        by: Duration,
+        reopened: bool,
+    },
     /// A clean close, and the next opener.
     Reopen,
     /// The process, or the machine, ends here.

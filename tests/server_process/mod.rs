@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Far more than any start or stop takes: only a server that hangs meets it.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// A server that listens. Dropping it kills it.
 pub struct ServerProcess {
@@ -87,6 +87,11 @@ impl ServerProcess {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn url(&self) -> String {

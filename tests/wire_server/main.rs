@@ -6,6 +6,8 @@ mod budgets;
 mod cbor;
 mod connections;
 mod front;
+#[cfg(feature = "sim")]
+mod hanging;
 mod http1;
 mod http2;
 mod http2_client;
