@@ -23,11 +23,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub(crate) use manifest::COMPACTION_BYTES;
 use manifest::Manifest;
 
 use crate::disk::{Disk, Health};
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, Mutex, RwLock, RwLockReadGuard};
+use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 /// The durable truth of a store.
 #[derive(Debug)]
@@ -36,6 +37,17 @@ pub(crate) struct Catalog {
     manifest: Mutex<Manifest>,
     health: Health,
     is_closed: AtomicBool,
+    compaction_bytes: u64,
+    /// Asked for room where the disk has none; says whether it gave some.
+    make_room: OnceLock<RoomMaker>,
+}
+
+struct RoomMaker(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl std::fmt::Debug for RoomMaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RoomMaker")
+    }
 }
 
 impl Catalog {
@@ -47,6 +59,7 @@ impl Catalog {
         disk: Arc<dyn Disk>,
         directory: &Path,
         health: Health,
+        compaction_bytes: u64,
         before_new: impl FnOnce() -> Result<()>,
         find_later_frame: impl FnOnce(&CatalogState) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
@@ -56,7 +69,14 @@ impl Catalog {
             manifest: Mutex::new(manifest),
             health,
             is_closed: AtomicBool::new(false),
+            compaction_bytes,
+            make_room: OnceLock::new(),
         })
+    }
+
+    /// Has `make_room` asked before an edit is refused because the disk is full.
+    pub(crate) fn make_room_by(&self, make_room: impl Fn() -> bool + Send + Sync + 'static) {
+        self.make_room.get_or_init(|| RoomMaker(Box::new(make_room)));
     }
 
     /// Takes no more edits: once this returns the manifest is somebody else's.
@@ -85,7 +105,12 @@ impl Catalog {
         if edits.is_empty() {
             return Ok(());
         }
-        manifest.append(&edits, &self.health)?;
+        loop {
+            match manifest.append(&edits, &self.health) {
+                Err(Error::StorageFull { .. }) if self.can_make_room() => {}
+                appended => break appended?,
+            }
+        }
         let mut state = self.state.write();
         for edit in &edits {
             // A plan made against this very state applies to it; an edit that does not is a defect in this crate,
@@ -96,7 +121,11 @@ impl Catalog {
             }
         }
         drop(state);
-        manifest.compact_if_large(&self.state.read(), &self.health)
+        manifest.compact_if_large(&self.state.read(), self.compaction_bytes, &self.health)
+    }
+
+    fn can_make_room(&self) -> bool {
+        self.make_room.get().is_some_and(|RoomMaker(make_room)| make_room())
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct LogContext {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) health: Health,
     pub(crate) open_segments: OpenSegments,
-    pub(crate) pool: SegmentPool,
+    pub(crate) pool: Arc<SegmentPool>,
     pub(crate) ledger: Arc<dyn SegmentLedger>,
     pub(crate) flushers: Flushers,
     pub(crate) options: LogOptions,

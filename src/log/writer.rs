@@ -1,24 +1,26 @@
 //! Putting groups into segments. Only the leader of a log's commit is here, one at a time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::commit::{Durability, Group};
+use super::context::LogContext;
 use super::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES};
 use super::index::{IndexEntry, SparseIndex};
 use super::open_segments::OpenSegment;
+use super::pool::{PooledFile, SegmentSize};
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition};
-use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
+use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
 /// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 
-/// Each segment may be this much larger than the one before, up to the largest.
+/// Each segment may be this much larger than a full one before, up to the largest.
 const GROWTH: u64 = 8;
 
 /// Where puts do not wait for a sync, one is begun when this much is not synced.
@@ -406,7 +408,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a segment. Once that is done nothing but a failed write keeps the frame from being written to it.
+    /// Begins a segment. Once that is done nothing but a failed write keeps the frame from being written to it. Without
+    /// room for it, on the disk or among the open files, nothing has changed.
     fn open_new_segment(
         &mut self,
         log: &ShardLog,
@@ -418,50 +421,19 @@ impl Writer {
         perform(Step::SyncBeforeNextSegment, || self.sync(log))?;
         let context = &log.context;
         let previous = log.segments.read().last().cloned();
-        let bytes = next_segment_bytes(
-            previous.as_ref().map(|segment| segment.entry.bytes),
-            frame_bytes,
-            context.options.segment_bytes,
-        );
-        let pooled = context.pool.take(bytes)?;
-        if previous.is_none() {
-            match log.identity.is_commit_journal() {
-                true => make_journal_directory(context.disk.as_ref(), &log.directory)?,
-                false => make_directory(context.disk.as_ref(), &log.directory)?,
+        let used = previous
+            .as_ref()
+            .map(|segment| segment.entry.offset_of(self.end.position));
+        let size = next_segment_size(used, frame_bytes, context.options.segment_bytes);
+        let (segment, file) = loop {
+            match self.prepare_segment(log, first_record, size) {
+                Err(Error::StorageFull { .. }) if context.pool.make_room() => {}
+                prepared => break prepared?,
             }
-        }
-        let entry = SegmentEntry {
-            first_record,
-            base_position: self.end.position,
-            base_arrival: self.end.last_arrival,
-            salt: context
-                .disk
-                .entropy()
-                .map_err(|error| Error::io("draw a salt for", &log.directory, error))?,
-            bytes,
-            base_chain: self.end.chain,
         };
-        let segment = Arc::new(Segment::new(log.identity, entry, &log.directory));
-        let poison = |operation, error| context.health.poison(operation, &segment.path, error);
-        pooled
-            .file
-            .write_all_at(&entry.encode_header(log.identity), 0)
-            .map_err(|error| poison("begin", error))?;
-        // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
-        context
-            .disk
-            .rename(&pooled.path, &segment.path)
-            .map_err(|error| poison("name", error))?;
-        perform(Step::SegmentHeaderSync, || pooled.file.sync_data())
-            .map_err(|error| poison("begin", error))?;
-        perform(Step::SegmentNameSync, || context.disk.sync_dir(&log.directory))
-            .map_err(|error| poison("sync the directory of", error))?;
-        perform(Step::NamedBeforeFrame, || {
-            context.ledger.segment_added(log.identity, entry)
-        })?;
 
         *segment.live_index.write() = Some(SparseIndex::default());
-        let open = context.open_segments.insert(&segment, pooled.file);
+        let open = context.open_segments.insert(&segment, file);
         log.segments.write().push(segment.clone());
         if let Some(previous) = previous {
             save_index(&previous, self.end.position, context.disk.as_ref());
@@ -473,6 +445,66 @@ impl Writer {
         self.zeroed_through = self.end.position;
         Ok((segment, open))
     }
+
+    /// Makes a file a segment that the ledger knows. If that fails there is no such segment.
+    fn prepare_segment(
+        &self,
+        log: &ShardLog,
+        first_record: RecordNumber,
+        size: SegmentSize,
+    ) -> Result<(Arc<Segment>, Arc<dyn DiskFile>)> {
+        let context = &log.context;
+        let salt = context
+            .disk
+            .entropy()
+            .map_err(|error| Error::io("draw a salt for", &log.directory, error))?;
+        let pooled = context.pool.take(size)?;
+        let entry = SegmentEntry {
+            first_record,
+            base_position: self.end.position,
+            base_arrival: self.end.last_arrival,
+            salt,
+            bytes: pooled.bytes,
+            base_chain: self.end.chain,
+        };
+        let segment = Arc::new(Segment::new(log.identity, entry, &log.directory));
+        let mut name = pooled.path.clone();
+        let begun = begin_segment(log, &segment, &pooled, &mut name).and_then(|()| {
+            perform(Step::NamedBeforeFrame, || {
+                context.ledger.segment_added(log.identity, entry)
+            })
+        });
+        match begun {
+            Ok(()) => Ok((segment, pooled.file)),
+            // Whether the manifest names it is unknown.
+            Err(error @ Error::Poisoned { .. }) => Err(error),
+            Err(error) => {
+                context.pool.give_up(pooled, &name);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Makes a file of the pool a segment's, durably. `name` is what it is called by then.
+fn begin_segment(log: &ShardLog, segment: &Segment, pooled: &PooledFile, name: &mut PathBuf) -> Result<()> {
+    let LogContext { disk, health, .. } = log.context.as_ref();
+    if log.segments.read().is_empty() {
+        match log.identity.is_commit_journal() {
+            true => make_journal_directory(disk.as_ref(), &log.directory)?,
+            false => make_directory(disk.as_ref(), &log.directory)?,
+        }
+    }
+    let cannot = |operation| move |error| health.fail_preparing(operation, &segment.path, error);
+    pooled
+        .file
+        .write_all_at(&segment.entry.encode_header(log.identity), 0)
+        .map_err(cannot("begin"))?;
+    // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
+    disk.rename(name, &segment.path).map_err(cannot("name"))?;
+    name.clone_from(&segment.path);
+    perform(Step::SegmentHeaderSync, || pooled.file.sync_data()).map_err(cannot("begin"))?;
+    perform(Step::SegmentNameSync, || disk.sync_dir(&log.directory)).map_err(cannot("sync the directory of"))
 }
 
 impl Unsynced {
@@ -516,25 +548,25 @@ fn want_next_segment(log: &ShardLog, segment: &Segment, position: LogPosition) {
     }
     let is_half_full = segment.entry.offset_of(position) > segment.entry.bytes / 2;
     if is_half_full {
-        let next = next_segment_bytes(Some(segment.entry.bytes), 0, log.context.options.segment_bytes);
-        if log.context.pool.want(next) {
+        let next = next_segment_size(Some(segment.entry.bytes), 0, log.context.options.segment_bytes);
+        if log.context.pool.want(next.preferred) {
             (log.context.on_want)();
         }
     }
 }
 
-/// The size of the next segment: a step up from the one before, or larger where a group needs it.
-fn next_segment_bytes(previous: Option<u64>, frame_bytes: u64, largest: u64) -> u64 {
+/// The size of the next segment, by what is used of the one before: a step up from a full one, while one that is hardly
+/// used, since its writer was killed, is followed by a small one. Larger where a group needs it.
+fn next_segment_size(used: Option<u64>, frame_bytes: u64, largest: u64) -> SegmentSize {
     let needed = PAGE_BYTES + frame_bytes.next_multiple_of(PAGE_BYTES);
-    let mut bytes = match previous {
-        None => FIRST_SEGMENT_BYTES,
-        Some(previous) => previous.saturating_mul(GROWTH),
-    };
-    bytes = bytes.min(largest);
-    while bytes < needed && bytes < largest {
+    let mut bytes = FIRST_SEGMENT_BYTES;
+    while bytes < largest && (bytes / 2 < used.unwrap_or(0) || bytes < needed) {
         bytes = (bytes * GROWTH).min(largest);
     }
-    bytes.max(needed)
+    SegmentSize {
+        preferred: bytes.max(needed),
+        least: FIRST_SEGMENT_BYTES.max(needed),
+    }
 }
 
 /// Makes a log's directory, and the stream's above it, durably.
@@ -571,21 +603,30 @@ mod tests {
     fn segments_grow_step_by_step_to_the_largest() {
         let largest = 64 << 20;
         let mut sizes = Vec::new();
-        let mut previous = None;
+        let mut used = None;
         for _ in 0..6 {
-            let bytes = next_segment_bytes(previous, 100, largest);
+            let bytes = next_segment_size(used, 100, largest).preferred;
             sizes.push(bytes >> 10);
-            previous = Some(bytes);
+            // Another group of this size did not fit.
+            used = Some(bytes / 2 + 1);
         }
         assert_eq!(sizes, [64, 512, 4_096, 32_768, 65_536, 65_536]);
     }
 
     #[test]
+    fn a_segment_that_is_hardly_used_is_followed_by_a_small_one() {
+        assert_eq!(next_segment_size(Some(5_000), 100, 64 << 20).preferred, 64 << 10);
+        assert_eq!(next_segment_size(Some(200 << 10), 100, 64 << 20).preferred, 512 << 10);
+    }
+
+    #[test]
     fn a_group_that_fits_no_segment_gets_one_of_its_own() {
-        assert_eq!(next_segment_bytes(None, 100 << 10, 64 << 20), 512 << 10);
-        assert_eq!(
-            next_segment_bytes(Some(64 << 10), 100 << 20, 64 << 20),
-            (100 << 20) + PAGE_BYTES
-        );
+        assert_eq!(next_segment_size(None, 100 << 10, 64 << 20).preferred, 512 << 10);
+        let bytes = (100 << 20) + PAGE_BYTES;
+        let size = SegmentSize {
+            preferred: bytes,
+            least: bytes,
+        };
+        assert_eq!(next_segment_size(Some(64 << 10), 100 << 20, 64 << 20), size);
     }
 }

@@ -71,6 +71,7 @@ impl StoreCore {
             disk.clone(),
             directory,
             health.clone(),
+            options.compaction_bytes,
             || sync_ancestors(disk.as_ref(), directory),
             |state| {
                 let evidence = Evidence {
@@ -84,6 +85,11 @@ impl StoreCore {
         )?);
         let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
+        let pool = Arc::new(pool);
+        catalog.make_room_by({
+            let pool = pool.clone();
+            move || pool.make_room()
+        });
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());
         let keeper = Arc::new(KeeperSignal::default());
@@ -249,7 +255,8 @@ impl StoreCore {
             };
             match settled {
                 // It stays due, and is tried again when there is room.
-                Ok(()) | Err(Error::StorageFull { .. }) => {}
+                Ok(()) => {}
+                Err(error) if error.is_want_of_room() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::store::Store;
+use crate::catalog::COMPACTION_BYTES;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::log::Durability;
@@ -35,6 +36,7 @@ pub struct StoreOptions {
     pub(super) flusher_threads: usize,
     pub(super) min_journaled_shards: usize,
     pub(super) map_sealed_segments: bool,
+    pub(super) compaction_bytes: u64,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
     pub(super) clock: ClockHandle,
@@ -62,6 +64,7 @@ impl Default for StoreOptions {
             flusher_threads: 4,
             min_journaled_shards: 4,
             map_sealed_segments: true,
+            compaction_bytes: COMPACTION_BYTES,
             transition_delay: Duration::ZERO,
             has_keeper: true,
             clock: ClockHandle(Arc::new(SystemClock)),
@@ -146,6 +149,15 @@ impl StoreOptions {
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
         self.map_sealed_segments = map;
+        self
+    }
+
+    /// From how many bytes on the manifest is written anew, if it is also twice as large as it need be. For tests, which
+    /// cannot wait for a MiB of edits.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn compaction_bytes(mut self, bytes: u64) -> Self {
+        self.compaction_bytes = bytes;
         self
     }
 

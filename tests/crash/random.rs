@@ -66,14 +66,16 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
         any::<bool>(),
         prop::sample::select(vec![0, 256 * 1024]),
         journaled,
+        any::<bool>(),
         room,
     )
         .prop_map(
-            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
+            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, compacts_early, room)| Settings {
                 durability,
                 map_sealed_segments,
                 max_recycled_bytes,
                 min_journaled_shards,
+                compacts_early,
                 room,
             },
         )

@@ -37,6 +37,8 @@ pub struct Settings {
     pub max_recycled_bytes: u64,
     /// From how many shards on commits go through the journal.
     pub min_journaled_shards: usize,
+    /// Whether the manifest is written anew every few edits.
+    pub compacts_early: bool,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
 }
@@ -49,6 +51,14 @@ impl Settings {
             ..Self::default()
         }
     }
+
+    /// The manifest is written anew many times.
+    pub fn compacting() -> Self {
+        Self {
+            compacts_early: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
@@ -58,6 +68,7 @@ impl Default for Settings {
             map_sealed_segments: true,
             max_recycled_bytes: 256 * 1024,
             min_journaled_shards: usize::MAX,
+            compacts_early: false,
             room: None,
         }
     }
@@ -262,6 +273,9 @@ impl World {
                 false => refuse("another failure is told than the first"),
             },
             (_, Some(_)) => refuse("a poisoned store gives another error"),
+            (Error::Poisoned { first }, None) if is_want_of_room_while_preparing(first) => {
+                refuse("nothing was lost, and writing stopped for ever")
+            }
             (Error::Poisoned { first }, None) if is_explained => {
                 self.poisoned = Some(first.to_string());
                 match names_file(first) {
@@ -326,6 +340,7 @@ impl World {
             .map_sealed_segments(self.settings.map_sealed_segments)
             .max_recycled_bytes(self.settings.max_recycled_bytes)
             .min_journaled_shards(self.settings.min_journaled_shards)
+            .compaction_bytes(if self.settings.compacts_early { 1 } else { 1 << 20 })
             .segment_bytes(64 * 1024)
             .keeper(false)
             .flusher_threads(1)
@@ -338,6 +353,16 @@ impl Drop for World {
     fn drop(&mut self) {
         // The process ends here, it does not close.
         self.disk.freeze();
+    }
+}
+
+/// A full disk is final only for what was to become durable and did not.
+fn is_want_of_room_while_preparing(error: &Error) -> bool {
+    match error {
+        Error::Io {
+            operation, source, ..
+        } => source.kind() == std::io::ErrorKind::StorageFull && !["write to", "sync"].contains(operation),
+        _ => false,
     }
 }
 

@@ -10,7 +10,7 @@ use super::contents::{ChangeNumber, FileState};
 use super::faults::{Effect, FailedSync, Plan};
 use super::names::{Entry, NameEdit, Names, NodeId, ROOT, Table};
 use super::random::Random;
-use crate::disk::OpenMode;
+use crate::disk::{EntryKind, OpenMode};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -24,6 +24,9 @@ pub(super) struct State {
     pub(super) frozen: bool,
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
+    pub(super) open_file_limit: Option<usize>,
+    /// Times that the limit refused a call.
+    pub(super) out_of_files: u64,
     pub(super) calls: [u64; Operation::COUNT],
     pub(super) trace: Option<Vec<Call>>,
 }
@@ -50,6 +53,8 @@ impl State {
             frozen: false,
             locked: BTreeSet::new(),
             capacity: None,
+            open_file_limit: None,
+            out_of_files: 0,
             calls: [0; Operation::COUNT],
             trace: None,
         }
@@ -132,11 +137,13 @@ impl State {
     }
 
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<NodeId> {
+        self.check_open_files()?;
         let entry = self.entry(path)?;
         let node = match (self.names.live().get(&entry), mode) {
             (Some(_), OpenMode::CreateNew) => return Err(error(io::ErrorKind::AlreadyExists, path)),
             (None, OpenMode::Read | OpenMode::Write) => return Err(error(io::ErrorKind::NotFound, path)),
             (None, OpenMode::CreateNew | OpenMode::Truncate) => {
+                self.check_room_for_name(&entry, path)?;
                 self.create(entry, Some(FileState::default()))
             }
             (Some(node), _) => node,
@@ -160,6 +167,7 @@ impl State {
         if self.names.live().get(&entry).is_some() {
             return Err(error(io::ErrorKind::AlreadyExists, path));
         }
+        self.check_room_for_name(&entry, path)?;
         self.create(entry, None);
         Ok(())
     }
@@ -178,8 +186,9 @@ impl State {
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = ((self.entry(from)?, from), (self.entry(to)?, to));
         self.file(from.1)?;
-        if self.names.live().get(&to.0).is_some() {
-            self.file(to.1)?;
+        match self.names.live().get(&to.0) {
+            Some(_) => drop(self.file(to.1)?),
+            None => self.check_room_for_name(&to.0, to.1)?,
         }
         if from.0 != to.0 {
             let change = self.next_change();
@@ -214,6 +223,7 @@ impl State {
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.check_open_files()?;
         let directory = self.directory(path)?;
         for node in self.names.sync(directory) {
             self.forget_if_gone(node);
@@ -287,14 +297,59 @@ impl State {
         }
     }
 
-    /// Bytes that files take: a file's length, until it has neither a name nor a handle. There are no holes.
+    /// Bytes that files and directories take: a file's length, until it has neither a name nor a handle, and a
+    /// directory's blocks. There are no holes.
     pub(super) fn used_bytes(&self) -> u64 {
         let takes = |node: NodeId, file: &FileState| file.handles > 0 || self.names.live().has_name(node);
-        self.files
+        let by_files: u64 = self
+            .files
             .iter()
             .filter(|(node, file)| takes(**node, file))
             .map(|(_, file)| file.live().len())
-            .sum()
+            .sum();
+        by_files + self.names.live().directory_bytes()
+    }
+
+    /// A name may need another block of its directory.
+    fn check_room_for_name(&self, entry: &Entry, path: &Path) -> io::Result<()> {
+        let Some(capacity) = self.capacity else {
+            return Ok(());
+        };
+        match self.used_bytes() + self.names.live().growth_for(entry) > capacity {
+            true => Err(full(path)),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn list(&mut self, path: &Path) -> io::Result<Vec<String>> {
+        self.check_open_files()?;
+        let node = self.directory(path)?;
+        let names = self.names.live().list(node);
+        Ok(names.map(|(name, _)| name.to_owned()).collect())
+    }
+
+    /// Whether one more file can be opened.
+    fn check_open_files(&mut self) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        match self.open_file_limit {
+            Some(limit) if self.open_files() >= limit => {
+                self.out_of_files += 1;
+                Err(io::Error::from_raw_os_error(EMFILE))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn open_files(&self) -> usize {
+        self.files.values().map(|file| file.handles).sum::<usize>() + self.locked.len()
+    }
+
+    pub(super) fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        let node = self.node(path)?;
+        Ok(match self.files.contains_key(&node) {
+            true => EntryKind::File,
+            false => EntryKind::Directory,
+        })
     }
 
     fn missing_room(&self, node: NodeId, length: u64) -> u64 {
