@@ -239,6 +239,16 @@ struct ClockAhead(&'static AtomicU64);
 
 impl Clock for ClockAhead {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(SystemClock.now().as_millis() + self.0.load(Ordering::Relaxed))
+        SystemClock.now().saturating_add(self.ahead())
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic() + self.ahead()
+    }
+}
+
+impl ClockAhead {
+    fn ahead(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }

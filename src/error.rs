@@ -127,6 +127,19 @@ pub enum Error {
         limit: usize,
     },
 
+    /// The records of one call are together larger than a call can put
+    /// ([`limits::MAX_BATCH_BYTES`](crate::limits::MAX_BATCH_BYTES)). None was stored.
+    #[error(
+        "the records of the call have {bytes} bytes, where each counts its data, its partition key and 16 bytes; a \
+         call takes {limit}: put them in several calls"
+    )]
+    BatchTooLarge {
+        /// What they have, in all.
+        bytes: usize,
+        /// What a call takes.
+        limit: usize,
+    },
+
     /// Another opener holds the store.
     #[error("{} is locked{}: one program at a time can open a store", path.display(), held_by(*.holder))]
     Locked {

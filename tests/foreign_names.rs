@@ -26,7 +26,12 @@ fn litter(directory: &Path) -> Vec<PathBuf> {
             planted.extend(litter(&path));
         }
     }
-    for name in ["lost+found", "7", "shardId-000000000099.backup", "00000000000000000001.log.d"] {
+    for name in [
+        "lost+found",
+        "7",
+        "shardId-000000000099.backup",
+        "00000000000000000001.log.d",
+    ] {
         let path = directory.join(name);
         if !path.exists() {
             fs::create_dir(&path).unwrap();
@@ -34,7 +39,13 @@ fn litter(directory: &Path) -> Vec<PathBuf> {
             planted.push(path.join("kept"));
         }
     }
-    for name in [".nfs0000000000000001", "notes.txt", "5-65536.ready.old", "1.log", "x.mending"] {
+    for name in [
+        ".nfs0000000000000001",
+        "notes.txt",
+        "5-65536.ready.old",
+        "1.log",
+        "x.mending",
+    ] {
         let path = directory.join(name);
         fs::write(&path, b"kept").unwrap();
         planted.push(path);
@@ -71,7 +82,11 @@ fn a_new_store_opens_in_the_root_of_a_fresh_file_system() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("lost+found")).unwrap();
     let store = Store::open(directory.path()).unwrap();
-    store.create_stream("clicks", 1).unwrap().put("key", b"data").unwrap();
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"data")
+        .unwrap();
 }
 
 #[test]
@@ -99,7 +114,13 @@ fn a_killed_store_opens_frees_and_closes_among_foreign_names() {
     store.maintain().unwrap();
     let gone = killed.join("streams/1");
     // What only looks like a segment is all that is there.
-    assert_eq!(logs_below(&gone), planted.iter().filter(|path| path.starts_with(&gone) && path.ends_with("1.log")).count());
+    assert_eq!(
+        logs_below(&gone),
+        planted
+            .iter()
+            .filter(|path| path.starts_with(&gone) && path.ends_with("1.log"))
+            .count()
+    );
 
     clock.advance(Duration::from_secs(25 * 3_600));
     kept.put("key", b"a day later").unwrap();
@@ -136,13 +157,22 @@ fn nothing_is_removed_or_written_through_a_symbolic_link() {
     // As a leftover stream, a leftover shard, a segment behind the horizon, a file of the pool, a half-made CURRENT.
     symlink(&outside, path.join("streams/99")).unwrap();
     symlink(outside.join(SHARD), path.join("streams/1/shardId-000000000007")).unwrap();
-    symlink(&treasure[1], path.join("streams/1").join(SHARD).join("00000000000000000000.log")).unwrap();
+    symlink(
+        &treasure[1],
+        path.join("streams/1")
+            .join(SHARD)
+            .join("00000000000000000000.log"),
+    )
+    .unwrap();
     symlink(&treasure[2], path.join("pool/1-65536.ready")).unwrap();
     symlink(&treasure[1], path.join("CURRENT.new")).unwrap();
     // In the place of the index that is saved when the next segment is begun.
     let entries = fs::read_dir(path.join("streams/1").join(SHARD)).unwrap();
     let files = entries.map(|entry| entry.unwrap().path());
-    let index = files.filter(|path| path.extension().is_some_and(|it| it == "index")).max().unwrap();
+    let index = files
+        .filter(|path| path.extension().is_some_and(|it| it == "index"))
+        .max()
+        .unwrap();
     fs::remove_file(&index).unwrap();
     symlink(&treasure[1], index).unwrap();
 
@@ -174,7 +204,12 @@ fn a_store_can_be_read_by_its_owner_only() {
     while let Some(path) = unseen.pop() {
         let metadata = fs::symlink_metadata(&path).unwrap();
         let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
-        assert_eq!(metadata.permissions().mode() & 0o777, expected, "{}", path.display());
+        assert_eq!(
+            metadata.permissions().mode() & 0o777,
+            expected,
+            "{}",
+            path.display()
+        );
         if metadata.is_dir() {
             unseen.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         }

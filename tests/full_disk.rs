@@ -105,7 +105,11 @@ fn a_disk_is_not_full_while_a_smaller_segment_fits() {
 fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_the_manifest() {
     let disk = SimDisk::new(1);
     disk.set_capacity(64 * MIB);
-    let store = StoreOptions::new().keeper(false).disk(disk.clone()).open("store").unwrap();
+    let store = StoreOptions::new()
+        .keeper(false)
+        .disk(disk.clone())
+        .open("store")
+        .unwrap();
     fill_with_large(&store.create_stream("deleted", 1).unwrap());
     store.delete_stream("deleted").unwrap();
     store.maintain().unwrap();

@@ -36,7 +36,9 @@ use crc32fast::Hasher;
 use super::codec;
 use super::edit::Edit;
 use super::state::CatalogState;
-use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, list_if_there, passes, perform, read_whole};
+use crate::disk::{
+    Disk, DiskFile, Health, OpenMode, Step, is_left_out, list_if_there, passes, perform, read_whole,
+};
 use crate::error::{Error, Result};
 
 const FORMAT: u16 = 1;
@@ -372,7 +374,9 @@ fn check_nothing_is_stored(disk: &Arc<dyn Disk>, directory: &Path) -> Result<()>
         let path = directory.join(&name);
         let is_empty_of_ours = match name.as_str() {
             "LOCK" | "CURRENT.new" => true,
-            "streams" => !list_if_there(disk.as_ref(), &path)?.iter().any(|name| is_number(name)),
+            "streams" => !list_if_there(disk.as_ref(), &path)?
+                .iter()
+                .any(|name| is_number(name)),
             "pool" => true,
             _ if is_of_the_file_system(&name) => true,
             // What a repair copied aside was once something.

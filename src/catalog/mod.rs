@@ -125,7 +125,9 @@ impl Catalog {
     }
 
     fn can_make_room(&self) -> bool {
-        self.make_room.get().is_some_and(|RoomMaker(make_room)| make_room())
+        self.make_room
+            .get()
+            .is_some_and(|RoomMaker(make_room)| make_room())
     }
 }
 

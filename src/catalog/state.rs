@@ -267,6 +267,19 @@ impl StreamState {
         }
     }
 
+    /// The open shards, with those that a creation or a split is still making.
+    pub(crate) fn open_and_coming_shard_count(&self) -> u32 {
+        let open = self.lineage.as_ref().map_or(0, Lineage::open_shard_count);
+        match self.lifecycle {
+            Lifecycle::Creating { shard_count, .. } => shard_count,
+            Lifecycle::Updating {
+                reshard: PlannedReshard::Split { .. },
+                ..
+            } => open.saturating_add(1),
+            Lifecycle::Updating { .. } | Lifecycle::Active | Lifecycle::Deleting { .. } => open,
+        }
+    }
+
     /// Records that arrived earlier are not to be seen any more.
     pub(crate) fn horizon(&self, now: Timestamp) -> Timestamp {
         let retention = std::time::Duration::from_secs(u64::from(self.retention_hours) * 3_600);

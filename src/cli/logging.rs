@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Failure;
@@ -14,10 +15,11 @@ pub(super) struct LogArguments {
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "ANABRANCH_LOG_FORMAT")]
     log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter like "anabranch=debug,info"
+    /// What is logged: off, error, warn, info, debug, trace, or a filter like "warn,anabranch=debug"
     ///
-    /// At debug, there is a line for every request.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "ANABRANCH_LOG")]
+    /// At debug, there is a line for every request. A level alone is that of anabranch; what the libraries under it
+    /// log below info is shown only if a filter names them, as in "debug,h2=trace". An empty filter is info.
+    #[arg(long, value_name = "FILTER", default_value = LogArguments::DEFAULT_FILTER, env = "ANABRANCH_LOG")]
     log: String,
 }
 
@@ -29,10 +31,15 @@ enum LogFormat {
     Json,
 }
 
+/// The target of what this program and its library log.
+const OURS: &str = "anabranch";
+
 impl LogArguments {
+    const DEFAULT_FILTER: &str = "info";
+
     /// Sends all events to standard error from now on.
     pub(super) fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log)
+        let filter = EnvFilter::try_new(directives(&self.log))
             .map_err(|error| Failure::Usage(format!("--log {}: {error}", self.log)))?;
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -43,5 +50,54 @@ impl LogArguments {
             LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
         };
         started.map_err(|error| Failure::Usage(format!("cannot start logging: {error}")))
+    }
+}
+
+/// The filter in full: a level that names no target is ours, and the libraries under us get no more than info of it.
+fn directives(filter: &str) -> String {
+    let (mut level, mut named) = (None, Vec::new());
+    for directive in filter.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match directive.parse::<LevelFilter>() {
+            // Of two levels the last one counts.
+            Ok(of_all) => level = Some(of_all),
+            Err(_) => named.push(directive),
+        }
+    }
+    if level.is_none() && named.is_empty() {
+        return LogArguments::DEFAULT_FILTER.to_owned();
+    }
+    let level = level.into_iter().flat_map(|level| {
+        let of_libraries = level.min(LevelFilter::INFO);
+        [of_libraries.to_string(), format!("{OURS}={level}")]
+    });
+    let named = named.into_iter().map(str::to_owned);
+    level.chain(named).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_ours_and_libraries_say_more_than_info_only_when_they_are_named() {
+        for (filter, full) in [
+            ("", "info"),
+            (" , ", "info"),
+            ("off", "off,anabranch=off"),
+            ("WARN", "warn,anabranch=warn"),
+            ("info", "info,anabranch=info"),
+            ("debug", "info,anabranch=debug"),
+            ("5", "info,anabranch=trace"),
+            ("error, trace", "info,anabranch=trace"),
+            ("hyper=debug", "hyper=debug"),
+            ("h2=trace,debug", "info,anabranch=debug,h2=trace"),
+            (
+                "debug,anabranch::kinesis=info",
+                "info,anabranch=debug,anabranch::kinesis=info",
+            ),
+        ] {
+            assert_eq!(directives(filter), full, "{filter:?}");
+            assert!(EnvFilter::try_new(full).is_ok(), "{full:?}");
+        }
     }
 }

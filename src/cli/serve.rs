@@ -54,9 +54,15 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
     transition_delay: Duration,
 
-    /// The most open shards of all streams together, as a quota of AWS [default: no limit]
-    #[arg(long, value_name = "SHARDS", env = "ANABRANCH_SHARD_LIMIT")]
-    shard_limit: Option<u64>,
+    /// The most open shards of all streams together, as a quota of AWS
+    #[arg(
+        long,
+        value_name = "SHARDS",
+        default_value_t = ServerOptions::DEFAULT_SHARD_LIMIT,
+        value_parser = clap::value_parser!(u64).range(1..),
+        env = "ANABRANCH_SHARD_LIMIT"
+    )]
+    shard_limit: u64,
 
     /// How long requests may take to finish after a signal to stop
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "ANABRANCH_SHUTDOWN_GRACE")]
@@ -113,13 +119,11 @@ fn open(arguments: &ServeArguments) -> anabranch::Result<Store> {
 }
 
 async fn serve(arguments: &ServeArguments, store: Store, opened_in: Duration) -> Result<(), Failure> {
-    let mut options = ServerOptions::new(&arguments.listen)
+    let options = ServerOptions::new(&arguments.listen)
         .region(&arguments.region)
         .account_id(&arguments.account_id)
+        .shard_limit(arguments.shard_limit)
         .shutdown_grace(arguments.shutdown_grace);
-    if let Some(shards) = arguments.shard_limit {
-        options = options.shard_limit(shards);
-    }
     let stop = stop_signal().map_err(|source| Failure::System {
         doing: "wait for signals",
         source,
@@ -199,10 +203,8 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => "SIGTERM",
             }
         };
-        info!(
-            signal = next().await,
-            "stopping: no more connections, and requests are finished"
-        );
+        let signal = next().await;
+        info!(signal, "stopping: no more connections, and requests are finished");
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}

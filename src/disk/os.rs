@@ -10,7 +10,7 @@ use memmap2::{Mmap, MmapOptions};
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::rand::GetRandomFlags;
 
-use super::{Disk, DiskFile, LockError, LockGuard, Mapping, OpenMode, EntryKind};
+use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,4 +1,4 @@
-//! What a client is told when its request fails.
+//! What a client is told when its request fails, and what only the log is told.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,8 @@ pub(super) struct ApiError {
     pub(super) status: u16,
     pub(super) kind: &'static str,
     pub(super) message: Option<Cow<'static, str>>,
+    /// What went wrong inside. It may name files of the server, so it is logged and never sent.
+    pub(super) cause: Option<String>,
 }
 
 /// SerializationException is the one whose message AWS spells with a capital.
@@ -21,6 +23,7 @@ impl ApiError {
             status,
             kind,
             message: Some(message.into()),
+            cause: None,
         }
     }
 
@@ -34,6 +37,7 @@ impl ApiError {
             status,
             kind,
             message: None,
+            cause: None,
         }
     }
 
@@ -92,13 +96,28 @@ impl ApiError {
     }
 
     /// A fault of ours. Every client tries such a request again.
-    pub(super) fn internal(message: impl Into<Cow<'static, str>>) -> ApiError {
+    pub(super) fn internal(message: &'static str) -> ApiError {
         ApiError::new(500, "InternalFailureException", message)
+    }
+
+    pub(super) fn caused_by(self, cause: impl Into<String>) -> ApiError {
+        ApiError {
+            cause: Some(cause.into()),
+            ..self
+        }
     }
 
     /// The server cannot take the request now, but may soon.
     pub(super) fn unavailable(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::new(503, "ServiceUnavailable", message)
+    }
+
+    /// The same for all errors of one kind, for counting them.
+    pub(super) fn reason(&self) -> &'static str {
+        match self.message {
+            Some(Cow::Borrowed(message)) => message,
+            Some(Cow::Owned(_)) | None => self.kind,
+        }
     }
 
     pub(super) fn body(&self, protocol: Protocol) -> Vec<u8> {

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::body::BodyError;
 use super::dispatch::{self, ApiRequest, Operation};
@@ -138,7 +138,7 @@ async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> R
     }
     let body = match service.bodies.read(body).await {
         Ok(body) => body,
-        Err(reason) => return body_error(reason, service.bodies.most_bytes(), content_type.of_errors()),
+        Err(reason) => return body_error(service, reason, content_type.of_errors()),
     };
     let target = Target::of(&parts.headers);
     if body.bytes.is_empty() {
@@ -167,7 +167,10 @@ async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> R
             let reply = dispatch::perform(Arc::clone(service), request).await;
             match reply {
                 Ok(bytes) => reply_with(StatusCode::OK, protocol.content_type(), bytes),
-                Err(error) => error_reply(&error, protocol),
+                Err(error) => {
+                    service.failures.note_request(&error);
+                    error_reply(&error, protocol)
+                }
             }
         }
     }
@@ -227,7 +230,8 @@ fn plain_json(body: &[u8]) -> Reply {
     reply_with(status, PLAIN_JSON, body.into_bytes())
 }
 
-fn body_error(reason: BodyError, most_bytes: usize, protocol: Protocol) -> Reply {
+fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply {
+    let most_bytes = service.bodies.most_bytes();
     let error = match reason {
         BodyError::TooLarge => ApiError::new(
             413,
@@ -242,6 +246,7 @@ fn body_error(reason: BodyError, most_bytes: usize, protocol: Protocol) -> Reply
         BodyError::NoMemory => ApiError::unavailable("The server has too many request bodies to read."),
         BodyError::Broken => ApiError::not_parsable(),
     };
+    service.failures.note_request(&error);
     let mut reply = error_reply(&error, protocol);
     if reason == BodyError::TooSlow {
         // What is still to come of the body would be taken for the next request.
@@ -253,9 +258,6 @@ fn body_error(reason: BodyError, most_bytes: usize, protocol: Protocol) -> Reply
 }
 
 fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
-    if error.status >= 500 {
-        error!(status = error.status, kind = error.kind, message = ?error.message, "request failed");
-    }
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = reply_with(status, protocol.content_type(), error.body(protocol));
     reply

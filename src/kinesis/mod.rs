@@ -38,6 +38,7 @@ mod convert;
 mod date;
 mod dispatch;
 mod error;
+mod failures;
 mod http;
 mod operations;
 mod options;

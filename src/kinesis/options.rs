@@ -12,7 +12,7 @@ pub struct ServerOptions {
     pub(super) listen: String,
     pub(super) region: String,
     pub(super) account_id: String,
-    pub(super) shard_limit: Option<u64>,
+    pub(super) shard_limit: u64,
     pub(super) max_connections: usize,
     pub(super) max_request_bytes: usize,
     pub(super) max_buffered_request_bytes: usize,
@@ -30,6 +30,9 @@ impl ServerOptions {
     /// The account that ARNs and messages name.
     pub const DEFAULT_ACCOUNT_ID: &'static str = "000000000000";
 
+    /// The most open shards of all streams together: the greatest quota that AWS gives to a new account.
+    pub const DEFAULT_SHARD_LIMIT: u64 = 20_000;
+
     /// Listens on `listen`, a host and a port: `127.0.0.1:4567`, `localhost:4567`, `[::1]:0`. Port 0 takes any free
     /// one.
     pub fn new(listen: impl Into<String>) -> ServerOptions {
@@ -37,7 +40,7 @@ impl ServerOptions {
             listen: listen.into(),
             region: ServerOptions::DEFAULT_REGION.to_owned(),
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
-            shard_limit: None,
+            shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_connections: 8192,
             max_request_bytes: 20 << 20,
             max_buffered_request_bytes: 256 << 20,
@@ -62,9 +65,11 @@ impl ServerOptions {
         self
     }
 
-    /// The most open shards that all streams may have together, as an AWS account has a quota (default none).
+    /// The most open shards that all streams may have together, those that are being made included (default
+    /// [`DEFAULT_SHARD_LIMIT`](ServerOptions::DEFAULT_SHARD_LIMIT), at least 1), as an AWS account has a quota. A
+    /// store that has more keeps them, and gets no more.
     pub fn shard_limit(mut self, shards: u64) -> ServerOptions {
-        self.shard_limit = Some(shards);
+        self.shard_limit = shards.max(1);
         self
     }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::arn;
 use super::connection::Connection;
@@ -138,7 +138,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    debug!(%peer, "connection accepted");
+                    trace!(%peer, "connection accepted");
                     let connection = Connection::new(stream, options.idle_timeout, options.stall_timeout);
                     let serving = serve(
                         connection,

@@ -1,10 +1,11 @@
 //! What all requests share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
 use super::body::BodyReader;
+use super::failures::Failures;
 use super::options::ServerOptions;
 use super::protocol::{Protocol, Writer};
 use super::reply::Buffers;
@@ -18,9 +19,12 @@ pub(super) struct Service {
     pub(super) store: Store,
     pub(super) region: String,
     pub(super) account_id: String,
-    pub(super) shard_limit: Option<u64>,
+    pub(super) shard_limit: u64,
+    /// Held by the call that opens shards, from the count of those there are to the end.
+    pub(super) shard_claim: Mutex<()>,
     pub(super) tokens: Tokens,
     pub(super) request_ids: UniqueNumbers,
+    pub(super) failures: Failures,
     pub(super) bodies: BodyReader,
     /// For replies that are encoded while they are sent.
     pub(super) buffers: Arc<Buffers>,
@@ -44,8 +48,10 @@ impl Service {
             region: options.region.clone(),
             account_id: options.account_id.clone(),
             shard_limit: options.shard_limit,
+            shard_claim: Mutex::default(),
             tokens,
             request_ids: UniqueNumbers::new(),
+            failures: Failures::default(),
             bodies: BodyReader::new(
                 options.max_request_bytes,
                 options.max_buffered_request_bytes,

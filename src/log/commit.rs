@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use super::frame::{ALIGNMENT, HEADER_BYTES};
+use super::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use super::record_codec;
 use super::shard_log::ShardLog;
 use crate::error::Result;
@@ -80,6 +80,11 @@ impl Group {
 
     pub(super) fn bytes(&self) -> usize {
         self.buffer.len() - HEADER_BYTES
+    }
+
+    /// The length of the frame that the group becomes.
+    pub(super) fn frame_bytes(&self) -> u64 {
+        frame_bytes_of(self.buffer.len())
     }
 
     /// Takes back a group that was numbered before this one and could not be written.

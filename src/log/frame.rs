@@ -22,12 +22,27 @@ use crc32fast::Hasher;
 
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Step, is_left_out, passes};
-use crate::model::{RecordNumber, Timestamp};
+use crate::error::Error;
+use crate::model::{RecordNumber, Timestamp, limits};
 
 pub(super) const HEADER_BYTES: usize = 64;
 
 /// Frames begin at multiples of this.
 pub(super) const ALIGNMENT: usize = 8;
+
+/// The length of the frame of a group whose buffer has so many bytes, with room for the header.
+pub(super) fn frame_bytes_of(buffer_bytes: usize) -> u64 {
+    buffer_bytes.next_multiple_of(ALIGNMENT) as u64
+}
+
+/// What a header says of its body's length. No group is so long that it could not
+/// ([`MAX_BATCH_BYTES`](limits::MAX_BATCH_BYTES)).
+pub(super) fn body_length(body: &[u8]) -> Result<u32, Error> {
+    u32::try_from(body.len()).map_err(|_| Error::BatchTooLarge {
+        bytes: body.len(),
+        limit: limits::MAX_BATCH_BYTES,
+    })
+}
 
 const MAGIC: u32 = 0x4D52_4641;
 

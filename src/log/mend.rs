@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::frame::{FrameHeader, FrameSeed, HEADER_BYTES};
+use super::place::make_directory;
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::survey::{DamagedStretch, SegmentSurvey};
-use super::writer::make_directory;
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
@@ -193,6 +193,7 @@ fn gap_frame(seed: &FrameSeed, end: &mut LogEnd, frame_bytes: u64) -> Vec<u8> {
     let mut frame = vec![0; frame_bytes as usize];
     let (header_space, body) = frame.split_at_mut(HEADER_BYTES);
     let header = FrameHeader {
+        // No longer than `GAP_FRAME_BYTES`.
         body_length: body.len() as u32,
         body_checksum: seed.body_checksum(end.position, body),
         position: end.position,

@@ -30,6 +30,7 @@ mod journal;
 mod left_off;
 mod mend;
 mod open_segments;
+mod place;
 mod pool;
 mod read_buffers;
 mod reader;
@@ -54,9 +55,10 @@ pub(crate) use mend::Mend;
 pub(crate) use open_segments::OpenSegments;
 pub(crate) use pool::SegmentPool;
 pub(crate) use reader::{LogRead, ReadRecord};
+pub(crate) use record_codec::check_batch_bytes;
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
-pub(crate) use shard_log::{Appended, LogStart, ShardLog};
+pub(crate) use shard_log::{Appended, LogStart, Resting, ShardLog};
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};
@@ -119,9 +121,16 @@ impl LogEnd {
 
 /// Keeps the durable list of every log's segments.
 pub(crate) trait SegmentLedger: Send + Sync {
-    /// A segment has been added behind the others. Durable on return; until then no frame is written to it.
-    fn segment_added(&self, log: LogIdentity, entry: SegmentEntry) -> Result<()>;
+    /// Takes note of what several logs are about to do, all at once. Durable on return; until then no frame is written.
+    /// Gives what became of each change, in their order: a log that is gone does not keep the others from going on.
+    fn record(&self, changes: &[(LogIdentity, LogChange)]) -> Vec<Result<()>>;
+}
 
-    /// A log that rested at a known end will be appended to in place. Durable on return.
-    fn log_resumed(&self, log: LogIdentity) -> Result<()>;
+/// What a log is about to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogChange {
+    /// To write to a segment that has been added behind the others.
+    SegmentAdded(SegmentEntry),
+    /// To write behind the known end at which it rested.
+    Resumed,
 }

@@ -118,13 +118,6 @@ impl SegmentPool {
         taken
     }
 
-    /// Removes a file that is not to become a segment after all, by the name that it has now.
-    pub(super) fn give_up(&self, file: PooledFile, name: &Path) {
-        drop(file.file);
-        // One that stays is removed, or used, when the store is next opened.
-        let _ = self.disk.remove_file(name);
-    }
-
     /// Gives the room of one file back to the disk. False if there is none to give.
     pub(crate) fn make_room(&self) -> bool {
         let largest = self.state.lock().take_largest();

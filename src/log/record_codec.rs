@@ -17,11 +17,13 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::frame::FrameDefect;
-use crate::model::{PartitionKey, Timestamp};
+use crate::error::Error;
+use crate::model::{PartitionKey, PutRecord, Timestamp, limits};
 
 pub(super) const RECORD_HEADER_BYTES: usize = 16;
 
-/// Adds one record to a group's body. The lengths were checked against the stream's limits before.
+/// Adds one record to a group's body. The lengths were checked before: a key has at most 1,024 bytes
+/// ([`PartitionKey::check`]), and the data is part of a batch ([`check_batch_bytes`]).
 pub(super) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arrival: Timestamp) {
     let mut header = [0; RECORD_HEADER_BYTES];
     header[0..4].copy_from_slice(&(data.len() as u32).to_le_bytes());
@@ -30,6 +32,21 @@ pub(super) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arriv
     body.extend_from_slice(&header);
     body.extend_from_slice(partition_key.as_bytes());
     body.extend_from_slice(data);
+}
+
+/// How many bytes the records of one call have as they are stored, unless that is more than a call can put.
+pub(crate) fn check_batch_bytes(records: &[PutRecord<'_>]) -> Result<usize, Error> {
+    let bytes = records
+        .iter()
+        .map(|record| encoded_bytes(record.partition_key, record.data))
+        .fold(0, usize::saturating_add);
+    match bytes <= limits::MAX_BATCH_BYTES {
+        true => Ok(bytes),
+        false => Err(Error::BatchTooLarge {
+            bytes,
+            limit: limits::MAX_BATCH_BYTES,
+        }),
+    }
 }
 
 /// How many bytes [`encode`] adds.

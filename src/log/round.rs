@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::LogEnd;
 use super::commit::{Group, InFlight, Ticket};
 use super::context::LogContext;
+use super::place::{Place, make_all_ready};
 use super::shard_log::ShardLog;
-use super::turn::Turn;
+use super::turn::{FrameOrPlace, Turn};
 use super::writer::PlacedFrame;
 use crate::error::Result;
 
@@ -118,7 +119,9 @@ impl<'a> Round<'a> {
         let Some(first) = self.parts.first() else { return };
         let context: &LogContext = &first.log.context;
         let mut answers = Answers::default();
-        let framed = self.frame(&mut answers);
+        let framed = self.frame(context, &mut answers);
+        // Those that got no place wait for nothing of the others.
+        answers.finish(context);
         let journaled = journal(context, &framed);
         let mut written: Vec<(Part<'_>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
         for (mut part, frame) in framed {
@@ -130,24 +133,57 @@ impl<'a> Round<'a> {
         for (part, result) in written {
             let result = result.and_then(|end| part.log.publish(end, is_journaled));
             answers.give(part, result);
+            if !is_journaled {
+                // The next one is answered after a sync of its own.
+                answers.finish(context);
+            }
         }
         answers.finish(context);
     }
 
     /// Makes the groups frames. One that gets no place in a segment is answered with the reason.
-    fn frame(self, answers: &mut Answers) -> Vec<(Part<'a>, PlacedFrame)> {
+    fn frame(self, context: &LogContext, answers: &mut Answers) -> Vec<(Part<'a>, PlacedFrame)> {
         let mut framed = Vec::with_capacity(self.parts.len());
+        let mut unplaced = Vec::new();
         for mut part in self.parts {
-            match part.log.frame(&mut part.group) {
-                Ok(frame) => framed.push((part, frame)),
+            match part.log.frame_or_place(&mut part.group) {
+                Ok(FrameOrPlace::Frame(frame)) => framed.push((part, frame)),
+                Ok(FrameOrPlace::Place(place)) => unplaced.push((part, place)),
                 Err(error) => answers.give(part, Err(error)),
             }
+        }
+        if !unplaced.is_empty() {
+            frame_in_new_places(context, unplaced, &mut framed, answers);
         }
         framed
     }
 }
 
+/// Makes groups frames of segments that are begun or rested, which are made ready together.
+fn frame_in_new_places<'a>(
+    context: &LogContext,
+    mut unplaced: Vec<(Part<'a>, Place)>,
+    framed: &mut Vec<(Part<'a>, PlacedFrame)>,
+    answers: &mut Answers,
+) {
+    let mut places: Vec<_> = unplaced
+        .iter_mut()
+        .map(|(part, place)| (part.log, place))
+        .collect();
+    let ready = make_all_ready(context, &mut places);
+    for ((mut part, place), ready) in unplaced.into_iter().zip(ready) {
+        match ready.and_then(|()| part.log.frame_in(&mut part.group, place)) {
+            Ok(frame) => framed.push((part, frame)),
+            Err(error) => answers.give(part, Err(error)),
+        }
+    }
+}
+
+/// Has the journal take the frames, if there are any and it has room.
 fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<Ticket> {
+    if framed.is_empty() {
+        return None;
+    }
     let frames = framed
         .iter()
         .map(|(part, frame)| (part.log, frame.segment(), &part.group.buffer[..frame.bytes]));
@@ -168,9 +204,12 @@ impl Answers {
             .extend(part.in_flight.answer(result, part.group));
     }
 
-    fn finish(self, context: &LogContext) {
-        context.flushers.commit(self.for_flushers);
-        if self.is_any_committed {
+    /// Does it for the answers that were given so far.
+    fn finish(&mut self, context: &LogContext) {
+        if !self.for_flushers.is_empty() {
+            context.flushers.commit(self.for_flushers.drain(..));
+        }
+        if std::mem::take(&mut self.is_any_committed) {
             (context.on_commit)();
         }
     }

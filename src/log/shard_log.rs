@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
 use super::left_off::LeftOff;
-use super::record_codec;
+use super::record_codec::check_batch_bytes;
 use super::recovery::{self, RecoveredTail};
 use super::segment::{Segment, SegmentEntry};
 use super::turn::Tail;
@@ -55,6 +55,15 @@ pub(crate) struct ShardLog {
     pub(super) damage: OnceLock<Error>,
     /// What lies at the end, where recovery found that the log once went on.
     pub(super) lost_tail: Option<Error>,
+}
+
+/// A log of which writers are kept out while its end is being recorded. The next append resumes it, once it is let go.
+#[derive(Debug)]
+#[must_use = "the log takes nothing meanwhile"]
+pub(crate) struct Resting {
+    log: Arc<ShardLog>,
+    end: LogEnd,
+    is_recorded: bool,
 }
 
 /// The answer to an append.
@@ -148,29 +157,8 @@ impl ShardLog {
     pub(crate) fn append(self: &Arc<Self>, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
         self.context.health.check()?;
         self.check_undamaged()?;
-        let bytes: usize = records
-            .iter()
-            .map(|record| record_codec::encoded_bytes(record.partition_key, record.data))
-            .sum();
-        let mut tail = self.tail.lock();
-        while tail.is_committing && !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes) {
-            tail = self.wait_for_in_flight(tail);
-        }
-        if !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes) {
-            drop(tail);
-            self.commit_pending();
-            tail = self.tail.lock();
-        }
-        if tail.stalled.is_some() && !tail.is_committing {
-            tail = self.lead(tail);
-        }
-        while self.is_acknowledged_from_memory()
-            && !tail.is_announced
-            && !tail.is_sealed
-            && !is_left_out(Step::AnnouncedBeforeNumber)
-        {
-            tail = self.announce(tail, bytes)?;
-        }
+        let bytes = check_batch_bytes(records)?;
+        let mut tail = self.lock_with_room_for(bytes)?;
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.health.check()?;
         if let Some(error) = &tail.stalled {
@@ -207,6 +195,33 @@ impl ShardLog {
             arrival,
             bytes,
         )))
+    }
+
+    /// Waits until the pending group has room for so many bytes, and this log's records can be given numbers. A group
+    /// that cannot be written may stay too large: its log is stalled then.
+    fn lock_with_room_for(&self, bytes: usize) -> Result<MutexGuard<'_, Tail>> {
+        let mut tail = self.tail.lock();
+        let mut is_tried = false;
+        loop {
+            let is_full = !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes);
+            if is_full && tail.is_committing {
+                tail = self.wait_for_in_flight(tail);
+            } else if (is_full || tail.stalled.is_some()) && !tail.is_committing && !is_tried {
+                tail = self.lead(tail);
+                is_tried = tail.stalled.is_some();
+            } else if self.has_to_announce(&tail) {
+                tail = self.announce(tail, bytes)?;
+            } else {
+                return Ok(tail);
+            }
+        }
+    }
+
+    fn has_to_announce(&self, tail: &Tail) -> bool {
+        self.is_acknowledged_from_memory()
+            && !tail.is_announced
+            && !tail.is_sealed
+            && !is_left_out(Step::AnnouncedBeforeNumber)
     }
 
     /// This log, unless its last owner is letting it go.
@@ -256,24 +271,22 @@ impl ShardLog {
         Ok(*self.published.lock())
     }
 
-    /// Has the end of this log recorded if nobody is writing to it, and keeps writers out meanwhile. The next append
-    /// resumes the log. Does nothing for a log that is not known to be whole behind its end. `record` says whether it
-    /// has recorded the end.
-    pub(crate) fn rest_if_idle(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
+    /// Keeps writers out of a log that nobody is writing to, for as long as its end is being recorded. `None` for a log
+    /// that is being written to, or that is not known to be whole behind its end.
+    pub(crate) fn begin_rest(self: &Arc<Self>) -> Result<Option<Resting>> {
+        if !self.tail.lock().is_idle() {
+            return Ok(None);
+        }
+        // Before writers are kept out, since it takes a while.
+        perform(Step::SyncBeforeRest, || self.sync())?;
         let mut tail = self.tail.lock();
-        if tail.is_committing || !tail.pending.is_empty() || tail.is_sealed {
-            return Ok(());
+        if !tail.is_idle() {
+            return Ok(None);
         }
         tail.is_committing = true;
         tail.is_announced = false;
         drop(tail);
-        let result = self.record_end(record);
-        let mut tail = self.tail.lock();
-        // Thousands of idle logs keep no buffers.
-        tail.spare = Vec::new();
-        let next = self.end_turn(tail);
-        self.context.flushers.commit(next);
-        result
+        Resting::of(self)
     }
 
     /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If somebody else is at
@@ -300,20 +313,13 @@ impl ShardLog {
         result.map(|_| self.tail.lock())
     }
 
-    fn record_end(&self, record: impl FnOnce(LogEnd) -> Result<bool>) -> Result<()> {
+    /// Makes what was written durable, and gives the end if that may be recorded then. Writers are kept out.
+    fn synced_end(&self) -> Result<Option<LogEnd>> {
         self.context.health.check()?;
         let mut writer = self.writer.lock();
         writer.write_deferred(self)?;
         perform(Step::SyncBeforeRest, || writer.sync(self))?;
-        match writer.known_end() {
-            Some(end) => {
-                if record(end)? {
-                    writer.rest();
-                }
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        Ok(writer.known_end())
     }
 
     /// Where this log ends, if that may be recorded: everything is committed and synced, and behind the end nothing
@@ -411,5 +417,44 @@ impl ShardLog {
     /// Whether records are acknowledged before they are written, so that they cannot be given up.
     pub(super) fn is_acknowledged_from_memory(&self) -> bool {
         self.context.options.durability == Durability::Buffered
+    }
+}
+
+impl Resting {
+    /// Has the turn of this log already.
+    fn of(log: &Arc<ShardLog>) -> Result<Option<Self>> {
+        let mut resting = Self {
+            log: log.clone(),
+            end: LogEnd::EMPTY,
+            is_recorded: false,
+        };
+        let end = log.synced_end()?;
+        Ok(end.map(|end| {
+            resting.end = end;
+            resting
+        }))
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Lets writers in again, now that the end is recorded.
+    pub(crate) fn recorded(mut self) {
+        self.is_recorded = true;
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            self.log.writer.lock().rest();
+        }
+        let mut tail = self.log.tail.lock();
+        // Thousands of idle logs keep no buffers.
+        tail.spare = Vec::new();
+        let next = self.log.end_turn(tail);
+        self.log.context.flushers.commit(next);
     }
 }

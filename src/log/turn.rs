@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use super::LogEnd;
 use super::commit::{Group, InFlight, Outcome};
+use super::place::Place;
 use super::round::{self, Round};
 use super::shard_log::ShardLog;
 use super::writer::PlacedFrame;
@@ -39,6 +40,13 @@ pub(super) struct Tail {
     pub(super) spare: Vec<u8>,
 }
 
+impl Tail {
+    /// Whether nothing is taken, and nothing will be before somebody appends.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_committing && self.pending.is_empty() && !self.is_sealed
+    }
+}
+
 /// What becomes of a group that a thread wants to commit.
 pub(super) enum Turn<'a> {
     /// It has its outcome.
@@ -47,6 +55,12 @@ pub(super) enum Turn<'a> {
     Taken(InFlight<'a>, Group),
     /// Somebody else commits, this group or the one before.
     Awaited,
+}
+
+/// How far a group has come on the way to its segment.
+pub(super) enum FrameOrPlace {
+    Frame(PlacedFrame),
+    Place(Place),
 }
 
 impl ShardLog {
@@ -142,10 +156,22 @@ impl ShardLog {
         }
     }
 
-    /// Makes a group that was taken a frame of its segment.
-    pub(super) fn frame(&self, group: &mut Group) -> Result<PlacedFrame> {
+    /// Makes a group that was taken a frame of the last segment, if that is ready and takes it. Else says where the
+    /// frame goes once that place is ready.
+    pub(super) fn frame_or_place(&self, group: &mut Group) -> Result<FrameOrPlace> {
         self.context.health.check()?;
-        self.writer.lock().frame(self, group)
+        let mut writer = self.writer.lock();
+        match writer.frame_where_ready(self, group)? {
+            Some(frame) => Ok(FrameOrPlace::Frame(frame)),
+            None => writer
+                .place(self, group.first_record, group.frame_bytes())
+                .map(FrameOrPlace::Place),
+        }
+    }
+
+    /// Makes a group that was taken a frame in a place that is ready.
+    pub(super) fn frame_in(&self, group: &mut Group, place: Place) -> Result<PlacedFrame> {
+        self.writer.lock().frame_in(self, group, place)
     }
 
     /// Takes a frame in, to be written to its segment in time.

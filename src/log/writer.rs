@@ -1,19 +1,18 @@
 //! Putting groups into segments. Only the leader of a log's commit is here, one at a time.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::commit::{Durability, Group};
-use super::context::LogContext;
-use super::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES};
+use super::frame::{FrameHeader, HEADER_BYTES, body_length, frame_bytes_of};
 use super::index::{IndexEntry, SparseIndex};
 use super::open_segments::OpenSegment;
-use super::pool::{PooledFile, SegmentSize};
+use super::place::{BegunSegment, Place, make_ready};
+use super::pool::SegmentSize;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
-use super::{LogEnd, LogPosition};
-use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
+use super::{LogChange, LogEnd, LogPosition};
+use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
@@ -140,10 +139,50 @@ impl Writer {
 
     /// Makes a group a frame of the segment that it will be written to, which is made ready.
     pub(super) fn frame(&mut self, log: &ShardLog, group: &mut Group) -> Result<PlacedFrame> {
-        let frame_bytes = group.buffer.len().next_multiple_of(ALIGNMENT) as u64;
-        let (segment, open) = self.place(log, group.first_record, frame_bytes)?;
+        if let Some(frame) = self.frame_where_ready(log, group)? {
+            return Ok(frame);
+        }
+        let mut place = self.place(log, group.first_record, group.frame_bytes())?;
+        make_ready(log, &mut place)?;
+        self.frame_in(log, group, place)
+    }
+
+    /// Makes a group a frame of the last segment, if that is ready and takes it.
+    pub(super) fn frame_where_ready(
+        &mut self,
+        log: &ShardLog,
+        group: &mut Group,
+    ) -> Result<Option<PlacedFrame>> {
+        match &self.placement {
+            Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
+                let segment = segment.clone();
+                let open = log.context.open_segments.get(&segment)?;
+                self.frame_of(group, segment, open).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes a group a frame of the segment in a place that is ready.
+    pub(super) fn frame_in(
+        &mut self,
+        log: &ShardLog,
+        group: &mut Group,
+        place: Place,
+    ) -> Result<PlacedFrame> {
+        let (segment, open) = self.take_up(log, place)?;
+        self.frame_of(group, segment, open)
+    }
+
+    fn frame_of(
+        &self,
+        group: &mut Group,
+        segment: Arc<Segment>,
+        open: Arc<OpenSegment>,
+    ) -> Result<PlacedFrame> {
+        let frame_bytes = group.frame_bytes();
         group.buffer.resize(frame_bytes as usize, 0);
-        let chain = self.encode_header(&segment, group);
+        let chain = self.encode_header(&segment, group)?;
         let end = LogEnd {
             position: LogPosition(self.end.position.0 + frame_bytes),
             next_record: group.first_record.saturating_add(u64::from(group.count)),
@@ -258,7 +297,8 @@ impl Writer {
             .write_all_at(frames, offset)
             .map_err(|error| log.context.health.poison("write to", &segment.path, error))?;
         if is_left_out(Step::NamedBeforeFrame) && offset == PAGE_BYTES {
-            log.context.ledger.segment_added(log.identity, segment.entry)?;
+            let added = LogChange::SegmentAdded(segment.entry);
+            log.context.ledger.record(&[(log.identity, added)]);
         }
         Ok(())
     }
@@ -320,10 +360,10 @@ impl Writer {
         }
     }
 
-    fn encode_header(&self, segment: &Segment, group: &mut Group) -> u32 {
+    fn encode_header(&self, segment: &Segment, group: &mut Group) -> Result<u32> {
         let (header_space, body) = group.buffer.split_at_mut(HEADER_BYTES);
         let header = FrameHeader {
-            body_length: body.len() as u32,
+            body_length: body_length(body)?,
             body_checksum: segment.seed.body_checksum(self.end.position, body),
             position: self.end.position,
             first_record: group.first_record,
@@ -335,7 +375,7 @@ impl Writer {
         };
         let (bytes, checksum) = header.encode(&segment.seed);
         header_space.copy_from_slice(&bytes);
-        checksum
+        Ok(checksum)
     }
 
     fn note_in_index(&self, segment: &Segment, group: &Group, offset: u64) {
@@ -361,61 +401,71 @@ impl Writer {
             Placement::InPlace(_) => Ok(next_record),
             Placement::Resume(segment) => {
                 let segment = segment.clone();
-                self.resume(log, segment)?;
+                let open = log.context.open_segments.get(&segment)?;
+                self.enter_alone(log, Place::Rested(segment, open))?;
                 Ok(next_record)
             }
             Placement::New => {
-                let frame_bytes = (HEADER_BYTES + bytes).next_multiple_of(ALIGNMENT) as u64;
-                self.open_new_segment(log, next_record, frame_bytes)?;
+                let frame_bytes = frame_bytes_of(HEADER_BYTES + bytes);
+                let begun = self.begin_segment(log, next_record, frame_bytes)?;
+                self.enter_alone(log, Place::Begun(begun))?;
                 Ok(next_record.next())
             }
         }
     }
 
-    /// The segment that takes a frame.
-    fn place(
+    fn enter_alone(&mut self, log: &ShardLog, mut place: Place) -> Result<()> {
+        make_ready(log, &mut place)?;
+        self.take_up(log, place).map(drop)
+    }
+
+    /// Where a frame goes for which the segment is not ready that takes it. Makes all ready but what is done for
+    /// several logs together ([`make_all_ready`](super::place::make_all_ready)).
+    pub(super) fn place(
         &mut self,
         log: &ShardLog,
         first_record: RecordNumber,
         frame_bytes: u64,
-    ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
-        let fits = |segment: &Segment| {
-            let end = segment.entry.offset_of(self.end.position) + frame_bytes;
-            end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes
-        };
+    ) -> Result<Place> {
         match &self.placement {
-            Placement::InPlace(segment) | Placement::Resume(segment) if fits(segment) => {
+            Placement::Resume(segment) if self.fits(segment, frame_bytes) => {
                 let segment = segment.clone();
                 let open = log.context.open_segments.get(&segment)?;
-                if let Placement::Resume(_) = self.placement {
-                    self.resume(log, segment.clone())?;
-                }
-                Ok((segment, open))
+                Ok(Place::Rested(segment, open))
             }
-            _ => self.open_new_segment(log, first_record, frame_bytes),
+            _ => self
+                .begin_segment(log, first_record, frame_bytes)
+                .map(Place::Begun),
         }
     }
 
-    /// Goes on in the segment that rested.
-    fn resume(&mut self, log: &ShardLog, segment: Arc<Segment>) -> Result<()> {
-        perform(Step::ResumedBeforeFrame, || {
-            log.context.ledger.log_resumed(log.identity)
-        })?;
-        if segment.live_index.read().is_none() {
-            log.make_index_live(&segment, self.end.position)?;
-        }
-        self.placement = Placement::InPlace(segment);
-        Ok(())
+    /// Goes on in a place that is ready, whose segment this gives.
+    fn take_up(&mut self, log: &ShardLog, place: Place) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+        let (segment, open) = match place {
+            Place::Rested(segment, open) => {
+                if segment.live_index.read().is_none() {
+                    log.make_index_live(&segment, self.end.position)?;
+                }
+                (segment, open)
+            }
+            Place::Begun(begun) => self.enter(log, begun),
+        };
+        self.placement = Placement::InPlace(segment.clone());
+        Ok((segment, open))
     }
 
-    /// Begins a segment. Once that is done nothing but a failed write keeps the frame from being written to it. Without
-    /// room for it, on the disk or among the open files, nothing has changed.
-    fn open_new_segment(
+    fn fits(&self, segment: &Segment, frame_bytes: u64) -> bool {
+        let end = segment.entry.offset_of(self.end.position) + frame_bytes;
+        end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes
+    }
+
+    /// Begins a segment. Nothing refers to it before its place is made ready.
+    fn begin_segment(
         &mut self,
         log: &ShardLog,
         first_record: RecordNumber,
         frame_bytes: u64,
-    ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+    ) -> Result<BegunSegment> {
         self.write_deferred(log)?;
         // With everything before it synced, the new segment is evidence that damage there is damage.
         perform(Step::SyncBeforeNextSegment, || self.sync(log))?;
@@ -425,35 +475,6 @@ impl Writer {
             .as_ref()
             .map(|segment| segment.entry.offset_of(self.end.position));
         let size = next_segment_size(used, frame_bytes, context.options.segment_bytes);
-        let (segment, file) = loop {
-            match self.prepare_segment(log, first_record, size) {
-                Err(Error::StorageFull { .. }) if context.pool.make_room() => {}
-                prepared => break prepared?,
-            }
-        };
-
-        *segment.live_index.write() = Some(SparseIndex::default());
-        let open = context.open_segments.insert(&segment, file);
-        log.segments.write().push(segment.clone());
-        if let Some(previous) = previous {
-            save_index(&previous, self.end.position, context.disk.as_ref());
-            *previous.live_index.write() = None;
-            // Whoever reads it from now on maps it, and takes the index that was just saved.
-            context.open_segments.close(&previous);
-        }
-        self.placement = Placement::InPlace(segment.clone());
-        self.zeroed_through = self.end.position;
-        Ok((segment, open))
-    }
-
-    /// Makes a file a segment that the ledger knows. If that fails there is no such segment.
-    fn prepare_segment(
-        &self,
-        log: &ShardLog,
-        first_record: RecordNumber,
-        size: SegmentSize,
-    ) -> Result<(Arc<Segment>, Arc<dyn DiskFile>)> {
-        let context = &log.context;
         let salt = context
             .disk
             .entropy()
@@ -468,43 +489,30 @@ impl Writer {
             base_chain: self.end.chain,
         };
         let segment = Arc::new(Segment::new(log.identity, entry, &log.directory));
-        let mut name = pooled.path.clone();
-        let begun = begin_segment(log, &segment, &pooled, &mut name).and_then(|()| {
-            perform(Step::NamedBeforeFrame, || {
-                context.ledger.segment_added(log.identity, entry)
-            })
-        });
-        match begun {
-            Ok(()) => Ok((segment, pooled.file)),
-            // Whether the manifest names it is unknown.
-            Err(error @ Error::Poisoned { .. }) => Err(error),
-            Err(error) => {
-                context.pool.give_up(pooled, &name);
-                Err(error)
-            }
-        }
+        Ok(BegunSegment::new(segment, pooled, previous))
     }
-}
 
-/// Makes a file of the pool a segment's, durably. `name` is what it is called by then.
-fn begin_segment(log: &ShardLog, segment: &Segment, pooled: &PooledFile, name: &mut PathBuf) -> Result<()> {
-    let LogContext { disk, health, .. } = log.context.as_ref();
-    if log.segments.read().is_empty() {
-        match log.identity.is_commit_journal() {
-            true => make_journal_directory(disk.as_ref(), &log.directory)?,
-            false => make_directory(disk.as_ref(), &log.directory)?,
+    /// Makes a segment that is ready the log's last.
+    fn enter(&mut self, log: &ShardLog, begun: BegunSegment) -> (Arc<Segment>, Arc<OpenSegment>) {
+        let BegunSegment {
+            segment,
+            file,
+            previous,
+            ..
+        } = begun;
+        let context = &log.context;
+        *segment.live_index.write() = Some(SparseIndex::default());
+        let open = context.open_segments.insert(&segment, file);
+        log.segments.write().push(segment.clone());
+        if let Some(previous) = previous {
+            save_index(&previous, self.end.position, context.disk.as_ref());
+            *previous.live_index.write() = None;
+            // Whoever reads it from now on maps it, and takes the index that was just saved.
+            context.open_segments.close(&previous);
         }
+        self.zeroed_through = self.end.position;
+        (segment, open)
     }
-    let cannot = |operation| move |error| health.fail_preparing(operation, &segment.path, error);
-    pooled
-        .file
-        .write_all_at(&segment.entry.encode_header(log.identity), 0)
-        .map_err(cannot("begin"))?;
-    // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
-    disk.rename(name, &segment.path).map_err(cannot("name"))?;
-    name.clone_from(&segment.path);
-    perform(Step::SegmentHeaderSync, || pooled.file.sync_data()).map_err(cannot("begin"))?;
-    perform(Step::SegmentNameSync, || disk.sync_dir(&log.directory)).map_err(cannot("sync the directory of"))
 }
 
 impl Unsynced {
@@ -569,32 +577,6 @@ fn next_segment_size(used: Option<u64>, frame_bytes: u64, largest: u64) -> Segme
     }
 }
 
-/// Makes a log's directory, and the stream's above it, durably.
-pub(super) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    let cannot = |error| Error::preparing("make the directory", directory, error);
-    let stream = directory.parent().unwrap_or(directory);
-    let streams = stream.parent().unwrap_or(stream);
-    create_dir_if_missing(disk, stream).map_err(cannot)?;
-    perform(Step::StreamDirectorySync, || disk.sync_dir(streams)).map_err(cannot)?;
-    create_dir_if_missing(disk, directory).map_err(cannot)?;
-    perform(Step::ShardDirectorySync, || disk.sync_dir(stream)).map_err(cannot)
-}
-
-/// Makes the commit journal's directory durably. The store's own is there.
-fn make_journal_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    let cannot = |error| Error::preparing("make the directory", directory, error);
-    create_dir_if_missing(disk, directory).map_err(cannot)?;
-    let parent = directory.parent().unwrap_or(directory);
-    perform(Step::JournalDirectorySync, || disk.sync_dir(parent)).map_err(cannot)
-}
-
-fn create_dir_if_missing(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
-    match disk.create_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -616,7 +598,10 @@ mod tests {
     #[test]
     fn a_segment_that_is_hardly_used_is_followed_by_a_small_one() {
         assert_eq!(next_segment_size(Some(5_000), 100, 64 << 20).preferred, 64 << 10);
-        assert_eq!(next_segment_size(Some(200 << 10), 100, 64 << 20).preferred, 512 << 10);
+        assert_eq!(
+            next_segment_size(Some(200 << 10), 100, 64 << 20).preferred,
+            512 << 10
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Time: a moment in milliseconds, and the clock that a store is given.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,27 +72,43 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
-/// Where a store learns what time it is.
+/// Where a store learns what time it is: from two clocks, each of which says what the other cannot.
 ///
-/// A clock may stand still or go backwards: the store keeps its orders without its help.
+/// The *wall clock* ([`now`](Self::now)) says when a record arrives. People and programs set it, so it may stand still,
+/// go back, or jump years ahead. The *monotonic clock* ([`monotonic`](Self::monotonic)) says how much time has passed
+/// since the program began, and nothing else. The store keeps its orders without the help of either, deletes nothing
+/// because of the wall clock alone, and measures its own delays by the monotonic one. `docs/design.md` has the rules.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// The time now, by the wall clock.
     fn now(&self) -> Timestamp;
+
+    /// How long ago some fixed moment was. Never less than at an earlier call, and not changed by whoever sets the
+    /// wall clock. The moment may be another one in every process.
+    fn monotonic(&self) -> Duration;
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
     }
+
+    fn monotonic(&self) -> Duration {
+        (**self).monotonic()
+    }
 }
 
-/// The machine's clock.
+/// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+
+    fn monotonic(&self) -> Duration {
+        static BEGINNING: OnceLock<Instant> = OnceLock::new();
+        BEGINNING.get_or_init(Instant::now).elapsed()
     }
 }
 
@@ -106,39 +122,64 @@ impl Clock for SystemClock {
 /// let shown_to_the_store = clock.clone();
 /// clock.advance(Duration::from_secs(3600));
 /// assert_eq!(shown_to_the_store.now(), Timestamp::from_seconds(1_421_282_830));
+/// assert_eq!(shown_to_the_store.monotonic(), Duration::from_secs(3600));
 /// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    millis: Arc<AtomicU64>,
+    wall_millis: Arc<AtomicU64>,
+    monotonic_millis: Arc<AtomicU64>,
 }
 
 impl ManualClock {
     /// A clock that shows `now` until it is moved.
     pub fn starting_at(now: Timestamp) -> Self {
         Self {
-            millis: Arc::new(AtomicU64::new(now.as_millis())),
+            wall_millis: Arc::new(AtomicU64::new(now.as_millis())),
+            monotonic_millis: Arc::default(),
         }
     }
 
-    /// Shows `now` from here on; this may be earlier than before.
+    /// Shows `now` from here on. If that is later than before, the time in between has passed; if it is earlier, the
+    /// wall clock was set back.
     pub fn set(&self, now: Timestamp) {
-        self.millis.store(now.as_millis(), Ordering::SeqCst);
+        let before = Timestamp(self.wall_millis.swap(now.as_millis(), Ordering::SeqCst));
+        add(&self.monotonic_millis, now.since(before));
     }
 
-    /// Moves the clock forward.
+    /// Time passes: both clocks move forward.
     pub fn advance(&self, by: Duration) {
-        let by = whole_millis(by);
-        self.millis
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
-                Some(now.saturating_add(by))
-            })
-            .expect("the update always gives a value");
+        add(&self.monotonic_millis, by);
+        add(&self.wall_millis, by);
     }
+
+    /// Someone sets the wall clock forward: no time passes.
+    pub fn jump_forward(&self, by: Duration) {
+        add(&self.wall_millis, by);
+    }
+
+    /// Someone sets the wall clock back: no time passes.
+    pub fn jump_back(&self, by: Duration) {
+        update(&self.wall_millis, |now| now.saturating_sub(whole_millis(by)));
+    }
+}
+
+fn add(millis: &AtomicU64, by: Duration) {
+    update(millis, |now| now.saturating_add(whole_millis(by)));
+}
+
+fn update(millis: &AtomicU64, change: impl Fn(u64) -> u64) {
+    millis
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| Some(change(now)))
+        .expect("the update always gives a value");
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.millis.load(Ordering::SeqCst))
+        Timestamp(self.wall_millis.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_millis.load(Ordering::SeqCst))
     }
 }
 
@@ -170,5 +211,25 @@ mod tests {
         assert_eq!(other.now(), Timestamp::from_millis(15));
         other.set(Timestamp::from_millis(3));
         assert_eq!(Arc::new(clock).now(), Timestamp::from_millis(3));
+    }
+
+    #[test]
+    fn a_jump_moves_the_wall_clock_alone() {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_000));
+        clock.advance(Duration::from_millis(5));
+        clock.jump_forward(Duration::from_millis(100));
+        clock.jump_back(Duration::from_millis(40));
+        assert_eq!(clock.now(), Timestamp::from_millis(1_065));
+        assert_eq!(clock.monotonic(), Duration::from_millis(5));
+        clock.set(Timestamp::from_millis(1_070));
+        assert_eq!(clock.monotonic(), Duration::from_millis(10));
+        clock.set(Timestamp::from_millis(1));
+        assert_eq!(clock.monotonic(), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn the_system_has_a_monotonic_clock() {
+        let before = SystemClock.monotonic();
+        assert!(SystemClock.monotonic() >= before);
     }
 }

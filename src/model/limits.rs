@@ -14,6 +14,9 @@ pub const DEFAULT_MAX_RECORD_BYTES: u32 = 1024 * 1024;
 /// The largest record that a stream can be made to accept: 10 MiB of data and partition key together.
 pub const LARGEST_RECORD_BYTES: u32 = 10 * 1024 * 1024;
 
+/// The most that one call can put: 64 MiB of all its records, where each counts its data, its partition key and 16 bytes.
+pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+
 /// How long a new stream keeps its records, and the shortest time that one can, in hours.
 pub const MIN_RETENTION_HOURS: u32 = 24;
 

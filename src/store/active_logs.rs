@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, CatalogState, Edit};
 use crate::error::{Error, Result};
-use crate::log::{LogIdentity, SegmentEntry, SegmentLedger};
+use crate::log::{LogChange, LogIdentity, SegmentLedger};
 use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::Mutex;
 use std::sync::Arc;
@@ -56,37 +56,41 @@ impl ActiveLogs {
         };
         self.active.lock().insert((stream, shard), idleness);
     }
-
-    fn record(&self, log: LogIdentity, edit: Edit) -> Result<()> {
-        self.catalog.commit(|state| {
-            check_log_exists(state, log)?;
-            Ok(vec![edit])
-        })?;
-        self.remember(log.stream, log.shard);
-        Ok(())
-    }
 }
 
 impl SegmentLedger for ActiveLogs {
-    fn segment_added(&self, log: LogIdentity, segment: SegmentEntry) -> Result<()> {
-        self.record(
-            log,
-            Edit::SegmentAdded {
-                stream: log.stream,
-                shard: log.shard,
-                segment,
-            },
-        )
+    /// One list of edits, and so one sync of the manifest, for all logs that still exist.
+    fn record(&self, changes: &[(LogIdentity, LogChange)]) -> Vec<Result<()>> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        let recorded = self.catalog.commit(|state| {
+            outcomes.extend(changes.iter().map(|(log, _)| check_log_exists(state, *log)));
+            let existing = changes
+                .iter()
+                .zip(&outcomes)
+                .filter(|(_, outcome)| outcome.is_ok());
+            Ok(existing.map(|((log, change), _)| edit_of(*log, change)).collect())
+        });
+        if let Err(error) = recorded {
+            return vec![Err(error); changes.len()];
+        }
+        for ((log, _), outcome) in changes.iter().zip(&outcomes) {
+            if outcome.is_ok() {
+                self.remember(log.stream, log.shard);
+            }
+        }
+        outcomes
     }
+}
 
-    fn log_resumed(&self, log: LogIdentity) -> Result<()> {
-        self.record(
-            log,
-            Edit::LogResumed {
-                stream: log.stream,
-                shard: log.shard,
-            },
-        )
+fn edit_of(log: LogIdentity, change: &LogChange) -> Edit {
+    let LogIdentity { stream, shard, .. } = log;
+    match *change {
+        LogChange::SegmentAdded(segment) => Edit::SegmentAdded {
+            stream,
+            shard,
+            segment,
+        },
+        LogChange::Resumed => Edit::LogResumed { stream, shard },
     }
 }
 

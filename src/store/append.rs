@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::error::{Error, Result};
-use crate::log::{Appended, Ticket, wait_for_all};
+use crate::log::{Appended, Ticket, check_batch_bytes, wait_for_all};
 use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId, Timestamp};
 
 /// Where a record went.
@@ -54,7 +54,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a partition key that is empty or longer than 256 characters,
-    /// [`Error::RecordTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
+    /// [`Error::RecordTooLarge`], [`Error::BatchTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
     /// [`Error::Corrupt`] if the shard is damaged, [`Error::Poisoned`], [`Error::Closed`].
     pub fn put(&self, partition_key: &str, data: &[u8]) -> Result<Put> {
         self.put_record(&PutRecord::new(partition_key, data))
@@ -98,6 +98,7 @@ impl Stream {
     }
 
     fn check_records(&self, records: &[PutRecord<'_>]) -> Result<()> {
+        check_batch_bytes(records)?;
         let limit = self.core.max_record_bytes as usize;
         for (index, record) in records.iter().enumerate() {
             PartitionKey::check(record.partition_key).map_err(|error| Error::invalid(error.to_string()))?;
@@ -133,6 +134,7 @@ impl Stream {
         let mut order: Vec<(u32, u32)> = records
             .iter()
             .zip(0..)
+            // A stream has at most as many open shards as there are shard ids, which are `u32`.
             .map(|(record, place)| (route_of(routes, record) as u32, place))
             .collect();
         order.sort_by_key(|(route, _)| *route);
@@ -231,6 +233,7 @@ impl Append {
     }
 
     fn put(&self, record: usize) -> Result<Put> {
+        // A batch has fewer records than a `u32` counts: it is limited, and each has 16 bytes and more.
         let (part, place) = self.places.get(record).copied().unwrap_or((0, record as u32));
         self.parts[part as usize].put(place)
     }

@@ -137,7 +137,9 @@ impl StoreCore {
 pub(super) fn number_of_file(name: &str) -> Option<RecordNumber> {
     let (number, kind) = name.split_once('.')?;
     let is_ours = number.len() == NUMBER_DIGITS && ["log", "index", "mending"].contains(&kind);
-    is_ours.then(|| number.parse().ok().map(RecordNumber::new)).flatten()
+    is_ours
+        .then(|| number.parse().ok().map(RecordNumber::new))
+        .flatten()
 }
 
 /// Segments are called by their first record's number, with zeros before it.

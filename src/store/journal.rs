@@ -8,7 +8,8 @@ use super::garbage::Garbage;
 use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
-    COMMIT_JOURNAL, CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, ShardLog,
+    COMMIT_JOURNAL, CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting,
+    ShardLog,
 };
 use crate::model::{RecordNumber, ShardId, StreamId};
 
@@ -123,23 +124,15 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Records the journal's end, if nothing in it is needed and nobody is writing to it.
-    pub(super) fn rest_idle_journal(&self) -> Result<()> {
+    /// Keeps rounds out of the journal while its end is recorded, if nothing in it is needed and nobody is writing to it.
+    pub(super) fn begin_journal_rest(&self) -> Result<Option<Resting>> {
         let Some(journal) = self.context.journal() else {
-            return Ok(());
+            return Ok(None);
         };
         self.sync_journaled(&journal)?;
-        journal.log().rest_if_idle(|end| {
-            // Asked while writers are kept out: a round notes its logs first.
-            if !journal.is_spent() {
-                return Ok(false);
-            }
-            let (stream, shard) = COMMIT_JOURNAL;
-            let ends = vec![(stream, shard, end)];
-            self.catalog.commit(|_| Ok(vec![Edit::LogsRested { ends }]))?;
-            self.active.forget(stream, shard);
-            Ok(true)
-        })
+        let resting = journal.log().begin_rest()?;
+        // Asked while rounds are kept out, each of which notes its logs first.
+        Ok(resting.filter(|_| journal.is_spent()))
     }
 
     /// A log by the name that edits and ledgers have for it, if it still is there.

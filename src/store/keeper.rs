@@ -10,7 +10,7 @@ use super::garbage::empty_garbage;
 use crate::catalog::Edit;
 use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
-use crate::log::{COMMIT_JOURNAL, Durability, ShardLog};
+use crate::log::{COMMIT_JOURNAL, Durability, Resting};
 use crate::model::{ShardId, StreamId, Timestamp};
 use crate::sync::{Condvar, Mutex};
 
@@ -88,7 +88,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         sync_unsynced(core),
         core.trim(now),
         core.trim_journal(),
-        rest_idle_logs(core, now),
+        rest(core, &idle_logs(core, now)),
         empty_garbage(core),
         // Last, when what can be freed is free.
         core.context.pool.prepare_wanted(),
@@ -109,41 +109,80 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
     Ok(())
 }
 
-fn rest_idle_logs(core: &StoreCore, now: Timestamp) -> Result<()> {
-    for (id, shard, idleness) in core.active.list() {
-        let Some(log) = core.log(id, shard)? else {
+/// Records the ends of logs to which nobody is writing, with one edit. A log that fails does not keep the others from
+/// their rest.
+pub(super) fn rest(core: &StoreCore, logs: &[(StreamId, ShardId)]) -> Result<()> {
+    let mut result = Ok(());
+    let mut resting = Vec::new();
+    for &(stream, shard) in logs {
+        match begin_rest(core, stream, shard) {
+            Ok(begun) => resting.extend(begun.map(|begun| (stream, shard, begun))),
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result.and(record_ends(core, resting))
+}
+
+/// The logs to which nothing was appended for a while. The commit journal comes first.
+fn idle_logs(core: &StoreCore, now: Timestamp) -> Vec<(StreamId, ShardId)> {
+    let mut idle = Vec::new();
+    for (stream, shard, idleness) in core.active.list() {
+        // A log that cannot be opened takes nothing.
+        let Ok(Some(log)) = core.log(stream, shard) else {
             continue;
         };
         let appended_through = log.appended_through();
         if appended_through != idleness.appended_through {
+            let since = now;
             core.active.set_idleness(
-                id,
+                stream,
                 shard,
                 Idleness {
-                    since: now,
+                    since,
                     appended_through,
                 },
             );
         } else if now.since(idleness.since) >= UNTIL_IDLE {
-            match (id, shard) {
-                COMMIT_JOURNAL => core.rest_idle_journal()?,
-                _ => rest_log(core, id, shard, &log)?,
-            }
+            idle.push((stream, shard));
         }
     }
-    Ok(())
+    idle
 }
 
-fn rest_log(core: &StoreCore, id: StreamId, shard: ShardId, log: &ShardLog) -> Result<()> {
-    log.rest_if_idle(|end| {
-        core.catalog.commit(|state| match state.stream(id) {
-            Some(stream) if stream.logs.contains_key(&shard) => Ok(vec![Edit::LogsRested {
-                ends: vec![(id, shard, end)],
-            }]),
-            _ => Ok(Vec::new()),
-        })?;
+fn begin_rest(core: &StoreCore, stream: StreamId, shard: ShardId) -> Result<Option<Resting>> {
+    match (stream, shard) {
+        // Before the others: it waits for the turns that they have while they rest.
+        COMMIT_JOURNAL => core.begin_journal_rest(),
+        _ => match core.log(stream, shard)? {
+            Some(log) => log.begin_rest(),
+            None => Ok(None),
+        },
+    }
+}
+
+fn record_ends(core: &StoreCore, resting: Vec<(StreamId, ShardId, Resting)>) -> Result<()> {
+    if resting.is_empty() {
+        return Ok(());
+    }
+    core.catalog.commit(|state| {
+        let exists = |stream: StreamId, shard: ShardId| {
+            (stream, shard) == COMMIT_JOURNAL
+                || (state.stream(stream)).is_some_and(|stream| stream.logs.contains_key(&shard))
+        };
+        let ends: Vec<_> = resting
+            .iter()
+            .filter(|(stream, shard, _)| exists(*stream, *shard))
+            .map(|(stream, shard, resting)| (*stream, *shard, resting.end()))
+            .collect();
+        match ends.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(vec![Edit::LogsRested { ends }]),
+        }
+    })?;
+    for (stream, shard, resting) in resting {
         // While writers are still kept out: the one that resumes the log is remembered after this.
-        core.active.forget(id, shard);
-        Ok(true)
-    })
+        core.active.forget(stream, shard);
+        resting.recorded();
+    }
+    Ok(())
 }

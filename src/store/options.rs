@@ -9,7 +9,7 @@ use crate::catalog::COMPACTION_BYTES;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Result};
 use crate::log::Durability;
-use crate::model::{Clock, SystemClock};
+use crate::model::{Clock, SystemClock, limits};
 
 /// How to open a [`Store`]. The defaults suit a program that wants every acknowledged record to survive a power cut.
 ///
@@ -94,7 +94,8 @@ impl StoreOptions {
         self
     }
 
-    /// How many bytes of records may wait for a commit in one shard before puts wait too. Default: 4 MiB.
+    /// How many bytes of records may wait for a commit in one shard before puts wait too: up to 64 MiB. One call's
+    /// records may be more. Default: 4 MiB.
     #[must_use]
     pub fn max_group_bytes(mut self, bytes: usize) -> Self {
         self.max_group_bytes = bytes;
@@ -205,6 +206,12 @@ impl StoreOptions {
             let bytes = self.segment_bytes;
             return Err(Error::invalid(format!(
                 "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
+            )));
+        }
+        if self.max_group_bytes > limits::MAX_BATCH_BYTES {
+            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.max_group_bytes);
+            return Err(Error::invalid(format!(
+                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
             )));
         }
         Store::open_with(self, directory.as_ref())

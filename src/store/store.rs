@@ -128,16 +128,16 @@ impl Store {
         self.stream(name)?.delete()
     }
 
-    /// How many shards are open in all streams.
+    /// How many shards are open in all streams, with those that creations and splits are still making.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn open_shard_count(&self) -> Result<u64> {
         self.core().begin()?;
         let state = self.core().catalog.read();
-        let lineages = state.streams().filter_map(|(_, stream)| stream.lineage.as_ref());
-        Ok(lineages
-            .map(|lineage| u64::from(lineage.open_shard_count()))
+        Ok(state
+            .streams()
+            .map(|(_, stream)| u64::from(stream.open_and_coming_shard_count()))
             .sum())
     }
 

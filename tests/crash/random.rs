@@ -70,13 +70,15 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
         room,
     )
         .prop_map(
-            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, compacts_early, room)| Settings {
-                durability,
-                map_sealed_segments,
-                max_recycled_bytes,
-                min_journaled_shards,
-                compacts_early,
-                room,
+            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, compacts_early, room)| {
+                Settings {
+                    durability,
+                    map_sealed_segments,
+                    max_recycled_bytes,
+                    min_journaled_shards,
+                    compacts_early,
+                    room,
+                }
             },
         )
 }

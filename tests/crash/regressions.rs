@@ -249,7 +249,10 @@ pub fn a_segment_that_finds_no_room_for_its_name_is_refused_and_tried_again() {
         assert!(!all_files(&disk).iter().any(in_pool), "{:?}", all_files(&disk));
         let disk = disk.crash(LossMode::LoseAll);
         let store = open(&disk);
-        assert_eq!(data_of(&store.stream("new").unwrap()).last().unwrap(), b"room again");
+        assert_eq!(
+            data_of(&store.stream("new").unwrap()).last().unwrap(),
+            b"room again"
+        );
     }
 }
 
@@ -299,7 +302,10 @@ pub fn a_crash_loop_takes_no_more_room_than_small_segments_do() {
         store.stream("clicks").unwrap().put("key", &[7; 100]).unwrap();
         disk = disk.crash(LossMode::KeepAll);
         let used = disk.used_bytes() - before;
-        assert!(used <= life * (64 << 10) + (128 << 10), "{used} bytes after {life} lives");
+        assert!(
+            used <= life * (64 << 10) + (128 << 10),
+            "{used} bytes after {life} lives"
+        );
     }
 }
 
@@ -313,7 +319,10 @@ fn path_of_damage(disk: &SimDisk) -> Option<String> {
 
 fn all_files(disk: &SimDisk) -> Vec<String> {
     let files = disk.rot().files();
-    files.iter().map(|(path, _)| format!("/{}", path.display())).collect()
+    files
+        .iter()
+        .map(|(path, _)| format!("/{}", path.display()))
+        .collect()
 }
 
 fn segments(disk: &SimDisk) -> Vec<String> {

@@ -42,6 +42,77 @@ fn increased(number: &str, by: u128) -> String {
 }
 
 #[test]
+fn an_iterator_and_the_arn_of_another_stream_are_refused() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    server.create("t", 1);
+    server.put("s", "k", "a");
+    let iterator = server.iterator("s", "0", "TRIM_HORIZON");
+    let arn = |stream: &str| format!("arn:aws:kinesis:eu-west-1:{ACCOUNT}:stream/{stream}");
+    let get = |stream: &str| {
+        server.call(
+            "GetRecords",
+            &json!({"ShardIterator": iterator, "StreamARN": arn(stream)}),
+        )
+    };
+    assert_eq!(get("s").ok()["Records"].as_array().unwrap().len(), 1);
+    for other in ["t", "not-there", "S"] {
+        let refused = invalid_argument(format!(
+            "StreamARN {} and the ShardIterator, which is of stream s, are not of the same stream.",
+            arn(other)
+        ));
+        assert_eq!(get(other).refusal(), refused);
+    }
+}
+
+#[test]
+fn a_name_and_the_arn_of_another_stream_are_refused_by_every_operation_that_takes_both() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    server.create("t", 1);
+    let other = format!("arn:aws:kinesis:eu-west-1:{ACCOUNT}:stream/t");
+    let refused = invalid_argument(format!(
+        "StreamName s and StreamARN {other} are not of the same stream."
+    ));
+    for (operation, rest) in [
+        ("PutRecord", json!({"PartitionKey": "k", "Data": ""})),
+        (
+            "PutRecords",
+            json!({"Records": [{"PartitionKey": "k", "Data": ""}]}),
+        ),
+        (
+            "GetShardIterator",
+            json!({"ShardId": "0", "ShardIteratorType": "LATEST"}),
+        ),
+        ("DescribeStream", json!({})),
+        ("DescribeStreamSummary", json!({})),
+        ("ListShards", json!({})),
+        (
+            "SplitShard",
+            json!({"ShardToSplit": "0", "NewStartingHashKey": "5"}),
+        ),
+        (
+            "MergeShards",
+            json!({"ShardToMerge": "0", "AdjacentShardToMerge": "1"}),
+        ),
+        (
+            "IncreaseStreamRetentionPeriod",
+            json!({"RetentionPeriodHours": 48}),
+        ),
+        (
+            "DecreaseStreamRetentionPeriod",
+            json!({"RetentionPeriodHours": 24}),
+        ),
+        ("DeleteStream", json!({})),
+    ] {
+        let mut input = rest;
+        input["StreamName"] = json!("s");
+        input["StreamARN"] = json!(other);
+        assert_eq!(server.refusal(operation, &input), refused, "{operation}");
+    }
+}
+
+#[test]
 fn every_type_of_iterator_begins_at_its_place() {
     let server = TestServer::start();
     let numbers = three_records(&server);

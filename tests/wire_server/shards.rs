@@ -177,19 +177,72 @@ fn on_demand_streams_are_not_resharded_by_hand() {
     assert_eq!(server.refusal("MergeShards", &merge("0", "1")), refused);
 }
 
+/// What a request is told that wants `additional` shards where the limit is 3 and `current` are there.
+fn beyond(current: u32, additional: u32) -> (String, String) {
+    let message = format!(
+        "This request would exceed the shard limit for the account {ACCOUNT} in eu-west-1. Current shard count for \
+         the account: {current}. Limit: 3. Number of additional shards that would have resulted from this request: \
+         {additional}. Refer to the AWS Service Limits page \
+         (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) for current limits and how to \
+         request higher limits."
+    );
+    ("LimitExceededException".to_owned(), message)
+}
+
+#[test]
+fn shards_that_are_being_made_count_against_the_limit() {
+    let server = TestServer::with(Setup {
+        transition_delay: Duration::from_secs(10),
+        options: Some(|options| options.shard_limit(3)),
+    });
+    let create = |name: &str, shards: u32| {
+        server.call("CreateStream", &json!({"StreamName": name, "ShardCount": shards}))
+    };
+    create("s", 2).ok();
+    assert_eq!(create("t", 2).refusal(), beyond(2, 2));
+    server.advance(Duration::from_secs(10));
+    server.ok("SplitShard", &split("0", "5"));
+    assert_eq!(create("t", 1).refusal(), beyond(3, 1));
+    server.advance(Duration::from_secs(10));
+    assert_eq!(create("t", 1).refusal(), beyond(3, 1));
+    server.ok("MergeShards", &merge("2", "3"));
+    assert_eq!(create("t", 1).refusal(), beyond(3, 1));
+    server.advance(Duration::from_secs(10));
+    create("t", 1).ok();
+}
+
+#[test]
+fn creations_at_the_same_time_do_not_pass_the_limit_together() {
+    let server = TestServer::with_options(|options| options.shard_limit(3));
+    let created: u32 = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..16)
+            .map(|number| {
+                let server = &server;
+                scope.spawn(move || {
+                    let input = json!({"StreamName": format!("s{number}"), "ShardCount": 1});
+                    u32::from(server.call("CreateStream", &input).status == 200)
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert_eq!(created, 3);
+}
+
+#[test]
+fn without_a_limit_of_its_own_a_server_has_that_of_an_account() {
+    let server = TestServer::start();
+    let create = |name: &str, shards: u32| {
+        server.call("CreateStream", &json!({"StreamName": name, "ShardCount": shards}))
+    };
+    assert_eq!(create("s", 100_000).refusal().0, "LimitExceededException");
+    create("s", 20_000).ok();
+    assert_eq!(create("t", 1).refusal().0, "LimitExceededException");
+}
+
 #[test]
 fn an_account_can_have_a_limit_of_shards() {
     let server = TestServer::with_options(|options| options.shard_limit(3));
-    let beyond = |current: u32, additional: u32| {
-        let message = format!(
-            "This request would exceed the shard limit for the account {ACCOUNT} in eu-west-1. Current shard count for \
-             the account: {current}. Limit: 3. Number of additional shards that would have resulted from this request: \
-             {additional}. Refer to the AWS Service Limits page \
-             (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) for current limits and how to \
-             request higher limits."
-        );
-        ("LimitExceededException".to_owned(), message)
-    };
     assert_eq!(
         server.refusal("CreateStream", &json!({"StreamName": "s", "ShardCount": 4})),
         beyond(0, 4)

@@ -328,6 +328,26 @@ fn streams_are_listed_by_name_in_pages() {
 }
 
 #[test]
+fn a_list_of_streams_has_at_most_a_hundred_whatever_its_limit() {
+    let server = TestServer::start();
+    for number in 0..101 {
+        server.create(&format!("s{number:03}"), 1);
+    }
+    for input in [
+        json!({}),
+        json!({"Limit": 100}),
+        json!({"Limit": 101}),
+        json!({"Limit": 10_000}),
+    ] {
+        let page = server.ok("ListStreams", &input);
+        assert_eq!(page["StreamNames"].as_array().unwrap().len(), 100, "{input}");
+        assert_eq!(page["HasMoreStreams"], true, "{input}");
+        let rest = json!({"NextToken": page["NextToken"], "Limit": 10_000});
+        assert_eq!(server.ok("ListStreams", &rest)["StreamNames"], json!(["s100"]));
+    }
+}
+
+#[test]
 fn a_place_in_the_list_of_streams_is_kept_for_five_minutes() {
     let server = TestServer::start();
     server.create("a", 1);

@@ -210,7 +210,9 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        self.call(Operation::List, directory, format_args!(""), |state| state.list(directory))
+        self.call(Operation::List, directory, format_args!(""), |state| {
+            state.list(directory)
+        })
     }
 
     fn kind(&self, path: &Path) -> io::Result<EntryKind> {

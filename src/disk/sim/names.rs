@@ -52,7 +52,10 @@ impl Table {
         for (directory, name) in self.nodes.keys() {
             *bytes.entry(*directory).or_default() += entry_bytes(name);
         }
-        bytes.values().map(|bytes| bytes.next_multiple_of(DIRECTORY_BLOCK)).sum()
+        bytes
+            .values()
+            .map(|bytes| bytes.next_multiple_of(DIRECTORY_BLOCK))
+            .sum()
     }
 
     /// How many bytes more a directory takes with another name in it.

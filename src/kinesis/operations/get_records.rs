@@ -3,6 +3,7 @@
 use super::records_body::RecordsBody;
 use super::shards::{shard_id, timestamp, write_hash_key_range};
 use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
+use crate::kinesis::arn;
 use crate::kinesis::date::JavaDate;
 use crate::kinesis::dispatch::{Call, Operation, Run};
 use crate::kinesis::error::ApiError;
@@ -206,6 +207,7 @@ fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
         next,
         stream_name,
     } = open_iterator(*context, input.required_string("ShardIterator"))?;
+    check_same_stream(input.string("StreamARN"), &stream_name)?;
     let refusal = |error| match error {
         Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
             context.shard_does_not_exist(shard_id, &stream_name)
@@ -252,6 +254,18 @@ fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, Api
         )));
     }
     Ok(issued.contents)
+}
+
+/// Refuses an ARN of another stream than the iterator's.
+fn check_same_stream(stream_arn: Option<&str>, of_iterator: &str) -> Result<(), ApiError> {
+    match stream_arn {
+        Some(text) if arn::stream_name(text) != Some(of_iterator) => {
+            Err(ApiError::invalid_argument(format!(
+                "StreamARN {text} and the ShardIterator, which is of stream {of_iterator}, are not of the same stream."
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write_records(context: Context<'_>, read: GetRecords, next: Option<&str>) -> ReplyBody {

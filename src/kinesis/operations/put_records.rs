@@ -129,13 +129,18 @@ impl PendingPut {
                 writer.structure(|reply| write(reply, &put));
             }
             Form::Many => writer.structure(|reply| {
-                let failed = puts.iter().filter(|put| put.is_err()).count();
+                let mut failures = puts.iter().filter_map(|put| put.as_ref().err());
+                let first_failure = failures.next();
+                let failed = first_failure.iter().count() + failures.count();
+                if let Some(error) = first_failure {
+                    let reason = super::refusal::failure(error);
+                    service.failures.note_records(failed, reason, error);
+                }
                 reply.member("FailedRecordCount").unsigned(failed as u64);
                 reply.member("Records").list(&puts, |list, put| {
                     list.structure(|result| match put {
                         Ok(put) => write(result, put),
-                        Err(error) => {
-                            tracing::error!("a record of a batch was not stored: {error}");
+                        Err(_) => {
                             result.member("ErrorCode").string("InternalFailure");
                             result.member("ErrorMessage").string("Internal Service Failure");
                         }

@@ -1,4 +1,4 @@
-//! The engine's errors in the words of AWS.
+//! The engine's errors in the words of AWS, and its failures in words that tell a client nothing of our disk.
 
 use crate::kinesis::error::ApiError;
 use crate::kinesis::service::Context;
@@ -34,9 +34,10 @@ impl Context<'_> {
             | Error::SequenceNumberAtEnd { .. }
             | Error::InvalidRetention { .. }
             | Error::RecordTooLarge { .. }
+            | Error::BatchTooLarge { .. }
             | Error::InvalidArgument { .. } => ApiError::invalid_argument(error.to_string()),
             Error::Closed => ApiError::unavailable("The server is shutting down."),
-            other => ApiError::internal(other.to_string()),
+            other => ApiError::internal(failure(&other)).caused_by(other.to_string()),
         }
     }
 
@@ -67,5 +68,86 @@ impl Context<'_> {
             "Shard {shard} in stream {stream} under account {} does not exist",
             self.account_id()
         ))
+    }
+}
+
+/// What a client is told of a failure. The engine's own words name files, and those are for the server's log.
+pub(super) fn failure(error: &Error) -> &'static str {
+    match error {
+        Error::Corrupt { .. } => {
+            "Records of this shard are damaged on the server's disk. The server's log says where; \
+             anabranch verify looks for more."
+        }
+        Error::StorageFull { .. } => "The server's disk is full. Writes work again once there is room.",
+        Error::Poisoned { .. } => {
+            "The server stopped writing after a failure of its disk. Its log has the failure; a restart of the server \
+             finds out what was stored."
+        }
+        Error::Io { .. } => "The server could not use its disk. Its log has the reason.",
+        _ => "The operation failed inside the server. Its log has the reason.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Store;
+    use crate::kinesis::ServerOptions;
+    use crate::kinesis::protocol::Protocol;
+    use crate::kinesis::service::Service;
+
+    #[test]
+    fn no_failure_sends_a_path_of_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = Service::new(
+            Store::open(directory.path().join("data")).unwrap(),
+            &ServerOptions::new(""),
+        );
+        let context = Context {
+            service: &service,
+            region: "eu-west-1",
+            protocol: Protocol::Json,
+        };
+        let path = || PathBuf::from("/var/lib/secret/streams/1.log");
+        let io = Error::Io {
+            operation: "write",
+            path: path(),
+            source: Arc::new(std::io::ErrorKind::Other.into()),
+        };
+        for error in [
+            Error::Corrupt {
+                path: path(),
+                offset: 1,
+                reason: "a checksum".to_owned(),
+            },
+            Error::StorageFull {
+                operation: "extend",
+                path: path(),
+            },
+            Error::Poisoned {
+                first: Arc::new(io.clone()),
+            },
+            io,
+            Error::NotAStore { path: path() },
+            Error::NewerFormat {
+                path: path(),
+                found: 2,
+                supported: 1,
+            },
+            Error::Locked {
+                path: path(),
+                holder: None,
+            },
+        ] {
+            let in_words = error.to_string();
+            let refused = context.refusal(error);
+            let body = String::from_utf8(refused.body(Protocol::Json)).unwrap();
+            assert_eq!(refused.status, 500);
+            assert!(!body.contains("secret") && !body.contains('/'), "{body}");
+            assert_eq!(refused.cause, Some(in_words));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Listing, splitting and merging shards.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME, named};
 use crate::kinesis::dispatch::{Call, Operation, Run};
 use crate::kinesis::error::ApiError;
@@ -250,7 +252,7 @@ fn split_shard(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     let Call { context, input } = call;
     let key = input.required_string("NewStartingHashKey");
     let (stream, [shard]) = reshardable(call, [input.required_string("ShardToSplit")])?;
-    check_shard_limit(*context, 1)?;
+    let _claim = claim_shards(*context, 1)?;
     check_open(*context, &stream, &shard)?;
     let refused = |range: &HashKeyRange| {
         ApiError::invalid_argument(format!(
@@ -346,15 +348,16 @@ fn check_open(context: Context<'_>, stream: &Stream, shard: &Shard) -> Result<()
     }))
 }
 
-/// Refuses to open `additional` shards beyond what the account may have, if the server was told a limit.
-pub(super) fn check_shard_limit(context: Context<'_>, additional: u32) -> Result<(), ApiError> {
-    let Some(limit) = context.service.shard_limit else {
-        return Ok(());
-    };
+/// Refuses to open `additional` shards beyond what the account may have. No other call opens shards while the claim
+/// is held.
+pub(super) fn claim_shards(context: Context<'_>, additional: u32) -> Result<ShardClaim<'_>, ApiError> {
+    let claim = context.service.shard_claim.lock();
+    let claim = claim.unwrap_or_else(PoisonError::into_inner);
+    let limit = context.service.shard_limit;
     let open = context.service.store.open_shard_count();
     let current = open.map_err(|error| context.refusal(error))?;
-    if current + u64::from(additional) <= limit {
-        return Ok(());
+    if current.saturating_add(u64::from(additional)) <= limit {
+        return Ok(ShardClaim { _held: claim });
     }
     Err(ApiError::limit_exceeded(format!(
         "This request would exceed the shard limit for the account {} in {}. \
@@ -366,6 +369,12 @@ pub(super) fn check_shard_limit(context: Context<'_>, additional: u32) -> Result
         context.account_id(),
         context.region
     )))
+}
+
+/// The right to open shards, which one call at a time has.
+#[must_use = "the shards are claimed until this is dropped"]
+pub(super) struct ShardClaim<'a> {
+    _held: MutexGuard<'a, ()>,
 }
 
 pub(super) fn write_shard(list: &mut Writer, shard: &Shard) {

@@ -75,7 +75,7 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         Err(Error::StreamNotFound { .. }) => {}
         Err(error) => return Err(context.refusal(error)),
     }
-    shards::check_shard_limit(*context, shard_count)?;
+    let _claim = shards::claim_shards(*context, shard_count)?;
     let stream = CreateStream {
         shard_count,
         mode,
@@ -234,7 +234,7 @@ pub(super) const LIST_STREAMS: Operation = Operation {
 };
 
 fn list_streams(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-    const DEFAULT_LIMIT: usize = 100;
+    const MOST_STREAMS: usize = 100;
     let Call { context, input } = call;
     let store = &context.service.store;
     let tokens = &context.service.tokens;
@@ -246,7 +246,7 @@ fn list_streams(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     let after = token.as_ref().map(|token| token.after.as_str());
     let limit = input
         .integer("Limit")
-        .map_or(DEFAULT_LIMIT, |limit| limit as usize);
+        .map_or(MOST_STREAMS, |limit| MOST_STREAMS.min(limit as usize));
     let after = after.or(input.string("ExclusiveStartStreamName"));
     let mut streams = store
         .streams(after, limit + 1)

@@ -1,6 +1,8 @@
 //! Puts to several shards, made durable together by the commit journal.
 
 use super::*;
+use crate::log::COMMIT_JOURNAL;
+use crate::store::keeper;
 use crate::sync::{explore, explore_often};
 
 const SHARDS: u32 = 3;
@@ -138,10 +140,32 @@ fn the_journal_rests_only_when_its_frames_are_durable_elsewhere() {
         let world = world();
         let keeper = world.thread(|world| {
             for _ in 0..2 {
-                world.stream.store_core().rest_idle_journal().unwrap();
+                keeper::rest(world.stream.store_core(), &[COMMIT_JOURNAL]).unwrap();
             }
         });
         join([keeper, putter_into_all(&world, "a", 1)]);
+        world.cut_and_check();
+    });
+}
+
+#[test]
+fn logs_that_rest_together_go_on_with_the_next_round() {
+    explore_often(3, || {
+        let world = world();
+        world.put_into_all("first", 0, SHARDS).unwrap();
+        let keeper = world.thread(|world| {
+            let core = world.stream.store_core();
+            let written_to: Vec<_> = core
+                .active
+                .list()
+                .into_iter()
+                .map(|(stream, shard, _)| (stream, shard))
+                .collect();
+            for _ in 0..2 {
+                keeper::rest(core, &written_to).unwrap();
+            }
+        });
+        join([keeper, putter_into_all(&world, "a", 2), world.putter("b", 1)]);
         world.cut_and_check();
     });
 }
