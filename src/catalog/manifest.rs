@@ -26,6 +26,10 @@
 //! The seed is the store, the number and the salt. Each frame is synced before the next is written, so a whole frame
 //! behind a damaged one shows that the damaged one had been durable; only a damaged last frame can be a torn one.
 //!
+//! All of this is in the file twice ([`copies`](super::copies)); offsets are those in one copy. A frame is taken from the
+//! copy in which it is whole, and a manifest that has a damaged one is rewritten by whoever opens it. So it takes damage
+//! at the same place of both copies to lose an edit.
+//!
 //! Room for further frames is reserved ahead, as zeros, so that a full disk is noticed before a frame is begun.
 
 use std::path::{Path, PathBuf};
@@ -34,6 +38,7 @@ use std::sync::Arc;
 use crc32fast::Hasher;
 
 use super::codec;
+use super::copies::{Copies, STRIPE_BYTES, WhichCopy, file_length, file_offset, write_both};
 use super::edit::Edit;
 use super::state::CatalogState;
 use crate::disk::{
@@ -48,8 +53,8 @@ const FRAME_MAGIC: u32 = 0x4546_4D41;
 const FRAME_HEADER_BYTES: usize = 24;
 const ALIGNMENT: usize = 8;
 
-/// Reserved at a time; small enough not to matter, large enough for a thousand edits on a disk that is full.
-const RESERVE_BYTES: u64 = 64 * 1024;
+/// Reserved at a time for each copy; small enough not to matter, large enough for hundreds of edits on a full disk.
+const RESERVE_BYTES: u64 = STRIPE_BYTES;
 
 /// A manifest is written anew when it is larger than this and than twice its snapshot.
 pub(crate) const COMPACTION_BYTES: u64 = 1024 * 1024;
@@ -64,8 +69,9 @@ pub(super) struct Manifest {
     file: Arc<dyn DiskFile>,
     seed: Hasher,
     next_sequence: u64,
-    /// Where the next frame goes.
+    /// Where the next frame goes, in each copy.
     length: u64,
+    /// For each copy.
     reserved: u64,
     snapshot_bytes: u64,
     /// Behind the last whole frame lies something that is not zeros: nothing is appended to it.
@@ -73,6 +79,8 @@ pub(super) struct Manifest {
     /// `CURRENT` names this manifest, but a crash may bring the one before back. Both have the same edits, until one more
     /// is appended.
     is_named_durably: bool,
+    /// One copy is not as it was written; the other has what it lacks.
+    has_damaged_copy: bool,
 }
 
 impl Manifest {
@@ -100,11 +108,18 @@ impl Manifest {
                     && let Some(later) = find_later_frame(&state)?
                 {
                     let reason = format!("an edit is damaged that was made before {}", later.display());
-                    return Err(Error::bad_manifest(&manifest.path, manifest.length, reason));
+                    let offset = file_offset(WhichCopy::First, manifest.length);
+                    return Err(Error::bad_manifest(&manifest.path, offset, reason));
                 }
                 manifest.remove_others();
                 if manifest.has_torn_tail && !is_left_out(Step::TornManifestRewrite) {
                     manifest = manifest.rewritten(&state)?;
+                } else if manifest.has_damaged_copy {
+                    manifest = match manifest.rewritten(&state) {
+                        // The manifest goes on with one copy where the other is damaged, until there is room.
+                        Err(error) if error.is_want_of_room() => manifest,
+                        other => other?,
+                    };
                 }
                 Ok((manifest, state))
             }
@@ -128,8 +143,7 @@ impl Manifest {
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
         self.reserve(frame.len() as u64, health)?;
-        self.file
-            .write_all_at(&frame, self.length)
+        write_both(self.file.as_ref(), &frame, self.length)
             .map_err(|error| health.poison("write to", &self.path, error))?;
         perform(Step::ManifestEditSync, || self.file.sync_data())
             .map_err(|error| health.poison("sync", &self.path, error))?;
@@ -266,11 +280,10 @@ impl Manifest {
         let reserved = length.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
 
         let file = disk.open(&path, OpenMode::Truncate).map_err(cannot("create"))?;
-        file.allocate(reserved).map_err(cannot("reserve"))?;
-        file.write_all_at(&encode_header(store, number, salt), 0)
-            .map_err(cannot("write"))?;
-        file.write_all_at(&frame, HEADER_BYTES as u64)
-            .map_err(cannot("write"))?;
+        file.allocate(file_length(reserved)).map_err(cannot("reserve"))?;
+        let mut header_and_frame = encode_header(store, number, salt).to_vec();
+        header_and_frame.extend_from_slice(&frame);
+        write_both(file.as_ref(), &header_and_frame, 0).map_err(cannot("write"))?;
         perform(Step::ManifestSnapshotSync, || file.sync_data()).map_err(cannot("sync"))?;
         perform(Step::ManifestNameSync, || disk.sync_dir(directory))
             .map_err(cannot("sync the directory of"))?;
@@ -288,6 +301,7 @@ impl Manifest {
             snapshot_bytes: length,
             has_torn_tail: false,
             is_named_durably: false,
+            has_damaged_copy: false,
         })
     }
 
@@ -302,16 +316,18 @@ impl Manifest {
         // Pages that the kernel marked clean after a failed write-back must not be believed.
         perform(Step::ManifestCacheDrop, || file.drop_cache())
             .map_err(|error| Error::io("drop the cache of", &path, error))?;
-        let bytes = read_whole(disk.as_ref(), &path).map_err(|error| Error::io("read", &path, error))?;
-        let (store, seed) = decode_header(&bytes, number, &path)?;
-        let walk = walk_frames(&bytes, &seed);
+        let copies = Copies::read(file.clone()).map_err(|error| Error::io("read", &path, error))?;
+        let Header { store, seed, damaged } = decode_headers(&copies, number, &path)?;
+        let walk = walk_frames(&copies, &seed);
+        let in_file = |offset| file_offset(WhichCopy::First, offset);
         if let Some((offset, reason)) = walk.defect {
-            return Err(Error::bad_manifest(&path, offset, reason));
+            return Err(Error::bad_manifest(&path, in_file(offset), reason));
         }
         let snapshot_bytes = walk.frame_ends.first().copied().unwrap_or_default();
         let mut state = CatalogState::new(store, [0; 32]);
         for (edits, offset) in &walk.edits {
-            apply_all(&mut state, edits).map_err(|reason| Error::bad_manifest(&path, *offset, reason))?;
+            apply_all(&mut state, edits)
+                .map_err(|reason| Error::bad_manifest(&path, in_file(*offset), reason))?;
         }
         if state.store != store || walk.edits.is_empty() {
             return Err(Error::bad_manifest(&path, HEADER_BYTES as u64, NO_SNAPSHOT));
@@ -326,11 +342,14 @@ impl Manifest {
             seed,
             next_sequence: walk.edits.len() as u64,
             length: walk.end,
-            reserved: bytes.len() as u64,
+            reserved: copies.second.len() as u64,
             snapshot_bytes,
             has_torn_tail: walk.has_torn_tail,
             // The directory was synced before `CURRENT` was read.
             is_named_durably: true,
+            has_damaged_copy: damaged.is_some()
+                || !walk.damaged.is_empty()
+                || copies.first.len() != copies.second.len(),
         };
         Ok((manifest, state))
     }
@@ -343,7 +362,7 @@ impl Manifest {
         }
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
         let fits = needed <= self.reserved;
-        match self.file.allocate(wanted) {
+        match self.file.allocate(file_length(wanted)) {
             Ok(()) if fits => {}
             // A frame that runs past the file's end shows that the file was cut, so a length must not be lost that a
             // torn frame could have needed. Elsewhere the frame's sync comes before the new room is needed.
@@ -474,7 +493,28 @@ fn encode_header(store: u128, number: u64, salt: u64) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-pub(super) fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher)> {
+/// What a manifest's header says.
+pub(super) struct Header {
+    pub(super) store: u128,
+    pub(super) seed: Hasher,
+    /// The copy whose header does not hold.
+    pub(super) damaged: Option<WhichCopy>,
+}
+
+/// Reads the header of either copy.
+pub(super) fn decode_headers(copies: &Copies, number: u64, path: &Path) -> Result<Header> {
+    let first = decode_header(&copies.first, number, path);
+    let second = decode_header(&copies.second, number, path);
+    let (damaged, (store, seed)) = match (first, second) {
+        (Ok(first), Ok(_)) => (None, first),
+        (Ok(first), Err(_)) => (Some(WhichCopy::Second), first),
+        (Err(Error::Corrupt { .. }), Ok(second)) => (Some(WhichCopy::First), second),
+        (Err(error), _) => return Err(error),
+    };
+    Ok(Header { store, seed, damaged })
+}
+
+fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher)> {
     let header: &[u8; HEADER_BYTES] = bytes
         .first_chunk()
         .ok_or_else(|| Error::bad_manifest(path, bytes.len() as u64, "it was cut"))?;
@@ -534,7 +574,7 @@ pub(super) fn apply_all(state: &mut CatalogState, edits: &[Edit]) -> Result<(), 
     edits.iter().try_for_each(|edit| state.apply(edit))
 }
 
-/// What a manifest's frames hold, up to the first that is damaged.
+/// What a manifest's frames hold, up to the first that is whole in neither copy.
 pub(super) struct Walk {
     /// Each frame's edits, and where it begins.
     pub(super) edits: Vec<(Vec<Edit>, u64)>,
@@ -544,52 +584,94 @@ pub(super) struct Walk {
     pub(super) has_torn_tail: bool,
     /// Where the walk could not go on although it should have, and why.
     pub(super) defect: Option<(u64, String)>,
+    /// Frames that are whole in the other copy only.
+    pub(super) damaged: Vec<(WhichCopy, u64)>,
 }
 
-pub(super) fn walk_frames(bytes: &[u8], seed: &Hasher) -> Walk {
+pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
     let mut walk = Walk {
         edits: Vec::new(),
         frame_ends: Vec::new(),
         end: HEADER_BYTES as u64,
         has_torn_tail: false,
         defect: None,
+        damaged: Vec::new(),
     };
     let mut offset = HEADER_BYTES;
-    while let Some((sequence, body, end)) = decode_frame(bytes, offset, seed) {
-        if !passes(Step::ManifestSequence, sequence == walk.edits.len() as u64) {
+    while let Some(frame) = find_frame(copies, offset, seed) {
+        if !passes(Step::ManifestSequence, frame.sequence == walk.edits.len() as u64) {
             walk.defect = Some((offset as u64, "frames are missing before this one".to_owned()));
             return walk;
         }
-        match codec::decode(body) {
+        match codec::decode(frame.body) {
             Ok(edits) => walk.edits.push((edits, offset as u64)),
             Err(reason) => {
                 walk.defect = Some((offset as u64, reason));
                 return walk;
             }
         }
-        walk.frame_ends.push(end as u64);
-        walk.end = end as u64;
-        offset = end;
+        walk.damaged
+            .extend(frame.damaged_in.map(|copy| (copy, offset as u64)));
+        walk.frame_ends.push(frame.end as u64);
+        walk.end = frame.end as u64;
+        offset = frame.end;
     }
-    let rest = bytes.get(offset..).unwrap_or_default();
-    walk.has_torn_tail = rest.iter().any(|byte| *byte != 0);
-    if is_cut(bytes, offset, seed) && !is_left_out(Step::ManifestCut) {
+    let goes_on = |copy: &[u8]| {
+        let rest = copy.get(offset..).unwrap_or_default();
+        rest.iter().any(|byte| *byte != 0)
+    };
+    walk.has_torn_tail = goes_on(&copies.first) || goes_on(&copies.second);
+    if is_cut(copies, offset, seed) && !is_left_out(Step::ManifestCut) {
         walk.defect = Some((offset as u64, "the file was cut".to_owned()));
-    } else if walk.has_torn_tail && frames_behind(bytes, seed, offset).next().is_some() {
+    } else if walk.has_torn_tail && frames_behind(copies, seed, offset).next().is_some() {
         walk.defect = Some((offset as u64, "a frame is damaged that others follow".to_owned()));
     }
     walk
 }
 
+/// A frame that is whole in one copy at least.
+pub(super) struct Frame<'a> {
+    pub(super) sequence: u64,
+    pub(super) body: &'a [u8],
+    /// Where the next frame begins.
+    pub(super) end: usize,
+    damaged_in: Option<WhichCopy>,
+}
+
+pub(super) fn find_frame<'a>(copies: &'a Copies, offset: usize, seed: &Hasher) -> Option<Frame<'a>> {
+    let first = decode_frame(&copies.first, offset, seed);
+    let second = decode_frame(&copies.second, offset, seed);
+    let damaged_in = match (first, second) {
+        (Some(first), Some(second)) if first == second => None,
+        (Some(_), _) => Some(WhichCopy::Second),
+        (None, _) => Some(WhichCopy::First),
+    };
+    let (sequence, body, end) = first.or(second)?;
+    Some(Frame {
+        sequence,
+        body,
+        end,
+        damaged_in,
+    })
+}
+
 /// Whether the file once went on behind the place at which no frame is whole. Room for a frame is durable before the
 /// frame is begun, so a frame that was begun and does not fit was cut.
-fn is_cut(bytes: &[u8], offset: usize, seed: &Hasher) -> bool {
-    let rest = bytes.get(offset..).unwrap_or_default();
-    match rest.first_chunk::<FRAME_HEADER_BYTES>() {
-        Some(header) => frame_length(header, seed).is_some_and(|length| length > rest.len() as u64),
-        None if rest.is_empty() => !(bytes.len() as u64).is_multiple_of(RESERVE_BYTES),
-        None => rest.iter().any(|byte| *byte != 0),
-    }
+fn is_cut(copies: &Copies, offset: usize, seed: &Hasher) -> bool {
+    let does_not_fit = |copy: &[u8]| {
+        let rest = copy.get(offset..).unwrap_or_default();
+        let header = rest.first_chunk::<FRAME_HEADER_BYTES>();
+        header
+            .and_then(|header| frame_length(header, seed))
+            .is_some_and(|length| length > rest.len() as u64)
+    };
+    let rest = copies.first.get(offset..).unwrap_or_default();
+    does_not_fit(&copies.first)
+        || does_not_fit(&copies.second)
+        || match rest.len() {
+            0 => !copies.file_bytes.is_multiple_of(file_length(RESERVE_BYTES)),
+            length => length < FRAME_HEADER_BYTES && rest.iter().any(|byte| *byte != 0),
+        }
 }
 
 /// The length of a frame whose header holds, without what fills it up.
@@ -602,18 +684,19 @@ fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> Option<u64>
     (field(0) == FRAME_MAGIC && holds).then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
 }
 
-/// Where whole frames are behind a place at which none is.
+/// Where frames are behind a place at which none is whole in either copy.
 pub(super) fn frames_behind<'a>(
-    bytes: &'a [u8],
+    copies: &'a Copies,
     seed: &'a Hasher,
     offset: usize,
 ) -> impl Iterator<Item = usize> + 'a {
-    (offset + ALIGNMENT..bytes.len())
+    (offset + ALIGNMENT..copies.first.len().max(copies.second.len()))
         .step_by(ALIGNMENT)
-        .filter(move |at| decode_frame(bytes, *at, seed).is_some())
+        .filter(move |at| find_frame(copies, *at, seed).is_some())
         .filter(|_| !is_left_out(Step::ManifestFramesBehind))
 }
 
+/// A frame's sequence and body, and where the next one begins.
 fn decode_frame<'a>(bytes: &'a [u8], offset: usize, seed: &Hasher) -> Option<(u64, &'a [u8], usize)> {
     let header: &[u8; FRAME_HEADER_BYTES] = bytes.get(offset..)?.first_chunk()?;
     let end = offset.checked_add(usize::try_from(frame_length(header, seed)?).ok()?)?;

@@ -8,6 +8,7 @@
 //! file but the manifest's.
 
 mod codec;
+mod copies;
 mod edit;
 mod manifest;
 mod state;

@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crc32fast::Hasher;
+
+use super::codec;
+use super::copies::{Copies, WhichCopy, file_offset};
 use super::edit::Edit;
 use super::manifest::{self, Manifest};
 use super::state::CatalogState;
 use crate::disk::Disk;
 use crate::error::Result;
+use crate::model::StreamId;
 
 /// What a manifest holds, as far as it is whole.
 #[derive(Debug)]
@@ -15,12 +20,18 @@ pub(crate) struct ManifestSurvey {
     pub(crate) path: PathBuf,
     pub(crate) number: u64,
     pub(crate) store: u128,
-    /// Lists of edits that happened together, and where each begins.
+    /// Lists of edits that happened together, and where each begins in the file. Those behind a defect too.
     pub(crate) frames: Vec<(Vec<Edit>, u64)>,
-    /// After the last of them; `None` if there is not even a snapshot.
+    /// After all of them, as far as they fit; `None` if there is not even a snapshot.
     pub(crate) state: Option<CatalogState>,
     pub(crate) defect: Option<ManifestDefect>,
+    /// Where one copy is damaged and the other is whole.
+    pub(crate) damaged_copies: Vec<u64>,
+    /// The same of the last frame, which a crash may have kept from one copy.
+    pub(crate) last_in_one_copy: Option<u64>,
     pub(crate) bytes: u64,
+    /// Streams below this number that are not in the state were deleted, unless edits are lost.
+    first_stream_made_here: StreamId,
 }
 
 /// Where a manifest ceases to be whole.
@@ -30,8 +41,30 @@ pub(crate) struct ManifestDefect {
     pub(crate) reason: String,
     /// Whether it can be what a crash left of a frame that nobody was told of.
     pub(crate) is_torn: bool,
-    /// Whole frames behind it, whose edits cannot be used.
+    /// Whole frames behind it.
     pub(crate) frames_behind: u64,
+    /// Edits in them that do not fit without those that are lost.
+    pub(crate) misfits: u64,
+}
+
+impl ManifestSurvey {
+    /// Whether edits are lost that had been durable.
+    pub(crate) fn has_lost_edits(&self) -> bool {
+        self.defect.as_ref().is_some_and(|defect| !defect.is_torn)
+    }
+
+    /// Whether a stream that the state does not have was deleted for all that the manifest says.
+    pub(crate) fn is_deleted(&self, stream: StreamId) -> bool {
+        let Some(state) = &self.state else {
+            return false;
+        };
+        let is_gone = stream < state.next_stream() && state.stream(stream).is_none();
+        let deletion = Edit::StreamDeleted { stream };
+        is_gone
+            && (!self.has_lost_edits()
+                || stream < self.first_stream_made_here
+                || self.frames.iter().any(|(edits, _)| edits.contains(&deletion)))
+    }
 }
 
 /// The number of the manifest that the content of CURRENT names.
@@ -48,59 +81,141 @@ pub(crate) fn manifest_name(number: u64) -> String {
     manifest::file_name(number)
 }
 
-/// Goes over the bytes of a manifest.
+/// Goes over the bytes of a manifest, and on behind what is damaged in both copies.
 ///
 /// # Errors
-/// The header does not hold, so that nothing behind it can be checked.
+/// The header does not hold in either copy, so that nothing behind it can be checked.
 pub(crate) fn survey_manifest(bytes: &[u8], number: u64, path: &Path) -> Result<ManifestSurvey> {
-    let (store, seed) = manifest::decode_header(bytes, number, path)?;
-    let mut walk = manifest::walk_frames(bytes, &seed);
-    let (state, misfit) = replay(store, &mut walk.edits);
-    let stop = misfit.or(walk.defect).or_else(|| {
-        state
-            .is_none()
-            .then(|| (walk.end, manifest::NO_SNAPSHOT.to_owned()))
+    let copies = Copies::of(bytes);
+    let header = manifest::decode_headers(&copies, number, path)?;
+    let walk = manifest::walk_frames(&copies, &header.seed);
+    let mut replay = Replay::of(header.store, &walk.edits);
+    let stop = replay.misfit.take().or(walk.defect).or_else(|| {
+        let is_empty = replay.state.is_none();
+        is_empty.then(|| (walk.end, manifest::NO_SNAPSHOT.to_owned()))
     });
-    let defect = match stop {
-        Some((offset, reason)) => Some(ManifestDefect {
-            offset,
-            reason,
-            is_torn: false,
-            frames_behind: manifest::frames_behind(bytes, &seed, offset as usize).count() as u64,
-        }),
-        None => walk.has_torn_tail.then(|| ManifestDefect {
-            offset: walk.end,
-            reason: "the last frame is not whole".to_owned(),
-            is_torn: true,
-            frames_behind: 0,
-        }),
+    let in_file = |offset| file_offset(WhichCopy::First, offset);
+    let defect_at = |offset, reason, is_torn| ManifestDefect {
+        offset: in_file(offset),
+        reason,
+        is_torn,
+        frames_behind: 0,
+        misfits: 0,
     };
+    let defect = match stop {
+        Some((offset, reason)) => {
+            let mut defect = defect_at(offset, reason, false);
+            for (edits, offset) in frames_behind(&copies, &header.seed, offset as usize) {
+                defect.frames_behind += 1;
+                defect.misfits += replay.go_on_with(edits, offset);
+            }
+            Some(defect)
+        }
+        None => walk
+            .has_torn_tail
+            .then(|| defect_at(walk.end, "the last frame is not whole".to_owned(), true)),
+    };
+    // The snapshot was durable before anyone read it.
+    let is_last = |(_, offset): &(WhichCopy, u64)| {
+        let last = walk.edits.iter().skip(1).next_back();
+        defect.is_none() && last.is_some_and(|(_, last)| last == offset)
+    };
+    let place = |(copy, offset): &(WhichCopy, u64)| file_offset(*copy, *offset);
+    let damaged_headers = header.damaged.map(|copy| file_offset(copy, 0));
+    let damaged_frames = walk.damaged.iter().filter(|damaged| !is_last(damaged)).map(place);
     Ok(ManifestSurvey {
         path: path.to_owned(),
         number,
-        store,
-        frames: walk.edits,
-        state,
+        store: header.store,
+        first_stream_made_here: replay.first_stream,
+        frames: replay
+            .frames
+            .into_iter()
+            .map(|(edits, offset)| (edits, in_file(offset)))
+            .collect(),
+        state: replay.state,
+        damaged_copies: damaged_headers.into_iter().chain(damaged_frames).collect(),
+        last_in_one_copy: walk.damaged.last().filter(|damaged| is_last(damaged)).map(place),
         defect,
         bytes: bytes.len() as u64,
     })
 }
 
-/// The state after all frames that fit, if they begin with a snapshot; the others are taken off, and the first of them
-/// is told.
-fn replay(store: u128, frames: &mut Vec<(Vec<Edit>, u64)>) -> (Option<CatalogState>, Option<(u64, String)>) {
-    let mut state = CatalogState::new(store, [0; 32]);
-    for (at, (edits, offset)) in frames.iter().enumerate() {
-        if let Err(reason) = manifest::apply_all(&mut state, edits) {
-            let misfit = (*offset, reason.to_owned());
-            // Part of the list may have been applied, so those before it are applied afresh.
-            frames.truncate(at);
-            return (replay(store, frames).0, Some(misfit));
+/// The whole frames behind a place at which none is, in the order in which they were written.
+fn frames_behind(copies: &Copies, seed: &Hasher, offset: usize) -> Vec<(Vec<Edit>, u64)> {
+    let mut found = Vec::new();
+    let (mut last_sequence, mut behind) = (None, offset);
+    for at in manifest::frames_behind(copies, seed, offset) {
+        // What looks like a frame within a frame is none.
+        let Some(frame) = manifest::find_frame(copies, at, seed).filter(|_| at >= behind) else {
+            continue;
+        };
+        if Some(frame.sequence) > last_sequence {
+            (last_sequence, behind) = (Some(frame.sequence), frame.end);
+            found.extend(codec::decode(frame.body).map(|edits| (edits, at as u64)));
         }
     }
-    let first = frames.first().and_then(|(edits, _)| edits.first());
-    let is_whole = matches!(first, Some(Edit::Snapshot(_))) && state.store == store;
-    (is_whole.then_some(state), None)
+    found
+}
+
+/// The state that frames lead to.
+struct Replay {
+    /// Those that fit, in part at least.
+    frames: Vec<(Vec<Edit>, u64)>,
+    state: Option<CatalogState>,
+    /// The first frame that does not fit, although none before it is lost.
+    misfit: Option<(u64, String)>,
+    /// The first number that a stream can have got in these frames.
+    first_stream: StreamId,
+}
+
+impl Replay {
+    /// Of the frames up to the first that does not fit, if they begin with a snapshot.
+    fn of(store: u128, frames: &[(Vec<Edit>, u64)]) -> Self {
+        let mut state = CatalogState::new(store, [0; 32]);
+        let mut first_stream = StreamId::new(0);
+        for (at, (edits, offset)) in frames.iter().enumerate() {
+            if let Err(reason) = manifest::apply_all(&mut state, edits) {
+                // Part of the list may have been applied, so those before it are applied again.
+                return Self {
+                    misfit: Some((*offset, reason.to_owned())),
+                    ..Self::of(store, &frames[..at])
+                };
+            }
+            if at == 0 {
+                first_stream = state.next_stream();
+            }
+        }
+        let first = frames.first().and_then(|(edits, _)| edits.first());
+        let is_whole = matches!(first, Some(Edit::Snapshot(_))) && state.store == store;
+        Self {
+            frames: frames.to_vec(),
+            state: is_whole.then_some(state),
+            misfit: None,
+            first_stream,
+        }
+    }
+
+    /// Applies what fits of a frame behind lost ones. Says how many edits do not.
+    fn go_on_with(&mut self, edits: Vec<Edit>, offset: u64) -> u64 {
+        let Some(state) = &mut self.state else {
+            return edits.len() as u64;
+        };
+        let mut misfits = 0;
+        for edit in &edits {
+            let applied = match edit {
+                Edit::Snapshot(_) => Err("a snapshot comes first"),
+                Edit::LogsRested { ends } => ends.iter().try_for_each(|end| {
+                    let ends = vec![*end];
+                    state.apply(&Edit::LogsRested { ends })
+                }),
+                edit => state.apply(edit),
+            };
+            misfits += u64::from(applied.is_err());
+        }
+        self.frames.push((edits, offset));
+        misfits
+    }
 }
 
 /// Writes a manifest that holds just this state, and has CURRENT name it. Durable on return.

@@ -105,7 +105,7 @@ fn as_json(verification: &Verification) -> Value {
 }
 
 /// A finding for machines: `meaning` is one of `harmless`, `being-written`, `never-acknowledged`, `unavailable`, `lost`,
-/// `does-not-open`.
+/// `does-not-open`, `held-by-other-copy`.
 pub(super) fn finding_as_json(finding: &Finding) -> Value {
     let (meaning, from, to, arrived_from, arrived_until) = match &finding.consequence {
         Consequence::Harmless { .. } => ("harmless", None, None, None, None),
@@ -120,6 +120,7 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
             lost.arrived_until.map(Timestamp::as_millis),
         ),
         Consequence::DoesNotOpen => ("does-not-open", None, None, None, None),
+        Consequence::HeldByOtherCopy => ("held-by-other-copy", None, None, None, None),
         _ => ("other", None, None, None, None),
     };
     let log = finding.log.as_ref();

@@ -140,6 +140,26 @@ impl Contents {
     }
 
     fn note_defect(&mut self, manifest: &ManifestSurvey) {
+        for offset in &manifest.damaged_copies {
+            let consequence = Consequence::HeldByOtherCopy;
+            self.findings.push(Finding::new(
+                &manifest.path,
+                *offset,
+                Damage::ManifestCopy,
+                consequence,
+            ));
+        }
+        if let Some(offset) = manifest.last_in_one_copy {
+            let consequence = match self.is_held {
+                true => Consequence::BeingWritten,
+                false => Consequence::Harmless {
+                    reason: "the other copy has the last change, which a crash may have kept from this one",
+                },
+            };
+            let damage = Damage::ManifestCopy;
+            self.findings
+                .push(Finding::new(&manifest.path, offset, damage, consequence));
+        }
         let Some(defect) = &manifest.defect else {
             return;
         };

@@ -87,6 +87,8 @@ pub enum Damage {
     Index,
     /// Nobody names this file.
     Unnamed,
+    /// One of the manifest's two copies is damaged.
+    ManifestCopy,
 }
 
 /// What a place that is damaged means for the data.
@@ -117,6 +119,8 @@ pub enum Consequence {
     LastMayBeMissing,
     /// The store does not open.
     DoesNotOpen,
+    /// Nothing is lost: the other copy has it. Both are written again when the store is next opened, or repaired.
+    HeldByOtherCopy,
 }
 
 /// Records that cannot be brought back from this store.
@@ -168,7 +172,8 @@ impl Finding {
             Consequence::Unavailable { .. }
             | Consequence::Lost(_)
             | Consequence::LastMayBeMissing
-            | Consequence::DoesNotOpen => true,
+            | Consequence::DoesNotOpen
+            | Consequence::HeldByOtherCopy => true,
         }
     }
 }
@@ -229,6 +234,7 @@ impl fmt::Display for Damage {
             Self::TornTail => f.write_str("behind the last whole frame lies part of another"),
             Self::Index => f.write_str("the index is not whole"),
             Self::Unnamed => f.write_str("nobody names this"),
+            Self::ManifestCopy => f.write_str("one of the manifest's two copies is damaged here"),
         }
     }
 }
@@ -254,6 +260,9 @@ impl fmt::Display for Consequence {
                  writes until the store is repaired",
             ),
             Self::DoesNotOpen => f.write_str("the store does not open until it is repaired"),
+            Self::HeldByOtherCopy => f.write_str(
+                "nothing is lost: the other copy has it, and both are written again when the store is next opened",
+            ),
         }
     }
 }

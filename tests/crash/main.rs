@@ -7,6 +7,8 @@
 
 mod check;
 mod faults;
+mod held;
+mod manifest;
 mod model;
 mod omissions;
 mod op;

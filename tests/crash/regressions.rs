@@ -9,6 +9,8 @@ use anabranch::{
     StoreOptions, Stream, Timestamp,
 };
 
+use crate::manifest::{flip_in_both_copies, manifest_end};
+
 const DIRECTORY: &str = "/store";
 
 fn options(disk: &SimDisk) -> StoreOptions {
@@ -369,8 +371,7 @@ pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
         let disk = disk.crash(LossMode::LoseAll);
         let manifest = format!("{DIRECTORY}/MANIFEST-000001");
         let bytes = disk.rot().read(&manifest).unwrap();
-        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
-        disk.rot().flip_bit(&manifest, end, 0).unwrap();
+        flip_in_both_copies(&disk, &manifest, manifest_end(&bytes));
         let path = path_of_damage(&disk);
         assert_eq!(path.as_deref(), Some(manifest.as_str()));
     }
@@ -417,8 +418,7 @@ pub fn what_is_left_of_a_torn_frame_says_nothing_of_the_manifest() {
     let disk = disk.crash(LossMode::LoseAll);
     let manifest = format!("{DIRECTORY}/MANIFEST-000001");
     let bytes = disk.rot().read(&manifest).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
-    let behind = (end + 1).next_multiple_of(8) + 8;
+    let behind = (manifest_end(&bytes) + 1).next_multiple_of(8) + 8;
     disk.rot().overwrite(&manifest, behind, b"torn").unwrap();
     assert_eq!(data_of(&open(&disk).stream("clicks").unwrap()), [b"first"]);
 }
@@ -436,10 +436,9 @@ pub fn a_manifest_that_is_cut_within_its_edits_does_not_open() {
     let disk = disk.crash(LossMode::LoseAll);
     let manifest = format!("{DIRECTORY}/MANIFEST-000001");
     let bytes = disk.rot().read(&manifest).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-    for length in 0..=end {
+    for length in 0..=manifest_end(&bytes) {
         let disk = disk.image(LossMode::KeepAll);
-        disk.rot().set_len(&manifest, length as u64).unwrap();
+        disk.rot().set_len(&manifest, length).unwrap();
         let path = path_of_damage(&disk);
         assert_eq!(path.as_deref(), Some(manifest.as_str()), "cut to {length} bytes");
     }

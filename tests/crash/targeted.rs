@@ -1,10 +1,16 @@
 //! Single mechanisms, each in the few steps that need it: what random programs and rot of one byte come upon too seldom.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use anabranch::inspect::{Damage, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
-use anabranch::{Error, HashKey, PutRecord, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::{
+    Error, HashKey, ManualClock, PutRecord, ReadLimit, StartingPosition, Store, StoreOptions, Stream,
+    Timestamp,
+};
+
+use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies, manifest_end};
 
 const DIRECTORY: &str = "store";
 
@@ -99,7 +105,7 @@ pub fn a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one() {
         let disk = disk.crash(LossMode::LoseAll);
         let manifest = format!("{DIRECTORY}/MANIFEST-000001");
         let bytes = disk.rot().read(&manifest).unwrap();
-        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        let end = manifest_end(&bytes);
         disk.rot()
             .overwrite(&manifest, end.next_multiple_of(8) + 8, b"torn")
             .unwrap();
@@ -308,11 +314,11 @@ pub fn an_edit_that_rots_is_missed_by_frames_that_only_the_journal_has() {
     let disk = disk.crash(LossMode::LoseAll);
     let manifest = format!("{DIRECTORY}/MANIFEST-000001");
     let bytes = disk.rot().read(&manifest).unwrap();
-    let last_edit = (64..bytes.len() - 4)
+    let last_edit = (64..MANIFEST_STRIPE)
         .step_by(8)
         .rfind(|at| bytes[*at..].starts_with(b"AMFE"))
         .unwrap();
-    disk.rot().flip_bit(&manifest, last_edit as u64 + 30, 0).unwrap();
+    flip_in_both_copies(&disk, &manifest, last_edit as u64 + 30);
     match options(&disk, JOURNALED).open(DIRECTORY).err() {
         Some(Error::Corrupt { offset, .. }) => assert_eq!(offset, last_edit as u64),
         other => panic!("{other:?}"),
@@ -402,7 +408,7 @@ pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
     assert_eq!(starts.len(), 6);
     for (frame, start) in starts.iter().enumerate().take(5) {
         let disk = disk.image(LossMode::KeepAll);
-        disk.rot().flip_bit(&manifest, *start as u64 + 30, 0).unwrap();
+        flip_in_both_copies(&disk, &manifest, *start as u64 + 30);
         match options(&disk, NOT_JOURNALED).open(DIRECTORY).err() {
             Some(Error::Corrupt { offset, .. }) => assert_eq!(offset, *start as u64, "frame {frame}"),
             other => panic!("frame {frame}: {other:?}"),
@@ -412,17 +418,64 @@ pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
     for (from, to) in [(2, 3), (4, 2), (3, 5)] {
         let disk = disk.image(LossMode::KeepAll);
         let length = starts[3] - starts[2];
-        disk.rot()
-            .overwrite(
-                &manifest,
-                starts[to] as u64,
-                &bytes[starts[from]..starts[from] + length],
-            )
-            .unwrap();
+        for copy in [0, MANIFEST_STRIPE] {
+            let frame = &bytes[starts[from]..starts[from] + length];
+            let place = (copy + starts[to]) as u64;
+            disk.rot().overwrite(&manifest, place, frame).unwrap();
+        }
         let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY).err();
         assert!(
             matches!(opened, Some(Error::Corrupt { .. })),
             "{from} over {to}: {opened:?}"
         );
     }
+}
+
+#[test]
+pub fn what_a_reader_holds_is_not_written_over() {
+    let disk = SimDisk::new(1);
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let store = options(&disk, NOT_JOURNALED)
+        .segment_bytes(64 * 1024)
+        .clock(clock.clone())
+        .open(DIRECTORY)
+        .unwrap();
+    let [read, other] = ["read", "other"].map(|name| store.create_stream(name, 1).unwrap());
+    // Three records fill a segment.
+    let put = |stream: &Stream, byte: u8| {
+        for _ in 0..6 {
+            stream.put("key", &[byte; 19_000]).unwrap();
+        }
+    };
+    put(&read, 1);
+    clock.advance(Duration::from_secs(20 * 3_600));
+    put(&read, 2);
+    let start = read
+        .shard_iterator(
+            read.describe().unwrap().shards[0].id,
+            StartingPosition::TrimHorizon,
+        )
+        .unwrap();
+    let limit = ReadLimit {
+        records: 1_000,
+        bytes: 10 << 20,
+    };
+    let held = read.get_records(&start, &limit).unwrap().records;
+    assert_eq!(held.len(), 12);
+    let recycled = || {
+        let files = disk.rot().files();
+        let in_pool = |path: &std::path::Path| path.parent().is_some_and(|parent| parent.ends_with("pool"));
+        files.iter().filter(|(path, _)| in_pool(path)).count()
+    };
+    clock.advance(Duration::from_secs(5 * 3_600));
+    store.maintain().unwrap();
+    store.maintain().unwrap();
+    let before = recycled();
+    put(&other, 3);
+    assert!(held[..6].iter().all(|record| record.data == [1; 19_000][..]));
+    drop(held);
+    store.maintain().unwrap();
+    assert!(recycled() > before, "what nobody holds any more is not recycled");
+    put(&other, 3);
+    store.close().unwrap();
 }

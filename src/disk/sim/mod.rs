@@ -40,9 +40,15 @@
 //! - A failed `sync_data` is final for the bytes it was to write: see [`FailedSync`]. After a failed `sync_dir` the
 //!   changes stay as unsynced as they were.
 //!
+//! # What it does not let pass
+//! A mapping is a copy, and so would not show what a real one shows: writes to the file. So a write or a cut within a
+//! living mapping panics. So does a write to a file while there is another handle of it from before it got its present
+//! name: whoever has that reads bytes of something else. (A handle that was itself written through or synced since
+//! then is one of the present use.)
+//!
 //! # What it does not do
 //! It has no hard links, no renaming of directories, and no `..`; relative and absolute paths begin at the one root,
-//! which always exists. A mapping is a copy, which sees no later write. Nothing sleeps and no thread is started.
+//! which always exists. Nothing sleeps and no thread is started.
 //!
 //! # Determinism
 //! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same
@@ -53,6 +59,7 @@ mod contents;
 mod crash;
 mod faults;
 mod file;
+mod holders;
 mod names;
 mod random;
 mod rot;
@@ -191,13 +198,14 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let node = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
+        let (node, handle) = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
             state.open(path, mode)
         })?;
         let writable = mode != OpenMode::Read;
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             node,
+            handle,
             path: path.to_owned(),
             writable,
         }))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anabranch::sim::SimDisk;
 
 use super::outcome::Expected;
-use super::sound::{Piece, SoundStore};
+use super::sound::{Copied, Piece, SoundStore};
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -94,6 +94,7 @@ impl<'a> Expected<'a> {
             may_not_open: false,
             to_be_noticed: Vec::new(),
             is_undecidable: true,
+            is_last_edit_of_one_copy: false,
         };
         for damage in damages {
             let Some(pieces) = sound.meaning.get(damage.path()) else {
@@ -104,6 +105,18 @@ impl<'a> Expected<'a> {
                 expected.to_be_noticed.push(damage.path().to_owned());
             }
             expected.is_undecidable &= hit.iter().all(|piece| piece.is_undecidable);
+            if let (
+                Damage::Flip(..),
+                [
+                    Piece {
+                        copied: Some(copied), ..
+                    },
+                ],
+            ) = (damage, &hit[..])
+            {
+                expected.is_last_edit_of_one_copy = *copied == Copied::Last;
+                continue;
+            }
             // A file of another length is refused as a whole.
             let suspect = match damage.changes_length(sound) {
                 true => pieces.first(),

@@ -13,6 +13,7 @@ use anabranch::{
 };
 
 use super::outcome::{ShardName, read_store};
+use crate::manifest::MANIFEST_STRIPE;
 
 pub const DIRECTORY: &str = "store";
 
@@ -38,6 +39,15 @@ pub struct Piece {
     pub log: Option<(ShardName, RecordNumber)>,
     /// The last commit of a log that was being written to: damage there looks like a torn write.
     pub is_undecidable: bool,
+    /// In one of the manifest's two copies; the other has it too.
+    pub copied: Option<Copied>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    Durably,
+    /// The last edit, which a crash may have kept from one copy.
+    Last,
 }
 
 pub fn options(disk: &SimDisk, clock: &ManualClock) -> StoreOptions {
@@ -166,6 +176,7 @@ fn pieces(disk: &SimDisk, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBu
         bytes,
         log: None,
         is_undecidable: false,
+        copied: None,
     };
     let current = Path::new(DIRECTORY).join("CURRENT");
     pieces.insert(current.clone(), vec![of_store(0..files[&current].len() as u64)]);
@@ -180,14 +191,23 @@ fn pieces(disk: &SimDisk, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBu
         let mut last_offset = None;
         let mut take = |item| match item {
             DumpItem::Edit(edit) => {
+                let copied = |bytes: Range<u64>| {
+                    [0, MANIFEST_STRIPE as u64].map(|copy| Piece {
+                        copied: Some(Copied::Last),
+                        ..of_store(copy + bytes.start..copy + bytes.end)
+                    })
+                };
                 let manifest = pieces
                     .entry(edit.path.clone())
-                    .or_insert_with(|| vec![of_store(0..64)]);
+                    .or_insert_with(|| copied(0..64).to_vec());
                 if last_offset != Some(edit.offset) {
                     last_offset = Some(edit.offset);
                     let at = edit.offset as usize + 4;
                     let body = u32::from_le_bytes(*files[&edit.path][at..].first_chunk().unwrap());
-                    manifest.push(of_store(edit.offset..edit.offset + 24 + u64::from(body)));
+                    manifest
+                        .iter_mut()
+                        .for_each(|piece| piece.copied = Some(Copied::Durably));
+                    manifest.extend(copied(edit.offset..edit.offset + 24 + u64::from(body)));
                 }
             }
             DumpItem::Shard(shard) => {
@@ -200,6 +220,7 @@ fn pieces(disk: &SimDisk, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBu
                     bytes: 0..4096,
                     log: Some((name, segment.first_record)),
                     is_undecidable: false,
+                    copied: None,
                 });
             }
             DumpItem::Frame(frame) => {
@@ -212,6 +233,7 @@ fn pieces(disk: &SimDisk, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBu
                     bytes: frame.offset..frame.offset + frame.bytes,
                     is_undecidable: !resting[&name] && frame.path.ends_with(last_segment(files, &frame.path)),
                     log: Some((name, frame.first_record)),
+                    copied: None,
                 });
             }
             other => panic!("{other:?}"),

@@ -1,0 +1,138 @@
+//! The two copies of a manifest's bytes, in one file.
+//!
+//! Stripes of 64 KiB alternate: the first stripe of the first copy, the first of the second, the second of the first,
+//! and so on. Both copies are written before the file is synced, so the second costs no sync. A flipped bit or a page
+//! that cannot be read damages one copy; the other has what was there.
+
+use std::io;
+
+use crate::disk::{DiskFile, ReadablePages};
+
+/// A copy has whole stripes only, so the length of a manifest is a multiple of two of these.
+pub(super) const STRIPE_BYTES: u64 = 64 * 1024;
+
+/// Reading reports and repairs nothing smaller.
+const PAGE_BYTES: u64 = 4096;
+
+/// One of the copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhichCopy {
+    First,
+    Second,
+}
+
+/// Both copies, as they were read.
+#[derive(Debug)]
+pub(super) struct Copies {
+    pub(super) first: Vec<u8>,
+    pub(super) second: Vec<u8>,
+    pub(super) file_bytes: u64,
+}
+
+impl Copies {
+    pub(super) fn of(file: &[u8]) -> Self {
+        let mut copies = Self {
+            first: Vec::with_capacity(file.len() / 2),
+            second: Vec::with_capacity(file.len() / 2),
+            file_bytes: file.len() as u64,
+        };
+        for (at, stripe) in file.chunks(STRIPE_BYTES as usize).enumerate() {
+            match at % 2 {
+                0 => copies.first.extend_from_slice(stripe),
+                _ => copies.second.extend_from_slice(stripe),
+            }
+        }
+        copies
+    }
+
+    /// Reads a manifest; pages that cannot be read are zeros in their copy.
+    ///
+    /// # Errors
+    /// The length cannot be read, or the same page of neither copy.
+    pub(super) fn read(file: std::sync::Arc<dyn DiskFile>) -> io::Result<Self> {
+        let file = ReadablePages::new(file, Vec::new());
+        let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, 0)?;
+        for page in (0..length as u64).step_by(PAGE_BYTES as usize) {
+            let Some((_, error)) = file.unreadable_within(page, page + PAGE_BYTES) else {
+                continue;
+            };
+            let same_in_other_copy = page ^ STRIPE_BYTES;
+            let is_lost = same_in_other_copy >= length as u64
+                || file
+                    .unreadable_within(same_in_other_copy, same_in_other_copy + PAGE_BYTES)
+                    .is_some();
+            if is_lost {
+                return Err(io::Error::other(format!("the page at byte {page}: {error}")));
+            }
+        }
+        Ok(Self::of(&bytes))
+    }
+}
+
+/// The length of a file for copies of this length, which is of whole stripes.
+pub(super) const fn file_length(copy_length: u64) -> u64 {
+    2 * copy_length
+}
+
+/// Where a byte of a copy is in the file.
+pub(super) const fn file_offset(copy: WhichCopy, offset: u64) -> u64 {
+    let first = offset / STRIPE_BYTES * 2 * STRIPE_BYTES + offset % STRIPE_BYTES;
+    match copy {
+        WhichCopy::First => first,
+        WhichCopy::Second => first + STRIPE_BYTES,
+    }
+}
+
+/// Writes bytes at the same offset of both copies.
+pub(super) fn write_both(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    for copy in [WhichCopy::First, WhichCopy::Second] {
+        let (mut rest, mut at) = (bytes, offset);
+        while !rest.is_empty() {
+            let left_of_stripe = (STRIPE_BYTES - at % STRIPE_BYTES) as usize;
+            let (piece, behind) = rest.split_at(rest.len().min(left_of_stripe));
+            file.write_all_at(piece, file_offset(copy, at))?;
+            at += piece.len() as u64;
+            rest = behind;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{Disk, OpenMode};
+
+    #[test]
+    fn what_is_written_across_stripes_is_in_both_copies() {
+        let disk = SimDisk::new(1);
+        let file = disk.open(Path::new("copies"), OpenMode::CreateNew).unwrap();
+        let length = 3 * STRIPE_BYTES;
+        file.allocate(file_length(length)).unwrap();
+        let bytes: Vec<_> = (0..2 * STRIPE_BYTES + 100).map(|at| (at % 251) as u8).collect();
+        write_both(file.as_ref(), &bytes, 50).unwrap();
+        let copies = Copies::read(file.clone()).unwrap();
+        assert!(copies.first == copies.second && copies.first.len() as u64 == length);
+        assert!(copies.first[50..][..bytes.len()] == bytes);
+        for (copy, at) in [(WhichCopy::First, 70_000), (WhichCopy::Second, 70_000)] {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, file_offset(copy, at)).unwrap();
+            assert_eq!(byte[0], bytes[at as usize - 50]);
+        }
+    }
+
+    #[test]
+    fn a_cut_file_has_what_is_left_of_both_copies() {
+        let stripes: Vec<u8> = (0..3_u8)
+            .flat_map(|stripe| vec![stripe; STRIPE_BYTES as usize])
+            .collect();
+        let copies = Copies::of(&stripes[..2 * STRIPE_BYTES as usize + 10]);
+        assert_eq!((copies.first.len(), copies.second.len()), (65_546, 65_536));
+        assert_eq!((copies.first[65_545], copies.second[65_535]), (2, 1));
+    }
+}

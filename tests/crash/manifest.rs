@@ -1,0 +1,21 @@
+//! The manifest's two copies, for damaging them.
+
+use std::path::Path;
+
+use anabranch::sim::SimDisk;
+
+/// The first copy's first bytes come before this, the second's behind it.
+pub const MANIFEST_STRIPE: usize = 64 * 1024;
+
+/// Where the last byte is that is not zero, in the first copy.
+pub fn manifest_end(bytes: &[u8]) -> u64 {
+    let first = &bytes[..MANIFEST_STRIPE];
+    first.iter().rposition(|byte| *byte != 0).unwrap() as u64
+}
+
+/// Damages the same byte of both copies, so that neither has it.
+pub fn flip_in_both_copies(disk: &SimDisk, manifest: impl AsRef<Path>, offset: u64) {
+    for copy in [0, MANIFEST_STRIPE as u64] {
+        disk.rot().flip_bit(manifest.as_ref(), copy + offset, 0).unwrap();
+    }
+}
