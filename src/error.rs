@@ -318,7 +318,7 @@ impl std::fmt::Display for RetentionReason {
 }
 
 /// `EMFILE`, of the process, or `ENFILE`, of the system.
-fn is_out_of_files(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))

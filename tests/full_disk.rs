@@ -115,7 +115,14 @@ fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_th
     store.maintain().unwrap();
     // Its files wait to be segments again.
     disk.set_capacity(disk.used_bytes());
+    for f in disk.rot().files() {
+        eprintln!("{f:?}");
+    }
     let wide = store.create_stream("wide", 4_000).unwrap();
+    eprintln!("then");
+    for f in disk.rot().files() {
+        eprintln!("{f:?}");
+    }
     wide.put("key", &vec![7; 900_000]).unwrap();
     let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
     assert!(stored > 50 * MIB, "{stored} bytes");

@@ -39,11 +39,11 @@ pub(crate) struct Catalog {
     health: Health,
     is_closed: AtomicBool,
     compaction_bytes: u64,
-    /// Asked for room where the disk has none; says whether it gave some.
+    /// Asked for room where something failed for want of it; says whether it gave some.
     make_room: OnceLock<RoomMaker>,
 }
 
-struct RoomMaker(Box<dyn Fn() -> bool + Send + Sync>);
+struct RoomMaker(Box<dyn Fn(&Error) -> bool + Send + Sync>);
 
 impl std::fmt::Debug for RoomMaker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,8 +75,8 @@ impl Catalog {
         })
     }
 
-    /// Has `make_room` asked before an edit is refused because the disk is full.
-    pub(crate) fn make_room_by(&self, make_room: impl Fn() -> bool + Send + Sync + 'static) {
+    /// Has `make_room` asked before an edit is refused for want of room.
+    pub(crate) fn make_room_by(&self, make_room: impl Fn(&Error) -> bool + Send + Sync + 'static) {
         self.make_room.get_or_init(|| RoomMaker(Box::new(make_room)));
     }
 
@@ -108,7 +108,7 @@ impl Catalog {
         }
         loop {
             match manifest.append(&edits, &self.health) {
-                Err(Error::StorageFull { .. }) if self.can_make_room() => {}
+                Err(error) if error.is_want_of_room() && self.can_make_room_for(&error) => {}
                 appended => break appended?,
             }
         }
@@ -125,10 +125,9 @@ impl Catalog {
         manifest.compact_if_large(&self.state.read(), self.compaction_bytes, &self.health)
     }
 
-    fn can_make_room(&self) -> bool {
-        self.make_room
-            .get()
-            .is_some_and(|RoomMaker(make_room)| make_room())
+    fn can_make_room_for(&self, failed: &Error) -> bool {
+        let make_room = self.make_room.get();
+        make_room.is_some_and(|RoomMaker(make_room)| make_room(failed))
     }
 }
 

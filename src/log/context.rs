@@ -9,6 +9,7 @@ use super::journal::{CommitJournal, JournalDoubts};
 use super::open_segments::OpenSegments;
 use super::pool::SegmentPool;
 use crate::disk::{Disk, Health};
+use crate::error::Error;
 use crate::sync::{AtomicUsize, OnceLock, RwLock};
 
 /// What all logs of a store share.
@@ -16,7 +17,7 @@ pub(crate) struct LogContext {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) health: Health,
     pub(crate) open_segments: OpenSegments,
-    pub(crate) pool: Arc<SegmentPool>,
+    pub(crate) pool: SegmentPool,
     pub(crate) ledger: Arc<dyn SegmentLedger>,
     pub(crate) flushers: Flushers,
     pub(crate) options: LogOptions,
@@ -41,6 +42,16 @@ impl std::fmt::Debug for LogContext {
 }
 
 impl LogContext {
+    /// Gives up what is kept for later, so that something else does not fail for want of room. False if nothing is left
+    /// to give that would help.
+    pub(crate) fn make_room_for(&self, failed: &Error) -> bool {
+        match failed {
+            Error::StorageFull { .. } => self.pool.make_room(),
+            Error::TooManyOpenFiles { .. } => self.open_segments.close_unused(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn journal(&self) -> Option<Arc<CommitJournal>> {
         self.journal.read().clone()
     }

@@ -44,6 +44,7 @@ mod segment;
 mod shard_log;
 mod survey;
 mod turn;
+mod write_back;
 mod writer;
 
 pub use commit::Durability;

@@ -60,8 +60,11 @@ impl BegunSegment {
         with_room(context, || context.disk.rename(&self.path, path)).map_err(cannot("name"))?;
         self.path.clone_from(path);
         perform(Step::SegmentHeaderSync, || self.file.sync_data()).map_err(cannot("begin"))?;
-        perform(Step::SegmentNameSync, || context.disk.sync_dir(directory))
-            .map_err(cannot("sync the directory of"))
+        let sync = || context.disk.sync_dir(directory);
+        perform(Step::SegmentNameSync, || {
+            context.open_segments.with_descriptor(sync)
+        })
+        .map_err(cannot("sync the directory of"))
     }
 
     /// Gives back the room of a segment that nobody was told of. Where that fails the next one takes its name.
@@ -98,7 +101,13 @@ pub(super) fn make_all_ready(
     context: &LogContext,
     places: &mut [(&ShardLog, &mut Place)],
 ) -> Vec<Result<()>> {
-    let mut outcomes = make_directories(context, places);
+    let mut outcomes = loop {
+        let outcomes = make_directories(context, places);
+        let is_out_of_files = |outcome: &Result<()>| matches!(outcome, Err(Error::TooManyOpenFiles { .. }));
+        if !outcomes.iter().any(is_out_of_files) || !context.open_segments.close_unused() {
+            break outcomes;
+        }
+    };
     for ((_, place), outcome) in places.iter_mut().zip(&mut outcomes) {
         if let Place::Begun(begun) = place
             && outcome.is_ok()

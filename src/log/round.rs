@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::LogEnd;
 use super::commit::{Group, InFlight, Ticket};
 use super::context::LogContext;
+use super::open_segments::OpenSegment;
 use super::place::{Place, make_all_ready};
 use super::shard_log::ShardLog;
 use super::turn::{FrameOrPlace, Turn};
@@ -114,24 +115,35 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Makes the groups durable and answers them.
-    pub(super) fn commit(self) {
-        let Some(first) = self.parts.first() else { return };
-        let context: &LogContext = &first.log.context;
+    /// Makes the groups durable and answers them. Each has its segment's file open meanwhile, so where they are very many
+    /// this is done for one part of them after another.
+    pub(super) fn commit(mut self) {
+        while let Some(first) = self.parts.first() {
+            let context: &LogContext = &first.log.context;
+            let most = context.open_segments.most_together().min(self.parts.len());
+            let rest = self.parts.split_off(most);
+            self.commit_together(context);
+            self = Self { parts: rest };
+        }
+    }
+
+    fn commit_together(self, context: &LogContext) {
         let mut answers = Answers::default();
         let framed = self.frame(context, &mut answers);
         // Those that got no place wait for nothing of the others.
         answers.finish(context);
         let journaled = journal(context, &framed);
-        let mut written: Vec<(Part<'_>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
+        let mut written: Vec<(Part<'_>, Arc<OpenSegment>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
         for (mut part, frame) in framed {
+            let open = frame.keep_open();
             let result = part.log.defer(&mut part.group, frame);
-            written.push((part, result));
+            written.push((part, open, result));
         }
         // Where the journal has no room, each segment is synced instead. Where it failed, so does that.
         let is_journaled = journaled.is_some_and(|ticket| ticket.wait().is_ok());
-        for (part, result) in written {
+        for (part, open, result) in written {
             let result = result.and_then(|end| part.log.publish(end, is_journaled));
+            drop(open);
             answers.give(part, result);
             if !is_journaled {
                 // The next one is answered after a sync of its own.

@@ -43,8 +43,6 @@ pub(crate) struct ShardLog {
     /// By parity of the group that is waited for.
     pub(super) committed: [Condvar; 2],
     pub(super) writer: Mutex<Writer>,
-    /// Held during a sync; taken after `writer` where both are.
-    pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed, and in the segment's file.
     pub(super) published: Mutex<LogEnd>,
     /// Whether more is committed, which `writer` has yet to write to the file.
@@ -135,7 +133,6 @@ impl ShardLog {
             }),
             committed: [Condvar::new(), Condvar::new()],
             writer: Mutex::new(Writer::new(end, placement)),
-            syncing: Mutex::default(),
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
             stranded: RwLock::default(),

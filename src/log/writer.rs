@@ -12,7 +12,7 @@ use super::pool::SegmentSize;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::{LogChange, LogEnd, LogPosition};
-use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
+use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
@@ -49,16 +49,16 @@ pub(super) struct Writer {
     /// Between the end and here the file has zeros, put there with the last group.
     zeroed_through: LogPosition,
     placement: Placement,
-    /// The file that has bytes which are not synced. Kept open, so that a failed write-back is reported here.
-    unsynced: Option<(Arc<Segment>, Arc<OpenSegment>)>,
+    /// The segment that has bytes which are not synced, or not even written.
+    unsynced: Option<Arc<Segment>>,
     /// Whether a flusher has been asked to sync.
     is_sync_asked: bool,
 }
 
 /// Bytes that are written and not synced. They can be synced while the log is being written to.
 pub(super) struct Unsynced {
-    segment: Arc<Segment>,
-    open: Arc<OpenSegment>,
+    /// `None` if the file was synced and closed meanwhile, to make place for others.
+    open: Option<Arc<OpenSegment>>,
     through: LogPosition,
 }
 
@@ -76,6 +76,11 @@ pub(super) struct PlacedFrame {
 impl PlacedFrame {
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
+    }
+
+    /// Keeps the file open, so that nothing that follows needs a descriptor.
+    pub(super) fn keep_open(&self) -> Arc<OpenSegment> {
+        self.open.clone()
     }
 }
 
@@ -156,7 +161,7 @@ impl Writer {
         match &self.placement {
             Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 self.frame_of(group, segment, open).map(Some)
             }
             _ => Ok(None),
@@ -200,8 +205,9 @@ impl Writer {
     /// Writes a frame behind the last one. From here on the group is committed, or the store is poisoned.
     pub(super) fn write(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
         if !self.deferred.is_empty() {
+            let open = frame.keep_open();
             let end = self.defer(log, group, frame)?;
-            return self.write_deferred(log).map(|()| end);
+            return self.write_deferred_to(log, &open).map(|()| end);
         }
         let offset = frame.segment.entry.offset_of(self.end.position);
         self.write_at(
@@ -219,11 +225,12 @@ impl Writer {
     /// Takes a frame in behind the last one, to be written to the segment's file later. The caller has the commit journal
     /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
     pub(super) fn defer(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        let open = frame.keep_open();
         self.deferred_bytes += frame.bytes;
         self.deferred.push(std::mem::take(&mut group.buffer));
         self.advance(log, group, frame);
         if self.deferred_bytes >= MAX_DEFERRED_BYTES {
-            self.write_deferred(log)?;
+            self.write_deferred_to(log, &open)?;
         } else if self.deferred_bytes >= DEFERRED_BYTES && !self.is_write_asked {
             self.is_write_asked = true;
             log.have_deferred_written();
@@ -241,23 +248,40 @@ impl Writer {
         }
     }
 
-    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where that fails
-    /// readers find them in memory.
+    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where the write fails
+    /// readers find them in memory; where the file cannot be opened this can be done again.
     pub(super) fn write_deferred(&mut self, log: &ShardLog) -> Result<()> {
         if self.deferred.is_empty() {
             return Ok(());
         }
-        let (segment, open) = self
-            .unsynced
+        let segment = self.unsynced_segment();
+        match log.context.open_segments.get_writable(&segment) {
+            Ok(open) => self.write_deferred_to(log, &open),
+            Err(error) => {
+                self.is_write_asked = false;
+                Err(error)
+            }
+        }
+    }
+
+    fn unsynced_segment(&self) -> Arc<Segment> {
+        self.unsynced
             .clone()
-            .expect("deferred frames belong to the segment that is to be synced");
+            .expect("deferred frames belong to the segment that is to be synced")
+    }
+
+    fn write_deferred_to(&mut self, log: &ShardLog, open: &OpenSegment) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        let segment = self.unsynced_segment();
         let offset = segment.entry.offset_of(self.end.position) - self.deferred_bytes as u64;
         let mut frames = Vec::with_capacity(self.deferred_bytes + PAGE_BYTES as usize);
         for frame in &self.deferred {
             frames.extend_from_slice(frame);
         }
         let result = (log.context.health.check())
-            .and_then(|()| self.write_at(log, &segment, &open, &mut frames, offset, self.end));
+            .and_then(|()| self.write_at(log, &segment, open, &mut frames, offset, self.end));
         if result.is_ok() {
             self.deferred.clear();
             self.deferred_bytes = 0;
@@ -293,8 +317,7 @@ impl Writer {
             frames.resize(frames.len() + padding as usize, 0);
             self.zeroed_through = LogPosition(end.position.0 + padding);
         }
-        open.file
-            .write_all_at(frames, offset)
+        open.write_all_at(frames, offset)
             .map_err(|error| log.context.health.poison("write to", &segment.path, error))?;
         if is_left_out(Step::NamedBeforeFrame) && offset == PAGE_BYTES {
             let added = LogChange::SegmentAdded(segment.entry);
@@ -305,16 +328,14 @@ impl Writer {
 
     /// The log ends behind this frame.
     fn advance(&mut self, log: &ShardLog, group: &Group, frame: PlacedFrame) {
-        let PlacedFrame {
-            segment, open, end, ..
-        } = frame;
+        let PlacedFrame { segment, end, .. } = frame;
         self.note_in_index(&segment, group, segment.entry.offset_of(self.end.position));
         self.end = end;
         if is_left_out(Step::PublishedAfterSync) {
             *log.published.lock() = end;
         }
         want_next_segment(log, &segment, end.position);
-        self.unsynced = Some((segment, open));
+        self.unsynced = Some(segment);
     }
 
     /// Takes note that the commit journal has all frames up to here.
@@ -334,8 +355,14 @@ impl Writer {
     /// What has to be synced, all written. [`note_synced`](Self::note_synced) is told when that is done.
     pub(super) fn unsynced(&mut self, log: &ShardLog) -> Result<Option<Unsynced>> {
         perform(Step::DeferredBeforeSync, || self.write_deferred(log))?;
-        Ok(self.unsynced.clone().map(|(segment, open)| Unsynced {
-            segment,
+        let Some(segment) = &self.unsynced else {
+            return Ok(None);
+        };
+        let open = match segment.write_back.is_done() {
+            true => None,
+            false => Some(log.context.open_segments.get_writable(segment)?),
+        };
+        Ok(Some(Unsynced {
             open,
             through: self.end.position,
         }))
@@ -401,7 +428,7 @@ impl Writer {
             Placement::InPlace(_) => Ok(next_record),
             Placement::Resume(segment) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 self.enter_alone(log, Place::Rested(segment, open))?;
                 Ok(next_record)
             }
@@ -479,7 +506,12 @@ impl Writer {
             .disk
             .entropy()
             .map_err(|error| Error::io("draw a salt for", &log.directory, error))?;
-        let pooled = context.pool.take(size)?;
+        let pooled = loop {
+            match context.pool.take(size) {
+                Err(Error::TooManyOpenFiles { .. }) if context.open_segments.close_unused() => {}
+                taken => break taken?,
+            }
+        };
         let entry = SegmentEntry {
             first_record,
             base_position: self.end.position,
@@ -516,16 +548,12 @@ impl Writer {
 }
 
 impl Unsynced {
-    /// A failed write-back is reported to one sync of a file only. So one sync goes on at a time, and whoever comes
-    /// second finds the failure in the store's health.
     pub(super) fn sync(&self, log: &ShardLog) -> Result<()> {
-        let _one_at_a_time = log.syncing.lock();
         let health = &log.context.health;
-        health.check()?;
-        self.open
-            .file
-            .sync_data()
-            .map_err(|error| health.poison("sync", &self.segment.path, error))
+        match &self.open {
+            Some(open) => open.sync(health),
+            None => health.check(),
+        }
     }
 }
 

@@ -85,11 +85,6 @@ impl StoreCore {
         )?);
         let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
-        let pool = Arc::new(pool);
-        catalog.make_room_by({
-            let pool = pool.clone();
-            move || pool.make_room()
-        });
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
         let activity = Arc::new(Activity::default());
         let keeper = Arc::new(KeeperSignal::default());
@@ -98,12 +93,13 @@ impl StoreCore {
             .map_err(|error| Error::io("start a thread for", directory, error))?;
         let context = Arc::new(LogContext {
             disk: disk.clone(),
-            health,
             open_segments: OpenSegments::new(
                 disk.clone(),
-                options.max_open_segments,
+                health.clone(),
+                options.open_segments_limit(),
                 options.max_mapped_bytes,
             ),
+            health,
             pool,
             ledger: active.clone(),
             flushers,
@@ -119,6 +115,13 @@ impl StoreCore {
                 let keeper = keeper.clone();
                 move || keeper.wake()
             }),
+        });
+        catalog.make_room_by({
+            let context = Arc::downgrade(&context);
+            move |failed| {
+                let context = context.upgrade();
+                context.is_some_and(|context| context.make_room_for(failed))
+            }
         });
         let core = Arc::new(Self {
             directory: directory.to_owned(),

@@ -32,6 +32,9 @@ pub(super) struct State {
     pub(super) trace: Option<Vec<Call>>,
 }
 
+/// What the operating system answers when too many files are open.
+const EMFILE: i32 = 24;
+
 /// How a call is to go on that the faults let begin.
 pub(super) enum Course {
     Normal,
@@ -105,6 +108,7 @@ impl State {
             None => Course::Normal,
             Some(Effect::Fail(kind)) => Course::Fail(fault(kind)),
             Some(Effect::Short(kind)) => Course::Short(fault(kind)),
+            Some(Effect::OutOfFiles) => Course::Fail(io::Error::from_raw_os_error(EMFILE)),
             Some(Effect::Freeze) => {
                 self.frozen = true;
                 Course::InFlight(stopped())
@@ -287,6 +291,9 @@ impl State {
     pub(super) fn close(&mut self, node: NodeId, handle: HandleId) {
         if let Some(file) = self.files.get_mut(&node) {
             file.holders.close(handle);
+            if self.plan.loses_what_is_closed_unsynced && !self.frozen && file.holders.handles() == 0 {
+                file.abandon(|| true);
+            }
         }
         self.forget_if_gone(node);
     }
@@ -341,7 +348,6 @@ impl State {
 
     /// Whether one more file can be opened.
     fn check_open_files(&mut self) -> io::Result<()> {
-        const EMFILE: i32 = 24;
         match self.open_file_limit {
             Some(limit) if self.open_files() >= limit => {
                 self.out_of_files += 1;
@@ -352,7 +358,11 @@ impl State {
     }
 
     pub(super) fn open_files(&self) -> usize {
-        self.files.values().map(|file| file.holders.handles()).sum::<usize>() + self.locked.len()
+        self.files
+            .values()
+            .map(|file| file.holders.handles())
+            .sum::<usize>()
+            + self.locked.len()
     }
 
     pub(super) fn kind(&self, path: &Path) -> io::Result<EntryKind> {
