@@ -62,7 +62,7 @@ pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use record_codec::check_batch_bytes;
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
-pub(crate) use shard_log::{Appended, LogStart, Resting, ShardLog};
+pub(crate) use shard_log::{Appended, LogStart, Reservation, Resting, ShardLog};
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};

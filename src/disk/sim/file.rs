@@ -27,6 +27,7 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.disk.stalls.pass(operation, &self.path);
         let state = &mut *self.disk.state();
         state.call(operation, &state.current_path(self.node, &self.path), detail, run)
     }
@@ -38,6 +39,7 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State, Course) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.disk.stalls.pass(operation, &self.path);
         let state = &mut *self.disk.state();
         state.traced(operation, &state.current_path(self.node, &self.path), detail, run)
     }

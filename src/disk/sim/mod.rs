@@ -63,6 +63,7 @@ mod holders;
 mod names;
 mod random;
 mod rot;
+mod stall;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ pub use calls::{Call, Calls, Operation};
 pub use crash::LossMode;
 pub use faults::{FailedSync, Faults};
 pub use rot::Rot;
+pub use stall::Stall;
 
 use std::fmt;
 use std::io;
@@ -79,6 +81,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use file::{SimFile, SimLock};
+use stall::Stalls;
 use state::State;
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, OpenMode};
@@ -88,6 +91,7 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    stalls: Arc<Stalls>,
 }
 
 impl SimDisk {
@@ -129,6 +133,11 @@ impl SimDisk {
     /// Direct edits of what lies on the device.
     pub fn rot(&self) -> Rot {
         Rot::new(self.clone())
+    }
+
+    /// The next call of these kinds whose path contains `path_part` hangs until what this gives is dropped.
+    pub fn stall_next(&self, calls: impl Into<Calls>, path_part: impl Into<String>) -> Stall {
+        self.stalls.plan(calls.into(), path_part.into())
     }
 
     /// From now on files and directories can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write
@@ -177,6 +186,7 @@ impl SimDisk {
     fn from_state(state: State) -> Self {
         Self {
             state: Arc::new(Mutex::new(state)),
+            stalls: Arc::default(),
         }
     }
 
@@ -192,6 +202,7 @@ impl SimDisk {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.stalls.pass(operation, path);
         self.state().call(operation, path, detail, run)
     }
 }
