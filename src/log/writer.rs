@@ -19,7 +19,7 @@ use crate::model::RecordNumber;
 /// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 
-/// Each segment may be this much larger than a full one before, up to the largest.
+/// From one size of segments to the next larger one.
 const GROWTH: u64 = 8;
 
 /// Where puts do not wait for a sync, one is begun when this much is not synced.
@@ -500,8 +500,13 @@ impl Writer {
         let previous = log.segments.read().last().cloned();
         let used = previous
             .as_ref()
-            .map(|segment| segment.entry.offset_of(self.end.position));
-        let size = next_segment_size(used, frame_bytes, context.options.segment_bytes);
+            .map_or(0, |segment| segment.entry.offset_of(self.end.position));
+        let expected = match self.placement {
+            // Its writer was killed, perhaps again and again.
+            Placement::New => used,
+            Placement::Resume(_) | Placement::InPlace(_) => 2 * used,
+        };
+        let size = next_segment_size(expected, frame_bytes, context.options.segment_bytes);
         let salt = context
             .disk
             .entropy()
@@ -586,19 +591,19 @@ fn want_next_segment(log: &ShardLog, segment: &Segment, position: LogPosition) {
     }
     let is_half_full = segment.entry.offset_of(position) > segment.entry.bytes / 2;
     if is_half_full {
-        let next = next_segment_size(Some(segment.entry.bytes), 0, log.context.options.segment_bytes);
+        let next = next_segment_size(2 * segment.entry.bytes, 0, log.context.options.segment_bytes);
         if log.context.pool.want(next.preferred) {
             (log.context.on_want)();
         }
     }
 }
 
-/// The size of the next segment, by what is used of the one before: a step up from a full one, while one that is hardly
-/// used, since its writer was killed, is followed by a small one. Larger where a group needs it.
-fn next_segment_size(used: Option<u64>, frame_bytes: u64, largest: u64) -> SegmentSize {
+/// The size of a segment that is expected to take so many bytes, and takes at least a frame. There are few sizes, so that
+/// files can be used again.
+fn next_segment_size(expected: u64, frame_bytes: u64, largest: u64) -> SegmentSize {
     let needed = PAGE_BYTES + frame_bytes.next_multiple_of(PAGE_BYTES);
     let mut bytes = FIRST_SEGMENT_BYTES;
-    while bytes < largest && (bytes / 2 < used.unwrap_or(0) || bytes < needed) {
+    while bytes < largest && bytes < expected.max(needed) {
         bytes = (bytes * GROWTH).min(largest);
     }
     SegmentSize {
@@ -615,33 +620,33 @@ mod tests {
     fn segments_grow_step_by_step_to_the_largest() {
         let largest = 64 << 20;
         let mut sizes = Vec::new();
-        let mut used = None;
+        let mut expected = 0;
         for _ in 0..6 {
-            let bytes = next_segment_size(used, 100, largest).preferred;
+            let bytes = next_segment_size(expected, 100, largest).preferred;
             sizes.push(bytes >> 10);
-            // Another group of this size did not fit.
-            used = Some(bytes / 2 + 1);
+            // More than half full, and another group did not fit.
+            expected = 2 * (bytes / 2 + 1);
         }
         assert_eq!(sizes, [64, 512, 4_096, 32_768, 65_536, 65_536]);
     }
 
     #[test]
-    fn a_segment_that_is_hardly_used_is_followed_by_a_small_one() {
-        assert_eq!(next_segment_size(Some(5_000), 100, 64 << 20).preferred, 64 << 10);
+    fn a_segment_is_no_larger_than_what_is_expected_takes() {
+        let size = |expected| next_segment_size(expected, 100, 64 << 20).preferred >> 10;
         assert_eq!(
-            next_segment_size(Some(200 << 10), 100, 64 << 20).preferred,
-            512 << 10
+            [0, 5_000, 65_536, 65_537, 200 << 10].map(size),
+            [64, 64, 64, 512, 512]
         );
     }
 
     #[test]
     fn a_group_that_fits_no_segment_gets_one_of_its_own() {
-        assert_eq!(next_segment_size(None, 100 << 10, 64 << 20).preferred, 512 << 10);
+        assert_eq!(next_segment_size(0, 100 << 10, 64 << 20).preferred, 512 << 10);
         let bytes = (100 << 20) + PAGE_BYTES;
         let size = SegmentSize {
             preferred: bytes,
             least: bytes,
         };
-        assert_eq!(next_segment_size(Some(64 << 10), 100 << 20, 64 << 20), size);
+        assert_eq!(next_segment_size(128 << 10, 100 << 20, 64 << 20), size);
     }
 }
