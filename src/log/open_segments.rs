@@ -4,7 +4,7 @@
 //! yet. A file that is not in use is closed when another needs its place, the one that was not used for longest first, and
 //! one with unsynced bytes last: it has to be synced before, since the kernel may forget what became of the write-back of
 //! a file that nobody has open. Files that are in use are not closed, so that many at the same time can exceed the number.
-//! Whoever uses several together therefore takes no more than [`OpenSegments::most_together`].
+//! A round, which uses those of several logs together, therefore has a limit of its own.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -71,16 +71,11 @@ impl OpenSegments {
         }
     }
 
-    /// How many files one caller may use at the same time.
-    pub(super) fn most_together(&self) -> usize {
-        (self.capacity / 2).max(1)
-    }
-
     /// A segment's file, for reading.
     ///
     /// # Errors
     /// Also where the log does not name the segment any more: who comes from a list of segments looks there again.
-    pub(super) fn get(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
+    pub(super) fn get_readable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
         let open = self.open.lock().touch(segment.handle);
         match open {
             Some(open) => Ok(open),
@@ -91,7 +86,7 @@ impl OpenSegments {
     /// A segment's file, for reading and writing.
     ///
     /// # Errors
-    /// As for [`get`](Self::get).
+    /// As for [`get_readable`](Self::get_readable).
     pub(super) fn get_writable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
         let open = self.open.lock().touch(segment.handle);
         match open.filter(|open| open.is_writable) {

@@ -67,7 +67,8 @@ impl BegunSegment {
         .map_err(cannot("sync the directory of"))
     }
 
-    /// Gives back the room of a segment that nobody was told of. Where that fails the next one takes its name.
+    /// Gives back the room of a segment that nobody was told of, and will not be. Where that fails the next one takes
+    /// its name, as it does where the ledger could not be told.
     fn give_up(&self, disk: &dyn Disk) {
         let _ = remove_if_there(disk, &self.path);
     }
@@ -115,13 +116,20 @@ pub(super) fn make_all_ready(
             *outcome = begun.name(context);
         }
     }
+    for ((_, place), outcome) in places.iter().zip(&outcomes) {
+        if let (Place::Begun(begun), Err(_)) = (place, outcome)
+            && context.health.check().is_ok()
+        {
+            begun.give_up(context.disk.as_ref());
+        }
+    }
     tell_ledger(context, places, &mut outcomes);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
-        match (place, outcome) {
-            // Whether the manifest names it is unknown.
-            (Place::Begun(_), Err(Error::Poisoned { .. })) => {}
-            (Place::Begun(begun), Err(_)) => begun.give_up(context.disk.as_ref()),
-            _ => {}
+        // The ledger had no room for it, and nothing has changed there.
+        if let (Place::Begun(begun), Err(error)) = (place, outcome)
+            && error.is_want_of_room()
+        {
+            begun.give_up(context.disk.as_ref());
         }
     }
     outcomes

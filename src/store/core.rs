@@ -17,7 +17,7 @@ use crate::catalog::{Catalog, Edit, Lifecycle};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
+use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
 
@@ -103,6 +103,7 @@ impl StoreCore {
             pool,
             ledger: active.clone(),
             flushers,
+            spare_buffers: SpareBuffers::default(),
             options: log_options,
             journal: RwLock::default(),
             journal_doubts: OnceLock::new(),
@@ -388,6 +389,8 @@ fn log_options(options: &StoreOptions) -> LogOptions {
             Durability::Synced => options.min_journaled_shards,
             Durability::Written | Durability::Buffered => usize::MAX,
         },
+        // Each has its segment's file open meanwhile.
+        max_round_logs: (options.open_segments_limit() / 2).max(1),
     }
 }
 

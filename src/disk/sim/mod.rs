@@ -120,6 +120,11 @@ impl SimDisk {
         self.state().frozen = true;
     }
 
+    /// From now on the file system refuses all that changes it, as ext4 does after an error of its own.
+    pub fn make_read_only(&self) {
+        self.state().is_read_only = true;
+    }
+
     /// Whether this disk was stopped, by [`SimDisk::freeze`], [`SimDisk::crash`] or a fault.
     pub fn is_frozen(&self) -> bool {
         self.state().frozen

@@ -23,6 +23,7 @@ pub(super) struct State {
     pub(super) random: Random,
     pub(super) plan: Plan,
     pub(super) frozen: bool,
+    pub(super) is_read_only: bool,
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
     pub(super) open_file_limit: Option<usize>,
@@ -55,6 +56,7 @@ impl State {
             random: Random::new(seed),
             plan: Plan::default(),
             frozen: false,
+            is_read_only: false,
             locked: BTreeSet::new(),
             capacity: None,
             open_file_limit: None,
@@ -105,6 +107,9 @@ impl State {
             )
         };
         let course = match self.plan.strike(operation, path, &mut self.random) {
+            None if self.is_read_only && Calls::WRITING.contains(operation) => {
+                Course::Fail(error(io::ErrorKind::ReadOnlyFilesystem, path))
+            }
             None => Course::Normal,
             Some(Effect::Fail(kind)) => Course::Fail(fault(kind)),
             Some(Effect::Short(kind)) => Course::Short(fault(kind)),
@@ -143,6 +148,9 @@ impl State {
 
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(NodeId, HandleId)> {
         self.check_open_files()?;
+        if self.is_read_only && mode != OpenMode::Read {
+            return Err(error(io::ErrorKind::ReadOnlyFilesystem, path));
+        }
         let entry = self.entry(path)?;
         let node = match (self.names.live().get(&entry), mode) {
             (Some(_), OpenMode::CreateNew) => return Err(error(io::ErrorKind::AlreadyExists, path)),
