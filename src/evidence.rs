@@ -67,8 +67,13 @@ impl Evidence<'_> {
     fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
             Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", path, error)),
+            Err(error) => match error.kind() {
+                // Something else than a store makes is no evidence either.
+                std::io::ErrorKind::NotFound
+                | std::io::ErrorKind::NotADirectory
+                | std::io::ErrorKind::IsADirectory => Ok(None),
+                _ => Err(Error::io("open", path, error)),
+            },
         }
     }
 }

@@ -71,6 +71,7 @@ impl StoreCore {
             disk.clone(),
             directory,
             health.clone(),
+            options.compaction_bytes,
             || sync_ancestors(disk.as_ref(), directory),
             |state| {
                 let evidence = Evidence {
@@ -93,12 +94,13 @@ impl StoreCore {
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let context = Arc::new(LogContext {
             disk: disk.clone(),
-            health,
             open_segments: OpenSegments::new(
                 disk.clone(),
-                options.max_open_segments,
+                health.clone(),
+                options.open_segments_limit(),
                 options.max_mapped_bytes,
             ),
+            health,
             pool,
             ledger: active.clone(),
             flushers,
@@ -115,6 +117,13 @@ impl StoreCore {
                 let keeper = keeper.clone();
                 move || keeper.wake()
             }),
+        });
+        catalog.make_room_by({
+            let context = Arc::downgrade(&context);
+            move |failed| {
+                let context = context.upgrade();
+                context.is_some_and(|context| context.make_room_for(failed))
+            }
         });
         let core = Arc::new(Self {
             directory: directory.to_owned(),
@@ -335,7 +344,8 @@ fn log_options(options: &StoreOptions) -> LogOptions {
             Durability::Synced => options.min_journaled_shards,
             Durability::Written | Durability::Buffered => usize::MAX,
         },
-        max_round_logs: options.max_open_segments.max(1),
+        // Each has its segment's file open meanwhile.
+        max_round_logs: (options.open_segments_limit() / 2).max(1),
     }
 }
 

@@ -39,7 +39,14 @@ impl Store {
     pub(super) fn open_with(options: &StoreOptions, directory: &Path) -> Result<Self> {
         let core = StoreCore::open(options, directory)?;
         let keeper = match options.has_keeper {
-            true => Some(keeper::start(core.clone())?),
+            true => match keeper::start(core.clone()) {
+                Ok(keeper) => Some(keeper),
+                Err(error) => {
+                    // Else its threads, and its lock, would stay.
+                    let _ = core.close();
+                    return Err(error);
+                }
+            },
             false => None,
         };
         Ok(Self {

@@ -233,7 +233,7 @@ impl StoreCore {
         });
         match error {
             // Nothing is wrong with the store.
-            Error::StorageFull { .. } => Ok(()),
+            error if error.is_want_of_room() => Ok(()),
             error => Err(error),
         }
     }
@@ -254,9 +254,6 @@ fn is_final(error: &Error) -> bool {
 }
 
 fn is_often_enough(error: &Error, failures: u32) -> bool {
-    let is_of_the_store = matches!(
-        error,
-        Error::StorageFull { .. } | Error::Poisoned { .. } | Error::Closed
-    );
+    let is_of_the_store = error.is_want_of_room() || matches!(error, Error::Poisoned { .. } | Error::Closed);
     !is_of_the_store && failures >= MOST_FAILURES
 }

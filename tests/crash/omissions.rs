@@ -55,6 +55,11 @@ const JOURNALED_CRASHES: Check = Check {
     run: || scenario::crash_in_every_call(Settings::journaled(), 5).map(drop),
 };
 
+const FEW_FILES: Check = Check {
+    name: "scenario, few files: a crash in every seventh call",
+    run: || scenario::crash_in_every_call(Settings::with_few_files(), 7).map(drop),
+};
+
 const FAULTS: Check = Check {
     name: "faults: every call",
     run: || faults::fail_every_call(Fault::Broken, FailedSync::MarksClean, Settings::default()).map(drop),
@@ -129,6 +134,7 @@ const TABLE: &[(Step, Check)] = &[
         Step::DeferredBeforeSync,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
     ),
+    (Step::SyncBeforeClose, FEW_FILES),
     (
         Step::JournaledSegmentsSync,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),

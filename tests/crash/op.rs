@@ -95,10 +95,18 @@ pub enum Fault {
     Short,
     /// A write writes a part, and the disk is full.
     ShortAndFull,
+    /// The process has as many files open as it may.
+    OutOfFiles,
 }
 
 impl Fault {
-    pub const ALL: [Self; 4] = [Self::Broken, Self::Full, Self::Short, Self::ShortAndFull];
+    pub const ALL: [Self; 5] = [
+        Self::Broken,
+        Self::Full,
+        Self::Short,
+        Self::ShortAndFull,
+        Self::OutOfFiles,
+    ];
 }
 
 pub fn stream_name(stream: u8) -> String {

@@ -95,15 +95,22 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
         any::<bool>(),
         prop::sample::select(vec![0, 256 * 1024]),
         journaled,
+        any::<(bool, bool)>(),
         room,
     )
         .prop_map(
-            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
-                durability,
-                map_sealed_segments,
-                max_recycled_bytes,
-                min_journaled_shards,
-                room,
+            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, few, room)| {
+                let (compacts_early, has_few_files) = few;
+                Settings {
+                    durability,
+                    map_sealed_segments,
+                    max_recycled_bytes,
+                    min_journaled_shards,
+                    compacts_early,
+                    has_few_files,
+                    loses_what_is_closed: false,
+                    room,
+                }
             },
         )
 }

@@ -122,6 +122,7 @@ impl World {
             Fault::Full => faults.fail_nth(making_room, call, io::ErrorKind::StorageFull),
             Fault::Short => faults.short_write_nth(call, io::ErrorKind::Other),
             Fault::ShortAndFull => faults.short_write_nth(call, io::ErrorKind::StorageFull),
+            Fault::OutOfFiles => faults.run_out_of_files_nth(call),
         };
     }
 

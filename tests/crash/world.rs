@@ -14,6 +14,12 @@ use crate::model::{Model, Since, Violation};
 /// Two levels that do not exist yet, so that making them is crashed too.
 pub const DIRECTORY: &str = "/srv/store";
 
+/// Segments that a store with few files keeps open.
+const OPEN_SEGMENTS: usize = 2;
+
+/// All that such a store ever needs: those, the lock, the manifest, and what two threads use at the moment.
+const OPEN_FILES: usize = OPEN_SEGMENTS + 8;
+
 pub struct World {
     pub disk: SimDisk,
     pub clock: ManualClock,
@@ -44,6 +50,12 @@ pub struct Settings {
     pub max_recycled_bytes: u64,
     /// From how many shards on commits go through the journal.
     pub min_journaled_shards: usize,
+    /// Whether the manifest is written anew every few edits.
+    pub compacts_early: bool,
+    /// Whether the store may have very few files open.
+    pub has_few_files: bool,
+    /// Whether what a file has unsynced when it is closed is lost.
+    pub loses_what_is_closed: bool,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
 }
@@ -56,6 +68,24 @@ impl Settings {
             ..Self::default()
         }
     }
+
+    /// The store has very few files open, most of them with unsynced bytes.
+    pub fn with_few_files() -> Self {
+        Self {
+            has_few_files: true,
+            loses_what_is_closed: true,
+            min_journaled_shards: 2,
+            ..Self::default()
+        }
+    }
+
+    /// The manifest is written anew many times.
+    pub fn compacting() -> Self {
+        Self {
+            compacts_early: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
@@ -65,6 +95,9 @@ impl Default for Settings {
             map_sealed_segments: true,
             max_recycled_bytes: 256 * 1024,
             min_journaled_shards: usize::MAX,
+            compacts_early: false,
+            has_few_files: false,
+            loses_what_is_closed: false,
             room: None,
         }
     }
@@ -99,6 +132,12 @@ impl World {
     pub fn new(disk: SimDisk, settings: Settings) -> Self {
         if let Some(bytes) = settings.room {
             disk.set_capacity(bytes);
+        }
+        if settings.has_few_files {
+            disk.set_open_file_limit(OPEN_FILES);
+        }
+        if settings.loses_what_is_closed {
+            disk.faults().lose_what_is_closed_unsynced();
         }
         Self {
             disk,
@@ -298,6 +337,9 @@ impl World {
                 false => refuse("another failure is told than the first"),
             },
             (_, Some(_)) => refuse("a poisoned store gives another error"),
+            (Error::Poisoned { first }, None) if is_want_of_room_while_preparing(first) => {
+                refuse("nothing was lost, and writing stopped for ever")
+            }
             (Error::Poisoned { first }, None) if is_explained => {
                 self.poisoned = Some(first.to_string());
                 match names_file(first) {
@@ -305,14 +347,16 @@ impl World {
                     false => refuse("the error names no file"),
                 }
             }
-            (Error::StorageFull { .. } | Error::Io { .. } | Error::Unreadable { .. }, None)
-                if is_explained =>
-            {
-                match names_file(error) {
-                    true => Ok(Failure::NotDone),
-                    false => refuse("the error names no file"),
-                }
-            }
+            (
+                Error::StorageFull { .. }
+                | Error::TooManyOpenFiles { .. }
+                | Error::Unreadable { .. }
+                | Error::Io { .. },
+                None,
+            ) if is_explained => match names_file(error) {
+                true => Ok(Failure::NotDone),
+                false => refuse("the error names no file"),
+            },
             _ => refuse("nothing explains this error"),
         }
     }
@@ -366,6 +410,12 @@ impl World {
             .map_sealed_segments(self.settings.map_sealed_segments)
             .max_recycled_bytes(self.settings.max_recycled_bytes)
             .min_journaled_shards(self.settings.min_journaled_shards)
+            .compaction_bytes(if self.settings.compacts_early { 1 } else { 1 << 20 })
+            .max_open_segments(if self.settings.has_few_files {
+                OPEN_SEGMENTS
+            } else {
+                512
+            })
             .segment_bytes(64 * 1024)
             .keeper(false)
             .flusher_threads(1)
@@ -381,11 +431,23 @@ impl Drop for World {
     }
 }
 
+/// A full disk is final only for what was to become durable and did not, and too many open files never are.
+fn is_want_of_room_while_preparing(error: &Error) -> bool {
+    match error {
+        Error::Io {
+            operation, source, ..
+        } => source.kind() == std::io::ErrorKind::StorageFull && !["write to", "sync"].contains(operation),
+        Error::StorageFull { .. } | Error::TooManyOpenFiles { .. } => true,
+        _ => false,
+    }
+}
+
 fn names_file(error: &Error) -> bool {
     match error {
         Error::Io { path, .. }
         | Error::Unreadable { path, .. }
         | Error::StorageFull { path, .. }
+        | Error::TooManyOpenFiles { path, .. }
         | Error::Corrupt { path, .. } => {
             let above = Path::new(DIRECTORY).ancestors().any(|above| above == path);
             above || path.starts_with(DIRECTORY)
