@@ -40,7 +40,10 @@ impl Evidence<'_> {
 
     fn read_journal(&self) -> Result<JournaledFrames> {
         let mut journaled = JournaledFrames::default();
-        let LogState { segments, end: None } = &self.state.journal else {
+        let LogState {
+            segments, end: None, ..
+        } = &self.state.journal
+        else {
             return Ok(journaled);
         };
         let identity = LogIdentity::commit_journal(self.state.store);
@@ -64,8 +67,13 @@ impl Evidence<'_> {
     fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
             Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", path, error)),
+            Err(error) => match error.kind() {
+                // Something else than a store makes is no evidence either.
+                std::io::ErrorKind::NotFound
+                | std::io::ErrorKind::NotADirectory
+                | std::io::ErrorKind::IsADirectory => Ok(None),
+                _ => Err(Error::io("open", path, error)),
+            },
         }
     }
 }

@@ -49,7 +49,7 @@ impl NamedLog {
             return Self::journal(inspection, state);
         }
         let stream = state.stream(id)?;
-        let LogState { segments, end } = stream.logs.get(&shard)?;
+        let LogState { segments, end, .. } = stream.logs.get(&shard)?;
         Some(Self {
             identity: LogIdentity {
                 store: state.store,

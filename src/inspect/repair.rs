@@ -267,7 +267,11 @@ impl RepairPlan {
         }
         if is_changed {
             let end = log.end;
-            let state = LogState { segments, end };
+            let state = LogState {
+                segments,
+                end,
+                ..LogState::default()
+            };
             changes.state.replace_log(log.name.stream, log.name.shard, state);
         }
         Ok(())

@@ -22,6 +22,7 @@
 //! rebuilt by hand. Magic, format and checksum keep their places in every format.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,7 @@ use super::frame::FrameSeed;
 use super::hold::{Holds, SegmentHold};
 use super::index::SparseIndex;
 use super::pool::{SegmentPool, remove_if_there};
+use super::write_back::WriteBack;
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile, Step, passes};
 use crate::error::{Error, Result};
@@ -194,6 +196,7 @@ pub(crate) struct Segment {
     /// What the commit journal calls the segment, once it has had to.
     pub(super) frame_home: OnceLock<String>,
     holds: Holds,
+    pub(super) write_back: Arc<WriteBack>,
 }
 
 impl Segment {
@@ -218,6 +221,7 @@ impl Segment {
             live_index: RwLock::new(None),
             frame_home: OnceLock::new(),
             holds: Holds::default(),
+            write_back: Arc::default(),
         }
     }
 

@@ -91,7 +91,7 @@ impl Stream {
     /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
     /// all records belong to that shard.
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
-        let now = self.store_core().begin()?;
+        let now = self.store_core().begin(Some(self.core.id))?;
         self.check_records(records)?;
         self.core
             .with_routes(|routes| match Destination::of(routes, records) {
@@ -115,7 +115,7 @@ impl Stream {
     /// # Errors
     /// As for [`append`](Self::append).
     pub fn try_append(&self, records: &[PutRecord<'_>]) -> Result<Option<Append>> {
-        let Some(now) = self.store_core().try_begin()? else {
+        let Some(now) = self.store_core().try_begin(self.core.id)? else {
             return Ok(None);
         };
         self.check_records(records)?;

@@ -20,10 +20,12 @@ pub(super) struct StreamCore {
     pub(super) directory: PathBuf,
     /// The largest record, in bytes of data and partition key.
     pub(super) max_record_bytes: u32,
-    store: u128,
+    pub(super) store: u128,
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
     logs: Mutex<BTreeMap<ShardId, Arc<ShardLog>>>,
+    /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
+    pub(super) changing: Mutex<()>,
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
@@ -79,6 +81,7 @@ impl StreamCore {
             catalog,
             context,
             logs: Mutex::default(),
+            changing: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
         }
     }
@@ -244,6 +247,8 @@ pub(super) struct ShardIdentity {
 
 impl ShardIdentity {
     pub(super) fn sequence_number(&self, record: RecordNumber, arrival: Timestamp) -> SequenceNumber {
-        SequenceNumber::new(self.created_seconds, self.shard, record, arrival.as_seconds())
+        // Where a clock went back, or splits came in quick succession, a shard's creation is ahead of it.
+        let seconds = arrival.as_seconds().max(self.created_seconds);
+        SequenceNumber::new(self.created_seconds, self.shard, record, seconds)
     }
 }

@@ -8,6 +8,7 @@
 mod check;
 mod faults;
 mod held;
+mod interrupted;
 mod manifest;
 mod model;
 mod omissions;

@@ -27,6 +27,10 @@ impl Holders {
         self.handles.is_empty() && self.mappings.is_empty()
     }
 
+    pub(super) fn handles(&self) -> usize {
+        self.handles.len()
+    }
+
     pub(super) fn open(&mut self) -> HandleId {
         self.last_handle += 1;
         self.handles.insert(self.last_handle, self.life);
