@@ -51,9 +51,12 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
         world.store = open(&world.disk, &world.clock, world.delay, &world.events);
         let bad = world.stream("bad");
         if !crashed {
-            // Found by reading, which does not open the logs that rested before.
-            let read = bad.reader(StartingPosition::TrimHorizon);
-            assert!(matches!(read, Err(Error::Corrupt { .. })));
+            // Found by reading: a log that rested is not looked at before.
+            let is_found = match bad.reader(StartingPosition::TrimHorizon) {
+                Ok(mut reader) => reader.any(|read| matches!(read, Err(Error::Corrupt { .. }))),
+                Err(error) => matches!(error, Error::Corrupt { .. }),
+            };
+            assert!(is_found);
             bad.split_shard(&first_shard(&bad), HashKey::MAX / 2).unwrap();
         }
         assert_eq!(bad.summary().unwrap().status, StreamStatus::Updating);
