@@ -139,6 +139,8 @@ steps! {
     HeldIsKept,
     /// No hold begins of a segment that its log has forgotten.
     NoHoldOfForgotten,
+    /// Records expire by a time that the monotonic clock confirms, not by the wall clock alone.
+    ConfirmedTime,
     /// A segment is recovered from the device, not from the cache.
     SegmentCacheDrop,
     /// The manifest is loaded from the device, not from the cache.

@@ -7,6 +7,7 @@ use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::options::ClockHandle;
 use crate::catalog::Edit;
+use crate::disk::{Step, is_left_out};
 use crate::error::Result;
 use crate::model::{ClockNote, ClockReading, ClockStep, ConfirmedTime, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
@@ -58,10 +59,11 @@ impl TimeKeeper {
         let ClockReading { wall, monotonic } = self.clock.read();
         let lead = self.lead_millis.load(Ordering::Acquire);
         let confirmed = Timestamp::from_millis(lead.wrapping_add(monotonic.as_millis() as u64));
-        Moment {
-            now: wall,
-            confirmed: confirmed.min(wall),
-        }
+        let confirmed = match is_left_out(Step::ConfirmedTime) {
+            true => wall,
+            false => confirmed.min(wall),
+        };
+        Moment { now: wall, confirmed }
     }
 
     /// Compares the clocks. Once a second is enough, and so is never: what has not been compared is not confirmed.

@@ -194,6 +194,7 @@ const TABLE: &[(Step, Check)] = &[
         Step::HeldIsKept,
         test!(targeted::what_a_reader_holds_is_not_written_over),
     ),
+    (Step::ConfirmedTime, WRITTEN),
     (Step::SegmentCacheDrop, FAULTS),
     (Step::ManifestCacheDrop, FAULTS),
     (Step::Lock, test!(targeted::a_second_opener_is_refused)),

@@ -1,5 +1,7 @@
 //! Putting records, and that nothing is stored of what is refused.
 
+use std::time::Duration;
+
 use base64_simd::STANDARD as BASE64;
 use serde_json::{Value, json};
 
@@ -147,6 +149,12 @@ fn a_number_to_be_exceeded_must_be_one_that_can_have_been() {
         );
     }
     assert_eq!(server.count_records("s"), 5);
+
+    // What was given out stays good when the clock goes back.
+    server.advance(Duration::from_secs(10));
+    let number = text(&server.put("s", "k", "")["SequenceNumber"]);
+    server.clock.jump_back(Duration::from_secs(3));
+    server.ok("PutRecord", &put(&number));
 }
 
 #[test]
