@@ -4,10 +4,10 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// glibc's keeps what a burst of large requests took; `docs/performance.md` has figures. Programs that use the library
-/// keep their own.
+/// Gives memory back some seconds after it is free, with a thread of its own, also when nothing else happens;
+/// `docs/performance.md` compares it with others. Programs that use the library keep theirs.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     cli::main()

@@ -40,7 +40,7 @@ fn bytes_kept_by<T>(work: impl FnOnce() -> T) -> (usize, T) {
 #[test]
 fn a_shard_that_takes_no_records_costs_a_few_hundred_bytes() {
     const SHARDS: u32 = 20_000;
-    const MOST_OF_A_SHARD: usize = 500;
+    const MOST_OF_A_SHARD: usize = 1000;
     const MOST_OF_A_USED_SHARD: usize = 64 << 10;
     let disk = SimDisk::new(1);
     let options = StoreOptions::new()

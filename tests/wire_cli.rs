@@ -190,7 +190,7 @@ fn a_log_for_machines_has_one_object_a_line() {
         .expect("a line for the start");
     for fact in [
         "version",
-        "address",
+        "addresses",
         "data_dir",
         "durability",
         "region",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anabranch::disk::{Disk, DiskFile, LockError, LockGuard, Mapping, OpenMode};
+use anabranch::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use anabranch::inspect::Inspection;
 use anabranch::sim::SimDisk;
 use anabranch::{
@@ -93,6 +93,10 @@ impl Disk for Interrupting {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.disk.list(directory)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        self.disk.kind(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

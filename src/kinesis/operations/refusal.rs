@@ -122,6 +122,11 @@ mod tests {
                 offset: 1,
                 reason: "a checksum".to_owned(),
             },
+            Error::Unreadable {
+                path: path(),
+                offset: 1,
+                source: Arc::new(std::io::ErrorKind::Other.into()),
+            },
             Error::StorageFull {
                 operation: "extend",
                 path: path(),
