@@ -150,7 +150,8 @@ fn nothing_is_removed_or_written_through_a_symbolic_link() {
     }
     let store = options().open(&path).unwrap();
     let stream = store.create_stream("clicks", 1).unwrap();
-    for _ in 0..12 {
+    // The last segment takes more.
+    for _ in 0..13 {
         stream.put("key", &[7; 19_000]).unwrap();
     }
     store.close().unwrap();
@@ -166,7 +167,7 @@ fn nothing_is_removed_or_written_through_a_symbolic_link() {
     .unwrap();
     symlink(&treasure[2], path.join("pool/1-65536.ready")).unwrap();
     symlink(&treasure[1], path.join("CURRENT.new")).unwrap();
-    // In the place of the index that is saved when the next segment is begun.
+    // In the place of the index that is saved when more is put there.
     let entries = fs::read_dir(path.join("streams/1").join(SHARD)).unwrap();
     let files = entries.map(|entry| entry.unwrap().path());
     let index = files

@@ -57,6 +57,8 @@ pub enum Op {
     LetGo,
     /// Compares everything with the model.
     Look,
+    /// Somebody puts names into the store's directories that no store makes.
+    Litter,
     /// One round of house-keeping.
     Maintain,
     Advance(Duration),

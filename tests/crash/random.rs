@@ -47,6 +47,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::LetGo),
         2 => Just(Op::Expire),
         2 => Just(Op::Look),
+        1 => Just(Op::Litter),
         4 => Just(Op::Maintain),
         3 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
         2 => Just(Op::Reopen),

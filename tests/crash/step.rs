@@ -1,14 +1,16 @@
 //! Doing one step in a world: the model is told what may change, the store is asked, the model is told what happened.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use anabranch::disk::{Disk, EntryKind, OpenMode};
 use anabranch::sim::{Calls, Operation};
 use anabranch::{Error, HashKey, Put, PutRecord, StartingPosition};
 
 use crate::model::{Presence, RecordModel, Retention, Setting, StreamModel};
 use crate::op::{Fault, Op, stream_name};
-use crate::world::{Failure, Stop, World};
+use crate::world::{DIRECTORY, Failure, Stop, World};
 
 /// Where a record of a call lies in the model.
 type Place = (anabranch::ShardId, usize);
@@ -54,6 +56,10 @@ impl World {
             Op::Hold { stream, records } => self.with_stream(*stream, |world, at| world.hold(at, *records)),
             Op::LetGo => self.let_go().map(|()| None),
             Op::Look => self.look().map(|()| None),
+            Op::Litter => {
+                self.litter(Path::new(DIRECTORY));
+                Ok(None)
+            }
             Op::Maintain => self.maintain(),
             Op::Advance(by) => {
                 self.clock.advance(*by);
@@ -104,6 +110,21 @@ impl World {
             false => self.clock.jump_forward(by),
         }
         outcome
+    }
+
+    /// Whether it can be put there does not matter.
+    fn litter(&self, directory: &Path) {
+        const NAMES: [&str; 4] = ["lost+found/kept", ".nfs0001", "notes.txt", "1.log"];
+        for name in self.disk.list(directory).unwrap_or_default() {
+            let path = directory.join(&name);
+            if name != "lost+found" && matches!(self.disk.kind(&path), Ok(EntryKind::Directory)) {
+                self.litter(&path);
+            }
+        }
+        drop(self.disk.create_dir(&directory.join("lost+found")));
+        for name in NAMES {
+            drop(self.disk.open(&directory.join(name), OpenMode::CreateNew));
+        }
     }
 
     pub fn arm_fault(&mut self, call: u64, fault: Fault) {

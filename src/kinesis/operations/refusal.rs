@@ -92,6 +92,9 @@ pub(super) fn failure(error: &Error) -> &'static str {
             "Records of this shard cannot be read from the server's disk. The server's log says where. What comes before \
              them can be read, and so can other shards."
         }
+        Error::TooManyOpenFiles { .. } => {
+            "The server has as many files open as it may. The same request works once some are closed."
+        }
         Error::Io { .. } => "The server could not use its disk. Its log has the reason.",
         _ => "The operation failed inside the server. Its log has the reason.",
     }
