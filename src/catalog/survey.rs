@@ -12,7 +12,7 @@ use super::manifest::{self, Manifest};
 use super::state::CatalogState;
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::model::StreamId;
+use crate::model::{ShardId, StreamId};
 
 /// What a manifest holds, as far as it is whole.
 #[derive(Debug)]
@@ -51,6 +51,15 @@ impl ManifestSurvey {
     /// Whether edits are lost that had been durable.
     pub(crate) fn has_lost_edits(&self) -> bool {
         self.defect.as_ref().is_some_and(|defect| !defect.is_torn)
+    }
+
+    /// Whether a shard that the state does not have has expired for all that the manifest says.
+    pub(crate) fn is_expired(&self, stream: StreamId, shard: ShardId) -> bool {
+        let known = self.state.as_ref().and_then(|state| state.stream(stream));
+        let newest = known.and_then(|stream| stream.logs.keys().next_back());
+        let expiry = Edit::ShardExpired { stream, shard };
+        Some(&shard) < newest
+            && (!self.has_lost_edits() || self.frames.iter().any(|(edits, _)| edits.contains(&expiry)))
     }
 
     /// Whether a stream that the state does not have was deleted for all that the manifest says.

@@ -15,9 +15,14 @@ use crate::log::{COMMIT_JOURNAL, JournaledFrames, LogIdentity};
 impl NamedLog {
     /// The commit journal, if it has segments.
     pub(super) fn journal(inspection: &Inspection, state: &CatalogState) -> Option<Self> {
+        let journal = Self::journal_even_if_empty(inspection, state);
+        (!journal.segments.is_empty()).then_some(journal)
+    }
+
+    pub(super) fn journal_even_if_empty(inspection: &Inspection, state: &CatalogState) -> Self {
         let (stream, shard) = COMMIT_JOURNAL;
         let journal = &state.journal;
-        (!journal.segments.is_empty()).then(|| Self {
+        Self {
             identity: LogIdentity::commit_journal(state.store),
             name: LogName {
                 stream,
@@ -29,7 +34,25 @@ impl NamedLog {
             end: journal.end,
             shard: None,
             journaled: Vec::new(),
-        })
+        }
+    }
+
+    /// Whether the journal has frames behind the end at which the log is said to rest.
+    pub(super) fn goes_on_in(&self, frames: &JournaledFrames) -> bool {
+        let (Some(end), Some(last)) = (&self.end, self.segments.last()) else {
+            return false;
+        };
+        let journaled = frames.of_segment(self.identity, last);
+        journaled
+            .iter()
+            .any(|(offset, _)| *offset >= last.offset_of(end.position))
+    }
+
+    /// Takes what the journal has of the last segment, if whoever opens the store puts it back.
+    pub(super) fn take_journaled(&mut self, frames: &JournaledFrames) {
+        if let (None, Some(last)) = (&self.end, self.segments.last()) {
+            self.journaled = frames.of_segment(self.identity, last);
+        }
     }
 }
 
@@ -41,20 +64,22 @@ impl Inspection {
         let Some(journal) = journal.filter(|journal| journal.end.is_none()) else {
             return;
         };
+        let frames = self.journaled_frames(&journal, contents.is_held);
+        logs.iter_mut().for_each(|log| log.take_journaled(&frames));
+    }
+
+    /// All frames that a journal has and that are whole.
+    pub(super) fn journaled_frames(&self, journal: &NamedLog, is_held: bool) -> JournaledFrames {
         let mut frames = JournaledFrames::default();
         for at in 0..journal.segments.len() {
-            self.check_segment(&journal, at, contents.is_held, &mut |frame| {
+            self.check_segment(journal, at, is_held, &mut |frame| {
                 for record in frame.records() {
                     frames.add(record.partition_key.as_str(), record.data);
                 }
                 ControlFlow::Continue(())
             });
         }
-        for log in logs.iter_mut().filter(|log| log.end.is_none()) {
-            if let Some(last) = log.segments.last() {
-                log.journaled = frames.of_segment(log.identity, last);
-            }
-        }
+        frames
     }
 }
 

@@ -15,10 +15,10 @@ use bytes::Bytes;
 
 use super::commit::Ticket;
 use super::context::LogContext;
-use super::frame::FrameHeader;
+use super::frame::{FrameHeader, FrameSeed};
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::{Appended, LogStart, ShardLog};
-use super::{LogIdentity, ReadLimit};
+use super::{LogIdentity, LogPosition, ReadLimit};
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
@@ -221,12 +221,43 @@ impl JournaledFrames {
         let segment = Segment::new(log, *entry, Path::new(""));
         let frames = self.frames.get(&FrameHome::of(log, entry.salt));
         let placed = frames.into_iter().flatten().filter_map(|frame| {
-            let position = FrameHeader::decode_anywhere(frame, &segment.seed)?;
+            let FrameHeader { position, .. } = FrameHeader::decode_anywhere(frame, &segment.seed)?;
             let offset = PAGE_BYTES.checked_add(position.0.checked_sub(entry.base_position.0)?)?;
             let end = offset.checked_add(frame.len() as u64)?;
             (end <= entry.bytes).then(|| (offset, frame.clone()))
         });
         placed.collect()
+    }
+
+    /// The frames that belong to segments with none of the salts that are known of their logs, and how many records are
+    /// in those of one segment that begin at a position or behind it.
+    pub(crate) fn records_elsewhere(
+        &self,
+        store: u128,
+        from: impl Fn(StreamId, ShardId, u64) -> Option<LogPosition>,
+    ) -> Vec<(StreamId, ShardId, RecordNumber, u64)> {
+        let mut elsewhere = Vec::new();
+        for (FrameHome { stream, shard, salt }, frames) in &self.frames {
+            let Some(from) = from(*stream, *shard, *salt) else {
+                continue;
+            };
+            let log = LogIdentity {
+                store,
+                stream: *stream,
+                shard: *shard,
+            };
+            let seed = FrameSeed::new(log, *salt);
+            let headers = frames
+                .iter()
+                .filter_map(|frame| FrameHeader::decode_anywhere(frame, &seed));
+            let wanted: Vec<_> = headers.filter(|header| header.position >= from).collect();
+            let records = wanted.iter().map(|header| u64::from(header.count)).sum();
+            if let Some(first) = wanted.iter().map(|header| header.first_record).min() {
+                elsewhere.push((*stream, *shard, first, records));
+            }
+        }
+        elsewhere.sort_unstable();
+        elsewhere
     }
 
     /// Puts the frames of a log's last segment back where they are not, durably.

@@ -156,7 +156,7 @@ fn make_directories(context: &LogContext, places: &[(&ShardLog, &mut Place)]) ->
 }
 
 /// Makes a shard's directory, and the stream's above it, durably.
-pub(super) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+pub(crate) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let mut directories = Directories::new(disk);
     let new = LogDirectory {
         own: directory.to_owned(),

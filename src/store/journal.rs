@@ -9,7 +9,7 @@ use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
     COMMIT_JOURNAL, CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting,
-    ShardLog,
+    SegmentEntry, ShardLog,
 };
 use crate::model::{RecordNumber, ShardId, StreamId};
 
@@ -71,17 +71,18 @@ impl StoreCore {
         };
         let (segments, start) = match end {
             Some(end) => (segments, LogStart::Rested(end)),
-            None => {
-                if !segments.is_empty() {
-                    self.drop_journal_before(RecordNumber::END)?;
-                }
-                (Vec::new(), LogStart::Interrupted)
-            }
+            None => match segments.last() {
+                // Numbers go on behind those that were dropped: by its number a file that a crash brings back is not one
+                // that was begun since.
+                Some(last) => (Vec::new(), LogStart::Rested(self.drop_journal(last)?)),
+                None => (Vec::new(), LogStart::Interrupted),
+            },
         };
+        let is_empty = segments.is_empty();
         let directory = self.journal_directory();
         let max_unsynced = self.options.max_open_segments;
         let journal = CommitJournal::open(&self.context, store, directory, &segments, start, max_unsynced)?;
-        if end.is_none() {
+        if is_empty {
             self.remove_unnamed_files(journal.log())?;
         }
         *self.context.journal.write() = Some(journal.into());
@@ -146,6 +147,25 @@ impl StoreCore {
         }
     }
 
+    /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
+    fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
+        let (stream, shard) = COMMIT_JOURNAL;
+        let end = last.end_behind_all();
+        self.catalog.commit(|_| {
+            Ok(vec![
+                Edit::LogTrimmed {
+                    stream,
+                    shard,
+                    first_record: RecordNumber::END,
+                },
+                Edit::LogsRested {
+                    ends: vec![(stream, shard, end)],
+                },
+            ])
+        })?;
+        Ok(end)
+    }
+
     fn drop_journal_before(&self, first_record: RecordNumber) -> Result<()> {
         let (stream, shard) = COMMIT_JOURNAL;
         self.catalog.commit(|_| {
@@ -157,7 +177,7 @@ impl StoreCore {
         })
     }
 
-    fn journal_directory(&self) -> PathBuf {
+    pub(super) fn journal_directory(&self) -> PathBuf {
         self.directory.join("journal")
     }
 }

@@ -5,6 +5,7 @@
 
 mod damage;
 mod outcome;
+mod repaired;
 mod sound;
 
 use std::collections::BTreeMap;
