@@ -63,7 +63,10 @@ impl Evidence<'_> {
 
     fn read_journal(&self) -> Result<JournaledFrames> {
         let mut journaled = JournaledFrames::default();
-        let LogState { segments, end: None } = &self.state.journal else {
+        let LogState {
+            segments, end: None, ..
+        } = &self.state.journal
+        else {
             return Ok(journaled);
         };
         let identity = LogIdentity::commit_journal(self.state.store);

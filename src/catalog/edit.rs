@@ -89,6 +89,11 @@ pub(crate) enum Edit {
         stream: StreamId,
         name: String,
     },
+    /// From now on the commit journal may have frames of this log that its segments lack, until it rests.
+    LogJournaled {
+        stream: StreamId,
+        shard: ShardId,
+    },
 }
 
 impl Edit {
@@ -110,6 +115,7 @@ impl Edit {
             Self::ShardExpired { .. } => "ShardExpired",
             Self::CheckpointSaved { .. } => "CheckpointSaved",
             Self::CheckpointRemoved { .. } => "CheckpointRemoved",
+            Self::LogJournaled { .. } => "LogJournaled",
         }
     }
 
@@ -130,7 +136,8 @@ impl Edit {
             | Self::LogTrimmed { stream, .. }
             | Self::ShardExpired { stream, .. }
             | Self::CheckpointSaved { stream, .. }
-            | Self::CheckpointRemoved { stream, .. } => Some(vec![*stream]),
+            | Self::CheckpointRemoved { stream, .. }
+            | Self::LogJournaled { stream, .. } => Some(vec![*stream]),
         }
     }
 

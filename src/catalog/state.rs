@@ -57,6 +57,8 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<SegmentEntry>,
     /// Where the log ends, while it rests. A log that is or was being written to has none.
     pub(crate) end: Option<LogEnd>,
+    /// Whether the commit journal may have frames that the segments lack.
+    pub(crate) is_journaled: bool,
 }
 
 impl CatalogState {
@@ -129,9 +131,13 @@ impl CatalogState {
             Edit::StreamCreated { .. } => self.create_stream(edit),
             Edit::StreamDeleted { stream } => self.delete_stream(*stream),
             Edit::LogsRested { ends } => ends.iter().try_for_each(|(stream, shard, end)| {
-                self.log_mut(*stream, *shard)?.end = Some(*end);
+                self.log_mut(*stream, *shard)?.rest_at(*end);
                 Ok(())
             }),
+            Edit::LogJournaled { stream, shard } => {
+                self.log_mut(*stream, *shard)?.is_journaled = true;
+                Ok(())
+            }
             Edit::SegmentAdded {
                 stream,
                 shard,
@@ -147,6 +153,9 @@ impl CatalogState {
                 first_record,
             } => {
                 self.log_mut(*stream, *shard)?.trim(*first_record);
+                if (*stream, *shard) == COMMIT_JOURNAL && self.journal.segments.is_empty() {
+                    self.note_empty_journal();
+                }
                 Ok(())
             }
             Edit::StreamActivated { stream, lineage } => self.stream_mut(*stream)?.activate(lineage),
@@ -241,6 +250,20 @@ impl CatalogState {
         Ok(())
     }
 
+    /// Whether the commit journal may have frames of any log that its segments lack.
+    pub(crate) fn needs_journal(&self) -> bool {
+        let mut logs = self.streams.values().flat_map(|stream| stream.logs.values());
+        logs.any(|log| log.end.is_none() && log.is_journaled)
+    }
+
+    fn note_empty_journal(&mut self) {
+        let logs = self
+            .streams
+            .values_mut()
+            .flat_map(|stream| stream.logs.values_mut());
+        logs.for_each(|log| log.is_journaled = false);
+    }
+
     fn stream_mut(&mut self, stream: StreamId) -> Result<&mut StreamState, &'static str> {
         self.streams.get_mut(&stream).ok_or("the stream does not exist")
     }
@@ -312,7 +335,7 @@ impl StreamState {
             .apply_reshard(reshard)
             .map_err(|_| "the reshard does not fit the lineage")?;
         for (shard, end) in ends {
-            self.logs.entry(*shard).or_default().end = Some(*end);
+            self.logs.entry(*shard).or_default().rest_at(*end);
         }
         for child in &reshard.children {
             self.logs.insert(child.id, LogState::empty());
@@ -344,7 +367,14 @@ impl LogState {
         Self {
             segments: Vec::new(),
             end: Some(LogEnd::EMPTY),
+            is_journaled: false,
         }
+    }
+
+    /// All of it is durable in its segments.
+    fn rest_at(&mut self, end: LogEnd) {
+        self.end = Some(end);
+        self.is_journaled = false;
     }
 
     fn add_segment(&mut self, segment: SegmentEntry) -> Result<(), &'static str> {

@@ -145,6 +145,8 @@ steps! {
     JournalDoubts,
     /// The journal takes note of a log before it takes its frame.
     NotedBeforeJournaled,
+    /// The manifest hears that the journal may have frames of a log before it has one.
+    JournaledInLedger,
 }
 
 impl fmt::Display for Step {

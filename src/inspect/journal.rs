@@ -34,6 +34,8 @@ impl NamedLog {
             end: journal.end,
             shard: None,
             journaled: Vec::new(),
+            is_journaled: false,
+            is_needed: journal.end.is_none() && state.needs_journal(),
         }
     }
 
@@ -86,11 +88,11 @@ impl Inspection {
 /// What damage of the journal means: records of other logs, if anything.
 pub(super) fn of_journal(mut finding: Finding, journal: &NamedLog) -> Finding {
     if finding.is_damage() {
-        finding.consequence = match journal.end {
-            Some(_) => Consequence::Harmless {
+        finding.consequence = match journal.is_needed {
+            false => Consequence::Harmless {
                 reason: "all that the journal has is in its segments",
             },
-            None => Consequence::LastMayBeMissing,
+            true => Consequence::LastMayBeMissing,
         };
     }
     finding

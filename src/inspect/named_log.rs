@@ -26,6 +26,10 @@ pub(super) struct NamedLog {
     pub(super) shard: Option<Shard>,
     /// Frames that the commit journal has of the last segment, each with its offset there.
     pub(super) journaled: Vec<(u64, Bytes)>,
+    /// Whether the manifest says that the journal may have more.
+    pub(super) is_journaled: bool,
+    /// Of the commit journal: whether it may have what the segments of other logs lack.
+    pub(super) is_needed: bool,
 }
 
 impl NamedLog {
@@ -49,7 +53,11 @@ impl NamedLog {
             return Self::journal(inspection, state);
         }
         let stream = state.stream(id)?;
-        let LogState { segments, end } = stream.logs.get(&shard)?;
+        let LogState {
+            segments,
+            end,
+            is_journaled,
+        } = stream.logs.get(&shard)?;
         Some(Self {
             identity: LogIdentity {
                 store: state.store,
@@ -70,6 +78,8 @@ impl NamedLog {
                 .and_then(|lineage| lineage.shard(shard))
                 .cloned(),
             journaled: Vec::new(),
+            is_journaled: *is_journaled,
+            is_needed: true,
         })
     }
 
@@ -112,6 +122,8 @@ impl NamedLog {
             end: None,
             shard: None,
             journaled: Vec::new(),
+            is_journaled: false,
+            is_needed: true,
         }
     }
 

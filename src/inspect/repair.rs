@@ -284,7 +284,11 @@ impl RepairPlan {
         }
         if is_changed {
             let end = log.end;
-            let state = LogState { segments, end };
+            let state = LogState {
+                segments,
+                end,
+                is_journaled: log.is_journaled,
+            };
             changes.state.replace_log(log.name.stream, log.name.shard, state);
         }
     }
@@ -325,6 +329,7 @@ impl RepairPlan {
         changes.state.journal = LogState {
             segments: Vec::new(),
             end: Some(last.end_behind_all()),
+            is_journaled: false,
         };
         for entry in &journal.segments {
             changes.add_file(journal.directory.join(entry.file_name()));

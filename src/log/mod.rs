@@ -138,4 +138,6 @@ pub(crate) enum LogChange {
     SegmentAdded(SegmentEntry),
     /// To write behind the known end at which it rested.
     Resumed,
+    /// To have frames in the commit journal that its segments may lack.
+    Journaled,
 }

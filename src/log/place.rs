@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::context::LogContext;
 use super::open_segments::OpenSegment;
@@ -94,14 +95,16 @@ impl Place {
 
 /// Makes a place ready for frames.
 pub(super) fn make_ready(log: &ShardLog, place: &mut Place) -> Result<()> {
-    let mut outcomes = make_all_ready(&log.context, &mut [(log, place)]);
+    let mut outcomes = make_all_ready(&log.context, &mut [(log, place)], false);
     outcomes.pop().unwrap_or(Ok(()))
 }
 
-/// Makes the places of several logs ready for frames. Gives each one's outcome, in their order.
+/// Makes the places of several logs ready for frames, which the commit journal may get first. Gives each one's outcome, in
+/// their order.
 pub(super) fn make_all_ready(
     context: &LogContext,
     places: &mut [(&ShardLog, &mut Place)],
+    may_be_journaled: bool,
 ) -> Vec<Result<()>> {
     let mut outcomes = make_directories(context, places);
     for ((_, place), outcome) in places.iter_mut().zip(&mut outcomes) {
@@ -111,7 +114,7 @@ pub(super) fn make_all_ready(
             *outcome = begun.name(context);
         }
     }
-    tell_ledger(context, places, &mut outcomes);
+    tell_ledger(context, places, &mut outcomes, may_be_journaled);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
         if let (Place::Begun(begun), Err(Error::StorageFull { .. })) = (place, outcome) {
             begun.give_up(context.disk.as_ref());
@@ -121,16 +124,37 @@ pub(super) fn make_all_ready(
 }
 
 /// Tells the ledger of all places that are there, at once.
-fn tell_ledger(context: &LogContext, places: &[(&ShardLog, &mut Place)], outcomes: &mut [Result<()>]) {
-    let (changes, told): (Vec<(LogIdentity, LogChange)>, Vec<_>) = places
+fn tell_ledger(
+    context: &LogContext,
+    places: &[(&ShardLog, &mut Place)],
+    outcomes: &mut [Result<()>],
+    may_be_journaled: bool,
+) {
+    let (mut changes, told): (Vec<(LogIdentity, LogChange)>, Vec<_>) = places
         .iter()
         .zip(outcomes)
         .filter(|((_, place), outcome)| outcome.is_ok() && !is_left_out(place.step()))
         .map(|((log, place), outcome)| ((log.identity, place.change()), outcome))
         .unzip();
-    if !changes.is_empty() {
-        for (outcome, result) in told.into_iter().zip(context.ledger.record(&changes)) {
-            *outcome = result;
+    if changes.is_empty() {
+        return;
+    }
+    if may_be_journaled && !is_left_out(Step::JournaledInLedger) {
+        let journaled: Vec<_> = changes
+            .iter()
+            .map(|(log, _)| (*log, LogChange::Journaled))
+            .collect();
+        changes.extend(journaled);
+    }
+    let results = context.ledger.record(&changes);
+    let is_recorded = results.iter().all(Result::is_ok);
+    for (outcome, result) in told.into_iter().zip(results) {
+        *outcome = result;
+    }
+    if may_be_journaled && is_recorded {
+        for (log, _) in places {
+            let is_told = changes.iter().any(|(told, _)| *told == log.identity);
+            log.is_known_journaled.fetch_or(is_told, Ordering::Relaxed);
         }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct ShardLog {
     pub(super) published: Mutex<LogEnd>,
     /// Whether more is committed, which `writer` has yet to write to the file.
     pub(super) has_deferred: AtomicBool,
+    /// Whether the ledger knows that the commit journal may have frames that the segments lack.
+    pub(super) is_known_journaled: AtomicBool,
     /// The last segment's file with what could not be written to it, once the store's health is lost.
     pub(super) stranded: RwLock<Option<Arc<dyn DiskFile>>>,
     pub(super) left_off: Mutex<LeftOff>,
@@ -138,6 +140,7 @@ impl ShardLog {
             syncing: Mutex::default(),
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
+            is_known_journaled: AtomicBool::new(false),
             stranded: RwLock::default(),
             left_off: Mutex::default(),
             damage: OnceLock::new(),
@@ -451,6 +454,7 @@ impl Drop for Resting {
     fn drop(&mut self) {
         if self.is_recorded {
             self.log.writer.lock().rest();
+            self.log.is_known_journaled.store(false, Ordering::Relaxed);
         }
         let mut tail = self.log.tail.lock();
         // Thousands of idle logs keep no buffers.

@@ -23,7 +23,7 @@ impl StoreCore {
                 .streams()
                 .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)))
                 .filter(|(_, _, log)| log.end.is_none())
-                .filter_map(|(id, shard, log)| Some((id, shard, *log.segments.last()?)))
+                .filter_map(|(id, shard, log)| Some((id, shard, *log.segments.last()?, log.is_journaled)))
                 .collect();
             (state.store, state.journal.clone(), interrupted)
         };
@@ -32,11 +32,11 @@ impl StoreCore {
         }
         let (journaled, damage) =
             JournaledFrames::read(&self.context, store, self.journal_directory(), &journal.segments)?;
-        let mut doubts = JournalDoubts {
-            about_all: damage.filter(|_| !interrupted.is_empty()),
-            ..JournalDoubts::default()
-        };
-        for (stream, shard, last_segment) in interrupted {
+        let mut doubts = JournalDoubts::default();
+        for (stream, shard, last_segment, is_journaled) in interrupted {
+            if let Some(damage) = damage.as_ref().filter(|_| is_journaled) {
+                doubts.about.insert((stream, shard), damage.clone());
+            }
             let log = LogIdentity { store, stream, shard };
             let directory = self
                 .streams_directory()
@@ -65,7 +65,7 @@ impl StoreCore {
         {
             return Ok(());
         }
-        let (store, LogState { segments, end }) = {
+        let (store, LogState { segments, end, .. }) = {
             let state = self.catalog.read();
             (state.store, state.journal.clone())
         };

@@ -200,7 +200,11 @@ fn a_flipped_byte_in_one_copy_of_the_manifest_costs_nothing() {
             flip(&store.manifest(), (copy + offset) as u64);
             let what = format!("byte {}", copy + offset);
             let opened = options().open(store.path()).unwrap();
-            assert_eq!(sequence_numbers(&opened.stream("clicks").unwrap()), sound.put, "{what}");
+            assert_eq!(
+                sequence_numbers(&opened.stream("clicks").unwrap()),
+                sound.put,
+                "{what}"
+            );
             opened.close().unwrap();
             assert_eq!(damage(store.path()), [], "{what}");
         }
@@ -284,7 +288,10 @@ fn a_split_that_the_manifest_has_forgotten_is_undone_only_if_a_person_says_so() 
     assert!(plan().sets_aside());
     assert!(matches!(plan().apply(), Err(Error::InvalidArgument { .. })));
     assert!(all_files(killed.path()) == before);
-    assert!(matches!(options().open(killed.path()), Err(Error::Corrupt { .. })));
+    assert!(matches!(
+        options().open(killed.path()),
+        Err(Error::Corrupt { .. })
+    ));
 
     let repaired = plan().apply_and_set_aside().unwrap().unwrap();
     assert!(repaired.verification.is_sound());
