@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anabranch::kinesis::{Server, ServerOptions};
-use anabranch::{Durability, Store, StoreOptions};
+use anabranch::{Durability, Store, StoreOptions, raise_open_file_limit};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,8 +64,13 @@ pub(super) struct ServeArguments {
     )]
     shard_limit: u64,
 
-    /// How long requests may take to finish after a signal to stop
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "ANABRANCH_SHUTDOWN_GRACE")]
+    /// The most connections at once; for one more, the longest idle is closed [default: 8192, or what the limit of
+    /// open files allows]
+    #[arg(long, value_name = "CONNECTIONS", env = "ANABRANCH_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+
+    /// How long requests that have come as a whole may take to finish after a signal to stop
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, env = "ANABRANCH_SHUTDOWN_GRACE")]
     shutdown_grace: Duration,
 
     #[command(flatten)]
@@ -92,17 +97,18 @@ impl From<DurabilityLevel> for Durability {
     }
 }
 
-/// Serves until SIGINT or SIGTERM. A second one does not wait for anything.
+/// Serves until SIGINT, SIGTERM or SIGHUP. A second one does not wait for anything.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     arguments.log.start()?;
+    let descriptors = Descriptors::divide(raise_open_file_limit());
     let runtime = Runtime::new().map_err(|source| Failure::System {
         doing: "start threads",
         source,
     })?;
     let opening = Instant::now();
-    let store = open(arguments).map_err(Failure::Store)?;
+    let store = open(arguments, descriptors).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
-    let served = runtime.block_on(serve(arguments, store.clone(), opened_in));
+    let served = runtime.block_on(serve(arguments, descriptors, store.clone(), opened_in));
     let closed = store.close().map_err(Failure::Store);
     // Whatever still runs has no answer to give any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -111,18 +117,49 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(arguments: &ServeArguments) -> anabranch::Result<Store> {
+fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Result<Store> {
     StoreOptions::new()
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
+        .max_open_segments(descriptors.segments)
         .open(&arguments.data_dir)
 }
 
-async fn serve(arguments: &ServeArguments, store: Store, opened_in: Duration) -> Result<(), Failure> {
+/// How many of the files that this process may have open are for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Descriptors {
+    segments: usize,
+    connections: usize,
+}
+
+impl Descriptors {
+    fn divide(limit: u64) -> Descriptors {
+        const MOST_SEGMENTS: u64 = 512;
+        const MOST_CONNECTIONS: u64 = 8192;
+        /// The manifest, the journal, directories, segments that are being prepared, and what the runtime needs.
+        const OTHERS: u64 = 64;
+        let rest = limit.saturating_sub(OTHERS + limit / 16);
+        let segments = (rest * 4 / 7).clamp(1, MOST_SEGMENTS);
+        let connections = rest.saturating_sub(segments).clamp(1, MOST_CONNECTIONS);
+        Descriptors {
+            segments: segments as usize,
+            connections: connections as usize,
+        }
+    }
+}
+
+async fn serve(
+    arguments: &ServeArguments,
+    descriptors: Descriptors,
+    store: Store,
+    opened_in: Duration,
+) -> Result<(), Failure> {
+    let max_connections = arguments.max_connections.unwrap_or(descriptors.connections);
     let options = ServerOptions::new(&arguments.listen)
         .region(&arguments.region)
         .account_id(&arguments.account_id)
         .shard_limit(arguments.shard_limit)
+        .max_connections(max_connections)
         .shutdown_grace(arguments.shutdown_grace);
     let stop = stop_signal().map_err(|source| Failure::System {
         doing: "wait for signals",
@@ -131,19 +168,22 @@ async fn serve(arguments: &ServeArguments, store: Store, opened_in: Duration) ->
     let open_shards = store.open_shard_count().map_err(Failure::Store)?;
     let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
     let address = server.local_addr();
+    let addresses = server.local_addrs().to_vec();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
-        %address,
+        ?addresses,
         data_dir = %shown(&arguments.data_dir),
         durability = ?arguments.durability,
         region = arguments.region,
         account_id = arguments.account_id,
         open_shards,
+        max_connections,
+        max_open_segments = descriptors.segments,
         opened_in_ms = opened_in.as_millis() as u64,
         "serving"
     );
-    if !address.ip().is_loopback() {
+    if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback()) {
         warn!(%address, "credentials are not checked: whoever reaches this address can read and write all streams");
     }
     // A closed standard output is no reason not to serve.
@@ -191,16 +231,18 @@ fn shown(directory: &Path) -> String {
         .to_string()
 }
 
-/// Ready at the first SIGINT or SIGTERM. The second one ends the process, whatever it is doing: what was acknowledged
+/// Ready at the first SIGINT, SIGTERM or SIGHUP (which comes when a terminal is closed). The second one ends the process, whatever it is doing: what was acknowledged
 /// is as safe as the durability level says.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     Ok(async move {
         let mut next = async || {
             tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
                 _ = terminate.recv() => "SIGTERM",
+                _ = hang_up.recv() => "SIGHUP",
             }
         };
         let signal = next().await;
@@ -209,6 +251,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
             }
             warn!("stopped at once by a second signal");
             std::process::exit(1);
@@ -260,6 +303,32 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn segments_and_connections_fit_the_limit_of_open_files_together() {
+        assert_eq!(
+            Descriptors::divide(1024),
+            Descriptors {
+                segments: 512,
+                connections: 384
+            }
+        );
+        assert_eq!(
+            Descriptors::divide(u64::MAX),
+            Descriptors {
+                segments: 512,
+                connections: 8192
+            }
+        );
+        for limit in 80..20_000 {
+            let Descriptors {
+                segments,
+                connections,
+            } = Descriptors::divide(limit);
+            assert!(segments >= 1 && connections >= 1, "{limit}");
+            assert!(segments as u64 + connections as u64 + 64 <= limit, "{limit}");
+        }
     }
 
     #[test]

@@ -133,6 +133,10 @@ steps! {
     TornManifestRewrite,
     /// Files are removed after the edit that makes them nobody's.
     EditBeforeRemoval,
+    /// A segment's file is kept while something has it, its mapping or bytes of that.
+    HeldIsKept,
+    /// No hold begins of a segment that its log has forgotten.
+    NoHoldOfForgotten,
     /// A segment is recovered from the device, not from the cache.
     SegmentCacheDrop,
     /// The manifest is loaded from the device, not from the cache.

@@ -171,10 +171,19 @@ impl DiskFile for OsFile {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         #[allow(unsafe_code)]
-        // SAFETY: the mapping is read-only, and `DiskFile::map`'s contract keeps the file from being cut or written
-        // to within `length` while it lives: the log maps sealed segments only, and neither recycles, cuts nor
-        // removes one whose mapping is held (log::segment, `Segment::is_held`). The store's lock keeps other
-        // well-behaved processes out. The check above keeps every mapped page within the file.
+        // SAFETY: the pages of a file mapping may only be taken for a `&[u8]` while nothing writes to the file within
+        // `length` or cuts it there; a cut would also end the process with SIGBUS. These are all the ways to get there,
+        // and what closes each:
+        // - This process maps a segment only through `log::hold::HeldFile`, so a mapping has a `SegmentHold`, which ends
+        //   after the mapping does. Only sealed segments are mapped (`ShardLog::open_at`), and the writer of a log
+        //   writes to its last segment alone, so nothing writes to a mapped one while its log names it.
+        // - A file that a log has forgotten is renamed into the pool, where it will be written to, only by
+        //   `Segment::retire`, and only if `Holds::are_over`: no hold is left, and none can begin any more.
+        // - Segments from before the store was opened are removed instead, since what an earlier opener in this process
+        //   or another mapped is not counted. The bytes of a removed file stay until its last mapping is gone.
+        // - The store's lock keeps other processes from writing that use this library. One that does not, and a disk
+        //   that fails (SIGBUS), cannot be kept out; that is why `StoreOptions::map_sealed_segments` exists.
+        // The check above keeps every mapped page within the file.
         let map: Mmap = unsafe { MmapOptions::new().len(length).map(&self.file)? };
         Ok(Box::new(map))
     }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::error;
 
+use super::budget::MOST_SMALL;
+use super::connections::Connection;
 use super::convert::Input;
 use super::error::ApiError;
 use super::operations::{self, PendingPut};
 use super::protocol::{Document, Protocol};
 use super::reply::ReplyBody;
+use super::reply_memory::{ReadSize, ReplyShare};
 use super::service::{Context, Service};
 use super::shape::Member;
 use super::validate::validate;
@@ -38,10 +41,18 @@ pub(super) enum Run {
 #[derive(Debug)]
 pub(super) struct Put {
     /// Begins the write from the raw body of a request that has nothing wrong with it. `None` if it might have: then
-    /// the checks find out what.
-    pub(super) begin_unchecked: fn(Context<'_>, &[u8]) -> Option<Begun>,
+    /// the checks find out what; and if it would have to wait where that is not allowed.
+    pub(super) begin_unchecked: fn(Context<'_>, &[u8], Waiting) -> Option<Begun>,
     /// Begins the write from checked input.
     pub(super) begin: fn(&Call<'_>) -> Begun,
+}
+
+/// Whether the thread that begins a write may wait for a lock or the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Allowed,
+    /// It is a worker of the async runtime.
+    Never,
 }
 
 /// A write that the engine has taken on, or why it was not to be.
@@ -64,6 +75,8 @@ pub(super) struct ApiRequest {
     pub(super) region: Option<String>,
     pub(super) authenticated: Result<(), ApiError>,
     pub(super) body: Bytes,
+    /// How much a read may read.
+    pub(super) read_size: ReadSize,
 }
 
 /// The operation of this name, whether it is offered or not.
@@ -71,8 +84,51 @@ pub(super) fn operation(name: &str) -> Option<&'static Operation> {
     operations::ALL.iter().find(|operation| operation.name == name)
 }
 
-/// Performs the request, or says why not. The reply is the body of a status 200.
-pub(super) async fn perform(service: Arc<Service>, request: ApiRequest) -> Result<ReplyBody, ApiError> {
+/// Performs the request, or says why not. The reply is the body of a status 200, and holds its share of the memory for
+/// replies, which is taken before anything is done.
+pub(super) async fn perform(
+    service: Arc<Service>,
+    connection: &Connection,
+    mut request: ApiRequest,
+) -> Result<ReplyBody, ApiError> {
+    let mut share = match request.operation.map(|operation| &operation.run) {
+        Some(Run::BlockingRead(_)) => {
+            let reserved = service.replies.reserve_read(connection).await;
+            let (share, read_size) = reserved.map_err(|_| too_many_replies())?;
+            request.read_size = read_size;
+            share
+        }
+        Some(Run::Put(_)) => reserve(&service, most_bytes_of_put_reply(request.body.len())).await?,
+        _ => reserve(&service, BYTES_OF_USUAL_REPLY).await?,
+    };
+    let is_put = matches!(request.operation, Some(Operation { run: Run::Put(_), .. }));
+    let reply = perform_within(Arc::clone(&service), request).await?;
+    // What is stored is never answered with an error.
+    if service.replies.fit(&mut share, connection, reply.len()) || is_put {
+        Ok(reply.holding(share))
+    } else {
+        Err(too_many_replies())
+    }
+}
+
+/// Longer replies take more once they are made.
+const BYTES_OF_USUAL_REPLY: usize = 4 << 10;
+
+/// A number and a shard for each record, which has at least 31 bytes in the request.
+fn most_bytes_of_put_reply(request_bytes: usize) -> usize {
+    (512 + 4 * request_bytes).min(MOST_SMALL)
+}
+
+async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError> {
+    let reserved = service.replies.reserve(bytes).await;
+    reserved.map_err(|_| too_many_replies())
+}
+
+fn too_many_replies() -> ApiError {
+    ApiError::unavailable("The server has too many replies that are not read.")
+}
+
+async fn perform_within(service: Arc<Service>, request: ApiRequest) -> Result<ReplyBody, ApiError> {
     // Beyond this size, parsing and decoding would keep an async thread from its other connections for too long.
     const MOST_BYTES_INLINE: usize = 2 << 20;
     let protocol = request.protocol;
@@ -81,7 +137,7 @@ pub(super) async fn perform(service: Arc<Service>, request: ApiRequest) -> Resul
         && let Some(Operation {
             run: Run::Put(put), ..
         }) = request.operation
-        && let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body)
+        && let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body, Waiting::Never)
     {
         return begun?.reply(&service, protocol).await.map(ReplyBody::from);
     }
@@ -113,6 +169,7 @@ impl ApiRequest {
             service,
             region: self.region.as_deref().unwrap_or(&service.region),
             protocol: self.protocol,
+            read_size: self.read_size,
         }
     }
 
@@ -121,7 +178,7 @@ impl ApiRequest {
             run: Run::Put(put), ..
         }) = self.operation
             && self.authenticated.is_ok()
-            && let Some(begun) = (put.begin_unchecked)(self.context(service), &self.body)
+            && let Some(begun) = (put.begin_unchecked)(self.context(service), &self.body, Waiting::Allowed)
         {
             return begun.map(Outcome::Pending);
         }
@@ -244,7 +301,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(directory.path().join("data")).unwrap();
             store.create_stream("s", 1).unwrap();
-            let service = Service::new(store, &ServerOptions::new(""));
+            let service = Service::new(store, &ServerOptions::new(""), Arc::default());
             let requests = ones
                 .iter()
                 .map(|body| ("PutRecord", body))
@@ -256,9 +313,11 @@ mod tests {
                     region: None,
                     authenticated: Ok(()),
                     body: Bytes::copy_from_slice(body.as_bytes()),
+                    read_size: ReadSize::Full,
                 };
                 let Some(Operation { run: Run::Put(put), .. }) = request.operation else { panic!("a write") };
-                if let Some(begun) = (put.begin_unchecked)(request.context(&service), &request.body) {
+                let begun = (put.begin_unchecked)(request.context(&service), &request.body, Waiting::Allowed);
+                if let Some(begun) = begun {
                     let checked = request.run_checked(&service);
                     prop_assert_eq!(begun.err(), checked.err(), "{}", body);
                 }

@@ -13,12 +13,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use tracing::debug;
 
 use super::body::BodyError;
+use super::connections::Connection;
 use super::dispatch::{self, ApiRequest, Operation};
 use super::error::ApiError;
 use super::protocol::Protocol;
-use super::reply::ReplyBody;
+use super::options::ServerOptions;
+use super::reply::{Delivery, ReplyBody};
+use super::reply_memory::ReadSize;
 use super::service::Service;
-use super::{authentication, protocol};
+use super::{authentication, http2_streams, protocol};
 
 pub(super) type Reply = Response<ReplyBody>;
 
@@ -33,17 +36,48 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
 /// It is recognised, and never works.
 const PLAIN_JSON: &str = "application/json";
+/// A head of up to this size is not counted as memory that its request holds.
+const USUAL_HEAD_BYTES: usize = 4 << 10;
 
 /// Answers one request. There is always an answer.
-pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+pub(super) async fn answer(
+    service: Arc<Service>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
     let started = Instant::now();
+    let Some(in_service) = connection.begin_request() else {
+        let error = ApiError::unavailable("The connection is being closed.");
+        return Ok(error_reply(&error, Protocol::Json));
+    };
     let request_id = service.request_ids.request_id();
     let (parts, body) = request.into_parts();
+    let mut reply = answer_head(&service, &connection, &parts, body).await;
+    let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
+    reply.headers_mut().insert(REQUEST_ID, id);
+    debug!(
+        target = ?parts.headers.get(TARGET),
+        status = reply.status().as_u16(),
+        %request_id,
+        micros = started.elapsed().as_micros() as u64,
+        "request answered"
+    );
+    let delivery = Delivery::new(in_service, http2_streams::current());
+    Ok(reply.map(|body| body.delivered_by(delivery)))
+}
+
+async fn answer_head(
+    service: &Arc<Service>,
+    connection: &Connection,
+    parts: &Parts,
+    body: Incoming,
+) -> Reply {
     let from_browser = parts.headers.contains_key(header::ORIGIN);
     let mut reply = if from_browser && parts.method == Method::OPTIONS {
+        service.bodies.discard(body).await;
         preflight(&parts.headers)
     } else {
-        let mut reply = answer_call(&service, &parts, body).await;
+        let mut reply = answer_call(service, connection, parts, body).await;
         let id = service.request_ids.extended_request_id();
         let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
         reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
@@ -54,20 +88,22 @@ pub(super) async fn answer(service: Arc<Service>, request: Request<Incoming>) ->
         }
         reply
     };
-    let headers = reply.headers_mut();
     if from_browser {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        reply
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
-    headers.insert(REQUEST_ID, id);
-    debug!(
-        target = ?parts.headers.get(TARGET),
-        status = reply.status().as_u16(),
-        %request_id,
-        micros = started.elapsed().as_micros() as u64,
-        "request answered"
-    );
-    Ok(reply)
+    reply
+}
+
+/// How large a head is, as HTTP/2 counts (RFC 9113, 6.5.2): 32 bytes for each field besides its name and value.
+fn head_bytes(parts: &Parts) -> usize {
+    const BESIDES: usize = 32;
+    let uri = parts.uri.path_and_query().map_or(1, |uri| uri.as_str().len());
+    let fields = parts.headers.iter();
+    uri + fields
+        .map(|(name, value)| name.as_str().len() + value.len() + BESIDES)
+        .sum::<usize>()
 }
 
 fn preflight(headers: &HeaderMap) -> Reply {
@@ -131,12 +167,28 @@ impl ContentType {
     }
 }
 
-async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> Reply {
+async fn answer_call(
+    service: &Arc<Service>,
+    connection: &Connection,
+    parts: &Parts,
+    body: Incoming,
+) -> Reply {
     let content_type = ContentType::of(&parts.headers);
+    let head_bytes = head_bytes(parts);
+    if head_bytes > ServerOptions::MAX_HEAD_BYTES || parts.headers.len() > ServerOptions::MAX_HEADERS {
+        service.bodies.discard(body).await;
+        return xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+    }
     if parts.method != Method::POST {
+        service.bodies.discard(body).await;
         return not_authorized(&content_type);
     }
-    let body = match service.bodies.read(body).await {
+    let counted = if head_bytes > USUAL_HEAD_BYTES { head_bytes } else { 0 };
+    let read = service
+        .bodies
+        .read(connection, parts.version, counted, body)
+        .await;
+    let body = match read {
         Ok(body) => body,
         Err(reason) => return body_error(service, reason, content_type.of_errors()),
     };
@@ -163,8 +215,9 @@ async fn answer_call(service: &Arc<Service>, parts: &Parts, body: Incoming) -> R
                 region: authentication::region(parts),
                 authenticated: authentication::check(parts),
                 body: body.bytes.clone(),
+                read_size: ReadSize::Full,
             };
-            let reply = dispatch::perform(Arc::clone(service), request).await;
+            let reply = dispatch::perform(Arc::clone(service), connection, request).await;
             match reply {
                 Ok(bytes) => reply_with(StatusCode::OK, protocol.content_type(), bytes),
                 Err(error) => {
@@ -245,10 +298,11 @@ fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply
         ),
         BodyError::NoMemory => ApiError::unavailable("The server has too many request bodies to read."),
         BodyError::Broken => ApiError::not_parsable(),
+        BodyError::Stopping => ApiError::unavailable("The server stops."),
     };
     service.failures.note_request(&error);
     let mut reply = error_reply(&error, protocol);
-    if reason == BodyError::TooSlow {
+    if matches!(reason, BodyError::TooSlow | BodyError::Stopping) {
         // What is still to come of the body would be taken for the next request.
         reply
             .headers_mut()

@@ -33,24 +33,31 @@
 mod arn;
 mod authentication;
 mod body;
-mod connection;
+mod budget;
+mod connections;
 mod convert;
 mod date;
 mod dispatch;
 mod error;
 mod failures;
+mod gauges;
 mod http;
+mod http2_streams;
+mod listeners;
 mod operations;
 mod options;
 mod protocol;
 mod reply;
+mod reply_memory;
 mod request_id;
 mod server;
 mod service;
 mod shape;
+mod socket;
 mod token;
 mod validate;
 
+pub use gauges::ServerGauges;
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
 

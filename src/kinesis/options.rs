@@ -15,7 +15,11 @@ pub struct ServerOptions {
     pub(super) shard_limit: u64,
     pub(super) max_connections: usize,
     pub(super) max_request_bytes: usize,
+    pub(super) max_streams_per_connection: u32,
     pub(super) max_buffered_request_bytes: usize,
+    pub(super) max_buffered_reply_bytes: usize,
+    pub(super) max_connection_request_bytes: usize,
+    pub(super) max_connection_reply_bytes: usize,
     pub(super) max_blocking_calls: usize,
     pub(super) idle_timeout: Duration,
     pub(super) stall_timeout: Duration,
@@ -33,8 +37,14 @@ impl ServerOptions {
     /// The most open shards of all streams together: the greatest quota that AWS gives to a new account.
     pub const DEFAULT_SHARD_LIMIT: u64 = 20_000;
 
+    /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each
+    /// of them. A larger one is answered with status 431.
+    pub const MAX_HEAD_BYTES: usize = 128 << 10;
+    /// The most header fields of a request. More are answered with status 431.
+    pub const MAX_HEADERS: usize = 100;
+
     /// Listens on `listen`, a host and a port: `127.0.0.1:4567`, `localhost:4567`, `[::1]:0`. Port 0 takes any free
-    /// one.
+    /// one. A name stands for all of its addresses.
     pub fn new(listen: impl Into<String>) -> ServerOptions {
         ServerOptions {
             listen: listen.into(),
@@ -43,13 +53,17 @@ impl ServerOptions {
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_connections: 8192,
             max_request_bytes: 20 << 20,
+            max_streams_per_connection: 128,
             max_buffered_request_bytes: 256 << 20,
+            max_buffered_reply_bytes: 256 << 20,
+            max_connection_request_bytes: 64 << 20,
+            max_connection_reply_bytes: 64 << 20,
             max_blocking_calls: 32,
             idle_timeout: Duration::from_secs(600),
             stall_timeout: Duration::from_secs(60),
             body_idle_timeout: Duration::from_secs(20),
             body_timeout: Duration::from_secs(180),
-            shutdown_grace: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(5),
         }
     }
 
@@ -73,9 +87,16 @@ impl ServerOptions {
         self
     }
 
-    /// The most connections at once (default 8192, at least 1). Further ones wait to be accepted.
+    /// The most connections at once (default 8192, at least 1). For a newcomer beyond it, the connection that has been
+    /// idle for longest is closed; if none is idle, the newcomer waits.
     pub fn max_connections(mut self, connections: usize) -> ServerOptions {
         self.max_connections = connections;
+        self
+    }
+
+    /// The most requests that a connection of HTTP/2 may have open at once (default 128, at least 1).
+    pub fn max_streams_per_connection(mut self, streams: u32) -> ServerOptions {
+        self.max_streams_per_connection = streams;
         self
     }
 
@@ -86,10 +107,35 @@ impl ServerOptions {
         self
     }
 
-    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body).
-    /// When it is used up, further bodies are not read until there is room again.
+    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body beside
+    /// the part for small ones). A body takes it as it arrives. Bodies of up to 64 KiB have a quarter of it for
+    /// themselves. When it is used up, bodies are not read on until there is room, for as long as
+    /// [a body may make no progress](ServerOptions::body_timeouts); then their requests are answered with status 503.
     pub fn max_buffered_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.max_buffered_request_bytes = bytes;
+        self
+    }
+
+    /// How much of that the bodies of one connection may take, those of up to 64 KiB aside (default 64 MiB, at least
+    /// one longest body).
+    pub fn max_connection_request_bytes(mut self, bytes: usize) -> ServerOptions {
+        self.max_connection_request_bytes = bytes;
+        self
+    }
+
+    /// How much memory replies may take together until they are in their sockets, in bytes (default 256 MiB, at least
+    /// one largest reply beside the part for small ones). A GetRecords takes its share before it reads. A quarter is
+    /// for small replies, and for a GetRecords of up to 256 KiB where there is no room for more. When all is used up,
+    /// requests wait, as they do for request bodies.
+    pub fn max_buffered_reply_bytes(mut self, bytes: usize) -> ServerOptions {
+        self.max_buffered_reply_bytes = bytes;
+        self
+    }
+
+    /// How much of that the replies of one connection may take, small ones aside (default 64 MiB, at least one largest
+    /// reply).
+    pub fn max_connection_reply_bytes(mut self, bytes: usize) -> ServerOptions {
+        self.max_connection_reply_bytes = bytes;
         self
     }
 
@@ -107,7 +153,9 @@ impl ServerOptions {
         self
     }
 
-    /// How long a client may not read what it is sent before its connection is closed (default 1 min).
+    /// How long a reply may make no progress (default 1 min). After that a stream of HTTP/2 is reset, and a connection
+    /// of HTTP/1 is closed. Progress shows in steps of up to 128 KiB: a client that reads steadily should read some
+    /// kilobytes a second.
     pub fn stall_timeout(mut self, timeout: Duration) -> ServerOptions {
         self.stall_timeout = timeout;
         self
@@ -121,7 +169,8 @@ impl ServerOptions {
         self
     }
 
-    /// How long requests that were accepted before a shutdown may take to finish (default 10 s).
+    /// How long requests that have come as a whole before a shutdown may take to finish (default 5 s). Those that have
+    /// not end at once.
     pub fn shutdown_grace(mut self, grace: Duration) -> ServerOptions {
         self.shutdown_grace = grace;
         self

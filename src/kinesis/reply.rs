@@ -9,6 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::connections::{InService, Stream};
+use super::reply_memory::ReplyShare;
+
 /// A body that is encoded in pieces. Nothing can fail any more when it is made: the head of the reply goes out before
 /// the first piece.
 pub(super) trait Encode: Send {
@@ -27,17 +30,46 @@ pub(super) const MOST_INDIVISIBLE: usize = 2 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The body of a reply, with a length that is known from the beginning.
-pub(super) enum ReplyBody {
+pub(super) struct ReplyBody {
+    content: Content,
+    share: Option<ReplyShare>,
+    delivery: Option<Arc<Delivery>>,
+}
+
+enum Content {
     Whole(Bytes),
     Encoded(EncodedBody),
 }
 
 /// A body that never is in memory as a whole: a client that reads slowly keeps some pieces of it there, and what they
 /// are made of.
-pub(super) struct EncodedBody {
+struct EncodedBody {
     from: Box<dyn Encode>,
     left: usize,
     buffers: Arc<Buffers>,
+}
+
+/// What a reply keeps until its last byte is in the socket.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    _in_service: InService,
+    /// Of HTTP/2.
+    stream: Option<Arc<Stream>>,
+}
+
+impl Delivery {
+    pub(super) fn new(in_service: InService, stream: Option<Arc<Stream>>) -> Delivery {
+        Delivery {
+            _in_service: in_service,
+            stream,
+        }
+    }
+
+    fn progress(&self) {
+        if let Some(stream) = &self.stream {
+            stream.progress();
+        }
+    }
 }
 
 impl ReplyBody {
@@ -48,24 +80,59 @@ impl ReplyBody {
             from.encode(&mut whole, usize::MAX);
             return whole.into();
         }
-        ReplyBody::Encoded(EncodedBody {
+        ReplyBody::of(Content::Encoded(EncodedBody {
             from: Box::new(from),
             left: len,
             buffers: Arc::clone(buffers),
-        })
+        }))
     }
 
-    fn len(&self) -> usize {
-        match self {
-            ReplyBody::Whole(bytes) => bytes.len(),
-            ReplyBody::Encoded(body) => body.left,
+    fn of(content: Content) -> ReplyBody {
+        ReplyBody {
+            content,
+            share: None,
+            delivery: None,
+        }
+    }
+
+    /// The body, which from now on holds its share of the memory for replies.
+    pub(super) fn holding(self, share: ReplyShare) -> ReplyBody {
+        ReplyBody {
+            share: Some(share),
+            ..self
+        }
+    }
+
+    /// The body, which keeps these until its last byte is in the socket.
+    pub(super) fn delivered_by(mut self, delivery: Delivery) -> ReplyBody {
+        if self.is_end_stream() {
+            return self;
+        }
+        delivery.progress();
+        let delivery = Arc::new(delivery);
+        if let Content::Whole(bytes) = &mut self.content {
+            // What is queued behind this body is a part of these bytes, and keeps what they own.
+            *bytes = Bytes::from_owner(Whole {
+                bytes: std::mem::take(bytes),
+                _share: self.share.take(),
+                delivery: Arc::clone(&delivery),
+            });
+        }
+        self.delivery = Some(delivery);
+        self
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match &self.content {
+            Content::Whole(bytes) => bytes.len(),
+            Content::Encoded(body) => body.left,
         }
     }
 }
 
 impl<T: Into<Bytes>> From<T> for ReplyBody {
     fn from(bytes: T) -> ReplyBody {
-        ReplyBody::Whole(bytes.into())
+        ReplyBody::of(Content::Whole(bytes.into()))
     }
 }
 
@@ -81,10 +148,14 @@ impl Body for ReplyBody {
         if this.is_end_stream() {
             return Poll::Ready(None);
         }
-        let piece = match this {
-            ReplyBody::Whole(bytes) => std::mem::take(bytes),
-            ReplyBody::Encoded(body) => body.next_piece(),
+        let piece = match &mut this.content {
+            // In pieces too: then its progress shows.
+            Content::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE_BYTES)),
+            Content::Encoded(body) => body.next_piece(this.share.as_mut(), this.delivery.as_ref()),
         };
+        if let Some(delivery) = &this.delivery {
+            delivery.progress();
+        }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -98,7 +169,8 @@ impl Body for ReplyBody {
 }
 
 impl EncodedBody {
-    fn next_piece(&mut self) -> Bytes {
+    /// The share of what the piece is made of goes with it.
+    fn next_piece(&mut self, share: Option<&mut ReplyShare>, delivery: Option<&Arc<Delivery>>) -> Bytes {
         let mut piece = self.buffers.take();
         self.from.encode(&mut piece.bytes, PIECE_BYTES);
         let encoded = piece.bytes.len();
@@ -108,7 +180,28 @@ impl EncodedBody {
         } else {
             self.left.saturating_sub(encoded)
         };
+        piece.share = share.and_then(|share| share.split(encoded));
+        piece.delivery = delivery.cloned();
         Bytes::from_owner(piece)
+    }
+}
+
+/// The bytes of a reply that was made as a whole.
+struct Whole {
+    bytes: Bytes,
+    _share: Option<ReplyShare>,
+    delivery: Arc<Delivery>,
+}
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        self.delivery.progress();
     }
 }
 
@@ -125,10 +218,12 @@ pub(super) struct Buffers {
     free: Mutex<Vec<Vec<u8>>>,
 }
 
-/// A buffer that goes back when it is dropped.
+/// A buffer that goes back when it is dropped: when its bytes are in the socket.
 struct Piece {
     bytes: Vec<u8>,
     home: Arc<Buffers>,
+    share: Option<ReplyShare>,
+    delivery: Option<Arc<Delivery>>,
 }
 
 impl Buffers {
@@ -140,6 +235,8 @@ impl Buffers {
         Piece {
             bytes: used.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES)),
             home: Arc::clone(self),
+            share: None,
+            delivery: None,
         }
     }
 }
@@ -152,6 +249,9 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
+        if let Some(delivery) = &self.delivery {
+            delivery.progress();
+        }
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 use super::body::BodyReader;
+use super::connections::Stop;
 use super::failures::Failures;
 use super::options::ServerOptions;
 use super::protocol::{Protocol, Writer};
 use super::reply::Buffers;
+use super::reply_memory::{ReadSize, ReplyMemory};
 use super::request_id::UniqueNumbers;
 use super::token::Tokens;
 use crate::Store;
@@ -26,6 +28,7 @@ pub(super) struct Service {
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
     pub(super) bodies: BodyReader,
+    pub(super) replies: ReplyMemory,
     /// For replies that are encoded while they are sent.
     pub(super) buffers: Arc<Buffers>,
     /// One permit for each call that may be on a blocking thread.
@@ -38,10 +41,11 @@ pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
     pub(super) region: &'a str,
     pub(super) protocol: Protocol,
+    pub(super) read_size: ReadSize,
 }
 
 impl Service {
-    pub(super) fn new(store: Store, options: &ServerOptions) -> Service {
+    pub(super) fn new(store: Store, options: &ServerOptions, stop: Arc<Stop>) -> Service {
         let tokens = Tokens::new(&store.token_key());
         Service {
             store,
@@ -57,7 +61,9 @@ impl Service {
                 options.max_buffered_request_bytes,
                 options.body_idle_timeout,
                 options.body_timeout,
+                stop,
             ),
+            replies: ReplyMemory::new(options.max_buffered_reply_bytes, options.body_idle_timeout),
             buffers: Arc::default(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),

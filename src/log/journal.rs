@@ -19,7 +19,7 @@ use super::frame::{FrameHeader, FrameSeed};
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::{Appended, LogStart, ShardLog};
 use super::{LogChange, LogIdentity, LogPosition, ReadLimit};
-use crate::disk::{Step, is_left_out, perform};
+use crate::disk::{DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, Mutex};
@@ -296,23 +296,29 @@ impl JournaledFrames {
             return Ok(());
         }
         let segment = Segment::inherited(log, *entry, directory);
-        let open = context.open_segments.get(&segment)?;
+        let mut open = context.open_segments.get(&segment)?;
         context.open_segments.close(&segment);
         // Pages that the kernel marked clean after a failed write-back must not be believed.
         perform(Step::SegmentCacheDrop, || open.file.drop_cache())
             .map_err(|error| Error::io("drop the cache of", &segment.path, error))?;
-        let is_there = |offset, frame: &Bytes| {
-            let mut there = vec![0; frame.len()];
-            open.file.read_exact_at(&mut there, offset)?;
-            Ok(there == *frame)
-        };
+        let mut missing = Vec::new();
         for (offset, frame) in &frames {
-            let cannot_read = |error| Error::io("read", &segment.path, error);
-            if !is_there(*offset, frame).map_err(cannot_read)? {
-                open.file
-                    .write_all_at(frame, *offset)
-                    .map_err(|error| context.health.poison("write to", &segment.path, error))?;
+            let mut there = vec![0; frame.len()];
+            open.file
+                .read_exact_at(&mut there, *offset)
+                .map_err(|error| Error::io("read", &segment.path, error))?;
+            if there != *frame {
+                missing.push((*offset, frame));
             }
+        }
+        if !missing.is_empty() {
+            open = context.open_segments.get_writable(&segment)?;
+            context.open_segments.close(&segment);
+        }
+        for (offset, frame) in missing {
+            open.file
+                .write_all_at(frame, offset)
+                .map_err(|error| context.health.poison("write to", &segment.path, error))?;
         }
         perform(Step::PutBackSync, || open.file.sync_data())
             .map_err(|error| context.health.poison("sync", &segment.path, error))

@@ -16,6 +16,8 @@
 //!   that, so only the last segment can hold bytes that a crash could take back.
 //! - A log that was not closed cleanly is never appended to in place: the next group opens a new segment, whose salt
 //!   makes every byte behind the old end meaningless.
+//! - Whatever has a segment's file, its mapping or bytes of that holds the segment, and a held segment's file is
+//!   neither recycled, cut nor removed ([`hold`]).
 
 mod commit;
 mod context;
@@ -25,6 +27,7 @@ mod flusher;
 mod frame;
 mod frame_cursor;
 mod frame_search;
+mod hold;
 mod index;
 mod journal;
 mod left_off;
@@ -59,7 +62,7 @@ pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use record_codec::check_batch_bytes;
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
-pub(crate) use shard_log::{Appended, LogStart, Resting, ShardLog};
+pub(crate) use shard_log::{Appended, LogStart, Reservation, Resting, ShardLog};
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};

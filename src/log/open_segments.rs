@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::hold::HeldFile;
 use super::index::SparseIndex;
 use super::read_buffers::ReadBuffers;
-use super::segment::{Segment, SegmentHold};
-use crate::disk::{Disk, DiskFile, Mapping, OpenMode};
+use super::segment::Segment;
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, OnceLock};
 
@@ -36,14 +37,15 @@ struct Slot {
     last_use: u64,
 }
 
-/// An open file of a segment that was found to be the one that the manifest names.
+/// An open file of a segment that was found to be the one that the manifest names. It holds the segment, and so does
+/// whatever has its file or bytes of its mapping.
 #[derive(Debug)]
 pub(super) struct OpenSegment {
-    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) file: Arc<HeldFile>,
+    is_writable: bool,
     /// Of a sealed segment, once somebody searched it.
     pub(super) index: OnceLock<SparseIndex>,
     mapping: Mutex<Option<Bytes>>,
-    hold: SegmentHold,
 }
 
 impl OpenSegments {
@@ -57,34 +59,63 @@ impl OpenSegments {
         }
     }
 
+    /// A segment's file, for reading.
+    ///
+    /// # Errors
+    /// Also where the log does not name the segment any more: who comes from a list of segments looks there again.
     pub(super) fn get(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
-        if let Some(open) = self.open.lock().touch(segment.handle) {
-            return Ok(open);
+        let open = self.open.lock().touch(segment.handle);
+        match open {
+            Some(open) => Ok(open),
+            None => self.open(segment, OpenMode::Read),
         }
-        let path = &segment.path;
-        let file = self
-            .disk
-            .open(path, OpenMode::Write)
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::corrupt(path, 0, "the file is missing"),
-                _ => Error::io("open", path, error),
-            })?;
-        segment.entry.verify_file(segment.log, file.as_ref(), path)?;
-        Ok(self.insert(segment, file))
     }
 
-    /// Takes in a file that the caller has just made.
-    pub(super) fn insert(&self, segment: &Segment, file: Arc<dyn DiskFile>) -> Arc<OpenSegment> {
-        let open = Arc::new(OpenSegment {
-            file,
+    /// A segment's file, for reading and writing.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub(super) fn get_writable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
+        let open = self.open.lock().touch(segment.handle);
+        match open.filter(|open| open.is_writable) {
+            Some(open) => Ok(open),
+            None => self.open(segment, OpenMode::Write),
+        }
+    }
+
+    fn open(&self, segment: &Segment, mode: OpenMode) -> Result<Arc<OpenSegment>> {
+        // Held before it is opened, so that the file of this name is the segment's, and stays it.
+        let hold = segment.hold().ok_or_else(|| segment.is_no_more())?;
+        let path = &segment.path;
+        let file = self.disk.open(path, mode).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::corrupt(path, 0, "the file is missing"),
+            _ => Error::io("open", path, error),
+        })?;
+        let file = HeldFile::new(file, hold);
+        segment.entry.verify_file(segment.log, &file, path)?;
+        Ok(self.keep(segment, file, mode != OpenMode::Read))
+    }
+
+    /// Takes in a file that the caller has just made, and can write to.
+    pub(super) fn insert(&self, segment: &Segment, file: Arc<dyn DiskFile>) -> Result<Arc<OpenSegment>> {
+        let hold = segment.hold().ok_or_else(|| segment.is_no_more())?;
+        Ok(self.keep(segment, HeldFile::new(file, hold), true))
+    }
+
+    fn keep(&self, segment: &Segment, file: HeldFile, is_writable: bool) -> Arc<OpenSegment> {
+        let segment_file = Arc::new(OpenSegment {
+            file: Arc::new(file),
+            is_writable,
             index: OnceLock::new(),
             mapping: Mutex::default(),
-            hold: segment.hold(),
         });
-        self.open
-            .lock()
-            .insert(segment.handle, open.clone(), self.capacity);
-        open
+        let mut open = self.open.lock();
+        // Looked at under this lock: whoever forgets a segment closes it afterwards. Else the file would stay here, and
+        // held, for as long as no other one takes its place.
+        if !segment.is_forgotten() {
+            open.insert(segment.handle, segment_file.clone(), self.capacity);
+        }
+        segment_file
     }
 
     pub(super) fn close(&self, segment: &Segment) {
@@ -96,10 +127,7 @@ impl OpenSegments {
         if let Some(mapped) = open.mapped() {
             return Ok(mapped);
         }
-        let made = Bytes::from_owner(HeldMapping {
-            mapping: open.file.map(length)?,
-            _hold: open.hold.clone(),
-        });
+        let made = Bytes::from_owner(open.file.map_held(length)?);
         let mapped = open.mapping.lock().get_or_insert(made).clone();
         let surplus = self
             .open
@@ -120,18 +148,6 @@ impl OpenSegment {
     fn mapped_bytes(&self) -> u64 {
         let mapping = self.mapping.lock();
         mapping.as_ref().map_or(0, Bytes::len) as u64
-    }
-}
-
-/// A mapping that keeps its segment from being recycled until the last slice of it is gone.
-struct HeldMapping {
-    mapping: Box<dyn Mapping>,
-    _hold: SegmentHold,
-}
-
-impl AsRef<[u8]> for HeldMapping {
-    fn as_ref(&self) -> &[u8] {
-        (*self.mapping).as_ref()
     }
 }
 

@@ -12,6 +12,7 @@ use super::record_codec::{RECORD_HEADER_BYTES, Records};
 use super::segment::Segment;
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition, writer};
+use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::model::{PartitionKey, RecordNumber, Timestamp};
 
@@ -92,7 +93,8 @@ impl ShardLog {
                 Ok(StretchEnd::BehindHorizon) => {
                     read.next = self.seek_time(horizon)?.max(read.next.next());
                 }
-                Err(_) if self.is_gone(&stretch.segment) => {}
+                // It fell behind the trim horizon meanwhile: what comes next is looked up again.
+                Err(_) if stretch.segment.is_forgotten() => {}
                 Err(_) if !read.records.is_empty() => break,
                 Err(error) => return Err(error),
             }
@@ -114,7 +116,7 @@ impl ShardLog {
             match self.find_time(&stretch, time) {
                 Ok(Some(number)) => return Ok(number),
                 Ok(None) => from = stretch.next_first,
-                Err(_) if self.is_gone(&stretch.segment) => {}
+                Err(_) if stretch.segment.is_forgotten() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -297,7 +299,7 @@ impl ShardLog {
             Some(mapped) => SegmentBytes::Mapped(mapped),
             None => {
                 let stranded = self.stranded.read().clone().filter(|_| stretch.is_last);
-                let file = stranded.unwrap_or_else(|| open.file.clone());
+                let file = stranded.unwrap_or_else(|| open.file.clone() as Arc<dyn DiskFile>);
                 let buffers = open_segments.buffers.clone();
                 SegmentBytes::of_lent_buffers(file, length, wanted, buffers)
             }
@@ -314,7 +316,7 @@ impl ShardLog {
             .open_segments
             .get(segment)
             .map_err(|error| match error {
-                Error::Corrupt { .. } if !self.is_gone(segment) => self.note_damage(error),
+                Error::Corrupt { .. } => self.note_damage_of(segment, error),
                 error => error,
             })
     }
@@ -379,18 +381,18 @@ impl ShardLog {
         match error {
             WalkError::Io(error) => Error::io("read", &segment.path, error),
             WalkError::Defect { offset, defect } => {
-                self.note_damage(Error::corrupt(&segment.path, offset, defect.to_string()))
+                let damage = Error::corrupt(&segment.path, offset, defect.to_string());
+                self.note_damage_of(segment, damage)
             }
         }
     }
 
-    /// Whether a segment fell behind the trim horizon while it was being read.
-    fn is_gone(&self, segment: &Segment) -> bool {
-        !self
-            .segments
-            .read()
-            .iter()
-            .any(|known| known.handle == segment.handle)
+    /// Keeps damage that was found in a segment, if that is still part of this log.
+    fn note_damage_of(&self, segment: &Segment, damage: Error) -> Error {
+        match segment.is_forgotten() {
+            true => damage,
+            false => self.note_damage(damage),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::frame_search::search_headers;
 use super::open_segments::OpenSegment;
 use super::segment::{Segment, SegmentEntry};
 use super::{LogEnd, LogPosition};
-use crate::disk::{Step, is_left_out, perform};
+use crate::disk::{DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 
 #[derive(Debug)]

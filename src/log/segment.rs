@@ -22,12 +22,12 @@
 //! rebuilt by hand. Magic, format and checksum keep their places in every format.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::FrameSeed;
+use super::hold::{Holds, SegmentHold};
 use super::index::SparseIndex;
 use super::pool::{SegmentPool, remove_if_there};
 use super::shard_log::INTERRUPTION_GAP;
@@ -205,11 +205,8 @@ pub(crate) struct Segment {
     pub(super) live_index: RwLock<Option<SparseIndex>>,
     /// What the commit journal calls the segment, once it has had to.
     pub(super) frame_home: OnceLock<String>,
-    hold: SegmentHold,
+    holds: Holds,
 }
-
-/// Shared by everything that reads a segment's file.
-pub(super) type SegmentHold = Arc<()>;
 
 impl Segment {
     /// A segment that is there since before the store was opened.
@@ -232,29 +229,45 @@ impl Segment {
             is_inherited: false,
             live_index: RwLock::new(None),
             frame_home: OnceLock::new(),
-            hold: SegmentHold::default(),
+            holds: Holds::default(),
         }
     }
 
-    /// Keeps the file from being recycled or removed.
-    pub(super) fn hold(&self) -> SegmentHold {
-        self.hold.clone()
+    /// Keeps the file from being recycled or removed; `None` once the log does not name the segment any more.
+    pub(super) fn hold(&self) -> Option<SegmentHold> {
+        self.holds.begin()
     }
 
-    /// Gives the file back. Nobody may hold the segment.
+    /// Takes note that the log does not name this segment any more. Nothing that is not read now will be.
+    pub(super) fn forget(&self) {
+        self.holds.forget();
+    }
+
+    /// What is told of a segment that the log has forgotten, to those who do not come from its list.
+    pub(super) fn is_no_more(&self) -> Error {
+        Error::StreamNotFound {
+            name: format!("number {}", self.log.stream),
+        }
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.holds.are_forgotten()
+    }
+
+    /// Gives the file of a forgotten segment back, unless something still has it or bytes of its mapping. Says whether
+    /// it did. After an error it can be done again.
     ///
-    /// It is written again only if every mapping of it was made, and is known to be gone, here; an inherited one is
-    /// removed, which leaves mappings what they are.
-    pub(crate) fn retire(&self, pool: &SegmentPool, disk: &dyn Disk) -> Result<()> {
+    /// The file is written again only if every mapping of it was made, and is known to be gone, here; an inherited one
+    /// is removed, which leaves mappings what they are.
+    pub(crate) fn retire(&self, pool: &SegmentPool, disk: &dyn Disk) -> Result<bool> {
+        if !self.holds.are_over() {
+            return Ok(false);
+        }
         remove_if_there(disk, &self.index_path)?;
         match self.is_inherited {
-            true => remove_if_there(disk, &self.path),
-            false => pool.recycle(&self.path, self.entry.bytes),
+            true => remove_if_there(disk, &self.path)?,
+            false => pool.recycle(&self.path, self.entry.bytes)?,
         }
-    }
-
-    /// Whether a reader still has the file open, or bytes of its mapping in hand.
-    pub(crate) fn is_held(&self) -> bool {
-        Arc::strong_count(&self.hold) > 1
+        Ok(true)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
 use super::left_off::LeftOff;
-use super::record_codec::check_batch_bytes;
+use super::record_codec::{self, check_batch_bytes};
 use super::recovery::{self, RecoveredTail};
 use super::segment::{Segment, SegmentEntry};
 use super::turn::Tail;
@@ -75,6 +75,31 @@ pub(crate) enum Appended {
     Sealed,
 }
 
+/// Room in a log's pending group. Until it is used or dropped the log does not rest.
+pub(crate) struct Reservation<'a> {
+    log: &'a Arc<ShardLog>,
+    bytes: usize,
+}
+
+impl Reservation<'_> {
+    /// Takes in the records that the room was kept for, without waiting.
+    pub(crate) fn append(mut self, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
+        self.log.check_takes_records()?;
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut tail = self.log.tail.lock();
+        tail.reserved -= bytes;
+        self.log.take_in(tail, records, now, bytes)
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.log.tail.lock().reserved -= self.bytes;
+        }
+    }
+}
+
 /// Numbers left out after an interruption. A log syncs each segment before it begins the next, so fewer records
 /// than this can have been seen by someone and then lost, whatever the durability.
 pub(super) const INTERRUPTION_GAP: u64 = 1 << 32;
@@ -130,6 +155,7 @@ impl ShardLog {
                 is_committing: false,
                 turns: 0,
                 is_sealed: matches!(start, LogStart::Sealed(_)),
+                reserved: 0,
                 is_announced: false,
                 waiting: [0; 2],
                 stalled: None,
@@ -158,10 +184,69 @@ impl ShardLog {
     ///
     /// Waits while too much is pending.
     pub(crate) fn append(self: &Arc<Self>, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
-        self.context.health.check()?;
-        self.check_undamaged()?;
+        self.check_takes_records()?;
         let bytes = check_batch_bytes(records)?;
-        let mut tail = self.lock_with_room_for(bytes)?;
+        let tail = self.lock_with_room_for(bytes)?;
+        self.take_in(tail, records, now, bytes)
+    }
+
+    /// The same, unless that would have to wait: then `None`, and nothing was taken.
+    pub(crate) fn try_append(
+        self: &Arc<Self>,
+        records: &[PutRecord<'_>],
+        now: Timestamp,
+    ) -> Result<Option<Appended>> {
+        self.check_takes_records()?;
+        let bytes = check_batch_bytes(records)?;
+        let tail = self.tail.lock();
+        match self.has_to_wait(&tail, bytes) {
+            true => Ok(None),
+            false => self.take_in(tail, records, now, bytes).map(Some),
+        }
+    }
+
+    /// Keeps room for records, so that they can be taken in without waiting once other logs have room for theirs too.
+    /// `None` if that would have to wait.
+    pub(crate) fn try_reserve<'a>(
+        self: &'a Arc<Self>,
+        records: impl Iterator<Item = &'a PutRecord<'a>>,
+    ) -> Option<Reservation<'a>> {
+        let bytes = records.map(encoded_record_bytes).sum();
+        let mut tail = self.tail.lock();
+        if self.has_to_wait(&tail, bytes) {
+            return None;
+        }
+        tail.reserved += bytes;
+        Some(Reservation { log: self, bytes })
+    }
+
+    fn check_takes_records(&self) -> Result<()> {
+        self.context.health.check()?;
+        self.check_undamaged()
+    }
+
+    /// Whether somebody, or the disk, has to be waited for before records are taken in.
+    fn has_to_wait(&self, tail: &Tail, bytes: usize) -> bool {
+        let is_full = !tail.pending.is_empty() && self.is_too_much(tail, bytes);
+        let has_to_be_tried_again = tail.stalled.is_some() && !tail.is_committing;
+        is_full || has_to_be_tried_again || self.has_to_be_announced(tail)
+    }
+
+    /// Whether the ledger has to hear of this log before records are taken in.
+    fn has_to_be_announced(&self, tail: &Tail) -> bool {
+        self.is_acknowledged_from_memory()
+            && !tail.is_announced
+            && !tail.is_sealed
+            && !is_left_out(Step::AnnouncedBeforeNumber)
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        mut tail: MutexGuard<'_, Tail>,
+        records: &[PutRecord<'_>],
+        now: Timestamp,
+        bytes: usize,
+    ) -> Result<Appended> {
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.health.check()?;
         if let Some(error) = &tail.stalled {
@@ -206,25 +291,18 @@ impl ShardLog {
         let mut tail = self.tail.lock();
         let mut is_tried = false;
         loop {
-            let is_full = !tail.pending.is_empty() && self.is_too_much(&tail.pending, bytes);
+            let is_full = !tail.pending.is_empty() && self.is_too_much(&tail, bytes);
             if is_full && tail.is_committing {
                 tail = self.wait_for_in_flight(tail);
             } else if (is_full || tail.stalled.is_some()) && !tail.is_committing && !is_tried {
                 tail = self.lead(tail);
                 is_tried = tail.stalled.is_some();
-            } else if self.has_to_announce(&tail) {
+            } else if self.has_to_be_announced(&tail) {
                 tail = self.announce(tail, bytes)?;
             } else {
                 return Ok(tail);
             }
         }
-    }
-
-    fn has_to_announce(&self, tail: &Tail) -> bool {
-        self.is_acknowledged_from_memory()
-            && !tail.is_announced
-            && !tail.is_sealed
-            && !is_left_out(Step::AnnouncedBeforeNumber)
     }
 
     /// This log, unless its last owner is letting it go.
@@ -384,6 +462,8 @@ impl ShardLog {
         let mut segments = self.segments.write();
         let kept = segments.partition_point(|segment| segment.entry.first_record < first);
         let forgotten: Vec<_> = segments.drain(..kept).collect();
+        // Under the lock: whoever cannot hold one of them does not find it here again.
+        forgotten.iter().for_each(|segment| segment.forget());
         drop(segments);
         for segment in &forgotten {
             self.context.open_segments.close(segment);
@@ -414,8 +494,8 @@ impl ShardLog {
         }
     }
 
-    fn is_too_much(&self, pending: &Group, bytes: usize) -> bool {
-        pending.bytes() + bytes > self.context.options.max_group_bytes
+    fn is_too_much(&self, tail: &Tail, bytes: usize) -> bool {
+        tail.pending.bytes() + tail.reserved + bytes > self.context.options.max_group_bytes
     }
 
     /// Whether records are acknowledged before they are written, so that they cannot be given up.
@@ -462,4 +542,8 @@ impl Drop for Resting {
         let next = self.log.end_turn(tail);
         self.log.context.flushers.commit(next);
     }
+}
+
+fn encoded_record_bytes(record: &PutRecord<'_>) -> usize {
+    record_codec::encoded_bytes(record.partition_key, record.data)
 }

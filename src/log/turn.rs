@@ -29,6 +29,8 @@ pub(super) struct Tail {
     /// How many commits, and what else keeps writers out, have ended.
     pub(super) turns: u64,
     pub(super) is_sealed: bool,
+    /// Bytes of records that are about to be taken in, which have room here already ([`Reservation`](super::Reservation)).
+    pub(super) reserved: usize,
     /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
     /// on to others, so none is told to anyone.
     pub(super) is_announced: bool,
@@ -43,7 +45,7 @@ pub(super) struct Tail {
 impl Tail {
     /// Whether nothing is taken, and nothing will be before somebody appends.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_committing && self.pending.is_empty() && !self.is_sealed
+        !self.is_committing && self.pending.is_empty() && self.reserved == 0 && !self.is_sealed
     }
 }
 

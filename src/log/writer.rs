@@ -11,7 +11,7 @@ use super::place::{BegunSegment, Place, make_ready};
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::{LogChange, LogEnd, LogPosition};
-use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
+use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
@@ -427,7 +427,7 @@ impl Writer {
         match &self.placement {
             Placement::Resume(segment) if self.fits(segment, frame_bytes) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 Ok(Place::Rested(segment, open))
             }
             _ => self
@@ -445,7 +445,7 @@ impl Writer {
                 }
                 (segment, open)
             }
-            Place::Begun(begun) => self.enter(log, begun),
+            Place::Begun(begun) => self.enter(log, begun)?,
         };
         self.placement = Placement::InPlace(segment.clone());
         Ok((segment, open))
@@ -490,7 +490,7 @@ impl Writer {
     }
 
     /// Makes a segment that is ready the log's last.
-    fn enter(&mut self, log: &ShardLog, begun: BegunSegment) -> (Arc<Segment>, Arc<OpenSegment>) {
+    fn enter(&mut self, log: &ShardLog, begun: BegunSegment) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
         let BegunSegment {
             segment,
             file,
@@ -499,7 +499,7 @@ impl Writer {
         } = begun;
         let context = &log.context;
         *segment.live_index.write() = Some(SparseIndex::default());
-        let open = context.open_segments.insert(&segment, file);
+        let open = context.open_segments.insert(&segment, file)?;
         log.segments.write().push(segment.clone());
         if let Some(previous) = previous {
             save_index(&previous, self.end.position, context.disk.as_ref());
@@ -508,7 +508,7 @@ impl Writer {
             context.open_segments.close(&previous);
         }
         self.zeroed_through = self.end.position;
-        (segment, open)
+        Ok((segment, open))
     }
 }
 
@@ -528,7 +528,9 @@ impl Unsynced {
 
 /// Writes the index file of a segment that has its index in memory.
 pub(super) fn save_index(segment: &Segment, covered_through: LogPosition, disk: &dyn Disk) {
-    if let Some(index) = segment.live_index.read().as_ref() {
+    // A segment that is forgotten gets no index file: the directory may be empty by then, and about to be removed.
+    let hold = segment.hold();
+    if let Some(index) = segment.live_index.read().as_ref().filter(|_| hold.is_some()) {
         write_index_file(segment, index, covered_through, disk);
     }
 }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::error::{Error, Result};
-use crate::log::{Appended, Ticket, check_batch_bytes, wait_for_all};
-use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId, Timestamp};
+use crate::log::{Appended, Reservation, Ticket, check_batch_bytes, wait_for_all};
+use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId};
 
 /// Where a record went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,9 @@ impl Stream {
 
     /// Takes records in, without waiting for them to be committed. They get their places in the order of the calls.
     ///
-    /// Blocks only while a shard has more to commit than
-    /// [`max_group_bytes`](crate::StoreOptions::max_group_bytes).
+    /// Blocks while a shard has more to commit than [`max_group_bytes`](crate::StoreOptions::max_group_bytes), while
+    /// the stream's shards are split, merged or opened, and for what has to be done first. A thread that must not block
+    /// calls [`try_append`](Self::try_append).
     ///
     /// # Errors
     /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
@@ -90,11 +91,51 @@ impl Stream {
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
         let now = self.store_core().begin()?;
         self.check_records(records)?;
-        self.core.with_routes(|routes| match records {
-            [record] => self.append_to_one(routes, route_of(routes, record), records, now),
-            [_, ..] if routes.len() == 1 => self.append_to_one(routes, 0, records, now),
-            _ => self.append_to_many(routes, records, now),
-        })
+        self.core
+            .with_routes(|routes| match Destination::of(routes, records) {
+                Destination::One(route) => {
+                    let taken = routes[route].log.append(records, now)?;
+                    self.append_of_one(&routes[route], taken, records.len())
+                }
+                Destination::Many(order) => {
+                    Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
+                        route.log.append(of_shard, now)
+                    }))
+                }
+            })
+    }
+
+    /// Takes records in if that needs no waiting at all: not for the disk, and not for a lock that is held while the
+    /// disk is waited for. Otherwise gives `None` and has taken none of them: call [`append`](Self::append) on a thread
+    /// that may block. So an async runtime's worker can begin every put, and awaits the [`Append`] like any other.
+    ///
+    /// # Errors
+    /// As for [`append`](Self::append).
+    pub fn try_append(&self, records: &[PutRecord<'_>]) -> Result<Option<Append>> {
+        let Some(now) = self.store_core().try_begin()? else {
+            return Ok(None);
+        };
+        self.check_records(records)?;
+        let appended = self
+            .core
+            .try_with_routes(|routes| match Destination::of(routes, records) {
+                Destination::One(route) => match routes[route].log.try_append(records, now)? {
+                    Some(taken) => self.append_of_one(&routes[route], taken, records.len()).map(Some),
+                    None => Ok(None),
+                },
+                Destination::Many(order) => {
+                    let Some(reservations) = reserve(routes, records, &order) else {
+                        return Ok(None);
+                    };
+                    let mut reservations = reservations.into_iter();
+                    let take = |_: &Route, of_shard: &[PutRecord<'_>]| {
+                        let reservation = reservations.next().expect("there is one for each group");
+                        reservation.append(of_shard, now)
+                    };
+                    Ok(Some(self.append_of_many(routes, records, &order, take)))
+                }
+            });
+        appended.unwrap_or(Ok(None))
     }
 
     fn check_records(&self, records: &[PutRecord<'_>]) -> Result<()> {
@@ -110,40 +151,28 @@ impl Stream {
         Ok(())
     }
 
-    fn append_to_one(
-        &self,
-        routes: &[Route],
-        route: usize,
-        records: &[PutRecord<'_>],
-        now: Timestamp,
-    ) -> Result<Append> {
-        let ticket = self.append_part(&routes[route], records, now)?;
+    fn append_of_one(&self, route: &Route, taken: Appended, records: usize) -> Result<Append> {
+        let ticket = self.ticket(route, taken)?;
         Ok(Append {
             parts: vec![Part {
                 ticket: Ok(ticket),
-                shard: routes[route].identity(),
+                shard: route.identity(),
             }],
             places: Vec::new(),
-            records: records.len(),
+            records,
             done: 0,
         })
     }
 
-    fn append_to_many(&self, routes: &[Route], records: &[PutRecord<'_>], now: Timestamp) -> Result<Append> {
-        // Sorted by route; the sort is stable, so each shard's records keep the order of the list.
-        let mut order: Vec<(u32, u32)> = records
-            .iter()
-            .zip(0..)
-            // A stream has at most as many open shards as there are shard ids, which are `u32`.
-            .map(|(record, place)| (route_of(routes, record) as u32, place))
-            .collect();
-        order.sort_by_key(|(route, _)| *route);
-        if let (Some(first), Some(last)) = (order.first(), order.last())
-            && first.0 == last.0
-        {
-            return self.append_to_one(routes, first.0 as usize, records, now);
-        }
-        let groups: Vec<_> = order.chunk_by(|a, b| a.0 == b.0).collect();
+    /// `take` takes in one shard's records.
+    fn append_of_many(
+        &self,
+        routes: &[Route],
+        records: &[PutRecord<'_>],
+        order: &Order,
+        mut take: impl FnMut(&Route, &[PutRecord<'_>]) -> Result<Appended>,
+    ) -> Append {
+        let groups = order.groups();
         let mut append = Append {
             parts: Vec::with_capacity(groups.len()),
             places: vec![(0, 0); records.len()],
@@ -158,16 +187,17 @@ impl Stream {
                 append.places[*place as usize] = (part, place_in_part);
             }
             let route = &routes[group[0].0 as usize];
+            let taken = take(route, &of_shard);
             append.parts.push(Part {
-                ticket: self.append_part(route, &of_shard, now),
+                ticket: taken.and_then(|taken| self.ticket(route, taken)),
                 shard: route.identity(),
             });
         }
-        Ok(append)
+        append
     }
 
-    fn append_part(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Ticket> {
-        match route.log.append(records, now)? {
+    fn ticket(&self, route: &Route, taken: Appended) -> Result<Ticket> {
+        match taken {
             Appended::Ticket(ticket) => Ok(ticket),
             // Routes change before a log is sealed and nobody has them meanwhile (`StreamCore::routing`), so this
             // is a shard whose split came to nothing half way.
@@ -177,6 +207,57 @@ impl Stream {
             }),
         }
     }
+}
+
+/// Where the records of a call go.
+enum Destination {
+    /// All to this route.
+    One(usize),
+    Many(Order),
+}
+
+/// Routes and places of records, sorted by route; each shard's records keep the order of the call.
+struct Order(Vec<(u32, u32)>);
+
+impl Destination {
+    fn of(routes: &[Route], records: &[PutRecord<'_>]) -> Self {
+        match records {
+            [record] => return Self::One(route_of(routes, record)),
+            [_, ..] if routes.len() == 1 => return Self::One(0),
+            _ => {}
+        }
+        let mut order: Vec<(u32, u32)> = records
+            .iter()
+            .zip(0..)
+            // A stream has at most as many open shards as there are shard ids, which are `u32`.
+            .map(|(record, place)| (route_of(routes, record) as u32, place))
+            .collect();
+        order.sort_by_key(|(route, _)| *route);
+        match (order.first(), order.last()) {
+            (Some(first), Some(last)) if first.0 == last.0 => Self::One(first.0 as usize),
+            _ => Self::Many(Order(order)),
+        }
+    }
+}
+
+impl Order {
+    /// What each shard gets.
+    fn groups(&self) -> Vec<&[(u32, u32)]> {
+        self.0.chunk_by(|a, b| a.0 == b.0).collect()
+    }
+}
+
+/// Room for each shard's records, in the order of the groups; `None` if one of them would have to wait for it.
+fn reserve<'a>(
+    routes: &'a [Route],
+    records: &'a [PutRecord<'a>],
+    order: &Order,
+) -> Option<Vec<Reservation<'a>>> {
+    let reserve_one = |group: &&[(u32, u32)]| {
+        let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
+        routes[group[0].0 as usize].log.try_reserve(of_shard)
+    };
+    order.groups().iter().map(reserve_one).collect()
 }
 
 impl Append {

@@ -149,9 +149,7 @@ impl StoreCore {
 
     /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time.
     pub(super) fn begin(&self) -> Result<Timestamp> {
-        if self.is_closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
+        self.check_open()?;
         let now = self.now();
         if now.as_millis() >= self.next_due.load(Ordering::Acquire) {
             self.settle(now)?;
@@ -159,12 +157,25 @@ impl StoreCore {
         Ok(now)
     }
 
+    /// The same for whoever must not wait: `None` if something is due.
+    pub(super) fn try_begin(&self) -> Result<Option<Timestamp>> {
+        self.check_open()?;
+        let now = self.now();
+        let is_due = now.as_millis() >= self.next_due.load(Ordering::Acquire);
+        Ok((!is_due).then_some(now))
+    }
+
     /// Refuses if something failed before, or the store is closed.
     pub(super) fn check_writable(&self) -> Result<()> {
-        if self.is_closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
+        self.check_open()?;
         self.context.health.check()
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.is_closed.load(Ordering::Acquire) {
+            true => Err(Error::Closed),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn stream(&self, id: StreamId, name: &str, max_record_bytes: u32) -> Arc<StreamCore> {

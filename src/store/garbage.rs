@@ -62,9 +62,12 @@ pub(super) fn empty_garbage(core: &StoreCore) -> Result<()> {
 }
 
 fn empty_heap(core: &StoreCore, heap: &mut Garbage) -> Result<()> {
-    while let Some(at) = heap.segments.iter().position(|segment| !segment.is_held()) {
-        heap.segments[at].retire(&core.context.pool, core.disk.as_ref())?;
-        heap.segments.swap_remove(at);
+    let mut at = 0;
+    while let Some(segment) = heap.segments.get(at) {
+        match segment.retire(&core.context.pool, core.disk.as_ref())? {
+            true => drop(heap.segments.swap_remove(at)),
+            false => at += 1,
+        }
     }
     if heap.segments.is_empty() {
         for directory in heap.directories.drain(..) {

@@ -75,12 +75,12 @@ impl Store {
         create_stream(&self.handle, name, options)
     }
 
-    /// A stream by its name, in whatever state it is.
+    /// A stream by its name, in whatever state it is. Never blocks.
     ///
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::Closed`].
     pub fn stream(&self, name: &str) -> Result<Stream> {
-        self.core().begin()?;
+        self.core().check_open()?;
         let id = self.core().catalog.read().id_of(name);
         id.and_then(|id| self.handle.stream(id))
             .ok_or_else(|| Error::StreamNotFound {

@@ -119,6 +119,16 @@ impl StreamCore {
         }
     }
 
+    /// The same where nothing has to be waited for: the routes are known, and nobody is about to change them.
+    pub(super) fn try_with_routes<T>(&self, append: impl FnOnce(&[Route]) -> Result<T>) -> Option<Result<T>> {
+        match &*self.routing.try_read()? {
+            Routing::Open(routes) => Some(append(routes)),
+            Routing::Closed => Some(Err(Error::Closed)),
+            // Making them may open logs.
+            Routing::Unknown => None,
+        }
+    }
+
     fn routes(&self) -> Result<Vec<Route>> {
         let open: Vec<_> = {
             let state = self.catalog.read();

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
-use std::sync::{self, PoisonError};
+use std::sync::{self, PoisonError, TryLockError};
 use std::time::Duration;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler};
@@ -139,6 +139,20 @@ impl<T> Mutex<T> {
         self.lock_value(turn)
     }
 
+    /// `None` if that would have to wait.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let turn = match explored(self.turns.as_ref()) {
+            Some(turns) => Some(not_blocked(turns.try_lock())?),
+            None => None,
+        };
+        let value = not_blocked(self.value.try_lock())?;
+        Some(MutexGuard {
+            value,
+            turn,
+            mutex: self,
+        })
+    }
+
     fn lock_value<'a>(&'a self, turn: Option<shuttle::sync::MutexGuard<'a, ()>>) -> MutexGuard<'a, T> {
         MutexGuard {
             value: self.value.lock().unwrap_or_else(PoisonError::into_inner),
@@ -174,6 +188,14 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
+fn not_blocked<G>(tried: sync::TryLockResult<G>) -> Option<G> {
+    match tried {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 pub(crate) struct RwLock<T> {
     turns: Option<shuttle::sync::RwLock<()>>,
     value: sync::RwLock<T>,
@@ -204,6 +226,16 @@ impl<T> RwLock<T> {
             value: self.value.read().unwrap_or_else(PoisonError::into_inner),
             _turn,
         }
+    }
+
+    /// `None` if that would have to wait.
+    pub(crate) fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        let _turn = match explored(self.turns.as_ref()) {
+            Some(turns) => Some(not_blocked(turns.try_read())?),
+            None => None,
+        };
+        let value = not_blocked(self.value.try_read())?;
+        Some(RwLockReadGuard { value, _turn })
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {

@@ -7,6 +7,7 @@
 
 mod check;
 mod faults;
+mod held;
 mod manifest;
 mod model;
 mod omissions;

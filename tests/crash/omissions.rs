@@ -184,6 +184,10 @@ const TABLE: &[(Step, Check)] = &[
     (Step::NumberGap, WRITTEN),
     (Step::NewSegmentAfterInterruption, WRITTEN),
     (Step::EditBeforeRemoval, CRASHES),
+    (
+        Step::HeldIsKept,
+        test!(targeted::what_a_reader_holds_is_not_written_over),
+    ),
     (Step::SegmentCacheDrop, FAULTS),
     (Step::ManifestCacheDrop, FAULTS),
     (Step::Lock, test!(targeted::a_second_opener_is_refused)),
@@ -197,6 +201,12 @@ const TABLE: &[(Step, Check)] = &[
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
     ),
 ];
+
+/// Steps that only another order of threads misses: tests of the library's own leave them out under the explorer.
+const EXPLORED: &[(Step, &str)] = &[(
+    Step::NoHoldOfForgotten,
+    "log::hold::tests::a_hold_that_begins_after_the_check_is_found",
+)];
 
 /// Steps that nothing misses, because others imply them.
 const IMPLIED: &[(Step, &str)] = &[
@@ -281,7 +291,8 @@ fn every_step_that_is_left_out_is_missed() {
 fn every_step_is_missed_by_something_or_implied_by_others() {
     let missed = TABLE.iter().map(|(step, _)| *step);
     let implied = IMPLIED.iter().map(|(step, _)| *step);
-    let listed: BTreeSet<_> = missed.chain(implied).collect();
+    let explored = EXPLORED.iter().map(|(step, _)| *step);
+    let listed: BTreeSet<_> = missed.chain(implied).chain(explored).collect();
     let all: BTreeSet<_> = Step::ALL.iter().copied().collect();
     assert_eq!(listed, all);
 }
@@ -289,7 +300,7 @@ fn every_step_is_missed_by_something_or_implied_by_others() {
 #[test]
 fn the_documentation_has_this_table() {
     let rows: Vec<_> = include_str!("../../docs/testing.md").lines().collect();
-    let reasons = IMPLIED.iter().copied();
+    let reasons = IMPLIED.iter().chain(EXPLORED).copied();
     let names = TABLE.iter().map(|(step, check)| (*step, check.name));
     for (step, what) in names.chain(reasons) {
         let begin = format!("| `{step}` |");

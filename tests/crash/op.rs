@@ -48,6 +48,13 @@ pub enum Op {
         stream: u8,
         records: usize,
     },
+    /// Reads some records of every shard and keeps them, and a reader that has read as many.
+    Hold {
+        stream: u8,
+        records: usize,
+    },
+    /// Looks at what is kept, has the readers go on, and lets go of all of it.
+    LetGo,
     /// Compares everything with the model.
     Look,
     /// One round of house-keeping.

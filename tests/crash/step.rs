@@ -50,6 +50,8 @@ impl World {
             Op::Checkpoint { stream, records } => {
                 self.with_stream(*stream, |world, at| world.save_checkpoint(at, *records))
             }
+            Op::Hold { stream, records } => self.with_stream(*stream, |world, at| world.hold(at, *records)),
+            Op::LetGo => self.let_go().map(|()| None),
             Op::Look => self.look().map(|()| None),
             Op::Maintain => self.maintain(),
             Op::Advance(by) => {

@@ -1,10 +1,14 @@
 //! Single mechanisms, each in the few steps that need it: what random programs and rot of one byte come upon too seldom.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use anabranch::inspect::{Damage, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
-use anabranch::{Error, HashKey, PutRecord, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::{
+    Error, HashKey, ManualClock, PutRecord, ReadLimit, StartingPosition, Store, StoreOptions, Stream,
+    Timestamp,
+};
 
 use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies, manifest_end};
 
@@ -425,4 +429,53 @@ pub fn an_edit_that_rots_is_missed_by_the_edits_behind_it() {
             "{from} over {to}: {opened:?}"
         );
     }
+}
+
+#[test]
+pub fn what_a_reader_holds_is_not_written_over() {
+    let disk = SimDisk::new(1);
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let store = options(&disk, NOT_JOURNALED)
+        .segment_bytes(64 * 1024)
+        .clock(clock.clone())
+        .open(DIRECTORY)
+        .unwrap();
+    let [read, other] = ["read", "other"].map(|name| store.create_stream(name, 1).unwrap());
+    // Three records fill a segment.
+    let put = |stream: &Stream, byte: u8| {
+        for _ in 0..6 {
+            stream.put("key", &[byte; 19_000]).unwrap();
+        }
+    };
+    put(&read, 1);
+    clock.advance(Duration::from_secs(20 * 3_600));
+    put(&read, 2);
+    let start = read
+        .shard_iterator(
+            read.describe().unwrap().shards[0].id,
+            StartingPosition::TrimHorizon,
+        )
+        .unwrap();
+    let limit = ReadLimit {
+        records: 1_000,
+        bytes: 10 << 20,
+    };
+    let held = read.get_records(&start, &limit).unwrap().records;
+    assert_eq!(held.len(), 12);
+    let recycled = || {
+        let files = disk.rot().files();
+        let in_pool = |path: &std::path::Path| path.parent().is_some_and(|parent| parent.ends_with("pool"));
+        files.iter().filter(|(path, _)| in_pool(path)).count()
+    };
+    clock.advance(Duration::from_secs(5 * 3_600));
+    store.maintain().unwrap();
+    store.maintain().unwrap();
+    let before = recycled();
+    put(&other, 3);
+    assert!(held[..6].iter().all(|record| record.data == [1; 19_000][..]));
+    drop(held);
+    store.maintain().unwrap();
+    assert!(recycled() > before, "what nobody holds any more is not recycled");
+    put(&other, 3);
+    store.close().unwrap();
 }

@@ -6,6 +6,7 @@ use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{Durability, Error, ManualClock, Store, StoreOptions, Stream, Timestamp};
 
 use crate::check::Look;
+use crate::held::Held;
 use crate::model::{Model, Since, Violation};
 
 /// Two levels that do not exist yet, so that making them is crashed too.
@@ -16,6 +17,8 @@ pub struct World {
     pub clock: ManualClock,
     pub settings: Settings,
     pub model: Model,
+    /// Let go of before the store is, and not at all if that is opened again.
+    pub held: Held,
     store: Option<Store>,
     since: Since,
     /// The first failure of a write or sync, since the store was opened.
@@ -98,6 +101,7 @@ impl World {
             clock: ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)),
             settings,
             model: Model::new(settings.durability),
+            held: Held::default(),
             store: None,
             since: Since::Nothing,
             poisoned: None,
@@ -181,6 +185,7 @@ impl World {
     /// Closes the store and compares what the next opener finds.
     pub fn reopen(&mut self) -> Result<(), Stop> {
         self.begin_step();
+        self.held.close();
         if let Some(store) = self.store.take() {
             let closed = store.close();
             self.check_running()?;
@@ -206,6 +211,7 @@ impl World {
     /// Compares all that the store shows with the model.
     pub fn look(&mut self) -> Result<(), Stop> {
         self.begin_step();
+        self.held.check()?;
         self.find_background_failure()?;
         loop {
             let struck = self.disk.faults().struck();

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::process::{self, NoChildren};
+
 /// `EXT4_IOC_SHUTDOWN`: ends the file system at once, as a cut of the power does to everything above the disk.
 const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
 
@@ -51,12 +53,19 @@ impl Image {
 
     /// A handle to cut the power with: opening it takes time that the cut must not wait for.
     pub(crate) fn switch(&self) -> Switch {
-        Switch(File::open(&self.mount_point).expect("a mounted file system opens"))
+        let no_children = process::no_children();
+        Switch {
+            root: File::open(&self.mount_point).expect("a mounted file system opens"),
+            _no_children: no_children,
+        }
     }
 
-    /// Mounts what is left after a cut. Nobody may have a file open.
+    /// Mounts what a cut has left. No process may have a file open.
     pub(crate) fn mount_again(&self) {
-        run(Command::new("umount").arg(&self.mount_point)).expect("nobody uses the file system");
+        if let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
+            let holders = holders(&self.mount_point).join("\n");
+            panic!("{reason}; in use by:\n{holders}");
+        }
         mount(&self.file, &self.mount_point).expect("a file system survives that its power is cut");
     }
 }
@@ -73,14 +82,18 @@ impl Drop for Image {
 
 /// Cuts the power.
 #[derive(Debug)]
-pub(crate) struct Switch(File);
+pub(crate) struct Switch {
+    root: File,
+    /// Dropped after the file.
+    _no_children: NoChildren,
+}
 
 impl Switch {
     pub(crate) fn cut(self) {
         // SAFETY: the opcode is that of ext4, which reads one `u32` through the pointer and keeps nothing of it.
         let request = unsafe { rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NO_LOG_FLUSH) };
         // SAFETY: as above; the file is a directory of an ext4 file system.
-        unsafe { rustix::ioctl::ioctl(&self.0, request) }.expect("ext4 takes EXT4_IOC_SHUTDOWN");
+        unsafe { rustix::ioctl::ioctl(&self.root, request) }.expect("ext4 takes EXT4_IOC_SHUTDOWN");
     }
 }
 
@@ -91,9 +104,36 @@ fn mount(file: &Path, mount_point: &Path) -> Result<(), String> {
         .arg(mount_point))
 }
 
+/// What keeps a file system from being unmounted, as far as `/proc` shows it.
+fn holders(mount_point: &Path) -> Vec<String> {
+    let mut holders = Vec::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes.map(|entry| entry.path()) {
+        let open = std::fs::read_dir(process.join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let links = open
+            .map(|entry| entry.path())
+            .chain(["cwd", "root", "exe"].map(|name| process.join(name)));
+        for link in links {
+            if let Ok(target) = std::fs::read_link(&link)
+                && target.starts_with(mount_point)
+            {
+                holders.push(format!("{} -> {}", link.display(), target.display()));
+            }
+        }
+        let maps = std::fs::read_to_string(process.join("maps")).unwrap_or_default();
+        if maps.contains(&*mount_point.to_string_lossy()) {
+            holders.push(format!("{} maps a file of it", process.display()));
+        }
+    }
+    holders
+}
+
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().display().to_string();
-    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    let output = process::output(command).map_err(|error| format!("{program}: {error}"))?;
     match output.status.success() {
         true => Ok(()),
         false => Err(format!(

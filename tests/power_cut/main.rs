@@ -10,11 +10,14 @@
 mod full_file_system;
 mod image;
 mod ledger;
+mod process;
 mod record;
 mod rounds;
 mod writer;
 
 use std::io::Write;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anabranch::Durability;
 
@@ -85,6 +88,37 @@ fn what_was_acknowledged_or_seen_survives_killed_processes() {
 #[test]
 fn a_prefix_survives_killed_processes_where_puts_return_from_memory() {
     kill(Durability::Buffered);
+}
+
+/// Tests run beside each other, and each of them starts processes.
+#[test]
+fn an_image_is_unmounted_while_others_start_processes() {
+    let Some(image) = image(16 << 20) else { return };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    process::output(&mut Command::new("true")).unwrap();
+                }
+            });
+        }
+        let over = OnDrop(|| is_over.store(true, Ordering::Relaxed));
+        for _ in 0..30 {
+            image.switch().cut();
+            image.mount_again();
+        }
+        drop(over);
+    });
+}
+
+/// Runs its function also where a panic passes.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// The child of the tests above; by itself it does nothing.

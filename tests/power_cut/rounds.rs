@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::image::Image;
 use crate::ledger::{Ledger, Told};
+use crate::process;
 use crate::record::mix;
 use crate::writer::{self, Task};
 
@@ -123,6 +124,7 @@ impl Rounds {
     }
 
     fn check(&mut self) {
+        let _no_children = process::no_children();
         let clock = ManualClock::starting_at(self.time);
         let store = writer::options(self.level, clock)
             .open(self.directory())
@@ -167,7 +169,7 @@ struct WritingProcess {
 
 impl WritingProcess {
     fn start(task: &Task) -> Self {
-        let mut child = task.command().spawn().expect("a test binary runs again");
+        let mut child = process::spawn(&mut task.command()).expect("a test binary runs again");
         let stdout = child.stdout.take().expect("the writer's output is a pipe");
         Self {
             child,

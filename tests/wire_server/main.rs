@@ -6,6 +6,7 @@ mod cbor;
 mod front;
 mod http1;
 mod http2;
+mod http2_client;
 mod input_constraints;
 mod input_types;
 mod reading;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::holders::Holders;
+
 /// What the device writes whole or not at all.
 pub(super) const SECTOR_BYTES: usize = 512;
 
@@ -76,8 +78,8 @@ pub(super) struct FileState {
     durable: Contents,
     sectors: BTreeMap<u64, Vec<SectorVersion>>,
     lengths: Vec<LengthChange>,
-    /// Open handles: a file without a name lives until the last is dropped.
-    pub(super) handles: usize,
+    /// A file without a name lives until nobody has it any more.
+    pub(super) holders: Holders,
 }
 
 #[derive(Clone, Debug)]
@@ -128,7 +130,7 @@ impl FileState {
     /// The same file after every holder's end.
     pub(super) fn closed(&self) -> Self {
         Self {
-            handles: 0,
+            holders: Holders::default(),
             ..self.clone()
         }
     }
@@ -228,7 +230,7 @@ impl FileState {
     pub(super) fn settle_live(&mut self) {
         if !self.sectors.is_empty() || !self.lengths.is_empty() {
             *self = Self {
-                handles: self.handles,
+                holders: std::mem::take(&mut self.holders),
                 ..Self::settled(self.live.clone())
             };
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::SimDisk;
 use super::calls::Operation;
+use super::holders::HandleId;
 use super::names::NodeId;
 use super::state::{Course, State, error, open_file};
 use crate::disk::{DiskFile, LockGuard, Mapping};
@@ -13,6 +14,7 @@ use crate::disk::{DiskFile, LockGuard, Mapping};
 pub(super) struct SimFile {
     pub(super) disk: SimDisk,
     pub(super) node: NodeId,
+    pub(super) handle: HandleId,
     /// The name it was opened by.
     pub(super) path: PathBuf,
     pub(super) writable: bool,
@@ -25,6 +27,7 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.disk.stalls.pass(operation, &self.path);
         let state = &mut *self.disk.state();
         state.call(operation, &state.current_path(self.node, &self.path), detail, run)
     }
@@ -36,6 +39,7 @@ impl SimFile {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State, Course) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.disk.stalls.pass(operation, &self.path);
         let state = &mut *self.disk.state();
         state.traced(operation, &state.current_path(self.node, &self.path), detail, run)
     }
@@ -46,6 +50,15 @@ impl SimFile {
         } else {
             Err(error(io::ErrorKind::PermissionDenied, &self.path))
         }
+    }
+
+    /// Bytes from `offset` on are about to be changed through this handle.
+    fn check_change(&self, state: &mut State, offset: u64) -> io::Result<()> {
+        let path = state.current_path(self.node, &self.path);
+        let holders = &mut open_file(&mut state.files, self.node)?.holders;
+        holders.note_use(self.handle);
+        holders.check_change(self.handle, offset, &path);
+        Ok(())
     }
 
     fn copy(&self, state: &mut State, length: usize, offset: u64) -> io::Result<Vec<u8>> {
@@ -86,6 +99,7 @@ impl DiskFile for SimFile {
                 Course::Short(error) => (state.random.below(bytes.len()), Err(error)),
                 Course::InFlight(error) => (state.random.below(bytes.len() + 1), Err(error)),
             };
+            self.check_change(state, offset)?;
             let result = state.write(self.node, &self.path, &bytes[..written], offset);
             outcome.and(result)
         })
@@ -97,7 +111,9 @@ impl DiskFile for SimFile {
             format_args!(""),
             |state, course| match course {
                 Course::Normal => {
-                    open_file(&mut state.files, self.node)?.sync();
+                    let file = open_file(&mut state.files, self.node)?;
+                    file.holders.note_use(self.handle);
+                    file.sync();
                     Ok(())
                 }
                 Course::Fail(error) | Course::Short(error) => {
@@ -128,16 +144,23 @@ impl DiskFile for SimFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.call(Operation::SetLength, format_args!("to {length}"), |state| {
             self.check_writable()?;
+            self.check_change(state, length)?;
             state.set_len(self.node, &self.path, length)
         })
     }
 
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         let bytes = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let copy = self.call(Operation::Map, format_args!("{length} bytes"), |state| {
-            self.copy(state, bytes, 0)
+        let bytes = self.call(Operation::Map, format_args!("{length} bytes"), |state| {
+            let bytes = self.copy(state, bytes, 0)?;
+            open_file(&mut state.files, self.node)?.holders.map(length);
+            Ok(bytes)
         })?;
-        Ok(Box::new(copy))
+        Ok(Box::new(SimMapping {
+            disk: self.disk.clone(),
+            node: self.node,
+            bytes,
+        }))
     }
 
     fn drop_cache(&self) -> io::Result<()> {
@@ -150,7 +173,27 @@ impl DiskFile for SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        self.disk.state().close(self.node);
+        self.disk.state().close(self.node, self.handle);
+    }
+}
+
+/// A copy of what was mapped; the disk sees to it that this is what the file still has.
+struct SimMapping {
+    disk: SimDisk,
+    node: NodeId,
+    bytes: Vec<u8>,
+}
+
+impl AsRef<[u8]> for SimMapping {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for SimMapping {
+    fn drop(&mut self) {
+        let length = self.bytes.len() as u64;
+        self.disk.state().unmap(self.node, length);
     }
 }
 

@@ -40,9 +40,15 @@
 //! - A failed `sync_data` is final for the bytes it was to write: see [`FailedSync`]. After a failed `sync_dir` the
 //!   changes stay as unsynced as they were.
 //!
+//! # What it does not let pass
+//! A mapping is a copy, and so would not show what a real one shows: writes to the file. So a write or a cut within a
+//! living mapping panics. So does a write to a file while there is another handle of it from before it got its present
+//! name: whoever has that reads bytes of something else. (A handle that was itself written through or synced since
+//! then is one of the present use.)
+//!
 //! # What it does not do
 //! It has no hard links, no renaming of directories, and no `..`; relative and absolute paths begin at the one root,
-//! which always exists. A mapping is a copy, which sees no later write. Nothing sleeps and no thread is started.
+//! which always exists. Nothing sleeps and no thread is started.
 //!
 //! # Determinism
 //! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same
@@ -53,9 +59,11 @@ mod contents;
 mod crash;
 mod faults;
 mod file;
+mod holders;
 mod names;
 mod random;
 mod rot;
+mod stall;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -65,6 +73,7 @@ pub use calls::{Call, Calls, Operation};
 pub use crash::LossMode;
 pub use faults::{FailedSync, Faults};
 pub use rot::Rot;
+pub use stall::Stall;
 
 use std::fmt;
 use std::io;
@@ -72,6 +81,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use file::{SimFile, SimLock};
+use stall::Stalls;
 use state::State;
 
 use super::{Disk, DiskFile, LockError, LockGuard, OpenMode};
@@ -81,6 +91,7 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    stalls: Arc<Stalls>,
 }
 
 impl SimDisk {
@@ -124,6 +135,11 @@ impl SimDisk {
         Rot::new(self.clone())
     }
 
+    /// The next call of these kinds whose path contains `path_part` hangs until what this gives is dropped.
+    pub fn stall_next(&self, calls: impl Into<Calls>, path_part: impl Into<String>) -> Stall {
+        self.stalls.plan(calls.into(), path_part.into())
+    }
+
     /// From now on files can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write after what
     /// fits, a change of length whole. A file takes its length; there are no holes.
     pub fn set_capacity(&self, bytes: u64) {
@@ -153,6 +169,7 @@ impl SimDisk {
     fn from_state(state: State) -> Self {
         Self {
             state: Arc::new(Mutex::new(state)),
+            stalls: Arc::default(),
         }
     }
 
@@ -168,19 +185,21 @@ impl SimDisk {
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.stalls.pass(operation, path);
         self.state().call(operation, path, detail, run)
     }
 }
 
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let node = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
+        let (node, handle) = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
             state.open(path, mode)
         })?;
         let writable = mode != OpenMode::Read;
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             node,
+            handle,
             path: path.to_owned(),
             writable,
         }))

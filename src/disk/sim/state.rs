@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::calls::{Call, Calls, Operation};
 use super::contents::{ChangeNumber, FileState};
 use super::faults::{Effect, FailedSync, Plan};
+use super::holders::HandleId;
 use super::names::{Entry, NameEdit, Names, NodeId, ROOT, Table};
 use super::random::Random;
 use crate::disk::OpenMode;
@@ -131,7 +132,7 @@ impl State {
         self.last_change
     }
 
-    pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<NodeId> {
+    pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(NodeId, HandleId)> {
         let entry = self.entry(path)?;
         let node = match (self.names.live().get(&entry), mode) {
             (Some(_), OpenMode::CreateNew) => return Err(error(io::ErrorKind::AlreadyExists, path)),
@@ -145,11 +146,12 @@ impl State {
         let Some(file) = self.files.get_mut(&node) else {
             return Err(error(io::ErrorKind::IsADirectory, path));
         };
+        let handle = file.holders.open();
         if mode == OpenMode::Truncate {
+            file.holders.check_change(handle, 0, path);
             file.set_len(0, change);
         }
-        file.handles += 1;
-        Ok(node)
+        Ok((node, handle))
     }
 
     pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
@@ -177,7 +179,7 @@ impl State {
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = ((self.entry(from)?, from), (self.entry(to)?, to));
-        self.file(from.1)?;
+        let node = self.file(from.1)?;
         if self.names.live().get(&to.0).is_some() {
             self.file(to.1)?;
         }
@@ -190,6 +192,7 @@ impl State {
                 },
                 change,
             );
+            open_file(&mut self.files, node)?.holders.note_rename();
         }
         Ok(())
     }
@@ -271,9 +274,16 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn close(&mut self, node: NodeId) {
+    pub(super) fn close(&mut self, node: NodeId, handle: HandleId) {
         if let Some(file) = self.files.get_mut(&node) {
-            file.handles -= 1;
+            file.holders.close(handle);
+        }
+        self.forget_if_gone(node);
+    }
+
+    pub(super) fn unmap(&mut self, node: NodeId, length: u64) {
+        if let Some(file) = self.files.get_mut(&node) {
+            file.holders.unmap(length);
         }
         self.forget_if_gone(node);
     }
@@ -287,9 +297,10 @@ impl State {
         }
     }
 
-    /// Bytes that files take: a file's length, until it has neither a name nor a handle. There are no holes.
+    /// Bytes that files take: a file's length, until it has neither a name nor somebody who has it. There are no holes.
     pub(super) fn used_bytes(&self) -> u64 {
-        let takes = |node: NodeId, file: &FileState| file.handles > 0 || self.names.live().has_name(node);
+        let takes =
+            |node: NodeId, file: &FileState| !file.holders.are_none() || self.names.live().has_name(node);
         self.files
             .iter()
             .filter(|(node, file)| takes(**node, file))
@@ -306,7 +317,7 @@ impl State {
     }
 
     fn forget_if_gone(&mut self, node: NodeId) {
-        let is_open = self.files.get(&node).is_some_and(|file| file.handles > 0);
+        let is_open = self.files.get(&node).is_some_and(|file| !file.holders.are_none());
         if !is_open && !self.names.may_be_named(node) {
             self.files.remove(&node);
         }

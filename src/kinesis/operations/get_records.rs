@@ -199,7 +199,6 @@ pub(super) const GET_RECORDS: Operation = Operation {
 
 fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
     const MOST_RECORDS: usize = 10_000;
-    const MOST_BYTES: usize = 10 << 20;
     let Call { context, input } = call;
     let IteratorToken {
         stream_id,
@@ -219,7 +218,7 @@ fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
         records: input
             .integer("Limit")
             .map_or(MOST_RECORDS, |limit| limit as usize),
-        bytes: MOST_BYTES,
+        bytes: context.read_size.bytes(),
     };
     let iterator = ShardIterator {
         stream: stream_id,

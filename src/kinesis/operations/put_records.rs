@@ -10,9 +10,10 @@ use super::put_body::{Entry, PutBody};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
 use crate::kinesis::arn;
 use crate::kinesis::convert::Input;
-use crate::kinesis::dispatch::{Begun, Call, Operation, Put, Run};
+use crate::kinesis::dispatch::{Begun, Call, Operation, Put, Run, Waiting};
 use crate::kinesis::error::ApiError;
 use crate::kinesis::protocol::{Protocol, Writer};
+use crate::kinesis::reply_memory::ReadSize;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::{self, Pattern, Shape, member};
 use crate::kinesis::validate::failed_at;
@@ -104,6 +105,7 @@ impl PendingPut {
             service,
             region: &service.region,
             protocol,
+            read_size: ReadSize::Full,
         };
         let puts = self.append.each().await;
         let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
@@ -160,6 +162,30 @@ fn begin(
     form: Form,
     dry_run: bool,
 ) -> Begun {
+    check_total(records, form)?;
+    if dry_run {
+        return Err(ApiError::dry_run());
+    }
+    begun(context, form, stream.append(records))
+}
+
+/// The same where nothing may be waited for: `None` if something would have to be.
+fn try_begin(context: Context<'_>, stream: &Stream, records: &[PutRecord<'_>], form: Form) -> Option<Begun> {
+    if let Err(error) = check_total(records, form) {
+        return Some(Err(error));
+    }
+    let appended = stream.try_append(records).transpose()?;
+    Some(begun(context, form, appended))
+}
+
+fn begun(context: Context<'_>, form: Form, appended: crate::Result<Append>) -> Begun {
+    match appended {
+        Ok(append) => Ok(PendingPut { append, form }),
+        Err(error) => Err(refusal(context, form, error)),
+    }
+}
+
+fn check_total(records: &[PutRecord<'_>], form: Form) -> Result<(), ApiError> {
     let total: usize = records.iter().map(PutRecord::size_bytes).sum();
     if form == Form::Many && total > MOST_REQUEST_BYTES {
         return Err(ApiError::invalid_argument(format!(
@@ -167,13 +193,7 @@ fn begin(
             MOST_REQUEST_BYTES >> 20
         )));
     }
-    if dry_run {
-        return Err(ApiError::dry_run());
-    }
-    let append = stream
-        .append(records)
-        .map_err(|error| refusal(context, form, error))?;
-    Ok(PendingPut { append, form })
+    Ok(())
 }
 
 fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
@@ -256,16 +276,19 @@ fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &str) -> R
     )))
 }
 
-fn begin_unchecked_put_record(context: Context<'_>, body: &[u8]) -> Option<Begun> {
+fn begin_unchecked_put_record(context: Context<'_>, body: &[u8], waiting: Waiting) -> Option<Begun> {
     match context.protocol {
-        Protocol::Json => begin_ordinary(context, &PutBody::of_one(body)?, Form::One),
+        Protocol::Json => begin_ordinary(context, &PutBody::of_one(body)?, Form::One, waiting),
         Protocol::Cbor => None,
     }
 }
 
-fn begin_unchecked_put_records(context: Context<'_>, body: &[u8]) -> Option<Begun> {
+fn begin_unchecked_put_records(context: Context<'_>, body: &[u8], waiting: Waiting) -> Option<Begun> {
     match context.protocol {
-        Protocol::Json => begin_ordinary(context, &PutBody::of_many(body, MOST_RECORDS)?, Form::Many),
+        Protocol::Json => {
+            let body = PutBody::of_many(body, MOST_RECORDS)?;
+            begin_ordinary(context, &body, Form::Many, waiting)
+        }
         Protocol::Cbor => None,
     }
 }
@@ -281,7 +304,7 @@ fn ordinary_stream_name<'a>(body: &'a PutBody<'_>) -> Option<&'a str> {
     named(name, stream_arn).ok()?
 }
 
-fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form) -> Option<Begun> {
+fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting: Waiting) -> Option<Begun> {
     let stream_name = ordinary_stream_name(body)?;
     let entries = &body.entries;
     let decoded_bytes = entries.iter().map(|entry| entry.data.len() / 4 * 3).sum();
@@ -301,7 +324,10 @@ fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form) -> Optio
         Ok(stream) => stream,
         Err(error) => return Some(Err(context.refusal(error))),
     };
-    Some(begin(context, &stream, &records, form, false))
+    match waiting {
+        Waiting::Allowed => Some(begin(context, &stream, &records, form, false)),
+        Waiting::Never => try_begin(context, &stream, &records, form),
+    }
 }
 
 fn ordinary_record<'a>(entry: &'a Entry<'_>, data: &'a [u8]) -> Option<PutRecord<'a>> {

@@ -1,8 +1,9 @@
-//! That the explorer finds what it is there to find: wake-ups that are lost on purpose.
+//! That the explorer finds what it should: wake-ups that are lost, and holds that are missing, on purpose.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::disk::sim::{Step, leave_out};
 use crate::sync::{LostWakeUps, explore, lose_wake_ups};
 
 /// What the explorer says of some puts while these wake-ups are lost.
@@ -14,8 +15,12 @@ fn found_where_lost(lost: LostWakeUps) -> String {
         lose_wake_ups(LostWakeUps::None);
         world.close_and_check();
     };
-    let explored = catch_unwind(AssertUnwindSafe(|| explore(scenario)));
-    let panic = explored.expect_err("wake-ups are lost, and nobody minds");
+    panic_of(|| explore(scenario))
+}
+
+/// What a test says when it fails, which it must.
+fn panic_of(test: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(test)).expect_err("nothing is found");
     match panic.downcast::<String>() {
         Ok(text) => *text,
         Err(panic) => (*panic.downcast::<&str>().unwrap()).to_owned(),
@@ -32,4 +37,11 @@ fn a_next_leader_that_is_not_woken_is_found() {
 fn a_committed_group_that_is_not_woken_is_found() {
     let found = found_where_lost(LostWakeUps::OfAll);
     assert!(found.contains("deadlock"), "{found}");
+}
+
+#[test]
+fn a_segment_that_is_recycled_while_it_is_held_is_found() {
+    let found = panic_of(|| leave_out(Step::HeldIsKept, recycling::readers_beside_recycling));
+    let is_told_by_the_disk = found.contains("under a mapping") || found.contains("has it open from before");
+    assert!(is_told_by_the_disk, "{found}");
 }

@@ -180,3 +180,69 @@ fn a_split_that_meets_the_end_of_the_store_opens_nothing_again() {
         world.check_reopened(&world.disk);
     });
 }
+
+/// A runtime's only worker: whatever it waits for here, it waits for while the split hangs.
+#[test]
+fn a_put_that_must_not_wait_does_not_wait_for_a_split_that_hangs() {
+    explore(|| {
+        let world = World::new(1);
+        world.put_one("first", 0).unwrap();
+        let other = world.store.create_stream("other", 2).unwrap();
+        let record = [PutRecord::new("k", b"during the split")];
+        let both = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord {
+            explicit_hash_key: Some(key),
+            ..record[0]
+        });
+        // With routes, and segments that the manifest knows.
+        other.put_records(&both).unwrap();
+        let stall = world.disk.stall_next(Operation::SyncData, "MANIFEST");
+        let splitting = world.thread(|world| {
+            world
+                .stream
+                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .unwrap();
+        });
+        stall.wait_until_reached();
+        assert!(world.stream.try_append(&record).unwrap().is_none());
+        for records in [&record[..], &both] {
+            let append = world.store.stream("other").unwrap().try_append(records).unwrap();
+            shuttle::future::block_on(append.expect("no split of this stream hangs")).unwrap();
+        }
+        drop(stall);
+        join([splitting]);
+        world.put_one("later", 0).unwrap();
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn puts_that_must_not_wait_meet_puts_that_do_and_a_log_that_rests() {
+    explore(|| {
+        let world = World::with(2, |options| options.max_group_bytes(100));
+        world.put_into_all("first", 0, 2).unwrap();
+        let awaiting = world.thread(|world| {
+            let data = b"awaited".to_vec();
+            let records = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord {
+                explicit_hash_key: Some(key),
+                ..PutRecord::new("a", &data)
+            });
+            for _ in 0..2 {
+                let append = match world.stream.try_append(&records).unwrap() {
+                    Some(append) => append,
+                    None => world.stream.append(&records).unwrap(),
+                };
+                for put in shuttle::future::block_on(append).unwrap() {
+                    world.acknowledge(put, data.clone());
+                }
+            }
+        });
+        let keeper = world.thread(|world| {
+            for _ in 0..2 {
+                world.clock.advance(Duration::from_secs(10));
+                world.store.maintain().unwrap();
+            }
+        });
+        join([awaiting, keeper, world.putter("b", 2)]);
+        world.close_and_check();
+    });
+}

@@ -8,6 +8,7 @@ mod caught;
 mod group_commit;
 mod lifecycle;
 mod reading;
+mod recycling;
 mod rounds;
 
 use std::collections::BTreeMap;

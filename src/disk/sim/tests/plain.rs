@@ -43,13 +43,61 @@ fn a_lock_is_held_until_its_guard_is_dropped_or_the_disk_crashes() {
 }
 
 #[test]
-fn a_mapping_sees_no_later_write() {
+fn a_mapping_is_as_long_as_it_is_asked_to_be_and_no_longer_than_its_file() {
     let disk = SimDisk::new(1);
     let file = durable(&disk, "a", b"old");
     let mapping = file.map(2).unwrap();
-    file.write_all_at(b"new", 0).unwrap();
+    file.write_all_at(b"new", 2).unwrap();
     assert_eq!(mapping.as_ref().as_ref(), b"ol");
-    assert_eq!(file.map(4).err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(file.map(6).err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+#[should_panic = "changed at 1 under a mapping"]
+fn a_write_under_a_mapping_does_not_pass() {
+    let disk = SimDisk::new(1);
+    let file = durable(&disk, "a", b"old");
+    let _mapping = file.map(2).unwrap();
+    let _ = file.write_all_at(b"new", 1);
+}
+
+#[test]
+#[should_panic = "changed at 1 under a mapping"]
+fn a_cut_under_a_mapping_does_not_pass_although_its_handle_is_closed() {
+    let disk = SimDisk::new(1);
+    let file = durable(&disk, "a", b"old");
+    let mapping = file.map(2).unwrap();
+    drop(file);
+    let file = disk.open(at("a"), OpenMode::Write).unwrap();
+    drop(mapping);
+    file.set_len(1).unwrap();
+    let _mapping = file.map(1).unwrap();
+    file.set_len(2).unwrap();
+    let _mapping = file.map(2).unwrap();
+    let _ = file.set_len(1);
+}
+
+#[test]
+#[should_panic = "somebody has it open from before"]
+fn a_write_to_a_renamed_file_under_an_older_handle_does_not_pass() {
+    let disk = SimDisk::new(1);
+    drop(durable(&disk, "a", b"old"));
+    let _reader = disk.open(at("a"), OpenMode::Read).unwrap();
+    disk.rename(at("a"), at("b")).unwrap();
+    let file = disk.open(at("b"), OpenMode::Write).unwrap();
+    let _ = file.write_all_at(b"new", 0);
+}
+
+#[test]
+fn whoever_made_a_file_may_write_to_it_beside_its_readers() {
+    let disk = SimDisk::new(1);
+    let file = durable(&disk, "a", b"old");
+    disk.rename(at("a"), at("b")).unwrap();
+    file.sync_data().unwrap();
+    let _reader = disk.open(at("b"), OpenMode::Read).unwrap();
+    file.write_all_at(b"new", 0).unwrap();
+    let other = disk.open(at("b"), OpenMode::Write).unwrap();
+    other.write_all_at(b"own", 0).unwrap();
 }
 
 #[test]

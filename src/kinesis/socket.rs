@@ -1,4 +1,4 @@
-//! A connection that is given up when the other side falls silent or stops reading.
+//! A socket that is given up when the other side falls silent or stops reading.
 
 use std::io;
 use std::pin::Pin;
@@ -9,21 +9,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A TCP connection on which waiting has an end.
+/// A TCP socket on which waiting has an end.
 ///
 /// Waiting for bytes ends after `idle`: a client that opens a connection and sends nothing, half a request or
 /// nothing more, costs a few kilobytes and no thread, for so long. Waiting for room to write ends after `stall`: a
-/// client that does not read its replies cannot keep them in our memory.
+/// client that does not read its replies cannot keep them in our memory. The system takes little ahead of what it can
+/// send ([`listeners`](super::listeners)), so that a client which reads slowly shows as progress here.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Socket {
     stream: TcpStream,
     idle: Patience,
     stall: Patience,
 }
 
-impl Connection {
-    pub(super) fn new(stream: TcpStream, idle: Duration, stall: Duration) -> Connection {
-        Connection {
+impl Socket {
+    pub(super) fn new(stream: TcpStream, idle: Duration, stall: Duration) -> Socket {
+        Socket {
             stream,
             idle: Patience::new(idle),
             stall: Patience::new(stall),
@@ -31,7 +32,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
@@ -39,7 +40,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, buf);

@@ -1,0 +1,73 @@
+//! Who has a file of the simulated disk, and what must not happen to it meanwhile.
+//!
+//! A real mapping changes with its file, and a handle that is older than the file's present use reads what others
+//! write there. A program that lets either happen hands out bytes that are not what it says, so the disk panics in the
+//! call that does it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Tells a file's handles apart.
+pub(super) type HandleId = u64;
+
+/// How often a file was renamed. A name is what tells what a file is used for.
+type Life = u64;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holders {
+    handles: BTreeMap<HandleId, Life>,
+    last_handle: HandleId,
+    /// Lengths of the mappings.
+    mappings: Vec<u64>,
+    life: Life,
+}
+
+impl Holders {
+    pub(super) fn are_none(&self) -> bool {
+        self.handles.is_empty() && self.mappings.is_empty()
+    }
+
+    pub(super) fn open(&mut self) -> HandleId {
+        self.last_handle += 1;
+        self.handles.insert(self.last_handle, self.life);
+        self.last_handle
+    }
+
+    pub(super) fn close(&mut self, handle: HandleId) {
+        self.handles.remove(&handle);
+    }
+
+    pub(super) fn map(&mut self, length: u64) {
+        self.mappings.push(length);
+    }
+
+    pub(super) fn unmap(&mut self, length: u64) {
+        if let Some(at) = self.mappings.iter().position(|mapped| *mapped == length) {
+            self.mappings.swap_remove(at);
+        }
+    }
+
+    pub(super) fn note_rename(&mut self) {
+        self.life += 1;
+    }
+
+    /// Whoever writes or syncs through a handle knows what the file is used for.
+    pub(super) fn note_use(&mut self, handle: HandleId) {
+        self.handles.insert(handle, self.life);
+    }
+
+    /// Bytes from `offset` on are about to change.
+    pub(super) fn check_change(&self, handle: HandleId, offset: u64, path: &Path) {
+        assert!(
+            self.mappings.iter().all(|mapped| *mapped <= offset),
+            "{} is changed at {offset} under a mapping",
+            path.display()
+        );
+        let is_of_this_life = |(other, life): (&HandleId, &Life)| *other == handle || *life == self.life;
+        assert!(
+            self.handles.iter().all(is_of_this_life),
+            "{} is changed while somebody has it open from before it got this name",
+            path.display()
+        );
+    }
+}

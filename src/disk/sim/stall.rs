@@ -1,0 +1,75 @@
+//! Calls that hang, as those to a sick device or a lost server do.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::calls::{Calls, Operation};
+use crate::sync::{Condvar, Mutex};
+
+/// A call of a [`SimDisk`](super::SimDisk) that hangs, from [`SimDisk::stall_next`](super::SimDisk::stall_next) on until
+/// this is dropped. Then it goes on and does what it was to do.
+#[derive(Debug)]
+#[must_use = "dropping it ends the stall"]
+pub struct Stall {
+    stalls: Arc<Stalls>,
+}
+
+impl Stall {
+    /// Blocks until a call hangs.
+    pub fn wait_until_reached(&self) {
+        let mut state = self.stalls.state.lock();
+        while !state.is_reached {
+            state = self.stalls.changed.wait(state);
+        }
+    }
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        self.stalls.is_planned.store(false, Ordering::SeqCst);
+        *self.stalls.state.lock() = StallState::default();
+        self.stalls.changed.notify_all();
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Stalls {
+    /// Looked at by every call, which is no decision for an explorer of schedules.
+    is_planned: AtomicBool,
+    state: Mutex<StallState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct StallState {
+    planned: Option<(Calls, String)>,
+    is_reached: bool,
+}
+
+impl Stalls {
+    pub(super) fn plan(self: &Arc<Self>, calls: Calls, path_part: String) -> Stall {
+        self.state.lock().planned = Some((calls, path_part));
+        self.is_planned.store(true, Ordering::SeqCst);
+        Stall { stalls: self.clone() }
+    }
+
+    /// What every call begins with.
+    pub(super) fn pass(&self, operation: Operation, path: &Path) {
+        if !self.is_planned.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut state = self.state.lock();
+        let concerns_this = |(calls, part): &(Calls, String)| {
+            calls.contains(operation) && path.to_string_lossy().contains(part)
+        };
+        if state.is_reached || !state.planned.as_ref().is_some_and(concerns_this) {
+            return;
+        }
+        state.is_reached = true;
+        self.changed.notify_all();
+        while state.is_reached {
+            state = self.changed.wait(state);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The sockets that a server listens on, and taking connections from them when descriptors run out.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tracing::{debug, warn};
+
+use super::server::BindError;
+
+/// One socket for each address of the name that is listened on, all with the same port.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    sockets: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    /// Given up to take a connection when no other descriptor is left.
+    reserve: Option<OwnedFd>,
+}
+
+/// Why no connection could be taken.
+#[derive(Debug)]
+pub(super) enum AcceptError {
+    /// That one is gone; the next may be taken at once.
+    Gone,
+    /// All descriptors are in use.
+    NoDescriptor,
+    /// Something that may pass, but not by trying at once.
+    Other(io::Error),
+}
+
+/// How much of what it takes from us the system may not have sent yet. It takes far more by itself, in steps of more
+/// than a megabyte: then a client that reads slowly looks for minutes like one that does not read.
+const MOST_UNSENT: u32 = 128 << 10;
+
+impl Listeners {
+    pub(super) async fn bind(listen: &str) -> Result<Listeners, BindError> {
+        /// The port that is free for one address may be taken for another.
+        const ATTEMPTS: usize = 32;
+        let unknown = |source| BindError::Address {
+            listen: listen.to_owned(),
+            source,
+        };
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in lookup_host(listen).await.map_err(unknown)? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let mut attempt = 1;
+        let sockets = loop {
+            match listen_on_all(&addresses) {
+                Ok(sockets) => break sockets,
+                Err(BindError::InUse { .. })
+                    if attempt < ATTEMPTS && addresses.iter().all(|address| address.port() == 0) =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        if sockets.is_empty() {
+            return Err(unknown(io::Error::new(io::ErrorKind::NotFound, "no such host")));
+        }
+        let addresses = sockets
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<io::Result<_>>()
+            .map_err(unknown)?;
+        let mut listeners = Listeners {
+            sockets,
+            addresses,
+            reserve: None,
+        };
+        listeners.restore_reserve();
+        Ok(listeners)
+    }
+
+    /// At least one.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub(super) async fn accept(&self) -> Result<(TcpStream, SocketAddr), AcceptError> {
+        let accepted = poll_fn(|context| {
+            for socket in &self.sockets {
+                if let Poll::Ready(accepted) = socket.poll_accept(context) {
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        });
+        accepted.await.map_err(AcceptError::from)
+    }
+
+    /// Takes a connection with the descriptor in reserve, and closes it: its client knows at once, and those behind it
+    /// do not wait for nothing. Whether that could be done.
+    pub(super) async fn turn_one_away(&mut self) -> bool {
+        /// One is there to be taken, unless its client has just gone.
+        const PATIENCE: Duration = Duration::from_millis(10);
+        if self.reserve.take().is_none() {
+            return self.restore_reserve();
+        }
+        let accepted = tokio::time::timeout(PATIENCE, self.accept()).await;
+        let is_turned_away = matches!(accepted, Ok(Ok(_)));
+        drop(accepted);
+        self.restore_reserve();
+        is_turned_away
+    }
+
+    fn restore_reserve(&mut self) -> bool {
+        let socket = self.sockets[0].as_fd();
+        self.reserve = socket.try_clone_to_owned().ok();
+        self.reserve.is_some()
+    }
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> AcceptError {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        /// Of the process, and of the system.
+        const TOO_MANY_FILES: [i32; 2] = [24, 23];
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            AcceptError::Gone
+        } else if error
+            .raw_os_error()
+            .is_some_and(|code| TOO_MANY_FILES.contains(&code))
+        {
+            AcceptError::NoDescriptor
+        } else {
+            AcceptError::Other(error)
+        }
+    }
+}
+
+/// A socket for each of the addresses that this machine has. Those without a port get the one that the first gets.
+fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+    let mut sockets = Vec::new();
+    let mut port = 0;
+    let mut failure = None;
+    for address in addresses {
+        let mut address = *address;
+        if address.port() == 0 {
+            address.set_port(port);
+        }
+        match listen_on(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            Ok((bound, socket)) => {
+                port = bound.port();
+                sockets.push(socket);
+            }
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+                return Err(BindError::InUse { address });
+            }
+            Err(source) => failure = Some(BindError::Listen { address, source }),
+        }
+    }
+    match failure {
+        Some(failure) if sockets.is_empty() => Err(failure),
+        Some(failure) => {
+            // A name may have an address that this machine does not use, as ::1 where there is no IPv6.
+            warn!(%failure, "not all addresses of the name are listened on");
+            Ok(sockets)
+        }
+        None => Ok(sockets),
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: u32 = 1024;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A server that is started again at once finds its port free; two at the same time still cannot share it.
+    socket.set_reuseaddr(true)?;
+    // Connections inherit these.
+    socket.set_keepalive(true)?;
+    socket.set_nodelay(true)?;
+    if let Err(error) = SockRef::from(&socket).set_tcp_notsent_lowat(MOST_UNSENT) {
+        debug!(%error, "slow clients may look like stalled ones: cannot limit what the system takes ahead");
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
