@@ -200,6 +200,10 @@ const TABLE: &[(Step, Check)] = &[
         Step::NotedBeforeJournaled,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
     ),
+    (
+        Step::JournaledInLedger,
+        test!(targeted::every_flipped_byte_of_a_journal_that_is_needed_is_noticed),
+    ),
 ];
 
 /// Steps that only another order of threads misses: tests of the library's own leave them out under the explorer.
