@@ -1,6 +1,6 @@
 //! Reading: a shard from its beginning, at its head, and from anywhere in it.
 //!
-//! `cargo bench --bench read`, or `cargo bench --bench read -- seek` for one part: sequential, tail, seek.
+//! `cargo bench --bench read`, or `cargo bench --bench read -- seek` for one part: sequential, unmapped, tail, seek.
 
 mod measure;
 
@@ -35,6 +35,9 @@ fn main() -> Outcome<()> {
     let mut report = Report::new("read");
     if settings.selects("sequential") {
         sequential(&settings, &scratch, &mut report)?;
+    }
+    if settings.selects("unmapped") {
+        unmapped(&settings, &scratch, &mut report)?;
     }
     if settings.selects("tail") {
         tail(&settings, &scratch, &mut report)?;
@@ -116,6 +119,68 @@ fn sequential(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Ou
             Cell::number(ratio(2, 0)),
             Cell::number(ratio(2, 1)),
             Cell::number(ratio(3, 0)),
+        ]);
+    }
+    scratch.fresh("store")?;
+    Ok(())
+}
+
+/// The same segments through mappings and through buffers, as the library and the server have it by default. Each time the
+/// store is opened and read twice: once through fresh mappings, once through those that are there.
+fn unmapped(settings: &Settings, scratch: &Scratch, report: &mut Report) -> Outcome<()> {
+    report.section(
+        "Unmapped: sealed segments in the page cache, through mappings and through buffers",
+        &[
+            "case",
+            "mapped, first pass MB/s",
+            "mapped, second pass MB/s",
+            "buffers MB/s",
+            "buffers to first pass",
+            "buffers to second pass",
+        ],
+    );
+    for (record_bytes, batch) in [(1 << 10, 1), (1 << 10, 100), (1 << 10, 4_000), (16 << 10, 10)] {
+        let directory = scratch.fresh("store")?;
+        let mebibytes = from_env("ANABRANCH_BENCH_READ_MIB", 256);
+        fill(&directory, mebibytes, record_bytes, batch)?;
+        let records = (((mebibytes << 20) / (record_bytes * batch)).max(2) * batch) as u64;
+        let bytes = (records as usize * record_bytes) as f64;
+        let pass = |map: bool| -> Outcome<[f64; 2]> {
+            let store = StoreOptions::new().map_sealed_segments(map).open(&directory)?;
+            let stream = only_stream(&store)?;
+            let mut seconds = [0.0; 2];
+            for seconds in &mut seconds {
+                let begun = Instant::now();
+                read_shard(&stream, records)?;
+                *seconds = begun.elapsed().as_secs_f64();
+            }
+            store.close()?;
+            Ok(seconds)
+        };
+        let mut rounds = Vec::new();
+        for round in 0..=settings.rounds {
+            wait_for_quiet(0.15, settings.patience);
+            let (mapped, buffers) = (pass(true)?, pass(false)?);
+            if round > 0 {
+                rounds.push([mapped[0], mapped[1], buffers[1]]);
+            }
+        }
+        let megabytes = |side: usize| bytes / 1e6 / median(rounds.iter().map(|round| round[side]).collect());
+        let ratio = |to: usize| {
+            median(
+                rounds
+                    .iter()
+                    .map(|round| round[to] / round[2])
+                    .collect::<Vec<_>>(),
+            )
+        };
+        report.row(vec![
+            Cell::text(format!("unmapped/{record_bytes}B/by-{batch}")),
+            Cell::number(megabytes(0)),
+            Cell::number(megabytes(1)),
+            Cell::number(megabytes(2)),
+            Cell::number(ratio(0)),
+            Cell::number(ratio(1)),
         ]);
     }
     scratch.fresh("store")?;

@@ -195,6 +195,18 @@ pub enum Error {
         first: Arc<Error>,
     },
 
+    /// A place in a file cannot be read: a bad sector, say. What comes before it in the shard is served, other shards go
+    /// on, and puts do. The next read tries again.
+    #[error("cannot read {} at byte {offset}: {source}; what is before is served", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where what cannot be read begins, to the frame: a group of records.
+        offset: u64,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
     /// The operating system refused something.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
@@ -216,6 +228,14 @@ impl Error {
         Self::Io {
             operation,
             path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+
+    pub(crate) fn unreadable(path: &Path, offset: u64, source: io::Error) -> Self {
+        Self::Unreadable {
+            path: path.to_owned(),
+            offset,
             source: Arc::new(source),
         }
     }

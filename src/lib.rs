@@ -36,11 +36,22 @@
 //! from then on puts fail with [`Error::Poisoned`], reads go on, and only opening the store again finds out what the
 //! disk has.
 //!
+//! # A disk that cannot be read
+//!
+//! By default the library maps sealed segments ([`StoreOptions::map_sealed_segments`]): reading much is faster then, but a
+//! mapped page that the disk cannot read, and a mapped file that another program cuts, end the process with SIGBUS. With
+//! `map_sealed_segments(false)` such a page is an [`Error::Unreadable`] of its shard, with file and offset; what is before
+//! it is served, and so is everything else. A program that must outlive a bad sector sets it to `false`, as the server
+//! does. A [`Record`] shares what it was read from; what it keeps of that is said at [`Record::data`].
+//!
 //! # Features
 //!
 //! Without features this crate is the engine: a handful of small dependencies, plain threads, no async runtime.
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
 
 mod catalog;
 mod consumer;

@@ -2,8 +2,14 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
-use anabranch::{HashKey, PutRecord, ReadLimit, ShardId, StartingPosition, Store, StoreOptions, Stream};
+use anabranch::{
+    Durability, HashKey, ManualClock, PutRecord, ReadLimit, ShardId, StartingPosition, Store, StoreOptions,
+    Stream, Timestamp,
+};
+use proptest::prelude::*;
 
 fn options(disk: &SimDisk) -> StoreOptions {
     StoreOptions::new()
@@ -27,6 +33,57 @@ fn calls_of(disk: &SimDisk, work: impl FnOnce()) -> u64 {
     let before = disk.calls(Calls::ALL);
     work();
     disk.calls(Calls::ALL) - before
+}
+
+/// Puts a small record into each of these shards, of so many that there are.
+fn put_into(stream: &Stream, shards: u32, wanted: impl Iterator<Item = u32>) {
+    let step = HashKey::MAX.value() / u128::from(shards);
+    let batch: Vec<_> = wanted
+        .map(|shard| {
+            PutRecord::new("key", b"data").explicit_hash_key(HashKey::new(step * u128::from(shard) + 7))
+        })
+        .collect();
+    stream.put_records(&batch).unwrap();
+}
+
+/// How often something was synced.
+#[derive(Clone, Copy, Debug)]
+struct Syncs {
+    manifest: usize,
+    all: usize,
+}
+
+fn syncs_of(disk: &SimDisk, work: impl FnOnce()) -> Syncs {
+    disk.start_trace();
+    let before = disk.trace().len();
+    work();
+    let calls = disk.trace().split_off(before);
+    let is_sync = |operation| matches!(operation, Operation::SyncData | Operation::SyncDir);
+    let synced: Vec<_> = calls.iter().filter(|call| is_sync(call.operation)).collect();
+    let of_manifest = synced
+        .iter()
+        .filter(|call| call.path.to_string_lossy().contains("MANIFEST"));
+    Syncs {
+        manifest: of_manifest.count(),
+        all: synced.len(),
+    }
+}
+
+/// A store with a stream of so many shards, whose time is the clock's.
+fn timed_store(durability: Durability, shards: u32) -> (SimDisk, ManualClock, Store, Stream) {
+    let disk = SimDisk::new(1);
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = options(&disk).durability(durability).clock(clock.clone());
+    let store = options.open("store").unwrap();
+    let stream = store.create_stream("clicks", shards).unwrap();
+    (disk, clock, store, stream)
+}
+
+/// Until the keeper has seen that nothing is appended, and then long enough.
+fn rest(store: &Store, clock: &ManualClock) {
+    store.maintain().unwrap();
+    clock.advance(Duration::from_secs(6));
+    store.maintain().unwrap();
 }
 
 /// A store that was closed with so many records and shards.
@@ -203,4 +260,86 @@ fn a_segment_stays_open_when_its_mapping_is_let_go_of() {
     read_all();
     assert_eq!(disk.calls(Operation::Open), before.0);
     assert!(disk.calls(Operation::Map) > before.1 + 5);
+}
+
+/// Each segment's page and its name are synced, and those of the journal's first segment. The rest is done once: the
+/// directories of the stream, of its shards and of the journal, the manifest for the shards and for the journal, and the
+/// records.
+#[test]
+fn the_first_put_to_many_shards_syncs_each_segment_twice_and_the_manifest_once() {
+    for durability in [Durability::Synced, Durability::Written, Durability::Buffered] {
+        for shards in [8, 200] {
+            let (disk, _, _store, stream) = timed_store(durability, shards);
+            let syncs = syncs_of(&disk, || put_into(&stream, shards, 0..shards));
+            assert!(syncs.manifest <= 2, "{durability:?}, {shards} shards: {syncs:?}");
+            assert!(
+                syncs.all <= 2 * shards as usize + 10,
+                "{durability:?}, {shards} shards: {syncs:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_put_after_a_rest_syncs_the_same_however_many_shards_rested() {
+    for durability in [Durability::Synced, Durability::Written, Durability::Buffered] {
+        for shards in [8, 200] {
+            let (disk, clock, store, stream) = timed_store(durability, shards);
+            put_into(&stream, shards, 0..shards);
+            rest(&store, &clock);
+            let syncs = syncs_of(&disk, || put_into(&stream, shards, 0..shards));
+            assert!(
+                syncs.manifest >= 1,
+                "{durability:?}, {shards} shards did not rest"
+            );
+            assert!(syncs.all <= 3, "{durability:?}, {shards} shards: {syncs:?}");
+        }
+    }
+}
+
+#[test]
+fn shards_that_come_to_rest_together_are_recorded_with_one_sync() {
+    for durability in [Durability::Synced, Durability::Written, Durability::Buffered] {
+        let (disk, clock, store, stream) = timed_store(durability, 100);
+        put_into(&stream, 100, 0..100);
+        let syncs = syncs_of(&disk, || rest(&store, &clock));
+        assert_eq!(syncs.manifest, 1, "{durability:?}: {syncs:?}");
+    }
+}
+
+/// What a program does to a stream of many shards.
+#[derive(Clone, Debug)]
+enum Step {
+    Put(Vec<u32>),
+    Advance(u64),
+    Maintain,
+}
+
+fn step(shards: u32) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => prop::collection::vec(0..shards, 1..40).prop_map(Step::Put),
+        2 => (1..7_u64).prop_map(Step::Advance),
+        2 => Just(Step::Maintain),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// One edit says what the shards are about to do, and one what the journal is.
+    #[test]
+    fn no_put_and_no_house_keeping_syncs_the_manifest_once_for_each_shard(
+        durability in prop::sample::select(vec![Durability::Synced, Durability::Written, Durability::Buffered]),
+        steps in prop::collection::vec(step(40), 1..40),
+    ) {
+        let (disk, clock, store, stream) = timed_store(durability, 40);
+        for step in &steps {
+            let syncs = syncs_of(&disk, || match step {
+                Step::Put(shards) => put_into(&stream, 40, shards.iter().copied()),
+                Step::Advance(seconds) => clock.advance(Duration::from_secs(*seconds)),
+                Step::Maintain => store.maintain().unwrap(),
+            });
+            prop_assert!(syncs.manifest <= 2, "{step:?}: {syncs:?}");
+        }
+    }
 }

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
-use anabranch::sim::SimDisk;
-use anabranch::{Durability, Error, Put, StartingPosition, StoreOptions, Stream};
+use anabranch::sim::{Operation, SimDisk};
+use anabranch::{Durability, Error, HashKey, Put, PutRecord, StartingPosition, StoreOptions, Stream};
 
 const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Written, Durability::Buffered];
 
@@ -53,6 +54,98 @@ fn a_full_disk_loses_no_acknowledged_record_and_reuses_no_number() {
             .map(|record| record.unwrap().sequence_number)
             .collect();
         assert_eq!(stored, numbers, "{level:?}");
+    }
+}
+
+/// A record for each of six shards.
+fn one_for_each() -> Vec<PutRecord<'static>> {
+    let step = HashKey::MAX.value() / 6;
+    let keys = (0..6).map(|shard| HashKey::new(step * shard + 7));
+    keys.map(|key| PutRecord::new("key", b"data").explicit_hash_key(key))
+        .collect()
+}
+
+#[test]
+fn shards_that_get_no_segment_on_a_full_disk_do_not_fail_the_others_of_the_batch() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new()
+            .durability(level)
+            .segment_bytes(64 << 10)
+            .keeper(false)
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 6).unwrap();
+        disk.set_capacity(disk.used_bytes() + (3 * 64 << 10) + (60 << 10));
+        let mut acknowledged = Vec::new();
+        let mut put_into_each = || {
+            let outcomes = stream.append(&one_for_each()).unwrap().each().wait();
+            let refused = outcomes.iter().filter(|outcome| match outcome {
+                Ok(_) => false,
+                Err(Error::StorageFull { .. }) => true,
+                Err(error) => panic!("{level:?}: {error}"),
+            });
+            let refused = refused.count();
+            acknowledged.extend(outcomes.into_iter().flatten());
+            refused
+        };
+        let refused = put_into_each();
+        assert!((1..=5).contains(&refused), "{level:?}: {refused} of 6");
+        disk.set_capacity(30 << 20);
+        assert_eq!(put_into_each(), 0, "{level:?}");
+
+        let numbers: BTreeSet<_> = acknowledged.iter().map(|put| put.sequence_number).collect();
+        let stored: BTreeSet<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .map(|record| record.unwrap().sequence_number)
+            .collect();
+        assert_eq!(stored, numbers, "{level:?}");
+        store.close().unwrap();
+    }
+}
+
+/// The directories of a stream and of its shard are made and synced, a file is renamed, and it and its directory are
+/// synced; until then no frame is anywhere that could be lost.
+#[test]
+fn a_disk_that_is_full_in_any_step_of_beginning_a_segment_refuses_one_put_and_takes_the_next() {
+    let steps = [
+        (Operation::CreateDir, 1),
+        (Operation::CreateDir, 2),
+        (Operation::SyncDir, 1),
+        (Operation::SyncDir, 2),
+        (Operation::SyncDir, 3),
+        (Operation::Rename, 1),
+        (Operation::SyncData, 1),
+    ];
+    for (level, (operation, nth)) in LEVELS
+        .into_iter()
+        .flat_map(|level| steps.map(|step| (level, step)))
+    {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new()
+            .durability(level)
+            .keeper(false)
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        disk.faults().fail_nth(operation, nth, ErrorKind::StorageFull);
+        let refused = stream.put("key", b"refused").unwrap_err();
+        assert!(
+            matches!(refused, Error::StorageFull { .. }),
+            "{level:?}, {operation} {nth}: {refused}"
+        );
+        let put = stream.put("key", b"taken").unwrap();
+        store.close().unwrap();
+        let store = options.open("store").unwrap();
+        let stream = store.stream("clicks").unwrap();
+        let stored: Vec<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .map(|record| record.unwrap().sequence_number)
+            .collect();
+        assert_eq!(stored, [put.sequence_number], "{level:?}, {operation} {nth}");
+        store.close().unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anabranch::{
     Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, Record, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, Timestamp,
+    StoreOptions, Stream, Timestamp, limits,
 };
 
 const ALL: ReadLimit = ReadLimit {
@@ -39,6 +39,53 @@ fn data_of(records: &[Record]) -> Vec<String> {
         .iter()
         .map(|record| String::from_utf8(record.data.to_vec()).unwrap())
         .collect()
+}
+
+/// Records that together are as large as one call takes, each counted with its key and 16 bytes.
+fn largest_batch(data: &[u8]) -> Vec<PutRecord<'_>> {
+    let bytes_each = data.len() + 1 + 16;
+    let count = limits::MAX_BATCH_BYTES / bytes_each;
+    let mut batch = vec![PutRecord::new("k", data); count];
+    let left = limits::MAX_BATCH_BYTES - count * bytes_each;
+    batch.push(PutRecord::new("k", &data[..left - 1 - 16]));
+    batch
+}
+
+#[test]
+fn a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new().durability(Durability::Written);
+    let store = options.open(directory.path()).unwrap();
+    let data = vec![7; 1_000_000];
+    let batch = largest_batch(&data);
+    let mut too_large = batch.clone();
+    too_large.push(PutRecord::new("k", b""));
+    for shards in [1, 3] {
+        let stream = store.create_stream(&format!("{shards}"), shards).unwrap();
+        let refused = stream.put_records(&too_large).unwrap_err();
+        assert!(
+            matches!(refused, Error::BatchTooLarge { bytes, limit } if bytes == limit + 17),
+            "{refused}"
+        );
+        assert_eq!(stream.reader(StartingPosition::TrimHorizon).unwrap().count(), 0);
+
+        stream.put_records(&batch).unwrap();
+        stream.put("k", b"behind").unwrap();
+        let reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        let bytes: usize = reader.map(|record| record.unwrap().data.len()).sum();
+        let put: usize = batch.iter().map(|record| record.data.len()).sum();
+        assert_eq!(bytes, put + b"behind".len());
+    }
+}
+
+#[test]
+fn a_store_that_would_gather_larger_groups_than_can_be_read_does_not_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = |bytes| StoreOptions::new().max_group_bytes(bytes).open(directory.path());
+    let refused = opened(limits::MAX_BATCH_BYTES + 1).unwrap_err();
+    assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
+    assert!(refused.to_string().contains("67108864"), "{refused}");
+    opened(limits::MAX_BATCH_BYTES).unwrap();
 }
 
 #[test]

@@ -297,3 +297,35 @@ fn a_wrong_command_line_says_what_is_expected() {
         );
     }
 }
+
+/// Whether the process maps any file of the store's streams.
+fn maps_segments(running: &Running) -> bool {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", running.child.id())).unwrap();
+    maps.lines().any(|line| line.ends_with(".log"))
+}
+
+#[test]
+fn segments_are_mapped_only_if_that_is_asked_for_since_a_bad_page_would_end_the_server() {
+    for (arguments, is_mapped) in [([].as_slice(), false), (&["--map-segments"], true)] {
+        let directory = data_dir();
+        let running = Running::start(directory.path(), arguments);
+        running.request("CreateStream", r#"{"StreamName":"a","ShardCount":1}"#);
+        // More than the first segment holds.
+        let data = "QUFB".repeat(10_000);
+        for _ in 0..4 {
+            let put = format!(r#"{{"StreamName":"a","PartitionKey":"k","Data":"{data}"}}"#);
+            assert!(running.request("PutRecord", &put).contains("SequenceNumber"));
+        }
+        let iterator = running.request(
+            "GetShardIterator",
+            r#"{"StreamName":"a","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}"#,
+        );
+        let iterator = iterator.split_once("ShardIterator\":\"").unwrap().1;
+        let iterator = iterator.split('"').next().unwrap();
+        let read = running.request("GetRecords", &format!(r#"{{"ShardIterator":"{iterator}"}}"#));
+        assert!(read.contains("SequenceNumber"), "{read}");
+        assert_eq!(maps_segments(&running), is_mapped);
+        running.signal("TERM");
+        assert_eq!(running.end().0, Some(0));
+    }
+}

@@ -7,8 +7,8 @@ use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 
 use super::edit::Edit;
 
-/// A list of edits is never longer.
-const MAX_BYTES: usize = 1 << 30;
+/// A list of edits is never longer, so that its length is a `u32` and it can be read again.
+pub(super) const MAX_BYTES: usize = 1 << 30;
 
 const fn configuration<const LIMIT: usize>() -> Configuration<LittleEndian, Fixint, Limit<LIMIT>> {
     bincode::config::standard()
@@ -18,7 +18,17 @@ const fn configuration<const LIMIT: usize>() -> Configuration<LittleEndian, Fixi
 }
 
 pub(super) fn encode(edits: &[Edit]) -> Result<Vec<u8>, String> {
-    bincode::serde::encode_to_vec(edits, configuration::<MAX_BYTES>()).map_err(|error| error.to_string())
+    encode_within(edits, MAX_BYTES)
+}
+
+/// bincode looks at the limit only when it decodes.
+fn encode_within(edits: &[Edit], limit: usize) -> Result<Vec<u8>, String> {
+    let bytes = bincode::serde::encode_to_vec(edits, configuration::<MAX_BYTES>())
+        .map_err(|error| error.to_string())?;
+    match bytes.len() <= limit {
+        true => Ok(bytes),
+        false => Err(format!("it has {} bytes, and {limit} can be read", bytes.len())),
+    }
 }
 
 /// bincode allocates what a length inside the edits says before it looks whether so much is there, up to a limit that
@@ -65,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_list_is_decoded_however_its_length_lies_to_the_limits() {
-        for limit in [64 << 10, 1 << 20] {
+        for limit in [64 << 10, 1 << 20, 32 << 20] {
             for bytes in [limit - 1, limit, limit + 1] {
                 let edits = edits_of(bytes);
                 let encoded = encode(&edits).unwrap();
@@ -73,6 +83,16 @@ mod tests {
                 assert!(decode(&encoded).unwrap() == edits, "{bytes} bytes");
             }
         }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_read_is_not_written() {
+        let edits = edits_of(1_000);
+        assert_eq!(encode_within(&edits, 1_000).unwrap().len(), 1_000);
+        let refused = encode_within(&edits, 999).unwrap_err();
+        assert!(refused.contains("1000 bytes"), "{refused}");
+        // What `encode` lets pass is what `decode` takes, and what fits the length of a frame.
+        assert!(u32::try_from(MAX_BYTES).is_ok());
     }
 
     #[test]

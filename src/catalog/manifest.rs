@@ -160,7 +160,7 @@ impl Manifest {
                 Ok(())
             }
             // The old manifest is whole and goes on; it will be tried again.
-            Err(Error::StorageFull { .. }) => Ok(()),
+            Err(Error::StorageFull { .. } | Error::InvalidArgument { .. }) => Ok(()),
             Err(Error::Io {
                 operation,
                 path,
@@ -469,6 +469,7 @@ fn decode_header(bytes: &[u8], number: u64, path: &Path) -> Result<(u128, Hasher
 fn encode_frame(seed: &Hasher, sequence: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len() + ALIGNMENT);
     frame.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+    // No longer than `codec::MAX_BYTES`.
     frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
     frame.extend_from_slice(&sequence.to_le_bytes());
     frame.extend_from_slice(&checksum(seed, body).to_le_bytes());

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Server, ServerOptions};
-use anabranch::{Durability, Store, StoreOptions, raise_open_file_limit};
+use anabranch::{Durability, Store, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,6 +64,13 @@ pub(super) struct ServeArguments {
         env = "ANABRANCH_SHARD_LIMIT"
     )]
     shard_limit: u64,
+
+    /// Map the files that are read, instead of reading them into buffers
+    ///
+    /// Reading much at a time is a little faster then; but a disk that cannot read a mapped page ends the server with
+    /// SIGBUS, and again each time that a consumer comes to it. Without this it is an error of the one shard.
+    #[arg(long, env = "ANABRANCH_MAP_SEGMENTS")]
+    map_segments: bool,
 
     /// The most connections at once; for one more, the longest idle is closed [default: 8192, or what the limit of
     /// open files allows]
@@ -121,6 +129,7 @@ fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Resu
     StoreOptions::new()
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
+        .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
         .open(&arguments.data_dir)
 }

@@ -92,7 +92,15 @@ impl Stream {
         };
         let mut next = BTreeMap::new();
         for shard in first {
-            next.insert(shard.id, self.shard_iterator(shard.id, position)?.next);
+            let begin = match (self.shard_iterator(shard.id, position), position) {
+                // Whatever the number, no record from before the horizon is read; so the reader begins at the first, and
+                // comes to the error when it is this shard's turn, instead of keeping the others from being read.
+                (Err(Error::Corrupt { .. } | Error::Unreadable { .. }), StartingPosition::TrimHorizon) => {
+                    RecordNumber::FIRST
+                }
+                (found, _) => found?.next,
+            };
+            next.insert(shard.id, begin);
         }
         Ok(StreamReader::resume(self.clone(), Checkpoint { next }))
     }

@@ -3,6 +3,7 @@
 //! Whoever opens a store that was not closed puts them back first. To look at such a store as it will be then, the
 //! frames are laid over what is read of the segments.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::Inspection;
@@ -10,7 +11,7 @@ use super::contents::Contents;
 use super::finding::{Consequence, Finding, LogName};
 use super::named_log::NamedLog;
 use crate::catalog::CatalogState;
-use crate::log::{COMMIT_JOURNAL, JournaledFrames, LogIdentity};
+use crate::log::{COMMIT_JOURNAL, JournaledFrames, LogIdentity, SegmentEntry};
 
 impl NamedLog {
     /// The commit journal, if it has segments.
@@ -33,7 +34,7 @@ impl NamedLog {
             segments: journal.segments.clone(),
             end: journal.end,
             shard: None,
-            journaled: Vec::new(),
+            journaled: BTreeMap::new(),
             is_journaled: false,
             is_needed: journal.end.is_none() && state.needs_journal(),
         }
@@ -52,8 +53,22 @@ impl NamedLog {
 
     /// Takes what the journal has of the last segment, if whoever opens the store puts it back.
     pub(super) fn take_journaled(&mut self, frames: &JournaledFrames) {
-        if let (None, Some(last)) = (&self.end, self.segments.last()) {
-            self.journaled = frames.of_segment(self.identity, last);
+        if let (None, Some(last)) = (&self.end, self.segments.last().copied()) {
+            self.take_journaled_of(&last, frames);
+        }
+    }
+
+    /// Takes what the journal has of any segment.
+    pub(super) fn take_all_journaled(&mut self, frames: &JournaledFrames) {
+        for segment in self.segments.clone() {
+            self.take_journaled_of(&segment, frames);
+        }
+    }
+
+    fn take_journaled_of(&mut self, segment: &SegmentEntry, frames: &JournaledFrames) {
+        let journaled = frames.of_segment(self.identity, segment);
+        if !journaled.is_empty() {
+            self.journaled.insert(segment.first_record, journaled);
         }
     }
 }

@@ -32,7 +32,7 @@ use super::segment_check::SegmentCheck;
 use super::unnamed::ForgottenSegment;
 use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_locked};
 use crate::catalog::{CatalogState, LogState, ManifestSurvey, parse_manifest_name, write_manifest};
-use crate::disk::{LockError, LockGuard, OpenMode};
+use crate::disk::{DiskFile, LockError, LockGuard, OpenMode};
 use crate::error::{Error, Result};
 use crate::log::{
     JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory, remove_if_there,
@@ -205,7 +205,7 @@ impl RepairPlan {
             let may_go_on = is_cut && !log.segments.is_empty() || log.goes_on_in(&frames);
             let mut is_changed = log.is_open() && may_go_on && log.end.take().is_some();
             is_changed |= self.take_in_forgotten(log, &mut forgotten);
-            log.take_journaled(&frames);
+            log.take_all_journaled(&frames);
             self.plan_log(log, is_changed, &mut changes, &mut progress, on_progress);
         }
         self.plan_set_aside(&forgotten, &mut changes);
@@ -323,7 +323,10 @@ impl RepairPlan {
                 loses: vec![Loss::LastRecords],
             });
         }
-        if self.steps.is_empty() {
+        let put_back = self.frames_to_put_back(logs);
+        // What the last segments lack is put back by whoever opens the store.
+        let is_damage = |(log, entry, _): &(&NamedLog, SegmentEntry, _)| log.segments.last() != Some(entry);
+        if self.steps.is_empty() && !put_back.iter().any(is_damage) {
             return;
         }
         changes.state.journal = LogState {
@@ -334,9 +337,8 @@ impl RepairPlan {
         for entry in &journal.segments {
             changes.add_file(journal.directory.join(entry.file_name()));
         }
-        for log in logs.iter().filter(|log| !log.journaled.is_empty()) {
-            let Some(last) = log.segments.last() else { continue };
-            let path = log.directory.join(last.file_name());
+        for (log, entry, frames) in put_back {
+            let path = log.directory.join(entry.file_name());
             self.steps.push(RepairStep {
                 path: path.clone(),
                 log: Some(log.name.clone()),
@@ -344,8 +346,39 @@ impl RepairPlan {
                 loses: Vec::new(),
             });
             changes.add_file(path.clone());
-            changes.journaled.push((path, log.journaled.clone()));
+            changes.journaled.push((path, frames));
         }
+    }
+
+    /// Frames that the journal has and that are not in their segments as they should be.
+    fn frames_to_put_back<'a>(
+        &self,
+        logs: &'a [NamedLog],
+    ) -> Vec<(&'a NamedLog, SegmentEntry, Vec<(u64, Bytes)>)> {
+        let mut put_back = Vec::new();
+        for log in logs {
+            for entry in &log.segments {
+                let path = log.directory.join(entry.file_name());
+                let file = self.inspection.open(&path).ok();
+                let is_there = |(offset, frame): &(u64, Bytes)| {
+                    let mut there = vec![0; frame.len()];
+                    file.as_ref().is_some_and(|file| {
+                        file.read_exact_at(&mut there, *offset).is_ok() && there == *frame
+                    })
+                };
+                let journaled = log.journaled.get(&entry.first_record);
+                let missing: Vec<_> = journaled
+                    .into_iter()
+                    .flatten()
+                    .filter(|frame| !is_there(frame))
+                    .cloned()
+                    .collect();
+                if !missing.is_empty() {
+                    put_back.push((log, *entry, missing));
+                }
+            }
+        }
+        put_back
     }
 
     /// Names the segments of a log that the manifest has forgotten, as far as they join those that it has. Takes them out

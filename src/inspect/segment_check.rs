@@ -92,8 +92,10 @@ impl Inspection {
             forgotten: 0,
             path,
         };
-        let is_last = at + 1 == log.segments.len();
-        let journaled = if is_last { log.journaled.as_slice() } else { &[] };
+        let journaled = log
+            .journaled
+            .get(&entry.first_record)
+            .map_or(&[][..], Vec::as_slice);
         let survey = self
             .open_with(&check.path, journaled)
             .and_then(|(file, file_is)| {

@@ -185,7 +185,12 @@ impl BodyReader {
         bytes: usize,
     ) -> Result<(), NoRoom> {
         share
-            .hold(&self.memory, connection.request_memory(), bytes, self.idle_timeout)
+            .hold(
+                &self.memory,
+                connection.request_memory(),
+                bytes,
+                self.idle_timeout,
+            )
             .await
     }
 

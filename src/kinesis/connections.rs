@@ -134,7 +134,12 @@ impl Connections {
         let mut idle: Vec<_> = locked(&self.open)
             .values()
             .filter(|connection| connection.in_service.load(Ordering::SeqCst) == 0)
-            .map(|connection| (Arc::clone(connection), connection.idle_since.load(Ordering::Relaxed)))
+            .map(|connection| {
+                (
+                    Arc::clone(connection),
+                    connection.idle_since.load(Ordering::Relaxed),
+                )
+            })
             .collect();
         idle.sort_unstable_by_key(|(connection, since)| (*since, connection.id));
         idle.truncate(MOST);
@@ -261,7 +266,8 @@ const NO_REPLY: u64 = u64::MAX;
 impl Stream {
     /// The reply begins, or some of it is in the socket.
     pub(super) fn progress(&self) {
-        self.progress.store(self.connection.shared.now(), Ordering::Relaxed);
+        self.progress
+            .store(self.connection.shared.now(), Ordering::Relaxed);
     }
 
     /// Ready when the reply made no progress for too long: then what holds the stream is to be dropped.

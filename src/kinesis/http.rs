@@ -16,8 +16,8 @@ use super::body::BodyError;
 use super::connections::Connection;
 use super::dispatch::{self, ApiRequest, Operation};
 use super::error::ApiError;
-use super::protocol::Protocol;
 use super::options::ServerOptions;
+use super::protocol::Protocol;
 use super::reply::{Delivery, ReplyBody};
 use super::reply_memory::ReadSize;
 use super::service::Service;
@@ -183,7 +183,11 @@ async fn answer_call(
         service.bodies.discard(body).await;
         return not_authorized(&content_type);
     }
-    let counted = if head_bytes > USUAL_HEAD_BYTES { head_bytes } else { 0 };
+    let counted = if head_bytes > USUAL_HEAD_BYTES {
+        head_bytes
+    } else {
+        0
+    };
     let read = service
         .bodies
         .read(connection, parts.version, counted, body)

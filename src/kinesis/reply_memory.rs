@@ -76,10 +76,7 @@ impl ReplyMemory {
         &self,
         connection: &Connection,
     ) -> Result<(ReplyShare, ReadSize), NoRoom> {
-        let (full, reduced) = (
-            ReadSize::Full.reply_bytes(),
-            ReadSize::Reduced.reply_bytes(),
-        );
+        let (full, reduced) = (ReadSize::Full.reply_bytes(), ReadSize::Reduced.reply_bytes());
         let of_connection = connection.reply_memory().take(full, self.patience).await?;
         let (of_all, size) = if let Some(share) = self.budget.large.try_take(full) {
             (share, ReadSize::Full)
@@ -139,10 +136,7 @@ impl ReplyShare {
         let of_all = self.of_all.split(bytes)?;
         Some(ReplyShare {
             of_all,
-            of_connection: self
-                .of_connection
-                .as_mut()
-                .and_then(|share| share.split(bytes)),
+            of_connection: self.of_connection.as_mut().and_then(|share| share.split(bytes)),
         })
     }
 }

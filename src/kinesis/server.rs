@@ -99,7 +99,9 @@ impl Server {
         let stop = Arc::new(Stop::default());
         let service = Arc::new(Service::new(store, &options, Arc::clone(&stop)));
         let connections = Arc::new(Connections::new(ConnectionMemory {
-            requests: options.max_connection_request_bytes.max(options.max_request_bytes),
+            requests: options
+                .max_connection_request_bytes
+                .max(options.max_request_bytes),
             replies: options.max_connection_reply_bytes.max(ReplyMemory::LARGEST),
         }));
         Ok(Server {

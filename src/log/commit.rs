@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use super::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use super::record_codec;
 use super::shard_log::ShardLog;
+use super::spare_buffers::SpareBuffers;
 use crate::error::Result;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
 use crate::sync::{AtomicBool, Mutex, OnceLock};
@@ -41,7 +42,7 @@ pub enum Durability {
 /// Records that will be committed together.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Room for the frame's header, then the encoded records.
+    /// Room for the frame's header, then the encoded records. Nothing at all before the first.
     pub(super) buffer: Vec<u8>,
     pub(super) first_record: RecordNumber,
     pub(super) count: u32,
@@ -55,11 +56,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(mut buffer: Vec<u8>, parity: usize) -> Self {
-        buffer.clear();
-        buffer.resize(HEADER_BYTES, 0);
+    pub(super) fn new(parity: usize) -> Self {
         Self {
-            buffer,
+            buffer: Vec::new(),
             first_record: RecordNumber::FIRST,
             count: 0,
             first_arrival: Timestamp::from_millis(0),
@@ -79,7 +78,7 @@ impl Group {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.buffer.len() - HEADER_BYTES
+        self.buffer.len().saturating_sub(HEADER_BYTES)
     }
 
     /// The length of the frame that the group becomes.
@@ -101,22 +100,29 @@ impl Group {
         self.last_arrival = earlier.last_arrival;
     }
 
-    /// Takes in records that have `bytes` when they are encoded.
+    /// Takes in records that have `bytes` when they are encoded, where the group before had `usual`.
     pub(super) fn push(
         &mut self,
         number: RecordNumber,
         records: &[PutRecord<'_>],
         arrival: Timestamp,
         bytes: usize,
+        usual: usize,
+        spare: &SpareBuffers,
     ) {
+        // With room for what a frame is filled up with.
+        let room = bytes + ALIGNMENT;
         if self.is_empty() {
             self.first_record = number;
             self.first_arrival = arrival;
+            self.buffer = spare.take(HEADER_BYTES + room, usual);
+            self.buffer.resize(HEADER_BYTES, 0);
+        } else {
+            spare.make_room(&mut self.buffer, room, usual);
         }
         self.last_arrival = arrival;
+        // A group has a limit in bytes, and each record takes some.
         self.count += records.len() as u32;
-        // With room for what a frame is filled up with.
-        self.buffer.reserve(bytes + ALIGNMENT);
         for record in records {
             record_codec::encode(&mut self.buffer, record.partition_key, record.data, arrival);
         }
@@ -145,14 +151,19 @@ impl Outcome {
         std::mem::take(&mut *self.wakers.lock())
     }
 
-    /// Registers a task to be woken, unless the outcome is there already.
-    pub(super) fn register(&self, waker: &Waker) -> Option<Result<()>> {
+    /// Registers a task to be woken, unless the outcome is there already. `place` is its own among the tasks, which it
+    /// keeps for the next time: thousands may wait for one group.
+    pub(super) fn register(&self, waker: &Waker, place: &mut Option<usize>) -> Option<Result<()>> {
         let mut wakers = self.wakers.lock();
         if let Some(result) = self.get() {
             return Some(result);
         }
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
+        match place.and_then(|place| wakers.get_mut(place)) {
+            Some(known) => known.clone_from(waker),
+            None => {
+                *place = Some(wakers.len());
+                wakers.push(waker.clone());
+            }
         }
         None
     }
@@ -172,6 +183,8 @@ pub(crate) struct Ticket {
     pub(super) awaited: Option<Arc<Outcome>>,
     /// Whether somebody is known to commit them.
     is_started: AtomicBool,
+    /// Of the task that waits, among those that wait for the group.
+    place_of_waker: Option<usize>,
 }
 
 impl Ticket {
@@ -189,6 +202,7 @@ impl Ticket {
             log,
             awaited,
             is_started: AtomicBool::new(false),
+            place_of_waker: None,
         }
     }
 
@@ -229,14 +243,15 @@ impl Ticket {
 impl Future for Ticket {
     type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(outcome) = &self.awaited else {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let ticket = &mut *self;
+        let Some(outcome) = &ticket.awaited else {
             return Poll::Ready(Ok(()));
         };
-        match outcome.register(context.waker()) {
+        match outcome.register(context.waker(), &mut ticket.place_of_waker) {
             Some(result) => Poll::Ready(result),
             None => {
-                self.start();
+                ticket.start();
                 Poll::Pending
             }
         }
@@ -279,7 +294,7 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let error = self.log.poison_after_panic();
-            let group = Group::new(Vec::new(), self.outcome.parity);
+            let group = Group::new(self.outcome.parity);
             let next = self.log.finish_commit(self, Err(error), group);
             self.log.context.flushers.commit(next);
         }

@@ -8,6 +8,7 @@ use super::flusher::Flushers;
 use super::journal::{CommitJournal, JournalDoubts};
 use super::open_segments::OpenSegments;
 use super::pool::SegmentPool;
+use super::spare_buffers::SpareBuffers;
 use crate::disk::{Disk, Health};
 use crate::sync::{AtomicUsize, OnceLock, RwLock};
 
@@ -19,6 +20,7 @@ pub(crate) struct LogContext {
     pub(crate) pool: SegmentPool,
     pub(crate) ledger: Arc<dyn SegmentLedger>,
     pub(crate) flushers: Flushers,
+    pub(crate) spare_buffers: SpareBuffers,
     pub(crate) options: LogOptions,
     /// Takes the frames of rounds over several logs, once the store is open.
     pub(crate) journal: RwLock<Option<Arc<CommitJournal>>>,
@@ -55,6 +57,8 @@ pub(crate) struct LogOptions {
     pub(crate) max_group_bytes: usize,
     /// So many logs are committed together through the commit journal.
     pub(crate) round_logs: usize,
+    /// No more than so many are: each has its segment open meanwhile.
+    pub(crate) max_round_logs: usize,
     /// Whether sealed segments are read through a mapping, or all through the page cache.
     pub(crate) map_sealed_segments: bool,
 }

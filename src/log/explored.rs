@@ -8,12 +8,13 @@ use crate::sync::explore_often;
 #[test]
 fn a_task_that_registers_while_its_group_gets_its_outcome_is_woken() {
     explore_often(20, || {
-        let outcome = Group::new(Vec::new(), 0).outcome;
+        let outcome = Group::new(0).outcome;
         let tasks: Vec<_> = (0..2)
             .map(|_| {
                 let outcome = outcome.clone();
+                let mut place = None;
                 shuttle::future::spawn(std::future::poll_fn(move |context| {
-                    match outcome.register(context.waker()) {
+                    match outcome.register(context.waker(), &mut place) {
                         Some(result) => Poll::Ready(result),
                         None => Poll::Pending,
                     }

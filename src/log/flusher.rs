@@ -1,10 +1,11 @@
 //! Threads that commit for those who do not wait in a thread of their own.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::round;
+use super::round::{self, Sharing};
 use super::shard_log::ShardLog;
 use crate::disk::Inherited;
 use crate::sync::{Condvar, Mutex, Thread};
@@ -38,6 +39,39 @@ struct QueueState {
     /// To be synced, when there is nothing to commit.
     syncs: VecDeque<Arc<ShardLog>>,
     is_stopped: bool,
+}
+
+impl QueueState {
+    /// A log is queued once, however many tasks wait for its group, so that the queue's length is a number of logs.
+    fn queue(&mut self, log: Arc<ShardLog>) {
+        if !log.is_queued.swap(true, Ordering::Relaxed) {
+            self.now.push_back(log);
+        }
+    }
+
+    fn take_first(&mut self) -> Option<Arc<ShardLog>> {
+        let log = self.now.pop_front()?;
+        log.is_queued.store(false, Ordering::Relaxed);
+        Some(log)
+    }
+
+    fn take_all(&mut self) -> Vec<Arc<ShardLog>> {
+        self.take_which(|_| true)
+    }
+
+    /// Takes the logs of which the ledger has to hear before they are written to: of all at once.
+    fn take_placeless(&mut self) -> Vec<Arc<ShardLog>> {
+        self.take_which(ShardLog::lacks_place)
+    }
+
+    fn take_which(&mut self, is_taken: impl Fn(&ShardLog) -> bool) -> Vec<Arc<ShardLog>> {
+        let (taken, left): (Vec<_>, Vec<_>) = self.now.drain(..).partition(|log| is_taken(log));
+        self.now.extend(left);
+        for log in &taken {
+            log.is_queued.store(false, Ordering::Relaxed);
+        }
+        taken
+    }
 }
 
 impl Flushers {
@@ -74,7 +108,7 @@ impl Flushers {
             // Never in a round: a round waits for it.
             match log.identity.is_commit_journal() {
                 true => state.journal = Some(log),
-                false => state.now.push_back(log),
+                false => state.queue(log),
             }
         }
         drop(state);
@@ -122,7 +156,7 @@ impl Flushers {
 
 enum Task {
     Commit(Arc<ShardLog>),
-    CommitRound(Vec<Arc<ShardLog>>),
+    CommitRound(Vec<Arc<ShardLog>>, Sharing),
     Write(Arc<ShardLog>),
     Sync(Arc<ShardLog>),
 }
@@ -132,7 +166,7 @@ impl Queue {
         while let Some(task) = self.next() {
             match task {
                 Task::Commit(log) => log.commit_pending(),
-                Task::CommitRound(logs) => round::commit_pending(&logs),
+                Task::CommitRound(logs, sharing) => round::commit_pending(&logs, sharing),
                 // Failures are latched in the store's health, where the next put finds them.
                 Task::Write(log) => drop(log.write_deferred()),
                 Task::Sync(log) => drop(log.sync()),
@@ -148,9 +182,14 @@ impl Queue {
                 return Some(Task::Commit(journal));
             }
             if state.now.len() >= self.round_logs && round::is_better(&state.now) {
-                return Some(Task::CommitRound(state.now.drain(..).collect()));
+                return Some(Task::CommitRound(state.take_all(), Sharing::Journal));
             }
-            if let Some(log) = state.now.pop_front() {
+            if state.now.front().is_some_and(|log| log.lacks_place()) {
+                let logs = state.take_placeless();
+                self.wake_another_for(&state);
+                return Some(Task::CommitRound(logs, Sharing::Ledger));
+            }
+            if let Some(log) = state.take_first() {
                 self.wake_another_for(&state);
                 return Some(Task::Commit(log));
             }
@@ -169,7 +208,9 @@ impl Queue {
             }
             state = self.changed.wait_timeout(state, LINGER);
             let due = std::mem::take(&mut state.soon);
-            state.now.extend(due.iter().filter_map(Weak::upgrade));
+            due.iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|log| state.queue(log));
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::frame::{FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
 use super::index::IndexEntry;
 use super::read_buffers::{BUFFER_BYTES, ReadBuffers, read_once};
+use super::record_codec::Records;
 use super::segment::{PAGE_BYTES, SegmentEntry};
 use super::{LogEnd, LogPosition};
 use crate::disk::{DiskFile, Step, passes};
@@ -114,9 +115,18 @@ impl SegmentBytes {
                     let most = *length - offset;
                     let ahead_bytes = *ahead as u64 - *ahead as u64 % *frame_bytes;
                     let wanted = bytes.max(ahead_bytes).min(most) as usize;
-                    *window = match buffers {
-                        Some(buffers) => buffers.read(file.as_ref(), offset, wanted)?,
-                        None => read_once(file.as_ref(), offset, wanted)?,
+                    let read = |bytes| match &*buffers {
+                        Some(buffers) => buffers.read(file.as_ref(), offset, bytes),
+                        None => read_once(file.as_ref(), offset, bytes),
+                    };
+                    *window = match read(wanted) {
+                        // A place further on that cannot be read does not keep what is before it from being served.
+                        // From here on nothing is read ahead: a disk may take seconds to say that it cannot.
+                        Err(_) if wanted > bytes as usize => {
+                            *ahead = 0;
+                            read(bytes as usize)?
+                        }
+                        read => read?,
                     };
                     *window_offset = offset;
                     *ahead = (*ahead * 2).min(BUFFER_BYTES);
@@ -163,7 +173,7 @@ pub(super) struct Frame {
 /// Why a walk cannot go on.
 #[derive(Debug)]
 pub(super) enum WalkError {
-    Io(std::io::Error),
+    Unreadable { offset: u64, error: std::io::Error },
     Defect { offset: u64, defect: FrameDefect },
 }
 
@@ -273,7 +283,7 @@ impl<'a> FrameCursor<'a> {
         let view = self
             .bytes
             .view(offset, HEADER_BYTES as u64)
-            .map_err(WalkError::Io)?;
+            .map_err(|error| WalkError::Unreadable { offset, error })?;
         let view = view.ok_or(defect(FrameDefect::Length))?;
         let header_bytes = view.first_chunk().ok_or(defect(FrameDefect::Length))?;
         let position = LogPosition(self.entry.base_position.0 + (offset - PAGE_BYTES));
@@ -304,6 +314,20 @@ impl<'a> FrameCursor<'a> {
         })
     }
 
+    /// The records of a frame that was stepped over, its checksum verified. A record that is kept keeps the mapping, if
+    /// there is one, or else a buffer and not a frame that is larger.
+    pub(super) fn records(&mut self, frame: &Frame) -> Result<Records, WalkError> {
+        let body = self.body(frame)?;
+        let buffers = match &self.bytes {
+            SegmentBytes::File { buffers, .. } if body.len() > BUFFER_BYTES => buffers.clone(),
+            SegmentBytes::File { .. } | SegmentBytes::Mapped(_) => None,
+        };
+        Ok(match buffers {
+            Some(buffers) => Records::in_pieces(body, frame.header.count, buffers),
+            None => Records::new(body, frame.header.count),
+        })
+    }
+
     /// The body of a frame that was stepped over, its checksum verified.
     pub(super) fn body(&mut self, frame: &Frame) -> Result<Bytes, WalkError> {
         let defect = |defect| WalkError::Defect {
@@ -316,7 +340,10 @@ impl<'a> FrameCursor<'a> {
                 frame.offset + HEADER_BYTES as u64,
                 u64::from(frame.header.body_length),
             )
-            .map_err(WalkError::Io)?
+            .map_err(|error| WalkError::Unreadable {
+                offset: frame.offset,
+                error,
+            })?
             .ok_or(defect(FrameDefect::Length))?;
         let checksum = self.seed.body_checksum(frame.header.position, &body);
         if !passes(Step::FrameBodyChecksum, checksum == frame.header.body_checksum) {

@@ -68,6 +68,7 @@ impl SparseIndex {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&salt.to_le_bytes());
         bytes.extend_from_slice(&covered_through.0.to_le_bytes());
+        // One for 64 KiB of a segment, which has at most 1 GiB or one group.
         bytes.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         for entry in &self.entries {

@@ -78,6 +78,7 @@ impl CommitJournal {
         let records: Vec<_> = frames
             .map(|(_, segment, frame)| PutRecord::new(home_name(segment), frame))
             .collect();
+        debug_assert!(!records.is_empty(), "a round without frames needs no journal");
         match self.log.append(&records, Timestamp::EPOCH) {
             Ok(Appended::Ticket(ticket)) => Some(ticket),
             Ok(Appended::Sealed) | Err(_) => None,
@@ -158,11 +159,15 @@ impl CommitJournal {
         self.is_sync_asked.store(false, Ordering::Relaxed);
         let last_segment = self.log.segments.read().last().cloned();
         let first_kept = last_segment.map_or(RecordNumber::FIRST, |segment| segment.entry.first_record);
-        let unsynced = std::mem::take(&mut *self.unsynced.lock());
-        for log in unsynced.values() {
+        let mut unsynced = std::mem::take(&mut *self.unsynced.lock());
+        while let Some((name, log)) = unsynced.pop_first() {
             // Whoever had put a frame in front of `first_kept` before this has also noted its log, and is in its turn
             // until the frame is in its segment.
-            perform(Step::JournaledSegmentsSync, || log.sync_in_turn())?;
+            if let Err(error) = perform(Step::JournaledSegmentsSync, || log.sync_in_turn()) {
+                unsynced.insert(name, log);
+                self.unsynced.lock().append(&mut unsynced);
+                return Err(error);
+            }
         }
         Ok(first_kept)
     }
@@ -296,7 +301,7 @@ impl JournaledFrames {
             return Ok(());
         }
         let segment = Segment::inherited(log, *entry, directory);
-        let mut open = context.open_segments.get(&segment)?;
+        let mut open = context.open_segments.get_readable(&segment)?;
         context.open_segments.close(&segment);
         // Pages that the kernel marked clean after a failed write-back must not be believed.
         perform(Step::SegmentCacheDrop, || open.file.drop_cache())

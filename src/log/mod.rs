@@ -19,6 +19,7 @@
 //! - Whatever has a segment's file, its mapping or bytes of that holds the segment, and a held segment's file is
 //!   neither recycled, cut nor removed ([`hold`]).
 
+mod announce;
 mod commit;
 mod context;
 #[cfg(test)]
@@ -42,6 +43,7 @@ mod recovery;
 mod round;
 mod segment;
 mod shard_log;
+mod spare_buffers;
 mod survey;
 mod turn;
 mod writer;
@@ -49,6 +51,7 @@ mod writer;
 pub use commit::Durability;
 pub use reader::ReadLimit;
 
+pub(crate) use announce::announce_all;
 pub(crate) use commit::Ticket;
 pub(crate) use context::{LogContext, LogOptions};
 pub(crate) use flusher::Flushers;
@@ -59,10 +62,11 @@ pub(crate) use open_segments::OpenSegments;
 pub(crate) use place::make_directory as make_log_directory;
 pub(crate) use pool::{SegmentPool, remove_if_there};
 pub(crate) use reader::{LogRead, ReadRecord};
-pub(crate) use record_codec::check_batch_bytes;
+pub(crate) use record_codec::{check_batch_bytes, encoded_bytes};
 pub(crate) use round::wait_for_all;
 pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
 pub(crate) use shard_log::{Appended, LogStart, Reservation, Resting, ShardLog};
+pub(crate) use spare_buffers::SpareBuffers;
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
 
 use serde::{Deserialize, Serialize};

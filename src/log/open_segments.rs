@@ -63,7 +63,7 @@ impl OpenSegments {
     ///
     /// # Errors
     /// Also where the log does not name the segment any more: who comes from a list of segments looks there again.
-    pub(super) fn get(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
+    pub(super) fn get_readable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
         let open = self.open.lock().touch(segment.handle);
         match open {
             Some(open) => Ok(open),
@@ -74,7 +74,7 @@ impl OpenSegments {
     /// A segment's file, for reading and writing.
     ///
     /// # Errors
-    /// As for [`get`](Self::get).
+    /// As for [`get_readable`](Self::get_readable).
     pub(super) fn get_writable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
         let open = self.open.lock().touch(segment.handle);
         match open.filter(|open| open.is_writable) {

@@ -70,7 +70,8 @@ impl BegunSegment {
             .map_err(cannot("sync the directory of"))
     }
 
-    /// Gives back the room of a segment that nobody was told of. Where that fails the next one takes its name.
+    /// Gives back the room of a segment that nobody was told of, and will not be. Where that fails the next one takes
+    /// its name, as it does where the ledger could not be told.
     fn give_up(&self, disk: &dyn Disk) {
         let _ = remove_if_there(disk, &self.path);
     }
@@ -114,12 +115,14 @@ pub(super) fn make_all_ready(
             *outcome = begun.name(context);
         }
     }
-    tell_ledger(context, places, &mut outcomes, may_be_journaled);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
-        if let (Place::Begun(begun), Err(Error::StorageFull { .. })) = (place, outcome) {
+        if let (Place::Begun(begun), Err(_)) = (place, outcome)
+            && context.health.check().is_ok()
+        {
             begun.give_up(context.disk.as_ref());
         }
     }
+    tell_ledger(context, places, &mut outcomes, may_be_journaled);
     outcomes
 }
 
@@ -134,7 +137,7 @@ fn tell_ledger(
         .iter()
         .zip(outcomes)
         .filter(|((_, place), outcome)| outcome.is_ok() && !is_left_out(place.step()))
-        .map(|((log, place), outcome)| ((log.identity, place.change()), outcome))
+        .map(|((log, place), outcome)| ((log.identity, place.change()), (log, outcome)))
         .unzip();
     if changes.is_empty() {
         return;
@@ -146,16 +149,11 @@ fn tell_ledger(
             .collect();
         changes.extend(journaled);
     }
-    let results = context.ledger.record(&changes);
-    let is_recorded = results.iter().all(Result::is_ok);
-    for (outcome, result) in told.into_iter().zip(results) {
-        *outcome = result;
-    }
-    if may_be_journaled && is_recorded {
-        for (log, _) in places {
-            let is_told = changes.iter().any(|(told, _)| *told == log.identity);
-            log.is_known_journaled.fetch_or(is_told, Ordering::Relaxed);
+    for ((log, outcome), result) in told.into_iter().zip(context.ledger.record(&changes)) {
+        if may_be_journaled && result.is_ok() {
+            log.is_known_journaled.store(true, Ordering::Relaxed);
         }
+        *outcome = result;
     }
 }
 

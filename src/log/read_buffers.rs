@@ -1,5 +1,6 @@
 //! Buffers that files are read into, used again once nothing shares them.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
@@ -35,9 +36,30 @@ impl ReadBuffers {
         if !(MIN_LENT_BYTES..=BUFFER_BYTES).contains(&bytes) {
             return read_once(file, offset, bytes);
         }
+        self.fill(bytes, |buffer| file.read_exact_at(buffer, offset))
+    }
+
+    /// A copy of some bytes, for those who must not keep the memory that these are in.
+    pub(super) fn copy(self: &Arc<Self>, bytes: &[u8]) -> Bytes {
+        if !(MIN_LENT_BYTES..=BUFFER_BYTES).contains(&bytes.len()) {
+            return Bytes::copy_from_slice(bytes);
+        }
+        match self.fill::<Infallible>(bytes.len(), |buffer| {
+            buffer.copy_from_slice(bytes);
+            Ok(())
+        }) {
+            Ok(copy) => copy,
+        }
+    }
+
+    fn fill<E>(
+        self: &Arc<Self>,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
         let idle = self.idle.lock().pop();
         let mut buffer = idle.unwrap_or_else(|| vec![0; BUFFER_BYTES]);
-        file.read_exact_at(&mut buffer[..bytes], offset)?;
+        fill(&mut buffer[..bytes])?;
         Ok(Bytes::from_owner(LentBuffer {
             buffer,
             bytes,

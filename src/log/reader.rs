@@ -8,7 +8,7 @@ use super::frame::{FrameDefect, FrameHeader};
 use super::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
 use super::index::{IndexEntry, SparseIndex};
 use super::open_segments::OpenSegment;
-use super::record_codec::{RECORD_HEADER_BYTES, Records};
+use super::record_codec::RECORD_HEADER_BYTES;
 use super::segment::Segment;
 use super::shard_log::ShardLog;
 use super::{LogEnd, LogPosition, writer};
@@ -157,8 +157,7 @@ impl ShardLog {
         }
         .numbered_before(stretch.next_first);
         while let Some(frame) = cursor.find_record(read.next).map_err(report)? {
-            let body = cursor.body(&frame).map_err(report)?;
-            let mut records = Records::new(body, frame.header.count);
+            let mut records = cursor.records(&frame).map_err(report)?;
             let defect = |defect| self.report_defect(segment, &frame, defect);
             for _ in frame.header.first_record.value()..read.next.value() {
                 if let Some(peeked) = records.peek().map_err(defect)? {
@@ -218,8 +217,7 @@ impl ShardLog {
             if frame.header.last_arrival < time {
                 continue;
             }
-            let body = cursor.body(&frame).map_err(report)?;
-            let mut records = Records::new(body, frame.header.count);
+            let mut records = cursor.records(&frame).map_err(report)?;
             let mut number = frame.header.first_record;
             let defect = |defect| self.report_defect(segment, &frame, defect);
             while let Some(peeked) = records.peek().map_err(defect)? {
@@ -290,10 +288,8 @@ impl ShardLog {
         let mapped = match wanted {
             _ if !may_map => None,
             Wanted::Little => open.mapped(),
-            Wanted::Much => {
-                let mapped = open_segments.map(segment, &open, length);
-                Some(mapped.map_err(|error| self.report(segment, WalkError::Io(error)))?)
-            }
+            // A mapping that cannot be had is done without: the process may have as many as it can.
+            Wanted::Much => open_segments.map(segment, &open, length).ok(),
         };
         let bytes = match mapped {
             Some(mapped) => SegmentBytes::Mapped(mapped),
@@ -307,14 +303,14 @@ impl ShardLog {
         if let Some(index) = segment.live_index.read().as_ref() {
             return Ok((bytes, entry_from(index)));
         }
-        let index = self.index_of(segment, &open, stretch.end)?;
+        let index = self.index_of(segment, &open, stretch.end);
         Ok((bytes, entry_from(index)))
     }
 
     fn open_segment(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
         self.context
             .open_segments
-            .get(segment)
+            .get_readable(segment)
             .map_err(|error| match error {
                 Error::Corrupt { .. } => self.note_damage_of(segment, error),
                 error => error,
@@ -322,26 +318,21 @@ impl ShardLog {
     }
 
     /// The index of a segment that is not being written, from its file or from its frames.
-    fn index_of<'a>(
-        &self,
-        segment: &Segment,
-        open: &'a OpenSegment,
-        end: LogPosition,
-    ) -> Result<&'a SparseIndex> {
+    fn index_of<'a>(&self, segment: &Segment, open: &'a OpenSegment, end: LogPosition) -> &'a SparseIndex {
         if let Some(index) = open.index.get() {
-            return Ok(index);
+            return index;
         }
         let index = match self.load_index(segment, end) {
             Some(index) => index,
-            None => self.build_index(segment, open, end)?,
+            None => self.build_index(segment, open, end),
         };
-        Ok(open.index.get_or_init(|| index))
+        open.index.get_or_init(|| index)
     }
 
     /// Goes on with the index of a segment that is written to again.
     pub(super) fn make_index_live(&self, segment: &Segment, end: LogPosition) -> Result<()> {
         let open = self.open_segment(segment)?;
-        let index = self.index_of(segment, &open, end)?.clone();
+        let index = self.index_of(segment, &open, end).clone();
         *segment.live_index.write() = Some(index);
         Ok(())
     }
@@ -351,16 +342,14 @@ impl ShardLog {
         SparseIndex::decode(&bytes, segment.entry.salt, end)
     }
 
-    fn build_index(&self, segment: &Segment, open: &OpenSegment, end: LogPosition) -> Result<SparseIndex> {
+    fn build_index(&self, segment: &Segment, open: &OpenSegment, end: LogPosition) -> SparseIndex {
         let bytes = SegmentBytes::of_file(open.file.clone(), segment.entry.offset_of(end));
         let mut cursor = FrameCursor::at_start(bytes, &segment.seed, &segment.entry);
         let mut index = SparseIndex::default();
         while !cursor.is_at_end() {
-            let frame = match cursor.next() {
-                Ok(frame) => frame,
-                // What lies before the damage can be found; whoever comes to it gets the error.
-                Err(WalkError::Defect { .. }) => return Ok(index),
-                Err(error) => return Err(self.report(segment, error)),
+            // What lies before damage, or before what cannot be read, can be found; a reader that gets there is told.
+            let Ok(frame) = cursor.next() else {
+                return index;
             };
             index.note(IndexEntry {
                 first_record: frame.header.first_record,
@@ -369,7 +358,7 @@ impl ShardLog {
             });
         }
         writer::write_index_file(segment, &index, end, self.context.disk.as_ref());
-        Ok(index)
+        index
     }
 
     fn report_defect(&self, segment: &Segment, frame: &Frame, defect: FrameDefect) -> Error {
@@ -379,7 +368,7 @@ impl ShardLog {
 
     fn report(&self, segment: &Segment, error: WalkError) -> Error {
         match error {
-            WalkError::Io(error) => Error::io("read", &segment.path, error),
+            WalkError::Unreadable { offset, error } => Error::unreadable(&segment.path, offset, error),
             WalkError::Defect { offset, defect } => {
                 let damage = Error::corrupt(&segment.path, offset, defect.to_string());
                 self.note_damage_of(segment, damage)

@@ -13,10 +13,12 @@
 //! number is the frame's first number plus its place, so it is not stored.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::frame::FrameDefect;
+use super::read_buffers::{BUFFER_BYTES, ReadBuffers};
 use crate::error::Error;
 use crate::model::{PartitionKey, PutRecord, Timestamp, limits};
 
@@ -36,10 +38,7 @@ pub(super) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arriv
 
 /// How many bytes the records of one call have as they are stored, unless that is more than a call can put.
 pub(crate) fn check_batch_bytes(records: &[PutRecord<'_>]) -> Result<usize, Error> {
-    let bytes = records
-        .iter()
-        .map(|record| encoded_bytes(record.partition_key, record.data))
-        .fold(0, usize::saturating_add);
+    let bytes = records.iter().map(encoded_bytes).fold(0, usize::saturating_add);
     match bytes <= limits::MAX_BATCH_BYTES {
         true => Ok(bytes),
         false => Err(Error::BatchTooLarge {
@@ -50,8 +49,8 @@ pub(crate) fn check_batch_bytes(records: &[PutRecord<'_>]) -> Result<usize, Erro
 }
 
 /// How many bytes [`encode`] adds.
-pub(super) fn encoded_bytes(partition_key: &str, data: &[u8]) -> usize {
-    RECORD_HEADER_BYTES + partition_key.len() + data.len()
+pub(crate) fn encoded_bytes(record: &PutRecord<'_>) -> usize {
+    RECORD_HEADER_BYTES + record.partition_key.len() + record.data.len()
 }
 
 /// A record cut from a body, whose bytes it shares.
@@ -78,20 +77,45 @@ impl RecordHeader {
 }
 
 /// Walks over the records of a body whose checksum holds.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Records {
     body: Bytes,
     /// Where the next one begins.
     offset: usize,
     left: u32,
+    /// What the records share instead of the body, if they do.
+    piece: Option<Piece>,
+}
+
+/// A copy of a part of a body, so that a record that is kept does not keep all of the body.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Where in the body it begins.
+    start: usize,
+    buffers: Arc<ReadBuffers>,
 }
 
 impl Records {
+    /// The records share the body.
     pub(super) fn new(body: Bytes, count: u32) -> Self {
         Self {
             body,
             offset: 0,
             left: count,
+            piece: None,
+        }
+    }
+
+    /// The records share copies of parts of the body, each as long as a buffer or as the one record that is in it.
+    pub(super) fn in_pieces(body: Bytes, count: u32, buffers: Arc<ReadBuffers>) -> Self {
+        Self {
+            piece: Some(Piece {
+                bytes: Bytes::new(),
+                start: 0,
+                buffers,
+            }),
+            ..Self::new(body, count)
         }
     }
 
@@ -129,13 +153,21 @@ impl Records {
     /// The record that was peeked at, whose key was checked.
     // Built in the place where it stays: to hand records from call to call costs as much as their checksums.
     #[inline(always)]
-    pub(super) fn record(&self, peeked: &RecordHeader) -> DecodedRecord {
-        let key = self.key(peeked);
+    pub(super) fn record(&mut self, peeked: &RecordHeader) -> DecodedRecord {
+        let mut key = self.key(peeked);
+        let shared = match &mut self.piece {
+            None => &self.body,
+            Some(piece) => {
+                piece.cover(&self.body, key.start..key.start + peeked.content_bytes());
+                key = key.start - piece.start..key.end - piece.start;
+                &piece.bytes
+            }
+        };
         let data = key.end..key.end + peeked.data_bytes;
         DecodedRecord {
             arrival: peeked.arrival,
-            partition_key: PartitionKey::of_checked(&self.body, key),
-            data: self.body.slice(data),
+            partition_key: PartitionKey::of_checked(shared, key),
+            data: shared.slice(data),
         }
     }
 
@@ -156,9 +188,47 @@ impl Records {
     }
 }
 
+impl Piece {
+    /// Makes this a piece that has the record in this range.
+    fn cover(&mut self, body: &Bytes, record: Range<usize>) {
+        if record.start < self.start || record.end > self.start + self.bytes.len() {
+            let end = body.len().min(record.end.max(record.start + BUFFER_BYTES));
+            self.bytes = self.buffers.copy(&body[record.start..end]);
+            self.start = record.start;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_in_pieces_are_the_same_and_keep_a_piece_each() {
+        let mut body = Vec::new();
+        let lengths = [10, 300_000, 0, 5, 200_000, 100_000, 7, 600_000, 1];
+        for (number, bytes) in lengths.into_iter().enumerate() {
+            encode(
+                &mut body,
+                &"key".repeat(number + 1),
+                &vec![number as u8; bytes],
+                Timestamp::EPOCH,
+            );
+        }
+        let body = Bytes::from(body);
+        let mut whole = Records::new(body.clone(), lengths.len() as u32);
+        let mut in_pieces = Records::in_pieces(body.clone(), lengths.len() as u32, Arc::default());
+        while let Some(record) = whole.next().unwrap() {
+            let same = in_pieces.next().unwrap().unwrap();
+            assert_eq!(same.data, record.data);
+            assert_eq!(same.partition_key.as_str(), record.partition_key.as_str());
+            let most = BUFFER_BYTES.max(record.data.len() + record.partition_key.as_str().len());
+            let piece = in_pieces.piece.as_ref().unwrap();
+            assert!(piece.bytes.len() <= most, "{}", piece.bytes.len());
+        }
+        drop((whole, in_pieces));
+        assert!(body.is_unique(), "something still shares the body");
+    }
 
     #[test]
     fn records_read_back_as_they_were_written() {

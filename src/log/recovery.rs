@@ -166,9 +166,9 @@ impl Search {
             open: None,
             error: None,
         };
-        let open = match context.open_segments.get(segment) {
+        let open = match context.open_segments.get_readable(segment) {
             Ok(open) => open,
-            Err(error @ (Error::Corrupt { .. } | Error::Io { .. })) => {
+            Err(error @ (Error::Corrupt { .. } | Error::Io { .. } | Error::Unreadable { .. })) => {
                 search.found.met = Met::NoSegment;
                 search.error = Some(error);
                 return Ok(search);
@@ -205,7 +205,7 @@ impl Search {
                     self.found.met = Met::Defect(defect);
                     break;
                 }
-                Err(WalkError::Io(error)) => return Err(error),
+                Err(WalkError::Unreadable { error, .. }) => return Err(error),
             }
         }
         self.found.attested_behind = attested_behind(bytes, seed, entry, self.found.end)?;

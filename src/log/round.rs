@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::LogEnd;
-use super::commit::{Group, InFlight, Ticket};
+use super::commit::{Durability, Group, InFlight, Ticket};
 use super::context::LogContext;
 use super::place::{Place, make_all_ready};
 use super::shard_log::ShardLog;
@@ -19,6 +19,9 @@ use crate::error::Result;
 /// Frames are written twice in a round. With larger ones than this that costs more than the syncs that it saves.
 const MAX_MEAN_BYTES: usize = 32 * 1024;
 
+/// A round with more is done in pieces, each of which the journal takes as one group.
+const MAX_ROUND_BYTES: usize = 16 * 1024 * 1024;
+
 /// Blocks until all tickets have their outcome. Commits them itself, together, if nobody else is at it.
 pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone) {
     let count = tickets.clone().count();
@@ -27,11 +30,18 @@ pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a Ticket> + Clone
         .clone()
         .next()
         .map_or(usize::MAX, |first| first.log.context.options.round_logs);
-    if count < round_logs || !is_small(count, bytes) {
+    if count >= round_logs && is_small(count, bytes) {
+        commit_all(&tickets, Sharing::Journal);
+    } else if tickets
+        .clone()
+        .filter(|ticket| ticket.log.lacks_place())
+        .nth(1)
+        .is_some()
+    {
+        commit_all(&tickets, Sharing::Ledger);
+    } else {
         // The others are committed by flushers while this thread commits the first.
         Ticket::start_all(tickets.clone().skip(1));
-    } else {
-        commit_all(&tickets);
     }
     // Each ticket keeps its outcome.
     tickets.for_each(|ticket| drop(ticket.wait()));
@@ -48,8 +58,8 @@ pub(super) fn is_better(logs: &VecDeque<Arc<ShardLog>>) -> bool {
 }
 
 /// Commits what is pending in these logs and in nobody's hands.
-pub(super) fn commit_pending(logs: &[Arc<ShardLog>]) {
-    let mut round = Round::default();
+pub(super) fn commit_pending(logs: &[Arc<ShardLog>], sharing: Sharing) {
+    let mut round = Round::new(sharing);
     for log in logs {
         if let Some((in_flight, group)) = log.take_turn() {
             round.parts.push(Part {
@@ -63,9 +73,9 @@ pub(super) fn commit_pending(logs: &[Arc<ShardLog>]) {
 }
 
 /// Commits the groups of all tickets, in as few rounds as there can be beside what others commit.
-fn commit_all<'a>(tickets: &(impl Iterator<Item = &'a Ticket> + Clone)) {
+fn commit_all<'a>(tickets: &(impl Iterator<Item = &'a Ticket> + Clone), sharing: Sharing) {
     loop {
-        let mut round = Round::default();
+        let mut round = Round::new(sharing);
         let mut last_awaited = None;
         for ticket in tickets.clone() {
             let Some(outcome) = ticket.outcome() else { continue };
@@ -90,10 +100,19 @@ fn commit_all<'a>(tickets: &(impl Iterator<Item = &'a Ticket> + Clone)) {
     }
 }
 
-/// Groups in flight that become durable together.
-#[derive(Default)]
+/// What the logs of a round do together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// They tell the ledger where they write to.
+    Ledger,
+    /// That, and they have their frames made durable by the commit journal.
+    Journal,
+}
+
+/// Groups in flight that are committed together.
 pub(super) struct Round<'a> {
     parts: Vec<Part<'a>>,
+    sharing: Sharing,
 }
 
 struct Part<'a> {
@@ -103,6 +122,13 @@ struct Part<'a> {
 }
 
 impl<'a> Round<'a> {
+    fn new(sharing: Sharing) -> Self {
+        Self {
+            parts: Vec::new(),
+            sharing,
+        }
+    }
+
     /// A round of one, which shares the journal's sync with others that are going on.
     pub(super) fn of(log: &'a ShardLog, in_flight: InFlight<'a>, group: Group) -> Self {
         Self {
@@ -111,31 +137,37 @@ impl<'a> Round<'a> {
                 in_flight,
                 group,
             }],
+            sharing: Sharing::Journal,
         }
     }
 
-    /// Makes the groups durable and answers them.
+    /// Makes the groups durable and answers them, in pieces that are not too large.
     pub(super) fn commit(self) {
+        let mut parts = self.parts;
+        while let Some(first) = parts.first() {
+            let max_logs = first.log.context.options.max_round_logs;
+            let left = parts.split_off(piece(&parts, max_logs));
+            let sharing = self.sharing;
+            Self { parts, sharing }.commit_piece();
+            parts = left;
+        }
+    }
+
+    fn commit_piece(self) {
         let Some(first) = self.parts.first() else { return };
         let context: &LogContext = &first.log.context;
+        let sharing = self.sharing;
         let mut answers = Answers::default();
         let framed = self.frame(context, &mut answers);
         // Those that got no place wait for nothing of the others.
         answers.finish(context);
-        let journaled = journal(context, &framed);
-        let mut written: Vec<(Part<'_>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
-        for (mut part, frame) in framed {
-            let result = part.log.defer(&mut part.group, frame);
-            written.push((part, result));
-        }
-        // Where the journal has no room, each segment is synced instead. Where it failed, so does that.
-        let is_journaled = journaled.is_some_and(|ticket| ticket.wait().is_ok());
-        for (part, result) in written {
-            let result = result.and_then(|end| part.log.publish(end, is_journaled));
-            answers.give(part, result);
-            if !is_journaled {
-                // The next one is answered after a sync of its own.
-                answers.finish(context);
+        match context.options.durability {
+            Durability::Synced => make_durable(context, framed, sharing, &mut answers),
+            Durability::Written | Durability::Buffered => {
+                for (mut part, frame) in framed {
+                    let result = part.log.write(&mut part.group, frame);
+                    answers.give(part, result);
+                }
             }
         }
         answers.finish(context);
@@ -157,6 +189,44 @@ impl<'a> Round<'a> {
         }
         framed
     }
+}
+
+/// Writes frames and makes them durable, with one sync of the journal where that has room, and answers their groups.
+fn make_durable(
+    context: &LogContext,
+    framed: Vec<(Part<'_>, PlacedFrame)>,
+    sharing: Sharing,
+    answers: &mut Answers,
+) {
+    let journaled = match sharing {
+        Sharing::Journal => journal(context, &framed),
+        Sharing::Ledger => None,
+    };
+    let mut written: Vec<(Part<'_>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
+    for (mut part, frame) in framed {
+        let result = part.log.defer(&mut part.group, frame);
+        written.push((part, result));
+    }
+    // Where the journal has no room, each segment is synced instead. Where it failed, so does that.
+    let is_journaled = journaled.is_some_and(|ticket| ticket.wait().is_ok());
+    for (part, result) in written {
+        let result = result.and_then(|end| part.log.publish(end, is_journaled));
+        answers.give(part, result);
+        if !is_journaled {
+            // The next one is answered after a sync of its own.
+            answers.finish(context);
+        }
+    }
+}
+
+/// How many of the first groups are committed together.
+fn piece(parts: &[Part<'_>], max_logs: usize) -> usize {
+    let mut bytes = 0;
+    let fitting = parts.iter().take(max_logs).take_while(|part| {
+        bytes += part.group.bytes();
+        bytes <= MAX_ROUND_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// Makes groups frames of segments that are begun or rested, which are made ready together.

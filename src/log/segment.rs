@@ -149,7 +149,7 @@ impl SegmentEntry {
         }
         let mut page = vec![0; PAGE_BYTES as usize];
         file.read_exact_at(&mut page, 0)
-            .map_err(|error| Error::io("read", path, error))?;
+            .map_err(|error| Error::unreadable(path, 0, error))?;
         if page[0..8] != MAGIC {
             return Err(Error::corrupt(path, 0, "this is not a segment"));
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
 use super::left_off::LeftOff;
-use super::record_codec::{self, check_batch_bytes};
+use super::record_codec::{check_batch_bytes, encoded_bytes};
 use super::recovery::{self, RecoveredTail};
 use super::segment::{Segment, SegmentEntry};
 use super::turn::Tail;
@@ -43,6 +43,10 @@ pub(crate) struct ShardLog {
     /// By parity of the group that is waited for.
     pub(super) committed: [Condvar; 2],
     pub(super) writer: Mutex<Writer>,
+    /// Whether a flusher has been asked to commit. Changed with the flushers' queue locked.
+    pub(super) is_queued: AtomicBool,
+    /// Whether the ledger knows where the next group goes, if that fits there: for choosing how to commit it.
+    pub(super) has_place: AtomicBool,
     /// Held during a sync; taken after `writer` where both are.
     pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed, and in the segment's file.
@@ -149,7 +153,7 @@ impl ShardLog {
             directory,
             segments: RwLock::new(segments),
             tail: Mutex::new(Tail {
-                pending: Group::new(Vec::new(), 0),
+                pending: Group::new(0),
                 next_record,
                 last_arrival: end.last_arrival,
                 is_committing: false,
@@ -159,10 +163,12 @@ impl ShardLog {
                 is_announced: false,
                 waiting: [0; 2],
                 stalled: None,
-                spare: Vec::new(),
+                usual_bytes: 0,
             }),
             committed: [Condvar::new(), Condvar::new()],
             writer: Mutex::new(Writer::new(end, placement)),
+            is_queued: AtomicBool::new(false),
+            has_place: AtomicBool::new(false),
             syncing: Mutex::default(),
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
@@ -211,7 +217,7 @@ impl ShardLog {
         self: &'a Arc<Self>,
         records: impl Iterator<Item = &'a PutRecord<'a>>,
     ) -> Option<Reservation<'a>> {
-        let bytes = records.map(encoded_record_bytes).sum();
+        let bytes = records.map(encoded_bytes).sum();
         let mut tail = self.tail.lock();
         if self.has_to_wait(&tail, bytes) {
             return None;
@@ -229,15 +235,7 @@ impl ShardLog {
     fn has_to_wait(&self, tail: &Tail, bytes: usize) -> bool {
         let is_full = !tail.pending.is_empty() && self.is_too_much(tail, bytes);
         let has_to_be_tried_again = tail.stalled.is_some() && !tail.is_committing;
-        is_full || has_to_be_tried_again || self.has_to_be_announced(tail)
-    }
-
-    /// Whether the ledger has to hear of this log before records are taken in.
-    fn has_to_be_announced(&self, tail: &Tail) -> bool {
-        self.is_acknowledged_from_memory()
-            && !tail.is_announced
-            && !tail.is_sealed
-            && !is_left_out(Step::AnnouncedBeforeNumber)
+        is_full || has_to_be_tried_again || self.has_to_announce(tail)
     }
 
     fn take_in(
@@ -261,7 +259,15 @@ impl ShardLog {
             .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
         let arrival = now.max(tail.last_arrival);
         let is_first = tail.pending.is_empty();
-        tail.pending.push(first_record, records, arrival, bytes);
+        let usual = tail.usual_bytes;
+        (tail.pending).push(
+            first_record,
+            records,
+            arrival,
+            bytes,
+            usual,
+            &self.context.spare_buffers,
+        );
         tail.next_record = next_record;
         tail.last_arrival = arrival;
         let outcome = tail.pending.outcome.clone();
@@ -297,7 +303,7 @@ impl ShardLog {
             } else if (is_full || tail.stalled.is_some()) && !tail.is_committing && !is_tried {
                 tail = self.lead(tail);
                 is_tried = tail.stalled.is_some();
-            } else if self.has_to_be_announced(&tail) {
+            } else if self.has_to_announce(&tail) {
                 tail = self.announce(tail, bytes)?;
             } else {
                 return Ok(tail);
@@ -370,30 +376,6 @@ impl ShardLog {
         Resting::of(self)
     }
 
-    /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If somebody else is at
-    /// it, or commits, waits for that instead.
-    fn announce<'a>(&'a self, mut tail: MutexGuard<'a, Tail>, bytes: usize) -> Result<MutexGuard<'a, Tail>> {
-        if tail.is_committing {
-            return Ok(self.wait_for_in_flight(tail));
-        }
-        tail.is_committing = true;
-        let next_record = tail.next_record;
-        drop(tail);
-        let result = self
-            .context
-            .health
-            .check()
-            .and_then(|()| self.writer.lock().announce(self, next_record, bytes));
-        let mut tail = self.tail.lock();
-        if let Ok(next_record) = result {
-            tail.next_record = next_record;
-            tail.is_announced = true;
-        }
-        let next = self.end_turn(tail);
-        self.context.flushers.commit(next);
-        result.map(|_| self.tail.lock())
-    }
-
     /// Makes what was written durable, and gives the end if that may be recorded then. Writers are kept out.
     fn synced_end(&self) -> Result<Option<LogEnd>> {
         self.context.health.check()?;
@@ -408,7 +390,8 @@ impl ShardLog {
     pub(crate) fn known_end(&self) -> Option<LogEnd> {
         match self.damage.get() {
             Some(_) => None,
-            None => Some(self.writer.lock().known_end()),
+            None => Some(self.writer.lock().known_end())
+                .filter(|end| !end.is_interrupted || !is_left_out(Step::RecoveredEndRecorded)),
         }
     }
 
@@ -499,7 +482,7 @@ impl ShardLog {
     }
 
     /// Whether records are acknowledged before they are written, so that they cannot be given up.
-    pub(super) fn is_acknowledged_from_memory(&self) -> bool {
+    pub(crate) fn is_acknowledged_from_memory(&self) -> bool {
         self.context.options.durability == Durability::Buffered
     }
 }
@@ -533,17 +516,10 @@ impl Resting {
 impl Drop for Resting {
     fn drop(&mut self) {
         if self.is_recorded {
-            self.log.writer.lock().rest();
+            self.log.writer.lock().rest(&self.log);
             self.log.is_known_journaled.store(false, Ordering::Relaxed);
         }
-        let mut tail = self.log.tail.lock();
-        // Thousands of idle logs keep no buffers.
-        tail.spare = Vec::new();
-        let next = self.log.end_turn(tail);
+        let next = self.log.end_turn(self.log.tail.lock());
         self.log.context.flushers.commit(next);
     }
-}
-
-fn encoded_record_bytes(record: &PutRecord<'_>) -> usize {
-    record_codec::encoded_bytes(record.partition_key, record.data)
 }

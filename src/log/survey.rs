@@ -203,7 +203,7 @@ impl Surveyor<'_> {
 
     fn step(&self, cursor: &mut FrameCursor<'_>) -> std::io::Result<Result<SurveyedFrame, Defect>> {
         let defect = |error, header: Option<&FrameHeader>| match error {
-            WalkError::Io(error) => Err(error),
+            WalkError::Unreadable { error, .. } => Err(error),
             WalkError::Defect { defect, .. } => Ok(Err(Defect {
                 defect,
                 next_record: header.map(FrameHeader::next_record),

@@ -38,8 +38,8 @@ pub(super) struct Tail {
     pub(super) waiting: [usize; 2],
     /// Why records that were acknowledged from memory cannot be written at the moment.
     pub(super) stalled: Option<Error>,
-    /// The buffer of the last group, to be used again.
-    pub(super) spare: Vec<u8>,
+    /// How many bytes the last group had, and the next will probably have.
+    pub(super) usual_bytes: usize,
 }
 
 impl Tail {
@@ -176,6 +176,21 @@ impl ShardLog {
         self.writer.lock().frame_in(self, group, place)
     }
 
+    /// Writes a frame to its segment and shows it, where nobody waits for a sync.
+    pub(super) fn write(&self, group: &mut Group, frame: PlacedFrame) -> Result<()> {
+        self.context.health.check()?;
+        let mut writer = self.writer.lock();
+        let end = writer.write(self, group, frame)?;
+        writer.ask_for_sync(self);
+        writer.publish(self, end);
+        Ok(())
+    }
+
+    /// Whether a commit will have to tell the ledger where it writes to.
+    pub(crate) fn lacks_place(&self) -> bool {
+        !self.has_place.load(Ordering::Relaxed)
+    }
+
     /// Takes a frame in, to be written to its segment in time.
     pub(super) fn defer(&self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
         self.writer.lock().defer(self, group, frame)
@@ -214,8 +229,9 @@ impl ShardLog {
     }
 
     fn begin_turn(&self, tail: &mut Tail) -> (InFlight<'_>, Group) {
-        let next = Group::new(std::mem::take(&mut tail.spare), 1 - tail.pending.outcome.parity);
+        let next = Group::new(1 - tail.pending.outcome.parity);
         let group = std::mem::replace(&mut tail.pending, next);
+        tail.usual_bytes = group.buffer.len();
         tail.is_committing = true;
         self.context.commits_in_flight.fetch_add(1, Ordering::Relaxed);
         (InFlight::new(self, &group), group)
@@ -247,7 +263,11 @@ impl ShardLog {
         let mut wakers = Vec::new();
         tail.stalled = None;
         match &result {
-            Ok(()) => tail.spare = group.buffer,
+            Ok(()) => {
+                // With what the frame was filled up with.
+                tail.usual_bytes = tail.usual_bytes.max(group.buffer.len());
+                self.context.spare_buffers.give(group.buffer);
+            }
             Err(error) if self.is_acknowledged_from_memory() && !matches!(error, Error::Poisoned { .. }) => {
                 tail.pending.put_before(group);
                 tail.stalled = Some(error.clone());
@@ -294,7 +314,7 @@ impl ShardLog {
     /// What is pending was numbered behind a group that came to nothing. Nobody has seen those numbers, so they are
     /// given out again, and the pending records fail with the same error. Gives the tasks to be woken.
     fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
-        let next = Group::new(Vec::new(), tail.pending.outcome.parity);
+        let next = Group::new(tail.pending.outcome.parity);
         let failed = std::mem::replace(&mut tail.pending, next);
         tail.next_record = failed_from;
         self.committed[failed.outcome.parity].notify_all();

@@ -10,6 +10,7 @@ use super::open_segments::OpenSegment;
 use super::place::{BegunSegment, Place, make_ready};
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
+use super::spare_buffers::SpareBuffers;
 use super::{LogChange, LogEnd, LogPosition};
 use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
@@ -30,6 +31,10 @@ const DEFERRED_BYTES: usize = 64 * 1024;
 
 /// With this many bytes they are written by whoever commits.
 const MAX_DEFERRED_BYTES: usize = 128 * 1024;
+
+/// A deferred frame's buffer has at most so many times its bytes, or else so many.
+const MAX_SPARSENESS: usize = 4;
+const LEAST_SHRUNK_BYTES: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -113,9 +118,10 @@ impl Writer {
     }
 
     /// Takes note that the end was recorded: the ledger must hear of it before the next group is written.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn rest(&mut self, log: &ShardLog) {
         if let Placement::InPlace(segment) = &self.placement {
             self.placement = Placement::Resume(segment.clone());
+            log.has_place.store(false, Ordering::Relaxed);
         }
         // Thousands of idle logs keep no room for frames.
         self.deferred = Vec::new();
@@ -152,7 +158,7 @@ impl Writer {
         match &self.placement {
             Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
+                let open = log.context.open_segments.get_writable(&segment)?;
                 self.frame_of(group, segment, open).map(Some)
             }
             _ => Ok(None),
@@ -217,7 +223,10 @@ impl Writer {
     /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
     pub(super) fn defer(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
         self.deferred_bytes += frame.bytes;
-        self.deferred.push(std::mem::take(&mut group.buffer));
+        self.deferred.push(well_filled(
+            std::mem::take(&mut group.buffer),
+            &log.context.spare_buffers,
+        ));
         self.advance(log, group, frame);
         if self.deferred_bytes >= MAX_DEFERRED_BYTES {
             self.write_deferred(log)?;
@@ -256,7 +265,7 @@ impl Writer {
         let result = (log.context.health.check())
             .and_then(|()| self.write_at(log, &segment, &open, &mut frames, offset, self.end));
         if result.is_ok() {
-            self.deferred.clear();
+            log.context.spare_buffers.give_all(self.deferred.drain(..));
             self.deferred_bytes = 0;
             self.is_write_asked = false;
         } else {
@@ -349,7 +358,7 @@ impl Writer {
 
     /// Where puts do not wait for a sync, one goes on beside them, so that little is left to sync when the segment is
     /// full.
-    fn ask_for_sync(&mut self, log: &ShardLog) {
+    pub(super) fn ask_for_sync(&mut self, log: &ShardLog) {
         let is_much = self.end.position.0 - self.synced_through.0 >= SYNC_BESIDE_BYTES;
         if is_much && !self.is_sync_asked {
             self.is_sync_asked = true;
@@ -385,34 +394,30 @@ impl Writer {
         }
     }
 
-    /// Makes sure that the ledger knows of what will be written, which begins with records of `bytes`. Gives the number
-    /// of the next record: a segment that is begun ahead keeps its first number to itself, so that another can follow
-    /// even if it stays empty.
-    pub(super) fn announce(
+    /// Where records of `bytes` will go, unless the ledger knows of that.
+    pub(super) fn place_ahead(
         &mut self,
         log: &ShardLog,
         next_record: RecordNumber,
         bytes: usize,
-    ) -> Result<RecordNumber> {
+    ) -> Result<Option<Place>> {
         match &self.placement {
-            Placement::InPlace(_) => Ok(next_record),
+            Placement::InPlace(_) => Ok(None),
             Placement::Resume(segment) => {
                 let segment = segment.clone();
-                let open = log.context.open_segments.get(&segment)?;
-                self.enter_alone(log, Place::Rested(segment, open))?;
-                Ok(next_record)
+                let open = log.context.open_segments.get_writable(&segment)?;
+                Ok(Some(Place::Rested(segment, open)))
             }
             Placement::New => {
                 let frame_bytes = frame_bytes_of(HEADER_BYTES + bytes);
                 let begun = self.begin_segment(log, next_record, frame_bytes)?;
-                self.enter_alone(log, Place::Begun(begun))?;
-                Ok(next_record.next())
+                Ok(Some(Place::Begun(begun)))
             }
         }
     }
 
-    fn enter_alone(&mut self, log: &ShardLog, mut place: Place) -> Result<()> {
-        make_ready(log, &mut place)?;
+    /// Goes on in a place that is ready, before there is a group for it.
+    pub(super) fn enter(&mut self, log: &ShardLog, place: Place) -> Result<()> {
         self.take_up(log, place).map(drop)
     }
 
@@ -445,9 +450,10 @@ impl Writer {
                 }
                 (segment, open)
             }
-            Place::Begun(begun) => self.enter(log, begun)?,
+            Place::Begun(begun) => self.append_segment(log, begun)?,
         };
         self.placement = Placement::InPlace(segment.clone());
+        log.has_place.store(true, Ordering::Relaxed);
         Ok((segment, open))
     }
 
@@ -490,7 +496,11 @@ impl Writer {
     }
 
     /// Makes a segment that is ready the log's last.
-    fn enter(&mut self, log: &ShardLog, begun: BegunSegment) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+    fn append_segment(
+        &mut self,
+        log: &ShardLog,
+        begun: BegunSegment,
+    ) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
         let BegunSegment {
             segment,
             file,
@@ -524,6 +534,16 @@ impl Unsynced {
             .sync_data()
             .map_err(|error| health.poison("sync", &self.segment.path, error))
     }
+}
+
+/// A buffer with the same bytes that is not much larger than they are, to be kept for a while.
+fn well_filled(buffer: Vec<u8>, spare: &SpareBuffers) -> Vec<u8> {
+    if buffer.capacity() <= (MAX_SPARSENESS * buffer.len()).max(LEAST_SHRUNK_BYTES) {
+        return buffer;
+    }
+    let copy = buffer.as_slice().to_vec();
+    spare.give(buffer);
+    copy
 }
 
 /// Writes the index file of a segment that has its index in memory.

@@ -67,7 +67,13 @@ pub struct Record {
     pub approximate_arrival: Timestamp,
     /// The key it was written with.
     pub partition_key: PartitionKey,
-    /// Its bytes.
+    /// Its bytes, shared with what they were read from. So a record that is kept keeps
+    /// - in a store that reads without mapping, and of the segment that is written to: a buffer of up to 256 KiB, or of
+    ///   the record's own size if that is more;
+    /// - of a mapped segment: the mapping, which takes address space and no memory that the system cannot have back, and
+    ///   the segment's file, which is neither recycled nor removed meanwhile although the records in it expire.
+    ///
+    /// A program that keeps few of many records for long copies their bytes.
     pub data: Bytes,
 }
 

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::error::{Error, Result};
-use crate::log::{Appended, Reservation, Ticket, check_batch_bytes, wait_for_all};
+use crate::log::{
+    Appended, Reservation, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all,
+};
 use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId};
 
 /// Where a record went.
@@ -98,6 +100,7 @@ impl Stream {
                     self.append_of_one(&routes[route], taken, records.len())
                 }
                 Destination::Many(order) => {
+                    announce(routes, records, &order);
                     Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
                         route.log.append(of_shard, now)
                     }))
@@ -245,6 +248,22 @@ impl Order {
     fn groups(&self) -> Vec<&[(u32, u32)]> {
         self.0.chunk_by(|a, b| a.0 == b.0).collect()
     }
+}
+
+/// Has shards that acknowledge from memory say together that they are about to be written to.
+fn announce(routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
+    let is_from_memory = (routes.first()).is_some_and(|route| route.log.is_acknowledged_from_memory());
+    if !is_from_memory || !routes.iter().any(|route| route.log.lacks_place()) {
+        return;
+    }
+    let groups = order.groups();
+    announce_all(groups.iter().map(|group| {
+        let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
+        (
+            &routes[group[0].0 as usize].log,
+            of_shard.map(encoded_bytes).sum(),
+        )
+    }));
 }
 
 /// Room for each shard's records, in the order of the groups; `None` if one of them would have to wait for it.

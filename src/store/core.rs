@@ -17,7 +17,7 @@ use crate::catalog::{Catalog, Edit, Lifecycle};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool};
+use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
 use crate::model::{Clock, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
 
@@ -104,6 +104,7 @@ impl StoreCore {
             pool,
             ledger: active.clone(),
             flushers,
+            spare_buffers: SpareBuffers::default(),
             options: log_options,
             journal: RwLock::default(),
             journal_doubts: OnceLock::new(),
@@ -396,6 +397,7 @@ fn log_options(options: &StoreOptions) -> LogOptions {
             Durability::Synced => options.min_journaled_shards,
             Durability::Written | Durability::Buffered => usize::MAX,
         },
+        max_round_logs: options.max_open_segments.max(1),
     }
 }
 

@@ -142,8 +142,10 @@ impl StoreOptions {
         self
     }
 
-    /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that fails, such a read
-    /// ends the process with SIGBUS, where a read through `pread` is an error. Default: true.
+    /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that cannot read a page, such
+    /// a read ends the process with SIGBUS; so does a mapped file that another program cuts. A read through `pread` is an
+    /// [`Error::Unreadable`] then. Records that are kept keep the mapping and the file, or else a buffer
+    /// ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
         self.map_sealed_segments = map;

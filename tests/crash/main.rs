@@ -19,5 +19,6 @@ mod rot;
 mod scenario;
 mod step;
 mod targeted;
+mod unreadable;
 mod watchdog;
 mod world;

@@ -1,7 +1,9 @@
 //! A store on a simulated disk and the model of what it should hold, kept in step.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
+use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection};
 use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{Durability, Error, ManualClock, Store, StoreOptions, Stream, Timestamp};
 
@@ -218,10 +220,32 @@ impl World {
             let seen = self.compare();
             self.check_running()?;
             if self.disk.faults().struck() == struck {
+                self.check_journal()?;
                 return Ok(seen?);
             }
             // What failed while it was being looked at may be seen at the next look.
             self.find_background_failure()?;
+        }
+    }
+
+    /// A round that has nothing to commit writes nothing: no frame of the journal is without records.
+    fn check_journal(&self) -> Result<(), Violation> {
+        let image = self.disk.image(LossMode::KeepAll);
+        let mut empty = None;
+        let dumped =
+            Inspection::of(DIRECTORY)
+                .disk(image)
+                .dump(&DumpOptions::of(DumpWhat::Frames), &mut |item| match item {
+                    DumpItem::Frame(frame) if frame.log.stream_name.is_none() && frame.count == 0 => {
+                        empty = Some(frame.offset);
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                });
+        match (dumped, empty) {
+            (Ok(()), Some(offset)) => Err(format!("the journal has a frame without records at {offset}")),
+            // A store that cannot be inspected at the moment is for other checks.
+            _ => Ok(()),
         }
     }
 
@@ -275,10 +299,14 @@ impl World {
                     false => refuse("the error names no file"),
                 }
             }
-            (Error::StorageFull { .. } | Error::Io { .. }, None) if is_explained => match names_file(error) {
-                true => Ok(Failure::NotDone),
-                false => refuse("the error names no file"),
-            },
+            (Error::StorageFull { .. } | Error::Io { .. } | Error::Unreadable { .. }, None)
+                if is_explained =>
+            {
+                match names_file(error) {
+                    true => Ok(Failure::NotDone),
+                    false => refuse("the error names no file"),
+                }
+            }
             _ => refuse("nothing explains this error"),
         }
     }
@@ -349,7 +377,10 @@ impl Drop for World {
 
 fn names_file(error: &Error) -> bool {
     match error {
-        Error::Io { path, .. } | Error::StorageFull { path, .. } | Error::Corrupt { path, .. } => {
+        Error::Io { path, .. }
+        | Error::Unreadable { path, .. }
+        | Error::StorageFull { path, .. }
+        | Error::Corrupt { path, .. } => {
             let above = Path::new(DIRECTORY).ancestors().any(|above| above == path);
             above || path.starts_with(DIRECTORY)
         }

@@ -4,6 +4,8 @@
 
 mod cbor;
 mod front;
+#[cfg(feature = "sim")]
+mod hanging;
 mod http1;
 mod http2;
 mod http2_client;

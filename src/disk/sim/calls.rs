@@ -98,6 +98,17 @@ impl Calls {
             | 1 << Operation::DropCache as u32,
     );
 
+    /// The calls that a file system mounted read-only refuses. It refuses to open files for writing, too.
+    pub(super) const WRITING: Self = Self(
+        1 << Operation::CreateDir as u32
+            | 1 << Operation::Rename as u32
+            | 1 << Operation::RemoveFile as u32
+            | 1 << Operation::RemoveDir as u32
+            | 1 << Operation::Write as u32
+            | 1 << Operation::Allocate as u32
+            | 1 << Operation::SetLength as u32,
+    );
+
     pub(super) fn contains(self, operation: Operation) -> bool {
         self.0 & 1 << operation as u32 != 0
     }

@@ -1,6 +1,6 @@
 //! One file's bytes: what a reader sees, what the device has, and every step between the two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::holders::Holders;
@@ -80,6 +80,8 @@ pub(super) struct FileState {
     lengths: Vec<LengthChange>,
     /// A file without a name lives until nobody has it any more.
     pub(super) holders: Holders,
+    /// Sectors of the device that cannot be read, until they are written to.
+    bad_sectors: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -139,6 +141,19 @@ impl FileState {
         &self.live
     }
 
+    pub(super) fn spoil_sector(&mut self, offset: u64) {
+        self.bad_sectors.insert(offset / SECTOR_BYTES as u64);
+    }
+
+    pub(super) fn mend_sectors(&mut self) {
+        self.bad_sectors.clear();
+    }
+
+    pub(super) fn can_be_read(&self, offset: u64, bytes: usize) -> bool {
+        self.bad_sectors.is_empty()
+            || pieces(offset, bytes).all(|(sector, _, _)| !self.bad_sectors.contains(&sector))
+    }
+
     /// The bytes are one change and a growing length the next one: either may survive without the other.
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64, mut next_change: impl FnMut() -> ChangeNumber) {
         if bytes.is_empty() {
@@ -148,6 +163,7 @@ impl FileState {
         let old_length = self.live.len();
         self.live.write(bytes, offset);
         for (sector, _, _) in pieces(offset, bytes.len()) {
+            self.bad_sectors.remove(&sector);
             let bytes = self.live.sectors[&sector].clone();
             self.sectors.entry(sector).or_default().push(SectorVersion {
                 change,
@@ -231,6 +247,7 @@ impl FileState {
         if !self.sectors.is_empty() || !self.lengths.is_empty() {
             *self = Self {
                 holders: std::mem::take(&mut self.holders),
+                bad_sectors: std::mem::take(&mut self.bad_sectors),
                 ..Self::settled(self.live.clone())
             };
         }

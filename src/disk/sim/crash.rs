@@ -31,7 +31,7 @@ impl LossMode {
 }
 
 impl State {
-    /// The disk as the next opener would find it, which is not frozen and has no faults.
+    /// The disk as the next opener would find it, which is neither frozen nor read-only and has no faults.
     pub(super) fn image(&mut self, mode: LossMode) -> Self {
         let (names, files) = match mode {
             LossMode::KeepAll => self.kept(),
@@ -45,6 +45,7 @@ impl State {
             random: Random::new(self.random.next()),
             plan: Plan::default(),
             frozen: false,
+            is_read_only: false,
             locked: BTreeSet::new(),
             capacity: self.capacity,
             calls: Default::default(),

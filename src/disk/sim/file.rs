@@ -62,10 +62,17 @@ impl SimFile {
     }
 
     fn copy(&self, state: &mut State, length: usize, offset: u64) -> io::Result<Vec<u8>> {
-        let contents = open_file(&mut state.files, self.node)?.live();
+        let file = open_file(&mut state.files, self.node)?;
+        let contents = file.live();
         let end = offset.checked_add(length as u64);
         if end.is_none_or(|end| end > contents.len()) {
             return Err(error(io::ErrorKind::UnexpectedEof, &self.path));
+        }
+        if !file.can_be_read(offset, length) {
+            return Err(io::Error::other(format!(
+                "bad sector in {length} bytes at {offset} of {} on the simulated disk",
+                self.path.display()
+            )));
         }
         let mut bytes = vec![0; length];
         contents.read(&mut bytes, offset);

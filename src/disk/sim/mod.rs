@@ -92,6 +92,7 @@ use crate::sync::{Mutex, MutexGuard};
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
     stalls: Arc<Stalls>,
+    is_onlooker: bool,
 }
 
 impl SimDisk {
@@ -115,9 +116,23 @@ impl SimDisk {
         Self::from_state(image)
     }
 
+    /// The same disk for a program that only looks at what another one uses. It keeps no file from being written again,
+    /// and takes what changes under it for what it is.
+    pub fn onlooker(&self) -> Self {
+        Self {
+            is_onlooker: true,
+            ..self.clone()
+        }
+    }
+
     /// Stops this disk: every call from now on fails and does nothing.
     pub fn freeze(&self) {
         self.state().frozen = true;
+    }
+
+    /// From now on the file system refuses all that changes it, as ext4 does after an error of its own.
+    pub fn make_read_only(&self) {
+        self.state().is_read_only = true;
     }
 
     /// Whether this disk was stopped, by [`SimDisk::freeze`], [`SimDisk::crash`] or a fault.
@@ -170,6 +185,7 @@ impl SimDisk {
         Self {
             state: Arc::new(Mutex::new(state)),
             stalls: Arc::default(),
+            is_onlooker: false,
         }
     }
 
@@ -193,7 +209,7 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let (node, handle) = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
-            state.open(path, mode)
+            state.open(path, mode, self.is_onlooker)
         })?;
         let writable = mode != OpenMode::Read;
         Ok(Arc::new(SimFile {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::SimDisk;
 use super::contents::{Contents, FileState};
 use super::names::{NameEdit, NodeId, ROOT};
-use super::state::{State, error, walk_files};
+use super::state::{State, error, open_file, walk_files};
 
 /// Edits the bytes of a [`SimDisk`] behind the back of whoever uses it.
 ///
@@ -86,6 +86,17 @@ impl Rot {
         })
     }
 
+    /// From now on the sector of 512 bytes that holds `offset` cannot be read, until it is written to or mended, or
+    /// power is lost. A mapping of it fails at once, where a real one would end the process at the first access.
+    pub fn spoil_sector(&self, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
+        self.with_file(path.as_ref(), |file| file.spoil_sector(offset))
+    }
+
+    /// All sectors of a file can be read again.
+    pub fn mend_sectors(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.with_file(path.as_ref(), FileState::mend_sectors)
+    }
+
     /// Lets two files have each other's bytes.
     pub fn swap(&self, a: impl AsRef<Path>, b: impl AsRef<Path>) -> io::Result<()> {
         let (bytes_of_a, bytes_of_b) = (self.contents(a.as_ref())?, self.contents(b.as_ref())?);
@@ -113,6 +124,12 @@ impl Rot {
         let mut contents = Contents::default();
         contents.write(bytes, 0);
         self.put_contents(path.as_ref(), contents)
+    }
+
+    fn with_file(&self, path: &Path, run: impl FnOnce(&mut FileState)) -> io::Result<()> {
+        let state = &mut *self.disk.state();
+        let node = state.file(path)?;
+        open_file(&mut state.files, node).map(run)
     }
 
     fn contents(&self, path: &Path) -> io::Result<Contents> {

@@ -23,6 +23,7 @@ pub(super) struct State {
     pub(super) random: Random,
     pub(super) plan: Plan,
     pub(super) frozen: bool,
+    pub(super) is_read_only: bool,
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
     pub(super) calls: [u64; Operation::COUNT],
@@ -49,6 +50,7 @@ impl State {
             random: Random::new(seed),
             plan: Plan::default(),
             frozen: false,
+            is_read_only: false,
             locked: BTreeSet::new(),
             capacity: None,
             calls: [0; Operation::COUNT],
@@ -97,6 +99,9 @@ impl State {
             )
         };
         let course = match self.plan.strike(operation, path, &mut self.random) {
+            None if self.is_read_only && Calls::WRITING.contains(operation) => {
+                Course::Fail(error(io::ErrorKind::ReadOnlyFilesystem, path))
+            }
             None => Course::Normal,
             Some(Effect::Fail(kind)) => Course::Fail(fault(kind)),
             Some(Effect::Short(kind)) => Course::Short(fault(kind)),
@@ -132,7 +137,15 @@ impl State {
         self.last_change
     }
 
-    pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(NodeId, HandleId)> {
+    pub(super) fn open(
+        &mut self,
+        path: &Path,
+        mode: OpenMode,
+        is_onlooker: bool,
+    ) -> io::Result<(NodeId, HandleId)> {
+        if self.is_read_only && mode != OpenMode::Read {
+            return Err(error(io::ErrorKind::ReadOnlyFilesystem, path));
+        }
         let entry = self.entry(path)?;
         let node = match (self.names.live().get(&entry), mode) {
             (Some(_), OpenMode::CreateNew) => return Err(error(io::ErrorKind::AlreadyExists, path)),
@@ -146,7 +159,7 @@ impl State {
         let Some(file) = self.files.get_mut(&node) else {
             return Err(error(io::ErrorKind::IsADirectory, path));
         };
-        let handle = file.holders.open();
+        let handle = file.holders.open(is_onlooker);
         if mode == OpenMode::Truncate {
             file.holders.check_change(handle, 0, path);
             file.set_len(0, change);

@@ -83,6 +83,10 @@ pub(super) fn failure(error: &Error) -> &'static str {
             "The server stopped writing after a failure of its disk. Its log has the failure; a restart of the server \
              finds out what was stored."
         }
+        Error::Unreadable { .. } => {
+            "Records of this shard cannot be read from the server's disk. The server's log says where. What comes before \
+             them can be read, and so can other shards."
+        }
         Error::Io { .. } => "The server could not use its disk. Its log has the reason.",
         _ => "The operation failed inside the server. Its log has the reason.",
     }

@@ -4,6 +4,7 @@
 //! nobody waits for ever (the explorer sees to that), that everybody got an answer, and that the store and whatever a
 //! power cut would leave of it hold what was acknowledged: each record once, in the order of its numbers.
 
+mod answers;
 mod caught;
 mod group_commit;
 mod lifecycle;

@@ -38,7 +38,7 @@ fn verify_while_it_changes(seed: u64) -> Result<(), Violation> {
         program.step();
     }
     let disturbed = Disturbed {
-        disk,
+        disk: disk.onlooker(),
         program: Arc::new(Mutex::new((program, DISTURBANCES))),
     };
     let verification = Inspection::of(DIRECTORY)

@@ -118,7 +118,11 @@ fn assert_says_why(error: &Error) {
     assert!(
         matches!(
             error,
-            Error::Corrupt { .. } | Error::NewerFormat { .. } | Error::Io { .. } | Error::StorageFull { .. }
+            Error::Corrupt { .. }
+                | Error::NewerFormat { .. }
+                | Error::Io { .. }
+                | Error::Unreadable { .. }
+                | Error::StorageFull { .. }
         ),
         "{error}"
     );

@@ -221,7 +221,11 @@ fn read_from_everywhere(stream: &Stream, base: &Base) {
 pub(crate) fn assert_is_about_the_file(error: &Error) {
     let is_typed = matches!(
         error,
-        Error::Corrupt { .. } | Error::NewerFormat { .. } | Error::Io { .. } | Error::StorageFull { .. }
+        Error::Corrupt { .. }
+            | Error::NewerFormat { .. }
+            | Error::Io { .. }
+            | Error::Unreadable { .. }
+            | Error::StorageFull { .. }
     );
     // The last number of all may have been in the file.
     let is_used_up = matches!(error, Error::InvalidArgument { .. });

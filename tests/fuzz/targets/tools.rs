@@ -107,6 +107,7 @@ fn assert_says_why(error: &Error) {
             Error::NewerFormat { .. }
                 | Error::NotAStore { .. }
                 | Error::Io { .. }
+                | Error::Unreadable { .. }
                 | Error::StorageFull { .. }
                 | Error::Corrupt { .. }
         ),

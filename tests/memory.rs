@@ -1,0 +1,48 @@
+//! What a store keeps in memory when nothing is going on.
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, reason = "the fuzz targets look at the peak, too")]
+#[path = "fuzz/memory.rs"]
+mod memory;
+
+use anabranch::{CreateStream, Durability, HashKey, PutRecord, StoreOptions};
+
+const SHARDS: u32 = 24;
+
+/// The spare buffers of all shards, and little else.
+const KEPT_BYTES: usize = 40 << 20;
+
+/// Each shard kept a buffer as large as its largest group for as long as it was written to: 192 MiB here.
+#[test]
+fn a_large_record_to_each_shard_leaves_no_large_buffer_in_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new().keeper(false).durability(Durability::Written);
+    let store = options.open(directory.path()).unwrap();
+    let stream = store
+        .create_stream_with(
+            "clicks",
+            CreateStream {
+                shard_count: SHARDS,
+                max_record_bytes: 8 << 20,
+                ..CreateStream::default()
+            },
+        )
+        .unwrap();
+    let data = vec![7; 5 << 20];
+    let put_into_each = |data: &[u8]| {
+        let step = HashKey::MAX.value() / u128::from(SHARDS);
+        for shard in 0..u128::from(SHARDS) {
+            let key = HashKey::new(step * shard + 7);
+            stream
+                .put_record(&PutRecord::new("key", data).explicit_hash_key(key))
+                .unwrap();
+        }
+    };
+    let before = memory::start_peak();
+    put_into_each(&data);
+    let after_large = memory::start_peak() - before;
+    assert!(after_large <= KEPT_BYTES, "{after_large} bytes");
+    put_into_each(b"small");
+    let after_small = memory::start_peak() - before;
+    assert!(after_small <= KEPT_BYTES, "{after_small} bytes");
+}
