@@ -81,6 +81,14 @@ impl CatalogState {
         self.streams.get(&stream)
     }
 
+    /// What is kept of a log, the commit journal included.
+    pub(super) fn log(&self, stream: StreamId, shard: ShardId) -> Option<&LogState> {
+        match (stream, shard) {
+            COMMIT_JOURNAL => Some(&self.journal),
+            _ => self.stream(stream)?.logs.get(&shard),
+        }
+    }
+
     pub(crate) fn id_of(&self, name: &str) -> Option<StreamId> {
         self.names.get(name).copied()
     }

@@ -185,7 +185,7 @@ impl RepairPlan {
         }
         // The logs may have been gone on with, and the manifest not say so.
         let is_cut = !contents.is_in_force || manifest.has_lost_edits();
-        let journal = self.find_journal(state, is_cut)?;
+        let journal = self.find_journal(manifest, state, is_cut)?;
         let frames = match journal.end {
             Some(_) => JournaledFrames::default(),
             None => self.inspection.journaled_frames(&journal, false),
@@ -245,10 +245,15 @@ impl RepairPlan {
     }
 
     /// The commit journal, with the segments that the manifest may have lost.
-    fn find_journal(&self, state: &CatalogState, is_cut: bool) -> Result<NamedLog> {
+    fn find_journal(
+        &self,
+        manifest: &ManifestSurvey,
+        state: &CatalogState,
+        is_cut: bool,
+    ) -> Result<NamedLog> {
         let mut journal = NamedLog::journal_even_if_empty(&self.inspection, state);
         if is_cut {
-            let forgotten = self.inspection.forgotten_journal_segments(&journal)?;
+            let forgotten = self.inspection.forgotten_journal_segments(manifest, &journal)?;
             journal
                 .segments
                 .extend(forgotten.iter().map(|segment| segment.entry));

@@ -170,29 +170,21 @@ impl Inspection {
                     shard,
                 };
                 let directory = self.log_directory(id, shard);
-                let has_lost_edits = manifest.has_lost_edits();
-                forgotten.extend(self.forgotten_in(
-                    &directory,
-                    identity,
-                    &owner,
-                    has_lost_edits,
-                    journaled,
-                )?);
+                forgotten.extend(self.forgotten_in(&directory, identity, &owner, manifest, journaled)?);
             }
         }
         Ok(forgotten)
     }
 
     /// Segments of the commit journal that the manifest does not name although they come behind all that it does.
-    pub(super) fn forgotten_journal_segments(&self, journal: &NamedLog) -> Result<Vec<ForgottenSegment>> {
+    pub(super) fn forgotten_journal_segments(
+        &self,
+        manifest: &ManifestSurvey,
+        journal: &NamedLog,
+    ) -> Result<Vec<ForgottenSegment>> {
         let frames = JournaledFrames::default();
-        self.forgotten_in(
-            &journal.directory,
-            journal.identity,
-            &Owner::Log(journal),
-            true,
-            &frames,
-        )
+        let owner = Owner::Log(journal);
+        self.forgotten_in(&journal.directory, journal.identity, &owner, manifest, &frames)
     }
 
     fn forgotten_in(
@@ -200,7 +192,7 @@ impl Inspection {
         directory: &Path,
         identity: LogIdentity,
         owner: &Owner<'_>,
-        has_lost_edits: bool,
+        manifest: &ManifestSurvey,
         journaled: &JournaledFrames,
     ) -> Result<Vec<ForgottenSegment>> {
         let mut forgotten = Vec::new();
@@ -217,7 +209,7 @@ impl Inspection {
             };
             let is_in_place = found == identity && name == entry.file_name();
             let is_wanted = match owner {
-                Owner::Log(log) => log.may_have_lost(&entry, has_lost_edits),
+                Owner::Log(log) => log.may_have_lost(&entry, manifest),
                 Owner::Unknown => true,
                 Owner::Gone => false,
             };
@@ -264,8 +256,8 @@ impl Inspection {
 
 impl NamedLog {
     /// Whether a segment that is not named can have been part of the log, and was not trimmed away: behind all that are
-    /// named, or, where edits are lost, between two of them.
-    fn may_have_lost(&self, entry: &SegmentEntry, has_lost_edits: bool) -> bool {
+    /// named, or, where edits are lost, anywhere between or before them.
+    fn may_have_lost(&self, entry: &SegmentEntry, manifest: &ManifestSurvey) -> bool {
         let at = self
             .segments
             .partition_point(|segment| segment.first_record < entry.first_record);
@@ -273,14 +265,18 @@ impl NamedLog {
         let follows = before
             .last()
             .is_none_or(|before| before.base_position <= entry.base_position);
-        let precedes = behind
-            .first()
-            .is_none_or(|behind| entry.base_position <= behind.base_position);
+        let precedes = behind.first().is_none_or(|behind| {
+            entry.base_position <= behind.base_position
+                && entry.offset_of(behind.base_position) <= entry.bytes
+        });
         let is_before_end = self.is_open() || self.end.is_none_or(|end| entry.base_position < end.position);
-        let was_dropped = self.end.is_some_and(|end| entry.first_record < end.next_record);
-        let is_trimmed = before.is_empty() && (!behind.is_empty() || was_dropped);
+        let was_dropped =
+            self.segments.is_empty() && self.end.is_some_and(|end| entry.first_record < end.next_record);
+        let LogIdentity { stream, shard, .. } = self.identity;
         let is_behind_all = behind.is_empty();
-        follows && precedes && is_before_end && !is_trimmed && (is_behind_all || has_lost_edits)
+        let may_be_lost = is_behind_all
+            || manifest.has_lost_edits() && !manifest.is_trimmed(stream, shard, entry.first_record);
+        follows && precedes && is_before_end && !was_dropped && may_be_lost
     }
 }
 

@@ -253,7 +253,9 @@ pub fn a_cut_segment_of_which_the_journal_has_frames_is_repaired_at_once() {
     let disk = SimDisk::new(1);
     let store = options(&disk).open(DIRECTORY).unwrap();
     let stream = store.create_stream("clicks", 2).unwrap();
-    put_to_both(&stream, &[1; 40_000]);
+    for round in 0..2 {
+        put_to_both(&stream, &[round; 20_000]);
+    }
     for round in 0..20 {
         put_to_both(&stream, &[round; 3_000]);
     }

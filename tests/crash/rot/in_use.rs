@@ -17,7 +17,7 @@ use crate::watchdog::Case;
 const DIRECTORY: &str = "store";
 
 /// How many stores are verified while they are written to; `ANABRANCH_IN_USE_CASES` says otherwise.
-const CASES: u64 = 60;
+const CASES: u64 = 25;
 
 /// Reads in front of which something happens, for each verification. Nobody writes for ever.
 const DISTURBANCES: u32 = 400;
