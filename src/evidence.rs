@@ -185,7 +185,8 @@ impl Search<'_> {
     ) -> Result<Option<PathBuf>> {
         for name in list_if_there(self.evidence.disk.as_ref(), directory)? {
             let path = directory.join(&name);
-            if !name.ends_with(".log") {
+            let number = name.strip_suffix(".log").and_then(|number| number.parse().ok());
+            if number.map(RecordNumber::new) <= named_through {
                 continue;
             }
             let Some((found, entry)) = self.read_header(&path)? else {

@@ -517,7 +517,8 @@ enum Rot {
 
 impl Rot {
     fn draw(disk: &SimDisk, chance: &mut Chance) -> Self {
-        let files: Vec<_> = disk.rot().files().into_iter().map(|(path, _)| path).collect();
+        let files = disk.rot().files().into_iter().filter(|(_, length)| *length > 0);
+        let files: Vec<_> = files.map(|(path, _)| path).collect();
         let of_kind = |kind: &str| -> Vec<_> {
             let is_of = |path: &&PathBuf| path.to_string_lossy().contains(kind);
             files.iter().filter(is_of).collect()
