@@ -178,12 +178,24 @@ pub enum Error {
         reason: String,
     },
 
-    /// There was no room to prepare the next segment. Nothing is harmed: puts work again once there is room.
+    /// There was no room on the disk to prepare what is written next. Nothing is harmed: puts work again once there is room.
     #[error("no space left to {operation} {}: free some, or shorten the retention", path.display())]
     StorageFull {
         /// What was being done.
         operation: &'static str,
         /// The file that did not fit.
+        path: PathBuf,
+    },
+
+    /// This process, or the system, has as many files open as it may. Nothing is harmed: the operation works again once
+    /// some are closed. Raise the limit with `ulimit -n` or
+    /// [`raise_open_file_limit`](crate::disk::raise_open_file_limit), or lower
+    /// [`max_open_segments`](crate::StoreOptions::max_open_segments).
+    #[error("cannot {operation} {}: too many files are open; raise the limit (ulimit -n), or keep fewer segments open", path.display())]
+    TooManyOpenFiles {
+        /// What was being done.
+        operation: &'static str,
+        /// The file that could not be opened.
         path: PathBuf,
     },
 
@@ -225,10 +237,16 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            operation,
-            path: path.to_owned(),
-            source: Arc::new(source),
+        match is_out_of_files(&source) {
+            true => Self::TooManyOpenFiles {
+                operation,
+                path: path.to_owned(),
+            },
+            false => Self::Io {
+                operation,
+                path: path.to_owned(),
+                source: Arc::new(source),
+            },
         }
     }
 
@@ -249,6 +267,12 @@ impl Error {
             },
             _ => Self::io(operation, path, source),
         }
+    }
+
+    /// Whether the disk or the process had no room for what was to be prepared. Nothing is harmed then, and the same
+    /// works once there is room.
+    pub(crate) fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::StorageFull { .. } | Self::TooManyOpenFiles { .. })
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> Self {
@@ -311,6 +335,13 @@ impl std::fmt::Display for RetentionReason {
             Self::DecreaseWouldLengthen => "a decrease cannot lengthen it",
         })
     }
+}
+
+/// `EMFILE`, of the process, or `ENFILE`, of the system.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn held_by(holder: Option<u32>) -> String {

@@ -90,8 +90,13 @@ impl Evidence<'_> {
     fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
             Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("open", path, error)),
+            Err(error) => match error.kind() {
+                // Something else than a store makes is no evidence either.
+                std::io::ErrorKind::NotFound
+                | std::io::ErrorKind::NotADirectory
+                | std::io::ErrorKind::IsADirectory => Ok(None),
+                _ => Err(Error::io("open", path, error)),
+            },
         }
     }
 }
@@ -128,8 +133,8 @@ impl Search<'_> {
     fn find_in_streams(&self, is_wanted: impl Fn(&StreamId) -> bool) -> Result<Option<PathBuf>> {
         let Evidence { disk, streams, .. } = self.evidence;
         for name in list_if_there(disk.as_ref(), streams)? {
-            let id = name.parse().map(StreamId::new).ok();
-            if let Some(id) = id.filter(&is_wanted)
+            let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
+            if let Some(id) = id.filter(|id| id.to_string() == name && is_wanted(id))
                 && let Some(path) = self.find_in_unnamed_segments(id)?
             {
                 return Ok(Some(path));

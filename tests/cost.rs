@@ -81,6 +81,9 @@ fn timed_store(durability: Durability, shards: u32) -> (SimDisk, ManualClock, St
 
 /// Until the keeper has seen that nothing is appended, and then long enough.
 fn rest(store: &Store, clock: &ManualClock) {
+    // What is acknowledged from memory is written before it is read.
+    let stream = store.stream("clicks").unwrap();
+    assert!(stream.reader(StartingPosition::TrimHorizon).unwrap().count() > 0);
     store.maintain().unwrap();
     clock.advance(Duration::from_secs(6));
     store.maintain().unwrap();

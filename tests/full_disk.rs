@@ -166,3 +166,51 @@ fn a_stream_can_be_deleted_on_a_full_disk_to_make_room() {
     store.maintain().unwrap();
     small.put("key", b"fits").unwrap();
 }
+
+const MIB: u64 = 1 << 20;
+
+/// Puts records of 100 KB until one is refused, and gives their bytes.
+fn fill_with_large(stream: &Stream) -> u64 {
+    let data = vec![b'x'; 100_000];
+    let mut bytes = 0;
+    loop {
+        match stream.put("key", &data) {
+            Ok(_) => bytes += data.len() as u64,
+            Err(Error::StorageFull { .. }) => return bytes,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_disk_is_not_full_while_a_smaller_segment_fits() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(64 * MIB);
+        let options = StoreOptions::new().durability(level).keeper(false).disk(disk);
+        let store = options.open("store").unwrap();
+        let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
+        assert!(stored > 60 * MIB, "{level:?}: {stored} bytes");
+    }
+}
+
+#[test]
+fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_the_manifest() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(64 * MIB);
+    let store = StoreOptions::new()
+        .keeper(false)
+        .disk(disk.clone())
+        .open("store")
+        .unwrap();
+    fill_with_large(&store.create_stream("deleted", 1).unwrap());
+    store.delete_stream("deleted").unwrap();
+    // There is no room to prepare another segment ahead, which is all that fails.
+    drop(store.maintain());
+    // The deleted stream's files wait to be segments again.
+    disk.set_capacity(disk.used_bytes());
+    let wide = store.create_stream("wide", 4_000).unwrap();
+    wide.put("key", &vec![7; 900_000]).unwrap();
+    let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
+    assert!(stored > 50 * MIB, "{stored} bytes");
+}

@@ -20,7 +20,9 @@ const STATEMENTS: [&str; 11] = [
 ];
 
 /// Functions, methods and macros that only look.
-const HARMLESS_CALLS: [&str; 15] = [
+const HARMLESS_CALLS: [&str; 27] = [
+    "all",
+    "any",
     "as_bytes",
     "as_micros",
     "as_millis",
@@ -29,13 +31,23 @@ const HARMLESS_CALLS: [&str; 15] = [
     "contains",
     "display",
     "elapsed",
+    "ends_with",
     "env",
     "get",
     "headers",
     "id",
+    "is_empty",
+    "is_err",
+    "is_none",
+    "is_ok",
+    "is_some",
+    "is_sorted",
+    "iter",
     "len",
     "shown",
+    "starts_with",
     "status",
+    "value",
 ];
 
 #[test]

@@ -165,6 +165,7 @@ fn a_checkpoint_lies_behind_the_last_record_handed_out() {
     for at in 0..=all.len() {
         let mut resumed: Vec<_> = stream
             .reader_from(reader.checkpoint())
+            .unwrap()
             .map(|record| record.unwrap().data)
             .collect();
         let mut left = all[at..].to_vec();

@@ -144,9 +144,9 @@ fn a_start_says_where_the_data_is_and_what_to_type() {
 }
 
 #[test]
-fn both_signals_stop_it_and_what_was_stored_is_there_again() {
+fn three_signals_stop_it_and_what_was_stored_is_there_again() {
     let data_dir = data_dir();
-    for (round, signal) in ["INT", "TERM"].into_iter().enumerate() {
+    for (round, signal) in ["INT", "TERM", "HUP"].into_iter().enumerate() {
         let running = Running::start(data_dir.path(), &["--durability", "buffered"]);
         if round == 0 {
             running.request("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#);
@@ -167,9 +167,9 @@ fn both_signals_stop_it_and_what_was_stored_is_there_again() {
         stream
             .reader(anabranch::StartingPosition::TrimHorizon)
             .unwrap()
-            .take(2)
+            .take(4)
             .count(),
-        2
+        3
     );
 }
 
@@ -190,7 +190,7 @@ fn a_log_for_machines_has_one_object_a_line() {
         .expect("a line for the start");
     for fact in [
         "version",
-        "address",
+        "addresses",
         "data_dir",
         "durability",
         "region",

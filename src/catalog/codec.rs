@@ -66,7 +66,11 @@ mod tests {
             vec![Edit::CheckpointSaved {
                 stream: StreamId::new(1),
                 name,
-                checkpoint: Checkpoint::default(),
+                checkpoint: Checkpoint {
+                    store: 1,
+                    stream: StreamId::new(1),
+                    next: std::collections::BTreeMap::new(),
+                },
             }]
         };
         let around = encode(&with_name(String::new())).unwrap().len();

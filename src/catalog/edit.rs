@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::CatalogState;
+use super::state::{AgeMark, CatalogState, Due};
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, HashKey, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, Timestamp,
+    Checkpoint, ClockNote, HashKey, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, Timestamp,
 };
 
 /// One change. Variants are only ever added at the end, and a variant's fields never change: a new shape is a new
@@ -21,7 +21,7 @@ pub(crate) enum Edit {
         stream: StreamId,
         name: String,
         created: Timestamp,
-        due: Timestamp,
+        due: Due,
         shard_count: u32,
         mode: StreamMode,
         max_record_bytes: u32,
@@ -34,7 +34,7 @@ pub(crate) enum Edit {
     /// A split or a merge will happen when it is due.
     ReshardBegun {
         stream: StreamId,
-        due: Timestamp,
+        due: Due,
         reshard: PlannedReshard,
     },
     /// A split or a merge has happened: the parents' logs end here, and the children take records from now on.
@@ -51,7 +51,7 @@ pub(crate) enum Edit {
     },
     DeletionBegun {
         stream: StreamId,
-        due: Timestamp,
+        due: Due,
     },
     StreamDeleted {
         stream: StreamId,
@@ -89,6 +89,20 @@ pub(crate) enum Edit {
         stream: StreamId,
         name: String,
     },
+    /// What the clocks showed.
+    ClockNoted(ClockNote),
+    /// A split or a merge that had begun cannot happen: the stream is active as it was.
+    ReshardGivenUp {
+        stream: StreamId,
+    },
+    /// So old the records of these logs are at least, whose arrival times are ahead of the clock.
+    AgesMarked {
+        marks: Vec<(StreamId, ShardId, AgeMark)>,
+    },
+    /// The records before these numbers are not to be seen any more, whatever their arrival times say.
+    RecordsHidden {
+        before: Vec<(StreamId, ShardId, RecordNumber)>,
+    },
     /// From now on the commit journal may have frames of this log that its segments lack, until it rests.
     LogJournaled {
         stream: StreamId,
@@ -115,6 +129,10 @@ impl Edit {
             Self::ShardExpired { .. } => "ShardExpired",
             Self::CheckpointSaved { .. } => "CheckpointSaved",
             Self::CheckpointRemoved { .. } => "CheckpointRemoved",
+            Self::ClockNoted(_) => "ClockNoted",
+            Self::ReshardGivenUp { .. } => "ReshardGivenUp",
+            Self::AgesMarked { .. } => "AgesMarked",
+            Self::RecordsHidden { .. } => "RecordsHidden",
             Self::LogJournaled { .. } => "LogJournaled",
         }
     }
@@ -123,6 +141,9 @@ impl Edit {
     pub(crate) fn streams(&self) -> Option<Vec<StreamId>> {
         match self {
             Self::Snapshot(_) => None,
+            Self::ClockNoted(_) => Some(Vec::new()),
+            Self::AgesMarked { marks } => Some(marks.iter().map(|(stream, _, _)| *stream).collect()),
+            Self::RecordsHidden { before } => Some(before.iter().map(|(stream, _, _)| *stream).collect()),
             Self::LogsRested { ends } => Some(ends.iter().map(|(stream, _, _)| *stream).collect()),
             Self::StreamCreated { stream, .. }
             | Self::StreamActivated { stream, .. }
@@ -137,6 +158,7 @@ impl Edit {
             | Self::ShardExpired { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. }
+            | Self::ReshardGivenUp { stream }
             | Self::LogJournaled { stream, .. } => Some(vec![*stream]),
         }
     }

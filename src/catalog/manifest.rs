@@ -41,7 +41,9 @@ use super::codec;
 use super::copies::{Copies, STRIPE_BYTES, WhichCopy, file_length, file_offset, write_both};
 use super::edit::Edit;
 use super::state::CatalogState;
-use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, passes, perform, read_whole};
+use crate::disk::{
+    Disk, DiskFile, Health, OpenMode, Step, is_left_out, list_if_there, passes, perform, read_whole,
+};
 use crate::error::{Error, Result};
 
 const FORMAT: u16 = 1;
@@ -55,7 +57,7 @@ const ALIGNMENT: usize = 8;
 const RESERVE_BYTES: u64 = STRIPE_BYTES;
 
 /// A manifest is written anew when it is larger than this and than twice its snapshot.
-const COMPACTION_BYTES: u64 = 1024 * 1024;
+pub(crate) const COMPACTION_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Manifest {
@@ -74,6 +76,9 @@ pub(super) struct Manifest {
     snapshot_bytes: u64,
     /// Behind the last whole frame lies something that is not zeros: nothing is appended to it.
     has_torn_tail: bool,
+    /// `CURRENT` names this manifest, but a crash may bring the one before back. Both have the same edits, until one more
+    /// is appended.
+    is_named_durably: bool,
     /// One copy is not as it was written; the other has what it lacks.
     has_damaged_copy: bool,
 }
@@ -114,7 +119,7 @@ impl Manifest {
                 } else if manifest.has_damaged_copy {
                     manifest = match manifest.rewritten(&state) {
                         // The manifest goes on with one copy where the other is damaged, until there is room.
-                        Err(Error::StorageFull { .. }) => manifest,
+                        Err(error) if error.is_want_of_room() => manifest,
                         other => other?,
                     };
                 }
@@ -135,6 +140,7 @@ impl Manifest {
 
     /// Makes a list of edits durable, all together or not at all.
     pub(super) fn append(&mut self, edits: &[Edit], health: &Health) -> Result<()> {
+        self.name_durably(health)?;
         let cannot_encode = |reason: String| Error::invalid(format!("the change cannot be stored: {reason}"));
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
@@ -148,29 +154,66 @@ impl Manifest {
         Ok(())
     }
 
-    /// Writes the manifest anew once edits outweigh the state.
-    pub(super) fn compact_if_large(&mut self, state: &CatalogState, health: &Health) -> Result<()> {
-        if self.length < COMPACTION_BYTES.max(2 * self.snapshot_bytes) {
+    /// Writes the manifest anew once edits outweigh the state, and there are at least `least_bytes` of them.
+    ///
+    /// The edits that led here are durable whatever becomes of this, so only what is final is an error. Without room the
+    /// old manifest goes on, until `CURRENT` names the new one. From there on the next edit waits until it does so durably:
+    /// an edit that only the new one had would be lost with its name.
+    pub(super) fn compact_if_large(
+        &mut self,
+        state: &CatalogState,
+        least_bytes: u64,
+        health: &Health,
+    ) -> Result<()> {
+        if self.length < least_bytes.max(2 * self.snapshot_bytes) {
             return Ok(());
         }
-        match self.rewritten(state) {
-            Ok(next) => {
-                *self = next;
-                self.remove_others();
-                Ok(())
-            }
-            // The old manifest is whole and goes on; it will be tried again.
-            Err(Error::StorageFull { .. } | Error::InvalidArgument { .. }) => Ok(()),
-            Err(Error::Io {
-                operation,
-                path,
-                source,
-            }) => {
-                let source = std::io::Error::new(source.kind(), source.to_string());
-                Err(health.poison(operation, &path, source))
-            }
-            Err(error) => Err(error),
+        match self.replace(state, health) {
+            Err(error @ Error::Poisoned { .. }) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    fn replace(&mut self, state: &CatalogState, health: &Health) -> Result<()> {
+        let next = self
+            .prepare_next(state)
+            .map_err(|error| health.latch_unless_harmless(error))?;
+        replace_current(self.disk.as_ref(), &self.directory)
+            .map_err(|error| health.latch_unless_harmless(error))?;
+        *self = next;
+        self.sync_current(health)
+    }
+
+    /// Writes all that has to be there before `CURRENT` can be replaced. If that fails it takes no room.
+    fn prepare_next(&self, state: &CatalogState) -> Result<Self> {
+        let (disk, directory, number) = (&self.disk, &self.directory, self.number + 1);
+        let prepared = Self::write_new(disk.clone(), directory, self.store, number, state)
+            .and_then(|next| prepare_current(disk.as_ref(), directory, number).map(|()| next));
+        if prepared.is_err() {
+            let _ = disk.remove_file(&directory.join(file_name(number)));
+        }
+        prepared
+    }
+
+    /// Makes sure that no crash brings the manifest before this one back. `CURRENT` is written again for it: after a sync
+    /// that failed, none can be believed but one of what is new.
+    fn name_durably(&mut self, health: &Health) -> Result<()> {
+        if self.is_named_durably {
+            return Ok(());
+        }
+        let disk = self.disk.as_ref();
+        prepare_current(disk, &self.directory, self.number)
+            .and_then(|()| replace_current(disk, &self.directory))
+            .map_err(|error| health.latch_unless_harmless(error))?;
+        self.sync_current(health)
+    }
+
+    fn sync_current(&mut self, health: &Health) -> Result<()> {
+        let synced = sync_current(self.disk.as_ref(), &self.directory);
+        synced.map_err(|error| health.latch_unless_harmless(error))?;
+        self.is_named_durably = true;
+        self.remove_others();
+        Ok(())
     }
 
     fn create_first(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
@@ -184,13 +227,13 @@ impl Manifest {
             bytes.copy_from_slice(&entropy()?.to_le_bytes());
         }
         let state = CatalogState::new(store, token_key);
-        let manifest = Self::write_new(disk, directory, store, 1, &state)?;
+        let manifest = Self::put_in_force(disk, directory, store, 1, &state)?;
         Ok((manifest, state))
     }
 
     /// A manifest with the next number that holds just this state, and is the one in force.
     fn rewritten(&self, state: &CatalogState) -> Result<Self> {
-        Self::write_new(
+        Self::put_in_force(
             self.disk.clone(),
             &self.directory,
             self.store,
@@ -199,7 +242,26 @@ impl Manifest {
         )
     }
 
-    pub(super) fn write_new(
+    /// Writes a manifest that holds just a state, and has `CURRENT` name it.
+    pub(super) fn put_in_force(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        store: u128,
+        number: u64,
+        state: &CatalogState,
+    ) -> Result<Self> {
+        let manifest = Self::write_new(disk.clone(), directory, store, number, state)?;
+        prepare_current(disk.as_ref(), directory, number)?;
+        replace_current(disk.as_ref(), directory)?;
+        sync_current(disk.as_ref(), directory)?;
+        Ok(Self {
+            is_named_durably: true,
+            ..manifest
+        })
+    }
+
+    /// Writes a manifest that means nothing until `CURRENT` names it.
+    fn write_new(
         disk: Arc<dyn Disk>,
         directory: &Path,
         store: u128,
@@ -227,7 +289,6 @@ impl Manifest {
         perform(Step::ManifestSnapshotSync, || file.sync_data()).map_err(cannot("sync"))?;
         perform(Step::ManifestNameSync, || disk.sync_dir(directory))
             .map_err(cannot("sync the directory of"))?;
-        point_current_at(disk.as_ref(), directory, number)?;
         Ok(Self {
             disk,
             directory: directory.to_owned(),
@@ -241,6 +302,7 @@ impl Manifest {
             reserved,
             snapshot_bytes: length,
             has_torn_tail: false,
+            is_named_durably: false,
             has_damaged_copy: false,
         })
     }
@@ -285,6 +347,8 @@ impl Manifest {
             reserved: copies.second.len() as u64,
             snapshot_bytes,
             has_torn_tail: walk.has_torn_tail,
+            // The directory was synced before `CURRENT` was read.
+            is_named_durably: true,
             has_damaged_copy: damaged.is_some()
                 || !walk.damaged.is_empty()
                 || copies.first.len() != copies.second.len(),
@@ -331,8 +395,11 @@ fn check_nothing_is_stored(disk: &Arc<dyn Disk>, directory: &Path) -> Result<()>
         let path = directory.join(&name);
         let is_empty_of_ours = match name.as_str() {
             "LOCK" | "CURRENT.new" => true,
-            "streams" => list(&path)?.is_empty(),
+            "streams" => !list_if_there(disk.as_ref(), &path)?
+                .iter()
+                .any(|name| is_number(name)),
             "pool" => true,
+            _ if is_of_the_file_system(&name) => true,
             // What a repair copied aside was once something.
             "damaged" => false,
             _ => match parse_file_name(&name) {
@@ -357,18 +424,37 @@ fn check_nothing_is_stored(disk: &Arc<dyn Disk>, directory: &Path) -> Result<()>
     Ok(())
 }
 
-fn point_current_at(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()> {
+/// What file systems put into directories by themselves.
+fn is_of_the_file_system(name: &str) -> bool {
+    name == "lost+found" || name.starts_with(".nfs")
+}
+
+/// Streams' directories are called by their numbers.
+fn is_number(name: &str) -> bool {
+    name.parse::<u64>().is_ok()
+}
+
+/// Writes a `CURRENT` beside the one that is in force.
+fn prepare_current(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()> {
     let temporary = directory.join("CURRENT.new");
-    let current = directory.join("CURRENT");
     let cannot = |operation| move |error| Error::preparing(operation, &directory.join("CURRENT"), error);
     let file = disk
         .open(&temporary, OpenMode::Truncate)
         .map_err(cannot("create"))?;
     file.write_all_at(&encode_current(number), 0)
         .map_err(cannot("write"))?;
-    perform(Step::CurrentSync, || file.sync_data()).map_err(cannot("sync"))?;
-    disk.rename(&temporary, &current).map_err(cannot("replace"))?;
-    perform(Step::CurrentNameSync, || disk.sync_dir(directory)).map_err(cannot("sync the directory of"))
+    perform(Step::CurrentSync, || file.sync_data()).map_err(cannot("sync"))
+}
+
+fn replace_current(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let current = directory.join("CURRENT");
+    disk.rename(&directory.join("CURRENT.new"), &current)
+        .map_err(|error| Error::preparing("replace", &current, error))
+}
+
+fn sync_current(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let cannot = |error| Error::preparing("sync the directory of", &directory.join("CURRENT"), error);
+    perform(Step::CurrentNameSync, || disk.sync_dir(directory)).map_err(cannot)
 }
 
 pub(super) fn file_name(number: u64) -> String {

@@ -10,12 +10,13 @@
 mod codec;
 mod copies;
 mod edit;
+mod gone;
 mod manifest;
 mod state;
 mod survey;
 
 pub(crate) use edit::{Edit, PlannedReshard};
-pub(crate) use state::{CatalogState, Lifecycle, LogState, StreamState};
+pub(crate) use state::{AgeMark, CatalogState, Due, Lifecycle, LogState, StreamState};
 pub(crate) use survey::{
     ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest, write_manifest,
 };
@@ -24,11 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+pub(crate) use manifest::COMPACTION_BYTES;
 use manifest::Manifest;
 
 use crate::disk::{Disk, Health};
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, Mutex, RwLock, RwLockReadGuard};
+use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 /// The durable truth of a store.
 #[derive(Debug)]
@@ -37,6 +39,17 @@ pub(crate) struct Catalog {
     manifest: Mutex<Manifest>,
     health: Health,
     is_closed: AtomicBool,
+    compaction_bytes: u64,
+    /// Asked for room where something failed for want of it; says whether it gave some.
+    make_room: OnceLock<RoomMaker>,
+}
+
+struct RoomMaker(Box<dyn Fn(&Error) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for RoomMaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RoomMaker")
+    }
 }
 
 impl Catalog {
@@ -48,6 +61,7 @@ impl Catalog {
         disk: Arc<dyn Disk>,
         directory: &Path,
         health: Health,
+        compaction_bytes: u64,
         before_new: impl FnOnce() -> Result<()>,
         find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
@@ -57,7 +71,14 @@ impl Catalog {
             manifest: Mutex::new(manifest),
             health,
             is_closed: AtomicBool::new(false),
+            compaction_bytes,
+            make_room: OnceLock::new(),
         })
+    }
+
+    /// Has `make_room` asked before an edit is refused for want of room.
+    pub(crate) fn make_room_by(&self, make_room: impl Fn(&Error) -> bool + Send + Sync + 'static) {
+        self.make_room.get_or_init(|| RoomMaker(Box::new(make_room)));
     }
 
     /// Takes no more edits: once this returns the manifest is somebody else's.
@@ -86,7 +107,12 @@ impl Catalog {
         if edits.is_empty() {
             return Ok(());
         }
-        manifest.append(&edits, &self.health)?;
+        loop {
+            match manifest.append(&edits, &self.health) {
+                Err(error) if error.is_want_of_room() && self.can_make_room_for(&error) => {}
+                appended => break appended?,
+            }
+        }
         let mut state = self.state.write();
         for edit in &edits {
             // A plan made against this very state applies to it; an edit that does not is a defect in this crate,
@@ -97,7 +123,12 @@ impl Catalog {
             }
         }
         drop(state);
-        manifest.compact_if_large(&self.state.read(), &self.health)
+        manifest.compact_if_large(&self.state.read(), self.compaction_bytes, &self.health)
+    }
+
+    fn can_make_room_for(&self, failed: &Error) -> bool {
+        let make_room = self.make_room.get();
+        make_room.is_some_and(|RoomMaker(make_room)| make_room(failed))
     }
 }
 

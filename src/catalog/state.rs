@@ -1,14 +1,16 @@
 //! The catalog's state, and how edits change it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Edit, PlannedReshard};
+use super::gone::GoneStreams;
 use crate::log::{COMMIT_JOURNAL, LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, StreamStatus, Timestamp,
-    limits,
+    Checkpoint, ClockNote, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, StreamStatus,
+    Timestamp, limits,
 };
 
 /// All that is known of a store's streams.
@@ -22,6 +24,9 @@ pub(crate) struct CatalogState {
     names: BTreeMap<String, StreamId>,
     /// The log of other logs' frames, which edits name as a log of no stream ([`COMMIT_JOURNAL`]).
     pub(crate) journal: LogState,
+    /// What the clocks showed when an opener last noted it.
+    pub(crate) clock: Option<ClockNote>,
+    gone: GoneStreams,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,10 +49,19 @@ pub(crate) struct StreamState {
 /// What a stream is doing, and when it will be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Lifecycle {
-    Creating { due: Timestamp, shard_count: u32 },
+    Creating { due: Due, shard_count: u32 },
     Active,
-    Updating { due: Timestamp, reshard: PlannedReshard },
-    Deleting { due: Timestamp },
+    Updating { due: Due, reshard: PlannedReshard },
+    Deleting { due: Due },
+}
+
+/// When a change that takes time is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Due {
+    /// By the wall clock, as it was when the change was asked for.
+    pub(crate) at: Timestamp,
+    /// How long the change takes. A later opener waits no longer than that, whatever has become of the clock.
+    pub(crate) delay_millis: u64,
 }
 
 /// What the catalog keeps of a shard's log.
@@ -57,8 +71,19 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<SegmentEntry>,
     /// Where the log ends, while it rests. A log that is or was being written to has none.
     pub(crate) end: Option<LogEnd>,
+    /// Of records whose arrival times are ahead of the clock, in the order of their numbers.
+    pub(crate) ages: Vec<AgeMark>,
+    /// The records before this number are not to be seen any more, besides those that arrived before the horizon.
+    pub(crate) hidden_before: Option<RecordNumber>,
     /// Whether the commit journal may have frames that the segments lack.
     pub(crate) is_journaled: bool,
+}
+
+/// All records before a number were put before the store had been open for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgeMark {
+    pub(crate) before: RecordNumber,
+    pub(crate) open_millis: u64,
 }
 
 impl CatalogState {
@@ -70,6 +95,8 @@ impl CatalogState {
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
             journal: LogState::default(),
+            clock: None,
+            gone: GoneStreams::default(),
         }
     }
 
@@ -109,18 +136,23 @@ impl CatalogState {
             .filter_map(|(_, id)| Some((*id, self.streams.get(id)?)))
     }
 
-    /// The moment at which the next stream has something to finish.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.streams
-            .values()
-            .filter_map(|stream| stream.lifecycle.due())
-            .min()
+    /// The second after which the sequence numbers of a new stream of this name begin, so that those of an earlier one
+    /// are none of its own.
+    pub(crate) fn numbers_begin_after(&self, name: &str) -> Option<u64> {
+        self.gone.newest_creation(name)
     }
 
-    /// Replaces what is kept of a log, after its segments were repaired.
-    pub(crate) fn replace_log(&mut self, stream: StreamId, shard: ShardId, log: LogState) {
+    /// Replaces the segments and the end of a log that was repaired.
+    pub(crate) fn replace_segments(
+        &mut self,
+        stream: StreamId,
+        shard: ShardId,
+        segments: Vec<SegmentEntry>,
+        end: Option<LogEnd>,
+    ) {
         if let Ok(known) = self.log_mut(stream, shard) {
-            *known = log;
+            known.segments = segments;
+            known.end = end;
         }
     }
 
@@ -208,6 +240,22 @@ impl CatalogState {
                 self.stream_mut(*stream)?.checkpoints.remove(name);
                 Ok(())
             }
+            Edit::ClockNoted(note) => {
+                self.clock = Some(*note);
+                Ok(())
+            }
+            Edit::ReshardGivenUp { stream } => {
+                self.stream_mut(*stream)?.lifecycle = Lifecycle::Active;
+                Ok(())
+            }
+            Edit::AgesMarked { marks } => marks.iter().try_for_each(|(stream, shard, mark)| {
+                self.log_mut(*stream, *shard)?.ages.push(*mark);
+                Ok(())
+            }),
+            Edit::RecordsHidden { before } => before.iter().try_for_each(|(stream, shard, number)| {
+                self.log_mut(*stream, *shard)?.hide_before(*number);
+                Ok(())
+            }),
         }
     }
 
@@ -255,6 +303,10 @@ impl CatalogState {
     fn delete_stream(&mut self, stream: StreamId) -> Result<(), &'static str> {
         let gone = self.streams.remove(&stream).ok_or("the stream does not exist")?;
         self.names.remove(&gone.name);
+        let created = gone.lineage.iter().flat_map(Lineage::shards);
+        if let Some(newest) = created.map(|shard| shard.created_seconds).max() {
+            self.gone.note(gone.name, newest);
+        }
         Ok(())
     }
 
@@ -312,9 +364,12 @@ impl StreamState {
     }
 
     /// Records that arrived earlier are not to be seen any more.
-    pub(crate) fn horizon(&self, now: Timestamp) -> Timestamp {
-        let retention = std::time::Duration::from_secs(u64::from(self.retention_hours) * 3_600);
-        now.saturating_sub(retention).max(self.horizon_floor)
+    pub(crate) fn horizon(&self, confirmed: Timestamp) -> Timestamp {
+        confirmed.saturating_sub(self.retention()).max(self.horizon_floor)
+    }
+
+    pub(crate) fn retention(&self) -> Duration {
+        Duration::from_secs(u64::from(self.retention_hours) * 3_600)
     }
 
     fn activate(&mut self, lineage: &Lineage) -> Result<(), &'static str> {
@@ -361,7 +416,7 @@ impl StreamState {
 }
 
 impl Lifecycle {
-    pub(crate) fn due(&self) -> Option<Timestamp> {
+    pub(crate) fn due(&self) -> Option<Due> {
         match *self {
             Self::Creating { due, .. } | Self::Updating { due, .. } | Self::Deleting { due } => Some(due),
             Self::Active => None,
@@ -373,9 +428,8 @@ impl LogState {
     /// A log without a record rests at its beginning.
     fn empty() -> Self {
         Self {
-            segments: Vec::new(),
             end: Some(LogEnd::EMPTY),
-            is_journaled: false,
+            ..Self::default()
         }
     }
 
@@ -395,6 +449,11 @@ impl LogState {
         self.segments.push(segment);
         self.end = None;
         Ok(())
+    }
+
+    fn hide_before(&mut self, number: RecordNumber) {
+        self.hidden_before = self.hidden_before.max(Some(number));
+        self.ages.retain(|mark| mark.before > number);
     }
 
     fn trim(&mut self, first_record: RecordNumber) {

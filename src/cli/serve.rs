@@ -131,6 +131,7 @@ fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Resu
         .transition_delay(arguments.transition_delay)
         .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
+        .on_event(|event| tracing::warn!("{event}"))
         .open(&arguments.data_dir)
 }
 
@@ -181,6 +182,7 @@ async fn serve(
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
+        %address,
         ?addresses,
         data_dir = %shown(&arguments.data_dir),
         durability = ?arguments.durability,
@@ -240,8 +242,8 @@ fn shown(directory: &Path) -> String {
         .to_string()
 }
 
-/// Ready at the first SIGINT, SIGTERM or SIGHUP (which comes when a terminal is closed). The second one ends the process, whatever it is doing: what was acknowledged
-/// is as safe as the durability level says.
+/// Ready at the first SIGINT, SIGTERM, or SIGHUP, which comes when a terminal is closed. The second one ends the process,
+/// whatever it is doing: what was acknowledged is as safe as the durability level says.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -33,14 +33,19 @@ impl Stream {
     /// ```
     pub fn resume_reader(&self, name: &str, otherwise: crate::StartingPosition) -> Result<StreamReader> {
         match self.checkpoint(name)? {
-            Some(checkpoint) => Ok(self.reader_from(checkpoint)),
+            Some(checkpoint) => self.reader_from(checkpoint),
             None => self.reader(otherwise),
         }
     }
 
     /// A reader that goes on from a checkpoint of this stream.
-    pub fn reader_from(&self, checkpoint: Checkpoint) -> StreamReader {
-        StreamReader::resume(self.clone(), checkpoint)
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a checkpoint of another stream, also of an earlier
+    /// one that had this name.
+    pub fn reader_from(&self, checkpoint: Checkpoint) -> Result<StreamReader> {
+        self.check_checkpoint(&checkpoint)?;
+        Ok(StreamReader::resume(self.clone(), checkpoint))
     }
 }
 

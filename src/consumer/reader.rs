@@ -102,7 +102,12 @@ impl Stream {
             };
             next.insert(shard.id, begin);
         }
-        Ok(StreamReader::resume(self.clone(), Checkpoint { next }))
+        let checkpoint = Checkpoint {
+            store: self.store_id(),
+            stream: self.id(),
+            next,
+        };
+        Ok(StreamReader::resume(self.clone(), checkpoint))
     }
 
     /// The oldest shards: those without a parent that can still be read.
@@ -141,7 +146,11 @@ impl StreamReader {
         let mut next = self.next.clone();
         let in_hand = self.batch.as_slice().first().map(|record| record.sequence_number);
         next.extend(in_hand.map(|number| (number.shard_id(), number.record_number())));
-        Checkpoint { next }
+        Checkpoint {
+            store: self.stream.store_id(),
+            stream: self.stream.id(),
+            next,
+        }
     }
 
     /// The next record, waiting for one to be put if need be; `None` if there is none within `limit`.

@@ -29,7 +29,23 @@ impl Health {
 
     /// Keeps this failure if it is the first, and gives back the error that the caller must report.
     pub(crate) fn poison(&self, operation: &'static str, path: &Path, source: io::Error) -> Error {
-        let error = Error::io(operation, path, source);
+        self.latch(&Error::io(operation, path, source))
+    }
+
+    /// The same for a step of preparing what nothing depends on yet: want of room is an answer there, and harms nothing.
+    pub(crate) fn fail_preparing(&self, operation: &'static str, path: &Path, source: io::Error) -> Error {
+        self.latch_unless_harmless(Error::preparing(operation, path, source))
+    }
+
+    /// Keeps a failure of the operating system, unless it is want of room in a step of preparing.
+    pub(crate) fn latch_unless_harmless(&self, error: Error) -> Error {
+        match error {
+            Error::Io { .. } => self.latch(&error),
+            error => error,
+        }
+    }
+
+    fn latch(&self, error: &Error) -> Error {
         let first = self.first_failure.get_or_init(|| error.clone());
         Error::Poisoned {
             first: Arc::new(first.clone()),

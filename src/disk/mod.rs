@@ -32,17 +32,23 @@ use crate::error::{Error, Result};
 
 /// A place that holds files: the operating system's, or a simulated one.
 pub trait Disk: Debug + Send + Sync + 'static {
-    /// Opens a file.
+    /// Opens a file. A symbolic link is followed only to read. What is created can be read by its owner only.
     ///
     /// # Errors
     /// `NotFound` unless `mode` creates; `AlreadyExists` if `mode` is [`OpenMode::CreateNew`] and the name is taken.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Makes one directory; its parent must exist.
+    /// Makes one directory, which only its owner can enter; its parent must exist.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// The names in a directory, in no particular order.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// What has this name. A symbolic link is not followed.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing has.
+    fn kind(&self, path: &Path) -> io::Result<EntryKind>;
 
     /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -128,6 +134,17 @@ pub enum OpenMode {
     Truncate,
 }
 
+/// What a name in a directory leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, a socket, a device: nothing that a store makes.
+    Other,
+}
+
 /// Why a lock was not taken.
 #[derive(Debug)]
 pub enum LockError {
@@ -137,11 +154,27 @@ pub enum LockError {
     Io(io::Error),
 }
 
-/// The names in a directory that may not be there.
+/// The names in a directory that may not be there, or be something else.
 pub(crate) fn list_if_there(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     match disk.list(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
         other => other.map_err(|error| Error::io("list", directory, error)),
+    }
+}
+
+/// What has a name, if something has.
+pub(crate) fn kind_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<EntryKind>> {
+    match disk.kind(path) {
+        Ok(kind) => Ok(Some(kind)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("look at", path, error)),
     }
 }
 

@@ -67,6 +67,8 @@ steps! {
     SegmentNameSync,
     /// Frames that are only in the journal are written to their segment before that is synced.
     DeferredBeforeSync,
+    /// A file with bytes that are not synced is synced before it is closed to make place for others.
+    SyncBeforeClose,
     /// Segments are synced before the journal forgets their frames.
     JournaledSegmentsSync,
     /// Frames that were put back from the journal are synced before the journal is dropped.

@@ -1,16 +1,16 @@
 //! The real disk.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::{Mmap, MmapOptions};
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::rand::GetRandomFlags;
 
-use super::{Disk, DiskFile, LockError, LockGuard, Mapping, OpenMode};
+use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,9 +22,9 @@ impl Disk for OsDisk {
         options.read(true);
         match mode {
             OpenMode::Read => &mut options,
-            OpenMode::Write => options.write(true),
-            OpenMode::CreateNew => options.write(true).create_new(true),
-            OpenMode::Truncate => options.write(true).create(true).truncate(true),
+            OpenMode::Write => for_owner(&mut options),
+            OpenMode::CreateNew => for_owner(&mut options).create_new(true),
+            OpenMode::Truncate => for_owner(&mut options).create(true).truncate(true),
         };
         Ok(Arc::new(OsFile {
             file: options.open(path)?,
@@ -32,7 +32,7 @@ impl Disk for OsDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
+        DirBuilder::new().mode(0o700).create(path)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -44,6 +44,15 @@ impl Disk for OsDisk {
             }
         }
         Ok(names)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        let file_type = std::fs::symlink_metadata(path)?.file_type();
+        Ok(match () {
+            () if file_type.is_file() => EntryKind::File,
+            () if file_type.is_dir() => EntryKind::Directory,
+            () => EntryKind::Other,
+        })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -70,9 +79,7 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
+        let mut file = for_owner(OpenOptions::new().read(true))
             .create(true)
             .truncate(false)
             .open(path)
@@ -100,6 +107,15 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
         }
     }
+}
+
+/// To write to what is there, never through a symbolic link, or to create what only its owner can read: a store's files
+/// hold its secret, and records.
+fn for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+        .write(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
 }
 
 /// The lock is the open file description's, so it ends with the process however that ends; the text inside only

@@ -35,7 +35,6 @@ impl NamedLog {
             end: journal.end,
             shard: None,
             journaled: BTreeMap::new(),
-            is_journaled: false,
             is_needed: journal.end.is_none() && state.needs_journal(),
         }
     }

@@ -27,8 +27,6 @@ pub(super) struct NamedLog {
     pub(super) shard: Option<Shard>,
     /// Frames that the commit journal has of segments, by the segment's first record, each with its offset there.
     pub(super) journaled: BTreeMap<RecordNumber, Vec<(u64, Bytes)>>,
-    /// Whether the manifest says that the journal may have more.
-    pub(super) is_journaled: bool,
     /// Of the commit journal: whether it may have what the segments of other logs lack.
     pub(super) is_needed: bool,
 }
@@ -54,11 +52,7 @@ impl NamedLog {
             return Self::journal(inspection, state);
         }
         let stream = state.stream(id)?;
-        let LogState {
-            segments,
-            end,
-            is_journaled,
-        } = stream.logs.get(&shard)?;
+        let LogState { segments, end, .. } = stream.logs.get(&shard)?;
         Some(Self {
             identity: LogIdentity {
                 store: state.store,
@@ -79,7 +73,6 @@ impl NamedLog {
                 .and_then(|lineage| lineage.shard(shard))
                 .cloned(),
             journaled: BTreeMap::new(),
-            is_journaled: *is_journaled,
             is_needed: true,
         })
     }
@@ -123,7 +116,6 @@ impl NamedLog {
             end: None,
             shard: None,
             journaled: BTreeMap::new(),
-            is_journaled: false,
             is_needed: true,
         }
     }

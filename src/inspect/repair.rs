@@ -31,11 +31,12 @@ use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::unnamed::ForgottenSegment;
 use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_locked};
-use crate::catalog::{CatalogState, LogState, ManifestSurvey, parse_manifest_name, write_manifest};
+use crate::catalog::{CatalogState, ManifestSurvey, parse_manifest_name, write_manifest};
 use crate::disk::{DiskFile, LockError, LockGuard, OpenMode};
 use crate::error::{Error, Result};
 use crate::log::{
-    JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory, remove_if_there,
+    COMMIT_JOURNAL, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
+    remove_if_there,
 };
 
 /// What a repair would do. The store is locked for as long as this is there.
@@ -288,13 +289,8 @@ impl RepairPlan {
             segments.extend(mended.unwrap_or_else(|| vec![check.entry]));
         }
         if is_changed {
-            let end = log.end;
-            let state = LogState {
-                segments,
-                end,
-                is_journaled: log.is_journaled,
-            };
-            changes.state.replace_log(log.name.stream, log.name.shard, state);
+            let LogName { stream, shard, .. } = log.name;
+            changes.state.replace_segments(stream, shard, segments, log.end);
         }
     }
 
@@ -334,11 +330,9 @@ impl RepairPlan {
         if self.steps.is_empty() && !put_back.iter().any(is_damage) {
             return;
         }
-        changes.state.journal = LogState {
-            segments: Vec::new(),
-            end: Some(last.end_behind_all()),
-            is_journaled: false,
-        };
+        let (stream, shard) = COMMIT_JOURNAL;
+        let end = Some(last.end_behind_all());
+        changes.state.replace_segments(stream, shard, Vec::new(), end);
         for entry in &journal.segments {
             changes.add_file(journal.directory.join(entry.file_name()));
         }

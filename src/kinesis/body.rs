@@ -95,7 +95,7 @@ impl BodyReader {
             self.read_whole(connection, head_bytes, &mut body),
         );
         let read = read.await.unwrap_or(Err(BodyError::TooSlow));
-        if read.as_ref().is_err_and(|error| *error == BodyError::TooLarge) {
+        if matches!(read, Err(BodyError::TooLarge | BodyError::NoMemory)) {
             self.discard_refused(version, body).await;
         }
         read

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64_simd::STANDARD as BASE64;
 
 use super::error::ApiError;
-use super::protocol::Document;
+use super::protocol::{Document, milliseconds};
 use super::shape::{Kind, Member, Shape};
 
 /// A structure whose members have the types of its shape. Absent and null members are not in it.
@@ -65,6 +65,17 @@ impl<'a> Input<'a> {
             Some(Value::Integer(number)) => Some(*number),
             _ => None,
         }
+    }
+
+    /// A number that the shape keeps from being negative.
+    pub(super) fn unsigned(&self, name: &str) -> Option<u32> {
+        self.integer(name).and_then(|number| u32::try_from(number).ok())
+    }
+
+    /// How many items are wanted, of which there are never more than `most`.
+    pub(super) fn limit(&self, name: &str, most: usize) -> usize {
+        let wanted = self.integer(name).and_then(|number| usize::try_from(number).ok());
+        wanted.map_or(most, |wanted| wanted.min(most))
     }
 
     pub(super) fn boolean(&self, name: &str) -> Option<bool> {
@@ -178,7 +189,8 @@ fn boolean(value: &Document<'_>) -> Result<bool, ApiError> {
 fn integer(value: &Document<'_>) -> Result<i64, ApiError> {
     let number = match value {
         Document::Integer(number) | Document::Milliseconds(number) => *number,
-        Document::Float(number) => number.floor() as i64,
+        // Too large a number becomes the largest, as for AWS.
+        Document::Float(number) if !number.is_nan() => number.floor() as i64,
         other => return Err(not_convertible(other, "an Integer")),
     };
     Ok(number.clamp(i32::MIN.into(), i32::MAX.into()))
@@ -195,7 +207,10 @@ fn timestamp(value: &Document<'_>) -> Result<i64, ApiError> {
     match value {
         Document::Milliseconds(milliseconds) => Ok(*milliseconds),
         Document::Integer(seconds) => Ok(seconds.saturating_mul(1000)),
-        Document::Float(seconds) => Ok((seconds * 1000.0).round() as i64),
+        Document::Float(seconds) => match milliseconds(*seconds) {
+            Some(milliseconds) => Ok(milliseconds),
+            None => Err(not_convertible(value, "milliseconds since epoch")),
+        },
         other => Err(not_convertible(other, "milliseconds since epoch")),
     }
 }

@@ -187,3 +187,44 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_without_a_port_get_the_same_one_and_a_foreign_address_is_left_out() {
+        // The one in the middle is for documentation (RFC 5737), and belongs to no machine.
+        let addresses = ["127.0.0.1:0", "192.0.2.1:0", "127.0.0.2:0"].map(|address| address.parse().unwrap());
+        let sockets = listen_on_all(&addresses).unwrap();
+        let bound: Vec<SocketAddr> = sockets
+            .iter()
+            .map(|socket| socket.local_addr().unwrap())
+            .collect();
+        let port = bound[0].port();
+        assert_ne!(port, 0);
+        let expected = ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+        assert_eq!(bound, expected);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_on_one_address_is_an_error() {
+        let other = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let addresses = ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+        let refused = listen_on_all(&addresses);
+        assert!(matches!(refused, Err(BindError::InUse { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn the_reserve_takes_a_connection_only_to_close_it() {
+        let mut listeners = Listeners::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listeners.addresses()[0]).unwrap();
+        assert!(listeners.turn_one_away().await);
+        assert!(listeners.reserve.is_some());
+        let read = io::Read::read(&mut client, &mut [0]);
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        // None is there.
+        assert!(!listeners.turn_one_away().await);
+    }
+}

@@ -9,6 +9,8 @@
 //!
 //! Inside, a request goes down one path: `http` answers what concerns HTTP itself and finds the operation, `dispatch`
 //! holds the body against the operation's shape (`shape`, `convert`, `validate`), and the operation does the rest.
+//! Around that path, `listeners` takes connections, `connections` knows which of them are idle and which replies get
+//! nowhere, and `body` and `reply_memory` share out the `budget` of bytes that requests and replies may hold.
 //! An operation is one entry in `dispatch`'s table and one place in `operations`: its members with their
 //! constraints, and a function.
 //!

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 
 use super::arn;
 use super::connections::{Connection, ConnectionMemory, Connections, Stop};
@@ -193,7 +193,7 @@ impl Serving {
     }
 
     fn serve(&mut self, stream: TcpStream, peer: SocketAddr) {
-        debug!(%peer, "connection accepted");
+        trace!(%peer, "connection accepted");
         let socket = Socket::new(stream, self.options.idle_timeout, self.options.stall_timeout);
         let connection = self.connections.add();
         let connections = Arc::clone(&self.connections);

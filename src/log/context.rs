@@ -10,6 +10,7 @@ use super::open_segments::OpenSegments;
 use super::pool::SegmentPool;
 use super::spare_buffers::SpareBuffers;
 use crate::disk::{Disk, Health};
+use crate::error::Error;
 use crate::sync::{AtomicUsize, OnceLock, RwLock};
 
 /// What all logs of a store share.
@@ -43,6 +44,16 @@ impl std::fmt::Debug for LogContext {
 }
 
 impl LogContext {
+    /// Gives up what is kept for later, so that something else does not fail for want of room. False if nothing is left
+    /// to give that would help.
+    pub(crate) fn make_room_for(&self, failed: &Error) -> bool {
+        match failed {
+            Error::StorageFull { .. } => self.pool.make_room(),
+            Error::TooManyOpenFiles { .. } => self.open_segments.close_unused(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn journal(&self) -> Option<Arc<CommitJournal>> {
         self.journal.read().clone()
     }

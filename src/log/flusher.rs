@@ -154,6 +154,13 @@ impl Flushers {
     }
 }
 
+impl Drop for Flushers {
+    /// A store that could not be opened after all was never closed.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 enum Task {
     Commit(Arc<ShardLog>),
     CommitRound(Vec<Arc<ShardLog>>, Sharing),

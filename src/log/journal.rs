@@ -38,7 +38,7 @@ pub(crate) struct CommitJournal {
     /// Logs that have frames in the journal and not yet durably in their segments. A log is here before the journal has
     /// its frame.
     unsynced: Mutex<BTreeMap<(StreamId, ShardId), Arc<ShardLog>>>,
-    /// Each of them keeps a file open.
+    /// Each of them keeps frames in memory.
     max_unsynced: usize,
     is_sync_asked: AtomicBool,
 }
@@ -229,6 +229,7 @@ impl JournaledFrames {
                     }
                     from = read.next;
                 }
+                Err(error @ Error::TooManyOpenFiles { .. }) => return Err(error),
                 Err(damage) => return Ok((journaled, Some(damage))),
             }
         }

@@ -46,6 +46,7 @@ mod shard_log;
 mod spare_buffers;
 mod survey;
 mod turn;
+mod write_back;
 mod writer;
 
 pub use commit::Durability;

@@ -52,22 +52,20 @@ impl BegunSegment {
     fn name(&mut self, context: &LogContext) -> Result<()> {
         let path = &self.segment.path;
         let directory = path.parent().unwrap_or(path);
-        // No frame is in it, so a full disk harms nothing.
-        let cannot = |operation| {
-            move |error: std::io::Error| match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::preparing(operation, path, error),
-                _ => context.health.poison(operation, path, error),
-            }
-        };
+        // No frame is in it, so want of room harms nothing.
+        let cannot = |operation| move |error| context.health.fail_preparing(operation, path, error);
         self.file
             .write_all_at(&self.segment.entry.encode_header(self.segment.log), 0)
             .map_err(cannot("begin"))?;
         // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
-        context.disk.rename(&self.path, path).map_err(cannot("name"))?;
+        with_room(context, || context.disk.rename(&self.path, path)).map_err(cannot("name"))?;
         self.path.clone_from(path);
         perform(Step::SegmentHeaderSync, || self.file.sync_data()).map_err(cannot("begin"))?;
-        perform(Step::SegmentNameSync, || context.disk.sync_dir(directory))
-            .map_err(cannot("sync the directory of"))
+        let sync = || context.disk.sync_dir(directory);
+        perform(Step::SegmentNameSync, || {
+            context.open_segments.with_descriptor(sync)
+        })
+        .map_err(cannot("sync the directory of"))
     }
 
     /// Gives back the room of a segment that nobody was told of, and will not be. Where that fails the next one takes
@@ -107,7 +105,13 @@ pub(super) fn make_all_ready(
     places: &mut [(&ShardLog, &mut Place)],
     may_be_journaled: bool,
 ) -> Vec<Result<()>> {
-    let mut outcomes = make_directories(context, places);
+    let mut outcomes = loop {
+        let outcomes = make_directories(context, places);
+        let is_out_of_files = |outcome: &Result<()>| matches!(outcome, Err(Error::TooManyOpenFiles { .. }));
+        if !outcomes.iter().any(is_out_of_files) || !context.open_segments.close_unused() {
+            break outcomes;
+        }
+    };
     for ((_, place), outcome) in places.iter_mut().zip(&mut outcomes) {
         if let Place::Begun(begun) = place
             && outcome.is_ok()
@@ -123,7 +127,30 @@ pub(super) fn make_all_ready(
         }
     }
     tell_ledger(context, places, &mut outcomes, may_be_journaled);
+    for ((_, place), outcome) in places.iter().zip(&outcomes) {
+        // The ledger had no room for it, and nothing has changed there.
+        if let (Place::Begun(begun), Err(error)) = (place, outcome)
+            && error.is_want_of_room()
+        {
+            begun.give_up(context.disk.as_ref());
+        }
+    }
     outcomes
+}
+
+/// Does what may need another block of a directory, for which files that wait in the pool make room. Nothing else may be
+/// done again: a sync that failed cannot be believed when it succeeds.
+fn with_room(context: &LogContext, mut run: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+    loop {
+        match run() {
+            Err(error) if is_full(&error) && context.pool.make_room() => {}
+            done => return done,
+        }
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Tells the ledger of all places that are there, at once.
@@ -238,6 +265,13 @@ impl<'a> Directories<'a> {
         for (parent, outcome) in &mut parents {
             *outcome =
                 perform(sync, || self.disk.sync_dir(parent)).map_err(|error| cannot_make(parent, error));
+        }
+        for path in &paths {
+            let parent = path.parent().unwrap_or(path);
+            if parents.get(parent).is_some_and(Result::is_err) {
+                // Made again later, so that there is something new to sync.
+                let _ = self.disk.remove_dir(path);
+            }
         }
         for path in paths {
             let parent = path.parent().unwrap_or(path);

@@ -4,19 +4,24 @@
 //! fresh ones, since no metadata has to be committed. So the keeper fills files with zeros ahead of need, and
 //! segments behind the trim horizon come back here instead of being removed.
 //!
-//! A file in the pool means nothing: whatever it holds was written under another salt.
+//! A file in the pool means nothing: whatever it holds was written under another salt. So on a full disk the pool gives
+//! its files up: to logs that can do with another size, and to whatever else needs room.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, DiskFile, OpenMode, Step, perform};
+use super::segment::PAGE_BYTES;
+use crate::disk::{Disk, DiskFile, EntryKind, OpenMode, Step, kind_if_there, perform};
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
 
 /// Written at a time while a file is filled; larger pieces reach for large page-cache folios, which are slower.
 const FILL_BYTES: usize = 256 * 1024;
+
+/// Where there is no room for a segment, one of this part of its size is tried.
+const SMALLER: u64 = 8;
 
 /// Files up to this size are filled by whoever needs one: it takes less than a sync does.
 const FILL_AT_ONCE_BYTES: u64 = 64 * 1024;
@@ -41,13 +46,24 @@ struct PoolState {
 }
 
 /// A file that can become a segment; it still has its name in the pool.
+#[derive(Debug)]
 pub(super) struct PooledFile {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+}
+
+/// How large a segment should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentSize {
+    pub(super) preferred: u64,
+    /// What will do where there is no room.
+    pub(super) least: u64,
 }
 
 impl SegmentPool {
-    /// Opens the pool. What an earlier owner left half prepared is removed, the rest is used.
+    /// Opens the pool. What an earlier owner left half prepared is removed, the rest is used. What no pool makes is left
+    /// alone.
     pub(crate) fn open(disk: Arc<dyn Disk>, directory: PathBuf, max_recycled_bytes: u64) -> Result<Self> {
         let mut state = PoolState::default();
         let mut next_name = 0;
@@ -56,13 +72,19 @@ impl SegmentPool {
             .map_err(|error| Error::io("list", &directory, error))?
         {
             let path = directory.join(&name);
-            let Some((number, size)) = parse_name(&name) else {
-                disk.remove_file(&path)
-                    .map_err(|error| Error::io("remove", &path, error))?;
-                continue;
+            let (number, ready_bytes) = match PoolName::parse(&name) {
+                Some(PoolName::Ready { number, bytes }) => (number, Some(bytes)),
+                Some(PoolName::Preparing { number }) => (number, None),
+                None => continue,
             };
-            next_name = next_name.max(number + 1);
-            state.add(size, path);
+            next_name = next_name.max(number.saturating_add(1));
+            if kind_if_there(disk.as_ref(), &path)? != Some(EntryKind::File) {
+                continue;
+            }
+            match ready_bytes {
+                Some(bytes) => state.add(bytes, path),
+                None => remove_if_there(disk.as_ref(), &path)?,
+            }
         }
         Ok(Self {
             disk,
@@ -73,28 +95,34 @@ impl SegmentPool {
         })
     }
 
-    /// A file of `bytes`, written before if one is ready.
+    /// A file of the preferred size, written before if one is ready. Where the disk has no room for it: a smaller one, a
+    /// larger one that is ready, or one in the place of others that are.
     ///
     /// # Errors
     /// [`Error::StorageFull`] when there is no room for a new one; nothing is harmed then.
-    pub(super) fn take(&self, bytes: u64) -> Result<PooledFile> {
-        let ready = self.state.lock().take(bytes);
-        match ready {
-            Some(path) => {
-                let file = self
-                    .disk
-                    .open(&path, OpenMode::Write)
-                    .map_err(|error| Error::io("open", &path, error))?;
-                // A file that was cut or grown while nobody looked is brought back to the length its name says.
-                if file.len().map_err(|error| Error::io("measure", &path, error))? != bytes {
-                    file.set_len(bytes)
-                        .map_err(|error| Error::preparing("resize", &path, error))?;
-                }
-                Ok(PooledFile { file, path })
-            }
-            None if bytes <= FILL_AT_ONCE_BYTES => self.create(bytes, Fill::Zeros),
-            None => self.create(bytes, Fill::Nothing),
+    pub(super) fn take(&self, size: SegmentSize) -> Result<PooledFile> {
+        let mut taken = self.take_or_create(size.preferred);
+        let mut bytes = size.preferred;
+        while is_full(&taken) && bytes > size.least {
+            bytes = (bytes / SMALLER).next_multiple_of(PAGE_BYTES).max(size.least);
+            taken = self.take_or_create(bytes);
         }
+        while is_full(&taken) {
+            let larger = self.state.lock().take_at_least(size.least);
+            taken = match larger {
+                Some((bytes, path)) => self.open_ready(path, bytes),
+                None if self.make_room() => self.create_for_use(size.least),
+                None => return taken,
+            };
+        }
+        taken
+    }
+
+    /// Gives the room of one file back to the disk. False if there is none to give.
+    pub(crate) fn make_room(&self) -> bool {
+        let largest = self.state.lock().take_largest();
+        // One that cannot be removed takes no room that anyone could have.
+        largest.is_some_and(|path| self.disk.remove_file(&path).is_ok() || self.make_room())
     }
 
     /// Says that a file of `bytes` will be needed soon, for [`prepare_wanted`](Self::prepare_wanted) to make.
@@ -122,9 +150,10 @@ impl SegmentPool {
                 return Err(Error::preparing("sync", &prepared.path, error));
             }
             let ready = self.directory.join(file_name(self.new_number(), bytes));
-            self.disk
-                .rename(&prepared.path, &ready)
-                .map_err(|error| Error::preparing("rename", &prepared.path, error))?;
+            if let Err(error) = self.disk.rename(&prepared.path, &ready) {
+                let _ = self.disk.remove_file(&prepared.path);
+                return Err(Error::preparing("rename", &prepared.path, error));
+            }
             self.state.lock().add(bytes, ready);
         }
         Ok(())
@@ -138,15 +167,53 @@ impl SegmentPool {
             return remove_if_there(self.disk.as_ref(), path);
         }
         let pooled = self.directory.join(file_name(self.new_number(), bytes));
-        self.disk
-            .rename(path, &pooled)
-            .map_err(|error| Error::io("recycle", path, error))?;
-        self.state.lock().add(bytes, pooled);
-        Ok(())
+        match self.disk.rename(path, &pooled) {
+            Ok(()) => {
+                self.state.lock().add(bytes, pooled);
+                Ok(())
+            }
+            // Taken back before, or no room for another name here.
+            Err(_) => remove_if_there(self.disk.as_ref(), path),
+        }
+    }
+
+    fn take_or_create(&self, bytes: u64) -> Result<PooledFile> {
+        let ready = self.state.lock().take(bytes);
+        match ready {
+            Some(path) => self.open_ready(path, bytes),
+            None => self.create_for_use(bytes),
+        }
+    }
+
+    fn open_ready(&self, path: PathBuf, bytes: u64) -> Result<PooledFile> {
+        let file = match self.disk.open(&path, OpenMode::Write) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return self.create_for_use(bytes),
+            Err(error) => {
+                let error = Error::io("open", &path, error);
+                self.state.lock().add(bytes, path);
+                return Err(error);
+            }
+        };
+        // A file that was cut or grown while nobody looked is brought back to the length its name says.
+        if file.len().map_err(|error| Error::io("measure", &path, error))? != bytes
+            && let Err(error) = file.set_len(bytes)
+        {
+            let _ = self.disk.remove_file(&path);
+            return Err(Error::preparing("resize", &path, error));
+        }
+        Ok(PooledFile { file, path, bytes })
+    }
+
+    fn create_for_use(&self, bytes: u64) -> Result<PooledFile> {
+        match bytes <= FILL_AT_ONCE_BYTES {
+            true => self.create(bytes, Fill::Zeros),
+            false => self.create(bytes, Fill::Nothing),
+        }
     }
 
     fn create(&self, bytes: u64, fill: Fill) -> Result<PooledFile> {
-        let path = self.directory.join(format!("{}.preparing", self.new_number()));
+        let path = self.directory.join(preparing_name(self.new_number()));
         let file = self
             .disk
             .open(&path, OpenMode::CreateNew)
@@ -163,7 +230,7 @@ impl SegmentPool {
             let _ = self.disk.remove_file(&path);
             return Err(Error::preparing("reserve", &path, error));
         }
-        Ok(PooledFile { file, path })
+        Ok(PooledFile { file, path, bytes })
     }
 
     fn next_wanted(&self) -> Option<u64> {
@@ -192,6 +259,23 @@ impl PoolState {
         self.ready_bytes -= bytes;
         Some(path)
     }
+
+    /// The smallest file that is large enough.
+    fn take_at_least(&mut self, bytes: u64) -> Option<(u64, PathBuf)> {
+        let (bytes, _) = self.ready.range(bytes..).find(|(_, files)| !files.is_empty())?;
+        let bytes = *bytes;
+        Some((bytes, self.take(bytes)?))
+    }
+
+    fn take_largest(&mut self) -> Option<PathBuf> {
+        let (bytes, _) = self.ready.iter().rfind(|(_, files)| !files.is_empty())?;
+        let bytes = *bytes;
+        self.take(bytes)
+    }
+}
+
+fn is_full(taken: &Result<PooledFile>) -> bool {
+    matches!(taken, Err(Error::StorageFull { .. }))
 }
 
 /// Removes a file that may be gone already.
@@ -217,7 +301,34 @@ fn file_name(number: u64, bytes: u64) -> String {
     format!("{number}-{bytes}.ready")
 }
 
-fn parse_name(name: &str) -> Option<(u64, u64)> {
-    let (number, bytes) = name.strip_suffix(".ready")?.split_once('-')?;
-    Some((number.parse().ok()?, bytes.parse().ok()?))
+fn preparing_name(number: u64) -> String {
+    format!("{number}.preparing")
+}
+
+/// What a name in the pool's directory says, if a pool made it.
+enum PoolName {
+    Ready { number: u64, bytes: u64 },
+    Preparing { number: u64 },
+}
+
+impl PoolName {
+    fn parse(name: &str) -> Option<Self> {
+        let parsed = match name.strip_suffix(".ready") {
+            Some(rest) => {
+                let (number, bytes) = rest.split_once('-')?;
+                Self::Ready {
+                    number: number.parse().ok()?,
+                    bytes: bytes.parse().ok()?,
+                }
+            }
+            None => Self::Preparing {
+                number: name.strip_suffix(".preparing")?.parse().ok()?,
+            },
+        };
+        let is_ours = match parsed {
+            Self::Ready { number, bytes } => name == file_name(number, bytes),
+            Self::Preparing { number } => name == preparing_name(number),
+        };
+        is_ours.then_some(parsed)
+    }
 }

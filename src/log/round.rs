@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::LogEnd;
 use super::commit::{Durability, Group, InFlight, Ticket};
 use super::context::LogContext;
+use super::open_segments::OpenSegment;
 use super::place::{Place, make_all_ready};
 use super::shard_log::ShardLog;
 use super::turn::{FrameOrPlace, Turn};
@@ -202,15 +203,17 @@ fn make_durable(
         Sharing::Journal => journal(context, &framed),
         Sharing::Ledger => None,
     };
-    let mut written: Vec<(Part<'_>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
+    let mut written: Vec<(Part<'_>, Arc<OpenSegment>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
     for (mut part, frame) in framed {
+        let open = frame.keep_open();
         let result = part.log.defer(&mut part.group, frame);
-        written.push((part, result));
+        written.push((part, open, result));
     }
     // Where the journal has no room, each segment is synced instead. Where it failed, so does that.
     let is_journaled = journaled.is_some_and(|ticket| ticket.wait().is_ok());
-    for (part, result) in written {
+    for (part, open, result) in written {
         let result = result.and_then(|end| part.log.publish(end, is_journaled));
+        drop(open);
         answers.give(part, result);
         if !is_journaled {
             // The next one is answered after a sync of its own.

@@ -22,6 +22,7 @@
 //! rebuilt by hand. Magic, format and checksum keep their places in every format.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ use super::hold::{Holds, SegmentHold};
 use super::index::SparseIndex;
 use super::pool::{SegmentPool, remove_if_there};
 use super::shard_log::INTERRUPTION_GAP;
+use super::write_back::WriteBack;
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile, Step, passes};
 use crate::error::{Error, Result};
@@ -206,6 +208,7 @@ pub(crate) struct Segment {
     /// What the commit journal calls the segment, once it has had to.
     pub(super) frame_home: OnceLock<String>,
     holds: Holds,
+    pub(super) write_back: Arc<WriteBack>,
 }
 
 impl Segment {
@@ -230,6 +233,7 @@ impl Segment {
             live_index: RwLock::new(None),
             frame_home: OnceLock::new(),
             holds: Holds::default(),
+            write_back: Arc::default(),
         }
     }
 

@@ -47,8 +47,6 @@ pub(crate) struct ShardLog {
     pub(super) is_queued: AtomicBool,
     /// Whether the ledger knows where the next group goes, if that fits there: for choosing how to commit it.
     pub(super) has_place: AtomicBool,
-    /// Held during a sync; taken after `writer` where both are.
-    pub(super) syncing: Mutex<()>,
     /// Where readers stop: the end of what is committed, and in the segment's file.
     pub(super) published: Mutex<LogEnd>,
     /// Whether more is committed, which `writer` has yet to write to the file.
@@ -169,7 +167,6 @@ impl ShardLog {
             writer: Mutex::new(Writer::new(end, placement)),
             is_queued: AtomicBool::new(false),
             has_place: AtomicBool::new(false),
-            syncing: Mutex::default(),
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
             is_known_journaled: AtomicBool::new(false),
@@ -320,6 +317,16 @@ impl ShardLog {
     pub(super) fn sync_in_turn(&self) -> Result<()> {
         self.wait_for_turn();
         self.sync()
+    }
+
+    /// When the last record arrived that was taken in: no later one arrives earlier.
+    pub(crate) fn last_arrival(&self) -> Timestamp {
+        self.tail.lock().last_arrival
+    }
+
+    /// Where readers stopped when they last looked: behind all of that, but not behind all that is committed.
+    pub(crate) fn shown_end(&self) -> LogEnd {
+        *self.published.lock()
     }
 
     /// Where readers stop.

@@ -8,18 +8,19 @@ use super::frame::{FrameHeader, HEADER_BYTES, body_length, frame_bytes_of};
 use super::index::{IndexEntry, SparseIndex};
 use super::open_segments::OpenSegment;
 use super::place::{BegunSegment, Place, make_ready};
+use super::pool::SegmentSize;
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::ShardLog;
 use super::spare_buffers::SpareBuffers;
 use super::{LogChange, LogEnd, LogPosition};
-use crate::disk::{Disk, DiskFile, OpenMode, Overlaid, Step, is_left_out, perform};
+use crate::disk::{Disk, OpenMode, Overlaid, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::RecordNumber;
 
 /// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 
-/// Each segment may be this much larger than the one before, up to the largest.
+/// From one size of segments to the next larger one.
 const GROWTH: u64 = 8;
 
 /// Where puts do not wait for a sync, one is begun when this much is not synced.
@@ -53,16 +54,16 @@ pub(super) struct Writer {
     /// Between the end and here the file has zeros, put there with the last group.
     zeroed_through: LogPosition,
     placement: Placement,
-    /// The file that has bytes which are not synced. Kept open, so that a failed write-back is reported here.
-    unsynced: Option<(Arc<Segment>, Arc<OpenSegment>)>,
+    /// The segment that has bytes which are not synced, or not even written.
+    unsynced: Option<Arc<Segment>>,
     /// Whether a flusher has been asked to sync.
     is_sync_asked: bool,
 }
 
 /// Bytes that are written and not synced. They can be synced while the log is being written to.
 pub(super) struct Unsynced {
-    segment: Arc<Segment>,
-    open: Arc<OpenSegment>,
+    /// `None` if the file was synced and closed meanwhile, to make place for others.
+    open: Option<Arc<OpenSegment>>,
     through: LogPosition,
 }
 
@@ -80,6 +81,11 @@ pub(super) struct PlacedFrame {
 impl PlacedFrame {
     pub(super) fn segment(&self) -> &Segment {
         &self.segment
+    }
+
+    /// Keeps the file open, so that nothing that follows needs a descriptor.
+    pub(super) fn keep_open(&self) -> Arc<OpenSegment> {
+        self.open.clone()
     }
 }
 
@@ -203,8 +209,9 @@ impl Writer {
     /// Writes a frame behind the last one. From here on the group is committed, or the store is poisoned.
     pub(super) fn write(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
         if !self.deferred.is_empty() {
+            let open = frame.keep_open();
             let end = self.defer(log, group, frame)?;
-            return self.write_deferred(log).map(|()| end);
+            return self.write_deferred_to(log, &open).map(|()| end);
         }
         let offset = frame.segment.entry.offset_of(self.end.position);
         self.write_at(
@@ -222,6 +229,7 @@ impl Writer {
     /// Takes a frame in behind the last one, to be written to the segment's file later. The caller has the commit journal
     /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
     pub(super) fn defer(&mut self, log: &ShardLog, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        let open = frame.keep_open();
         self.deferred_bytes += frame.bytes;
         self.deferred.push(well_filled(
             std::mem::take(&mut group.buffer),
@@ -229,7 +237,7 @@ impl Writer {
         ));
         self.advance(log, group, frame);
         if self.deferred_bytes >= MAX_DEFERRED_BYTES {
-            self.write_deferred(log)?;
+            self.write_deferred_to(log, &open)?;
         } else if self.deferred_bytes >= DEFERRED_BYTES && !self.is_write_asked {
             self.is_write_asked = true;
             log.have_deferred_written();
@@ -247,23 +255,40 @@ impl Writer {
         }
     }
 
-    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where that fails
-    /// readers find them in memory.
+    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where the write fails
+    /// readers find them in memory; where the file cannot be opened this can be done again.
     pub(super) fn write_deferred(&mut self, log: &ShardLog) -> Result<()> {
         if self.deferred.is_empty() {
             return Ok(());
         }
-        let (segment, open) = self
-            .unsynced
+        let segment = self.unsynced_segment();
+        match log.context.open_segments.get_writable(&segment) {
+            Ok(open) => self.write_deferred_to(log, &open),
+            Err(error) => {
+                self.is_write_asked = false;
+                Err(error)
+            }
+        }
+    }
+
+    fn unsynced_segment(&self) -> Arc<Segment> {
+        self.unsynced
             .clone()
-            .expect("deferred frames belong to the segment that is to be synced");
+            .expect("deferred frames belong to the segment that is to be synced")
+    }
+
+    fn write_deferred_to(&mut self, log: &ShardLog, open: &OpenSegment) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        let segment = self.unsynced_segment();
         let offset = segment.entry.offset_of(self.end.position) - self.deferred_bytes as u64;
         let mut frames = Vec::with_capacity(self.deferred_bytes + PAGE_BYTES as usize);
         for frame in &self.deferred {
             frames.extend_from_slice(frame);
         }
         let result = (log.context.health.check())
-            .and_then(|()| self.write_at(log, &segment, &open, &mut frames, offset, self.end));
+            .and_then(|()| self.write_at(log, &segment, open, &mut frames, offset, self.end));
         if result.is_ok() {
             log.context.spare_buffers.give_all(self.deferred.drain(..));
             self.deferred_bytes = 0;
@@ -299,8 +324,7 @@ impl Writer {
             frames.resize(frames.len() + padding as usize, 0);
             self.zeroed_through = LogPosition(end.position.0 + padding);
         }
-        open.file
-            .write_all_at(frames, offset)
+        open.write_all_at(frames, offset)
             .map_err(|error| log.context.health.poison("write to", &segment.path, error))?;
         if is_left_out(Step::NamedBeforeFrame) && offset == PAGE_BYTES {
             let added = LogChange::SegmentAdded(segment.entry);
@@ -311,16 +335,14 @@ impl Writer {
 
     /// The log ends behind this frame.
     fn advance(&mut self, log: &ShardLog, group: &Group, frame: PlacedFrame) {
-        let PlacedFrame {
-            segment, open, end, ..
-        } = frame;
+        let PlacedFrame { segment, end, .. } = frame;
         self.note_in_index(&segment, group, segment.entry.offset_of(self.end.position));
         self.end = end;
         if is_left_out(Step::PublishedAfterSync) {
             *log.published.lock() = end;
         }
         want_next_segment(log, &segment, end.position);
-        self.unsynced = Some((segment, open));
+        self.unsynced = Some(segment);
     }
 
     /// Takes note that the commit journal has all frames up to here.
@@ -340,8 +362,14 @@ impl Writer {
     /// What has to be synced, all written. [`note_synced`](Self::note_synced) is told when that is done.
     pub(super) fn unsynced(&mut self, log: &ShardLog) -> Result<Option<Unsynced>> {
         perform(Step::DeferredBeforeSync, || self.write_deferred(log))?;
-        Ok(self.unsynced.clone().map(|(segment, open)| Unsynced {
-            segment,
+        let Some(segment) = &self.unsynced else {
+            return Ok(None);
+        };
+        let open = match segment.write_back.is_done() {
+            true => None,
+            false => Some(log.context.open_segments.get_writable(segment)?),
+        };
+        Ok(Some(Unsynced {
             open,
             through: self.end.position,
         }))
@@ -474,24 +502,34 @@ impl Writer {
         perform(Step::SyncBeforeNextSegment, || self.sync(log))?;
         let context = &log.context;
         let previous = log.segments.read().last().cloned();
-        let bytes = next_segment_bytes(
-            previous.as_ref().map(|segment| segment.entry.bytes),
-            frame_bytes,
-            context.options.segment_bytes,
-        );
+        let used = previous
+            .as_ref()
+            .map_or(0, |segment| segment.entry.offset_of(self.end.position));
+        let expected = match self.placement {
+            // Its writer was killed, perhaps again and again.
+            Placement::New => used,
+            Placement::Resume(_) | Placement::InPlace(_) => 2 * used,
+        };
+        let size = next_segment_size(expected, frame_bytes, context.options.segment_bytes);
+        let salt = context
+            .disk
+            .entropy()
+            .map_err(|error| Error::io("draw a salt for", &log.directory, error))?;
+        let pooled = loop {
+            match context.pool.take(size) {
+                Err(Error::TooManyOpenFiles { .. }) if context.open_segments.close_unused() => {}
+                taken => break taken?,
+            }
+        };
         let entry = SegmentEntry {
             first_record,
             base_position: self.end.position,
             base_arrival: self.end.last_arrival,
-            salt: context
-                .disk
-                .entropy()
-                .map_err(|error| Error::io("draw a salt for", &log.directory, error))?,
-            bytes,
+            salt,
+            bytes: pooled.bytes,
             base_chain: self.end.chain,
         };
         let segment = Arc::new(Segment::new(log.identity, entry, &log.directory));
-        let pooled = context.pool.take(bytes)?;
         Ok(BegunSegment::new(segment, pooled, previous))
     }
 
@@ -523,16 +561,12 @@ impl Writer {
 }
 
 impl Unsynced {
-    /// A failed write-back is reported to one sync of a file only. So one sync goes on at a time, and whoever comes
-    /// second finds the failure in the store's health.
     pub(super) fn sync(&self, log: &ShardLog) -> Result<()> {
-        let _one_at_a_time = log.syncing.lock();
         let health = &log.context.health;
-        health.check()?;
-        self.open
-            .file
-            .sync_data()
-            .map_err(|error| health.poison("sync", &self.segment.path, error))
+        match &self.open {
+            Some(open) => open.sync(health),
+            None => health.check(),
+        }
     }
 }
 
@@ -575,25 +609,25 @@ fn want_next_segment(log: &ShardLog, segment: &Segment, position: LogPosition) {
     }
     let is_half_full = segment.entry.offset_of(position) > segment.entry.bytes / 2;
     if is_half_full {
-        let next = next_segment_bytes(Some(segment.entry.bytes), 0, log.context.options.segment_bytes);
-        if log.context.pool.want(next) {
+        let next = next_segment_size(2 * segment.entry.bytes, 0, log.context.options.segment_bytes);
+        if log.context.pool.want(next.preferred) {
             (log.context.on_want)();
         }
     }
 }
 
-/// The size of the next segment: a step up from the one before, or larger where a group needs it.
-fn next_segment_bytes(previous: Option<u64>, frame_bytes: u64, largest: u64) -> u64 {
+/// The size of a segment that is expected to take so many bytes, and takes at least a frame. There are few sizes, so that
+/// files can be used again.
+fn next_segment_size(expected: u64, frame_bytes: u64, largest: u64) -> SegmentSize {
     let needed = PAGE_BYTES + frame_bytes.next_multiple_of(PAGE_BYTES);
-    let mut bytes = match previous {
-        None => FIRST_SEGMENT_BYTES,
-        Some(previous) => previous.saturating_mul(GROWTH),
-    };
-    bytes = bytes.min(largest);
-    while bytes < needed && bytes < largest {
+    let mut bytes = FIRST_SEGMENT_BYTES;
+    while bytes < largest && bytes < expected.max(needed) {
         bytes = (bytes * GROWTH).min(largest);
     }
-    bytes.max(needed)
+    SegmentSize {
+        preferred: bytes.max(needed),
+        least: FIRST_SEGMENT_BYTES.max(needed),
+    }
 }
 
 #[cfg(test)]
@@ -604,21 +638,33 @@ mod tests {
     fn segments_grow_step_by_step_to_the_largest() {
         let largest = 64 << 20;
         let mut sizes = Vec::new();
-        let mut previous = None;
+        let mut expected = 0;
         for _ in 0..6 {
-            let bytes = next_segment_bytes(previous, 100, largest);
+            let bytes = next_segment_size(expected, 100, largest).preferred;
             sizes.push(bytes >> 10);
-            previous = Some(bytes);
+            // More than half full, and another group did not fit.
+            expected = 2 * (bytes / 2 + 1);
         }
         assert_eq!(sizes, [64, 512, 4_096, 32_768, 65_536, 65_536]);
     }
 
     #[test]
-    fn a_group_that_fits_no_segment_gets_one_of_its_own() {
-        assert_eq!(next_segment_bytes(None, 100 << 10, 64 << 20), 512 << 10);
+    fn a_segment_is_no_larger_than_what_is_expected_takes() {
+        let size = |expected| next_segment_size(expected, 100, 64 << 20).preferred >> 10;
         assert_eq!(
-            next_segment_bytes(Some(64 << 10), 100 << 20, 64 << 20),
-            (100 << 20) + PAGE_BYTES
+            [0, 5_000, 65_536, 65_537, 200 << 10].map(size),
+            [64, 64, 64, 512, 512]
         );
+    }
+
+    #[test]
+    fn a_group_that_fits_no_segment_gets_one_of_its_own() {
+        assert_eq!(next_segment_size(0, 100 << 10, 64 << 20).preferred, 512 << 10);
+        let bytes = (100 << 20) + PAGE_BYTES;
+        let size = SegmentSize {
+            preferred: bytes,
+            least: bytes,
+        };
+        assert_eq!(next_segment_size(128 << 10, 100 << 20, 64 << 20), size);
     }
 }

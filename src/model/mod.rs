@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod clock;
+mod confirmed_time;
 pub(crate) mod decimal;
 mod hash_key;
 pub mod limits;
@@ -28,6 +29,8 @@ mod u192;
 
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use confirmed_time::ClockStep;
+pub(crate) use confirmed_time::{CONFIRMATION, ClockNote, ClockReading, ConfirmedTime};
 pub use hash_key::{HashKey, HashKeyError, HashKeyRange, HashKeyRangeError};
 pub use lineage::{Lineage, LineageError, Reshard, ShardFilter};
 pub use position::StartingPosition;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use crate::catalog::{Catalog, CatalogState, Edit};
 use crate::error::{Error, Result};
 use crate::log::{LogChange, LogIdentity, SegmentLedger};
-use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{RecordNumber, ShardId, StreamId};
 use crate::sync::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The logs' ledger: writes what they report to the catalog, and remembers who reported.
 #[derive(Debug)]
@@ -19,7 +20,8 @@ pub(super) struct ActiveLogs {
 /// Since when nothing was appended to a log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idleness {
-    pub(super) since: Timestamp,
+    /// By the monotonic clock.
+    pub(super) since: Duration,
     pub(super) appended_through: RecordNumber,
 }
 
@@ -51,7 +53,7 @@ impl ActiveLogs {
 
     pub(super) fn remember(&self, stream: StreamId, shard: ShardId) {
         let idleness = Idleness {
-            since: Timestamp::EPOCH,
+            since: Duration::ZERO,
             appended_through: RecordNumber::BEFORE_FIRST,
         };
         self.active.lock().insert((stream, shard), idleness);

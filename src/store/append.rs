@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::stream::Stream;
-use super::stream_core::{Route, ShardIdentity, route_of};
+use super::stream_core::{Route, ShardIdentity, StreamCore, route_of};
 use crate::error::{Error, Result};
 use crate::log::{
     Appended, Reservation, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all,
@@ -91,18 +91,18 @@ impl Stream {
     /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
     /// all records belong to that shard.
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
-        let now = self.store_core().begin()?;
+        let now = self.store_core().begin(Some(self.core.id))?;
         self.check_records(records)?;
         self.core
             .with_routes(|routes| match Destination::of(routes, records) {
                 Destination::One(route) => {
-                    let taken = routes[route].log.append(records, now)?;
+                    let taken = self.core.log_behind(&routes[route])?.append(records, now)?;
                     self.append_of_one(&routes[route], taken, records.len())
                 }
                 Destination::Many(order) => {
-                    announce(routes, records, &order);
+                    self.core.announce(routes, records, &order);
                     Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
-                        route.log.append(of_shard, now)
+                        self.core.log_behind(route)?.append(of_shard, now)
                     }))
                 }
             })
@@ -115,17 +115,23 @@ impl Stream {
     /// # Errors
     /// As for [`append`](Self::append).
     pub fn try_append(&self, records: &[PutRecord<'_>]) -> Result<Option<Append>> {
-        let Some(now) = self.store_core().try_begin()? else {
+        let Some(now) = self.store_core().try_begin(self.core.id)? else {
             return Ok(None);
         };
         self.check_records(records)?;
         let appended = self
             .core
             .try_with_routes(|routes| match Destination::of(routes, records) {
-                Destination::One(route) => match routes[route].log.try_append(records, now)? {
-                    Some(taken) => self.append_of_one(&routes[route], taken, records.len()).map(Some),
-                    None => Ok(None),
-                },
+                Destination::One(route) => {
+                    let route = &routes[route];
+                    let Some(log) = route.opened_log() else {
+                        return Ok(None);
+                    };
+                    match log.try_append(records, now)? {
+                        Some(taken) => self.append_of_one(route, taken, records.len()).map(Some),
+                        None => Ok(None),
+                    }
+                }
                 Destination::Many(order) => {
                     let Some(reservations) = reserve(routes, records, &order) else {
                         return Ok(None);
@@ -248,22 +254,28 @@ impl Order {
     fn groups(&self) -> Vec<&[(u32, u32)]> {
         self.0.chunk_by(|a, b| a.0 == b.0).collect()
     }
+
+    /// Those that take records, once for each record.
+    fn routes(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(route, _)| *route as usize)
+    }
 }
 
-/// Has shards that acknowledge from memory say together that they are about to be written to.
-fn announce(routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
-    let is_from_memory = (routes.first()).is_some_and(|route| route.log.is_acknowledged_from_memory());
-    if !is_from_memory || !routes.iter().any(|route| route.log.lacks_place()) {
-        return;
+impl StreamCore {
+    /// Has shards that acknowledge from memory say together that they are about to be written to.
+    fn announce(&self, routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
+        let lacks_place = |route: &Route| route.opened_log().is_none_or(|log| log.lacks_place());
+        if !self.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
+            return;
+        }
+        let groups = order.groups();
+        // A log that cannot be opened says so when it is to take its records.
+        announce_all(groups.iter().filter_map(|group| {
+            let log = self.log_behind(&routes[group[0].0 as usize]).ok()?;
+            let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
+            Some((log, of_shard.map(encoded_bytes).sum()))
+        }));
     }
-    let groups = order.groups();
-    announce_all(groups.iter().map(|group| {
-        let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
-        (
-            &routes[group[0].0 as usize].log,
-            of_shard.map(encoded_bytes).sum(),
-        )
-    }));
 }
 
 /// Room for each shard's records, in the order of the groups; `None` if one of them would have to wait for it.
@@ -274,7 +286,8 @@ fn reserve<'a>(
 ) -> Option<Vec<Reservation<'a>>> {
     let reserve_one = |group: &&[(u32, u32)]| {
         let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
-        routes[group[0].0 as usize].log.try_reserve(of_shard)
+        let log = routes[group[0].0 as usize].opened_log()?;
+        log.try_reserve(of_shard)
     };
     order.groups().iter().map(reserve_one).collect()
 }

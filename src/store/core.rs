@@ -4,22 +4,24 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::active_logs::ActiveLogs;
 use super::activity::Activity;
+use super::event::StoreEvent;
 use super::garbage::Garbage;
 use super::keeper::KeeperSignal;
 use super::options::StoreOptions;
 use super::stream_core::{Routing, StreamCore};
 use super::sweep;
-use crate::catalog::{Catalog, Edit, Lifecycle};
+use super::timekeeper::TimeKeeper;
+use super::transitions::Transitions;
+use crate::catalog::{Catalog, Edit};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
-use crate::model::{Clock, ShardId, StreamId, Timestamp};
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
+use crate::model::{ShardId, StreamId, Timestamp};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
 /// Memory that records may take before they are written, where puts do not wait for that.
 const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
@@ -36,12 +38,10 @@ pub(crate) struct StoreCore {
     pub(crate) activity: Arc<Activity>,
     pub(super) options: StoreOptions,
     streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
-    /// When the next stream has something to finish, in ms; `u64::MAX` if none has.
-    next_due: AtomicU64,
+    pub(super) time: TimeKeeper,
+    pub(super) transitions: Transitions,
     /// One round of house-keeping at a time.
     pub(super) maintaining: Mutex<()>,
-    /// One thread at a time finishes what is due.
-    pub(super) settling: Mutex<()>,
     is_closed: AtomicBool,
     /// Whether what earlier openers left behind was removed since the store was opened.
     pub(super) is_swept: AtomicBool,
@@ -71,6 +71,7 @@ impl StoreCore {
             disk.clone(),
             directory,
             health.clone(),
+            options.compaction_bytes,
             || sync_ancestors(disk.as_ref(), directory),
             |state, has_torn_tail| {
                 let evidence = Evidence {
@@ -93,14 +94,16 @@ impl StoreCore {
         let log_options = log_options(options);
         let flushers = Flushers::start(options.flusher_threads, log_options.round_logs)
             .map_err(|error| Error::io("start a thread for", directory, error))?;
+        let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let context = Arc::new(LogContext {
             disk: disk.clone(),
-            health,
             open_segments: OpenSegments::new(
                 disk.clone(),
-                options.max_open_segments,
+                health.clone(),
+                options.open_segments_limit(),
                 options.max_mapped_bytes,
             ),
+            health,
             pool,
             ledger: active.clone(),
             flushers,
@@ -118,6 +121,13 @@ impl StoreCore {
                 move || keeper.wake()
             }),
         });
+        catalog.make_room_by({
+            let context = Arc::downgrade(&context);
+            move |failed| {
+                let context = context.upgrade();
+                context.is_some_and(|context| context.make_room_for(failed))
+            }
+        });
         let core = Arc::new(Self {
             directory: directory.to_owned(),
             disk,
@@ -129,14 +139,17 @@ impl StoreCore {
             activity,
             options: options.clone(),
             streams: Mutex::default(),
-            next_due: AtomicU64::new(u64::MAX),
+            time,
+            transitions: Transitions::new(),
             maintaining: Mutex::default(),
-            settling: Mutex::default(),
             is_closed: AtomicBool::new(false),
             is_swept: AtomicBool::new(false),
             leftover_streams,
             lock: Mutex::new(lock),
         });
+        if let Some(step) = clock_step {
+            core.tell(&StoreEvent::ClockStepped(step));
+        }
         core.note_next_due();
         perform(Step::PutBack, || core.put_journaled_back())?;
         core.recover_interrupted_logs()?;
@@ -145,25 +158,29 @@ impl StoreCore {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.options.clock.0.now()
+        self.time.now()
     }
 
-    /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time.
-    pub(super) fn begin(&self) -> Result<Timestamp> {
+    pub(super) fn tell(&self, event: &StoreEvent) {
+        (self.options.observer.0)(event);
+    }
+
+    /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time. What
+    /// cannot be finished is no failure of the operation. `of` is the stream that it is about, whose changes are waited
+    /// for.
+    pub(super) fn begin(&self, of: Option<StreamId>) -> Result<Timestamp> {
         self.check_open()?;
-        let now = self.now();
-        if now.as_millis() >= self.next_due.load(Ordering::Acquire) {
-            self.settle(now)?;
+        if self.is_anything_due() {
+            // Told as an event, and tried again later.
+            let _ = self.settle(of);
         }
-        Ok(now)
+        Ok(self.now())
     }
 
-    /// The same for whoever must not wait: `None` if something is due.
-    pub(super) fn try_begin(&self) -> Result<Option<Timestamp>> {
+    /// The same for whoever must not wait: `None` if something of its stream is due.
+    pub(super) fn try_begin(&self, of: StreamId) -> Result<Option<Timestamp>> {
         self.check_open()?;
-        let now = self.now();
-        let is_due = now.as_millis() >= self.next_due.load(Ordering::Acquire);
-        Ok((!is_due).then_some(now))
+        Ok((!self.is_due(of)).then(|| self.now()))
     }
 
     /// Refuses if something failed before, or the store is closed.
@@ -215,61 +232,6 @@ impl StoreCore {
 
     pub(super) fn streams_directory(&self) -> PathBuf {
         self.directory.join("streams")
-    }
-
-    /// When a change that was asked for now is done.
-    pub(super) fn due_from(&self, now: Timestamp) -> Timestamp {
-        now.saturating_add(self.options.transition_delay)
-    }
-
-    pub(super) fn is_immediate(&self) -> bool {
-        self.options.transition_delay == Duration::ZERO
-    }
-
-    /// Takes over from the catalog when something is next due. The keeper is woken only if that is earlier than it
-    /// knew: it comes through here in every round itself.
-    pub(super) fn note_next_due(&self) {
-        let due = self
-            .catalog
-            .read()
-            .next_due()
-            .map_or(u64::MAX, Timestamp::as_millis);
-        if due < self.next_due.swap(due, Ordering::AcqRel) {
-            self.keeper.wake();
-        }
-    }
-
-    /// How long the keeper may sleep until something is due.
-    pub(super) fn until_next_due(&self) -> Duration {
-        let due = Timestamp::from_millis(self.next_due.load(Ordering::Acquire));
-        due.since(self.now())
-    }
-
-    /// Finishes what is due.
-    pub(super) fn settle(&self, now: Timestamp) -> Result<()> {
-        let _one_at_a_time = self.settling.lock();
-        let due: Vec<_> = {
-            let state = self.catalog.read();
-            let due = state
-                .streams()
-                .filter(|(_, stream)| stream.lifecycle.due().is_some_and(|due| due <= now));
-            due.map(|(id, stream)| (id, stream.lifecycle)).collect()
-        };
-        for (id, lifecycle) in due {
-            let settled = match lifecycle {
-                Lifecycle::Creating { due, shard_count } => self.activate(id, shard_count, due),
-                Lifecycle::Updating { reshard, .. } => self.reshard_now(id, reshard),
-                Lifecycle::Deleting { .. } => self.delete_now(id),
-                Lifecycle::Active => Ok(()),
-            };
-            match settled {
-                // It stays due, and is tried again when there is room.
-                Ok(()) | Err(Error::StorageFull { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.note_next_due();
-        Ok(())
     }
 
     /// Opens the logs that were being written to when the store was last left, so that damage is known at once.
@@ -377,10 +339,13 @@ impl StoreCore {
             }
         }
         ends.extend(self.rest_journal()?);
-        match ends.is_empty() {
-            true => Ok(()),
-            false => self.catalog.commit(|_| Ok(vec![Edit::LogsRested { ends }])),
-        }
+        self.compare_clocks();
+        let rested = (!ends.is_empty()).then_some(Edit::LogsRested { ends });
+        let note = self
+            .clock_note()
+            .filter(|_| self.catalog.read().streams().len() > 0);
+        self.catalog
+            .commit(|_| Ok(rested.into_iter().chain(note).collect()))
     }
 }
 
@@ -397,7 +362,8 @@ fn log_options(options: &StoreOptions) -> LogOptions {
             Durability::Synced => options.min_journaled_shards,
             Durability::Written | Durability::Buffered => usize::MAX,
         },
-        max_round_logs: options.max_open_segments.max(1),
+        // Each has its segment's file open meanwhile.
+        max_round_logs: (options.open_segments_limit() / 2).max(1),
     }
 }
 

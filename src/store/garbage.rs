@@ -1,12 +1,17 @@
 //! Files that nobody needs any more, and how they go.
+//!
+//! Only what a store makes is removed, told by its name and its kind. What somebody else put into a store's directories
+//! (`lost+found`, a link, a copy of a file) stays, with the directories that it is in, and keeps nothing else from going.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::StoreCore;
+use crate::disk::{EntryKind, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{Segment, ShardLog};
-use crate::model::ShardId;
+use crate::model::{RecordNumber, ShardId};
 
 /// Files that the catalog does not name any more.
 #[derive(Debug)]
@@ -44,18 +49,17 @@ impl Garbage {
 }
 
 /// Recycles or removes the files that nobody reads, one at a time: freeing the blocks of a large file stalls every
-/// sync on the disk.
+/// sync on the disk. What cannot be removed is tried again in the next round, and keeps nothing else from going.
 pub(super) fn empty_garbage(core: &StoreCore) -> Result<()> {
     let garbage = std::mem::take(&mut *core.garbage.lock());
     let mut kept = Vec::new();
     let mut result = Ok(());
     for mut heap in garbage {
-        if result.is_ok() {
-            result = empty_heap(core, &mut heap);
-        }
-        if result.is_err() || !heap.segments.is_empty() {
+        let emptied = empty_heap(core, &mut heap);
+        if emptied.is_err() || !heap.segments.is_empty() {
             kept.push(heap);
         }
+        result = result.and(emptied);
     }
     core.garbage.lock().append(&mut kept);
     result
@@ -70,8 +74,9 @@ fn empty_heap(core: &StoreCore, heap: &mut Garbage) -> Result<()> {
         }
     }
     if heap.segments.is_empty() {
-        for directory in heap.directories.drain(..) {
-            core.remove_directory(&directory)?;
+        while let Some(directory) = heap.directories.last() {
+            core.remove_directory(directory)?;
+            heap.directories.pop();
         }
     }
     Ok(())
@@ -82,40 +87,63 @@ impl StoreCore {
     /// when the process ended.
     pub(super) fn remove_unnamed_files(&self, log: &ShardLog) -> Result<()> {
         let directory = log.directory();
-        let names = match self.disk.list(directory) {
-            Ok(names) => names,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("list", directory, error)),
-        };
-        for name in names.iter().filter(|name| !log.names_file(name)) {
-            let path = directory.join(name);
-            self.disk
-                .remove_file(&path)
-                .map_err(|error| Error::io("remove", &path, error))?;
+        for name in list_if_there(self.disk.as_ref(), directory)? {
+            if !log.names_file(&name) {
+                self.remove_file_of_log(directory, &name)?;
+            }
         }
         Ok(())
     }
 
-    /// Removes a directory of segments, or of directories of segments.
+    /// Removes a directory of segments, or of directories of segments, unless something else is in it.
     pub(super) fn remove_directory(&self, directory: &Path) -> Result<()> {
-        let names = match self.disk.list(directory) {
-            Ok(names) => names,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("list", directory, error)),
-        };
-        for name in names {
-            let path = directory.join(&name);
-            let is_file = name.ends_with(".log") || name.ends_with(".index");
-            match is_file {
-                true => self
-                    .disk
-                    .remove_file(&path)
-                    .map_err(|error| Error::io("remove", &path, error))?,
-                false => self.remove_directory(&path)?,
+        if kind_if_there(self.disk.as_ref(), directory)? != Some(EntryKind::Directory) {
+            return Ok(());
+        }
+        for name in list_if_there(self.disk.as_ref(), directory)? {
+            match name.parse::<ShardId>() {
+                Ok(_) => self.remove_directory(&directory.join(&name))?,
+                Err(_) => self.remove_file_of_log(directory, &name)?,
             }
         }
-        self.disk
-            .remove_dir(directory)
-            .map_err(|error| Error::io("remove", directory, error))
+        match self.disk.remove_dir(directory) {
+            Ok(()) => Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(Error::io("remove", directory, error)),
+        }
+    }
+
+    /// Removes a file if its name is one that logs give.
+    pub(super) fn remove_file_of_log(&self, directory: &Path, name: &str) -> Result<()> {
+        if number_of_file(name).is_none() {
+            return Ok(());
+        }
+        let path = directory.join(name);
+        if kind_if_there(self.disk.as_ref(), &path)? != Some(EntryKind::File) {
+            return Ok(());
+        }
+        match self.disk.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, error)),
+            _ => Ok(()),
+        }
     }
 }
+
+/// The number in the name of a log's file: a segment, its index, or a segment that a repair was writing.
+pub(super) fn number_of_file(name: &str) -> Option<RecordNumber> {
+    let (number, kind) = name.split_once('.')?;
+    let is_ours = number.len() == NUMBER_DIGITS && ["log", "index", "mending"].contains(&kind);
+    is_ours
+        .then(|| number.parse().ok().map(RecordNumber::new))
+        .flatten()
+}
+
+/// Segments are called by their first record's number, with zeros before it.
+const NUMBER_DIGITS: usize = 20;

@@ -13,6 +13,9 @@ use crate::log::{
 };
 use crate::model::{RecordNumber, ShardId, StreamId};
 
+/// Logs that may have frames which only the journal has. Each keeps up to 128 KiB of them in memory.
+const MAX_UNSYNCED_LOGS: usize = 512;
+
 impl StoreCore {
     /// Puts the frames of an interrupted journal back into the segments of interrupted logs, before anything else is
     /// recovered.
@@ -44,7 +47,7 @@ impl StoreCore {
                 .join(shard.to_string());
             match journaled.put_back(&self.context, log, &last_segment, &directory) {
                 Ok(()) => {}
-                Err(error @ Error::Poisoned { .. }) => return Err(error),
+                Err(error @ (Error::Poisoned { .. } | Error::TooManyOpenFiles { .. })) => return Err(error),
                 Err(error) => {
                     doubts.about.insert((stream, shard), error);
                 }
@@ -80,8 +83,14 @@ impl StoreCore {
         };
         let is_empty = segments.is_empty();
         let directory = self.journal_directory();
-        let max_unsynced = self.options.max_open_segments;
-        let journal = CommitJournal::open(&self.context, store, directory, &segments, start, max_unsynced)?;
+        let journal = CommitJournal::open(
+            &self.context,
+            store,
+            directory,
+            &segments,
+            start,
+            MAX_UNSYNCED_LOGS,
+        )?;
         if is_empty {
             self.remove_unnamed_files(journal.log())?;
         }

@@ -11,7 +11,7 @@ use crate::catalog::Edit;
 use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
 use crate::log::{COMMIT_JOURNAL, Durability, Resting};
-use crate::model::{ShardId, StreamId, Timestamp};
+use crate::model::{ShardId, StreamId};
 use crate::sync::{Condvar, Mutex};
 
 /// Between two rounds if nothing wakes the keeper. Also the most that a crash of the operating system takes back of
@@ -81,14 +81,15 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
 pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     let _one_at_a_time = core.maintaining.lock();
     core.check_writable()?;
-    let now = core.now();
     let results = [
+        core.keep_time(),
         core.sweep_once(),
-        core.settle(now),
+        core.settle(None),
         sync_unsynced(core),
-        core.trim(now),
+        core.hide_by_age(),
+        core.trim(),
         core.trim_journal(),
-        rest(core, &idle_logs(core, now)),
+        rest(core, &idle_logs(core, core.time.monotonic())),
         empty_garbage(core),
         // Last, when what can be freed is free.
         core.context.pool.prepare_wanted(),
@@ -124,7 +125,7 @@ pub(super) fn rest(core: &StoreCore, logs: &[(StreamId, ShardId)]) -> Result<()>
 }
 
 /// The logs to which nothing was appended for a while. The commit journal comes first.
-fn idle_logs(core: &StoreCore, now: Timestamp) -> Vec<(StreamId, ShardId)> {
+fn idle_logs(core: &StoreCore, monotonic: Duration) -> Vec<(StreamId, ShardId)> {
     let mut idle = Vec::new();
     for (stream, shard, idleness) in core.active.list() {
         // A log that cannot be opened takes nothing.
@@ -133,7 +134,7 @@ fn idle_logs(core: &StoreCore, now: Timestamp) -> Vec<(StreamId, ShardId)> {
         };
         let appended_through = log.appended_through();
         if appended_through != idleness.appended_through {
-            let since = now;
+            let since = monotonic;
             core.active.set_idleness(
                 stream,
                 shard,
@@ -142,7 +143,7 @@ fn idle_logs(core: &StoreCore, now: Timestamp) -> Vec<(StreamId, ShardId)> {
                     appended_through,
                 },
             );
-        } else if now.since(idleness.since) >= UNTIL_IDLE {
+        } else if monotonic.saturating_sub(idleness.since) >= UNTIL_IDLE {
             idle.push((stream, shard));
         }
     }

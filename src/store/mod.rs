@@ -6,8 +6,10 @@
 
 mod active_logs;
 mod activity;
+mod ages;
 mod append;
 mod core;
+mod event;
 #[cfg(test)]
 mod explored;
 mod garbage;
@@ -22,8 +24,11 @@ mod store;
 mod stream;
 mod stream_core;
 mod sweep;
+mod timekeeper;
+mod transitions;
 
 pub use append::{Append, AppendEach, Put};
+pub use event::StoreEvent;
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;

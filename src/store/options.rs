@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event::{Observer, StoreEvent};
 use super::store::Store;
-use crate::disk::{Disk, OsDisk};
+use crate::catalog::COMPACTION_BYTES;
+use crate::disk::{Disk, OsDisk, open_file_limit};
 use crate::error::{Error, Result};
 use crate::log::Durability;
-use crate::model::{Clock, SystemClock, limits};
+use crate::model::{Clock, ClockReading, SystemClock, limits};
 
 /// How to open a [`Store`]. The defaults suit a program that wants every acknowledged record to survive a power cut.
 ///
@@ -29,20 +31,31 @@ pub struct StoreOptions {
     pub(super) durability: Durability,
     pub(super) segment_bytes: u64,
     pub(super) max_group_bytes: usize,
-    pub(super) max_open_segments: usize,
+    pub(super) max_open_segments: Option<usize>,
     pub(super) max_mapped_bytes: u64,
     pub(super) max_recycled_bytes: u64,
     pub(super) flusher_threads: usize,
     pub(super) min_journaled_shards: usize,
     pub(super) map_sealed_segments: bool,
+    pub(super) compaction_bytes: u64,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
     pub(super) clock: ClockHandle,
+    pub(super) observer: Observer,
     pub(super) disk: Arc<dyn Disk>,
 }
 
 #[derive(Clone)]
 pub(super) struct ClockHandle(pub(super) Arc<dyn Clock>);
+
+impl ClockHandle {
+    pub(super) fn read(&self) -> ClockReading {
+        ClockReading {
+            wall: self.0.now(),
+            monotonic: self.0.monotonic(),
+        }
+    }
+}
 
 impl std::fmt::Debug for ClockHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,15 +69,17 @@ impl Default for StoreOptions {
             durability: Durability::Synced,
             segment_bytes: 64 * 1024 * 1024,
             max_group_bytes: 4 * 1024 * 1024,
-            max_open_segments: 512,
+            max_open_segments: None,
             max_mapped_bytes: 256 * 1024 * 1024,
             max_recycled_bytes: 256 * 1024 * 1024,
             flusher_threads: 4,
             min_journaled_shards: 4,
             map_sealed_segments: true,
+            compaction_bytes: COMPACTION_BYTES,
             transition_delay: Duration::ZERO,
             has_keeper: true,
             clock: ClockHandle(Arc::new(SystemClock)),
+            observer: Observer::default(),
             disk: Arc::new(OsDisk),
         }
     }
@@ -99,10 +114,14 @@ impl StoreOptions {
         self
     }
 
-    /// How many segment files are kept open; at least one. Default: 512.
+    /// How many segment files are kept open; at least one. Files that are not synced yet count too: where more shards than
+    /// this are written to, at [`Durability::Written`] say, one that was not used for long is synced and closed to make
+    /// place for another. Default: half of the files that the process may have open when the store is opened
+    /// ([`open_file_limit`](crate::disk::open_file_limit)), at most 4,096. Beside these files a store has about ten open,
+    /// and one more for each thread that reads or puts at the time.
     #[must_use]
     pub fn max_open_segments(mut self, files: usize) -> Self {
-        self.max_open_segments = files;
+        self.max_open_segments = Some(files);
         self
     }
 
@@ -132,8 +151,7 @@ impl StoreOptions {
     /// From how many shards on a put, or puts that happen at the same time, are made durable together: by one sync of
     /// the commit journal, which holds a copy of what is then written to the shards, instead of a sync for each shard. Up
     /// to 128 KiB of each shard are kept in memory until they are written there.
-    /// For groups of more than 32 KiB a shard the journal is not used, nor while more than
-    /// [`max_open_segments`](Self::max_open_segments) shards are being written to, since each keeps its file open.
+    /// For groups of more than 32 KiB a shard the journal is not used, nor while more than 512 shards are being written to.
     /// `usize::MAX` is for a store without a journal.
     /// Only for [`Durability::Synced`]. At least 1; default: 4.
     #[must_use]
@@ -152,6 +170,15 @@ impl StoreOptions {
         self
     }
 
+    /// From how many bytes on the manifest is written anew, if it is also twice as large as it need be. For tests, which
+    /// cannot wait for a MiB of edits.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn compaction_bytes(mut self, bytes: u64) -> Self {
+        self.compaction_bytes = bytes;
+        self
+    }
+
     /// How long creating, splitting, merging and deleting take, as they do on AWS. The change happens at the end of
     /// the delay, also if the store was closed in between. Default: none.
     #[must_use]
@@ -161,9 +188,24 @@ impl StoreOptions {
     }
 
     /// Where the store takes the time from. Default: [`SystemClock`].
+    ///
+    /// The wall clock alone deletes nothing, and hides nothing: a record expires by the *confirmed* time. That goes on
+    /// with the monotonic clock and is never ahead of the wall clock. What the wall clock gains besides, because it was
+    /// set, because the machine slept, or because the store was closed for more than an hour, counts once it has stood
+    /// for an hour. So records may stay that much longer. Where arrival times are ahead of the wall clock, since it once
+    /// was wrong, later records of those shards repeat the last time, and all of them expire a retention period of
+    /// running after the store found out. A step is told to [`on_event`](Self::on_event).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = ClockHandle(Arc::new(clock));
+        self
+    }
+
+    /// Who is told of what no call reports: a clock that stepped, a split that had to be given up. Called by whichever
+    /// thread comes upon it; it must not call the store. Default: nobody.
+    #[must_use]
+    pub fn on_event(mut self, observer: impl Fn(&StoreEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Observer(Arc::new(observer));
         self
     }
 
@@ -180,6 +222,13 @@ impl StoreOptions {
     pub fn disk(mut self, disk: impl Disk) -> Self {
         self.disk = Arc::new(disk);
         self
+    }
+
+    pub(super) fn open_segments_limit(&self) -> usize {
+        const LEAST: u64 = 8;
+        const MOST: u64 = 4096;
+        self.max_open_segments
+            .unwrap_or_else(|| (open_file_limit() / 2).clamp(LEAST, MOST) as usize)
     }
 
     /// Opens the store in a directory, which is made if it does not exist.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::stream::Stream;
 use super::stream_core::ShardIdentity;
+use super::timekeeper::Moment;
 use crate::catalog::StreamState;
 use crate::error::{Error, ForeignReason, Result};
 use crate::log::{LogRead, ReadLimit, ReadRecord, ShardLog};
 use crate::model::{
-    ChildShard, Record, RecordNumber, SequenceNumber, Shard, ShardId, StartingPosition, StreamId, Timestamp,
+    ChildShard, ParsedSequenceNumber, Record, RecordNumber, SequenceNumber, Shard, ShardId, StartingPosition,
+    StreamId, Timestamp,
 };
 
 /// A position in one shard: small, self-contained, and good for as long as the shard is.
@@ -48,9 +50,9 @@ impl Stream {
     pub fn shard_iterator(&self, shard: ShardId, position: StartingPosition) -> Result<ShardIterator> {
         let (view, log) = self.readable(shard)?;
         let next = match position {
-            StartingPosition::TrimHorizon => log.seek_time(view.horizon)?,
+            StartingPosition::TrimHorizon => view.visible_from(log.seek_time(view.horizon)?),
             StartingPosition::Latest => log.end().next_record,
-            StartingPosition::AtTimestamp(time) => log.seek_time(time.max(view.horizon))?,
+            StartingPosition::AtTimestamp(time) => view.visible_from(log.seek_time(time.max(view.horizon))?),
             StartingPosition::AtSequenceNumber(number) => {
                 view.check_number(number)?;
                 number.record_number()
@@ -83,7 +85,7 @@ impl Stream {
             });
         }
         let (view, log) = self.readable(from.shard)?;
-        let read = log.read_as(from.next, view.horizon, limit, |record| {
+        let read = log.read_as(view.visible_from(from.next), view.horizon, limit, |record| {
             to_record(view.identity, record)
         })?;
         let is_drained = !view.shard.is_open() && read.next >= read.end.next_record;
@@ -99,10 +101,41 @@ impl Stream {
         })
     }
 
+    /// Whether a sequence number can have been given out by now, as far as the time in it says: no later than the clock
+    /// shows, or than the last record and the creation of its shard, or of the newest one. The clock may have gone back
+    /// since.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn can_have_issued(&self, number: &ParsedSequenceNumber) -> Result<bool> {
+        let Some(seconds) = number.seconds() else {
+            return Ok(true);
+        };
+        let shard = u32::try_from(number.shard_index())
+            .ok()
+            .and_then(|index| ShardId::new(index).ok());
+        let (known, is_listed) = self.read(|stream, moment| {
+            let lineage = stream.lineage.as_ref();
+            let newest = lineage.and_then(|lineage| lineage.shards().next_back());
+            let its_shard = shard.and_then(|shard| lineage?.shard(shard));
+            let created = newest
+                .into_iter()
+                .chain(its_shard)
+                .map(|shard| shard.created_seconds);
+            let known = created.max().unwrap_or_default().max(moment.now.as_seconds());
+            Ok((known, its_shard.is_some()))
+        })?;
+        let last_arrival = match shard.filter(|_| seconds > known && is_listed) {
+            Some(shard) => self.core.log(shard)?.last_arrival().as_seconds(),
+            None => 0,
+        };
+        Ok(seconds <= known.max(last_arrival))
+    }
+
     /// What the catalog says of a shard that can be read now, and its log.
     fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<ShardLog>)> {
-        let view = self.read(|stream, now| {
-            ShardView::of(stream, shard, now).ok_or_else(|| Error::ShardNotFound {
+        let view = self.read(|stream, moment| {
+            ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
                 stream: stream.name.clone(),
                 shard,
             })
@@ -117,13 +150,15 @@ struct ShardView {
     children: Vec<ChildShard>,
     identity: ShardIdentity,
     horizon: Timestamp,
+    /// Records before this one are hidden too.
+    first_visible: Option<RecordNumber>,
     now: Timestamp,
 }
 
 impl ShardView {
-    fn of(stream: &StreamState, id: ShardId, now: Timestamp) -> Option<Self> {
+    fn of(stream: &StreamState, id: ShardId, moment: Moment) -> Option<Self> {
         let lineage = stream.lineage.as_ref()?;
-        let horizon = stream.horizon(now);
+        let horizon = stream.horizon(moment.confirmed);
         let shard = lineage
             .shard(id)
             .filter(|shard| !shard.is_expired(horizon))?
@@ -141,8 +176,14 @@ impl ShardView {
             children,
             identity,
             horizon,
-            now,
+            first_visible: stream.logs.get(&id).and_then(|log| log.hidden_before),
+            now: moment.now,
         })
+    }
+
+    /// Where reading from this record on begins.
+    fn visible_from(&self, record: RecordNumber) -> RecordNumber {
+        self.first_visible.map_or(record, |first| record.max(first))
     }
 
     fn check_number(&self, number: SequenceNumber) -> Result<()> {

@@ -3,10 +3,10 @@
 use super::core::StoreCore;
 use super::stream::Stream;
 use super::stream_core::{Routing, StreamCore};
-use crate::catalog::{CatalogState, Edit, PlannedReshard};
+use crate::catalog::{CatalogState, Edit, Lifecycle, PlannedReshard};
 use crate::error::{Error, Result};
 use crate::log::{LogEnd, ShardLog};
-use crate::model::{HashKey, Lineage, LineageError, Reshard, ShardId, StreamId, StreamStatus, Timestamp};
+use crate::model::{HashKey, Lineage, LineageError, Reshard, ShardId, StreamStatus, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +39,11 @@ impl Stream {
 
     fn reshard(&self, planned: PlannedReshard) -> Result<()> {
         let store = self.store_core();
-        let now = store.begin()?;
+        let now = store.begin(Some(self.core.id))?;
         if store.is_immediate() {
-            let _one_at_a_time = store.settling.lock();
-            return store.reshard_now(self.core.id, planned);
+            let _one_at_a_time = self.core.changing.lock();
+            // One that an earlier opener began goes first.
+            return store.reshard_now(&self.core, planned, Lifecycle::Active);
         }
         let due = store.due_from(now);
         store.catalog.commit(|state| {
@@ -61,26 +62,31 @@ impl Stream {
 
 impl StoreCore {
     /// Splits or merges in one step: the parents are sealed and synced, then one edit closes them and opens the
-    /// children, and only then do puts find the children.
-    pub(super) fn reshard_now(&self, id: StreamId, planned: PlannedReshard) -> Result<()> {
+    /// children, and only then do puts find the children. Refused unless the stream is in the state in which it was
+    /// asked for. The caller has the stream to change.
+    pub(super) fn reshard_now(
+        &self,
+        stream: &StreamCore,
+        planned: PlannedReshard,
+        expected: Lifecycle,
+    ) -> Result<()> {
         self.check_writable()?;
-        let stream = self.known_stream(id).ok_or_else(|| Error::StreamNotFound {
-            name: format!("number {id}"),
-        })?;
         // Refused before puts are held up, if it is to be refused.
+        stream.check_is(expected, &self.catalog.read())?;
         stream.plan(&self.catalog.read(), planned, self.now())?;
         let mut routing = stream.routing.write();
         routing.check_not_closed()?;
-        let sealed = Sealed::seal(&stream, &planned.parents())?;
+        let sealed = Sealed::seal(stream, &planned.parents())?;
         // Later than every record of the parents, so that a moment separates them from their children.
         let now = self
             .now()
             .max(sealed.last_arrival().saturating_add(Duration::from_millis(1)));
         let ends = sealed.ends();
         self.catalog.commit(|state| {
+            stream.check_is(expected, state)?;
             let reshard = stream.plan(state, planned, now)?;
             Ok(vec![Edit::Resharded {
-                stream: id,
+                stream: stream.id,
                 reshard,
                 ends,
             }])
@@ -89,7 +95,7 @@ impl StoreCore {
         *routing = Routing::Unknown;
         drop(routing);
         for shard in planned.parents() {
-            self.active.forget(id, shard);
+            self.active.forget(stream.id, shard);
         }
         self.activity.notify();
         Ok(())
@@ -97,6 +103,17 @@ impl StoreCore {
 }
 
 impl StreamCore {
+    fn check_is(&self, expected: Lifecycle, state: &CatalogState) -> Result<()> {
+        let stream = self.state(state.stream(self.id))?;
+        match stream.lifecycle == expected {
+            true => Ok(()),
+            false => Err(Error::StreamNotActive {
+                name: self.name.clone(),
+                status: stream.status(),
+            }),
+        }
+    }
+
     fn plan(&self, state: &CatalogState, planned: PlannedReshard, now: Timestamp) -> Result<Reshard> {
         let stream = self.state(state.stream(self.id))?;
         let not_active = |status| Error::StreamNotActive {

@@ -39,7 +39,14 @@ impl Store {
     pub(super) fn open_with(options: &StoreOptions, directory: &Path) -> Result<Self> {
         let core = StoreCore::open(options, directory)?;
         let keeper = match options.has_keeper {
-            true => Some(keeper::start(core.clone())?),
+            true => match keeper::start(core.clone()) {
+                Ok(keeper) => Some(keeper),
+                Err(error) => {
+                    // Else its threads, and its lock, would stay.
+                    let _ = core.close();
+                    return Err(error);
+                }
+            },
             false => None,
         };
         Ok(Self {
@@ -93,7 +100,7 @@ impl Store {
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::Closed`].
     pub fn stream_by_id(&self, id: StreamId) -> Result<Stream> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         self.handle.stream(id).ok_or_else(|| Error::StreamNotFound {
             name: format!("number {id}"),
         })
@@ -104,7 +111,7 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         let state = self.core().catalog.read();
         Ok(state
             .streams_by_name(after)
@@ -126,7 +133,7 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub fn open_shard_count(&self) -> Result<u64> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         let state = self.core().catalog.read();
         Ok(state
             .streams()
@@ -155,7 +162,7 @@ impl Store {
     /// # Errors
     /// The first thing that could not be done; the rest is tried all the same.
     pub fn maintain(&self) -> Result<()> {
-        self.core().begin()?;
+        self.core().begin(None)?;
         keeper::run_round(self.core())
     }
 

@@ -7,6 +7,7 @@ use super::core::StoreCore;
 use super::garbage::Garbage;
 use super::store::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
+use super::timekeeper::Moment;
 use crate::catalog::{CatalogState, Edit, StreamState};
 use crate::disk::{Step, is_left_out};
 use crate::error::{Error, Result, RetentionReason};
@@ -106,10 +107,10 @@ impl Stream {
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn describe(&self) -> Result<StreamDescription> {
-        self.read(|stream, now| {
+        self.read(|stream, moment| {
             Ok(StreamDescription {
                 summary: StreamSummary::of(self.core.id, stream),
-                shards: stream.shards(&ShardFilter::FromTrimHorizon, now),
+                shards: stream.shards(&ShardFilter::FromTrimHorizon, moment.confirmed),
             })
         })
     }
@@ -119,7 +120,7 @@ impl Stream {
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn shards(&self, filter: &ShardFilter) -> Result<Vec<Shard>> {
-        self.read(|stream, now| Ok(stream.shards(filter, now)))
+        self.read(|stream, moment| Ok(stream.shards(filter, moment.confirmed)))
     }
 
     /// Keeps records for longer: up to 8760 hours. What has expired already does not come back.
@@ -163,11 +164,12 @@ impl Stream {
     /// Durable on return.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for the name; otherwise as for [`summary`](Self::summary), and what happens on the
-    /// disk.
+    /// [`Error::InvalidArgument`] for the name, and for a checkpoint of another stream; otherwise as for
+    /// [`summary`](Self::summary), and what happens on the disk.
     pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        self.check_checkpoint(checkpoint)?;
         check_stream_name(name).map_err(|error| Error::invalid(format!("checkpoint {name:?}: {error}")))?;
-        self.store_core().begin()?;
+        self.store_core().begin(Some(self.core.id))?;
         self.store_core().catalog.commit(|state| {
             self.core.state(state.stream(self.core.id))?;
             let (name, checkpoint) = (name.to_owned(), checkpoint.clone());
@@ -184,7 +186,7 @@ impl Stream {
     /// # Errors
     /// As for [`save_checkpoint`](Self::save_checkpoint).
     pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
-        self.store_core().begin()?;
+        self.store_core().begin(Some(self.core.id))?;
         self.store_core().catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             match stream.checkpoints.contains_key(name) {
@@ -203,10 +205,10 @@ impl Stream {
     /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
-        let now = store.begin()?;
+        let now = store.begin(Some(self.core.id))?;
         if store.is_immediate() {
-            let _one_at_a_time = store.settling.lock();
-            return store.delete_now(self.core.id);
+            let _one_at_a_time = self.core.changing.lock();
+            return store.delete_now(&self.core);
         }
         let due = store.due_from(now);
         store.catalog.commit(|state| {
@@ -229,19 +231,42 @@ impl Stream {
         Ok(())
     }
 
+    /// Refuses a checkpoint of another stream.
+    pub(crate) fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if (checkpoint.store, checkpoint.stream) == (self.store_id(), self.id()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "the checkpoint is of stream number {} of store {:032x}, and {} is stream number {} of store {:032x}; a stream \
+             that was made again is read from its beginning",
+            checkpoint.stream,
+            checkpoint.store,
+            self.name(),
+            self.id(),
+            self.store_id()
+        )))
+    }
+
+    pub(crate) fn store_id(&self) -> u128 {
+        self.core.store
+    }
+
     pub(crate) fn store_core(&self) -> &StoreCore {
         &self.handle.core
     }
 
-    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Timestamp) -> Result<T>) -> Result<T> {
-        let now = self.store_core().begin()?;
-        let state = self.store_core().catalog.read();
-        read(self.core.state(state.stream(self.core.id))?, now)
+    pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
+        let store = self.store_core();
+        store.begin(Some(self.core.id))?;
+        let moment = store.time.moment();
+        let state = store.catalog.read();
+        read(self.core.state(state.stream(self.core.id))?, moment)
     }
 
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
         let store = self.store_core();
-        let now = store.begin()?;
+        store.begin(Some(self.core.id))?;
+        let confirmed = store.time.moment().confirmed;
         store.catalog.commit(|state| {
             let stream = self.core.active_state(state)?;
             let current = stream.retention_hours;
@@ -257,7 +282,7 @@ impl Stream {
                     reason,
                 });
             }
-            let horizon_floor = stream.horizon(now);
+            let horizon_floor = stream.horizon(confirmed);
             Ok(vec![Edit::RetentionChanged {
                 stream: self.core.id,
                 hours,
@@ -269,7 +294,7 @@ impl Stream {
 
 pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: CreateStream) -> Result<Stream> {
     let store = &handle.core;
-    let now = store.begin()?;
+    let now = store.begin(None)?;
     check_stream_name(name).map_err(|error| Error::invalid(error.to_string()))?;
     let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
     if !sizes.contains(&options.max_record_bytes) {
@@ -279,10 +304,11 @@ pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: Crea
             "the largest record has {least} to {most} bytes, not {bytes}"
         )));
     }
-    // Planned now so that a wrong count is refused now, also where the shards come later.
-    let lineage = plan_lineage(options.shard_count, now)?;
+    let note = store.clock_note();
     let mut id = None;
     store.catalog.commit(|state| {
+        // Planned now so that a wrong count is refused now, also where the shards come later.
+        let lineage = plan_lineage(state, name, options.shard_count, now)?;
         if state.id_of(name).is_some() {
             return Err(Error::StreamExists {
                 name: name.to_owned(),
@@ -303,6 +329,8 @@ pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: Crea
         if store.is_immediate() {
             edits.push(Edit::StreamActivated { stream, lineage });
         }
+        // From now on there is something that expires.
+        edits.extend(note);
         Ok(edits)
     })?;
     store.note_next_due();
@@ -314,22 +342,18 @@ pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: Crea
 
 impl StoreCore {
     pub(super) fn activate(&self, stream: StreamId, shard_count: u32, due: Timestamp) -> Result<()> {
-        let lineage = plan_lineage(shard_count, due)?;
-        self.catalog.commit(|state| match state.stream(stream) {
+        self.catalog.commit(|catalog| match catalog.stream(stream) {
             Some(state) if state.status() == StreamStatus::Creating => {
+                let lineage = plan_lineage(catalog, &state.name, shard_count, due)?;
                 Ok(vec![Edit::StreamActivated { stream, lineage }])
             }
             _ => Ok(Vec::new()),
         })
     }
 
-    /// Deletes a stream; its files go when nobody reads them any more.
-    pub(super) fn delete_now(&self, id: StreamId) -> Result<()> {
-        let Some(stream) = self.known_stream(id) else {
-            return Err(Error::StreamNotFound {
-                name: format!("number {id}"),
-            });
-        };
+    /// Deletes a stream; its files go when nobody reads them any more. The caller has the stream to change.
+    pub(super) fn delete_now(&self, stream: &StreamCore) -> Result<()> {
+        let id = stream.id;
         let mut routing = stream.routing.write();
         routing.check_not_closed()?;
         *routing = Routing::Unknown;
@@ -379,11 +403,11 @@ impl StreamCore {
 }
 
 impl StreamState {
-    fn shards(&self, filter: &ShardFilter, now: Timestamp) -> Vec<Shard> {
+    fn shards(&self, filter: &ShardFilter, confirmed: Timestamp) -> Vec<Shard> {
         let selected = self
             .lineage
             .iter()
-            .flat_map(|lineage| lineage.select(filter, self.horizon(now)));
+            .flat_map(|lineage| lineage.select(filter, self.horizon(confirmed)));
         selected.cloned().collect()
     }
 }
@@ -404,6 +428,7 @@ impl StreamSummary {
     }
 }
 
-fn plan_lineage(shard_count: u32, created: Timestamp) -> Result<Lineage> {
-    Lineage::new(shard_count, created).map_err(|error| Error::invalid(error.to_string()))
+fn plan_lineage(state: &CatalogState, name: &str, shard_count: u32, created: Timestamp) -> Result<Lineage> {
+    Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
+        .map_err(|error| Error::invalid(error.to_string()))
 }

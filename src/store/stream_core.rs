@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, StreamState};
 use crate::error::{Error, Result};
-use crate::log::{LogContext, LogIdentity, LogStart, ShardLog};
+use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
 use crate::model::{
     HashKey, Lineage, PutRecord, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamStatus,
     Timestamp,
 };
-use crate::sync::{Mutex, RwLock};
+use crate::sync::{Mutex, OnceLock, RwLock};
 
 #[derive(Debug)]
 pub(super) struct StreamCore {
@@ -20,10 +20,12 @@ pub(super) struct StreamCore {
     pub(super) directory: PathBuf,
     /// The largest record, in bytes of data and partition key.
     pub(super) max_record_bytes: u32,
-    store: u128,
+    pub(super) store: u128,
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
     logs: Mutex<BTreeMap<ShardId, Arc<ShardLog>>>,
+    /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
+    pub(super) changing: Mutex<()>,
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
@@ -55,7 +57,9 @@ pub(super) struct Route {
     start: HashKey,
     pub(super) shard: ShardId,
     created_seconds: u64,
-    pub(super) log: Arc<ShardLog>,
+    /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those
+    /// that are used.
+    log: OnceLock<Arc<ShardLog>>,
 }
 
 impl StreamCore {
@@ -77,6 +81,7 @@ impl StreamCore {
             catalog,
             context,
             logs: Mutex::default(),
+            changing: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
         }
     }
@@ -90,6 +95,19 @@ impl StreamCore {
         let log = self.open_log(shard)?;
         logs.insert(shard, log.clone());
         Ok(log)
+    }
+
+    pub(super) fn acknowledges_from_memory(&self) -> bool {
+        self.context.options.durability == Durability::Buffered
+    }
+
+    /// The log that a route leads to.
+    pub(super) fn log_behind<'a>(&self, route: &'a Route) -> Result<&'a Arc<ShardLog>> {
+        if let Some(log) = route.opened_log() {
+            return Ok(log);
+        }
+        let log = self.log(route.shard)?;
+        Ok(route.log.get_or_init(|| log))
     }
 
     pub(super) fn open_logs(&self) -> Vec<(ShardId, Arc<ShardLog>)> {
@@ -130,32 +148,26 @@ impl StreamCore {
     }
 
     fn routes(&self) -> Result<Vec<Route>> {
-        let open: Vec<_> = {
-            let state = self.catalog.read();
-            let stream = self.state(state.stream(self.id))?;
-            match stream.status() {
-                StreamStatus::Active | StreamStatus::Updating => {}
-                status => {
-                    return Err(Error::StreamNotActive {
-                        name: self.name.clone(),
-                        status,
-                    });
-                }
+        let state = self.catalog.read();
+        let stream = self.state(state.stream(self.id))?;
+        match stream.status() {
+            StreamStatus::Active | StreamStatus::Updating => {}
+            status => {
+                return Err(Error::StreamNotActive {
+                    name: self.name.clone(),
+                    status,
+                });
             }
-            let shards = stream.lineage.iter().flat_map(Lineage::open_shards);
-            shards
-                .map(|shard| (shard.id, shard.hash_key_range.start(), shard.created_seconds))
-                .collect()
-        };
-        let mut routes = Vec::with_capacity(open.len());
-        for (shard, start, created_seconds) in open {
-            routes.push(Route {
-                start,
-                shard,
-                created_seconds,
-                log: self.log(shard)?,
-            });
         }
+        let shards = stream.lineage.iter().flat_map(Lineage::open_shards);
+        let mut routes: Vec<_> = shards
+            .map(|shard| Route {
+                start: shard.hash_key_range.start(),
+                shard: shard.id,
+                created_seconds: shard.created_seconds,
+                log: OnceLock::new(),
+            })
+            .collect();
         routes.sort_by_key(|route| route.start);
         Ok(routes)
     }
@@ -213,6 +225,11 @@ pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
 }
 
 impl Route {
+    /// The log, if a put has opened it.
+    pub(super) fn opened_log(&self) -> Option<&Arc<ShardLog>> {
+        self.log.get()
+    }
+
     pub(super) fn identity(&self) -> ShardIdentity {
         ShardIdentity {
             shard: self.shard,
@@ -230,6 +247,8 @@ pub(super) struct ShardIdentity {
 
 impl ShardIdentity {
     pub(super) fn sequence_number(&self, record: RecordNumber, arrival: Timestamp) -> SequenceNumber {
-        SequenceNumber::new(self.created_seconds, self.shard, record, arrival.as_seconds())
+        // Where a clock went back, or splits came in quick succession, a shard's creation is ahead of it.
+        let seconds = arrival.as_seconds().max(self.created_seconds);
+        SequenceNumber::new(self.created_seconds, self.shard, record, seconds)
     }
 }

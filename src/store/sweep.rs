@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::core::StoreCore;
+use super::garbage::number_of_file;
 use crate::catalog::Catalog;
-use crate::disk::{Disk, list_if_there};
-use crate::error::{Error, Result};
+use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
+use crate::error::Result;
 use crate::model::{RecordNumber, ShardId, StreamId};
 
 /// Directories of streams that had been deleted before the store was opened. Looked for before anybody can delete one:
@@ -18,8 +19,8 @@ use crate::model::{RecordNumber, ShardId, StreamId};
 pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Path) -> Result<Vec<PathBuf>> {
     let state = catalog.read();
     let is_deleted = |name: &String| {
-        let id = name.parse().map(StreamId::new).ok();
-        id.is_some_and(|id| id < state.next_stream() && state.stream(id).is_none())
+        let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
+        id.is_some_and(|id| id.to_string() == *name && id < state.next_stream() && state.stream(id).is_none())
     };
     let names = list_if_there(disk, streams)?;
     Ok(names
@@ -35,15 +36,17 @@ impl StoreCore {
         if self.is_swept.load(Ordering::Acquire) {
             return Ok(());
         }
+        // What cannot be removed keeps nothing else from going.
+        let mut result = Ok(());
         for directory in &self.leftover_streams {
-            self.remove_directory(directory)?;
+            result = result.and(self.remove_directory(directory));
         }
         let streams: Vec<_> = self.catalog.read().streams().map(|(id, _)| id).collect();
         for stream in streams {
-            self.sweep_stream(stream)?;
+            result = result.and(self.sweep_stream(stream));
         }
-        self.is_swept.store(true, Ordering::Release);
-        Ok(())
+        self.is_swept.store(result.is_ok(), Ordering::Release);
+        result
     }
 
     /// Removes directories of expired shards, and segments that were trimmed away. What is trimmed or expires from now
@@ -66,6 +69,9 @@ impl StoreCore {
                 None => return Ok(()),
             };
             let path = directory.join(name);
+            if kind_if_there(self.disk.as_ref(), &path)? != Some(EntryKind::Directory) {
+                continue;
+            }
             match segments.as_deref() {
                 None => self.remove_directory(&path)?,
                 Some([first, ..]) => self.remove_segments_before(&path, first.first_record)?,
@@ -77,12 +83,8 @@ impl StoreCore {
 
     fn remove_segments_before(&self, directory: &Path, first: RecordNumber) -> Result<()> {
         for name in list_if_there(self.disk.as_ref(), directory)? {
-            let number = name.split_once('.').and_then(|(number, _)| number.parse().ok());
-            if number.is_some_and(|number| RecordNumber::new(number) < first) {
-                let path = directory.join(name);
-                self.disk
-                    .remove_file(&path)
-                    .map_err(|error| Error::io("remove", &path, error))?;
+            if number_of_file(&name).is_some_and(|number| number < first) {
+                self.remove_file_of_log(directory, &name)?;
             }
         }
         Ok(())

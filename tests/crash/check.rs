@@ -14,6 +14,8 @@ use crate::model::{Model, Presence, ShardModel, Since, StreamModel, Violation};
 pub struct Look {
     pub since: Since,
     pub is_poisoned: bool,
+    /// What has expired by the clock may be there still; what has not is never gone.
+    pub may_lag: bool,
 }
 
 impl Look {
@@ -116,26 +118,28 @@ impl Model {
                 return Err(format!("checkpoint {checkpoint} is {found:?}, not {setting:?}"));
             }
         }
-        model.check_shards(&stream, now, is_final)?;
-        self.check_records(at, &stream, now, look)
+        let listed = model.check_shards(&stream, now, look)?;
+        self.check_records(at, &stream, &listed, now, look)
     }
 
     fn check_records(
         &mut self,
         at: usize,
         stream: &Stream,
+        listed: &[ShardId],
         now: Timestamp,
         look: Look,
     ) -> Result<(), Violation> {
         let horizon = self.streams[at].horizon(now);
-        let listed: Vec<ShardId> = self.streams[at].unexpired(now).map(|(id, _)| id).collect();
         let mut everything = BTreeMap::new();
-        for id in listed {
+        for &id in listed {
             let in_shard = |what: Violation| format!("{id}: {what}");
             let read = read_shard(stream, id, &self.streams[at]).map_err(in_shard)?;
             let shard = &self.streams[at].shards[&id];
             let least = shard.least(self.durability, look.since, look.is_final());
-            let found = shard.compare(&read, horizon, least).map_err(in_shard)?;
+            let found = shard
+                .compare(&read, horizon, least, look.may_lag)
+                .map_err(in_shard)?;
             self.check_numbers(at, id, &read).map_err(in_shard)?;
             let shard = self.streams[at].shards.get_mut(&id).expect("it is listed");
             shard.seen = shard.seen.max(found);
@@ -191,15 +195,24 @@ impl StreamModel {
             .map(|(id, shard)| (*id, shard))
     }
 
-    fn check_shards(&mut self, stream: &Stream, now: Timestamp, is_final: bool) -> Result<(), Violation> {
+    /// Gives the shards that are listed.
+    fn check_shards(
+        &mut self,
+        stream: &Stream,
+        now: Timestamp,
+        look: Look,
+    ) -> Result<Vec<ShardId>, Violation> {
         let shards = unwrapped("list the shards", stream.shards(&ShardFilter::FromTrimHorizon))?;
         if self.shards.is_empty() {
             self.take_first_shards(&shards)?;
         }
-        self.settle_reshard(&shards, is_final)?;
+        self.settle_reshard(&shards, look.is_final())?;
         let expected: Vec<_> = self.unexpired(now).map(|(id, _)| id).collect();
         let found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
-        if expected != found {
+        let is_left = |id: &ShardId| look.may_lag && self.shards.contains_key(id);
+        let is_right = expected.iter().all(|id| found.contains(id))
+            && found.iter().all(|id| expected.contains(id) || is_left(id));
+        if !is_right {
             return Err(format!("shards {found:?} are there instead of {expected:?}"));
         }
         for shard in &shards {
@@ -211,7 +224,8 @@ impl StreamModel {
                 return Err(format!("{shard:?} is not {:?} {:?}", model.range, model.closed));
             }
         }
-        self.check_tiling(stream, now)
+        self.check_tiling(stream, now)?;
+        Ok(found)
     }
 
     fn take_first_shards(&mut self, shards: &[Shard]) -> Result<(), Violation> {

@@ -64,6 +64,28 @@ fn a_call_that_fails_costs_no_record_that_only_the_journal_has() {
 }
 
 #[test]
+fn a_call_that_fails_while_the_manifest_is_written_anew_costs_nothing() {
+    for fault in [Fault::Broken, Fault::Full] {
+        must_fail_every_call(fault, FailedSync::MarksClean, Settings::compacting());
+    }
+}
+
+#[test]
+fn a_call_that_finds_no_descriptor_costs_nothing_and_can_be_made_again() {
+    for settings in [
+        Settings::journaled(),
+        Settings::compacting(),
+        Settings::with_few_files(),
+    ] {
+        let settings = Settings {
+            loses_what_is_closed: false,
+            ..settings
+        };
+        must_fail_every_call(Fault::OutOfFiles, FailedSync::MarksClean, settings);
+    }
+}
+
+#[test]
 fn a_failed_sync_is_final_whatever_it_leaves() {
     for outcome in [FailedSync::MarksSomeClean, FailedSync::KeepsDirty] {
         must_fail_every_call(Fault::Broken, outcome, Settings::default());

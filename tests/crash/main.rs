@@ -9,6 +9,7 @@ mod acknowledged;
 mod check;
 mod faults;
 mod held;
+mod interrupted;
 mod manifest;
 mod model;
 mod omissions;

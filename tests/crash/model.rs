@@ -268,8 +268,17 @@ impl ShardModel {
     }
 
     /// Compares what was read with what should be there, and says how many of the records are.
-    pub fn compare(&self, read: &[Record], horizon: Timestamp, least: usize) -> Result<usize, Violation> {
-        let hidden = self.records.partition_point(|record| record.arrival < horizon);
+    pub fn compare(
+        &self,
+        read: &[Record],
+        horizon: Timestamp,
+        least: usize,
+        may_lag: bool,
+    ) -> Result<usize, Violation> {
+        let expired = self.records.partition_point(|record| record.arrival < horizon);
+        let is_first = |record: &RecordModel| read.first().is_some_and(|read| record.compare(read).is_ok());
+        let still_there = self.records[..expired].iter().position(is_first);
+        let hidden = still_there.filter(|_| may_lag).unwrap_or(expired);
         let expected = &self.records[hidden..];
         for (place, record) in read.iter().enumerate() {
             let Some(model) = expected.get(place) else {

@@ -11,7 +11,7 @@ use anabranch::sim::{FailedSync, Step, leave_out};
 use crate::model::Violation;
 use crate::op::Fault;
 use crate::world::Settings;
-use crate::{acknowledged, faults, random, regressions, rot, scenario, targeted};
+use crate::{acknowledged, faults, interrupted, random, regressions, rot, scenario, targeted};
 
 const THREADS: usize = 2;
 
@@ -53,6 +53,11 @@ const CRASHES: Check = Check {
 const JOURNALED_CRASHES: Check = Check {
     name: "scenario, journaled: a crash in every fifth call",
     run: || scenario::crash_in_every_call(Settings::journaled(), 5).map(drop),
+};
+
+const FEW_FILES: Check = Check {
+    name: "scenario, few files: a crash in every seventh call",
+    run: || scenario::crash_in_every_call(Settings::with_few_files(), 7).map(drop),
 };
 
 const FAULTS: Check = Check {
@@ -129,6 +134,7 @@ const TABLE: &[(Step, Check)] = &[
         Step::DeferredBeforeSync,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
     ),
+    (Step::SyncBeforeClose, FEW_FILES),
     (
         Step::JournaledSegmentsSync,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
@@ -294,6 +300,27 @@ fn every_step_that_is_left_out_is_missed() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Reading beside recycling was what no test did.
+#[test]
+fn a_file_that_is_recycled_while_it_is_held_is_missed_by_random_programs_and_by_interrupted_reads() {
+    let checks = [
+        Check {
+            name: "random programs that hold",
+            run: random::hold_a_few,
+        },
+        test!(interrupted::reads_that_are_interrupted_by_recycling_get_all_that_has_not_expired),
+        test!(interrupted::seeks_that_are_interrupted_by_recycling_find_what_has_not_expired),
+        test!(interrupted::a_reader_of_a_stream_that_is_interrupted_by_recycling_goes_on),
+    ];
+    let misses = |check: &Check| leave_out(Step::HeldIsKept, || check.make()).is_err();
+    let blind: Vec<_> = checks
+        .iter()
+        .filter(|check| !misses(check))
+        .map(|check| check.name)
+        .collect();
+    assert_eq!(blind, [""; 0]);
 }
 
 #[test]

@@ -60,6 +60,14 @@ pub enum Op {
     /// One round of house-keeping.
     Maintain,
     Advance(Duration),
+    /// A day and an hour pass, with two rounds of house-keeping: what was put before and expires by default is trimmed.
+    Expire,
+    /// Someone sets the clock forward or back, the keeper comes by, and the clock is set right again.
+    Glitch {
+        forward: bool,
+        by: Duration,
+        reopened: bool,
+    },
     /// A clean close, and the next opener.
     Reopen,
     /// The process, or the machine, ends here.
@@ -87,10 +95,18 @@ pub enum Fault {
     Short,
     /// A write writes a part, and the disk is full.
     ShortAndFull,
+    /// The process has as many files open as it may.
+    OutOfFiles,
 }
 
 impl Fault {
-    pub const ALL: [Self; 4] = [Self::Broken, Self::Full, Self::Short, Self::ShortAndFull];
+    pub const ALL: [Self; 5] = [
+        Self::Broken,
+        Self::Full,
+        Self::Short,
+        Self::ShortAndFull,
+        Self::OutOfFiles,
+    ];
 }
 
 pub fn stream_name(stream: u8) -> String {

@@ -45,15 +45,42 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (stream(), 0..9_usize).prop_map(|(stream, records)| Op::Checkpoint { stream, records }),
         2 => (stream(), 1..40_usize).prop_map(|(stream, records)| Op::Hold { stream, records }),
         1 => Just(Op::LetGo),
+        2 => Just(Op::Expire),
         2 => Just(Op::Look),
         4 => Just(Op::Maintain),
         3 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
         2 => Just(Op::Reopen),
+        2 => (any::<bool>(), 1..10_000_u64, any::<bool>()).prop_map(|(forward, hours, reopened)| {
+            Op::Glitch { forward, by: Duration::from_secs(3_600 * hours), reopened }
+        }),
         3 => loss().prop_map(Op::Crash),
         4 => (1..60_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn { calls, mode }),
         2 => (1..60_u64, prop::sample::select(Fault::ALL.to_vec()))
             .prop_map(|(calls, fault)| Op::Fail { calls, fault }),
     ]
+}
+
+/// What it takes that segments are trimmed and recycled while something of them is held: little else happens.
+fn holding_op() -> impl Strategy<Value = Op> {
+    let stream = || 0..2_u8;
+    prop_oneof![
+        1 => (stream(), 1..3_u32).prop_map(|(stream, shards)| Op::Create { stream, shards }),
+        1 => stream().prop_map(|stream| Op::Delete { stream }),
+        12 => (stream(), 0..16_u8, 19_000..30_000_usize)
+            .prop_map(|(stream, key, bytes)| Op::Put { stream, key, bytes }),
+        1 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Split { stream, nth }),
+        4 => (stream(), 1..40_usize).prop_map(|(stream, records)| Op::Hold { stream, records }),
+        1 => Just(Op::LetGo),
+        3 => Just(Op::Expire),
+        1 => Just(Op::Look),
+        1 => Just(Op::Maintain),
+        1 => Just(Op::Reopen),
+    ]
+}
+
+fn holding_ops() -> impl Strategy<Value = Vec<Op>> {
+    let begin = [0, 1].map(|stream| Op::Create { stream, shards: 1 });
+    prop::collection::vec(holding_op(), 1..60).prop_map(move |ops| begin.iter().cloned().chain(ops).collect())
 }
 
 fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
@@ -68,15 +95,22 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
         any::<bool>(),
         prop::sample::select(vec![0, 256 * 1024]),
         journaled,
+        any::<(bool, bool)>(),
         room,
     )
         .prop_map(
-            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, room)| Settings {
-                durability,
-                map_sealed_segments,
-                max_recycled_bytes,
-                min_journaled_shards,
-                room,
+            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, few, room)| {
+                let (compacts_early, has_few_files) = few;
+                Settings {
+                    durability,
+                    map_sealed_segments,
+                    max_recycled_bytes,
+                    min_journaled_shards,
+                    compacts_early,
+                    has_few_files,
+                    loses_what_is_closed: false,
+                    room,
+                }
             },
         )
 }
@@ -117,27 +151,40 @@ fn play_many(durability: Durability) {
         failure_persistence: None,
         ..Config::default()
     });
-    play_with(&mut runner, durability).unwrap_or_else(|what| panic!("{what}"));
+    let ops = prop::collection::vec(op(), 1..60);
+    play_with(&mut runner, durability, ops).unwrap_or_else(|what| panic!("{what}"));
 }
 
 /// The same few sequences each time, none of which is cut down.
 pub fn play_a_few(durability: Durability) -> Result<(), Violation> {
+    play_with(
+        &mut same_each_time(),
+        durability,
+        prop::collection::vec(op(), 1..60),
+    )
+}
+
+/// As [`play_a_few`], of programs that hold what they read.
+pub fn hold_a_few() -> Result<(), Violation> {
+    play_with(&mut same_each_time(), Durability::Synced, holding_ops())
+}
+
+fn same_each_time() -> TestRunner {
     let config = Config {
         cases: 150,
         max_shrink_iters: 0,
         failure_persistence: None,
         ..Config::default()
     };
-    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    play_with(&mut TestRunner::new_with_rng(config, random), durability)
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
-fn play_with(runner: &mut TestRunner, durability: Durability) -> Result<(), Violation> {
-    let sequences = (
-        any::<u64>(),
-        settings(durability),
-        prop::collection::vec(op(), 1..60),
-    );
+fn play_with(
+    runner: &mut TestRunner,
+    durability: Durability,
+    ops: impl Strategy<Value = Vec<Op>>,
+) -> Result<(), Violation> {
+    let sequences = (any::<u64>(), settings(durability), ops);
     let played = runner.run(&sequences, |(seed, settings, ops)| {
         let _case = Case::begin(|| format!("seed {seed}, {settings:?}, {ops:#?}"));
         play(seed, settings, &ops).map_err(TestCaseError::fail)
@@ -163,4 +210,9 @@ fn random_programs_lose_no_more_than_the_last_writes() {
 #[test]
 fn random_programs_lose_no_more_than_what_was_in_memory() {
     play_many(Durability::Buffered);
+}
+
+#[test]
+fn random_programs_that_hold_what_they_read_keep_it() {
+    hold_a_few().unwrap_or_else(|what| panic!("{what}"));
 }

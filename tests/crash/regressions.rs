@@ -209,6 +209,108 @@ pub fn a_reader_that_comes_to_a_damaged_end_is_told_so() {
     assert!(matches!(stream.put("key", b"fourth"), Err(Error::Corrupt { .. })));
 }
 
+/// A full disk at the rename of a new segment, or at the sync of its directory, stopped writing for ever, although no
+/// frame was begun.
+#[test]
+pub fn a_segment_that_finds_no_room_for_its_name_is_refused_and_tried_again() {
+    let cases = [
+        (Operation::Rename, "pool"),
+        (Operation::SyncDir, "shardId"),
+        (Operation::Write, "pool"),
+        (Operation::SyncData, "00000000000000000003.log"),
+        (Operation::Allocate, "MANIFEST"),
+        (Operation::CreateDir, "streams/2"),
+        (Operation::SyncDir, "streams"),
+    ];
+    for (call, path) in cases {
+        let disk = SimDisk::new(1);
+        let store = open(&disk);
+        let stream = store.create_stream("clicks", 1).unwrap();
+        for _ in 0..2 {
+            stream.put("key", &[7; 25_000]).unwrap();
+        }
+        let new = store.create_stream("new", 1).unwrap();
+        disk.faults()
+            .on(path)
+            .fail_nth(call, 1, std::io::ErrorKind::StorageFull);
+        let mut refused = 0;
+        for put in [stream.put("key", &[7; 25_000]), new.put("key", b"first")] {
+            match put {
+                Ok(_) => {}
+                Err(Error::StorageFull { .. }) => refused += 1,
+                Err(error) => panic!("{call} of {path}: {error}"),
+            }
+        }
+        // Where a room reserved before was large enough, nothing is refused.
+        assert!(refused <= 1, "{call} of {path}");
+        let is_explained = refused == 1 || call == Operation::Allocate;
+        assert!(is_explained, "{call} of {path} does not fail");
+        stream.put("key", b"room again").unwrap();
+        new.put("key", b"room again").unwrap();
+        let in_pool = |path: &String| path.contains("preparing");
+        assert!(!all_files(&disk).iter().any(in_pool), "{:?}", all_files(&disk));
+        let disk = disk.crash(LossMode::LoseAll);
+        let store = open(&disk);
+        assert_eq!(
+            data_of(&store.stream("new").unwrap()).last().unwrap(),
+            b"room again"
+        );
+    }
+}
+
+/// The disk was full when the name of a new `CURRENT` was to become durable. That was passed over in silence, the old
+/// manifest was removed, and after a crash `CURRENT` named a file that was gone.
+#[test]
+pub fn no_edit_is_built_on_a_manifest_whose_name_a_crash_can_take_back() {
+    for (mode, nth) in [LossMode::KeepAll, LossMode::LoseAll, LossMode::Prefix]
+        .into_iter()
+        .flat_map(|mode| (1..=4).map(move |nth| (mode, nth)))
+    {
+        let disk = SimDisk::new(nth);
+        let options = options(&disk).compaction_bytes(1);
+        let store = options.open(DIRECTORY).unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let checkpoint = stream.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
+        for call in [Operation::SyncDir, Operation::Rename] {
+            disk.faults()
+                .on(DIRECTORY)
+                .fail_nth(call, nth, std::io::ErrorKind::StorageFull);
+        }
+        let mut saved = 0;
+        for n in 0..100 {
+            match stream.save_checkpoint(&format!("{n:03}"), &checkpoint) {
+                Ok(()) => saved += 1,
+                Err(Error::StorageFull { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(disk.faults().struck() > 0);
+        assert!(saved > 90, "{saved}");
+        let disk = disk.crash(mode);
+        let names = open(&disk).stream("clicks").unwrap().checkpoint_names().unwrap();
+        assert_eq!(names.len(), saved, "{mode:?}, {nth}");
+    }
+}
+
+/// Every kill of a process began a segment eight times as large as the file of the last one, whatever that held.
+#[test]
+pub fn a_crash_loop_takes_no_more_room_than_small_segments_do() {
+    let mut disk = SimDisk::new(1);
+    let large = |disk: &SimDisk| options(disk).segment_bytes(64 << 20).open(DIRECTORY).unwrap();
+    large(&disk).create_stream("clicks", 1).unwrap();
+    let before = disk.used_bytes();
+    for life in 1..=16 {
+        let store = large(&disk);
+        store.stream("clicks").unwrap().put("key", &[7; 100]).unwrap();
+        disk = disk.crash(LossMode::KeepAll);
+        let used = disk.used_bytes() - before;
+        assert!(
+            used <= life * (64 << 10) + (128 << 10),
+            "{used} bytes after {life} lives"
+        );
+    }
+}
+
 /// The file because of which a store does not open.
 fn path_of_damage(disk: &SimDisk) -> Option<String> {
     match options(disk).open(DIRECTORY).err()? {
@@ -217,10 +319,17 @@ fn path_of_damage(disk: &SimDisk) -> Option<String> {
     }
 }
 
-fn segments(disk: &SimDisk) -> Vec<String> {
+fn all_files(disk: &SimDisk) -> Vec<String> {
     let files = disk.rot().files();
-    let names = files.iter().map(|(path, _)| format!("/{}", path.display()));
-    names
+    files
+        .iter()
+        .map(|(path, _)| format!("/{}", path.display()))
+        .collect()
+}
+
+fn segments(disk: &SimDisk) -> Vec<String> {
+    all_files(disk)
+        .into_iter()
         .filter(|name| name.contains("/streams/") && name.ends_with(".log"))
         .collect()
 }

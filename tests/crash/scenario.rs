@@ -274,6 +274,22 @@ fn a_crash_in_any_call_loses_and_invents_nothing_that_only_the_journal_has() {
 }
 
 #[test]
+fn a_crash_in_any_call_loses_and_invents_nothing_while_the_manifest_is_written_anew() {
+    report(crash_in_every_call(Settings::compacting(), 3));
+}
+
+#[test]
+fn a_crash_in_any_call_loses_and_invents_nothing_where_few_files_can_be_open() {
+    report(crash_in_every_call(Settings::with_few_files(), 3));
+    let written = Settings {
+        durability: anabranch::Durability::Written,
+        min_journaled_shards: usize::MAX,
+        ..Settings::with_few_files()
+    };
+    report(crash_in_every_call(written, 5));
+}
+
+#[test]
 fn a_crash_in_any_call_of_a_recovery_loses_and_invents_nothing() {
     report(crash_in_every_call_of_recovery(Settings::default(), 31));
 }

@@ -1,6 +1,7 @@
 //! Doing one step in a world: the model is told what may change, the store is asked, the model is told what happened.
 
 use std::io;
+use std::time::Duration;
 
 use anabranch::sim::{Calls, Operation};
 use anabranch::{Error, HashKey, Put, PutRecord, StartingPosition};
@@ -58,6 +59,18 @@ impl World {
                 self.clock.advance(*by);
                 Ok(None)
             }
+            Op::Expire => {
+                self.clock.advance(Duration::from_secs(25 * 3_600));
+                match self.maintain()? {
+                    None => self.maintain(),
+                    failed => Ok(failed),
+                }
+            }
+            Op::Glitch {
+                forward,
+                by,
+                reopened,
+            } => self.glitch(*forward, *by, *reopened),
             Op::Reopen => self.reopen().map(|()| None),
             Op::Crash(mode) => {
                 self.crash(*mode);
@@ -72,6 +85,25 @@ impl World {
                 Ok(None)
             }
         }
+    }
+
+    /// A clock that is wrong for some seconds takes nothing away, during a run and over a restart. Nothing is put
+    /// meanwhile: what arrives then has a wrong time, as it should.
+    fn glitch(&mut self, forward: bool, by: Duration, reopened: bool) -> Result<Option<Failure>, Stop> {
+        self.may_lag = true;
+        match forward {
+            true => self.clock.jump_forward(by),
+            false => self.clock.jump_back(by),
+        }
+        let outcome = match reopened {
+            true => self.reopen().map(|()| None),
+            false => self.maintain(),
+        };
+        match forward {
+            true => self.clock.jump_back(by),
+            false => self.clock.jump_forward(by),
+        }
+        outcome
     }
 
     pub fn arm_fault(&mut self, call: u64, fault: Fault) {
@@ -90,6 +122,7 @@ impl World {
             Fault::Full => faults.fail_nth(making_room, call, io::ErrorKind::StorageFull),
             Fault::Short => faults.short_write_nth(call, io::ErrorKind::Other),
             Fault::ShortAndFull => faults.short_write_nth(call, io::ErrorKind::StorageFull),
+            Fault::OutOfFiles => faults.run_out_of_files_nth(call),
         };
     }
 

@@ -14,6 +14,12 @@ use crate::model::{Model, Since, Violation};
 /// Two levels that do not exist yet, so that making them is crashed too.
 pub const DIRECTORY: &str = "/srv/store";
 
+/// Segments that a store with few files keeps open.
+const OPEN_SEGMENTS: usize = 2;
+
+/// All that such a store ever needs: those, the lock, the manifest, and what two threads use at the moment.
+const OPEN_FILES: usize = OPEN_SEGMENTS + 8;
+
 pub struct World {
     pub disk: SimDisk,
     pub clock: ManualClock,
@@ -33,6 +39,8 @@ pub struct World {
     was_full: bool,
     /// What the machine leaves when it stops.
     armed: LossMode,
+    /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
+    pub may_lag: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +50,12 @@ pub struct Settings {
     pub max_recycled_bytes: u64,
     /// From how many shards on commits go through the journal.
     pub min_journaled_shards: usize,
+    /// Whether the manifest is written anew every few edits.
+    pub compacts_early: bool,
+    /// Whether the store may have very few files open.
+    pub has_few_files: bool,
+    /// Whether what a file has unsynced when it is closed is lost.
+    pub loses_what_is_closed: bool,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
 }
@@ -54,6 +68,24 @@ impl Settings {
             ..Self::default()
         }
     }
+
+    /// The store has very few files open, most of them with unsynced bytes.
+    pub fn with_few_files() -> Self {
+        Self {
+            has_few_files: true,
+            loses_what_is_closed: true,
+            min_journaled_shards: 2,
+            ..Self::default()
+        }
+    }
+
+    /// The manifest is written anew many times.
+    pub fn compacting() -> Self {
+        Self {
+            compacts_early: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {
@@ -63,6 +95,9 @@ impl Default for Settings {
             map_sealed_segments: true,
             max_recycled_bytes: 256 * 1024,
             min_journaled_shards: usize::MAX,
+            compacts_early: false,
+            has_few_files: false,
+            loses_what_is_closed: false,
             room: None,
         }
     }
@@ -98,6 +133,12 @@ impl World {
         if let Some(bytes) = settings.room {
             disk.set_capacity(bytes);
         }
+        if settings.has_few_files {
+            disk.set_open_file_limit(OPEN_FILES);
+        }
+        if settings.loses_what_is_closed {
+            disk.faults().lose_what_is_closed_unsynced();
+        }
         Self {
             disk,
             clock: ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)),
@@ -111,6 +152,7 @@ impl World {
             has_failing_disk: false,
             was_full: false,
             armed: LossMode::LoseAll,
+            may_lag: false,
         }
     }
 
@@ -130,6 +172,7 @@ impl World {
         let mut next = Self::new(disk, self.settings);
         next.clock = clock;
         next.since = since;
+        next.may_lag = true;
         next.model = self.model.clone();
         next
     }
@@ -186,6 +229,7 @@ impl World {
 
     /// Closes the store and compares what the next opener finds.
     pub fn reopen(&mut self) -> Result<(), Stop> {
+        self.may_lag = true;
         self.begin_step();
         self.held.close();
         if let Some(store) = self.store.take() {
@@ -264,6 +308,7 @@ impl World {
         let look = Look {
             since: self.since,
             is_poisoned: self.poisoned.is_some(),
+            may_lag: self.may_lag,
         };
         let store = self.store.as_ref().ok_or("the store is not open")?;
         let struck = self.disk.faults().struck();
@@ -292,6 +337,9 @@ impl World {
                 false => refuse("another failure is told than the first"),
             },
             (_, Some(_)) => refuse("a poisoned store gives another error"),
+            (Error::Poisoned { first }, None) if is_want_of_room_while_preparing(first) => {
+                refuse("nothing was lost, and writing stopped for ever")
+            }
             (Error::Poisoned { first }, None) if is_explained => {
                 self.poisoned = Some(first.to_string());
                 match names_file(first) {
@@ -299,14 +347,16 @@ impl World {
                     false => refuse("the error names no file"),
                 }
             }
-            (Error::StorageFull { .. } | Error::Io { .. } | Error::Unreadable { .. }, None)
-                if is_explained =>
-            {
-                match names_file(error) {
-                    true => Ok(Failure::NotDone),
-                    false => refuse("the error names no file"),
-                }
-            }
+            (
+                Error::StorageFull { .. }
+                | Error::TooManyOpenFiles { .. }
+                | Error::Unreadable { .. }
+                | Error::Io { .. },
+                None,
+            ) if is_explained => match names_file(error) {
+                true => Ok(Failure::NotDone),
+                false => refuse("the error names no file"),
+            },
             _ => refuse("nothing explains this error"),
         }
     }
@@ -360,6 +410,12 @@ impl World {
             .map_sealed_segments(self.settings.map_sealed_segments)
             .max_recycled_bytes(self.settings.max_recycled_bytes)
             .min_journaled_shards(self.settings.min_journaled_shards)
+            .compaction_bytes(if self.settings.compacts_early { 1 } else { 1 << 20 })
+            .max_open_segments(if self.settings.has_few_files {
+                OPEN_SEGMENTS
+            } else {
+                512
+            })
             .segment_bytes(64 * 1024)
             .keeper(false)
             .flusher_threads(1)
@@ -375,11 +431,23 @@ impl Drop for World {
     }
 }
 
+/// A full disk is final only for what was to become durable and did not, and too many open files never are.
+fn is_want_of_room_while_preparing(error: &Error) -> bool {
+    match error {
+        Error::Io {
+            operation, source, ..
+        } => source.kind() == std::io::ErrorKind::StorageFull && !["write to", "sync"].contains(operation),
+        Error::StorageFull { .. } | Error::TooManyOpenFiles { .. } => true,
+        _ => false,
+    }
+}
+
 fn names_file(error: &Error) -> bool {
     match error {
         Error::Io { path, .. }
         | Error::Unreadable { path, .. }
         | Error::StorageFull { path, .. }
+        | Error::TooManyOpenFiles { path, .. }
         | Error::Corrupt { path, .. } => {
             let above = Path::new(DIRECTORY).ancestors().any(|above| above == path);
             above || path.starts_with(DIRECTORY)

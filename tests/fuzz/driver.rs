@@ -8,7 +8,7 @@ use crate::mutation::Random;
 use crate::{corpus, memory, mutation};
 
 /// An input that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The most that one input may make a program allocate at a time, although none is longer than a few kilobytes.
 const MOST_BYTES: usize = 64 << 20;

@@ -23,7 +23,7 @@ impl KinesisConnection {
     pub fn open(address: SocketAddr) -> io::Result<KinesisConnection> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(300)))?;
         Ok(KinesisConnection {
             stream: BufReader::new(stream),
         })

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Far more than any start or stop takes: only a server that hangs meets it.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// A server that listens. Dropping it kills it.
 pub struct ServerProcess {
@@ -25,7 +25,34 @@ impl ServerProcess {
     /// Starts the program on `directory/data`, and waits until it says where it listens. Its log is
     /// `directory/server.log`.
     pub fn start(directory: &Path, listen: &str, more_arguments: &[&str]) -> ServerProcess {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_anabranch"));
+        let command = Command::new(env!("CARGO_BIN_EXE_anabranch"));
+        ServerProcess::start_with(command, directory, listen, more_arguments)
+    }
+
+    /// As [`start`](ServerProcess::start), where the program may have so many files open: at first `soft`, and `hard`
+    /// if it asks.
+    pub fn start_with_open_files(
+        (soft, hard): (u32, u32),
+        directory: &Path,
+        listen: &str,
+        more_arguments: &[&str],
+    ) -> ServerProcess {
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!(
+                "ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\""
+            ))
+            .arg(env!("CARGO_BIN_EXE_anabranch"));
+        ServerProcess::start_with(command, directory, listen, more_arguments)
+    }
+
+    fn start_with(
+        mut command: Command,
+        directory: &Path,
+        listen: &str,
+        more_arguments: &[&str],
+    ) -> ServerProcess {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ANABRANCH_") {
                 command.env_remove(name);
@@ -62,6 +89,11 @@ impl ServerProcess {
         self.address
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -71,7 +103,7 @@ impl ServerProcess {
         read_log(&self.log)
     }
 
-    /// Sends the signal, `INT` or `TERM`, and expects that the server closes in order.
+    /// Sends the signal, `INT`, `TERM` or `HUP`, and expects that the server closes in order.
     pub fn stop(mut self, signal: &str) {
         let sent = Command::new("sh")
             .arg("-c")

@@ -126,6 +126,33 @@ fn a_time_is_not_taken_for_seconds() {
 }
 
 #[test]
+fn what_is_no_number_is_neither_a_time_nor_a_count() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let not_a_number = Value::Float(f64::NAN);
+    let tagged = Value::Tag(1, Box::new(not_a_number.clone()));
+    for (operation, name, value) in [
+        ("GetShardIterator", "Timestamp", not_a_number.clone()),
+        ("GetShardIterator", "Timestamp", tagged),
+        ("ListStreams", "Limit", not_a_number),
+    ] {
+        let input = map(&[
+            ("StreamName", text("s")),
+            ("ShardId", text("0")),
+            ("ShardIteratorType", text("AT_TIMESTAMP")),
+            (name, value),
+        ]);
+        let (status, error) = call(&server, operation, &input);
+        assert_eq!(status, 400, "{operation} {name}");
+        assert_eq!(
+            member(&error, "__type"),
+            &text("SerializationException"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn errors_are_in_cbor_too() {
     let server = TestServer::start();
     let (status, error) = call(&server, "DescribeStream", &map(&[("StreamName", text("x"))]));

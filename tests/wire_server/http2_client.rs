@@ -64,7 +64,7 @@ impl Http2Client {
     /// So many bytes of each reply may be sent before this client widens the stream's window.
     pub fn with_window(address: SocketAddr, window: u32) -> Http2Client {
         let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         socket.set_nodelay(true).unwrap();
         let mut client = Http2Client {
             socket,

@@ -2,7 +2,9 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used)]
 
+mod budgets;
 mod cbor;
+mod connections;
 mod front;
 #[cfg(feature = "sim")]
 mod hanging;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anabranch::kinesis::{Server, ServerOptions};
+use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
 use anabranch::{ManualClock, Store, StoreOptions, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,6 +32,7 @@ pub struct TestServer {
     pub clock: ManualClock,
     pub store: Store,
     pub address: SocketAddr,
+    gauges: Option<ServerGauges>,
     setup: Setup,
     runtime: Runtime,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -58,6 +59,7 @@ impl TestServer {
             clock,
             store,
             address: "127.0.0.1:0".parse().unwrap(),
+            gauges: None,
             setup,
             runtime: Runtime::new().unwrap(),
             running: None,
@@ -77,6 +79,7 @@ impl TestServer {
             .block_on(Server::bind(self.store.clone(), options))
             .unwrap();
         self.address = server.local_addr();
+        self.gauges = Some(server.gauges());
         let (stop, stopped) = oneshot::channel();
         let running = self.runtime.spawn(server.run_until(async {
             let _ = stopped.await;
@@ -100,14 +103,22 @@ impl TestServer {
         self.serve();
     }
 
+    pub fn gauges(&self) -> &ServerGauges {
+        self.gauges.as_ref().unwrap()
+    }
+
     pub fn begin_stop(&mut self) -> JoinHandle<()> {
         let (stop, running) = self.running.take().unwrap();
         stop.send(()).unwrap();
         running
     }
 
+    /// Waits until the server has stopped, which it does before any grace of a test is over.
     pub fn finish(&self, running: JoinHandle<()>) {
-        self.runtime.block_on(running).unwrap();
+        let within = self
+            .runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(60), running).await });
+        within.expect("the server stops").unwrap();
     }
 
     /// Lets time pass, and what is due then happen.
@@ -152,6 +163,14 @@ impl TestServer {
             "PutRecord",
             &json!({ "StreamName": stream, "PartitionKey": key, "Data": data }),
         )
+    }
+
+    /// A stream of one shard, with `count` records of 900,000 bytes.
+    pub fn fill(&self, name: &str, count: usize) {
+        let stream = self.store.create_stream(name, 1).unwrap();
+        for _ in 0..count {
+            stream.put("k", &vec![7; 900_000]).unwrap();
+        }
     }
 
     #[track_caller]
@@ -257,7 +276,7 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         // A server that never answers fails a test instead of holding it up for ever.
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
         Client {
             stream: BufReader::new(stream),
         }
@@ -276,6 +295,13 @@ impl Client {
 
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Begins the call, and leaves the answer where it is.
+    pub fn begin(&mut self, operation: &str, input: &Value) {
+        let target = format!("Kinesis_20131202.{operation}");
+        let (head, body) = (Head::of(&target).to_text(), input.to_string());
+        self.write(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
     }
 
     /// The next answer, or `None` if the server has closed the connection.
@@ -325,7 +351,11 @@ impl Client {
 
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
+        match self.stream.read_line(&mut line) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("no answer: {error}"),
+        }
         line.strip_suffix("\r\n").map(str::to_owned)
     }
 }

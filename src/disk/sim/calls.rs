@@ -12,6 +12,7 @@ pub enum Operation {
     Open,
     CreateDir,
     List,
+    Kind,
     Rename,
     RemoveFile,
     RemoveDir,
@@ -32,10 +33,11 @@ impl Operation {
     pub(super) const COUNT: usize = Self::ALL.len();
 
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Open,
         Self::CreateDir,
         Self::List,
+        Self::Kind,
         Self::Rename,
         Self::RemoveFile,
         Self::RemoveDir,
@@ -59,6 +61,7 @@ impl fmt::Display for Operation {
             Self::Open => "open",
             Self::CreateDir => "create_dir",
             Self::List => "list",
+            Self::Kind => "kind",
             Self::Rename => "rename",
             Self::RemoveFile => "remove_file",
             Self::RemoveDir => "remove_dir",
@@ -91,6 +94,7 @@ impl Calls {
     /// The calls that only look.
     pub const READING: Self = Self(
         1 << Operation::List as u32
+            | 1 << Operation::Kind as u32
             | 1 << Operation::Entropy as u32
             | 1 << Operation::Length as u32
             | 1 << Operation::Read as u32

@@ -48,6 +48,8 @@ impl State {
             is_read_only: false,
             locked: BTreeSet::new(),
             capacity: self.capacity,
+            open_file_limit: self.open_file_limit,
+            out_of_files: 0,
             calls: Default::default(),
             trace: self.trace.as_ref().map(|_| Vec::new()),
         }

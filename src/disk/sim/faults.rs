@@ -51,6 +51,12 @@ impl Faults {
         self.add(calls.into(), Trigger::Nth(n), Effect::Fail(kind))
     }
 
+    /// The n-th call fails as it does when the process has as many files open as it may.
+    pub fn run_out_of_files_nth(&self, n: u64) -> &Self {
+        let opening = Operation::Open | Operation::List | Operation::SyncDir;
+        self.add(opening, Trigger::Nth(n), Effect::OutOfFiles)
+    }
+
     /// The n-th call and all later ones fail.
     pub fn fail_from_nth(&self, calls: impl Into<Calls>, n: u64, kind: io::ErrorKind) -> &Self {
         self.add(calls.into(), Trigger::FromNth(n), Effect::Fail(kind))
@@ -96,6 +102,13 @@ impl Faults {
         self
     }
 
+    /// From now on what is unsynced when the last handle of a file is closed never reaches the device, and nobody is told:
+    /// Linux forgets a failed write-back with the file that nobody has open.
+    pub fn lose_what_is_closed_unsynced(&self) -> &Self {
+        self.disk.state().plan.loses_what_is_closed_unsynced = true;
+        self
+    }
+
     /// Forgets all faults, of every path. A frozen disk stays frozen.
     pub fn clear(&self) -> &Self {
         self.disk.state().plan.faults.clear();
@@ -138,6 +151,7 @@ pub enum FailedSync {
 pub(super) struct Plan {
     faults: Vec<Fault>,
     pub(super) failed_sync: FailedSync,
+    pub(super) loses_what_is_closed_unsynced: bool,
     struck: u64,
 }
 
@@ -162,6 +176,7 @@ enum Trigger {
 pub(super) enum Effect {
     Fail(io::ErrorKind),
     Short(io::ErrorKind),
+    OutOfFiles,
     Freeze,
 }
 

@@ -29,6 +29,10 @@ impl Holders {
         self.handles.is_empty() && self.onlookers.is_empty() && self.mappings.is_empty()
     }
 
+    pub(super) fn handles(&self) -> usize {
+        self.handles.len()
+    }
+
     pub(super) fn open(&mut self, is_onlooker: bool) -> HandleId {
         self.last_handle += 1;
         match is_onlooker {

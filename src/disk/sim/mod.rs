@@ -84,7 +84,7 @@ use file::{SimFile, SimLock};
 use stall::Stalls;
 use state::State;
 
-use super::{Disk, DiskFile, LockError, LockGuard, OpenMode};
+use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, OpenMode};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A disk in memory, as the [module](self) describes it. Clones are the same disk.
@@ -155,15 +155,32 @@ impl SimDisk {
         self.stalls.plan(calls.into(), path_part.into())
     }
 
-    /// From now on files can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write after what
-    /// fits, a change of length whole. A file takes its length; there are no holes.
+    /// From now on files and directories can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write
+    /// after what fits, all else whole. A file takes its length; there are no holes. A directory takes as many blocks of
+    /// 1 KiB as its names need, so a new name may not fit either.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = Some(bytes);
     }
 
-    /// The bytes that files take. A removed file gives them back when it is no longer open.
+    /// The bytes that files and directories take. A removed file gives them back when it is no longer open.
     pub fn used_bytes(&self) -> u64 {
         self.state().used_bytes()
+    }
+
+    /// From now on no more than `files` files, locks included, can be open at a time: opening one more, listing a
+    /// directory and syncing one fail as on a system whose process has used up its descriptors.
+    pub fn set_open_file_limit(&self, files: usize) {
+        self.state().open_file_limit = Some(files);
+    }
+
+    /// How many files and locks are open.
+    pub fn open_files(&self) -> usize {
+        self.state().open_files()
+    }
+
+    /// How often a call was refused because of [`SimDisk::set_open_file_limit`].
+    pub fn refused_for_open_files(&self) -> u64 {
+        self.state().out_of_files
     }
 
     /// How many calls of these kinds were made, failed ones included, but none on a frozen disk.
@@ -229,14 +246,12 @@ impl Disk for SimDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.call(Operation::List, directory, format_args!(""), |state| {
-            let node = state.directory(directory)?;
-            Ok(state
-                .names
-                .live()
-                .list(node)
-                .map(|(name, _)| name.to_owned())
-                .collect())
+            state.list(directory)
         })
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        self.call(Operation::Kind, path, format_args!(""), |state| state.kind(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -14,6 +14,14 @@ pub(super) const ROOT: NodeId = NodeId(0);
 /// A place for a name: the directory, and the name in it.
 pub(super) type Entry = (NodeId, String);
 
+/// A directory grows by as much.
+const DIRECTORY_BLOCK: u64 = 1024;
+
+/// What a name takes in its directory, as on ext4.
+fn entry_bytes(name: &str) -> u64 {
+    8 + (name.len() as u64).next_multiple_of(4)
+}
+
 /// Names and what they lead to. Nothing has two names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
@@ -36,6 +44,25 @@ impl Table {
             .nodes
             .range((directory, String::new())..(after, String::new()));
         entries.map(|((_, name), node)| (name.as_str(), *node))
+    }
+
+    /// What all directories take.
+    pub(super) fn directory_bytes(&self) -> u64 {
+        let mut bytes = BTreeMap::<NodeId, u64>::new();
+        for (directory, name) in self.nodes.keys() {
+            *bytes.entry(*directory).or_default() += entry_bytes(name);
+        }
+        bytes
+            .values()
+            .map(|bytes| bytes.next_multiple_of(DIRECTORY_BLOCK))
+            .sum()
+    }
+
+    /// How many bytes more a directory takes with another name in it.
+    pub(super) fn growth_for(&self, (directory, name): &Entry) -> u64 {
+        let before: u64 = self.list(*directory).map(|(name, _)| entry_bytes(name)).sum();
+        let blocks = |bytes: u64| bytes.next_multiple_of(DIRECTORY_BLOCK);
+        blocks(before + entry_bytes(name)) - blocks(before)
     }
 
     /// The names that lead from the root to a node, if it has one.

@@ -11,7 +11,7 @@ use super::faults::{Effect, FailedSync, Plan};
 use super::holders::HandleId;
 use super::names::{Entry, NameEdit, Names, NodeId, ROOT, Table};
 use super::random::Random;
-use crate::disk::OpenMode;
+use crate::disk::{EntryKind, OpenMode};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -26,9 +26,15 @@ pub(super) struct State {
     pub(super) is_read_only: bool,
     pub(super) locked: BTreeSet<NodeId>,
     pub(super) capacity: Option<u64>,
+    pub(super) open_file_limit: Option<usize>,
+    /// Times that the limit refused a call.
+    pub(super) out_of_files: u64,
     pub(super) calls: [u64; Operation::COUNT],
     pub(super) trace: Option<Vec<Call>>,
 }
+
+/// What the operating system answers when too many files are open.
+const EMFILE: i32 = 24;
 
 /// How a call is to go on that the faults let begin.
 pub(super) enum Course {
@@ -53,6 +59,8 @@ impl State {
             is_read_only: false,
             locked: BTreeSet::new(),
             capacity: None,
+            open_file_limit: None,
+            out_of_files: 0,
             calls: [0; Operation::COUNT],
             trace: None,
         }
@@ -105,6 +113,7 @@ impl State {
             None => Course::Normal,
             Some(Effect::Fail(kind)) => Course::Fail(fault(kind)),
             Some(Effect::Short(kind)) => Course::Short(fault(kind)),
+            Some(Effect::OutOfFiles) => Course::Fail(io::Error::from_raw_os_error(EMFILE)),
             Some(Effect::Freeze) => {
                 self.frozen = true;
                 Course::InFlight(stopped())
@@ -143,6 +152,7 @@ impl State {
         mode: OpenMode,
         is_onlooker: bool,
     ) -> io::Result<(NodeId, HandleId)> {
+        self.check_open_files()?;
         if self.is_read_only && mode != OpenMode::Read {
             return Err(error(io::ErrorKind::ReadOnlyFilesystem, path));
         }
@@ -151,6 +161,7 @@ impl State {
             (Some(_), OpenMode::CreateNew) => return Err(error(io::ErrorKind::AlreadyExists, path)),
             (None, OpenMode::Read | OpenMode::Write) => return Err(error(io::ErrorKind::NotFound, path)),
             (None, OpenMode::CreateNew | OpenMode::Truncate) => {
+                self.check_room_for_name(&entry, path)?;
                 self.create(entry, Some(FileState::default()))
             }
             (Some(node), _) => node,
@@ -175,6 +186,7 @@ impl State {
         if self.names.live().get(&entry).is_some() {
             return Err(error(io::ErrorKind::AlreadyExists, path));
         }
+        self.check_room_for_name(&entry, path)?;
         self.create(entry, None);
         Ok(())
     }
@@ -193,8 +205,9 @@ impl State {
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = ((self.entry(from)?, from), (self.entry(to)?, to));
         let node = self.file(from.1)?;
-        if self.names.live().get(&to.0).is_some() {
-            self.file(to.1)?;
+        match self.names.live().get(&to.0) {
+            Some(_) => drop(self.file(to.1)?),
+            None => self.check_room_for_name(&to.0, to.1)?,
         }
         if from.0 != to.0 {
             let change = self.next_change();
@@ -230,6 +243,7 @@ impl State {
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.check_open_files()?;
         let directory = self.directory(path)?;
         for node in self.names.sync(directory) {
             self.forget_if_gone(node);
@@ -290,6 +304,9 @@ impl State {
     pub(super) fn close(&mut self, node: NodeId, handle: HandleId) {
         if let Some(file) = self.files.get_mut(&node) {
             file.holders.close(handle);
+            if self.plan.loses_what_is_closed_unsynced && !self.frozen && file.holders.handles() == 0 {
+                file.abandon(|| true);
+            }
         }
         self.forget_if_gone(node);
     }
@@ -310,15 +327,63 @@ impl State {
         }
     }
 
-    /// Bytes that files take: a file's length, until it has neither a name nor somebody who has it. There are no holes.
+    /// Bytes that files and directories take: a file's length, until it has neither a name nor somebody who has it, and a
+    /// directory's blocks. There are no holes.
     pub(super) fn used_bytes(&self) -> u64 {
         let takes =
             |node: NodeId, file: &FileState| !file.holders.are_none() || self.names.live().has_name(node);
-        self.files
+        let by_files: u64 = self
+            .files
             .iter()
             .filter(|(node, file)| takes(**node, file))
             .map(|(_, file)| file.live().len())
-            .sum()
+            .sum();
+        by_files + self.names.live().directory_bytes()
+    }
+
+    /// A name may need another block of its directory.
+    fn check_room_for_name(&self, entry: &Entry, path: &Path) -> io::Result<()> {
+        let Some(capacity) = self.capacity else {
+            return Ok(());
+        };
+        match self.used_bytes() + self.names.live().growth_for(entry) > capacity {
+            true => Err(full(path)),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn list(&mut self, path: &Path) -> io::Result<Vec<String>> {
+        self.check_open_files()?;
+        let node = self.directory(path)?;
+        let names = self.names.live().list(node);
+        Ok(names.map(|(name, _)| name.to_owned()).collect())
+    }
+
+    /// Whether one more file can be opened.
+    fn check_open_files(&mut self) -> io::Result<()> {
+        match self.open_file_limit {
+            Some(limit) if self.open_files() >= limit => {
+                self.out_of_files += 1;
+                Err(io::Error::from_raw_os_error(EMFILE))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn open_files(&self) -> usize {
+        self.files
+            .values()
+            .map(|file| file.holders.handles())
+            .sum::<usize>()
+            + self.locked.len()
+    }
+
+    pub(super) fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        let node = self.node(path)?;
+        Ok(match self.files.contains_key(&node) {
+            true => EntryKind::File,
+            false => EntryKind::Directory,
+        })
     }
 
     fn missing_room(&self, node: NodeId, length: u64) -> u64 {

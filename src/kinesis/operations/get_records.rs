@@ -215,9 +215,7 @@ fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
     };
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
     let limit = ReadLimit {
-        records: input
-            .integer("Limit")
-            .map_or(MOST_RECORDS, |limit| limit as usize),
+        records: input.limit("Limit", MOST_RECORDS),
         bytes: context.read_size.bytes(),
     };
     let iterator = ShardIterator {

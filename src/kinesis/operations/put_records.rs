@@ -220,7 +220,7 @@ fn begin_put_record(call: &Call<'_>) -> Begun {
     check_ordering(
         call.context,
         call.input.string("SequenceNumberForOrdering"),
-        stream.name(),
+        &stream,
     )?;
     begin(
         call.context,
@@ -263,15 +263,20 @@ fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
 }
 
 /// New numbers are greater than all that were ever issued, so the given one only has to be one that could have been.
-fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &str) -> Result<(), ApiError> {
+fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &Stream) -> Result<(), ApiError> {
     let Some(number) = number else { return Ok(()) };
-    let now = context.service.store.now().as_seconds();
-    let is_past = |parsed: crate::ParsedSequenceNumber| parsed.seconds().is_none_or(|seconds| seconds <= now);
-    if SequenceNumber::parse_any(number).is_ok_and(is_past) {
+    let is_possible = match SequenceNumber::parse_any(number) {
+        Ok(parsed) => stream
+            .can_have_issued(&parsed)
+            .map_err(|error| refusal(context, Form::One, error))?,
+        Err(_) => false,
+    };
+    if is_possible {
         return Ok(());
     }
     Err(ApiError::invalid_argument(format!(
-        "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} under account {} is invalid.",
+        "ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {} under account {} is invalid.",
+        stream.name(),
         context.account_id()
     )))
 }

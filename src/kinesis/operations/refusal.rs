@@ -37,7 +37,7 @@ impl Context<'_> {
             | Error::BatchTooLarge { .. }
             | Error::InvalidArgument { .. } => ApiError::invalid_argument(error.to_string()),
             Error::Closed => ApiError::unavailable("The server is shutting down."),
-            other => ApiError::internal(failure(&other)).caused_by(other.to_string()),
+            other => failed(&other),
         }
     }
 
@@ -71,6 +71,11 @@ impl Context<'_> {
     }
 }
 
+/// A failure: the kind of it for the client, all of it for the log.
+fn failed(error: &Error) -> ApiError {
+    ApiError::internal(failure(error)).caused_by(error.to_string())
+}
+
 /// What a client is told of a failure. The engine's own words name files, and those are for the server's log.
 pub(super) fn failure(error: &Error) -> &'static str {
     match error {
@@ -98,23 +103,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::Store;
-    use crate::kinesis::ServerOptions;
     use crate::kinesis::protocol::Protocol;
-    use crate::kinesis::service::Service;
 
     #[test]
     fn no_failure_sends_a_path_of_the_server() {
-        let directory = tempfile::tempdir().unwrap();
-        let service = Service::new(
-            Store::open(directory.path().join("data")).unwrap(),
-            &ServerOptions::new(""),
-        );
-        let context = Context {
-            service: &service,
-            region: "eu-west-1",
-            protocol: Protocol::Json,
-        };
         let path = || PathBuf::from("/var/lib/secret/streams/1.log");
         let io = Error::Io {
             operation: "write",
@@ -126,6 +118,11 @@ mod tests {
                 path: path(),
                 offset: 1,
                 reason: "a checksum".to_owned(),
+            },
+            Error::Unreadable {
+                path: path(),
+                offset: 1,
+                source: Arc::new(std::io::ErrorKind::Other.into()),
             },
             Error::StorageFull {
                 operation: "extend",
@@ -146,12 +143,11 @@ mod tests {
                 holder: None,
             },
         ] {
-            let in_words = error.to_string();
-            let refused = context.refusal(error);
+            let refused = failed(&error);
             let body = String::from_utf8(refused.body(Protocol::Json)).unwrap();
             assert_eq!(refused.status, 500);
             assert!(!body.contains("secret") && !body.contains('/'), "{body}");
-            assert_eq!(refused.cause, Some(in_words));
+            assert_eq!(refused.cause, Some(error.to_string()));
         }
     }
 }

@@ -60,9 +60,7 @@ fn list_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         None => new_listing(call)?,
     };
     let shards = stream.shards(&filter).map_err(|error| context.refusal(error))?;
-    let limit = input
-        .integer("MaxResults")
-        .map_or(MOST_SHARDS, |limit| MOST_SHARDS.min(limit as usize));
+    let limit = input.limit("MaxResults", MOST_SHARDS);
     let mut rest = shards
         .iter()
         .filter(|shard| after.is_none_or(|after| shard.id > after));

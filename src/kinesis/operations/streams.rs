@@ -47,7 +47,7 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     let mode = input
         .structure("StreamModeDetails")
         .map(|details| details.required_string("StreamMode"));
-    let shard_count = input.integer("ShardCount").map(|count| count as u32);
+    let shard_count = input.unsigned("ShardCount");
     let (mode, shard_count) = match (mode, shard_count) {
         (Some("ON_DEMAND"), None) => (StreamMode::OnDemand, DEFAULT_SHARD_COUNT),
         (Some("ON_DEMAND"), Some(_)) => {
@@ -80,8 +80,8 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         shard_count,
         mode,
         max_record_bytes: input
-            .integer("MaxRecordSizeInKiB")
-            .map_or(limits::DEFAULT_MAX_RECORD_BYTES, |kib| kib as u32 * 1024),
+            .unsigned("MaxRecordSizeInKiB")
+            .map_or(limits::DEFAULT_MAX_RECORD_BYTES, |kib| kib.saturating_mul(1024)),
         tags: added
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -151,9 +151,7 @@ fn describe_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     let stream = call.stream()?;
     let description = stream.describe().map_err(|error| context.refusal(error))?;
     let after = shards::exclusive_start(call, stream.name())?;
-    let limit = input
-        .integer("Limit")
-        .map_or(MOST_SHARDS, |limit| MOST_SHARDS.min(limit as usize));
+    let limit = input.limit("Limit", MOST_SHARDS);
     let rest = description
         .shards
         .iter()
@@ -244,9 +242,7 @@ fn list_streams(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         None => None,
     };
     let after = token.as_ref().map(|token| token.after.as_str());
-    let limit = input
-        .integer("Limit")
-        .map_or(MOST_STREAMS, |limit| MOST_STREAMS.min(limit as usize));
+    let limit = input.limit("Limit", MOST_STREAMS);
     let after = after.or(input.string("ExclusiveStartStreamName"));
     let mut streams = store
         .streams(after, limit + 1)

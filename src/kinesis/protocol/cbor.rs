@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Document, MOST_VALUES, NotADocument};
+use super::{Document, MOST_VALUES, NotADocument, milliseconds};
 
 /// As deep as JSON may nest; no operation's shape goes beyond a handful of levels.
 const MAX_DEPTH: usize = 128;
@@ -189,7 +189,9 @@ fn text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, NotADocument> {
 fn time(value: Document<'_>) -> Document<'_> {
     match value {
         Document::Integer(milliseconds) => Document::Milliseconds(milliseconds),
-        Document::Float(seconds) => Document::Milliseconds((seconds * 1000.0).round() as i64),
+        Document::Float(seconds) => {
+            milliseconds(seconds).map_or(Document::Float(seconds), Document::Milliseconds)
+        }
         other => other,
     }
 }

@@ -46,6 +46,11 @@ const MOST_VALUES: u32 = 100_000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotADocument;
 
+/// A time in seconds as milliseconds, the least or the greatest if it is beyond those. `None` if it is no number.
+pub(super) fn milliseconds(seconds: f64) -> Option<i64> {
+    (!seconds.is_nan()).then(|| (seconds * 1000.0).round() as i64)
+}
+
 /// A request body before it is held against an operation's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Document<'a> {

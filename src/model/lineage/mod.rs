@@ -150,8 +150,19 @@ impl Lineage {
     /// [`LineageError::InvalidShardCount`] unless there are 1 to [`MAX_SHARDS_PER_STREAM`] shards, and
     /// [`LineageError::TimeOutOfRange`] if sequence numbers cannot express the time.
     pub fn new(shard_count: u32, created: Timestamp) -> Result<Self, LineageError> {
+        Self::with_numbers_after(shard_count, created, None)
+    }
+
+    /// The same, with sequence numbers that begin after a second, also if that is later than the creation.
+    pub(crate) fn with_numbers_after(
+        shard_count: u32,
+        created: Timestamp,
+        seconds: Option<u64>,
+    ) -> Result<Self, LineageError> {
         check_open_count(shard_count)?;
-        let created_seconds = check_created_seconds(created.as_seconds())?;
+        let first_free = seconds.map_or(0, |seconds| seconds.saturating_add(1));
+        let created_seconds = created.as_seconds().max(first_free);
+        let created_seconds = check_created_seconds(created_seconds)?;
         let mut lineage = Self {
             tiled_since: created,
             ..Self::default()

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::disk::{Disk, DiskFile, LockError, LockGuard, Mapping, OpenMode};
+use crate::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use crate::sync::{AtomicBool, Condvar, explore, explore_often};
 
 /// What makes a file's sync wait, once it is written to it.
@@ -60,6 +60,10 @@ impl Disk for GatedDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.disk.list(directory)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        self.disk.kind(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -22,7 +22,7 @@ use super::base::{self, NOW};
 use super::program::Program;
 
 /// A server that says nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const OPERATIONS: [&str; 20] = [
     "AddTagsToStream",

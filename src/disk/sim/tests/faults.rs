@@ -207,8 +207,9 @@ fn the_call_in_flight_when_a_disk_freezes_is_done_or_not_and_a_write_in_part() {
 #[test]
 fn a_full_disk_writes_what_fits_and_has_room_again_after_a_removal() {
     let disk = SimDisk::new(1);
-    disk.set_capacity(10);
     let (a, b) = (create(&disk, "a"), create(&disk, "b"));
+    let by_names = disk.used_bytes();
+    disk.set_capacity(by_names + 10);
     a.allocate(8).unwrap();
     assert_eq!(
         b.write_all_at(b"1234", 0).unwrap_err().kind(),
@@ -225,9 +226,43 @@ fn a_full_disk_writes_what_fits_and_has_room_again_after_a_removal() {
     a.set_len(6).unwrap();
     b.write_all_at(b"1234", 0).unwrap();
     disk.remove_file(at("a")).unwrap();
-    assert_eq!(disk.used_bytes(), 10);
+    assert_eq!(disk.used_bytes(), by_names + 10);
     drop(a);
-    assert_eq!(disk.used_bytes(), 4);
+    assert_eq!(disk.used_bytes(), by_names + 4);
+}
+
+#[test]
+fn a_full_disk_has_no_room_for_a_name_that_needs_another_block_of_its_directory() {
+    let disk = SimDisk::new(1);
+    durable_dir(&disk, "d");
+    create(&disk, "a");
+    disk.set_capacity(disk.used_bytes());
+    let full = |result: io::Result<()>| assert_eq!(result.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    full(disk.open(at("d/a"), OpenMode::CreateNew).map(drop));
+    full(disk.create_dir(at("d/e")));
+    full(disk.rename(at("a"), at("d/a")));
+    // In the root's block there is room.
+    disk.rename(at("a"), at("b")).unwrap();
+    disk.create_dir(at("e")).unwrap();
+    disk.set_capacity(disk.used_bytes() + 1024);
+    disk.rename(at("b"), at("d/a")).unwrap();
+}
+
+#[test]
+fn no_more_files_are_open_than_the_limit_allows() {
+    const EMFILE: i32 = 24;
+    let disk = SimDisk::new(1);
+    let first = create(&disk, "a");
+    disk.set_open_file_limit(2);
+    let second = disk.open(at("a"), OpenMode::Read).unwrap();
+    let refused = |result: io::Result<()>| assert_eq!(result.unwrap_err().raw_os_error(), Some(EMFILE));
+    refused(disk.open(at("a"), OpenMode::Read).map(drop));
+    refused(disk.sync_dir(at("")));
+    refused(disk.list(at("")).map(drop));
+    drop(second);
+    disk.sync_dir(at("")).unwrap();
+    assert_eq!((disk.open_files(), disk.refused_for_open_files()), (1, 3));
+    drop(first);
 }
 
 #[test]

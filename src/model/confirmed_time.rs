@@ -1,0 +1,236 @@
+//! How far the wall clock is to be believed when something is to be deleted.
+//!
+//! The *confirmed time* is the wall clock's where a second source agrees, and otherwise behind it, never ahead. It goes
+//! on with the monotonic clock. What the wall clock gains over that counts only once the clock has gone on from there
+//! for [`CONFIRMATION`] without another step, by the monotonic clock; or if a later opener of the store finds that the
+//! clock has gone on for so long since an earlier one looked. What it loses counts at once.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// How long a step of the wall clock has to stand before it counts. A difference that is not larger needs no
+/// confirmation between two openers: so long the one may have gone on after its last note, and the other come later.
+pub(crate) const CONFIRMATION: Duration = Duration::from_secs(3600);
+
+/// A difference between the two clocks that is no step: they are read one after the other.
+const SMALLEST_STEP: Duration = Duration::from_secs(1);
+
+/// The wall clock is slewed by up to 500 parts in a million; a step is more than twice of that.
+const SLEW_DIVISOR: u32 = 1_000;
+
+/// What both clocks show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockReading {
+    pub(crate) wall: Timestamp,
+    pub(crate) monotonic: Duration,
+}
+
+/// What an opener of a store leaves to later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockNote {
+    /// The confirmed time.
+    pub(crate) confirmed: Timestamp,
+    /// What the wall clock showed.
+    pub(crate) shown: Timestamp,
+    /// How many milliseconds the store had been open, all openers together.
+    pub(crate) open_millis: u64,
+}
+
+/// The wall clock went another way than the monotonic one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockStep {
+    /// It was set forward, or the program slept with the machine, or the store was closed for so long.
+    Forward(Duration),
+    /// It was set back.
+    Back(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConfirmedTime {
+    /// The confirmed time when the monotonic clock showed the other.
+    confirmed: (Timestamp, Duration),
+    last: ClockReading,
+    /// When the wall clock last stepped, by the monotonic one.
+    steady_since: Duration,
+    opened_at: Duration,
+    open_millis_before: u64,
+}
+
+impl ConfirmedTime {
+    /// For an opener of a store, with what earlier ones left. Also says how far off the wall clock is from that.
+    pub(crate) fn begin(note: Option<ClockNote>, reading: ClockReading) -> (Self, Option<ClockStep>) {
+        let wall = reading.wall;
+        let (confirmed, step) = note.map_or((wall, None), |note| {
+            let outlived = wall.since(note.shown) >= CONFIRMATION;
+            let known = match outlived {
+                true => note.confirmed.max(note.shown),
+                false => note.confirmed,
+            };
+            let step = if note.shown.since(wall) > SMALLEST_STEP {
+                Some(ClockStep::Back(note.shown.since(wall)))
+            } else if wall.since(known) > CONFIRMATION {
+                Some(ClockStep::Forward(wall.since(known)))
+            } else {
+                None
+            };
+            let is_near = wall.since(known) <= CONFIRMATION;
+            (if is_near { wall } else { known }, step)
+        });
+        let time = Self {
+            confirmed: (confirmed, reading.monotonic),
+            last: reading,
+            steady_since: reading.monotonic,
+            opened_at: reading.monotonic,
+            open_millis_before: note.map_or(0, |note| note.open_millis),
+        };
+        (time, step)
+    }
+
+    /// Takes a reading into account, and says whether the wall clock has stepped since the last one.
+    pub(crate) fn observe(&mut self, reading: ClockReading) -> Option<ClockStep> {
+        let step = self.step_to(reading);
+        if step.is_some() {
+            self.steady_since = reading.monotonic;
+        }
+        let is_confirmed = reading.monotonic.saturating_sub(self.steady_since) >= CONFIRMATION;
+        let confirmed = match is_confirmed {
+            true => reading.wall,
+            false => self.at(reading),
+        };
+        self.confirmed = (confirmed, reading.monotonic);
+        self.last = reading;
+        step
+    }
+
+    /// The confirmed time.
+    pub(crate) fn at(&self, reading: ClockReading) -> Timestamp {
+        let (confirmed, since) = self.confirmed;
+        let passed = reading.monotonic.saturating_sub(since);
+        confirmed.saturating_add(passed).min(reading.wall)
+    }
+
+    /// How long the store has been open, all openers together.
+    pub(crate) fn open_millis(&self, reading: ClockReading) -> u64 {
+        let here = reading.monotonic.saturating_sub(self.opened_at).as_millis();
+        self.open_millis_before
+            .saturating_add(u64::try_from(here).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn note(&self, reading: ClockReading) -> ClockNote {
+        ClockNote {
+            confirmed: self.at(reading),
+            shown: reading.wall,
+            open_millis: self.open_millis(reading),
+        }
+    }
+
+    fn step_to(&self, reading: ClockReading) -> Option<ClockStep> {
+        let passed = reading.monotonic.saturating_sub(self.last.monotonic);
+        let expected = self.last.wall.saturating_add(passed);
+        let tolerance = SMALLEST_STEP + passed / SLEW_DIVISOR;
+        let (forward, back) = (reading.wall.since(expected), expected.since(reading.wall));
+        if forward > tolerance {
+            Some(ClockStep::Forward(forward))
+        } else if back > tolerance {
+            Some(ClockStep::Back(back))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+    const HOUR: u64 = 3_600;
+    const DAY: u64 = 24 * HOUR;
+
+    fn reading(wall: u64, monotonic: u64) -> ClockReading {
+        ClockReading {
+            wall: Timestamp::from_seconds(wall),
+            monotonic: Duration::from_secs(monotonic),
+        }
+    }
+
+    fn opened(note: Option<ClockNote>, wall: u64) -> ConfirmedTime {
+        ConfirmedTime::begin(note, reading(wall, 0)).0
+    }
+
+    fn seconds(time: &ConfirmedTime, wall: u64, monotonic: u64) -> u64 {
+        time.at(reading(wall, monotonic)).as_seconds()
+    }
+
+    #[test]
+    fn while_both_clocks_go_on_the_time_is_confirmed() {
+        let mut time = opened(None, NOW);
+        assert_eq!(seconds(&time, NOW + DAY, DAY), NOW + DAY);
+        // Slewed by 500 parts in a million.
+        assert_eq!(time.observe(reading(NOW + DAY + 43, DAY)), None);
+        assert_eq!(seconds(&time, NOW + DAY + 43, DAY), NOW + DAY + 43);
+    }
+
+    #[test]
+    fn a_step_forward_counts_when_it_has_stood_for_an_hour() {
+        let mut time = opened(None, NOW);
+        let stepped = NOW + 2 * DAY;
+        assert_eq!(seconds(&time, stepped, 5), NOW + 5);
+        let step = time.observe(reading(stepped + 10, 10));
+        assert_eq!(step, Some(ClockStep::Forward(Duration::from_secs(2 * DAY))));
+        assert_eq!(time.observe(reading(stepped + HOUR, HOUR)), None);
+        assert_eq!(seconds(&time, stepped + HOUR, HOUR), NOW + HOUR);
+        assert_eq!(time.observe(reading(stepped + HOUR + 10, HOUR + 10)), None);
+        assert_eq!(
+            seconds(&time, stepped + HOUR + 10, HOUR + 10),
+            stepped + HOUR + 10
+        );
+    }
+
+    #[test]
+    fn a_step_back_counts_at_once_and_another_one_forward_does_not() {
+        let mut time = opened(None, NOW);
+        let step = time.observe(reading(NOW - DAY, 0));
+        assert_eq!(step, Some(ClockStep::Back(Duration::from_secs(DAY))));
+        assert_eq!(seconds(&time, NOW + 10, 10), NOW - DAY + 10);
+    }
+
+    #[test]
+    fn a_later_opener_believes_what_the_manifest_does_not_contradict() {
+        let note = opened(None, NOW).note(reading(NOW, 0));
+        let (time, step) = ConfirmedTime::begin(Some(note), reading(NOW + HOUR, 0));
+        assert_eq!((step, seconds(&time, NOW + HOUR, 0)), (None, NOW + HOUR));
+        // Closed over a week-end, or opened with a wrong clock.
+        let (mut time, step) = ConfirmedTime::begin(Some(note), reading(NOW + 3 * DAY, 0));
+        assert!(matches!(step, Some(ClockStep::Forward(_))));
+        // The note itself is confirmed by a clock that has gone on for so long.
+        assert_eq!(seconds(&time, NOW + 3 * DAY + 5, 5), NOW + 5);
+        time.observe(reading(NOW + 3 * DAY + HOUR, HOUR));
+        assert_eq!(seconds(&time, NOW + 3 * DAY + HOUR, HOUR), NOW + 3 * DAY + HOUR);
+    }
+
+    #[test]
+    fn a_step_that_was_noted_is_believed_by_an_opener_who_finds_that_it_stood() {
+        let mut time = opened(None, NOW);
+        time.observe(reading(NOW + 2 * DAY, 25));
+        let note = time.note(reading(NOW + 2 * DAY, 25));
+        assert_eq!(note.confirmed.as_seconds(), NOW + 25);
+        // In the middle of the step, and after it was undone.
+        for wall in [NOW + 2 * DAY + 60, NOW + 60] {
+            let time = opened(Some(note), wall);
+            assert!(seconds(&time, wall, 0) <= NOW + 60);
+        }
+        let stood = NOW + 2 * DAY + HOUR;
+        assert_eq!(seconds(&opened(Some(note), stood), stood, 0), stood);
+    }
+
+    #[test]
+    fn the_time_a_store_was_open_is_counted_over_all_openers() {
+        let note = opened(None, NOW).note(reading(NOW + 10, 10));
+        let time = opened(Some(note), NOW + DAY);
+        assert_eq!(time.open_millis(reading(NOW, 5)), 15_000);
+    }
+}

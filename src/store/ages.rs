@@ -1,0 +1,133 @@
+//! Expiry of records whose arrival times are ahead of the clock.
+//!
+//! A server that ran with its clock a year ahead leaves shards whose last record arrived in a year. Arrival times never
+//! decrease within a shard, so each later record repeats that time, and by it nothing expires for a year. The wall clock
+//! cannot say when such records were really put: if it was wrong once, it may be wrong now. But the time that the store
+//! is open is measured by the monotonic clock. So of each log that is ahead it is noted now and then which records there
+//! were when the store had been open for so long; a retention period of being open later, they are hidden.
+
+use std::time::Duration;
+
+use super::core::StoreCore;
+use crate::catalog::{AgeMark, Edit, StreamState};
+use crate::error::Result;
+use crate::log::LogEnd;
+use crate::model::{CONFIRMATION, RecordNumber, ShardId, StreamId, Timestamp};
+
+/// A log has a mark for each of so many parts of the retention period, and records are hidden one part too late at most.
+const MARKS: u32 = 24;
+
+impl StoreCore {
+    /// Marks the logs that are ahead of the clock, and hides the records whose marks are old enough.
+    pub(super) fn hide_by_age(&self) -> Result<()> {
+        let open_millis = self.time.open_millis();
+        let marks = self.missing_marks(open_millis);
+        let before = self.old_enough(open_millis);
+        if marks.is_empty() && before.is_empty() {
+            return Ok(());
+        }
+        self.catalog.commit(|state| {
+            let exists = |stream: StreamId, shard: ShardId| {
+                (state.stream(stream)).is_some_and(|stream| stream.logs.contains_key(&shard))
+            };
+            let mut edits = Vec::new();
+            let marks: Vec<_> = marks
+                .into_iter()
+                .filter(|(stream, shard, _)| exists(*stream, *shard))
+                .collect();
+            if !marks.is_empty() {
+                edits.push(Edit::AgesMarked { marks });
+            }
+            let before: Vec<_> = before
+                .into_iter()
+                .filter(|(stream, shard, _)| exists(*stream, *shard))
+                .collect();
+            if !before.is_empty() {
+                edits.push(Edit::RecordsHidden { before });
+                // A later opener must not take the store for younger.
+                edits.push(Edit::ClockNoted(self.time.note()));
+            }
+            Ok(edits)
+        })
+    }
+
+    fn missing_marks(&self, open_millis: u64) -> Vec<(StreamId, ShardId, AgeMark)> {
+        let limit = self.now().saturating_add(CONFIRMATION);
+        let mut marks = Vec::new();
+        for (stream, shard, end) in self.log_ends() {
+            let state = self.catalog.read();
+            let Some(state) = state.stream(stream) else {
+                continue;
+            };
+            if state.is_ahead(shard, end, limit) && state.needs_mark(shard, end, open_millis) {
+                let mark = AgeMark {
+                    before: end.next_record,
+                    open_millis,
+                };
+                marks.push((stream, shard, mark));
+            }
+        }
+        marks
+    }
+
+    /// Where each log ends, as far as that is shown.
+    fn log_ends(&self) -> Vec<(StreamId, ShardId, LogEnd)> {
+        let mut written_to = Vec::new();
+        let mut ends = Vec::new();
+        {
+            let state = self.catalog.read();
+            for (id, stream) in state.streams() {
+                for (shard, log) in &stream.logs {
+                    match log.end {
+                        Some(end) => ends.push((id, *shard, end)),
+                        None => written_to.push((id, *shard)),
+                    }
+                }
+            }
+        }
+        for (id, shard) in written_to {
+            // A log that cannot be opened keeps its records.
+            if let Ok(Some(log)) = self.log(id, shard) {
+                ends.push((id, shard, log.shown_end()));
+            }
+        }
+        ends
+    }
+
+    fn old_enough(&self, open_millis: u64) -> Vec<(StreamId, ShardId, RecordNumber)> {
+        let state = self.catalog.read();
+        let old = state.streams().flat_map(|(id, stream)| {
+            let retention = u64::try_from(stream.retention().as_millis()).unwrap_or(u64::MAX);
+            let logs = stream.logs.iter();
+            logs.filter_map(move |(shard, log)| {
+                let is_old = |mark: &&AgeMark| open_millis.saturating_sub(mark.open_millis) >= retention;
+                let newest = log.ages.iter().rev().find(is_old)?;
+                Some((id, *shard, newest.before))
+            })
+        });
+        old.collect()
+    }
+}
+
+impl StreamState {
+    /// Whether by the arrival times the last records of a shard, or the shard itself, would expire too late.
+    fn is_ahead(&self, shard: ShardId, end: LogEnd, limit: Timestamp) -> bool {
+        let shard = self.lineage.as_ref().and_then(|lineage| lineage.shard(shard));
+        let closed = shard.and_then(|shard| shard.closed).map(|closed| closed.at);
+        end.last_arrival > limit || closed.is_some_and(|closed| closed > limit)
+    }
+
+    fn needs_mark(&self, shard: ShardId, end: LogEnd, open_millis: u64) -> bool {
+        let Some(log) = self.logs.get(&shard) else {
+            return false;
+        };
+        let marked = log.ages.last().map(|mark| mark.before).max(log.hidden_before);
+        let is_news = marked.is_none_or(|marked| end.next_record > marked);
+        let between: Duration = self.retention() / MARKS;
+        let is_time = log
+            .ages
+            .last()
+            .is_none_or(|mark| u128::from(open_millis.abs_diff(mark.open_millis)) >= between.as_millis());
+        is_news && is_time
+    }
+}

@@ -1,0 +1,83 @@
+//! What a store tells its program of, where no call is there to fail.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::model::ClockStep;
+
+/// Something that whoever runs a store should know of. [`StoreOptions::on_event`](crate::StoreOptions::on_event) says
+/// who is told; `Display` says it in a sentence, for a log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StoreEvent {
+    /// The wall clock went another way than the time that passed, since the store last looked or since an earlier opener
+    /// did. What it has gained does not make records expire until it has stood for an hour.
+    ClockStepped(ClockStep),
+    /// A split or a merge that was to happen after the store's transition delay cannot. The stream is ACTIVE, as it was
+    /// before.
+    ReshardGivenUp {
+        /// The stream.
+        stream: String,
+        /// Why.
+        error: Error,
+    },
+    /// A change of a stream that is due failed, and is tried again later.
+    TransitionDelayed {
+        /// The stream.
+        stream: String,
+        /// Why.
+        error: Error,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+}
+
+impl fmt::Display for StoreEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClockStepped(ClockStep::Forward(by)) => write!(
+                f,
+                "the wall clock is {} s ahead of the time that has passed; no record expires by that until the clock has \
+                 gone on for an hour. If it is wrong, set it right before then",
+                by.as_secs()
+            ),
+            Self::ClockStepped(ClockStep::Back(by)) => write!(
+                f,
+                "the wall clock is {} s behind what it showed before; shards that have later records repeat the last \
+                 one's time until it has caught up",
+                by.as_secs()
+            ),
+            Self::ReshardGivenUp { stream, error } => write!(
+                f,
+                "stream {stream} stays as it is: the split or merge that was due cannot happen: {error}"
+            ),
+            Self::TransitionDelayed {
+                stream,
+                error,
+                retry_in,
+            } => write!(
+                f,
+                "what is due of stream {stream} failed and is tried again in {} s: {error}",
+                retry_in.as_secs()
+            ),
+        }
+    }
+}
+
+/// Who is told.
+#[derive(Clone)]
+pub(super) struct Observer(pub(super) Arc<dyn Fn(&StoreEvent) + Send + Sync>);
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self(Arc::new(|_| ()))
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}

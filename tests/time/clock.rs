@@ -1,0 +1,181 @@
+//! Clocks that jump.
+
+use anabranch::{HashKey, StartingPosition};
+
+use super::*;
+
+/// Five records in segments of their own, an hour apart, and a closed parent of two.
+fn filled(world: &World) -> Stream {
+    let stream = world.store.create_stream("s", 1).unwrap();
+    for number in 0..3 {
+        put_large(&stream, number);
+        world.let_pass(HOUR);
+    }
+    let shard = put_large(&stream, 3).shard_id;
+    stream.split_shard(&shard, HashKey::MAX / 2).unwrap();
+    world.let_pass(HOUR);
+    put_large(&stream, 4);
+    stream
+}
+
+#[test]
+fn a_jump_forward_that_is_undone_deletes_and_hides_nothing() {
+    let world = World::new();
+    let stream = filled(&world);
+    world.clock.jump_forward(2 * DAY);
+    world.let_pass(Duration::from_secs(25));
+    assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
+    // The floor that a change of the retention leaves is not taken from the jump either.
+    stream.increase_retention(48).unwrap();
+    stream.decrease_retention(24).unwrap();
+    world.clock.jump_back(2 * DAY);
+    world.let_pass(Duration::from_secs(25));
+    assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
+    assert_eq!(shard_count(&stream), 3);
+    assert!(world.was_told("172800 s ahead"), "{:?}", world.events);
+    assert!(world.was_told("172800 s behind"), "{:?}", world.events);
+}
+
+#[test]
+fn a_jump_forward_with_restarts_in_it_deletes_nothing() {
+    let mut world = World::new();
+    filled(&world);
+    world.clock.jump_forward(2 * DAY);
+    for _ in 0..3 {
+        world.reopen();
+        world.let_pass(Duration::from_secs(25));
+        assert_eq!(numbers(&world.stream("s")), [0, 1, 2, 3, 4]);
+    }
+    world.clock.jump_back(2 * DAY);
+    world.reopen();
+    world.let_pass(Duration::from_secs(25));
+    assert_eq!(numbers(&world.stream("s")), [0, 1, 2, 3, 4]);
+    assert_eq!(shard_count(&world.stream("s")), 3);
+    assert!(world.was_told("ahead") && world.was_told("behind"));
+}
+
+#[test]
+fn a_jump_between_a_kill_and_the_next_opener_deletes_nothing() {
+    let mut world = World::new();
+    let stream = world.store.create_stream("s", 1).unwrap();
+    put_large(&stream, 0);
+    put_large(&stream, 1);
+    // Killed before anything was noted but what came with the stream.
+    world.disk = world.disk.crash(anabranch::sim::LossMode::KeepAll);
+    world.clock.jump_forward(2 * DAY);
+    world.store = open(&world.disk, &world.clock, world.delay, &world.events);
+    world.let_pass(Duration::from_secs(25));
+    assert_eq!(numbers(&world.stream("s")), [0, 1]);
+    assert!(world.was_told("ahead"));
+}
+
+#[test]
+fn a_jump_forward_that_stands_for_an_hour_counts() {
+    let world = World::new();
+    let stream = filled(&world);
+    world.clock.jump_forward(2 * DAY);
+    world.let_pass(Duration::from_secs(25));
+    assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
+    world.let_pass(2 * HOUR);
+    assert_eq!(numbers(&stream), [0; 0]);
+    assert_eq!(shard_count(&stream), 2);
+}
+
+#[test]
+fn a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened() {
+    let mut world = World::new();
+    filled(&world);
+    world.store.close().unwrap();
+    world.clock.jump_forward(3 * DAY);
+    world.reopen();
+    world.let_pass(2 * HOUR);
+    assert_eq!(numbers(&world.stream("s")), [0; 0]);
+}
+
+#[test]
+fn a_program_that_never_runs_for_an_hour_expires_what_is_old_too() {
+    let mut world = World::new();
+    filled(&world);
+    for _ in 0..3 {
+        world.store.close().unwrap();
+        world.clock.jump_forward(DAY);
+        world.reopen();
+        world.let_pass(Duration::from_secs(10));
+    }
+    assert_eq!(numbers(&world.stream("s")), [0; 0]);
+}
+
+/// The clock was a year ahead once: what is put afterwards repeats the last time, and expires a day later all the same.
+fn year_ahead(world: &mut World, undo: impl Fn(&mut World)) {
+    let stream = world.store.create_stream("s", 1).unwrap();
+    world.clock.jump_forward(YEAR);
+    world.let_pass(Duration::from_secs(25));
+    let ahead = world.store.now();
+    put_large(&stream, 0);
+    drop(stream);
+    undo(world);
+    let stream = world.stream("s");
+    for number in 1..4 {
+        put_large(&stream, number);
+        world.let_pass(HOUR);
+    }
+    let records: Vec<_> = stream
+        .reader(StartingPosition::TrimHorizon)
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(records.iter().all(|record| record.approximate_arrival == ahead));
+    // A shard that is closed then is closed in a year.
+    stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    put_large(&stream, 4);
+    world.let_pass(19 * HOUR);
+    assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
+    world.let_pass(2 * HOUR + Duration::from_secs(4_000));
+    let left = numbers(&stream);
+    assert!(
+        left == [2, 3, 4] || left == [3, 4],
+        "the oldest expire first: {left:?}"
+    );
+    put_large(&stream, 5);
+    world.let_pass(4 * HOUR);
+    assert_eq!(numbers(&stream), [5]);
+    assert_eq!(shard_count(&stream), 2, "the parent is gone");
+    world.let_pass(DAY);
+    assert_eq!(numbers(&stream), [0; 0]);
+    assert!(world.was_told("behind"));
+}
+
+fn shard(index: u32) -> anabranch::ShardId {
+    anabranch::ShardId::new(index).unwrap()
+}
+
+#[test]
+fn what_is_put_after_a_clock_was_a_year_ahead_expires() {
+    year_ahead(&mut World::new(), |world| world.clock.jump_back(YEAR));
+}
+
+#[test]
+fn what_is_put_after_a_clock_was_a_year_ahead_expires_across_restarts() {
+    year_ahead(&mut World::new(), |world| {
+        world.clock.jump_back(YEAR);
+        world.reopen();
+        world.reopen();
+    });
+}
+
+#[test]
+fn a_clock_that_was_years_behind_for_hours_deletes_nothing_when_it_is_set_right() {
+    let world = World::new();
+    let stream = world.store.create_stream("s", 1).unwrap();
+    put_large(&stream, 0);
+    world.clock.jump_back(2 * YEAR);
+    world.let_pass(3 * HOUR);
+    put_large(&stream, 1);
+    put_large(&stream, 2);
+    world.let_pass(3 * HOUR);
+    world.clock.jump_forward(2 * YEAR);
+    world.let_pass(3 * HOUR);
+    assert_eq!(numbers(&stream), [0, 1, 2]);
+    world.let_pass(DAY);
+    assert_eq!(numbers(&stream), [0; 0]);
+}
