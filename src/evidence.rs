@@ -1,8 +1,9 @@
-//! Telling a manifest whose last frame a crash tore from one whose last frame was damaged later.
+//! What shows that a manifest lacks an edit that had been durable.
 //!
-//! The two look the same. But an edit is durable before anything is built on it: no frame is written to a segment, and
-//! none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the manifest
-//! does not account for shows that the last edit had been durable, and nothing may be dropped.
+//! A manifest whose last frame a crash tore looks like one whose last frame was damaged later, and like an older copy. But
+//! an edit is durable before anything is built on it: no frame is written to a segment, of a shard or of the commit
+//! journal, and none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the
+//! manifest does not account for shows that an edit had been durable, and nothing may be dropped.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,28 @@ impl Evidence<'_> {
             journaled: self.read_journal()?,
         };
         search.find_later_frame()
+    }
+
+    /// A segment with a frame of a stream whose number no stream has had yet. It takes no time to look where there is no
+    /// such stream's directory, so whoever opens a store does, also where the manifest is whole.
+    pub(crate) fn find_unknown_stream(&self) -> Result<Option<PathBuf>> {
+        let is_unknown = |id: &StreamId| *id >= self.state.next_stream();
+        self.segments_alone().find_in_streams(is_unknown)
+    }
+
+    /// A segment with a frame that goes on behind all those of a log that the manifest names.
+    pub(crate) fn find_later_segment(&self, id: StreamId, shard: ShardId) -> Result<Option<PathBuf>> {
+        let log = self.state.stream(id).and_then(|stream| stream.logs.get(&shard));
+        let search = self.segments_alone();
+        let directory = search.log_directory(id, shard);
+        search.find_in_segments_behind(search.identity(id, shard), &directory, named_through(log))
+    }
+
+    fn segments_alone(&self) -> Search<'_> {
+        Search {
+            evidence: self,
+            journaled: JournaledFrames::default(),
+        }
     }
 
     fn read_journal(&self) -> Result<JournaledFrames> {
@@ -86,14 +109,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn find_later_frame(&self) -> Result<Option<PathBuf>> {
-        let Evidence {
-            disk,
-            streams,
-            journal,
-            state,
-        } = self.evidence;
+        let Evidence { journal, state, .. } = self.evidence;
         let identity = LogIdentity::commit_journal(state.store);
         if let Some(path) = self.find_behind_rest(identity, &state.journal, journal)? {
+            return Ok(Some(path));
+        }
+        let named_through = named_through(Some(&state.journal));
+        if let Some(path) = self.find_in_segments_behind(identity, journal, named_through)? {
             return Ok(Some(path));
         }
         for (id, stream) in state.streams() {
@@ -104,13 +126,15 @@ impl Search<'_> {
                 }
             }
         }
+        // What has a lower number and is not there was deleted.
+        self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())
+    }
+
+    fn find_in_streams(&self, is_wanted: impl Fn(&StreamId) -> bool) -> Result<Option<PathBuf>> {
+        let Evidence { disk, streams, .. } = self.evidence;
         for name in list_if_there(disk.as_ref(), streams)? {
-            let id = name.parse().map(StreamId::new).ok();
-            // What has a lower number and is not there was deleted.
-            let is_known = |id: &StreamId| {
-                self.evidence.state.stream(*id).is_some() || *id >= self.evidence.state.next_stream()
-            };
-            if let Some(id) = id.filter(is_known)
+            let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
+            if let Some(id) = id.filter(|id| id.to_string() == name && is_wanted(id))
                 && let Some(path) = self.find_in_unnamed_segments(id)?
             {
                 return Ok(Some(path));
@@ -147,10 +171,11 @@ impl Search<'_> {
             let log = stream.and_then(|stream| stream.logs.get(&shard));
             // A shard that is older than the newest and not there has expired.
             if log.is_some() || Some(&shard) > newest {
-                let last = log.and_then(|log| log.segments.last());
-                let named_through = last.map(|last| last.first_record);
-                if let Some(path) = self.find_in_segments_behind(id, shard, named_through)? {
-                    return Ok(Some(path));
+                let identity = self.identity(id, shard);
+                let directory = self.log_directory(id, shard);
+                let found = self.find_in_segments_behind(identity, &directory, named_through(log))?;
+                if found.is_some() {
+                    return Ok(found);
                 }
             }
         }
@@ -159,17 +184,20 @@ impl Search<'_> {
 
     fn find_in_segments_behind(
         &self,
-        id: StreamId,
-        shard: ShardId,
+        identity: LogIdentity,
+        directory: &Path,
         named_through: Option<RecordNumber>,
     ) -> Result<Option<PathBuf>> {
-        let directory = self.log_directory(id, shard);
-        for name in list_if_there(self.evidence.disk.as_ref(), &directory)? {
+        for name in list_if_there(self.evidence.disk.as_ref(), directory)? {
             let path = directory.join(&name);
-            let Some((identity, entry)) = self.read_header(&path)? else {
+            let number = name.strip_suffix(".log").and_then(|number| number.parse().ok());
+            if number.map(RecordNumber::new) <= named_through {
+                continue;
+            }
+            let Some((found, entry)) = self.read_header(&path)? else {
                 continue;
             };
-            let is_in_place = identity == self.identity(id, shard) && entry.file_name() == name;
+            let is_in_place = found == identity && entry.file_name() == name;
             if is_in_place
                 && Some(entry.first_record) > named_through
                 && self.holds_frame_at(&path, identity, &entry, &entry.base())?
@@ -215,5 +243,17 @@ impl Search<'_> {
             .streams
             .join(stream.to_string())
             .join(shard.to_string())
+    }
+}
+
+/// The highest number with which a segment can begin that the manifest names, or had named before it was dropped.
+fn named_through(log: Option<&LogState>) -> Option<RecordNumber> {
+    let log = log?;
+    match (log.segments.last(), &log.end) {
+        (Some(last), _) => Some(last.first_record),
+        (None, Some(end)) if end.next_record > RecordNumber::FIRST => {
+            Some(RecordNumber::new(end.next_record.value() - 1))
+        }
+        (None, _) => None,
     }
 }

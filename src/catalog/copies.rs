@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::disk::{DiskFile, ReadablePages};
+use crate::disk::{DiskFile, ReadablePages, Step, is_left_out};
 
 /// A copy has whole stripes only, so the length of a manifest is a multiple of two of these.
 pub(super) const STRIPE_BYTES: u64 = 64 * 1024;
@@ -88,6 +88,9 @@ pub(super) const fn file_offset(copy: WhichCopy, offset: u64) -> u64 {
 /// Writes bytes at the same offset of both copies.
 pub(super) fn write_both(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     for copy in [WhichCopy::First, WhichCopy::Second] {
+        if copy == WhichCopy::Second && is_left_out(Step::ManifestSecondCopy) {
+            continue;
+        }
         let (mut rest, mut at) = (bytes, offset);
         while !rest.is_empty() {
             let left_of_stripe = (STRIPE_BYTES - at % STRIPE_BYTES) as usize;

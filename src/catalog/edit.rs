@@ -103,6 +103,11 @@ pub(crate) enum Edit {
     RecordsHidden {
         before: Vec<(StreamId, ShardId, RecordNumber)>,
     },
+    /// From now on the commit journal may have frames of this log that its segments lack, until it rests.
+    LogJournaled {
+        stream: StreamId,
+        shard: ShardId,
+    },
 }
 
 impl Edit {
@@ -128,6 +133,7 @@ impl Edit {
             Self::ReshardGivenUp { .. } => "ReshardGivenUp",
             Self::AgesMarked { .. } => "AgesMarked",
             Self::RecordsHidden { .. } => "RecordsHidden",
+            Self::LogJournaled { .. } => "LogJournaled",
         }
     }
 
@@ -152,7 +158,8 @@ impl Edit {
             | Self::ShardExpired { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. }
-            | Self::ReshardGivenUp { stream } => Some(vec![*stream]),
+            | Self::ReshardGivenUp { stream }
+            | Self::LogJournaled { stream, .. } => Some(vec![*stream]),
         }
     }
 

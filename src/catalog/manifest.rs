@@ -89,7 +89,7 @@ impl Manifest {
         disk: Arc<dyn Disk>,
         directory: &Path,
         before_new: impl FnOnce() -> Result<()>,
-        find_later_frame: impl FnOnce(&CatalogState) -> Result<Option<PathBuf>>,
+        find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
     ) -> Result<(Self, CatalogState)> {
         // Whoever was here before may have been killed between a change and its sync. What is built on from now on
         // must not be taken back, so it is made durable before it is believed.
@@ -103,11 +103,13 @@ impl Manifest {
                 let (mut manifest, state) = Self::load(disk, directory, number)?;
                 perform(Step::ManifestSyncAtOpen, || manifest.file.sync_data())
                     .map_err(|error| Error::io("sync", &manifest.path, error))?;
-                if manifest.has_torn_tail
-                    && !is_left_out(Step::LaterFrames)
-                    && let Some(later) = find_later_frame(&state)?
+                if !is_left_out(Step::LaterFrames)
+                    && let Some(later) = find_later_frame(&state, manifest.has_torn_tail)?
                 {
-                    let reason = format!("an edit is damaged that was made before {}", later.display());
+                    let reason = format!(
+                        "an edit is damaged or missing that was made before {}",
+                        later.display()
+                    );
                     let offset = file_offset(WhichCopy::First, manifest.length);
                     return Err(Error::bad_manifest(&manifest.path, offset, reason));
                 }

@@ -55,15 +55,15 @@ impl std::fmt::Debug for RoomMaker {
 impl Catalog {
     /// Opens the catalog in a directory, or makes a new one where nothing was stored yet, after `before_new`.
     ///
-    /// Where the manifest ends in a frame that is not whole, `find_later_frame` looks for a file that shows that the
-    /// frame had been durable.
+    /// `find_later_frame` looks for a file that shows that an edit is missing; it is told whether the manifest ends in a
+    /// frame that is not whole.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         directory: &Path,
         health: Health,
         compaction_bytes: u64,
         before_new: impl FnOnce() -> Result<()>,
-        find_later_frame: impl FnOnce(&CatalogState) -> Result<Option<PathBuf>>,
+        find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
         let (manifest, state) = Manifest::open(disk, directory, before_new, find_later_frame)?;
         Ok(Self {

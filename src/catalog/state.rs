@@ -75,6 +75,8 @@ pub(crate) struct LogState {
     pub(crate) ages: Vec<AgeMark>,
     /// The records before this number are not to be seen any more, besides those that arrived before the horizon.
     pub(crate) hidden_before: Option<RecordNumber>,
+    /// Whether the commit journal may have frames that the segments lack.
+    pub(crate) is_journaled: bool,
 }
 
 /// All records before a number were put before the store had been open for so long.
@@ -106,6 +108,14 @@ impl CatalogState {
         self.streams.get(&stream)
     }
 
+    /// What is kept of a log, the commit journal included.
+    pub(super) fn log(&self, stream: StreamId, shard: ShardId) -> Option<&LogState> {
+        match (stream, shard) {
+            COMMIT_JOURNAL => Some(&self.journal),
+            _ => self.stream(stream)?.logs.get(&shard),
+        }
+    }
+
     pub(crate) fn id_of(&self, name: &str) -> Option<StreamId> {
         self.names.get(name).copied()
     }
@@ -132,11 +142,17 @@ impl CatalogState {
         self.gone.newest_creation(name)
     }
 
-    /// Replaces what is kept of a log, after its segments were repaired.
-    pub(crate) fn replace_log(&mut self, stream: StreamId, shard: ShardId, log: LogState) {
+    /// Replaces the segments and the end of a log that was repaired.
+    pub(crate) fn replace_segments(
+        &mut self,
+        stream: StreamId,
+        shard: ShardId,
+        segments: Vec<SegmentEntry>,
+        end: Option<LogEnd>,
+    ) {
         if let Ok(known) = self.log_mut(stream, shard) {
-            known.segments = log.segments;
-            known.end = log.end;
+            known.segments = segments;
+            known.end = end;
         }
     }
 
@@ -155,9 +171,13 @@ impl CatalogState {
             Edit::StreamCreated { .. } => self.create_stream(edit),
             Edit::StreamDeleted { stream } => self.delete_stream(*stream),
             Edit::LogsRested { ends } => ends.iter().try_for_each(|(stream, shard, end)| {
-                self.log_mut(*stream, *shard)?.end = Some(*end);
+                self.log_mut(*stream, *shard)?.rest_at(*end);
                 Ok(())
             }),
+            Edit::LogJournaled { stream, shard } => {
+                self.log_mut(*stream, *shard)?.is_journaled = true;
+                Ok(())
+            }
             Edit::SegmentAdded {
                 stream,
                 shard,
@@ -173,6 +193,9 @@ impl CatalogState {
                 first_record,
             } => {
                 self.log_mut(*stream, *shard)?.trim(*first_record);
+                if (*stream, *shard) == COMMIT_JOURNAL && self.journal.segments.is_empty() {
+                    self.note_empty_journal();
+                }
                 Ok(())
             }
             Edit::StreamActivated { stream, lineage } => self.stream_mut(*stream)?.activate(lineage),
@@ -287,6 +310,20 @@ impl CatalogState {
         Ok(())
     }
 
+    /// Whether the commit journal may have frames of any log that its segments lack.
+    pub(crate) fn needs_journal(&self) -> bool {
+        let mut logs = self.streams.values().flat_map(|stream| stream.logs.values());
+        logs.any(|log| log.end.is_none() && log.is_journaled)
+    }
+
+    fn note_empty_journal(&mut self) {
+        let logs = self
+            .streams
+            .values_mut()
+            .flat_map(|stream| stream.logs.values_mut());
+        logs.for_each(|log| log.is_journaled = false);
+    }
+
     fn stream_mut(&mut self, stream: StreamId) -> Result<&mut StreamState, &'static str> {
         self.streams.get_mut(&stream).ok_or("the stream does not exist")
     }
@@ -361,7 +398,7 @@ impl StreamState {
             .apply_reshard(reshard)
             .map_err(|_| "the reshard does not fit the lineage")?;
         for (shard, end) in ends {
-            self.logs.entry(*shard).or_default().end = Some(*end);
+            self.logs.entry(*shard).or_default().rest_at(*end);
         }
         for child in &reshard.children {
             self.logs.insert(child.id, LogState::empty());
@@ -394,6 +431,12 @@ impl LogState {
             end: Some(LogEnd::EMPTY),
             ..Self::default()
         }
+    }
+
+    /// All of it is durable in its segments.
+    fn rest_at(&mut self, end: LogEnd) {
+        self.end = Some(end);
+        self.is_journaled = false;
     }
 
     fn add_segment(&mut self, segment: SegmentEntry) -> Result<(), &'static str> {

@@ -9,10 +9,10 @@ use super::codec;
 use super::copies::{Copies, WhichCopy, file_offset};
 use super::edit::Edit;
 use super::manifest::{self, Manifest};
-use super::state::CatalogState;
+use super::state::{CatalogState, LogState};
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::model::StreamId;
+use crate::model::{RecordNumber, ShardId, StreamId};
 
 /// What a manifest holds, as far as it is whole.
 #[derive(Debug)]
@@ -51,6 +51,34 @@ impl ManifestSurvey {
     /// Whether edits are lost that had been durable.
     pub(crate) fn has_lost_edits(&self) -> bool {
         self.defect.as_ref().is_some_and(|defect| !defect.is_torn)
+    }
+
+    /// Whether edits that are whole say that a log was trimmed up to behind this record.
+    pub(crate) fn is_trimmed(&self, stream: StreamId, shard: ShardId, record: RecordNumber) -> bool {
+        let begins_behind = |log: &LogState| {
+            log.segments
+                .first()
+                .is_some_and(|first| record < first.first_record)
+        };
+        let mut edits = self.frames.iter().flat_map(|(edits, _)| edits);
+        edits.any(|edit| match edit {
+            Edit::Snapshot(state) => state.log(stream, shard).is_some_and(begins_behind),
+            Edit::LogTrimmed {
+                stream: of,
+                shard: of_shard,
+                first_record,
+            } => (*of, *of_shard) == (stream, shard) && record < *first_record,
+            _ => false,
+        })
+    }
+
+    /// Whether a shard that the state does not have has expired for all that the manifest says.
+    pub(crate) fn is_expired(&self, stream: StreamId, shard: ShardId) -> bool {
+        let known = self.state.as_ref().and_then(|state| state.stream(stream));
+        let newest = known.and_then(|stream| stream.logs.keys().next_back());
+        let expiry = Edit::ShardExpired { stream, shard };
+        Some(&shard) < newest
+            && (!self.has_lost_edits() || self.frames.iter().any(|(edits, _)| edits.contains(&expiry)))
     }
 
     /// Whether a stream that the state does not have was deleted for all that the manifest says.

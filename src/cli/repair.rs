@@ -19,25 +19,34 @@ pub(super) struct RepairArguments {
     /// Do it, instead of only saying what would be done
     #[arg(long)]
     yes: bool,
+
+    /// With --yes: also where segments with whole records belong to no shard that the manifest knows; they are set aside
+    #[arg(long, requires = "yes")]
+    set_aside: bool,
 }
 
 pub(super) const AFTER_HELP: &str = "\
 Without --yes nothing is changed: it says what would be done to which file, and which records are lost for good.
 
 With --yes it first copies every file that will change to DIR/damaged/<seconds since 1970>/, and syncs the copies. Then
-  - a damaged manifest is written anew from its last whole state, and so is one that CURRENT does not name any more;
+  - what only the commit journal has is put where it belongs;
+  - a damaged manifest is rewritten from what is whole of it, and so is one that CURRENT does not name any more;
   - in a damaged segment the records of the damaged frames are given up, and all others are kept;
   - a header page that is damaged, and a file that was cut, are put right;
   - segments that the manifest has forgotten are named again.
-Afterwards the store opens, the shards take records again, and no sequence number is given out twice.
+Afterwards it verifies the store. The store opens, the shards take records again, and no sequence number is given out
+twice.
+
+Where segments with whole records belong to no stream or shard that the manifest still knows, nothing is changed without
+--set-aside: with it they are kept in DIR/damaged/<seconds since 1970>/ and taken out of the store.
 
 To go back, copy what is in DIR/damaged/<seconds> over DIR. Once all is well, remove it.
 
 No program may have the store meanwhile. If you have a copy of the store, that is better than any repair.
 
 Exit status:
-  0  nothing to repair, or repaired
-  1  there is something to repair, or something that cannot be repaired
+  0  nothing to repair, or repaired and verified
+  1  there is something to repair, or something that cannot be repaired, or the store is still damaged
   2  could not be done";
 
 /// Says what would be done, or does it.
@@ -63,9 +72,18 @@ pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
             false => ExitCode::from(1),
         });
     }
-    let repaired = plan.apply().map_err(Failure::Inspection)?;
+    if plan.sets_aside() && !arguments.set_aside {
+        let _ = writeln!(
+            io::stdout(),
+            "Nothing was changed: segments with whole records belong to no shard that the manifest knows. Restore the \
+             manifest from a copy, or have them set aside with --set-aside."
+        );
+        return Ok(ExitCode::from(1));
+    }
+    let repaired = plan.apply_and_set_aside().map_err(Failure::Inspection)?;
     let _ = print_repaired(&mut io::stdout().lock(), repaired.as_ref());
-    Ok(match is_hopeless {
+    let is_sound_now = repaired.is_none_or(|repaired| repaired.verification.is_sound());
+    Ok(match is_hopeless || !is_sound_now {
         true => ExitCode::from(1),
         false => ExitCode::SUCCESS,
     })
@@ -92,11 +110,16 @@ fn print_repaired(out: &mut impl Write, repaired: Option<&Repaired>) -> io::Resu
     let Some(repaired) = repaired else {
         return Ok(());
     };
-    writeln!(
-        out,
-        "Repaired. As they were before, in {}:",
-        repaired.aside.display()
-    )?;
+    let is_sound = repaired.verification.is_sound();
+    let verdict = match is_sound {
+        true => "Repaired; the store is sound.",
+        false => "The store is still damaged:",
+    };
+    writeln!(out, "{verdict}")?;
+    for finding in repaired.verification.damage() {
+        writeln!(out, "{finding}")?;
+    }
+    writeln!(out, "As they were before, in {}:", repaired.aside.display())?;
     for name in &repaired.copied {
         writeln!(out, "    {}", name.display())?;
     }

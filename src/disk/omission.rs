@@ -153,6 +153,12 @@ steps! {
     JournalDoubts,
     /// The journal takes note of a log before it takes its frame.
     NotedBeforeJournaled,
+    /// The manifest's second copy is written.
+    ManifestSecondCopy,
+    /// The end of a log that was recovered is recorded, although nothing was written to it since.
+    RecoveredEndRecorded,
+    /// The manifest hears that the journal may have frames of a log before it has one.
+    JournaledInLedger,
 }
 
 impl fmt::Display for Step {

@@ -16,7 +16,8 @@ const PAGE_BYTES: usize = 4096;
 /// of our files, so whoever checks what was read comes upon them. Read-only.
 #[derive(Debug)]
 pub(crate) struct ReadablePages {
-    file: Arc<dyn DiskFile>,
+    /// None where there is no file: only what is laid over can be read then.
+    file: Option<Arc<dyn DiskFile>>,
     unreadable: Mutex<BTreeMap<u64, io::Error>>,
     /// Bytes that are taken instead of what the file has, each with their offset. They do not overlap.
     overlaid: Vec<(u64, Bytes)>,
@@ -25,10 +26,21 @@ pub(crate) struct ReadablePages {
 impl ReadablePages {
     pub(crate) fn new(file: Arc<dyn DiskFile>, overlaid: Vec<(u64, Bytes)>) -> Self {
         Self {
-            file,
+            file: Some(file),
+            ..Self::of_missing_file(overlaid)
+        }
+    }
+
+    pub(crate) fn of_missing_file(overlaid: Vec<(u64, Bytes)>) -> Self {
+        Self {
+            file: None,
             unreadable: Mutex::default(),
             overlaid,
         }
+    }
+
+    fn file_length(&self) -> io::Result<u64> {
+        self.file.as_ref().map_or(Ok(0), |file| file.len())
     }
 
     /// The first page that could not be read of those that were tried and overlap the range, and why.
@@ -39,13 +51,13 @@ impl ReadablePages {
         Some((*page, error.to_string()))
     }
 
-    fn read_page_by_page(&self, buffer: &mut [u8], offset: u64) {
+    fn read_page_by_page(&self, file: &dyn DiskFile, buffer: &mut [u8], offset: u64) {
         let mut done = 0;
         while done < buffer.len() {
             let at = offset + done as u64;
             let left_of_page = PAGE_BYTES - (at % PAGE_BYTES as u64) as usize;
             let end = (done + left_of_page).min(buffer.len());
-            if let Err(error) = self.file.read_exact_at(&mut buffer[done..end], at) {
+            if let Err(error) = file.read_exact_at(&mut buffer[done..end], at) {
                 buffer[done..end].fill(0);
                 let page = at - at % PAGE_BYTES as u64;
                 self.unreadable.lock().entry(page).or_insert(error);
@@ -56,13 +68,30 @@ impl ReadablePages {
 }
 
 impl DiskFile for ReadablePages {
+    /// As if what is laid over were written.
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        let overlaid = self.overlaid.iter();
+        let end = overlaid.map(|(at, bytes)| at + bytes.len() as u64).max();
+        Ok(self.file_length()?.max(end.unwrap_or(0)))
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        if self.file.read_exact_at(buffer, offset).is_err() {
-            self.read_page_by_page(buffer, offset);
+        let in_file = match self.overlaid.is_empty() {
+            true => buffer.len(),
+            false => self
+                .file_length()?
+                .saturating_sub(offset)
+                .min(buffer.len() as u64) as usize,
+        };
+        let (of_file, behind) = buffer.split_at_mut(in_file);
+        behind.fill(0);
+        match &self.file {
+            Some(file) if !of_file.is_empty() => {
+                if file.read_exact_at(of_file, offset).is_err() {
+                    self.read_page_by_page(file.as_ref(), of_file, offset);
+                }
+            }
+            _ => of_file.fill(0),
         }
         let overlaid = self.overlaid.iter().map(|(at, bytes)| (*at, bytes));
         lay_over(buffer, offset, overlaid);
@@ -90,6 +119,6 @@ impl DiskFile for ReadablePages {
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.file.drop_cache()
+        self.file.as_ref().map_or(Ok(()), |file| file.drop_cache())
     }
 }

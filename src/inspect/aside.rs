@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Inspection;
 use super::repair::Repaired;
+use super::verify::Verification;
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Error, Result};
 
@@ -72,10 +73,11 @@ impl<'a> Aside<'a> {
         Ok(())
     }
 
-    pub(super) fn into_repaired(self) -> Repaired {
+    pub(super) fn into_repaired(self, verification: Verification) -> Repaired {
         Repaired {
             aside: self.directory,
             copied: self.copied,
+            verification,
         }
     }
 

@@ -29,20 +29,49 @@ pub(super) struct Contents {
     pub(super) findings: Vec<Finding>,
 }
 
+/// Who may change a store while it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The lock tells.
+    AsTheLockTells,
+    /// Some program, whether or not it has the lock at this moment.
+    Shared,
+    /// None: whoever looks has the lock.
+    Alone,
+}
+
+/// Which edits a manifest has: what is judged by one revision says nothing once there is another.
+pub(super) type Revision = (u64, usize);
+
 impl Contents {
-    /// Reads them, again if a program that has the store changed them meanwhile.
+    /// Reads them. While a program has the store, what looks like damage is believed if it is there twice running.
     pub(super) fn read(inspection: &Inspection) -> Result<Self> {
-        const TRIES: usize = 5;
-        let mut contents = Self::read_once(inspection)?;
+        Self::read_as(inspection, Use::AsTheLockTells)
+    }
+
+    pub(super) fn read_as(inspection: &Inspection, used: Use) -> Result<Self> {
+        const TRIES: usize = 100;
+        let mut contents = Self::read_once(inspection, used)?;
         for _ in 1..TRIES {
             let is_clear =
                 contents.is_in_force && contents.findings.iter().all(|finding| !finding.is_damage());
             if is_clear || !contents.is_held {
-                break;
+                return Ok(contents);
             }
-            contents = Self::read_once(inspection)?;
+            let again = Self::read_once(inspection, used)?;
+            if again.revision() == contents.revision() && again.findings == contents.findings {
+                return Ok(again);
+            }
+            contents = again;
         }
+        // It never was the same twice, so nothing is known to be damaged.
+        contents.findings.retain(|finding| !finding.is_damage());
         Ok(contents)
+    }
+
+    pub(super) fn revision(&self) -> Option<Revision> {
+        let manifest = self.manifest.as_ref()?;
+        Some((manifest.number, manifest.frames.len()))
     }
 
     pub(super) fn state(&self) -> Option<&CatalogState> {
@@ -51,15 +80,20 @@ impl Contents {
             .and_then(|manifest| manifest.state.as_ref())
     }
 
-    fn read_once(inspection: &Inspection) -> Result<Self> {
+    fn read_once(inspection: &Inspection, used: Use) -> Result<Self> {
         let (disk, directory) = (&inspection.disk, &inspection.directory);
         let lock = directory.join("LOCK");
-        let (is_held, holder) = match disk.probe_lock(&lock) {
-            Ok(()) => (false, None),
-            Err(LockError::Held(holder)) => (true, holder),
-            // Who may not look at the lock may still read; that nobody has the store is then only assumed.
-            Err(LockError::Io(_)) => (false, None),
+        let (is_locked, holder) = match used {
+            Use::Alone => (false, None),
+            Use::AsTheLockTells | Use::Shared => match disk.probe_lock(&lock) {
+                Ok(()) => (false, None),
+                Err(LockError::Held(holder)) => (true, holder),
+                // Who may not look at the lock may still read; that nobody has the store is then only assumed.
+                Err(LockError::Io(_)) => (false, None),
+            },
         };
+        let is_held = is_locked || used == Use::Shared;
+        // A manifest and CURRENT may come and go under whoever has the store.
         let mut names = disk
             .list(directory)
             .map_err(|error| Error::io("list", directory, error))?;
@@ -262,13 +296,26 @@ impl Inspection {
 
     /// A file of which as much is read as can be.
     pub(super) fn open(&self, path: &Path) -> io::Result<Arc<ReadablePages>> {
-        self.open_with(path, &[])
+        self.open_with(path, &[]).map(|(file, _)| file)
     }
 
-    /// The same, with other bytes in some places.
-    pub(super) fn open_with(&self, path: &Path, overlaid: &[(u64, Bytes)]) -> io::Result<Arc<ReadablePages>> {
-        let file = self.disk.open(path, OpenMode::Read)?;
-        Ok(Arc::new(ReadablePages::new(file, overlaid.to_vec())))
+    /// The same, with other bytes in some places, as if they were written. A file that is missing is then one of them alone.
+    pub(super) fn open_with(
+        &self,
+        path: &Path,
+        overlaid: &[(u64, Bytes)],
+    ) -> io::Result<(Arc<ReadablePages>, FileIs)> {
+        match self.disk.open(path, OpenMode::Read) {
+            Ok(file) => Ok((
+                Arc::new(ReadablePages::new(file, overlaid.to_vec())),
+                FileIs::There,
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !overlaid.is_empty() => Ok((
+                Arc::new(ReadablePages::of_missing_file(overlaid.to_vec())),
+                FileIs::Missing,
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn read_whole(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -297,6 +344,13 @@ impl Inspection {
             Err(error) => Err(Error::io("list", directory, error)),
         }
     }
+}
+
+/// Whether there is a file under what is laid over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileIs {
+    There,
+    Missing,
 }
 
 pub(super) fn damage_of(error: &io::Error) -> Damage {

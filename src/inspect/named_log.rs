@@ -1,5 +1,6 @@
 //! The logs of a store: as the manifest names them, or else as the header pages of their files do.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
 use crate::error::Result;
 use crate::log::{COMMIT_JOURNAL, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
-use crate::model::{Shard, ShardId, StreamId};
+use crate::model::{RecordNumber, Shard, ShardId, StreamId};
 
 /// A shard's log, and what is to be found in it.
 #[derive(Clone, Debug)]
@@ -24,8 +25,10 @@ pub(super) struct NamedLog {
     pub(super) end: Option<LogEnd>,
     /// The shard, where the manifest can be read.
     pub(super) shard: Option<Shard>,
-    /// Frames that the commit journal has of the last segment, each with its offset there.
-    pub(super) journaled: Vec<(u64, Bytes)>,
+    /// Frames that the commit journal has of segments, by the segment's first record, each with its offset there.
+    pub(super) journaled: BTreeMap<RecordNumber, Vec<(u64, Bytes)>>,
+    /// Of the commit journal: whether it may have what the segments of other logs lack.
+    pub(super) is_needed: bool,
 }
 
 impl NamedLog {
@@ -69,7 +72,8 @@ impl NamedLog {
                 .as_ref()
                 .and_then(|lineage| lineage.shard(shard))
                 .cloned(),
-            journaled: Vec::new(),
+            journaled: BTreeMap::new(),
+            is_needed: true,
         })
     }
 
@@ -111,7 +115,8 @@ impl NamedLog {
             segments: vec![entry],
             end: None,
             shard: None,
-            journaled: Vec::new(),
+            journaled: BTreeMap::new(),
+            is_needed: true,
         }
     }
 

@@ -1,8 +1,10 @@
 //! Repairing: what would be done and lost, and then doing it.
 //!
 //! # What is done
-//! - A manifest that is damaged, or that CURRENT does not name any more, is written anew from its last whole state. What
-//!   the edits behind said is forgotten, but segments that go on where a log ends are taken in again.
+//! - A manifest that is damaged, or that CURRENT does not name any more, is rewritten. What one copy lost is taken from the
+//!   other. Edits that neither has are lost; whole ones behind them are applied as far as they fit, and segments that
+//!   belong to a log that is known are taken in again.
+//! - Segments with whole records that belong to no log that is known are set aside, but only if a person says so.
 //! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::mend`).
 //! - What only the commit journal has is written to the segments; a journal that is damaged is then given up.
 //! - A file that the operating system does not hand out is left alone: it may do so another time.
@@ -10,8 +12,10 @@
 //!   again and leaves out numbers as it always does then: none that anyone may have seen is given out again.
 //!
 //! # In which order
-//! Everything that will change is copied aside and synced, then frames of the journal are put back, then new segments are written, then damaged ones are put right,
-//! and last the new manifest comes into force. Interrupted anywhere, it can be done again.
+//! What the journal has is laid over what is read of the segments, so that the plan is made for what they will be. Then
+//! everything that will change is copied aside and synced, frames of the journal are put back, new segments are written,
+//! damaged ones are put right, and last the new manifest comes into force. Interrupted anywhere, it can be done again. At
+//! the end the store is verified.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,15 +25,19 @@ use bytes::Bytes;
 
 use super::Inspection;
 use super::aside::Aside;
-use super::contents::Contents;
+use super::contents::{Contents, Use};
 use super::finding::{Damage, Finding, LogName, LostRecords};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
-use super::verify::{CheckedLog, Progress, check_log};
-use crate::catalog::{CatalogState, LogState, parse_manifest_name, write_manifest};
-use crate::disk::{LockError, LockGuard, OpenMode};
+use super::unnamed::ForgottenSegment;
+use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_locked};
+use crate::catalog::{CatalogState, ManifestSurvey, parse_manifest_name, write_manifest};
+use crate::disk::{DiskFile, LockError, LockGuard, OpenMode};
 use crate::error::{Error, Result};
-use crate::log::{LogIdentity, Mend, SegmentEntry};
+use crate::log::{
+    COMMIT_JOURNAL, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
+    remove_if_there,
+};
 
 /// What a repair would do. The store is locked for as long as this is there.
 #[derive(Debug)]
@@ -67,6 +75,12 @@ pub enum RepairAction {
     MendSegment,
     /// A missing segment is made again, without its records.
     ReplaceSegment,
+    /// A segment that belongs to no shard that the manifest knows is moved to the copies. Only a person may say that this
+    /// is done: [`RepairPlan::apply_and_set_aside`].
+    SetAside {
+        /// Whole records that will not be served.
+        records: u64,
+    },
     /// A segment that the manifest had forgotten is named again.
     TakeInSegment {
         /// Records that are served again.
@@ -86,10 +100,10 @@ pub enum RepairAction {
 pub enum Loss {
     /// Records.
     Records(LostRecords),
-    /// What the manifest said behind its damage: streams, splits, merges, deletions, retention, checkpoints.
+    /// What the manifest said where it is damaged: streams, splits, merges, deletions, retention, checkpoints.
     Edits {
-        /// Whole frames of edits behind the damaged one, where they can be counted.
-        frames: Option<u64>,
+        /// Whole changes behind the damage that do not fit without it, where they can be counted.
+        misfits: Option<u64>,
     },
     /// Perhaps the records that were acknowledged last in shards that were being written to.
     LastRecords,
@@ -103,6 +117,8 @@ pub struct Repaired {
     pub aside: PathBuf,
     /// Those files, as they are called in the store.
     pub copied: Vec<PathBuf>,
+    /// What a verification found afterwards.
+    pub verification: Verification,
 }
 
 #[derive(Debug)]
@@ -114,6 +130,8 @@ struct Changes {
     mends: Vec<(LogIdentity, PathBuf, Mend)>,
     /// To be copied aside.
     files: Vec<PathBuf>,
+    /// To be removed once the manifest is in force.
+    set_aside: Vec<PathBuf>,
 }
 
 impl Inspection {
@@ -129,9 +147,8 @@ impl Inspection {
             LockError::Held(holder) => Error::Locked { path, holder },
             LockError::Io(error) => Error::io("lock", &path, error),
         })?;
-        let mut contents = Contents::read(self)?;
         // It is this plan that has the store.
-        contents.is_held = false;
+        let contents = Contents::read_as(self, Use::Alone)?;
         let mut plan = RepairPlan {
             steps: Vec::new(),
             hopeless: Vec::new(),
@@ -146,11 +163,13 @@ impl Inspection {
 
 impl RepairPlan {
     fn make(&mut self, contents: &Contents, on_progress: &mut dyn FnMut(&Progress)) -> Result<()> {
-        let findings = contents.findings.iter().filter(|finding| finding.is_damage());
+        let mut damage = contents.findings.iter().filter(|finding| finding.is_damage());
         // What cannot be read may be readable again tomorrow, so nothing is put in its place.
         let is_unreadable = contents.findings.iter().any(Finding::is_unreadable);
-        let Some(state) = contents.state().filter(|_| !is_unreadable) else {
-            self.hopeless.extend(findings.cloned());
+        let usable = contents.manifest.as_ref().filter(|_| !is_unreadable);
+        let Some((manifest, state)) = usable.and_then(|manifest| Some((manifest, manifest.state.as_ref()?)))
+        else {
+            self.hopeless.extend(damage.cloned());
             return Ok(());
         };
         let numbers = contents.names.iter().filter_map(|name| parse_manifest_name(name));
@@ -160,14 +179,20 @@ impl RepairPlan {
             journaled: Vec::new(),
             mends: Vec::new(),
             files: Vec::new(),
+            set_aside: Vec::new(),
         };
-        let is_cut = findings.count() > 0;
-        if is_cut {
-            self.plan_manifest(contents, &mut changes)?;
+        if damage.next().is_some() {
+            self.plan_manifest(contents, manifest);
         }
+        // The logs may have been gone on with, and the manifest not say so.
+        let is_cut = !contents.is_in_force || manifest.has_lost_edits();
+        let journal = self.find_journal(manifest, state, is_cut)?;
+        let frames = match journal.end {
+            Some(_) => JournaledFrames::default(),
+            None => self.inspection.journaled_frames(&journal, false),
+        };
         let mut logs = NamedLog::all_of(&self.inspection, state);
-        self.inspection.lay_over_journaled(contents, &mut logs);
-        let journal = NamedLog::journal(&self.inspection, state);
+        let mut forgotten = self.inspection.forgotten_segments(manifest, &logs, &frames)?;
         let mut progress = Progress {
             bytes_done: 0,
             bytes_total: logs
@@ -177,79 +202,77 @@ impl RepairPlan {
                 .sum(),
             path: self.inspection.directory.clone(),
         };
-        for log in &logs {
-            self.plan_log(log.clone(), is_cut, &mut changes, &mut progress, on_progress)?;
+        for log in &mut logs {
+            let may_go_on = is_cut && !log.segments.is_empty() || log.goes_on_in(&frames);
+            let mut is_changed = log.is_open() && may_go_on && log.end.take().is_some();
+            is_changed |= self.take_in_forgotten(log, &mut forgotten);
+            log.take_all_journaled(&frames);
+            self.plan_log(log, is_changed, &mut changes, &mut progress, on_progress);
         }
-        if let Some(journal) = journal {
-            self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress);
+        self.plan_set_aside(&forgotten, &mut changes);
+        if is_cut {
+            self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal);
         }
+        self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress);
         if !self.steps.is_empty() {
-            for name in ["CURRENT".to_owned()]
-                .into_iter()
-                .chain(contents.names.iter().cloned())
-            {
-                if name == "CURRENT" || parse_manifest_name(&name).is_some() {
-                    changes.add_file(self.inspection.directory.join(name));
-                }
+            if is_cut || !forgotten.is_empty() {
+                self.keep_what_is_not_named(contents, &logs, &mut changes)?;
             }
             self.changes = Some(changes);
         }
         Ok(())
     }
 
-    fn plan_manifest(&mut self, contents: &Contents, changes: &mut Changes) -> Result<()> {
-        let defect = contents
-            .manifest
-            .as_ref()
-            .and_then(|manifest| manifest.defect.as_ref());
-        let frames = defect
-            .filter(|defect| !defect.is_torn)
-            .map(|defect| defect.frames_behind);
+    fn plan_manifest(&mut self, contents: &Contents, manifest: &ManifestSurvey) {
+        let lost = manifest.defect.as_ref().filter(|defect| !defect.is_torn);
         let is_current_damaged = contents
             .findings
             .iter()
             .any(|finding| finding.path.ends_with("CURRENT"));
-        let loses = match (frames, is_current_damaged) {
-            (Some(frames), _) => vec![Loss::Edits { frames: Some(frames) }],
-            // The name alone was lost.
-            (None, true) => Vec::new(),
-            (None, false) => vec![Loss::Edits { frames: None }],
+        let loses = match lost {
+            Some(lost) => vec![Loss::Edits {
+                misfits: Some(lost.misfits),
+            }],
+            // The name alone was lost, or one copy.
+            None if contents.is_in_force || is_current_damaged => Vec::new(),
+            None => vec![Loss::Edits { misfits: None }],
         };
         self.steps.push(RepairStep {
-            path: contents.manifest.as_ref().map_or_else(
-                || self.inspection.directory.join("CURRENT"),
-                |manifest| manifest.path.clone(),
-            ),
+            path: manifest.path.clone(),
             log: None,
             action: RepairAction::RewriteManifest,
             loses,
         });
-        if let Some(highest) = self.inspection.highest_stream_directory()? {
-            changes.state.reserve_stream_ids(highest);
+    }
+
+    /// The commit journal, with the segments that the manifest may have lost.
+    fn find_journal(
+        &self,
+        manifest: &ManifestSurvey,
+        state: &CatalogState,
+        is_cut: bool,
+    ) -> Result<NamedLog> {
+        let mut journal = NamedLog::journal_even_if_empty(&self.inspection, state);
+        if is_cut {
+            let forgotten = self.inspection.forgotten_journal_segments(manifest, &journal)?;
+            journal
+                .segments
+                .extend(forgotten.iter().map(|segment| segment.entry));
+            journal.segments.sort_by_key(|segment| segment.first_record);
+            journal.end = None;
         }
-        // What the manifest has forgotten is removed by whoever opens the store.
-        for path in self.inspection.unnamed_segment_files(&changes.state)? {
-            changes.add_file(path);
-        }
-        Ok(())
+        Ok(journal)
     }
 
     fn plan_log(
         &mut self,
-        mut log: NamedLog,
-        is_cut: bool,
+        log: &mut NamedLog,
+        mut is_changed: bool,
         changes: &mut Changes,
         progress: &mut Progress,
         on_progress: &mut dyn FnMut(&Progress),
-    ) -> Result<()> {
-        let mut is_changed = false;
-        if is_cut && log.is_open() && !log.segments.is_empty() && log.end.is_some() {
-            // The log may have been gone on with, and the manifest have forgotten it.
-            log.end = None;
-            is_changed = true;
-        }
-        is_changed |= self.take_in_forgotten(&mut log)?;
-        let checked = check_log(&self.inspection, &log, false, progress, on_progress);
+    ) {
+        let checked = check_log(&self.inspection, log, false, progress, on_progress);
         let mut segments = Vec::new();
         let last = log.segments.len().saturating_sub(1);
         for (at, check) in checked.segments.iter().enumerate() {
@@ -259,25 +282,19 @@ impl RepairPlan {
             if at == last && has_to_be_read && log.is_open() {
                 if log.end.take().is_some() && mended.is_none() {
                     self.steps
-                        .push(RepairStep::of(check, &log, RepairAction::ForgetEnd, Vec::new()));
+                        .push(RepairStep::of(check, log, RepairAction::ForgetEnd, Vec::new()));
                 }
                 is_changed = true;
             }
             segments.extend(mended.unwrap_or_else(|| vec![check.entry]));
         }
         if is_changed {
-            let end = log.end;
-            let state = LogState {
-                segments,
-                end,
-                ..LogState::default()
-            };
-            changes.state.replace_log(log.name.stream, log.name.shard, state);
+            let LogName { stream, shard, .. } = log.name;
+            changes.state.replace_segments(stream, shard, segments, log.end);
         }
-        Ok(())
     }
 
-    /// What the journal has is put where it belongs before anything else is done, and then it is not needed any more.
+    /// What the journal has is put where it belongs, and then it is not needed any more.
     fn plan_journal(
         &mut self,
         journal: &NamedLog,
@@ -286,6 +303,9 @@ impl RepairPlan {
         progress: &mut Progress,
         on_progress: &mut dyn FnMut(&Progress),
     ) {
+        let Some(last) = journal.segments.last() else {
+            return;
+        };
         let checked = check_log(&self.inspection, journal, false, progress, on_progress);
         let damage: Vec<_> = checked
             .findings(false)
@@ -304,16 +324,20 @@ impl RepairPlan {
                 loses: vec![Loss::LastRecords],
             });
         }
-        if self.steps.is_empty() {
+        let put_back = self.frames_to_put_back(logs);
+        // What the last segments lack is put back by whoever opens the store.
+        let is_damage = |(log, entry, _): &(&NamedLog, SegmentEntry, _)| log.segments.last() != Some(entry);
+        if self.steps.is_empty() && !put_back.iter().any(is_damage) {
             return;
         }
-        changes.state.journal = LogState::default();
+        let (stream, shard) = COMMIT_JOURNAL;
+        let end = Some(last.end_behind_all());
+        changes.state.replace_segments(stream, shard, Vec::new(), end);
         for entry in &journal.segments {
             changes.add_file(journal.directory.join(entry.file_name()));
         }
-        for log in logs.iter().filter(|log| !log.journaled.is_empty()) {
-            let Some(last) = log.segments.last() else { continue };
-            let path = log.directory.join(last.file_name());
+        for (log, entry, frames) in put_back {
+            let path = log.directory.join(entry.file_name());
             self.steps.push(RepairStep {
                 path: path.clone(),
                 log: Some(log.name.clone()),
@@ -321,35 +345,161 @@ impl RepairPlan {
                 loses: Vec::new(),
             });
             changes.add_file(path.clone());
-            changes.journaled.push((path, log.journaled.clone()));
+            changes.journaled.push((path, frames));
         }
     }
 
-    /// Names the segments that the manifest has forgotten, as far as they go on where the log ends.
-    fn take_in_forgotten(&mut self, log: &mut NamedLog) -> Result<bool> {
+    /// Frames that the journal has and that are not in their segments as they should be.
+    fn frames_to_put_back<'a>(
+        &self,
+        logs: &'a [NamedLog],
+    ) -> Vec<(&'a NamedLog, SegmentEntry, Vec<(u64, Bytes)>)> {
+        let mut put_back = Vec::new();
+        for log in logs {
+            for entry in &log.segments {
+                let path = log.directory.join(entry.file_name());
+                let file = self.inspection.open(&path).ok();
+                let is_there = |(offset, frame): &(u64, Bytes)| {
+                    let mut there = vec![0; frame.len()];
+                    file.as_ref().is_some_and(|file| {
+                        file.read_exact_at(&mut there, *offset).is_ok() && there == *frame
+                    })
+                };
+                let journaled = log.journaled.get(&entry.first_record);
+                let missing: Vec<_> = journaled
+                    .into_iter()
+                    .flatten()
+                    .filter(|frame| !is_there(frame))
+                    .cloned()
+                    .collect();
+                if !missing.is_empty() {
+                    put_back.push((log, *entry, missing));
+                }
+            }
+        }
+        put_back
+    }
+
+    /// Names the segments of a log that the manifest has forgotten, as far as they join those that it has. Takes them out
+    /// of `forgotten`.
+    fn take_in_forgotten(&mut self, log: &mut NamedLog, forgotten: &mut Vec<ForgottenSegment>) -> bool {
         let mut is_changed = false;
-        for segment in self.inspection.forgotten_segments(log)? {
+        forgotten.retain(|segment| {
+            if segment.identity != log.identity {
+                return true;
+            }
+            let at = log
+                .segments
+                .partition_point(|named| named.first_record < segment.entry.first_record);
             // What lies between must have had room in the segment before.
-            let joins = log.segments.last().is_none_or(|last| {
-                last.base_position <= segment.entry.base_position
-                    && last.offset_of(segment.entry.base_position) <= last.bytes
+            let joins = log.segments[..at].last().is_none_or(|before| {
+                before.base_position <= segment.entry.base_position
+                    && before.offset_of(segment.entry.base_position) <= before.bytes
             });
             if !joins {
-                break;
+                return true;
             }
-            log.segments.push(segment.entry);
-            log.end = None;
+            log.segments.insert(at, segment.entry);
+            if log.is_open() {
+                log.end = None;
+            }
             is_changed = true;
             self.steps.push(RepairStep {
-                path: segment.path,
+                path: segment.path.clone(),
                 log: Some(log.name.clone()),
                 action: RepairAction::TakeInSegment {
                     records: segment.records,
                 },
                 loses: Vec::new(),
             });
+            false
+        });
+        is_changed
+    }
+
+    fn plan_set_aside(&mut self, forgotten: &[ForgottenSegment], changes: &mut Changes) {
+        for segment in forgotten {
+            self.steps.push(RepairStep {
+                path: segment.path.clone(),
+                log: segment.finding().log,
+                action: RepairAction::SetAside {
+                    records: segment.records,
+                },
+                loses: Vec::new(),
+            });
+            changes.add_file(segment.path.clone());
+            changes.set_aside.push(segment.path.clone());
         }
-        Ok(is_changed)
+    }
+
+    /// Frames that the journal has of segments that are nowhere.
+    fn plan_lost_journaled(
+        &mut self,
+        manifest: &ManifestSurvey,
+        logs: &[NamedLog],
+        forgotten: &[ForgottenSegment],
+        frames: &JournaledFrames,
+        journal: &NamedLog,
+    ) {
+        let elsewhere = frames.records_elsewhere(manifest.store, |stream, shard, salt| {
+            let is_forgotten = |segment: &ForgottenSegment| {
+                (segment.identity.stream, segment.identity.shard) == (stream, shard)
+                    && segment.entry.salt == salt
+            };
+            if forgotten.iter().any(is_forgotten) {
+                return None;
+            }
+            let is_of = |log: &&NamedLog| (log.name.stream, log.name.shard) == (stream, shard);
+            match logs.iter().find(is_of) {
+                Some(log) if log.segments.iter().any(|segment| segment.salt == salt) => None,
+                // A segment is durable before the next one is begun.
+                Some(log) => Some(
+                    log.segments
+                        .last()
+                        .map_or(LogPosition(0), |last| last.base_position),
+                ),
+                None if manifest.is_deleted(stream) || manifest.is_expired(stream, shard) => None,
+                None => Some(LogPosition(0)),
+            }
+        });
+        for (stream, shard, _, records) in elsewhere {
+            self.steps.push(RepairStep {
+                path: journal.directory.clone(),
+                log: Some(LogName {
+                    stream,
+                    stream_name: None,
+                    shard,
+                }),
+                action: RepairAction::SetAside { records },
+                loses: Vec::new(),
+            });
+        }
+    }
+
+    /// Copies what the new manifest will not name, and gives no stream a number that may have been another's.
+    fn keep_what_is_not_named(
+        &self,
+        contents: &Contents,
+        logs: &[NamedLog],
+        changes: &mut Changes,
+    ) -> Result<()> {
+        if let Some(highest) = self.inspection.highest_stream_directory()? {
+            changes.state.reserve_stream_ids(highest);
+        }
+        let is_named = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let of = |log: &NamedLog| {
+                path.parent() == Some(&log.directory) && name.is_some_and(|name| log.names_file(name))
+            };
+            logs.iter().any(of)
+        };
+        for path in self.inspection.segment_files()? {
+            if !is_named(&path) {
+                changes.add_file(path);
+            }
+        }
+        debug_assert!(!contents.is_held, "a repair has the store for itself");
+        Ok(())
     }
 
     /// What becomes of a segment, if something has to.
@@ -393,19 +543,40 @@ impl RepairPlan {
         Some(entries)
     }
 
-    /// Does it: copies aside what will change, then changes it. `None` if there was nothing to do.
+    /// Whether segments with whole records will belong to no shard.
+    pub fn sets_aside(&self) -> bool {
+        let is_set_aside = |step: &RepairStep| matches!(step.action, RepairAction::SetAside { .. });
+        self.steps.iter().any(is_set_aside)
+    }
+
+    /// Does it: copies aside what will change, then changes it, then verifies the store. `None` if there was nothing to do.
     ///
     /// # Errors
+    /// [`Error::InvalidArgument`] for a plan that [sets segments aside](Self::sets_aside), where nothing is changed;
     /// [`Error::Io`], [`Error::StorageFull`]. Nothing is lost then that was not lost before: the plan can be made and
     /// applied again.
     pub fn apply(self) -> Result<Option<Repaired>> {
+        match self.sets_aside() {
+            true => Err(Error::invalid(
+                "segments with whole records belong to no shard that the manifest knows; restore the manifest, or have \
+                 them set aside",
+            )),
+            false => self.apply_and_set_aside(),
+        }
+    }
+
+    /// Does it, also where segments with whole records are set aside. They stay among the copies.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::StorageFull`], as for [`apply`](Self::apply).
+    pub fn apply_and_set_aside(self) -> Result<Option<Repaired>> {
         let Some(changes) = &self.changes else {
             return Ok(None);
         };
         let (disk, directory) = (&self.inspection.disk, &self.inspection.directory);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut aside = Aside::begin(&self.inspection, now.as_secs())?;
-        for path in &changes.files {
+        for path in self.manifest_files()?.iter().chain(&changes.files) {
             aside.copy(path)?;
         }
         aside.finish()?;
@@ -416,16 +587,34 @@ impl RepairPlan {
             mend.apply(disk.as_ref(), *identity, directory)?;
         }
         write_manifest(disk, directory, changes.number, &changes.state)?;
-        Ok(Some(aside.into_repaired()))
+        for path in &changes.set_aside {
+            remove_if_there(disk.as_ref(), path)?;
+        }
+        let verification = verify_while_locked(&self.inspection)?;
+        Ok(Some(aside.into_repaired(verification)))
+    }
+
+    fn manifest_files(&self) -> Result<Vec<PathBuf>> {
+        let directory = &self.inspection.directory;
+        let names = self.inspection.list_if_there(directory)?;
+        let is_wanted = |name: &&String| *name == "CURRENT" || parse_manifest_name(name).is_some();
+        Ok(names
+            .iter()
+            .filter(is_wanted)
+            .map(|name| directory.join(name))
+            .collect())
     }
 
     fn put_back(&self, path: &Path, frames: &[(u64, Bytes)]) -> Result<()> {
-        let file = match self.inspection.disk.open(path, OpenMode::Write) {
-            Ok(file) => file,
-            // It is made again, without its records.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("open", path, error)),
+        let disk = self.inspection.disk.as_ref();
+        let file = match disk.open(path, OpenMode::Write) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_log_directory(disk, path.parent().unwrap_or(path))?;
+                disk.open(path, OpenMode::CreateNew)
+            }
+            other => other,
         };
+        let file = file.map_err(|error| Error::io("open", path, error))?;
         for (offset, frame) in frames {
             file.write_all_at(frame, *offset)
                 .map_err(|error| Error::preparing("write to", path, error))?;
@@ -453,24 +642,6 @@ impl RepairStep {
     }
 }
 
-impl Inspection {
-    /// Segments that a catalog does not name.
-    fn unnamed_segment_files(&self, state: &CatalogState) -> Result<Vec<PathBuf>> {
-        let logs = NamedLog::all_of(self, state);
-        let is_named = |path: &Path| {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            let of = |log: &NamedLog| path.parent() == Some(&log.directory) && log.names_file(name);
-            logs.iter().any(of)
-        };
-        let mut files = self.segment_files()?;
-        files.retain(|path| !is_named(path));
-        Ok(files)
-    }
-}
-
 impl fmt::Display for RepairStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path.display(), self.action)?;
@@ -487,7 +658,11 @@ impl fmt::Display for RepairStep {
 impl fmt::Display for RepairAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RewriteManifest => f.write_str("write the manifest anew from its last whole state"),
+            Self::RewriteManifest => f.write_str("rewrite the manifest from what is whole of it"),
+            Self::SetAside { records } => write!(
+                f,
+                "set aside what belongs to no shard that the manifest knows; it has {records} whole records"
+            ),
             Self::MendSegment => f.write_str("keep what is whole, and give up the rest"),
             Self::ReplaceSegment => f.write_str("put an empty segment in the place of the missing one"),
             Self::TakeInSegment { records } => {
@@ -512,13 +687,15 @@ impl fmt::Display for Loss {
             Self::LastRecords => f.write_str(
                 "what was acknowledged last may be lost in the shards that were being written to",
             ),
-            Self::Edits { frames: Some(0) } => f.write_str("the last change that the manifest held is lost"),
-            Self::Edits { frames: Some(frames) } => write!(
+            Self::Edits { misfits: Some(0) } => {
+                f.write_str("changes that the manifest held where it is damaged are lost; those behind them are kept")
+            }
+            Self::Edits { misfits: Some(misfits) } => write!(
                 f,
-                "the manifest's changes from its damage on are lost ({frames} whole ones behind it): streams may be \
-                 missing or be there again, and splits and merges be undone"
+                "changes that the manifest held where it is damaged are lost, and {misfits} behind them that do not fit \
+                 without: streams may be missing or be there again, and splits and merges be undone"
             ),
-            Self::Edits { frames: None } => f.write_str(
+            Self::Edits { misfits: None } => f.write_str(
                 "this manifest is an older one; all changes since are lost: streams may be missing or be there again, \
                  and splits and merges be undone",
             ),

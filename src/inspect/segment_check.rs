@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::Inspection;
-use super::contents::damage_of;
+use super::contents::{FileIs, damage_of};
 use super::finding::{Consequence, Damage, Finding, LostRecords};
 use super::journal::of_journal;
 use super::named_log::NamedLog;
@@ -92,27 +92,35 @@ impl Inspection {
             forgotten: 0,
             path,
         };
-        let is_last = at + 1 == log.segments.len();
-        let journaled = if is_last { log.journaled.as_slice() } else { &[] };
-        let survey = self.open_with(&check.path, journaled).and_then(|file| {
-            if !is_held {
-                // What the device has is wanted, not what the system remembers. Where that is not to be had, there is
-                // nothing better to read.
-                let _ = file.drop_cache();
-            }
-            let survey = survey_segment(&file, log.identity, &entry, expected.position(), |frame| {
-                on_frame(frame)
-            })?;
-            check.file_damage = self.file_damage(log, &entry, file.as_ref(), &check.path);
-            if let Expected::End(end) = expected
-                && log.is_open()
-                && is_continued(&file, log.identity, &entry, &end)
-            {
-                let all = survey_segment(&file, log.identity, &entry, None, |_| ControlFlow::Continue(()))?;
-                check.forgotten = all.records.saturating_sub(survey.records);
-            }
-            Ok(survey)
-        });
+        let journaled = log
+            .journaled
+            .get(&entry.first_record)
+            .map_or(&[][..], Vec::as_slice);
+        let survey = self
+            .open_with(&check.path, journaled)
+            .and_then(|(file, file_is)| {
+                if !is_held {
+                    // What the device has is wanted, not what the system remembers. Where that is not to be had, there is
+                    // nothing better to read.
+                    let _ = file.drop_cache();
+                }
+                let survey = survey_segment(&file, log.identity, &entry, expected.position(), |frame| {
+                    on_frame(frame)
+                })?;
+                check.file_damage = match file_is {
+                    FileIs::There => self.file_damage(log, &entry, file.as_ref(), &check.path),
+                    FileIs::Missing => Some((0, Damage::Missing)),
+                };
+                if let Expected::End(end) = expected
+                    && log.is_open()
+                    && is_continued(&file, log.identity, &entry, &end)
+                {
+                    let all =
+                        survey_segment(&file, log.identity, &entry, None, |_| ControlFlow::Continue(()))?;
+                    check.forgotten = all.records.saturating_sub(survey.records);
+                }
+                Ok(survey)
+            });
         match survey {
             Ok(survey) => check.survey = survey,
             Err(error) => check.file_damage = Some((0, damage_of(&error))),
@@ -336,6 +344,8 @@ impl SegmentCheck {
         }
         let is_numbered = match (left_out, self.expected) {
             (Some(0), _) => true,
+            // The log rested before the first record of the segment came.
+            (None, Expected::End(_)) => self.survey.frames == 0,
             // A segment that was begun for a record that never came keeps a number to itself.
             (Some(left_out), Expected::Next(_)) => {
                 is_given_up || left_out >= INTERRUPTION_GAP || self.survey.frames == 0

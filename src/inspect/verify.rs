@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use super::Inspection;
-use super::contents::Contents;
+use super::contents::{Contents, Use};
 use super::finding::{Damage, Finding};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
@@ -91,47 +91,71 @@ impl CheckedLog {
     }
 }
 
+/// Verifies. A store that was in nobody's hands may be opened meanwhile; then it is verified again as one that is in use.
 pub(super) fn verify(
     inspection: &Inspection,
     on_progress: &mut dyn FnMut(&Progress),
 ) -> Result<Verification> {
-    let mut checked = Checked::default();
-    let mut findings = Vec::new();
     let contents = Contents::read(inspection)?;
-    let mut total = contents.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
-    findings.extend(contents.findings.iter().cloned());
-    let mut logs = inspection.logs(&contents, &mut findings)?;
+    let verification = verify_contents(inspection, &contents, on_progress)?;
+    if contents.is_held || verification.is_sound() {
+        return Ok(verification);
+    }
+    let now = Contents::read(inspection)?;
+    if !now.is_held && now.revision() == contents.revision() {
+        return Ok(verification);
+    }
+    let contents = Contents::read_as(inspection, Use::Shared)?;
+    verify_contents(inspection, &contents, on_progress)
+}
+
+/// Verifies a store that the caller has locked.
+pub(super) fn verify_while_locked(inspection: &Inspection) -> Result<Verification> {
+    let contents = Contents::read_as(inspection, Use::Alone)?;
+    verify_contents(inspection, &contents, &mut |_| {})
+}
+
+fn verify_contents(
+    inspection: &Inspection,
+    contents: &Contents,
+    on_progress: &mut dyn FnMut(&Progress),
+) -> Result<Verification> {
+    let mut checked = Checked::default();
+    let mut findings = contents.findings.clone();
+    let mut logs = inspection.logs(contents, &mut findings)?;
     logs.extend(
         contents
             .state()
             .and_then(|state| NamedLog::journal(inspection, state)),
     );
-    total += logs.iter().map(bytes_of).sum::<u64>();
-
     checked.bytes = contents.manifest.as_ref().map_or(0, |manifest| manifest.bytes);
     checked.streams = contents.state().map_or(0, |state| state.streams().len() as u64);
     let mut progress = Progress {
         bytes_done: checked.bytes,
-        bytes_total: total,
+        bytes_total: checked.bytes + logs.iter().map(bytes_of).sum::<u64>(),
         path: inspection.directory.clone(),
     };
     for log in &logs {
         let end = progress.bytes_done + bytes_of(log);
-        let Some(log) =
-            check_log_that_may_change(inspection, log, contents.is_held, &mut progress, on_progress)
-        else {
-            continue;
-        };
+        if contents.is_held {
+            let settled = check_log_in_use(inspection, log, &mut progress, on_progress)?;
+            if let Some((log, of_log)) = settled {
+                checked.add(&log);
+                findings.extend(of_log);
+            }
+        } else {
+            let log = check_log(inspection, log, false, &mut progress, on_progress);
+            checked.add(&log);
+            findings.extend(log.findings(false));
+        }
         progress.bytes_done = end;
-        checked.add(&log);
-        findings.extend(log.findings(contents.is_held));
     }
 
     // Files are listed before the catalog is read again: what is named by then is nobody's leftover.
     if contents.is_held {
         findings.retain(|finding| !matches!(finding.damage, Damage::Index));
     } else {
-        findings.extend(inspection.unnamed_files(&contents, &logs)?);
+        findings.extend(inspection.unnamed_files(contents, &logs)?);
     }
     Ok(Verification {
         store: contents.manifest.as_ref().map(|manifest| manifest.store),
@@ -143,42 +167,51 @@ pub(super) fn verify(
     })
 }
 
-/// Checks a log. While a program has the store, what looks like damage is believed only if it is still there when
-/// the catalog still says the same; a log that is gone meanwhile is `None`.
-fn check_log_that_may_change(
+/// Checks a log of a store that a program has, and gives what it finds. What looks like damage is believed if it is there
+/// twice running, and the catalog says the same of the log before and after: what is written meanwhile is there the second
+/// time, and a file is taken for something else only after the catalog has let it go. A log that is gone is `None`.
+fn check_log_in_use(
     inspection: &Inspection,
     log: &NamedLog,
-    is_held: bool,
     progress: &mut Progress,
     on_progress: &mut dyn FnMut(&Progress),
-) -> Option<CheckedLog> {
-    const TRIES: usize = 10;
+) -> Result<Option<(CheckedLog, Vec<Finding>)>> {
+    const TRIES: usize = 50;
     let begun = progress.bytes_done;
     let mut log = log.clone();
     let mut seen: Option<Vec<Finding>> = None;
-    for _ in 0..TRIES {
+    for tries_left in (0..TRIES).rev() {
         progress.bytes_done = begun;
-        let checked = check_log(inspection, &log, is_held, progress, on_progress);
-        let damage: Vec<_> = checked
-            .findings(is_held)
-            .into_iter()
-            .filter(Finding::is_damage)
+        let checked = check_log(inspection, &log, true, progress, on_progress);
+        let mut findings = checked.findings(true);
+        let damage: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.is_damage())
+            .cloned()
             .collect();
-        if !is_held || damage.is_empty() {
-            return Some(checked);
+        if damage.is_empty() {
+            return Ok(Some((checked, findings)));
         }
-        let contents = Contents::read(inspection).ok()?;
+        let contents = Contents::read_as(inspection, Use::Shared)?;
         let Some(state) = contents.state() else {
-            return Some(checked);
+            return Ok(Some((checked, findings)));
         };
-        let now = NamedLog::of(inspection, state, log.name.stream, log.name.shard)?;
+        let Some(mut now) = NamedLog::of(inspection, state, log.name.stream, log.name.shard) else {
+            return Ok(None);
+        };
         if now.is_same(&log) && seen.as_ref() == Some(&damage) {
-            return Some(checked);
+            return Ok(Some((checked, findings)));
         }
-        seen = Some(damage);
+        if tries_left == 0 {
+            // It never was the same twice, so nothing is known to be damaged.
+            findings.retain(|finding| !finding.is_damage());
+            return Ok(Some((checked, findings)));
+        }
+        seen = now.is_same(&log).then_some(damage);
+        inspection.lay_over_journaled(&contents, std::slice::from_mut(&mut now));
         log = now;
     }
-    Some(check_log(inspection, &log, is_held, progress, on_progress))
+    Ok(None)
 }
 
 pub(super) fn check_log(

@@ -165,14 +165,14 @@ impl FrameHeader {
         Ok((header, checksum))
     }
 
-    /// The position that a whole frame says is its own, if it holds.
-    pub(super) fn decode_anywhere(frame: &[u8], seed: &FrameSeed) -> Option<LogPosition> {
+    /// The header of a whole frame, at the position that it says is its own.
+    pub(super) fn decode_anywhere(frame: &[u8], seed: &FrameSeed) -> Option<Self> {
         let (bytes, body) = frame.split_first_chunk()?;
         let position = LogPosition(u64_at(bytes, 16));
         let (header, _) = Self::decode(bytes, seed, position).ok()?;
         let is_whole = header.body_length as usize == body.len()
             && seed.body_checksum(position, body) == header.body_checksum;
-        is_whole.then_some(position)
+        is_whole.then_some(header)
     }
 
     pub(crate) fn frame_bytes(&self) -> u64 {
@@ -180,7 +180,7 @@ impl FrameHeader {
     }
 
     /// The number behind the last record.
-    pub(super) fn next_record(&self) -> RecordNumber {
+    pub(crate) fn next_record(&self) -> RecordNumber {
         RecordNumber::new(self.first_record.value().saturating_add(u64::from(self.count)))
     }
 
@@ -191,6 +191,7 @@ impl FrameHeader {
             next_record: self.next_record(),
             last_arrival: self.last_arrival,
             chain: checksum,
+            is_interrupted: false,
         }
     }
 }

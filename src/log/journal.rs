@@ -15,10 +15,10 @@ use bytes::Bytes;
 
 use super::commit::Ticket;
 use super::context::LogContext;
-use super::frame::FrameHeader;
+use super::frame::{FrameHeader, FrameSeed};
 use super::segment::{PAGE_BYTES, Segment, SegmentEntry};
 use super::shard_log::{Appended, LogStart, ShardLog};
-use super::{LogIdentity, ReadLimit};
+use super::{LogChange, LogIdentity, LogPosition, ReadLimit};
 use crate::disk::{DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
@@ -71,7 +71,8 @@ impl CommitJournal {
         &self,
         frames: impl Iterator<Item = (&'a ShardLog, &'a Segment, &'a [u8])> + Clone,
     ) -> Option<Ticket> {
-        if !self.has_room_for(frames.clone().map(|(log, _, _)| log)) {
+        let logs = frames.clone().map(|(log, _, _)| log);
+        if !self.has_room_for(logs.clone()) || !self.are_known(logs) {
             return None;
         }
         let records: Vec<_> = frames
@@ -82,6 +83,28 @@ impl CommitJournal {
             Ok(Appended::Ticket(ticket)) => Some(ticket),
             Ok(Appended::Sealed) | Err(_) => None,
         }
+    }
+
+    /// Has the ledger know which logs have frames here, once for each time that they are written to: if the journal is
+    /// damaged, only these may lack something.
+    fn are_known<'a>(&self, logs: impl Iterator<Item = &'a ShardLog> + Clone) -> bool {
+        let is_unknown = |log: &&ShardLog| !log.is_known_journaled.load(Ordering::Relaxed);
+        if !logs.clone().any(|log| is_unknown(&log)) {
+            return true;
+        }
+        let unknown = logs.filter(is_unknown);
+        let changes: Vec<_> = unknown
+            .clone()
+            .map(|log| (log.identity, LogChange::Journaled))
+            .collect();
+        let recorded = perform(Step::JournaledInLedger, || {
+            self.log.context.ledger.record(&changes).into_iter().collect()
+        });
+        let is_recorded: Result<()> = recorded;
+        if is_recorded.is_ok() {
+            unknown.for_each(|log| log.is_known_journaled.store(true, Ordering::Relaxed));
+        }
+        is_recorded.is_ok()
     }
 
     /// Takes note of logs that are about to have frames here.
@@ -153,21 +176,18 @@ impl CommitJournal {
 /// What could not be had of a commit journal, and so may be missing in logs that were being written to.
 #[derive(Debug, Default)]
 pub(crate) struct JournalDoubts {
-    /// The journal is damaged.
-    pub(crate) about_all: Option<Error>,
-    /// Frames could not be put back.
+    /// Logs of which the journal may have had frames where it is damaged, or whose frames could not be put back.
     pub(crate) about: BTreeMap<(StreamId, ShardId), Error>,
 }
 
 impl JournalDoubts {
     pub(crate) fn is_empty(&self) -> bool {
-        self.about_all.is_none() && self.about.is_empty()
+        self.about.is_empty()
     }
 
     pub(super) fn about(&self, log: LogIdentity) -> Option<&Error> {
         self.about
             .get(&(log.stream, log.shard))
-            .or(self.about_all.as_ref())
             .filter(|_| !log.is_commit_journal() && !is_left_out(Step::JournalDoubts))
     }
 }
@@ -227,12 +247,43 @@ impl JournaledFrames {
         let segment = Segment::new(log, *entry, Path::new(""));
         let frames = self.frames.get(&FrameHome::of(log, entry.salt));
         let placed = frames.into_iter().flatten().filter_map(|frame| {
-            let position = FrameHeader::decode_anywhere(frame, &segment.seed)?;
+            let FrameHeader { position, .. } = FrameHeader::decode_anywhere(frame, &segment.seed)?;
             let offset = PAGE_BYTES.checked_add(position.0.checked_sub(entry.base_position.0)?)?;
             let end = offset.checked_add(frame.len() as u64)?;
             (end <= entry.bytes).then(|| (offset, frame.clone()))
         });
         placed.collect()
+    }
+
+    /// The frames that belong to segments with none of the salts that are known of their logs, and how many records are
+    /// in those of one segment that begin at a position or behind it.
+    pub(crate) fn records_elsewhere(
+        &self,
+        store: u128,
+        from: impl Fn(StreamId, ShardId, u64) -> Option<LogPosition>,
+    ) -> Vec<(StreamId, ShardId, RecordNumber, u64)> {
+        let mut elsewhere = Vec::new();
+        for (FrameHome { stream, shard, salt }, frames) in &self.frames {
+            let Some(from) = from(*stream, *shard, *salt) else {
+                continue;
+            };
+            let log = LogIdentity {
+                store,
+                stream: *stream,
+                shard: *shard,
+            };
+            let seed = FrameSeed::new(log, *salt);
+            let headers = frames
+                .iter()
+                .filter_map(|frame| FrameHeader::decode_anywhere(frame, &seed));
+            let wanted: Vec<_> = headers.filter(|header| header.position >= from).collect();
+            let records = wanted.iter().map(|header| u64::from(header.count)).sum();
+            if let Some(first) = wanted.iter().map(|header| header.first_record).min() {
+                elsewhere.push((*stream, *shard, first, records));
+            }
+        }
+        elsewhere.sort_unstable();
+        elsewhere
     }
 
     /// Puts the frames of a log's last segment back where they are not, durably.

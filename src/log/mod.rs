@@ -60,7 +60,8 @@ pub(crate) use index::SparseIndex;
 pub(crate) use journal::{CommitJournal, JournalDoubts, JournaledFrames};
 pub(crate) use mend::Mend;
 pub(crate) use open_segments::OpenSegments;
-pub(crate) use pool::SegmentPool;
+pub(crate) use place::make_directory as make_log_directory;
+pub(crate) use pool::{SegmentPool, remove_if_there};
 pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use record_codec::{check_batch_bytes, encoded_bytes};
 pub(crate) use round::wait_for_all;
@@ -115,6 +116,9 @@ pub(crate) struct LogEnd {
     pub(crate) last_arrival: Timestamp,
     /// The header checksum of the last frame, which the next frame repeats.
     pub(crate) chain: u32,
+    /// Whether the log was interrupted here. What lies behind the end may be part of a frame then, so the next one goes
+    /// into a new segment.
+    pub(crate) is_interrupted: bool,
 }
 
 impl LogEnd {
@@ -124,6 +128,7 @@ impl LogEnd {
         next_record: RecordNumber::FIRST,
         last_arrival: Timestamp::from_millis(0),
         chain: 0,
+        is_interrupted: false,
     };
 }
 
@@ -141,4 +146,6 @@ pub(crate) enum LogChange {
     SegmentAdded(SegmentEntry),
     /// To write behind the known end at which it rested.
     Resumed,
+    /// To have frames in the commit journal that its segments may lack.
+    Journaled,
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::context::LogContext;
 use super::open_segments::OpenSegment;
@@ -93,14 +94,16 @@ impl Place {
 
 /// Makes a place ready for frames.
 pub(super) fn make_ready(log: &ShardLog, place: &mut Place) -> Result<()> {
-    let mut outcomes = make_all_ready(&log.context, &mut [(log, place)]);
+    let mut outcomes = make_all_ready(&log.context, &mut [(log, place)], false);
     outcomes.pop().unwrap_or(Ok(()))
 }
 
-/// Makes the places of several logs ready for frames. Gives each one's outcome, in their order.
+/// Makes the places of several logs ready for frames, which the commit journal may get first. Gives each one's outcome, in
+/// their order.
 pub(super) fn make_all_ready(
     context: &LogContext,
     places: &mut [(&ShardLog, &mut Place)],
+    may_be_journaled: bool,
 ) -> Vec<Result<()>> {
     let mut outcomes = loop {
         let outcomes = make_directories(context, places);
@@ -123,7 +126,7 @@ pub(super) fn make_all_ready(
             begun.give_up(context.disk.as_ref());
         }
     }
-    tell_ledger(context, places, &mut outcomes);
+    tell_ledger(context, places, &mut outcomes, may_be_journaled);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
         // The ledger had no room for it, and nothing has changed there.
         if let (Place::Begun(begun), Err(error)) = (place, outcome)
@@ -151,17 +154,33 @@ fn is_full(error: &std::io::Error) -> bool {
 }
 
 /// Tells the ledger of all places that are there, at once.
-fn tell_ledger(context: &LogContext, places: &[(&ShardLog, &mut Place)], outcomes: &mut [Result<()>]) {
-    let (changes, told): (Vec<(LogIdentity, LogChange)>, Vec<_>) = places
+fn tell_ledger(
+    context: &LogContext,
+    places: &[(&ShardLog, &mut Place)],
+    outcomes: &mut [Result<()>],
+    may_be_journaled: bool,
+) {
+    let (mut changes, told): (Vec<(LogIdentity, LogChange)>, Vec<_>) = places
         .iter()
         .zip(outcomes)
         .filter(|((_, place), outcome)| outcome.is_ok() && !is_left_out(place.step()))
-        .map(|((log, place), outcome)| ((log.identity, place.change()), outcome))
+        .map(|((log, place), outcome)| ((log.identity, place.change()), (log, outcome)))
         .unzip();
-    if !changes.is_empty() {
-        for (outcome, result) in told.into_iter().zip(context.ledger.record(&changes)) {
-            *outcome = result;
+    if changes.is_empty() {
+        return;
+    }
+    if may_be_journaled && !is_left_out(Step::JournaledInLedger) {
+        let journaled: Vec<_> = changes
+            .iter()
+            .map(|(log, _)| (*log, LogChange::Journaled))
+            .collect();
+        changes.extend(journaled);
+    }
+    for ((log, outcome), result) in told.into_iter().zip(context.ledger.record(&changes)) {
+        if may_be_journaled && result.is_ok() {
+            log.is_known_journaled.store(true, Ordering::Relaxed);
         }
+        *outcome = result;
     }
 }
 
@@ -186,7 +205,7 @@ fn make_directories(context: &LogContext, places: &[(&ShardLog, &mut Place)]) ->
 }
 
 /// Makes a shard's directory, and the stream's above it, durably.
-pub(super) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+pub(crate) fn make_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let mut directories = Directories::new(disk);
     let new = LogDirectory {
         own: directory.to_owned(),

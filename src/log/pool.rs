@@ -279,7 +279,7 @@ fn is_full(taken: &Result<PooledFile>) -> bool {
 }
 
 /// Removes a file that may be gone already.
-pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
         _ => Ok(()),

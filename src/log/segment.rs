@@ -31,6 +31,7 @@ use super::frame::FrameSeed;
 use super::hold::{Holds, SegmentHold};
 use super::index::SparseIndex;
 use super::pool::{SegmentPool, remove_if_there};
+use super::shard_log::INTERRUPTION_GAP;
 use super::write_back::WriteBack;
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile, Step, passes};
@@ -81,6 +82,17 @@ impl SegmentEntry {
             next_record: self.first_record,
             last_arrival: self.base_arrival,
             chain: self.base_chain,
+            is_interrupted: false,
+        }
+    }
+
+    /// An end behind everything that the segment can ever have held, for a log that begins again without it.
+    pub(crate) fn end_behind_all(&self) -> LogEnd {
+        LogEnd {
+            position: LogPosition(self.base_position.0.saturating_add(self.bytes)),
+            next_record: self.first_record.saturating_add(INTERRUPTION_GAP),
+            is_interrupted: true,
+            ..self.base()
         }
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct ShardLog {
     pub(super) published: Mutex<LogEnd>,
     /// Whether more is committed, which `writer` has yet to write to the file.
     pub(super) has_deferred: AtomicBool,
+    /// Whether the ledger knows that the commit journal may have frames that the segments lack.
+    pub(super) is_known_journaled: AtomicBool,
     /// The last segment's file with what could not be written to it, once the store's health is lost.
     pub(super) stranded: RwLock<Option<Arc<dyn DiskFile>>>,
     pub(super) left_off: Mutex<LeftOff>,
@@ -102,7 +104,7 @@ impl Drop for Reservation<'_> {
 
 /// Numbers left out after an interruption. A log syncs each segment before it begins the next, so fewer records
 /// than this can have been seen by someone and then lost, whatever the durability.
-const INTERRUPTION_GAP: u64 = 1 << 32;
+pub(super) const INTERRUPTION_GAP: u64 = 1 << 32;
 
 impl ShardLog {
     /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
@@ -117,31 +119,31 @@ impl ShardLog {
             .iter()
             .map(|entry| Arc::new(Segment::inherited(identity, *entry, &directory)))
             .collect();
-        let (end, next_record, placement, damage) = match start {
-            LogStart::Rested(end) => (
-                end,
-                end.next_record,
-                segments.last().cloned().map_or(Placement::New, Placement::Resume),
-                None,
-            ),
-            LogStart::Sealed(end) => (end, end.next_record, Placement::New, None),
-            LogStart::Interrupted => match segments.last() {
-                None => (LogEnd::EMPTY, LogEnd::EMPTY.next_record, Placement::New, None),
-                Some(last) => {
-                    let RecoveredTail { end, damage } = recovery::recover_tail(last, &context)?;
-                    let gap = match is_left_out(Step::NumberGap)
-                        || is_left_out(Step::NewSegmentAfterInterruption)
-                    {
-                        true => 0,
-                        false => INTERRUPTION_GAP,
-                    };
-                    let placement = match is_left_out(Step::NewSegmentAfterInterruption) {
-                        true => Placement::InPlace(last.clone()),
-                        false => Placement::New,
-                    };
-                    (end, end.next_record.saturating_add(gap), placement, damage)
-                }
-            },
+        let last = segments.last();
+        let in_last = |place: fn(Arc<Segment>) -> Placement| last.cloned().map_or(Placement::New, place);
+        let (end, damage) = match (start, last) {
+            (LogStart::Rested(end) | LogStart::Sealed(end), _) => (end, None),
+            (LogStart::Interrupted, None) => (LogEnd::EMPTY, None),
+            (LogStart::Interrupted, Some(last)) => {
+                let RecoveredTail { mut end, damage } = recovery::recover_tail(last, &context)?;
+                end.is_interrupted = true;
+                (end, damage)
+            }
+        };
+        let placement = match start {
+            LogStart::Sealed(_) => Placement::New,
+            _ if !end.is_interrupted => in_last(Placement::Resume),
+            _ if is_left_out(Step::NewSegmentAfterInterruption) => in_last(Placement::InPlace),
+            _ => Placement::New,
+        };
+        let leaves_numbers_out = end.is_interrupted
+            && !is_left_out(Step::NumberGap)
+            && !is_left_out(Step::NewSegmentAfterInterruption);
+        // A segment may have been begun behind the end and have stayed empty.
+        let begun = last.map_or(RecordNumber::FIRST, |last| last.entry.first_record);
+        let next_record = match leaves_numbers_out {
+            true => end.next_record.max(begun).saturating_add(INTERRUPTION_GAP),
+            false => end.next_record,
         };
         let log = Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -167,6 +169,7 @@ impl ShardLog {
             has_place: AtomicBool::new(false),
             published: Mutex::new(end),
             has_deferred: AtomicBool::new(false),
+            is_known_journaled: AtomicBool::new(false),
             stranded: RwLock::default(),
             left_off: Mutex::default(),
             damage: OnceLock::new(),
@@ -386,15 +389,17 @@ impl ShardLog {
         let mut writer = self.writer.lock();
         writer.write_deferred(self)?;
         perform(Step::SyncBeforeRest, || writer.sync(self))?;
-        Ok(writer.known_end())
+        drop(writer);
+        Ok(self.known_end())
     }
 
-    /// Where this log ends, if that may be recorded: everything is committed and synced, and behind the end nothing
-    /// was ever written in the segment's present life.
+    /// Where this log ends, if that may be recorded: everything is committed and synced, and the log is whole.
     pub(crate) fn known_end(&self) -> Option<LogEnd> {
-        self.damage
-            .get()
-            .map_or_else(|| self.writer.lock().known_end(), |_| None)
+        match self.damage.get() {
+            Some(_) => None,
+            None => Some(self.writer.lock().known_end())
+                .filter(|end| !end.is_interrupted || !is_left_out(Step::RecoveredEndRecorded)),
+        }
     }
 
     /// Makes durable all that was written so far. More can be written meanwhile.
@@ -438,7 +443,7 @@ impl ShardLog {
     }
 
     /// Keeps the first damage that was found. Nothing more is written to a damaged log.
-    pub(super) fn note_damage(&self, damage: Error) -> Error {
+    pub(crate) fn note_damage(&self, damage: Error) -> Error {
         self.damage.get_or_init(|| damage).clone()
     }
 
@@ -519,6 +524,7 @@ impl Drop for Resting {
     fn drop(&mut self) {
         if self.is_recorded {
             self.log.writer.lock().rest(&self.log);
+            self.log.is_known_journaled.store(false, Ordering::Relaxed);
         }
         let next = self.log.end_turn(self.log.tail.lock());
         self.log.context.flushers.commit(next);

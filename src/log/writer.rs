@@ -118,12 +118,9 @@ impl Writer {
         }
     }
 
-    /// The end, where the next group may go right behind it.
-    pub(super) fn known_end(&self) -> Option<LogEnd> {
-        match self.placement {
-            Placement::New => None,
-            Placement::Resume(_) | Placement::InPlace(_) => Some(self.end),
-        }
+    /// The end, which says whether the next group may go right behind it.
+    pub(super) fn known_end(&self) -> LogEnd {
+        self.end
     }
 
     /// Takes note that the end was recorded: the ledger must hear of it before the next group is written.
@@ -199,6 +196,7 @@ impl Writer {
             next_record: group.first_record.saturating_add(u64::from(group.count)),
             last_arrival: group.last_arrival,
             chain,
+            is_interrupted: false,
         };
         Ok(PlacedFrame {
             segment,

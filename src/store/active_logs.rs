@@ -93,6 +93,7 @@ fn edit_of(log: LogIdentity, change: &LogChange) -> Edit {
             segment,
         },
         LogChange::Resumed => Edit::LogResumed { stream, shard },
+        LogChange::Journaled => Edit::LogJournaled { stream, shard },
     }
 }
 

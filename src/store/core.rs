@@ -73,14 +73,17 @@ impl StoreCore {
             health.clone(),
             options.compaction_bytes,
             || sync_ancestors(disk.as_ref(), directory),
-            |state| {
+            |state, has_torn_tail| {
                 let evidence = Evidence {
                     disk: &disk,
                     streams: &streams,
                     journal: &journal,
                     state,
                 };
-                evidence.find_later_frame()
+                match has_torn_tail {
+                    true => evidence.find_later_frame(),
+                    false => evidence.find_unknown_stream(),
+                }
             },
         )?);
         let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
@@ -271,7 +274,22 @@ impl StoreCore {
         };
         let log = stream.log(shard)?;
         self.active.remember(id, shard);
-        self.remove_unnamed_files(&log)
+        let later = Evidence {
+            disk: &self.disk,
+            streams: &self.streams_directory(),
+            journal: &self.journal_directory(),
+            state: &self.catalog.read(),
+        }
+        .find_later_segment(id, shard)?;
+        match later {
+            // What is put next could get its name.
+            Some(later) => {
+                let reason = "the manifest does not name this segment, which has frames of the log";
+                log.note_damage(Error::corrupt(&later, 0, reason));
+                Ok(())
+            }
+            None => self.remove_unnamed_files(&log),
+        }
     }
 
     /// Ends all writing, records where every log ends, and lets the directory go.

@@ -9,7 +9,7 @@ use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
     COMMIT_JOURNAL, CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting,
-    ShardLog,
+    SegmentEntry, ShardLog,
 };
 use crate::model::{RecordNumber, ShardId, StreamId};
 
@@ -26,7 +26,7 @@ impl StoreCore {
                 .streams()
                 .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)))
                 .filter(|(_, _, log)| log.end.is_none())
-                .filter_map(|(id, shard, log)| Some((id, shard, *log.segments.last()?)))
+                .filter_map(|(id, shard, log)| Some((id, shard, *log.segments.last()?, log.is_journaled)))
                 .collect();
             (state.store, state.journal.clone(), interrupted)
         };
@@ -35,11 +35,11 @@ impl StoreCore {
         }
         let (journaled, damage) =
             JournaledFrames::read(&self.context, store, self.journal_directory(), &journal.segments)?;
-        let mut doubts = JournalDoubts {
-            about_all: damage.filter(|_| !interrupted.is_empty()),
-            ..JournalDoubts::default()
-        };
-        for (stream, shard, last_segment) in interrupted {
+        let mut doubts = JournalDoubts::default();
+        for (stream, shard, last_segment, is_journaled) in interrupted {
+            if let Some(damage) = damage.as_ref().filter(|_| is_journaled) {
+                doubts.about.insert((stream, shard), damage.clone());
+            }
             let log = LogIdentity { store, stream, shard };
             let directory = self
                 .streams_directory()
@@ -74,13 +74,14 @@ impl StoreCore {
         };
         let (segments, start) = match end {
             Some(end) => (segments, LogStart::Rested(end)),
-            None => {
-                if !segments.is_empty() {
-                    self.drop_journal_before(RecordNumber::END)?;
-                }
-                (Vec::new(), LogStart::Interrupted)
-            }
+            None => match segments.last() {
+                // Numbers go on behind those that were dropped: by its number a file that a crash brings back is not one
+                // that was begun since.
+                Some(last) => (Vec::new(), LogStart::Rested(self.drop_journal(last)?)),
+                None => (Vec::new(), LogStart::Interrupted),
+            },
         };
+        let is_empty = segments.is_empty();
         let directory = self.journal_directory();
         let journal = CommitJournal::open(
             &self.context,
@@ -90,7 +91,7 @@ impl StoreCore {
             start,
             MAX_UNSYNCED_LOGS,
         )?;
-        if end.is_none() {
+        if is_empty {
             self.remove_unnamed_files(journal.log())?;
         }
         *self.context.journal.write() = Some(journal.into());
@@ -155,6 +156,25 @@ impl StoreCore {
         }
     }
 
+    /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
+    fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
+        let (stream, shard) = COMMIT_JOURNAL;
+        let end = last.end_behind_all();
+        self.catalog.commit(|_| {
+            Ok(vec![
+                Edit::LogTrimmed {
+                    stream,
+                    shard,
+                    first_record: RecordNumber::END,
+                },
+                Edit::LogsRested {
+                    ends: vec![(stream, shard, end)],
+                },
+            ])
+        })?;
+        Ok(end)
+    }
+
     fn drop_journal_before(&self, first_record: RecordNumber) -> Result<()> {
         let (stream, shard) = COMMIT_JOURNAL;
         self.catalog.commit(|_| {
@@ -166,7 +186,7 @@ impl StoreCore {
         })
     }
 
-    fn journal_directory(&self) -> PathBuf {
+    pub(super) fn journal_directory(&self) -> PathBuf {
         self.directory.join("journal")
     }
 }

@@ -14,17 +14,18 @@ use crate::error::Result;
 use crate::model::{RecordNumber, ShardId, StreamId};
 
 /// Directories of streams that had been deleted before the store was opened. Looked for before anybody can delete one:
-/// files of streams that are deleted later may still be read.
+/// files of streams that are deleted later may still be read. What no edit accounts for is not touched: a number that no
+/// stream has had yet is in no deletion.
 pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Path) -> Result<Vec<PathBuf>> {
     let state = catalog.read();
-    let is_left_over = |name: &String| {
+    let is_deleted = |name: &String| {
         let id: Option<StreamId> = name.parse().map(StreamId::new).ok();
-        id.is_some_and(|id| id.to_string() == *name && state.stream(id).is_none())
+        id.is_some_and(|id| id.to_string() == *name && id < state.next_stream() && state.stream(id).is_none())
     };
     let names = list_if_there(disk, streams)?;
     Ok(names
         .iter()
-        .filter(|name| is_left_over(name))
+        .filter(|name| is_deleted(name))
         .map(|name| streams.join(name))
         .collect())
 }
@@ -58,7 +59,12 @@ impl StoreCore {
                 continue;
             };
             let segments = match self.catalog.read().stream(id) {
-                Some(stream) => stream.logs.get(&shard).map(|log| log.segments.clone()),
+                Some(stream) => match stream.logs.get(&shard) {
+                    Some(log) => Some(log.segments.clone()),
+                    // One that is younger than all of the stream's has not expired, so no edit accounts for it.
+                    None if stream.logs.keys().next_back() < Some(&shard) => continue,
+                    None => None,
+                },
                 // Deleted meanwhile, so its files are dealt with by whoever did that.
                 None => return Ok(()),
             };

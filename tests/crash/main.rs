@@ -5,6 +5,7 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod check;
 mod faults;
 mod held;

@@ -11,7 +11,7 @@ use anabranch::sim::{FailedSync, Step, leave_out};
 use crate::model::Violation;
 use crate::op::Fault;
 use crate::world::Settings;
-use crate::{faults, interrupted, random, regressions, rot, scenario, targeted};
+use crate::{acknowledged, faults, interrupted, random, regressions, rot, scenario, targeted};
 
 const THREADS: usize = 2;
 
@@ -206,6 +206,15 @@ const TABLE: &[(Step, Check)] = &[
     (
         Step::NotedBeforeJournaled,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
+    ),
+    (Step::ManifestSecondCopy, FLIPS),
+    (
+        Step::RecoveredEndRecorded,
+        test!(acknowledged::rot_of_the_last_commit_is_noticed_once_a_recovered_log_has_rested),
+    ),
+    (
+        Step::JournaledInLedger,
+        test!(targeted::every_flipped_byte_of_a_journal_that_is_needed_is_noticed),
     ),
 ];
 

@@ -126,6 +126,12 @@ pub fn flip(path: &Path, offset: u64) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// Flips the lowest bit of the same byte in both copies of a manifest.
+pub fn flip_in_both_copies(manifest: &Path, offset: u64) {
+    flip(manifest, offset);
+    flip(manifest, 64 * 1024 + offset);
+}
+
 /// All frames that hold.
 pub fn frames(directory: impl AsRef<Path>) -> Vec<DumpedFrame> {
     let mut frames = Vec::new();

@@ -6,7 +6,8 @@ use anabranch::inspect::{DumpItem, DumpWhat, Inspection, Loss, RepairAction, ver
 use anabranch::{Error, HashKey, Store};
 
 use super::inspected_store::{
-    InspectedStore, RECORD_BYTES, all_files, damage, dump, flip, frames, options, record_at, sequence_numbers,
+    InspectedStore, RECORD_BYTES, all_files, damage, dump, flip, flip_in_both_copies, frames, options,
+    record_at, sequence_numbers,
 };
 
 #[test]
@@ -183,20 +184,45 @@ fn a_repair_takes_in_again_what_a_damaged_manifest_has_forgotten() {
         .collect();
     assert_eq!(added.len(), 3);
     for (_, offset) in added {
-        let harm = |store: &InspectedStore| flip(&store.manifest(), offset + 30);
+        let harm = |store: &InspectedStore| flip_in_both_copies(&store.manifest(), offset + 30);
         check_repair(&InspectedStore::killed(8), "edit", harm, &[]);
     }
 }
 
 #[test]
+fn a_flipped_byte_in_one_copy_of_the_manifest_costs_nothing() {
+    let sound = InspectedStore::killed(8);
+    let bytes = std::fs::read(sound.manifest()).unwrap();
+    let end = bytes[..64 << 10].iter().rposition(|byte| *byte != 0).unwrap();
+    for offset in (0..=end).step_by(37) {
+        for copy in [0, 64 << 10] {
+            let store = sound.copy();
+            flip(&store.manifest(), (copy + offset) as u64);
+            let what = format!("byte {}", copy + offset);
+            let opened = options().open(store.path()).unwrap();
+            assert_eq!(
+                sequence_numbers(&opened.stream("clicks").unwrap()),
+                sound.put,
+                "{what}"
+            );
+            opened.close().unwrap();
+            assert_eq!(damage(store.path()), [], "{what}");
+        }
+    }
+    let harm = |store: &InspectedStore| flip(&store.manifest(), 100);
+    check_repair(&InspectedStore::killed(8), "one copy, killed", harm, &[]);
+    check_repair(&InspectedStore::closed(8), "one copy, closed", harm, &[]);
+}
+
+#[test]
 fn a_repair_says_what_a_damaged_manifest_costs() {
     let store = InspectedStore::killed(8);
-    flip(&store.manifest(), 500);
+    flip_in_both_copies(&store.manifest(), 500);
     let plan = Inspection::of(store.path()).plan_repair(&mut |_| {}).unwrap();
     match plan.steps.first() {
         Some(step) => {
             assert_eq!(step.action, RepairAction::RewriteManifest);
-            assert!(matches!(step.loses[..], [Loss::Edits { frames: Some(_) }]));
+            assert!(matches!(step.loses[..], [Loss::Edits { misfits: Some(_) }]));
         }
         None => assert!(!plan.hopeless.is_empty()),
     }
@@ -232,7 +258,7 @@ fn a_shard_that_was_closed_is_repaired_and_stays_closed() {
 }
 
 #[test]
-fn a_split_that_the_manifest_has_forgotten_is_undone_and_the_childrens_records_are_put_aside() {
+fn a_split_that_the_manifest_has_forgotten_is_undone_only_if_a_person_says_so() {
     let store = InspectedStore::closed(8);
     let opened = options().open(store.path()).unwrap();
     let stream = opened.stream("clicks").unwrap();
@@ -252,23 +278,35 @@ fn a_split_that_the_manifest_has_forgotten_is_undone_and_the_childrens_records_a
         DumpItem::Edit(edit) if edit.kind == "Resharded" => resharded = edit.offset,
         _ => {}
     });
-    flip(&killed.manifest(), resharded + 30);
-    let plan = Inspection::of(killed.path()).plan_repair(&mut |_| {}).unwrap();
+    flip_in_both_copies(&killed.manifest(), resharded + 30);
+    let before = all_files(killed.path());
+    let plan = || Inspection::of(killed.path()).plan_repair(&mut |_| {}).unwrap();
     assert!(matches!(
-        plan.steps[0].loses[..],
-        [Loss::Edits { frames: Some(1..) }]
+        plan().steps[0].loses[..],
+        [Loss::Edits { misfits: Some(1..) }]
     ));
-    let repaired = plan.apply().unwrap().unwrap();
+    assert!(plan().sets_aside());
+    assert!(matches!(plan().apply(), Err(Error::InvalidArgument { .. })));
+    assert!(all_files(killed.path()) == before);
+    assert!(matches!(
+        options().open(killed.path()),
+        Err(Error::Corrupt { .. })
+    ));
+
+    let repaired = plan().apply_and_set_aside().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
     let is_of_a_child = |name: &PathBuf| !name.to_string_lossy().contains("shardId-000000000000/");
     let put_aside = repaired
         .copied
         .iter()
         .filter(|name| is_of_a_child(name) && name.starts_with("streams/1"));
     assert_eq!(put_aside.count(), 1, "{:?}", repaired.copied);
-    assert!(repaired.copied.iter().any(|name| name.starts_with("streams/2")));
     assert_eq!(damage(killed.path()), []);
 
     let opened = options().open(killed.path()).unwrap();
+    // What was whole behind the damage and does not depend on it is kept.
+    let young = opened.stream("young").unwrap();
+    assert_eq!(sequence_numbers(&young).len(), 1);
     let stream = opened.stream("clicks").unwrap();
     let put = stream.put("key", b"the parent's").unwrap();
     let expected = [&store.put[..], &[put.sequence_number]].concat();
@@ -276,6 +314,35 @@ fn a_split_that_the_manifest_has_forgotten_is_undone_and_the_childrens_records_a
     // Numbers of streams that there were are not given out again.
     let summary = opened.create_stream("younger", 1).unwrap().summary().unwrap();
     assert_eq!(summary.id.value(), 3);
+}
+
+#[test]
+fn an_older_manifest_does_not_make_a_younger_streams_records_nobodys() {
+    let store = InspectedStore::closed(8);
+    let older = std::fs::read(store.manifest()).unwrap();
+    let opened = options().open(store.path()).unwrap();
+    opened
+        .create_stream("young", 1)
+        .unwrap()
+        .put("key", b"young")
+        .unwrap();
+    opened.close().unwrap();
+    std::fs::write(store.manifest(), older).unwrap();
+    let before = all_files(store.path());
+    assert!(matches!(options().open(store.path()), Err(Error::Corrupt { .. })));
+    assert_eq!(damage(store.path()).len(), 1);
+    let plan = Inspection::of(store.path()).plan_repair(&mut |_| {}).unwrap();
+    assert!(matches!(plan.apply(), Err(Error::InvalidArgument { .. })));
+    assert!(all_files(store.path()) == before);
+    let plan = Inspection::of(store.path()).plan_repair(&mut |_| {}).unwrap();
+    let repaired = plan.apply_and_set_aside().unwrap().unwrap();
+    let young = repaired.copied.iter().find(|name| name.starts_with("streams/2"));
+    let kept = std::fs::read(repaired.aside.join(young.unwrap())).unwrap();
+    assert!(kept == before[&store.path().join(young.unwrap())]);
+    assert!(repaired.verification.is_sound());
+    let opened = options().open(store.path()).unwrap();
+    assert_eq!(sequence_numbers(&opened.stream("clicks").unwrap()), store.put);
+    opened.close().unwrap();
 }
 
 #[test]

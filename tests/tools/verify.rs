@@ -4,7 +4,7 @@ use anabranch::Error;
 use anabranch::inspect::{Consequence, Damage, DumpItem, DumpWhat, Inspection, verify};
 
 use super::inspected_store::{
-    InspectedStore, RECORD_BYTES, all_files, damage, dump, flip, frames, lost, options,
+    InspectedStore, RECORD_BYTES, all_files, damage, dump, flip, flip_in_both_copies, frames, lost, options,
 };
 
 #[test]
@@ -207,14 +207,12 @@ fn a_flipped_byte_of_current_keeps_the_store_from_opening_but_not_from_being_ver
 }
 
 #[test]
-fn a_flipped_byte_of_the_manifest_is_found() {
+fn a_flipped_byte_of_both_copies_of_the_manifest_is_found() {
     let store = InspectedStore::killed(8);
     let manifest = store.manifest();
-    let used = std::fs::read(&manifest)
-        .unwrap()
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .unwrap() as u64;
+    let bytes = std::fs::read(&manifest).unwrap();
+    let first_copy = &bytes[..64 << 10];
+    let used = first_copy.iter().rposition(|byte| *byte != 0).unwrap() as u64;
     let last_frame = {
         let mut last = 0;
         dump(store.path(), DumpWhat::Manifest, |item| {
@@ -225,7 +223,7 @@ fn a_flipped_byte_of_the_manifest_is_found() {
         last
     };
     for offset in (0..last_frame).step_by(5) {
-        flip(&manifest, offset);
+        flip_in_both_copies(&manifest, offset);
         let findings = damage(store.path());
         let is_refused = options().open(store.copy().path()).is_err();
         // Only the zeros that fill up a frame mean nothing.
@@ -234,11 +232,11 @@ fn a_flipped_byte_of_the_manifest_is_found() {
             .first()
             .map(|finding| (&finding.path, &finding.consequence));
         assert!(told.is_none_or(|told| told == (&manifest, &Consequence::DoesNotOpen)));
-        flip(&manifest, offset);
+        flip_in_both_copies(&manifest, offset);
     }
     // Damage to the last frame looks like a torn write, but the segment that it added shows that it was not.
     for offset in last_frame..=used {
-        flip(&manifest, offset);
+        flip_in_both_copies(&manifest, offset);
         let findings = damage(store.path());
         assert_eq!(findings.len(), 2, "byte {offset}: {findings:?}");
         assert_eq!(
@@ -248,7 +246,34 @@ fn a_flipped_byte_of_the_manifest_is_found() {
         assert_eq!(findings[1].path, store.segment(2));
         assert_eq!(findings[1].damage, Damage::Forgotten { records: 2 });
         assert!(options().open(store.copy().path()).is_err());
-        flip(&manifest, offset);
+        flip_in_both_copies(&manifest, offset);
+    }
+}
+
+#[test]
+fn a_flipped_byte_of_one_copy_of_the_manifest_is_told_and_harms_nobody() {
+    let store = InspectedStore::killed(8);
+    let manifest = store.manifest();
+    let mut frames = Vec::new();
+    dump(store.path(), DumpWhat::Manifest, |item| {
+        if let DumpItem::Edit(edit) = item {
+            frames.push(edit.offset);
+        }
+    });
+    for (frame, copy) in frames.iter().flat_map(|frame| [(*frame, 0), (*frame, 64 << 10)]) {
+        flip(&manifest, copy + frame + 30);
+        let damage = damage(store.path());
+        // A crash may have kept the last change from one copy.
+        if Some(&frame) == frames.last() {
+            assert_eq!(damage, []);
+        } else {
+            assert_eq!(damage.len(), 1, "{damage:?}");
+            assert_eq!((&damage[0].path, damage[0].offset), (&manifest, copy + frame));
+            assert_eq!(damage[0].consequence, Consequence::HeldByOtherCopy);
+        }
+        assert_eq!(verify(store.path()).unwrap().checked.records, 8);
+        options().open(store.copy().path()).unwrap();
+        flip(&manifest, copy + frame + 30);
     }
 }
 

@@ -4,7 +4,7 @@
 //! write there. A program that lets either happen hands out bytes that are not what it says, so the disk panics in the
 //! call that does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Tells a file's handles apart.
@@ -16,6 +16,8 @@ type Life = u64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holders {
     handles: BTreeMap<HandleId, Life>,
+    /// Handles of programs that take what changes under them for what it is.
+    onlookers: BTreeSet<HandleId>,
     last_handle: HandleId,
     /// Lengths of the mappings.
     mappings: Vec<u64>,
@@ -24,21 +26,25 @@ pub(super) struct Holders {
 
 impl Holders {
     pub(super) fn are_none(&self) -> bool {
-        self.handles.is_empty() && self.mappings.is_empty()
+        self.handles.is_empty() && self.onlookers.is_empty() && self.mappings.is_empty()
     }
 
     pub(super) fn handles(&self) -> usize {
         self.handles.len()
     }
 
-    pub(super) fn open(&mut self) -> HandleId {
+    pub(super) fn open(&mut self, is_onlooker: bool) -> HandleId {
         self.last_handle += 1;
-        self.handles.insert(self.last_handle, self.life);
+        match is_onlooker {
+            true => drop(self.onlookers.insert(self.last_handle)),
+            false => drop(self.handles.insert(self.last_handle, self.life)),
+        }
         self.last_handle
     }
 
     pub(super) fn close(&mut self, handle: HandleId) {
         self.handles.remove(&handle);
+        self.onlookers.remove(&handle);
     }
 
     pub(super) fn map(&mut self, length: u64) {

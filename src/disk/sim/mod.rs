@@ -92,6 +92,7 @@ use crate::sync::{Mutex, MutexGuard};
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
     stalls: Arc<Stalls>,
+    is_onlooker: bool,
 }
 
 impl SimDisk {
@@ -113,6 +114,15 @@ impl SimDisk {
     pub fn image(&self, mode: LossMode) -> Self {
         let image = self.state().image(mode);
         Self::from_state(image)
+    }
+
+    /// The same disk for a program that only looks at what another one uses. It keeps no file from being written again,
+    /// and takes what changes under it for what it is.
+    pub fn onlooker(&self) -> Self {
+        Self {
+            is_onlooker: true,
+            ..self.clone()
+        }
     }
 
     /// Stops this disk: every call from now on fails and does nothing.
@@ -192,6 +202,7 @@ impl SimDisk {
         Self {
             state: Arc::new(Mutex::new(state)),
             stalls: Arc::default(),
+            is_onlooker: false,
         }
     }
 
@@ -215,7 +226,7 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let (node, handle) = self.call(Operation::Open, path, format_args!("{mode:?}"), |state| {
-            state.open(path, mode)
+            state.open(path, mode, self.is_onlooker)
         })?;
         let writable = mode != OpenMode::Read;
         Ok(Arc::new(SimFile {

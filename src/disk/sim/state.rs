@@ -146,7 +146,12 @@ impl State {
         self.last_change
     }
 
-    pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(NodeId, HandleId)> {
+    pub(super) fn open(
+        &mut self,
+        path: &Path,
+        mode: OpenMode,
+        is_onlooker: bool,
+    ) -> io::Result<(NodeId, HandleId)> {
         self.check_open_files()?;
         if self.is_read_only && mode != OpenMode::Read {
             return Err(error(io::ErrorKind::ReadOnlyFilesystem, path));
@@ -165,7 +170,7 @@ impl State {
         let Some(file) = self.files.get_mut(&node) else {
             return Err(error(io::ErrorKind::IsADirectory, path));
         };
-        let handle = file.holders.open();
+        let handle = file.holders.open(is_onlooker);
         if mode == OpenMode::Truncate {
             file.holders.check_change(handle, 0, path);
             file.set_len(0, change);

@@ -57,7 +57,7 @@ pub(crate) fn look_and_repair(disk: &SimDisk, known: Option<&[(SequenceNumber, V
         Err(error) => return assert_says_why(&error),
     };
     let is_hopeless = !plan.hopeless.is_empty();
-    if let Err(error) = plan.apply() {
+    if let Err(error) = plan.apply_and_set_aside() {
         return assert_says_why(&error);
     }
     let Some(known) = known.filter(|_| !is_hopeless) else {

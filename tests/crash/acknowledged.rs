@@ -1,0 +1,282 @@
+//! What was acknowledged is known in several places: segments, the commit journal, the manifest. Damage to one of them is
+//! noticed by the others, and a repair takes from them what it can.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anabranch::inspect::{Inspection, RepairAction};
+use anabranch::sim::{LossMode, Operation, SimDisk};
+use anabranch::{Error, HashKey, ManualClock, PutRecord, StartingPosition, StoreOptions, Stream, Timestamp};
+
+use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies};
+
+const DIRECTORY: &str = "store";
+
+fn options(disk: &SimDisk) -> StoreOptions {
+    StoreOptions::new()
+        .segment_bytes(512 << 10)
+        .keeper(false)
+        .flusher_threads(1)
+        .min_journaled_shards(1)
+        .disk(disk.clone())
+}
+
+fn read(disk: &SimDisk, stream: &str) -> anabranch::Result<Vec<Vec<u8>>> {
+    read_with(&options(disk), stream)
+}
+
+fn read_with(options: &StoreOptions, stream: &str) -> anabranch::Result<Vec<Vec<u8>>> {
+    let store = options.open(DIRECTORY)?;
+    let reader = store.stream(stream)?.reader(StartingPosition::TrimHorizon)?;
+    reader.map(|record| Ok(record?.data.to_vec())).collect()
+}
+
+fn inspection(disk: &SimDisk) -> Inspection {
+    Inspection::of(DIRECTORY).disk(disk.clone())
+}
+
+fn is_sound(disk: &SimDisk) -> bool {
+    inspection(disk).verify(&mut |_| {}).unwrap().is_sound()
+}
+
+fn files(disk: &SimDisk, kind: &str) -> Vec<PathBuf> {
+    let files = disk.rot().files().into_iter().map(|(path, _)| path);
+    files
+        .filter(|path| path.to_string_lossy().contains(kind) && !path.to_string_lossy().contains(".index"))
+        .collect()
+}
+
+/// Damages the last edit of the manifest in both copies.
+fn lose_last_edit(disk: &SimDisk) {
+    let manifest = files(disk, "MANIFEST").pop().unwrap();
+    let bytes = disk.rot().read(&manifest).unwrap();
+    let last = (64..MANIFEST_STRIPE)
+        .step_by(8)
+        .rfind(|at| bytes[*at..].starts_with(b"AMFE"))
+        .unwrap();
+    flip_in_both_copies(disk, &manifest, last as u64 + 30);
+}
+
+fn put_to_both(stream: &Stream, data: &[u8]) {
+    let puts = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", data).explicit_hash_key(key));
+    stream.put_records(&puts).unwrap();
+}
+
+/// The last edit resumed a log, or gave it a segment, and what was put since was only in the journal. A repair forgot the
+/// edit and dropped the journal.
+#[test]
+pub fn a_repair_puts_back_what_only_the_journal_has_of_a_log_that_lost_its_last_edit() {
+    for adds_segment in [false, true] {
+        let disk = SimDisk::new(1);
+        let store = options(&disk).open(DIRECTORY).unwrap();
+        store.create_stream("other", 1).unwrap();
+        store
+            .create_stream("clicks", 1)
+            .unwrap()
+            .put("key", b"first")
+            .unwrap();
+        store.close().unwrap();
+        let store = options(&disk).open(DIRECTORY).unwrap();
+        let [other, clicks] = ["other", "clicks"].map(|name| store.stream(name).unwrap());
+        for _ in 0..4 {
+            other.put("key", &[0; 25_000]).unwrap();
+        }
+        if adds_segment {
+            clicks.put("key", &[1; 30_000]).unwrap();
+            clicks.put("key", &[1; 24_000]).unwrap();
+        }
+        clicks.put("key", &[7; 20_000]).unwrap();
+        clicks.put("key", b"acknowledged too").unwrap();
+        let disk = disk.crash(LossMode::KeepAll);
+        let all = read(&disk.image(LossMode::KeepAll), "clicks").unwrap();
+        assert_eq!(all.len(), if adds_segment { 5 } else { 3 });
+
+        lose_last_edit(&disk);
+        assert!(matches!(
+            options(&disk).open(DIRECTORY),
+            Err(Error::Corrupt { .. })
+        ));
+        assert!(!is_sound(&disk));
+        let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+        let puts_back = |action: &RepairAction| *action == RepairAction::PutJournaledBack;
+        assert!(
+            plan.steps.iter().any(|step| puts_back(&step.action)),
+            "{:?}",
+            plan.steps
+        );
+        let repaired = plan.apply().unwrap().unwrap();
+        assert!(repaired.verification.is_sound());
+        assert_eq!(
+            read(&disk, "clicks").unwrap(),
+            all,
+            "adds a segment: {adds_segment}"
+        );
+    }
+}
+
+/// The last edit named a segment of the journal, and a kill came. What was put since was in that segment alone.
+#[test]
+pub fn an_edit_of_the_journal_that_rots_is_missed_by_the_journals_segment() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    put_to_both(&stream, &[0; 300]);
+    let mut acknowledged = 2;
+    while files(&disk, "journal/").len() < 2 {
+        put_to_both(&stream, &[1; 300]);
+        acknowledged += 2;
+    }
+    for _ in 0..40 {
+        put_to_both(&stream, &[2; 300]);
+        acknowledged += 2;
+    }
+    let disk = disk.crash(LossMode::KeepAll);
+    assert_eq!(
+        read(&disk.image(LossMode::KeepAll), "clicks").unwrap().len(),
+        acknowledged
+    );
+    lose_last_edit(&disk);
+    assert!(!is_sound(&disk));
+    assert!(matches!(
+        options(&disk).open(DIRECTORY),
+        Err(Error::Corrupt { .. })
+    ));
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    let repaired = plan.apply().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
+    assert_eq!(read(&disk, "clicks").unwrap().len(), acknowledged);
+}
+
+/// A log that was recovered and not written to has its end recorded when it is idle and when the store is closed.
+#[test]
+pub fn rot_of_the_last_commit_is_noticed_once_a_recovered_log_has_rested() {
+    for is_idle in [false, true] {
+        let disk = SimDisk::new(1);
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+        let options = |disk: &SimDisk| {
+            options(disk)
+                .min_journaled_shards(usize::MAX)
+                .clock(clock.clone())
+        };
+        let store = options(&disk).open(DIRECTORY).unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        for data in [b"first", b"secnd", b"third"] {
+            stream.put("key", data).unwrap();
+        }
+        let disk = disk.crash(LossMode::KeepAll);
+        let store = options(&disk).open(DIRECTORY).unwrap();
+        let disk = match is_idle {
+            true => {
+                for _ in 0..3 {
+                    store.maintain().unwrap();
+                    clock.advance(Duration::from_secs(6));
+                }
+                disk.crash(LossMode::LoseAll)
+            }
+            false => {
+                store.close().unwrap();
+                disk
+            }
+        };
+        assert!(is_sound(&disk));
+
+        let rotten = disk.image(LossMode::KeepAll);
+        let segment = files(&rotten, "streams/").pop().unwrap();
+        let bytes = rotten.rot().read(&segment).unwrap();
+        let third = bytes.windows(5).position(|bytes| bytes == b"third").unwrap();
+        rotten.rot().flip_bit(&segment, third as u64, 0).unwrap();
+        assert!(!is_sound(&rotten));
+        assert!(matches!(
+            read_with(&options(&rotten), "clicks"),
+            Err(Error::Corrupt { .. })
+        ));
+
+        // What is put next goes into a segment of its own, since a torn frame may lie behind the end.
+        let store = options(&disk).open(DIRECTORY).unwrap();
+        store.stream("clicks").unwrap().put("key", b"fourth").unwrap();
+        assert_eq!(files(&disk, "streams/").len(), 2);
+        store.close().unwrap();
+        assert!(is_sound(&disk));
+        let all = read_with(&options(&disk), "clicks").unwrap();
+        assert_eq!(all, [&b"first"[..], b"secnd", b"third", b"fourth"]);
+    }
+}
+
+#[test]
+pub fn a_store_that_was_closed_after_a_crash_opens_without_reading_its_logs() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 20).unwrap();
+    for key in 0..200_u32 {
+        stream.put(&key.to_string(), &[1; 2_000]).unwrap();
+    }
+    let disk = disk.crash(LossMode::KeepAll);
+    let reads = || {
+        let before = disk.calls(Operation::Read);
+        let store = options(&disk).open(DIRECTORY).unwrap();
+        let reads = disk.calls(Operation::Read) - before;
+        store.close().unwrap();
+        reads
+    };
+    let (after_crash, after_close) = (reads(), reads());
+    assert!(
+        after_close * 5 < after_crash,
+        "{after_crash} reads, then {after_close}"
+    );
+}
+
+/// The journal had frames only of shards that used it, but all that were being written to refused records.
+#[test]
+pub fn a_damaged_journal_says_nothing_of_shards_that_never_used_it() {
+    let disk = SimDisk::new(1);
+    let options = |disk: &SimDisk| options(disk).min_journaled_shards(2);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let both = store.create_stream("both", 2).unwrap();
+    let alone = store.create_stream("alone", 1).unwrap();
+    alone.put("key", b"alone").unwrap();
+    for round in 0..3 {
+        put_to_both(&both, &[round; 20]);
+    }
+    let disk = disk.crash(LossMode::LoseAll);
+    let journal = files(&disk, "journal/").pop().unwrap();
+    disk.rot().flip_bit(&journal, 4096 + 70, 0).unwrap();
+    assert!(!is_sound(&disk));
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let [both, alone] = ["both", "alone"].map(|name| store.stream(name).unwrap());
+    assert!(matches!(both.put("key", b"more"), Err(Error::Corrupt { .. })));
+    alone.put("key", b"more").unwrap();
+}
+
+/// A repair made its plan for the segment as it was, then put back what the journal had of it, and said that all was well.
+#[test]
+pub fn a_cut_segment_of_which_the_journal_has_frames_is_repaired_at_once() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    for round in 0..2 {
+        put_to_both(&stream, &[round; 20_000]);
+    }
+    for round in 0..20 {
+        put_to_both(&stream, &[round; 3_000]);
+    }
+    let killed = disk.crash(LossMode::KeepAll);
+    let all = read(&killed.image(LossMode::KeepAll), "clicks").unwrap().len();
+    let segment = files(&killed, "streams/").swap_remove(0);
+    let length = killed.rot().read(&segment).unwrap().len() as u64;
+    for cut in [0, 100, 4_096, 5_000, 30_000, 45_000, 50_000, 60_000, length - 1] {
+        let disk = killed.image(LossMode::KeepAll);
+        disk.rot().set_len(&segment, cut).unwrap();
+        assert!(!is_sound(&disk), "cut to {cut} bytes");
+        let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+        let repaired = plan.apply().unwrap().unwrap();
+        assert!(repaired.verification.is_sound(), "cut to {cut} bytes");
+        assert!(is_sound(&disk), "cut to {cut} bytes");
+        // The journal has all.
+        assert_eq!(read(&disk, "clicks").unwrap().len(), all, "cut to {cut} bytes");
+    }
+    // So it has where the file is missing.
+    killed.rot().remove(&segment).unwrap();
+    let plan = inspection(&killed).plan_repair(&mut |_| {}).unwrap();
+    assert!(plan.apply().unwrap().unwrap().verification.is_sound());
+    assert_eq!(read(&killed, "clicks").unwrap().len(), all);
+}

@@ -1,0 +1,590 @@
+//! Random kills, rots and repairs: `verify` never says sound over an acknowledged record that is lost, never says damaged
+//! of a sound store, in use or not, and a repair loses what it says and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anabranch::inspect::{Inspection, Loss, RepairAction, RepairPlan, Verification};
+use anabranch::sim::{LossMode, SimDisk};
+use anabranch::{
+    HashKey, ManualClock, PutRecord, RecordNumber, ShardFilter, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, StreamId, Timestamp,
+};
+
+use crate::manifest::MANIFEST_STRIPE;
+use crate::model::Violation;
+use crate::watchdog::Case;
+
+const DIRECTORY: &str = "store";
+
+/// How many stores are made, damaged and repaired; `ANABRANCH_REPAIR_CASES` says otherwise.
+const CASES: u64 = 250;
+
+#[test]
+fn no_record_is_lost_silently_by_random_kills_rots_and_repairs() {
+    let cases = std::env::var("ANABRANCH_REPAIR_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..cases {
+        let _case = Case::begin(|| format!("seed {seed}"));
+        let outcome = try_case(seed).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        *counts.entry(outcome).or_default() += 1;
+    }
+    println!("{counts:?}");
+}
+
+fn try_case(seed: u64) -> Result<&'static str, Violation> {
+    let mut chance = Chance::of(seed);
+    let mut world = World::new(seed, &mut chance)?;
+    for _ in 0..chance.below(30) + 5 {
+        world.step(&mut chance)?;
+    }
+    let disk = world.leave(&mut chance)?;
+    must_be_sound(&disk, "before it rots")?;
+    let all = read_all(&disk, &world)?;
+    world.check_read(&all, &BTreeSet::new(), "before it rots")?;
+    let rot = Rot::draw(&disk, &mut chance);
+    rot.apply(&disk);
+    world
+        .check_damaged(&disk, &rot)
+        .map_err(|what| format!("{rot:?}: {what}"))
+}
+
+/// A number generator of its own, so that a seed always gives the same case.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+}
+
+/// A stream's name, one of its shards, and a record's number there.
+type Place = (String, ShardId, RecordNumber);
+
+/// A store and what was acknowledged.
+struct World {
+    disk: SimDisk,
+    clock: ManualClock,
+    journaled: usize,
+    store: Option<Store>,
+    ids: BTreeMap<String, StreamId>,
+    acknowledged: BTreeMap<Place, Vec<u8>>,
+    /// Commits that are the last of their logs, as far as nobody has written down that these logs end there.
+    undecidable: BTreeMap<(String, ShardId), BTreeSet<Place>>,
+    streams_made: u32,
+}
+
+impl World {
+    fn new(seed: u64, chance: &mut Chance) -> Result<Self, Violation> {
+        let mut world = Self {
+            disk: SimDisk::new(seed),
+            clock: ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)),
+            journaled: *chance.one_of(&[1, 1, 2, usize::MAX]),
+            store: None,
+            ids: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            undecidable: BTreeMap::new(),
+            streams_made: 0,
+        };
+        world.open()?;
+        world.create(chance)?;
+        Ok(world)
+    }
+
+    fn options(&self, disk: &SimDisk) -> StoreOptions {
+        StoreOptions::new()
+            .segment_bytes(128 * 1024)
+            .keeper(false)
+            .flusher_threads(1)
+            .min_journaled_shards(self.journaled)
+            .clock(self.clock.clone())
+            .disk(disk.clone())
+    }
+
+    fn open(&mut self) -> Result<(), Violation> {
+        let opened = self.options(&self.disk).open(DIRECTORY);
+        self.store = Some(opened.map_err(|error| format!("it does not open: {error}"))?);
+        Ok(())
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn stream(&self, chance: &mut Chance) -> Option<Stream> {
+        let names: Vec<_> = self.ids.keys().collect();
+        let name = names.get(chance.below(names.len()))?;
+        Some(self.store().stream(name).unwrap())
+    }
+
+    fn step(&mut self, chance: &mut Chance) -> Result<(), Violation> {
+        match chance.below(24) {
+            0 => self.create(chance),
+            1 => {
+                self.split(chance);
+                Ok(())
+            }
+            2 => {
+                self.merge(chance);
+                Ok(())
+            }
+            3 if self.ids.len() > 1 => {
+                self.delete(chance);
+                Ok(())
+            }
+            4 => self.reopen(),
+            5 => self.kill(LossMode::KeepAll),
+            6 => self.kill(*chance.one_of(&[LossMode::LoseAll, LossMode::Random])),
+            7 => self.rest(),
+            8 => must_be_sound(&self.disk, "in use"),
+            9 => self.save_checkpoint(chance),
+            _ => self.put(chance),
+        }
+    }
+
+    fn create(&mut self, chance: &mut Chance) -> Result<(), Violation> {
+        self.streams_made += 1;
+        let name = format!("stream-{}", self.streams_made);
+        let stream = self
+            .store()
+            .create_stream(&name, 1 + chance.below(3) as u32)
+            .map_err(|error| error.to_string())?;
+        self.ids.insert(name, stream.id());
+        Ok(())
+    }
+
+    fn split(&mut self, chance: &mut Chance) {
+        let Some(stream) = self.stream(chance) else { return };
+        let open = stream.shards(&ShardFilter::AtLatest).unwrap();
+        let shard = chance.one_of(&open);
+        let range = shard.hash_key_range;
+        let middle = range.start().value() / 2 + range.end().value() / 2;
+        let _ = stream.split_shard(&shard.id, HashKey::new(middle));
+        self.forget_undecidable(stream.name(), shard.id);
+    }
+
+    fn merge(&mut self, chance: &mut Chance) {
+        let Some(stream) = self.stream(chance) else { return };
+        let mut open = stream.shards(&ShardFilter::AtLatest).unwrap();
+        open.sort_by_key(|shard| shard.hash_key_range.start());
+        if open.len() < 2 {
+            return;
+        }
+        let first = chance.below(open.len() - 1);
+        let (a, b) = (open[first].id, open[first + 1].id);
+        if stream.merge_shards(&a, &b).is_ok() {
+            self.forget_undecidable(stream.name(), a);
+            self.forget_undecidable(stream.name(), b);
+        }
+    }
+
+    /// The end of a shard's log is recorded.
+    fn forget_undecidable(&mut self, stream: &str, shard: ShardId) {
+        self.undecidable.remove(&(stream.to_owned(), shard));
+    }
+
+    fn delete(&mut self, chance: &mut Chance) {
+        let Some(stream) = self.stream(chance) else { return };
+        let name = stream.name().to_owned();
+        stream.delete().unwrap();
+        self.ids.remove(&name);
+        self.acknowledged.retain(|(of, _, _), _| *of != name);
+        self.undecidable.retain(|(of, _), _| *of != name);
+    }
+
+    fn reopen(&mut self) -> Result<(), Violation> {
+        self.store().close().map_err(|error| error.to_string())?;
+        self.undecidable.clear();
+        self.store = None;
+        must_be_sound(&self.disk, "closed")?;
+        self.open()
+    }
+
+    fn kill(&mut self, mode: LossMode) -> Result<(), Violation> {
+        let disk = self.disk.crash(mode);
+        self.store = None;
+        self.disk = disk;
+        must_be_sound(&self.disk, "killed")?;
+        self.open()
+    }
+
+    /// All logs are idle for so long that their ends are recorded.
+    fn rest(&mut self) -> Result<(), Violation> {
+        for _ in 0..3 {
+            self.store().maintain().map_err(|error| error.to_string())?;
+            self.clock.advance(Duration::from_secs(6));
+        }
+        self.undecidable.clear();
+        Ok(())
+    }
+
+    fn save_checkpoint(&self, chance: &mut Chance) -> Result<(), Violation> {
+        let Some(stream) = self.stream(chance) else {
+            return Ok(());
+        };
+        let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        let _ = reader.next();
+        reader
+            .save_checkpoint("reader")
+            .map_err(|error| error.to_string())
+    }
+
+    fn put(&mut self, chance: &mut Chance) -> Result<(), Violation> {
+        let Some(stream) = self.stream(chance) else {
+            return Ok(());
+        };
+        let bytes = *chance.one_of(&[10, 100, 1_000, 9_000, 30_000]);
+        let count = *chance.one_of(&[1, 1, 2, 6]);
+        let datas: Vec<_> = (0..count).map(|_| vec![chance.next() as u8; bytes]).collect();
+        let puts: Vec<_> = datas
+            .iter()
+            .map(|data| {
+                let key = HashKey::new(u128::from(chance.next()) << 75);
+                PutRecord::new("key", data).explicit_hash_key(key)
+            })
+            .collect();
+        let outcomes = stream.put_records(&puts).map_err(|error| error.to_string())?;
+        let mut last: BTreeMap<(String, ShardId), BTreeSet<Place>> = BTreeMap::new();
+        for (data, outcome) in datas.into_iter().zip(outcomes) {
+            let number = outcome.sequence_number.record_number();
+            let place = (stream.name().to_owned(), outcome.shard_id, number);
+            last.entry((stream.name().to_owned(), outcome.shard_id))
+                .or_default()
+                .insert(place.clone());
+            self.acknowledged.insert(place, data);
+        }
+        self.undecidable.extend(last);
+        Ok(())
+    }
+
+    /// Ends all that is under way, in one way or another.
+    fn leave(&mut self, chance: &mut Chance) -> Result<SimDisk, Violation> {
+        match chance.below(4) {
+            0 => {
+                self.store().close().map_err(|error| error.to_string())?;
+                self.undecidable.clear();
+                self.store = None;
+                Ok(self.disk.image(LossMode::KeepAll))
+            }
+            1 => Ok(self.disk.crash(LossMode::LoseAll)),
+            _ => Ok(self.disk.crash(LossMode::KeepAll)),
+        }
+    }
+
+    fn check_damaged(&self, disk: &SimDisk, rot: &Rot) -> Result<&'static str, Violation> {
+        let nothing = BTreeSet::new();
+        let may_pass_for_torn: BTreeSet<_> = match rot.is_in_logs() {
+            true => self.undecidable.values().flatten().cloned().collect(),
+            false => nothing,
+        };
+        let verification = verify(disk)?;
+        // Whoever only opens the store gets no less, and no other records.
+        let opened = disk.image(LossMode::KeepAll);
+        let without_repair = read_all(&opened, self);
+        if verification.is_sound() {
+            let all = without_repair.map_err(|what| format!("it is said to be sound: {what}"))?;
+            self.check_read(&all, &may_pass_for_torn, "said to be sound")?;
+            return Ok("sound");
+        }
+        if let Ok(read) = &without_repair {
+            let mut may_be_missing = may_pass_for_torn.clone();
+            may_be_missing.extend(self.of_shards(&read.failed));
+            self.check_read(read, &may_be_missing, "not repaired")?;
+        }
+        if rot.is_of_one_copy() {
+            let all = without_repair.map_err(|what| format!("one copy of the manifest rots: {what}"))?;
+            self.check_read(&all, &BTreeSet::new(), "opened with one copy of the manifest")?;
+        }
+        self.check_repair(disk, rot, may_pass_for_torn)
+    }
+
+    fn check_repair(
+        &self,
+        disk: &SimDisk,
+        rot: &Rot,
+        mut may_be_missing: BTreeSet<Place>,
+    ) -> Result<&'static str, Violation> {
+        let plan = plan(disk)?;
+        if !plan.hopeless.is_empty() {
+            return Err(format!("hopeless: {:?}", plan.hopeless));
+        }
+        let is_double = matches!(rot, Rot::BothCopies(..));
+        if plan.sets_aside() && !is_double {
+            return Err(format!("it sets aside: {:?}", plan.steps));
+        }
+        let (before, sets_aside) = (contents(disk), plan.sets_aside());
+        let refused = match sets_aside {
+            true => plan.apply().is_err() && contents(disk) == before,
+            false => {
+                drop(plan);
+                true
+            }
+        };
+        if !refused {
+            return Err("it sets segments aside although nobody said so".to_owned());
+        }
+        let plan = self::plan(disk)?;
+        may_be_missing.extend(self.said_to_be_lost(&plan));
+        let steps = format!("{:?}", plan.steps);
+        let repaired = plan
+            .apply_and_set_aside()
+            .map_err(|error| error.to_string())?
+            .ok_or("verify finds damage, and repair nothing to do")?;
+        if !repaired.verification.is_sound() {
+            return Err(format!("still damaged: {:?}", repaired.verification.findings));
+        }
+        must_be_sound(disk, "repaired")?;
+        let all = read_all(disk, self)?;
+        if let Some(shard) = all.failed.first() {
+            return Err(format!("{shard:?} is repaired and cannot be read"));
+        }
+        self.check_read(&all, &may_be_missing, "repaired")
+            .map_err(|what| format!("{what}; the plan was {steps}"))?;
+        self.check_puts(disk)?;
+        Ok(match is_double {
+            true => "repaired, both copies damaged",
+            false => "repaired",
+        })
+    }
+
+    /// What a plan says is lost, or will not be served any more.
+    fn said_to_be_lost(&self, plan: &RepairPlan) -> BTreeSet<Place> {
+        let mut lost = BTreeSet::new();
+        for step in &plan.steps {
+            for (place, _) in &self.acknowledged {
+                let is_of = step
+                    .log
+                    .as_ref()
+                    .is_some_and(|log| self.ids.get(&place.0) == Some(&log.stream) && log.shard == place.1);
+                let is_set_aside = matches!(step.action, RepairAction::SetAside { .. });
+                let is_lost = step.loses.iter().any(|loss| match loss {
+                    Loss::Records(lost) => {
+                        is_of && lost.from <= place.2 && lost.to.is_none_or(|to| place.2 < to)
+                    }
+                    Loss::LastRecords => true,
+                    _ => false,
+                });
+                if is_lost || is_set_aside && is_of {
+                    lost.insert(place.clone());
+                }
+            }
+        }
+        lost
+    }
+
+    fn of_shards(&self, shards: &[(String, ShardId)]) -> BTreeSet<Place> {
+        let of = |(name, shard, _): &Place| shards.contains(&(name.clone(), *shard));
+        self.acknowledged
+            .keys()
+            .filter(|place| of(place))
+            .cloned()
+            .collect()
+    }
+
+    fn check_read(
+        &self,
+        all: &ReadAll,
+        may_be_missing: &BTreeSet<Place>,
+        when: &str,
+    ) -> Result<(), Violation> {
+        for (place, data) in &self.acknowledged {
+            match all.records.get(place) {
+                Some(read) if read == data => {}
+                Some(_) => return Err(format!("{when}: {place:?} is another record")),
+                None if may_be_missing.contains(place) => {}
+                None => return Err(format!("{when}: {place:?} is missing")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every open shard takes a record, whose number nobody has seen.
+    fn check_puts(&self, disk: &SimDisk) -> Result<(), Violation> {
+        let store = self
+            .options(disk)
+            .open(DIRECTORY)
+            .map_err(|error| error.to_string())?;
+        for name in self.ids.keys() {
+            let Ok(stream) = store.stream(name) else { continue };
+            for shard in stream
+                .shards(&ShardFilter::AtLatest)
+                .map_err(|error| error.to_string())?
+            {
+                let put = PutRecord::new("key", b"more").explicit_hash_key(shard.hash_key_range.start());
+                let put = stream
+                    .put_record(&put)
+                    .map_err(|error| format!("{name}: {error}"))?;
+                let place = (name.clone(), put.shard_id, put.sequence_number.record_number());
+                if self.acknowledged.contains_key(&place) {
+                    return Err(format!("the number of {place:?} is given again"));
+                }
+            }
+        }
+        store.close().map_err(|error| error.to_string())?;
+        must_be_sound(disk, "repaired, written to and closed")
+    }
+}
+
+/// All records of a store, and the shards that could not be read to their end.
+struct ReadAll {
+    records: BTreeMap<Place, Vec<u8>>,
+    failed: Vec<(String, ShardId)>,
+}
+
+fn read_all(disk: &SimDisk, world: &World) -> Result<ReadAll, Violation> {
+    let disk = disk.image(LossMode::KeepAll);
+    let store = world
+        .options(&disk)
+        .open(DIRECTORY)
+        .map_err(|error| format!("it does not open: {error}"))?;
+    let mut all = ReadAll {
+        records: BTreeMap::new(),
+        failed: Vec::new(),
+    };
+    for (name, shard) in super::outcome::read_store(&store) {
+        let records = shard.records.into_iter().map(|record| {
+            let number = record.sequence_number.record_number();
+            ((name.0.clone(), name.1, number), record.data.to_vec())
+        });
+        all.records.extend(records);
+        if shard.error.is_some() {
+            all.failed.push(name);
+        }
+    }
+    Ok(all)
+}
+
+fn inspection(disk: &SimDisk) -> Inspection {
+    Inspection::of(DIRECTORY).disk(disk.clone())
+}
+
+fn verify(disk: &SimDisk) -> Result<Verification, Violation> {
+    inspection(disk)
+        .verify(&mut |_| {})
+        .map_err(|error| format!("it cannot be verified: {error}"))
+}
+
+fn must_be_sound(disk: &SimDisk, when: &str) -> Result<(), Violation> {
+    let verification = verify(disk)?;
+    match verification.is_sound() {
+        true => Ok(()),
+        false => Err(format!("{when}: {:?}", verification.findings)),
+    }
+}
+
+fn plan(disk: &SimDisk) -> Result<RepairPlan, Violation> {
+    inspection(disk)
+        .plan_repair(&mut |_| {})
+        .map_err(|error| format!("no plan: {error}"))
+}
+
+/// Every file but the lock, which whoever plans a repair takes.
+fn contents(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = disk
+        .rot()
+        .files()
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("LOCK"));
+    files
+        .map(|(path, _)| (path.clone(), disk.rot().read(&path).unwrap()))
+        .collect()
+}
+
+/// What happens to a store that nobody has open.
+#[derive(Debug)]
+enum Rot {
+    Flip(PathBuf, u64, u32),
+    /// The same bit of both copies of the manifest.
+    BothCopies(PathBuf, u64, u32),
+    Cut(PathBuf, u64),
+}
+
+impl Rot {
+    fn draw(disk: &SimDisk, chance: &mut Chance) -> Self {
+        let files = disk.rot().files().into_iter().filter(|(_, length)| *length > 0);
+        let files: Vec<_> = files.map(|(path, _)| path).collect();
+        let of_kind = |kind: &str| -> Vec<_> {
+            let is_of = |path: &&PathBuf| path.to_string_lossy().contains(kind);
+            files.iter().filter(is_of).collect()
+        };
+        let kinds: [&str; 7] = [
+            "CURRENT", "MANIFEST", "MANIFEST", "journal/", "journal/", "streams/", "streams/",
+        ];
+        let mut candidates = of_kind(kinds[chance.below(kinds.len())]);
+        if candidates.is_empty() {
+            candidates = of_kind("MANIFEST");
+        }
+        let path = (*chance.one_of(&candidates)).clone();
+        let bytes = disk.rot().read(&path).unwrap();
+        let bit = chance.below(8) as u32;
+        let is_manifest = path.to_string_lossy().contains("MANIFEST");
+        if is_manifest {
+            let used = bytes[..MANIFEST_STRIPE]
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .unwrap()
+                + 1;
+            let offset = chance.below(used);
+            return match chance.below(4) {
+                0 => Self::BothCopies(path, offset as u64, bit),
+                1 => Self::Flip(path, (MANIFEST_STRIPE + offset) as u64, bit),
+                _ => Self::Flip(path, offset as u64, bit),
+            };
+        }
+        let used = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(1, |last| last + 1);
+        let is_segment = path.extension().is_some_and(|kind| kind == "log");
+        match chance.below(5) {
+            0 if is_segment && !path.to_string_lossy().contains("journal/") => {
+                Self::Cut(path, chance.below(used) as u64)
+            }
+            _ => Self::Flip(path, chance.below(used) as u64, bit),
+        }
+    }
+
+    fn apply(&self, disk: &SimDisk) {
+        let rot = disk.rot();
+        match self {
+            Self::Flip(path, offset, bit) => rot.flip_bit(path, *offset, *bit).unwrap(),
+            Self::BothCopies(path, offset, bit) => {
+                rot.flip_bit(path, *offset, *bit).unwrap();
+                rot.flip_bit(path, MANIFEST_STRIPE as u64 + *offset, *bit)
+                    .unwrap();
+            }
+            Self::Cut(path, length) => rot.set_len(path, *length).unwrap(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Flip(path, ..) | Self::BothCopies(path, ..) | Self::Cut(path, _) => path,
+        }
+    }
+
+    /// Whether it may hit the last commit of a log.
+    fn is_in_logs(&self) -> bool {
+        self.path().extension().is_some_and(|kind| kind == "log")
+    }
+
+    fn is_of_one_copy(&self) -> bool {
+        matches!(self, Self::Flip(path, ..) if path.to_string_lossy().contains("MANIFEST"))
+    }
+}
