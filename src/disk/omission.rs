@@ -153,6 +153,10 @@ steps! {
     JournalDoubts,
     /// The journal takes note of a log before it takes its frame.
     NotedBeforeJournaled,
+    /// What looks like damage of a store that a program has is believed only if it is there twice.
+    DamageSeenTwice,
+    /// A repair is planned for what the journal puts back.
+    PlannedWithJournal,
     /// The manifest's second copy is written.
     ManifestSecondCopy,
     /// The end of a log that was recovered is recorded, although nothing was written to it since.

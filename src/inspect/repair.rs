@@ -32,7 +32,7 @@ use super::segment_check::SegmentCheck;
 use super::unnamed::ForgottenSegment;
 use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_locked};
 use crate::catalog::{CatalogState, ManifestSurvey, parse_manifest_name, write_manifest};
-use crate::disk::{DiskFile, LockError, LockGuard, OpenMode};
+use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out};
 use crate::error::{Error, Result};
 use crate::log::{
     COMMIT_JOURNAL, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
@@ -206,7 +206,9 @@ impl RepairPlan {
             let may_go_on = is_cut && !log.segments.is_empty() || log.goes_on_in(&frames);
             let mut is_changed = log.is_open() && may_go_on && log.end.take().is_some();
             is_changed |= self.take_in_forgotten(log, &mut forgotten);
-            log.take_all_journaled(&frames);
+            if !is_left_out(Step::PlannedWithJournal) {
+                log.take_all_journaled(&frames);
+            }
             self.plan_log(log, is_changed, &mut changes, &mut progress, on_progress);
         }
         self.plan_set_aside(&forgotten, &mut changes);

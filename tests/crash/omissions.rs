@@ -207,6 +207,14 @@ const TABLE: &[(Step, Check)] = &[
         Step::NotedBeforeJournaled,
         test!(targeted::the_journal_lets_go_only_what_is_durably_in_the_segments),
     ),
+    (
+        Step::DamageSeenTwice,
+        test!(rot::in_use::a_sound_store_that_changes_between_any_two_reads_is_not_said_to_be_damaged),
+    ),
+    (
+        Step::PlannedWithJournal,
+        test!(acknowledged::a_repair_puts_back_what_only_the_journal_has_of_a_log_that_lost_its_last_edit),
+    ),
     (Step::ManifestSecondCopy, FLIPS),
     (
         Step::RecoveredEndRecorded,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anabranch::disk::{Disk, DiskFile, LockError, LockGuard, Mapping, OpenMode};
+use anabranch::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use anabranch::inspect::Inspection;
 use anabranch::sim::SimDisk;
 use anabranch::{HashKey, ManualClock, PutRecord, Store, StoreOptions, Timestamp};
@@ -23,7 +23,7 @@ const CASES: u64 = 25;
 const DISTURBANCES: u32 = 400;
 
 #[test]
-fn a_sound_store_that_changes_between_any_two_reads_is_not_said_to_be_damaged() {
+pub fn a_sound_store_that_changes_between_any_two_reads_is_not_said_to_be_damaged() {
     let cases = std::env::var("ANABRANCH_IN_USE_CASES").map_or(CASES, |cases| cases.parse().unwrap());
     for seed in 0..cases {
         let _case = Case::begin(|| format!("seed {seed}"));
@@ -158,6 +158,11 @@ impl Disk for Disturbed {
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.disturb();
         self.disk.list(directory)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
+        self.disturb();
+        self.disk.kind(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

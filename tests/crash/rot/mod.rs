@@ -4,7 +4,7 @@
 //! damaged shard serves what is before the damage and refuses records, and no other shard notices.
 
 mod damage;
-mod in_use;
+pub mod in_use;
 mod outcome;
 mod repaired;
 mod sound;
