@@ -144,7 +144,7 @@ struct Descriptors {
 
 impl Descriptors {
     fn divide(limit: u64) -> Descriptors {
-        const MOST_SEGMENTS: u64 = 512;
+        const MOST_SEGMENTS: u64 = 4096;
         const MOST_CONNECTIONS: u64 = 8192;
         /// The manifest, the journal, directories, segments that are being prepared, and what the runtime needs.
         const OTHERS: u64 = 64;
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(
             Descriptors::divide(u64::MAX),
             Descriptors {
-                segments: 512,
+                segments: 4096,
                 connections: 8192
             }
         );
