@@ -149,7 +149,7 @@ impl Descriptors {
         /// The manifest, the journal, directories, segments that are being prepared, and what the runtime needs.
         const OTHERS: u64 = 64;
         let rest = limit.saturating_sub(OTHERS + limit / 16);
-        let segments = (rest * 4 / 7).clamp(1, MOST_SEGMENTS);
+        let segments = (rest / 7 * 4).clamp(1, MOST_SEGMENTS);
         let connections = rest.saturating_sub(segments).clamp(1, MOST_CONNECTIONS);
         Descriptors {
             segments: segments as usize,

@@ -290,7 +290,7 @@ fn a_batch_with_anything_wrong_stores_nothing() {
 fn arrival_is_told_to_the_millisecond() {
     let server = TestServer::start();
     server.create("s", 1);
-    server.clock.advance(std::time::Duration::from_millis(7));
+    server.clock.advance(Duration::from_millis(7));
     server.put("s", "k", "");
     let reply = server.call(
         "GetRecords",
