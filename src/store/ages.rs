@@ -59,12 +59,9 @@ impl StoreCore {
             let Some(state) = state.stream(stream) else {
                 continue;
             };
-            if state.is_ahead(shard, end, limit) && state.needs_mark(shard, end, open_millis) {
-                let mark = AgeMark {
-                    before: end.next_record,
-                    open_millis,
-                };
-                marks.push((stream, shard, mark));
+            let before = state.marked_through(shard, end);
+            if state.is_ahead(shard, end, limit) && state.needs_mark(shard, before, open_millis) {
+                marks.push((stream, shard, AgeMark { before, open_millis }));
             }
         }
         marks
@@ -100,7 +97,7 @@ impl StoreCore {
             let retention = u64::try_from(stream.retention().as_millis()).unwrap_or(u64::MAX);
             let logs = stream.logs.iter();
             logs.filter_map(move |(shard, log)| {
-                let is_old = |mark: &&AgeMark| open_millis.saturating_sub(mark.open_millis) >= retention;
+                let is_old = |mark: &&AgeMark| open_millis.saturating_sub(mark.open_millis) > retention;
                 let newest = log.ages.iter().rev().find(is_old)?;
                 Some((id, *shard, newest.before))
             })
@@ -117,12 +114,22 @@ impl StreamState {
         end.last_arrival > limit || closed.is_some_and(|closed| closed > limit)
     }
 
-    fn needs_mark(&self, shard: ShardId, end: LogEnd, open_millis: u64) -> bool {
+    /// What a mark that is made now is about. A closed shard's is about its closing too, which counts as one more record:
+    /// a mark from before says nothing of how long the shard has been closed.
+    fn marked_through(&self, shard: ShardId, end: LogEnd) -> RecordNumber {
+        let shard = self.lineage.as_ref().and_then(|lineage| lineage.shard(shard));
+        match shard.is_some_and(|shard| !shard.is_open()) {
+            true => end.next_record.next(),
+            false => end.next_record,
+        }
+    }
+
+    fn needs_mark(&self, shard: ShardId, before: RecordNumber, open_millis: u64) -> bool {
         let Some(log) = self.logs.get(&shard) else {
             return false;
         };
         let marked = log.ages.last().map(|mark| mark.before).max(log.hidden_before);
-        let is_news = marked.is_none_or(|marked| end.next_record > marked);
+        let is_news = marked.is_none_or(|marked| before > marked);
         let between: Duration = self.retention() / MARKS;
         let is_time = log
             .ages

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::stream::Stream;
 use super::stream_core::ShardIdentity;
 use super::timekeeper::Moment;
-use crate::catalog::StreamState;
+use crate::catalog::{LogState, StreamState};
 use crate::error::{Error, ForeignReason, Result};
 use crate::log::{LogRead, ReadLimit, ReadRecord, ShardLog};
 use crate::model::{
@@ -176,7 +176,7 @@ impl ShardView {
             children,
             identity,
             horizon,
-            first_visible: stream.logs.get(&id).and_then(|log| log.hidden_before),
+            first_visible: stream.logs.get(&id).and_then(first_visible),
             now: moment.now,
         })
     }
@@ -210,6 +210,13 @@ impl ShardView {
         };
         Ok(arrival.map_or(0, |arrival| self.now.since(arrival).as_millis() as u64))
     }
+}
+
+/// The number behind the records that are hidden, if some are.
+fn first_visible(log: &LogState) -> Option<RecordNumber> {
+    let hidden = log.hidden_before?;
+    // A closed shard's closing can be hidden with its records.
+    Some(log.end.map_or(hidden, |end| hidden.min(end.next_record)))
 }
 
 fn to_record(shard: ShardIdentity, record: ReadRecord) -> Record {

@@ -98,11 +98,11 @@ impl StreamState {
         expired
     }
 
-    /// Whether a shard is closed and all its records are hidden, whatever their arrival times say.
+    /// Whether a closed shard's records are hidden, and its closing with them, whatever their times say.
     fn is_hidden(&self, shard: &Shard) -> bool {
         let log = self.logs.get(&shard.id);
         let hidden = log.and_then(|log| log.hidden_before.zip(log.end));
-        !shard.is_open() && hidden.is_some_and(|(number, end)| number >= end.next_record)
+        !shard.is_open() && hidden.is_some_and(|(number, end)| number > end.next_record)
     }
 
     fn can_expire(&self, shard: ShardId) -> bool {

@@ -97,6 +97,7 @@ impl World {
     /// meanwhile: what arrives then has a wrong time, as it should.
     fn glitch(&mut self, forward: bool, by: Duration, reopened: bool) -> Result<Option<Failure>, Stop> {
         self.may_lag = true;
+        self.latest = self.latest.max(self.now());
         match forward {
             true => self.clock.jump_forward(by),
             false => self.clock.jump_back(by),
