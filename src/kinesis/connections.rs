@@ -96,6 +96,8 @@ impl Connections {
 
     pub(super) fn remove(&self, connection: &Connection) {
         locked(&self.open).remove(&connection.id);
+        // It may still be among the longest idle. To close it for a newcomer would free no place.
+        connection.close_if_idle();
     }
 
     pub(super) fn len(&self) -> usize {

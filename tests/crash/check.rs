@@ -16,9 +16,6 @@ pub struct Look {
     pub is_poisoned: bool,
     /// What has expired by the clock may be there still; what has not is never gone.
     pub may_lag: bool,
-    /// The latest time that the clock showed and that was right: what had expired then may be gone, also after the clock
-    /// was set back.
-    pub latest: Timestamp,
 }
 
 impl Look {
@@ -100,7 +97,7 @@ impl Model {
     }
 
     fn check_stream(&mut self, at: usize, store: &Store, look: Look) -> Result<(), Violation> {
-        let now = store.now().max(look.latest);
+        let now = store.now();
         let name = self.streams[at].name.clone();
         let stream = unwrapped("open the stream", store.stream(&name))?;
         let summary = unwrapped("describe", stream.summary())?;

@@ -64,9 +64,8 @@ pub enum Op {
     Advance(Duration),
     /// A day and an hour pass, with two rounds of house-keeping: what was put before and expires by default is trimmed.
     Expire,
-    /// Someone sets the clock forward or back, the keeper comes by, and the clock is set right again.
+    /// Someone sets the clock forward, the keeper comes by, and the clock is set right again.
     Glitch {
-        forward: bool,
         by: Duration,
         reopened: bool,
     },

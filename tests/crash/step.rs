@@ -72,11 +72,7 @@ impl World {
                     failed => Ok(failed),
                 }
             }
-            Op::Glitch {
-                forward,
-                by,
-                reopened,
-            } => self.glitch(*forward, *by, *reopened),
+            Op::Glitch { by, reopened } => self.glitch(*by, *reopened),
             Op::Reopen => self.reopen().map(|()| None),
             Op::Crash(mode) => {
                 self.crash(*mode);
@@ -93,24 +89,21 @@ impl World {
         }
     }
 
-    /// A clock that is wrong for some seconds takes nothing away, during a run and over a restart. Nothing is put
-    /// meanwhile: what arrives then has a wrong time, as it should.
-    fn glitch(&mut self, forward: bool, by: Duration, reopened: bool) -> Result<Option<Failure>, Stop> {
+    /// A clock that is ahead for some seconds takes nothing away, during a run and over a restart. Nothing is put
+    /// meanwhile: what arrives then has a wrong time, as it should. The keeper comes by every second, so it sees the clock
+    /// before and after.
+    fn glitch(&mut self, by: Duration, reopened: bool) -> Result<Option<Failure>, Stop> {
         self.may_lag = true;
-        self.latest = self.latest.max(self.now());
-        match forward {
-            true => self.clock.jump_forward(by),
-            false => self.clock.jump_back(by),
-        }
+        self.clock.jump_forward(by);
         let outcome = match reopened {
             true => self.reopen().map(|()| None),
             false => self.maintain(),
         };
-        match forward {
-            true => self.clock.jump_back(by),
-            false => self.clock.jump_forward(by),
+        self.clock.jump_back(by);
+        match outcome? {
+            None => self.maintain(),
+            failed => Ok(failed),
         }
-        outcome
     }
 
     /// Whether it can be put there does not matter.

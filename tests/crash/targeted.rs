@@ -106,9 +106,11 @@ pub fn a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one() {
         let manifest = format!("{DIRECTORY}/MANIFEST-000001");
         let bytes = disk.rot().read(&manifest).unwrap();
         let end = manifest_end(&bytes);
-        disk.rot()
-            .overwrite(&manifest, end.next_multiple_of(8) + 8, b"torn")
-            .unwrap();
+        for copy in [0, MANIFEST_STRIPE as u64] {
+            disk.rot()
+                .overwrite(&manifest, copy + end.next_multiple_of(8) + 8, b"torn")
+                .unwrap();
+        }
         disk.faults().freeze_nth(Calls::ALL, n);
         let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY);
         let is_over = !disk.is_frozen();
@@ -157,12 +159,14 @@ pub fn an_edit_that_was_seen_by_an_opener_who_only_read_is_durable() {
         disk.faults().on("MANIFEST").freeze_nth(Operation::SyncData, 1);
         stream.save_checkpoint("reader", &checkpoint).unwrap_err();
         let disk = disk.crash(LossMode::KeepAll);
+        // Neither opener closes its store.
         let names = |disk: &SimDisk| {
-            let stream = open(disk, NOT_JOURNALED).stream("clicks").unwrap();
-            stream.checkpoint_names().unwrap()
+            let store = open(disk, NOT_JOURNALED);
+            let names = store.stream("clicks").unwrap().checkpoint_names().unwrap();
+            (names, disk.crash(LossMode::LoseAll))
         };
-        let seen = names(&disk);
-        assert_eq!(names(&disk.crash(LossMode::LoseAll)), seen);
+        let (seen, disk) = names(&disk);
+        assert_eq!(names(&disk).0, seen);
     }
 }
 

@@ -41,8 +41,6 @@ pub struct World {
     armed: LossMode,
     /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
     pub may_lag: bool,
-    /// The latest time that the clock showed and that was right.
-    pub latest: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +153,6 @@ impl World {
             was_full: false,
             armed: LossMode::LoseAll,
             may_lag: false,
-            latest: Timestamp::from_millis(0),
         }
     }
 
@@ -176,7 +173,6 @@ impl World {
         next.clock = clock;
         next.since = since;
         next.may_lag = true;
-        next.latest = self.latest;
         next.model = self.model.clone();
         next
     }
@@ -313,7 +309,6 @@ impl World {
             since: self.since,
             is_poisoned: self.poisoned.is_some(),
             may_lag: self.may_lag,
-            latest: self.latest,
         };
         let store = self.store.as_ref().ok_or("the store is not open")?;
         let struck = self.disk.faults().struck();
