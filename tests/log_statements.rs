@@ -247,12 +247,14 @@ fn skipped_bytes(rest: &str, before: &str) -> usize {
                 .map_or(rest.len(), |at| body + at + end.len());
         }
     }
-    if rest.starts_with('"') {
-        return 1 + quoted_bytes(&rest[1..], '"');
+    if let Some(quoted) = rest.strip_prefix('"') {
+        return 1 + quoted_bytes(quoted, '"');
     }
     // A character, not a lifetime.
-    if rest.starts_with('\'') && (rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\'')) {
-        return 1 + quoted_bytes(&rest[1..], '\'');
+    if let Some(quoted) = rest.strip_prefix('\'')
+        && (quoted.starts_with('\\') || rest.chars().nth(2) == Some('\''))
+    {
+        return 1 + quoted_bytes(quoted, '\'');
     }
     0
 }

@@ -128,7 +128,7 @@ impl Manifest {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 check_nothing_is_stored(&disk, directory)?;
                 before_new()?;
-                Self::create_first(disk, directory)
+                Self::create_first(&disk, directory)
             }
             Err(error) => Err(Error::io("read", &current_path, error)),
         }
@@ -216,7 +216,7 @@ impl Manifest {
         Ok(())
     }
 
-    fn create_first(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
+    fn create_first(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
         let entropy = || {
             disk.entropy()
                 .map_err(|error| Error::io("draw an identity for", directory, error))
@@ -233,18 +233,12 @@ impl Manifest {
 
     /// A manifest with the next number that holds just this state, and is the one in force.
     fn rewritten(&self, state: &CatalogState) -> Result<Self> {
-        Self::put_in_force(
-            self.disk.clone(),
-            &self.directory,
-            self.store,
-            self.number + 1,
-            state,
-        )
+        Self::put_in_force(&self.disk, &self.directory, self.store, self.number + 1, state)
     }
 
     /// Writes a manifest that holds just a state, and has `CURRENT` name it.
     pub(super) fn put_in_force(
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         directory: &Path,
         store: u128,
         number: u64,

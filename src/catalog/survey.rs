@@ -253,6 +253,6 @@ pub(crate) fn write_manifest(
     number: u64,
     state: &CatalogState,
 ) -> Result<PathBuf> {
-    let manifest = Manifest::put_in_force(disk.clone(), directory, state.store, number, state)?;
+    let manifest = Manifest::put_in_force(disk, directory, state.store, number, state)?;
     Ok(manifest.path().to_owned())
 }

@@ -121,6 +121,9 @@ pub struct Repaired {
     pub verification: Verification,
 }
 
+/// A segment, and the frames at their offsets that are to be written to it.
+type PutBack<'a> = (&'a NamedLog, SegmentEntry, Vec<(u64, Bytes)>);
+
 #[derive(Debug)]
 struct Changes {
     number: u64,
@@ -327,8 +330,9 @@ impl RepairPlan {
             });
         }
         let put_back = self.frames_to_put_back(logs);
-        // What the last segments lack is put back by whoever opens the store.
-        let is_damage = |(log, entry, _): &(&NamedLog, SegmentEntry, _)| log.segments.last() != Some(entry);
+        // An opener puts back what the last segment of an interrupted log lacks.
+        let is_damage =
+            |(log, entry, _): &PutBack<'_>| log.end.is_some() || log.segments.last() != Some(entry);
         if self.steps.is_empty() && !put_back.iter().any(is_damage) {
             return;
         }
@@ -352,10 +356,7 @@ impl RepairPlan {
     }
 
     /// Frames that the journal has and that are not in their segments as they should be.
-    fn frames_to_put_back<'a>(
-        &self,
-        logs: &'a [NamedLog],
-    ) -> Vec<(&'a NamedLog, SegmentEntry, Vec<(u64, Bytes)>)> {
+    fn frames_to_put_back<'a>(&self, logs: &'a [NamedLog]) -> Vec<PutBack<'a>> {
         let mut put_back = Vec::new();
         for log in logs {
             for entry in &log.segments {
