@@ -374,7 +374,7 @@ impl World {
     fn said_to_be_lost(&self, plan: &RepairPlan) -> BTreeSet<Place> {
         let mut lost = BTreeSet::new();
         for step in &plan.steps {
-            for (place, _) in &self.acknowledged {
+            for place in self.acknowledged.keys() {
                 let is_of = step
                     .log
                     .as_ref()
