@@ -76,7 +76,7 @@ fn shards_that_get_no_segment_on_a_full_disk_do_not_fail_the_others_of_the_batch
             .disk(disk.clone());
         let store = options.open("store").unwrap();
         let stream = store.create_stream("clicks", 6).unwrap();
-        disk.set_capacity(disk.used_bytes() + (3 * 64 << 10) + (60 << 10));
+        disk.set_capacity(disk.used_bytes() + (252 << 10));
         let mut acknowledged = Vec::new();
         let mut put_into_each = || {
             let outcomes = stream.append(&one_for_each()).unwrap().each().wait();
