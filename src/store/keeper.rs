@@ -92,9 +92,17 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         rest(core, &idle_logs(core, core.time.monotonic())),
         empty_garbage(core),
         // Last, when what can be freed is free.
-        core.context.pool.prepare_wanted(),
+        prepare_segments(core),
     ];
     results.into_iter().collect()
+}
+
+/// Prepares segments ahead of need. Want of room is no failure here: the put that needs the segment makes it, or is refused.
+fn prepare_segments(core: &StoreCore) -> Result<()> {
+    match core.context.pool.prepare_wanted() {
+        Err(error) if error.is_want_of_room() => Ok(()),
+        other => other,
+    }
 }
 
 fn sync_unsynced(core: &StoreCore) -> Result<()> {
