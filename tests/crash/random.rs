@@ -51,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Maintain),
         3 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
         2 => Just(Op::Reopen),
-        2 => (1..10_000_u64, Just(false)).prop_map(|(hours, reopened)| {
+        2 => (1..10_000_u64, any::<bool>()).prop_map(|(hours, reopened)| {
             Op::Glitch { by: Duration::from_secs(3_600 * hours), reopened }
         }),
         3 => loss().prop_map(Op::Crash),

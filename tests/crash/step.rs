@@ -23,12 +23,15 @@ impl World {
             self.begin_step();
             let failed = self.attempt(op)?;
             self.check_running()?;
-            if failed.is_none() {
-                return Ok(());
+            match failed {
+                None => self.end_step()?,
+                Some(_) => self.find_background_failure()?,
             }
-            self.find_background_failure()?;
             if self.is_poisoned() {
                 return self.leave_poisoned();
+            }
+            if failed.is_none() {
+                return Ok(());
             }
             self.look()?;
         }

@@ -31,8 +31,10 @@ pub struct World {
     since: Since,
     /// The first failure of a write or sync, since the store was opened.
     poisoned: Option<String>,
-    /// Faults that have struck before the present step.
+    /// Faults that had struck before the present step, or between it and the last one.
     struck_before: u64,
+    /// Faults whose consequences are known.
+    struck_and_judged: u64,
     /// Some call on this disk fails, or will: what is not synced may be lost although the machine goes on.
     pub has_failing_disk: bool,
     /// The disk was full in this step.
@@ -149,6 +151,7 @@ impl World {
             since: Since::Nothing,
             poisoned: None,
             struck_before: 0,
+            struck_and_judged: 0,
             has_failing_disk: false,
             was_full: false,
             armed: LossMode::LoseAll,
@@ -216,7 +219,8 @@ impl World {
             }
             let seen = self.compare();
             self.check_running()?;
-            if self.disk.faults().struck() > struck {
+            self.struck_and_judged = self.disk.faults().struck();
+            if self.struck_and_judged > struck {
                 // What could not be read when the store was opened stays closed until the next opener.
                 self.store = None;
                 continue;
@@ -331,6 +335,7 @@ impl World {
         }
         let refuse = |why: &str| Err(Stop::Violation(format!("{what}: {why}: {error}")));
         let is_explained = self.has_just_struck();
+        self.struck_and_judged = self.disk.faults().struck();
         match (error, &self.poisoned) {
             (Error::Poisoned { first }, Some(before)) => match first.to_string() == *before {
                 true => Ok(Failure::NotDone),
@@ -381,10 +386,22 @@ impl World {
         self.poisoned.is_some()
     }
 
-    /// Counts the faults that strike from here on as this step's.
+    /// Counts the faults that strike from here on as this step's, and those that struck in the background since the last
+    /// step.
     pub fn begin_step(&mut self) {
-        self.struck_before = self.disk.faults().struck();
+        self.struck_before = self.struck_and_judged;
         self.was_full = false;
+    }
+
+    /// Finds out what a fault did that struck in this step, although the step succeeded: a read writes what only the
+    /// journal has, a thread writes behind a put, and both go on where that fails.
+    pub fn end_step(&mut self) -> Result<(), Stop> {
+        let struck = self.disk.faults().struck();
+        if struck > self.struck_before {
+            self.find_background_failure()?;
+        }
+        self.struck_and_judged = struck;
+        Ok(())
     }
 
     pub fn has_just_struck(&self) -> bool {
