@@ -41,6 +41,10 @@ pub struct World {
     was_full: bool,
     /// What the machine leaves when it stops.
     armed: LossMode,
+    /// The latest time that the clock showed while it was right.
+    latest: Timestamp,
+    /// Whether the clock is wrong now.
+    pub is_glitch: bool,
     /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
     pub may_lag: bool,
 }
@@ -155,6 +159,8 @@ impl World {
             has_failing_disk: false,
             was_full: false,
             armed: LossMode::LoseAll,
+            latest: Timestamp::EPOCH,
+            is_glitch: false,
             may_lag: false,
         }
     }
@@ -176,6 +182,8 @@ impl World {
         next.clock = clock;
         next.since = since;
         next.may_lag = true;
+        next.latest = self.latest;
+        next.is_glitch = self.is_glitch;
         next.model = self.model.clone();
         next
     }
@@ -309,9 +317,11 @@ impl World {
     }
 
     fn compare(&mut self) -> Result<(), Violation> {
+        self.note_right_clock();
         let look = Look {
             since: self.since,
             is_poisoned: self.poisoned.is_some(),
+            latest: self.latest,
             may_lag: self.may_lag,
         };
         let store = self.store.as_ref().ok_or("the store is not open")?;
@@ -380,6 +390,12 @@ impl World {
     pub fn now(&self) -> Timestamp {
         use anabranch::Clock;
         self.clock.now()
+    }
+
+    pub fn note_right_clock(&mut self) {
+        if !self.is_glitch {
+            self.latest = self.latest.max(self.now());
+        }
     }
 
     pub fn is_poisoned(&self) -> bool {
