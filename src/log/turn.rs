@@ -222,7 +222,7 @@ impl ShardLog {
             let next = in_flight.answer(result, group);
             self.context.flushers.commit(next);
             if is_committed {
-                (self.context.on_commit)();
+                self.changes.notify();
             }
         }
         self.tail.lock()
