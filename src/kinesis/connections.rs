@@ -272,6 +272,11 @@ impl Stream {
             .store(self.connection.shared.now(), Ordering::Relaxed);
     }
 
+    /// The reply waits for something other than its client, until its next [`progress`](Stream::progress).
+    pub(super) fn pause(&self) {
+        self.progress.store(NO_REPLY, Ordering::Relaxed);
+    }
+
     /// Ready when the reply made no progress for too long: then what holds the stream is to be dropped.
     pub(super) async fn is_given_up(&self) {
         self.give_up.notified().await;

@@ -14,12 +14,12 @@ use tracing::debug;
 
 use super::body::BodyError;
 use super::connections::Connection;
-use super::dispatch::{self, ApiRequest, Operation};
+use super::dispatch::{self, ApiRequest};
 use super::error::ApiError;
+use super::operation::Operation;
 use super::options::ServerOptions;
 use super::protocol::Protocol;
 use super::reply::{Delivery, ReplyBody};
-use super::reply_memory::ReadSize;
 use super::service::Service;
 use super::{authentication, http2_streams, protocol};
 
@@ -219,11 +219,13 @@ async fn answer_call(
                 region: authentication::region(parts),
                 authenticated: authentication::check(parts),
                 body: body.bytes.clone(),
-                read_size: ReadSize::Full,
             };
             let reply = dispatch::perform(Arc::clone(service), connection, request).await;
             match reply {
-                Ok(bytes) => reply_with(StatusCode::OK, protocol.content_type(), bytes),
+                Ok((content_type, body)) => {
+                    let content_type = content_type.unwrap_or(protocol.content_type());
+                    reply_with(StatusCode::OK, content_type, body)
+                }
                 Err(error) => {
                     service.failures.note_request(&error);
                     error_reply(&error, protocol)

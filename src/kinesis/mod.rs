@@ -7,12 +7,14 @@
 //! It must not know files, segments or the manifest, and holds no state of its own that would have to survive it:
 //! shard iterators and paging tokens carry what they need.
 //!
-//! Inside, a request goes down one path: `http` answers what concerns HTTP itself and finds the operation, `dispatch`
-//! holds the body against the operation's shape (`shape`, `convert`, `validate`), and the operation does the rest.
+//! Inside, a request goes down one path: `http` answers what concerns HTTP itself and names the operation, `dispatch`
+//! finds it and takes memory for its reply, and the operation does the rest: a [`Request`](operation::Request) becomes a
+//! [`Call`](operation::Call) once its body has passed the checks of the operation's declaration (`shape`, `convert`,
+//! `validate`), and its function makes a [`Reply`](operation::Reply).
 //! Around that path, `listeners` takes connections, `connections` knows which of them are idle and which replies get
 //! nowhere, and `body` and `reply_memory` share out the `budget` of bytes that requests and replies may hold.
-//! An operation is one entry in `dispatch`'s table and one place in `operations`: its members with their
-//! constraints, and a function.
+//! An operation is one row of the table in `operations` and one place in a file there: its declaration, written with
+//! typed keys (`key`), and its function, which reads and writes members with the same keys.
 //!
 //! ```
 //! use anabranch::Store;
@@ -39,13 +41,16 @@ mod budget;
 mod connections;
 mod convert;
 mod date;
+mod declared;
 mod dispatch;
 mod error;
 mod failures;
 mod gauges;
 mod http;
 mod http2_streams;
+mod key;
 mod listeners;
+mod operation;
 mod operations;
 mod options;
 mod protocol;
@@ -59,6 +64,7 @@ mod socket;
 mod token;
 mod validate;
 
+pub use declared::declared_api;
 pub use gauges::ServerGauges;
 pub use options::ServerOptions;
 pub use server::{BindError, Server};

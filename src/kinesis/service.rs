@@ -8,7 +8,7 @@ use super::body::BodyReader;
 use super::connections::Stop;
 use super::failures::Failures;
 use super::options::ServerOptions;
-use super::protocol::{Protocol, Writer};
+use super::protocol::Protocol;
 use super::reply::Buffers;
 use super::reply_memory::{ReadSize, ReplyMemory};
 use super::request_id::UniqueNumbers;
@@ -75,12 +75,5 @@ impl Service {
 impl Context<'_> {
     pub(super) fn account_id(&self) -> &str {
         &self.service.account_id
-    }
-
-    /// A reply that is one structure.
-    pub(super) fn reply(&self, members: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::new(self.protocol);
-        writer.structure(members);
-        writer.into_bytes()
     }
 }
