@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::MOST_SMALL;
-use super::connections::Connection;
 use super::error::{ApiError, exception};
 use super::operation::{self, Class, Operation, Request, Run};
 use super::operations;
+use super::options::{MOST_READ_BYTES, reply_bytes};
 use super::protocol::Protocol;
-use super::reply::ReplyBody;
-use super::reply_memory::{ReadSize, ReplyShare};
 use super::service::Service;
+use crate::http::{Connection, Granted, MOST_SMALL, ReplyBody, ReplyShare};
 
 /// A request as HTTP brought it.
 #[derive(Debug)]
@@ -44,16 +42,24 @@ pub(super) async fn perform(
     let class = request
         .operation
         .map_or(Class::Control, |operation| operation.class);
-    let (mut share, read_size) = match class {
+    let (mut share, most_read_bytes) = match class {
         Class::Read => {
-            let reserved = service.replies.reserve_read(connection).await;
-            reserved.map_err(|_| too_many_replies())?
+            let (full, reduced) = (reply_bytes(MOST_READ_BYTES), reply_bytes(LESS_READ_BYTES));
+            let reserved = service
+                .http
+                .replies
+                .reserve_large(connection, full, reduced)
+                .await;
+            match reserved.map_err(|_| too_many_replies())? {
+                (share, Granted::Full) => (share, MOST_READ_BYTES),
+                (share, Granted::Reduced) => (share, LESS_READ_BYTES),
+            }
         }
         Class::Write => {
             let most_bytes = most_bytes_of_put_reply(request.body.len());
-            (reserve(&service, most_bytes).await?, ReadSize::Full)
+            (reserve(&service, most_bytes).await?, 0)
         }
-        Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, ReadSize::Full),
+        Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
     let reply = match request.admitted() {
         Ok((operation, run)) => {
@@ -63,7 +69,7 @@ pub(super) async fn perform(
                 protocol: request.protocol,
                 region: request.region,
                 body: request.body,
-                read_size,
+                most_read_bytes,
             });
             reply
                 .await
@@ -78,9 +84,9 @@ pub(super) async fn perform(
             return Err(refusal);
         }
     };
-    let (content_type, body) = reply.into_body(&service.buffers);
+    let (content_type, body) = reply.into_body(&service);
     // What is stored is never answered with an error.
-    if service.replies.fit(&mut share, connection, body.len()) || class == Class::Write {
+    if service.http.replies.fit(&mut share, connection, body.len()) || class == Class::Write {
         Ok((content_type, body.holding(share)))
     } else {
         Err(too_many_replies())
@@ -99,6 +105,9 @@ impl ApiRequest {
     }
 }
 
+/// How many bytes a read may read where there are many replies that are not read.
+const LESS_READ_BYTES: usize = 256 << 10;
+
 /// Longer replies take more once they are made.
 const BYTES_OF_USUAL_REPLY: usize = 4 << 10;
 
@@ -108,7 +117,7 @@ fn most_bytes_of_put_reply(request_bytes: usize) -> usize {
 }
 
 async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError> {
-    let reserved = service.replies.reserve(bytes).await;
+    let reserved = service.http.replies.reserve(bytes).await;
     reserved.map_err(|_| too_many_replies())
 }
 
@@ -134,7 +143,6 @@ mod tests {
     use super::*;
     use crate::Store;
     use crate::kinesis::ServerOptions;
-    use crate::kinesis::connections::{ConnectionMemory, Connections};
     use crate::kinesis::key::{INTEGER, Integer, Key, TEXT, Text, members, required};
     use crate::kinesis::operation::{Reply, Resource};
     use crate::kinesis::protocol::event_stream;
@@ -172,7 +180,6 @@ mod tests {
 
     struct Bench {
         service: Arc<Service>,
-        connections: Connections,
         _directory: tempfile::TempDir,
     }
 
@@ -181,11 +188,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(directory.path().join("data")).unwrap();
             Bench {
-                service: Arc::new(Service::new(store, &ServerOptions::new(""), Arc::default())),
-                connections: Connections::new(ConnectionMemory {
-                    requests: 1,
-                    replies: 1 << 20,
-                }),
+                service: Arc::new(Service::new(store, &ServerOptions::new(""))),
                 _directory: directory,
             }
         }
@@ -202,7 +205,12 @@ mod tests {
                 authenticated: Ok(()),
                 body: Bytes::from_static(body.as_bytes()),
             };
-            perform(Arc::clone(&self.service), &self.connections.add(), request).await
+            perform(
+                Arc::clone(&self.service),
+                &self.service.http.connection(),
+                request,
+            )
+            .await
         }
     }
 
@@ -230,7 +238,7 @@ mod tests {
             ]
         );
         drop(body);
-        assert_eq!(bench.service.replies.held(), 0);
+        assert_eq!(bench.service.http.replies.held(), 0);
     }
 
     #[tokio::test]

@@ -17,11 +17,10 @@ use super::convert::Input;
 use super::error::ApiError;
 use super::key::{Key, Members, Presence, write_structure};
 use super::protocol::{Document, Protocol};
-use super::reply::{Buffers, Encode, ReplyBody};
-use super::reply_memory::ReadSize;
 use super::service::{Context, Service};
 use super::shape::Member;
 use super::validate::validate;
+use crate::http::{Encode, ReplyBody};
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -79,8 +78,8 @@ pub(super) struct Request {
     /// What the request was signed for.
     pub(super) region: Option<String>,
     pub(super) body: Bytes,
-    /// How much a read may read.
-    pub(super) read_size: ReadSize,
+    /// The most bytes of data and partition keys that a read may read.
+    pub(super) most_read_bytes: usize,
 }
 
 impl Request {
@@ -116,7 +115,7 @@ impl Request {
             service: &self.service,
             region: self.region.as_deref().unwrap_or(&self.service.region),
             protocol: self.protocol,
-            read_size: self.read_size,
+            most_read_bytes: self.most_read_bytes,
         }
     }
 }
@@ -182,10 +181,6 @@ pub(super) struct Reply {
 enum Content {
     Whole(Vec<u8>),
     Encoded(Box<dyn Encode>),
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no operation that streams is offered yet")
-    )]
     Events(mpsc::Receiver<Bytes>),
 }
 
@@ -226,10 +221,10 @@ impl Reply {
     }
 
     /// The content type that is not the request's, and the body.
-    pub(super) fn into_body(self, buffers: &Arc<Buffers>) -> (Option<&'static str>, ReplyBody) {
+    pub(super) fn into_body(self, service: &Service) -> (Option<&'static str>, ReplyBody) {
         let body = match self.content {
             Content::Whole(bytes) => bytes.into(),
-            Content::Encoded(value) => ReplyBody::encoded(value, buffers),
+            Content::Encoded(value) => ReplyBody::encoded(value, &service.http.buffers),
             Content::Events(messages) => ReplyBody::messages(messages),
         };
         (self.content_type, body)

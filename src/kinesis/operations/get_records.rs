@@ -264,7 +264,7 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
     let limit = ReadLimit {
         records: call.input.limit(LIMIT, MOST_RECORDS),
-        bytes: context.read_size.bytes(),
+        bytes: context.most_read_bytes,
     };
     let iterator = ShardIterator {
         stream: stream_id,

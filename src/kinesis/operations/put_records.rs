@@ -393,7 +393,6 @@ mod tests {
     use super::*;
     use crate::Store;
     use crate::kinesis::ServerOptions;
-    use crate::kinesis::reply_memory::ReadSize;
     use crate::kinesis::service::Service;
 
     /// A member of a request, absent or with one of several values, most of them wrong in some way.
@@ -475,7 +474,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(directory.path().join("data")).unwrap();
             store.create_stream("s", 1).unwrap();
-            let service = Arc::new(Service::new(store, &ServerOptions::new(""), Arc::default()));
+            let service = Arc::new(Service::new(store, &ServerOptions::new("")));
             let requests = ones
                 .iter()
                 .map(|body| (&PUT_RECORD, Form::One, body))
@@ -487,7 +486,7 @@ mod tests {
                     protocol: Protocol::Json,
                     region: None,
                     body: Bytes::copy_from_slice(body.as_bytes()),
-                    read_size: ReadSize::Full,
+                    most_read_bytes: 0,
                 };
                 let begun = begin_unchecked(request.context(), &request.body, form, Waiting::Allowed);
                 if let Some(begun) = begun {

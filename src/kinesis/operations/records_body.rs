@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::http::{Encode, MOST_INDIVISIBLE};
 use crate::kinesis::protocol::Protocol;
-use crate::kinesis::reply::{Encode, MOST_INDIVISIBLE};
 use crate::model::{Decimals, Timestamp};
 use crate::{Record, SequenceNumber};
 
@@ -204,8 +204,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::http::{Buffers, ReplyBody};
     use crate::kinesis::protocol::{Document, Writer};
-    use crate::kinesis::reply::{Buffers, ReplyBody};
     use crate::{PartitionKey, RecordNumber, ShardId};
 
     fn record(number: u64, arrival: u64, key: &str, data: Vec<u8>) -> Record {

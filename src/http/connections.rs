@@ -32,7 +32,7 @@ pub(super) struct ConnectionMemory {
 
 /// One connection, as the requests on it see it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     id: u64,
     /// How many requests are being answered, or [`CLOSED`].
     in_service: AtomicUsize,

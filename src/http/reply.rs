@@ -17,7 +17,7 @@ use super::reply_memory::ReplyShare;
 
 /// A body that is encoded in pieces. Nothing can fail any more when it is made: the head of the reply goes out before
 /// the first piece.
-pub(super) trait Encode: Send {
+pub(crate) trait Encode: Send {
     /// How many bytes all pieces have together.
     fn len(&self) -> usize;
 
@@ -27,13 +27,13 @@ pub(super) trait Encode: Send {
 }
 
 /// What an [`Encode`] may add in one go, and stop in front of if there is less room.
-pub(super) const MOST_INDIVISIBLE: usize = 2 << 10;
+pub(crate) const MOST_INDIVISIBLE: usize = 2 << 10;
 
 /// Small enough to stay in a processor's own cache until it has been copied to the socket.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The body of a reply. All but messages have a length that is known from the beginning.
-pub(super) struct ReplyBody {
+pub(crate) struct ReplyBody {
     content: Content,
     share: Option<ReplyShare>,
     delivery: Option<Arc<Delivery>>,
@@ -92,7 +92,7 @@ impl Delivery {
 }
 
 impl ReplyBody {
-    pub(super) fn encoded(mut from: Box<dyn Encode>, buffers: &Arc<Buffers>) -> ReplyBody {
+    pub(crate) fn encoded(mut from: Box<dyn Encode>, buffers: &Arc<Buffers>) -> ReplyBody {
         let len = from.len();
         if len <= PIECE_BYTES {
             let mut whole = Vec::with_capacity(len);
@@ -107,7 +107,7 @@ impl ReplyBody {
     }
 
     /// Messages, until their sender is dropped.
-    pub(super) fn messages(to_come: mpsc::Receiver<Bytes>) -> ReplyBody {
+    pub(crate) fn messages(to_come: mpsc::Receiver<Bytes>) -> ReplyBody {
         ReplyBody::of(Content::Messages {
             to_come,
             ended: false,
@@ -123,7 +123,7 @@ impl ReplyBody {
     }
 
     /// The body, which from now on holds its share of the memory for replies.
-    pub(super) fn holding(self, share: ReplyShare) -> ReplyBody {
+    pub(crate) fn holding(self, share: ReplyShare) -> ReplyBody {
         ReplyBody {
             share: Some(share),
             ..self
@@ -150,7 +150,7 @@ impl ReplyBody {
     }
 
     /// How many bytes are left of what there is. Messages to come are not.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.content {
             Content::Whole(bytes) => bytes.len(),
             Content::Encoded(body) => body.left,
@@ -283,7 +283,7 @@ impl fmt::Debug for ReplyBody {
 /// Buffers for pieces, which come back when they have been sent. Fresh ones from the allocator would often be fresh
 /// from the system, page by page.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     free: Mutex<Vec<Vec<u8>>>,
 }
 

@@ -1,0 +1,46 @@
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Where a server takes its connections from.
+///
+/// The server's own listens on TCP. Another one lets it run over anything that carries bytes, such as a simulated
+/// network:
+///
+/// ```
+/// use std::io;
+/// use std::net::SocketAddr;
+///
+/// use anabranch::kinesis::Listener;
+/// use tokio::io::DuplexStream;
+/// use tokio::sync::mpsc;
+///
+/// /// Connections in memory.
+/// struct InMemory(mpsc::Receiver<DuplexStream>);
+///
+/// impl Listener for InMemory {
+///     type Connection = DuplexStream;
+///
+///     async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
+///         let stream = self.0.recv().await.ok_or(io::ErrorKind::ConnectionAborted)?;
+///         Ok((stream, SocketAddr::from(([127, 0, 0, 1], 0))))
+///     }
+/// }
+/// ```
+pub trait Listener: Send + 'static {
+    /// A connection with a client.
+    type Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for the next connection, and says where it comes from. Dropping the future must lose no connection.
+    ///
+    /// After an error the server pauses and goes on accepting.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Connection, SocketAddr)>> + Send;
+
+    /// Takes a connection only to close it, when this process has no descriptor left: its client knows at once, and
+    /// those behind it do not wait for nothing. Whether that could be done.
+    fn turn_one_away(&mut self) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
+}
