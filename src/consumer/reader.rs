@@ -213,12 +213,40 @@ impl StreamReader {
             Err(error) => return Err(error),
         };
         let is_progress = !read.records.is_empty() || read.next.is_none();
-        self.afterwards = Some(Afterwards::of(shard, &read));
+        self.afterwards = Some(self.afterwards(shard, &read)?);
         self.batch = read.records.into_iter();
         if self.batch.as_slice().is_empty() {
             self.finish_batch();
         }
         Ok(is_progress)
+    }
+
+    /// What follows once the records that were read are handed out.
+    fn afterwards(&self, shard: ShardId, read: &GetRecords) -> Result<Afterwards> {
+        if let Some(next) = read.next {
+            let next = next.next;
+            return Ok(Afterwards::GoOn { shard, next });
+        }
+        let is_awaited = |parent: &ShardId| self.next.get(parent) != Some(&RecordNumber::END);
+        let mut children = Vec::new();
+        for child in &read.child_shards {
+            let mut parents = child.parent_shards.clone();
+            if parents
+                .iter()
+                .any(|parent| *parent != shard && is_awaited(parent))
+            {
+                // One of two parents can be gone before the other is: nothing of it will ever be read.
+                let shards = self.stream.shards(&ShardFilter::FromTrimHorizon)?;
+                parents.retain(|parent| {
+                    *parent == shard || !is_awaited(parent) || shards.iter().any(|other| other.id == *parent)
+                });
+            }
+            children.push(Child {
+                shard: child.shard_id,
+                parents,
+            });
+        }
+        Ok(Afterwards::Drained { shard, children })
     }
 
     fn finish_batch(&mut self) {
@@ -265,7 +293,7 @@ impl StreamReader {
     }
 
     /// Goes on with the oldest descendants that are still there of a shard that is not, which may be several
-    /// generations later: those that have no parent left, and are not behind this reader.
+    /// generations later: those whose parents are gone or drained, and which are not behind this reader.
     fn skip_expired(&mut self, expired: ShardId) -> Result<()> {
         let shards: BTreeMap<_, _> = self
             .stream
@@ -276,12 +304,18 @@ impl StreamReader {
         self.next.remove(&expired);
         self.turns.retain(|turn| *turn != expired);
         let behind = ancestors(&shards, self.next.keys().copied());
-        let orphans = shards
+        let is_done =
+            |id: &ShardId| !shards.contains_key(id) || self.next.get(id) == Some(&RecordNumber::END);
+        let ready: Vec<_> = shards
             .values()
-            .filter(|shard| !shard.parents().any(|id| shards.contains_key(&id)));
-        for orphan in orphans {
-            if !self.next.contains_key(&orphan.id) && !behind.contains(&orphan.id) {
-                self.begin(orphan.id);
+            .filter(|shard| !self.next.contains_key(&shard.id) && !behind.contains(&shard.id))
+            .filter(|shard| shard.parents().all(|parent| is_done(&parent)))
+            .collect();
+        for shard in ready {
+            self.begin(shard.id);
+            // Both of its children are begun at once, so nothing waits for a drained parent any more.
+            for parent in shard.parents() {
+                self.next.remove(&parent);
             }
         }
         Ok(())
@@ -300,28 +334,6 @@ fn ancestors(shards: &BTreeMap<ShardId, Shard>, of: impl Iterator<Item = ShardId
         }
     }
     found
-}
-
-impl Afterwards {
-    fn of(shard: ShardId, read: &GetRecords) -> Self {
-        match read.next {
-            Some(next) => Self::GoOn {
-                shard,
-                next: next.next,
-            },
-            None => Self::Drained {
-                shard,
-                children: read
-                    .child_shards
-                    .iter()
-                    .map(|child| Child {
-                        shard: child.shard_id,
-                        parents: child.parent_shards.clone(),
-                    })
-                    .collect(),
-            },
-        }
-    }
 }
 
 impl Iterator for StreamReader {

@@ -149,6 +149,7 @@ impl StoreCore {
         });
         if let Some(step) = clock_step {
             core.tell(&StoreEvent::ClockStepped(step));
+            core.correct_clock_note(step)?;
         }
         core.note_next_due();
         perform(Step::PutBack, || core.put_journaled_back())?;
