@@ -6,26 +6,24 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Where a server takes its connections from.
 ///
-/// The server's own listens on TCP. Another one lets it run over anything that carries bytes, such as a simulated
-/// network:
+/// The server's own listens on TCP. Another one lets it run over anything that carries bytes: a simulated network, or a
+/// socket of another kind.
 ///
 /// ```
 /// use std::io;
-/// use std::net::SocketAddr;
+/// use std::net::{Ipv4Addr, SocketAddr};
 ///
 /// use anabranch::kinesis::Listener;
-/// use tokio::io::DuplexStream;
-/// use tokio::sync::mpsc;
+/// use tokio::net::{UnixListener, UnixStream};
 ///
-/// /// Connections in memory.
-/// struct InMemory(mpsc::Receiver<DuplexStream>);
+/// struct OnUnixSocket(UnixListener);
 ///
-/// impl Listener for InMemory {
-///     type Connection = DuplexStream;
+/// impl Listener for OnUnixSocket {
+///     type Connection = UnixStream;
 ///
-///     async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
-///         let stream = self.0.recv().await.ok_or(io::ErrorKind::ConnectionAborted)?;
-///         Ok((stream, SocketAddr::from(([127, 0, 0, 1], 0))))
+///     async fn accept(&mut self) -> io::Result<(UnixStream, SocketAddr)> {
+///         let (stream, _) = self.0.accept().await?;
+///         Ok((stream, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
 ///     }
 /// }
 /// ```

@@ -1,3 +1,5 @@
+//! The server's life: it accepts connections, makes places for them, closes what is stalled, and stops in order.
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;

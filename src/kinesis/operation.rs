@@ -133,6 +133,9 @@ pub(super) async fn on_blocking_thread<T: Send + 'static>(
     service: &Service,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    if service.waits_inline {
+        return work();
+    }
     // The semaphore is never closed.
     let permit = Arc::clone(&service.blocking_calls).acquire_owned().await.ok();
     let done = tokio::task::spawn_blocking(move || {

@@ -24,7 +24,7 @@ pub struct ServerOptions {
     pub(super) account_id: String,
     pub(super) shard_limit: u64,
     pub(super) max_blocking_calls: usize,
-    pub(super) identifier_seed: Option<u64>,
+    pub(super) simulated: Option<u64>,
     pub(super) http: HttpOptions,
 }
 
@@ -52,7 +52,7 @@ impl ServerOptions {
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_blocking_calls: 32,
-            identifier_seed: None,
+            simulated: None,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -150,10 +150,11 @@ impl ServerOptions {
         self
     }
 
-    /// What request ids and the salt of tokens follow from (default: something that no other run has). A simulation sets
-    /// it, so that two runs give the same bytes; a server that others use should not.
-    pub fn identifier_seed(mut self, seed: u64) -> ServerOptions {
-        self.identifier_seed = Some(seed);
+    /// Makes what the server does follow from `seed` and from what its clients do, for simulations with one thread:
+    /// request ids and the salt of tokens come from the seed, and calls that wait for the disk or a lock do so on the
+    /// thread of the async runtime, instead of on one of their own (default: not). A server that others use must not.
+    pub fn simulated(mut self, seed: u64) -> ServerOptions {
+        self.simulated = Some(seed);
         self
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Service {
     pub(super) failures: Failures,
     /// What the connections share, with the memory for requests and replies.
     pub(super) http: Arc<Resources>,
+    /// Whether calls wait on the thread of the async runtime.
+    pub(super) waits_inline: bool,
     /// One permit for each call that may be on a blocking thread.
     pub(super) blocking_calls: Arc<Semaphore>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Context<'a> {
 
 impl Service {
     pub(super) fn new(store: Store, options: &ServerOptions) -> Service {
-        let tokens = Tokens::new(&store.token_key(), options.identifier_seed);
+        let tokens = Tokens::new(&store.token_key(), options.simulated);
         Service {
             store,
             region: options.region.clone(),
@@ -50,9 +52,10 @@ impl Service {
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             tokens,
-            request_ids: UniqueNumbers::new(options.identifier_seed),
+            request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
             http: Arc::new(Resources::new(&options.http)),
+            waits_inline: options.simulated.is_some(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),
             )),

@@ -159,7 +159,11 @@ impl PendingPut {
         const REPLY_OVERHEAD: usize = 64;
         const BYTES_OF_PUT: usize = 128;
         let context = request.context();
-        let puts = self.append.each().await;
+        let puts = if context.service.waits_inline {
+            self.append.each().wait()
+        } else {
+            self.append.each().await
+        };
         let capacity = REPLY_OVERHEAD + BYTES_OF_PUT * puts.len();
         // Records of one batch often are in one shard.
         let mut last_shard = (ShardId::FIRST, ShardId::FIRST.to_string());

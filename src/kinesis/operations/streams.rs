@@ -317,7 +317,7 @@ fn set_identity(stream: &mut Members<'_>, context: Context<'_>, summary: &Stream
     stream.set(STREAM_ARN_SHOWN, arn);
     stream.set(STREAM_STATUS, summary.status);
     stream.set(MODE_DETAILS, |mode: &mut Members<'_>| {
-        mode.set(STREAM_MODE, summary.mode)
+        mode.set(STREAM_MODE, summary.mode);
     });
 }
 
