@@ -82,8 +82,8 @@ pub use model::{
     StreamStatus, SystemClock, Timestamp, check_stream_name,
 };
 pub use store::{
-    Append, AppendEach, CreateStream, GetRecords, Put, ShardIterator, Store, StoreEvent, StoreOptions,
-    Stream, StreamDescription, StreamSummary,
+    Append, AppendEach, CreateStream, GetRecords, Put, ShardIterator, ShardWatch, Store, StoreEvent,
+    StoreOptions, Stream, StreamDescription, StreamSummary,
 };
 
 /// Compiles the README's example.

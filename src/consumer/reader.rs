@@ -7,7 +7,7 @@ use std::vec;
 use crate::error::{Error, Result};
 use crate::log::ReadLimit;
 use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId, StartingPosition};
-use crate::store::{GetRecords, ShardIterator, Stream};
+use crate::store::{GetRecords, ShardIterator, ShardWatch, Stream};
 
 /// Read from one shard before it is the next one's turn.
 const TURN: ReadLimit = ReadLimit {
@@ -58,6 +58,8 @@ pub struct StreamReader {
     afterwards: Option<Afterwards>,
     /// Turns in a row that brought nothing.
     idle_turns: usize,
+    /// Once the reader has waited: over the shards that can be read now.
+    watch: Option<ShardWatch>,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,7 @@ impl StreamReader {
             batch: Vec::new().into_iter(),
             afterwards: None,
             idle_turns: 0,
+            watch: None,
         }
     }
 
@@ -160,9 +163,6 @@ impl StreamReader {
     pub fn next_within(&mut self, limit: Duration) -> Result<Option<Record>> {
         let deadline = Instant::now().checked_add(limit);
         loop {
-            // Watching begins before looking, so nothing that is put in between is slept over.
-            let stream = self.stream.clone();
-            let watch = stream.store_core().activity.watch();
             if let Some(record) = self.next() {
                 return record.map(Some);
             }
@@ -172,8 +172,46 @@ impl StreamReader {
             if left.is_zero() {
                 return Ok(None);
             }
-            watch.wait(left);
+            // What was put before the watch began is found by another look.
+            if !self.watch_turns()? {
+                self.watch.as_mut().map(|watch| watch.wait(left));
+            }
         }
+    }
+
+    /// The next record, as soon as there is one, for a task of any runtime.
+    ///
+    /// Reading itself is done by the calling thread, as in [`get_records`](Stream::get_records): it can take as long as
+    /// the disk does. Nothing is lost where the future is dropped.
+    ///
+    /// # Errors
+    /// As for [`get_records`](Stream::get_records).
+    pub async fn next_record(&mut self) -> Result<Record> {
+        loop {
+            if let Some(record) = self.next() {
+                return record;
+            }
+            if !self.watch_turns()?
+                && let Some(watch) = &mut self.watch
+            {
+                watch.changed().await;
+            }
+        }
+    }
+
+    /// Watches the shards that can be read now; true if some of them were not watched before.
+    fn watch_turns(&mut self) -> Result<bool> {
+        let watch = match &mut self.watch {
+            Some(watch) => watch,
+            None => self.watch.insert(self.stream.watch(&[])?),
+        };
+        watch.retain(|shard| self.next.contains_key(&shard));
+        let mut is_any_new = false;
+        for shard in &self.turns {
+            // A shard that cannot be watched cannot be read either, which the reader tells in its turn.
+            is_any_new |= watch.add(*shard).unwrap_or(false);
+        }
+        Ok(is_any_new)
     }
 
     /// The next shard that may have something has its turn; `None` when all of them had it in vain.
