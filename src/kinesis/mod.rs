@@ -9,9 +9,9 @@
 //! shard iterators and paging tokens carry what they need.
 //!
 //! Inside, a request goes down one path: `front` answers what concerns HTTP itself and names the operation, `dispatch`
-//! finds it and takes memory for its reply, and the operation does the rest: a [`Request`](operation::Request) becomes a
-//! [`Call`](operation::Call) once its body has passed the checks of the operation's declaration (`shape`, `convert`,
-//! `validate`), and its function makes a [`Reply`](operation::Reply).
+//! finds it and takes memory for its reply, and the operation does the rest (`operation`): a `Request` becomes a `Call`
+//! once its body has passed the checks of the operation's declaration (`shape`, `convert`, `validate`), and its function
+//! makes a `Reply`.
 //!
 //! An operation is one row of the table in `operations` and one place in a file there: its declaration, written with
 //! typed keys (`key`), and its function, which reads and writes members with the same keys.
