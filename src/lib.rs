@@ -58,6 +58,8 @@ mod consumer;
 pub mod disk;
 mod error;
 mod evidence;
+#[cfg(feature = "server")]
+mod http;
 pub mod inspect;
 #[cfg(feature = "server")]
 pub mod kinesis;

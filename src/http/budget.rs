@@ -11,7 +11,7 @@ use tokio::time::timeout;
 const UNIT: usize = 1024;
 
 /// What needs no more than this takes it from a part of the budget that larger bodies cannot use up.
-pub(super) const MOST_SMALL: usize = 64 << 10;
+pub(crate) const MOST_SMALL: usize = 64 << 10;
 
 /// All bytes that bodies of one direction may hold.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Share {
 
 /// No bytes became free in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoRoom;
+pub(crate) struct NoRoom;
 
 impl Budget {
     /// A quarter is for what is small, and at least `least_large` bytes are for the rest.

@@ -1,7 +1,6 @@
 //! One HTTP request, from its head to its answer: everything that is the same for all operations, in the order in
 //! which AWS looks at it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,18 +11,15 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::debug;
 
-use super::body::BodyError;
-use super::connections::Connection;
-use super::dispatch::{self, ApiRequest, Operation};
+use super::dispatch::{self, ApiRequest};
 use super::error::ApiError;
-use super::options::ServerOptions;
+use super::operation::Operation;
 use super::protocol::Protocol;
-use super::reply::{Delivery, ReplyBody};
-use super::reply_memory::ReadSize;
 use super::service::Service;
-use super::{authentication, http2_streams, protocol};
-
-pub(super) type Reply = Response<ReplyBody>;
+use super::{authentication, protocol};
+use crate::http::{
+    BodyError, Connection, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes, is_head_too_large,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -36,34 +32,29 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
 /// It is recognised, and never works.
 const PLAIN_JSON: &str = "application/json";
-/// A head of up to this size is not counted as memory that its request holds.
-const USUAL_HEAD_BYTES: usize = 4 << 10;
 
-/// Answers one request. There is always an answer.
-pub(super) async fn answer(
-    service: Arc<Service>,
-    connection: Arc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Reply, Infallible> {
-    let started = Instant::now();
-    let Some(in_service) = connection.begin_request() else {
+impl Routes for Service {
+    async fn answer(self: &Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Reply {
+        let started = Instant::now();
+        let request_id = self.request_ids.request_id();
+        let (parts, body) = request.into_parts();
+        let mut reply = answer_head(self, connection, &parts, body).await;
+        let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
+        reply.headers_mut().insert(REQUEST_ID, id);
+        debug!(
+            target = ?parts.headers.get(TARGET),
+            status = reply.status().as_u16(),
+            %request_id,
+            micros = started.elapsed().as_micros() as u64,
+            "request answered"
+        );
+        reply
+    }
+
+    fn connection_is_closing(&self) -> Reply {
         let error = ApiError::unavailable("The connection is being closed.");
-        return Ok(error_reply(&error, Protocol::Json));
-    };
-    let request_id = service.request_ids.request_id();
-    let (parts, body) = request.into_parts();
-    let mut reply = answer_head(&service, &connection, &parts, body).await;
-    let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
-    reply.headers_mut().insert(REQUEST_ID, id);
-    debug!(
-        target = ?parts.headers.get(TARGET),
-        status = reply.status().as_u16(),
-        %request_id,
-        micros = started.elapsed().as_micros() as u64,
-        "request answered"
-    );
-    let delivery = Delivery::new(in_service, http2_streams::current());
-    Ok(reply.map(|body| body.delivered_by(delivery)))
+        error_reply(&error, Protocol::Json)
+    }
 }
 
 async fn answer_head(
@@ -74,7 +65,7 @@ async fn answer_head(
 ) -> Reply {
     let from_browser = parts.headers.contains_key(header::ORIGIN);
     let mut reply = if from_browser && parts.method == Method::OPTIONS {
-        service.bodies.discard(body).await;
+        service.http.bodies.discard(body).await;
         preflight(&parts.headers)
     } else {
         let mut reply = answer_call(service, connection, parts, body).await;
@@ -94,16 +85,6 @@ async fn answer_head(
             .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     reply
-}
-
-/// How large a head is, as HTTP/2 counts (RFC 9113, 6.5.2): 32 bytes for each field besides its name and value.
-fn head_bytes(parts: &Parts) -> usize {
-    const BESIDES: usize = 32;
-    let uri = parts.uri.path_and_query().map_or(1, |uri| uri.as_str().len());
-    let fields = parts.headers.iter();
-    uri + fields
-        .map(|(name, value)| name.as_str().len() + value.len() + BESIDES)
-        .sum::<usize>()
 }
 
 fn preflight(headers: &HeaderMap) -> Reply {
@@ -175,12 +156,12 @@ async fn answer_call(
 ) -> Reply {
     let content_type = ContentType::of(&parts.headers);
     let head_bytes = head_bytes(parts);
-    if head_bytes > ServerOptions::MAX_HEAD_BYTES || parts.headers.len() > ServerOptions::MAX_HEADERS {
-        service.bodies.discard(body).await;
+    if is_head_too_large(parts) {
+        service.http.bodies.discard(body).await;
         return xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
     }
     if parts.method != Method::POST {
-        service.bodies.discard(body).await;
+        service.http.bodies.discard(body).await;
         return not_authorized(&content_type);
     }
     let counted = if head_bytes > USUAL_HEAD_BYTES {
@@ -189,6 +170,7 @@ async fn answer_call(
         0
     };
     let read = service
+        .http
         .bodies
         .read(connection, parts.version, counted, body)
         .await;
@@ -219,11 +201,13 @@ async fn answer_call(
                 region: authentication::region(parts),
                 authenticated: authentication::check(parts),
                 body: body.bytes.clone(),
-                read_size: ReadSize::Full,
             };
             let reply = dispatch::perform(Arc::clone(service), connection, request).await;
             match reply {
-                Ok(bytes) => reply_with(StatusCode::OK, protocol.content_type(), bytes),
+                Ok((content_type, body)) => {
+                    let content_type = content_type.unwrap_or(protocol.content_type());
+                    reply_with(StatusCode::OK, content_type, body)
+                }
                 Err(error) => {
                     service.failures.note_request(&error);
                     error_reply(&error, protocol)
@@ -288,7 +272,7 @@ fn plain_json(body: &[u8]) -> Reply {
 }
 
 fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply {
-    let most_bytes = service.bodies.most_bytes();
+    let most_bytes = service.http.bodies.most_bytes();
     let error = match reason {
         BodyError::TooLarge => ApiError::new(
             413,

@@ -32,7 +32,7 @@ pub(super) struct ConnectionMemory {
 
 /// One connection, as the requests on it see it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     id: u64,
     /// How many requests are being answered, or [`CLOSED`].
     in_service: AtomicUsize,
@@ -270,6 +270,11 @@ impl Stream {
     pub(super) fn progress(&self) {
         self.progress
             .store(self.connection.shared.now(), Ordering::Relaxed);
+    }
+
+    /// The reply waits for something other than its client, until its next [`progress`](Stream::progress).
+    pub(super) fn pause(&self) {
+        self.progress.store(NO_REPLY, Ordering::Relaxed);
     }
 
     /// Ready when the reply made no progress for too long: then what holds the stream is to be dropped.

@@ -15,14 +15,14 @@ use super::connections::{Connection, Stop};
 
 /// A body, and its share of the memory for requests until it is dropped.
 #[derive(Debug)]
-pub(super) struct RequestBody {
-    pub(super) bytes: Bytes,
+pub(crate) struct RequestBody {
+    pub(crate) bytes: Bytes,
     _share: RequestShare,
 }
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     /// Longer than allowed. If it says so itself, nothing of it is buffered.
     TooLarge,
     /// The client stopped sending.
@@ -43,7 +43,7 @@ impl From<NoRoom> for BodyError {
 
 /// The memory for requests, and how patient the server is.
 #[derive(Debug)]
-pub(super) struct BodyReader {
+pub(crate) struct BodyReader {
     most_bytes: usize,
     memory: Budget,
     idle_timeout: Duration,
@@ -71,7 +71,7 @@ impl BodyReader {
         }
     }
 
-    pub(super) fn most_bytes(&self) -> usize {
+    pub(crate) fn most_bytes(&self) -> usize {
         self.most_bytes
     }
 
@@ -83,7 +83,7 @@ impl BodyReader {
     ///
     /// In HTTP/2 the end may be a frame of its own, which comes later than the last byte: a request that is answered
     /// before it gets a RST_STREAM behind its reply, and after some of those the client loses its connection.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         connection: &Connection,
         version: Version,
@@ -102,7 +102,7 @@ impl BodyReader {
     }
 
     /// Swallows a body that is of no interest to the reply, up to a limit.
-    pub(super) async fn discard(&self, body: Incoming) {
+    pub(crate) async fn discard(&self, body: Incoming) {
         if !body.is_end_stream() {
             let discarded = discard(body, self.idle_timeout, Arc::clone(&self.stop));
             let _ = timeout(self.total_timeout, discarded).await;

@@ -7,59 +7,42 @@ use super::connections::Connection;
 
 /// What replies may hold together, and how long a request waits for its part of that.
 #[derive(Debug)]
-pub(super) struct ReplyMemory {
+pub(crate) struct ReplyMemory {
     budget: Budget,
     patience: Duration,
 }
 
 /// What one reply holds.
 #[derive(Debug)]
-pub(super) struct ReplyShare {
+pub(crate) struct ReplyShare {
     of_all: Share,
     /// Only large replies count for their connection.
     of_connection: Option<Share>,
 }
 
-/// How much a GetRecords may read.
+/// How much of what was asked for a large reply gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadSize {
+pub(crate) enum Granted {
     Full,
-    /// There are many replies that are not read, so less is read, from what is kept for small replies.
+    /// There are many replies that are not read, so this one gets less, from what is kept for small replies.
     Reduced,
 }
 
-impl ReadSize {
-    /// The most bytes of data and partition keys.
-    pub(super) fn bytes(self) -> usize {
-        match self {
-            ReadSize::Full => 10 << 20,
-            ReadSize::Reduced => 256 << 10,
-        }
-    }
-
-    /// What a reply takes with so many bytes in it, most of them in base64.
-    fn reply_bytes(self) -> usize {
-        self.bytes() / 2 * 3
-    }
-}
-
 impl ReplyMemory {
-    /// No reply that is made for the largest read is larger than this.
-    pub(super) const LARGEST: usize = 15 << 20;
-
-    pub(super) fn new(bytes: usize, patience: Duration) -> ReplyMemory {
+    /// No reply takes more than `largest` in one go.
+    pub(super) fn new(bytes: usize, largest: usize, patience: Duration) -> ReplyMemory {
         ReplyMemory {
-            budget: Budget::new(bytes, ReplyMemory::LARGEST),
+            budget: Budget::new(bytes, largest),
             patience,
         }
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.budget.held()
     }
 
     /// The share of a reply that is expected to have about so many bytes, few in any case.
-    pub(super) async fn reserve(&self, bytes: usize) -> Result<ReplyShare, NoRoom> {
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<ReplyShare, NoRoom> {
         let of_all = self
             .budget
             .small
@@ -71,32 +54,33 @@ impl ReplyMemory {
         })
     }
 
-    /// The share of a GetRecords, and how much it may read.
-    pub(super) async fn reserve_read(
+    /// The share of a reply that may have `full` bytes, or `reduced` ones where there is no room for that.
+    pub(crate) async fn reserve_large(
         &self,
         connection: &Connection,
-    ) -> Result<(ReplyShare, ReadSize), NoRoom> {
-        let (full, reduced) = (ReadSize::Full.reply_bytes(), ReadSize::Reduced.reply_bytes());
+        full: usize,
+        reduced: usize,
+    ) -> Result<(ReplyShare, Granted), NoRoom> {
         let of_connection = connection.reply_memory().take(full, self.patience).await?;
-        let (of_all, size) = if let Some(share) = self.budget.large.try_take(full) {
-            (share, ReadSize::Full)
+        let (of_all, granted) = if let Some(share) = self.budget.large.try_take(full) {
+            (share, Granted::Full)
         } else if let Some(share) = self.budget.small.try_take(reduced) {
-            (share, ReadSize::Reduced)
+            (share, Granted::Reduced)
         } else {
-            (self.budget.large.take(full, self.patience).await?, ReadSize::Full)
+            (self.budget.large.take(full, self.patience).await?, Granted::Full)
         };
         let mut share = ReplyShare {
             of_all,
             of_connection: Some(of_connection),
         };
-        if size == ReadSize::Reduced {
+        if granted == Granted::Reduced {
             share.shrink(reduced);
         }
-        Ok((share, size))
+        Ok((share, granted))
     }
 
     /// Makes the share fit a reply of so many bytes, and says whether it does.
-    pub(super) fn fit(&self, share: &mut ReplyShare, connection: &Connection, bytes: usize) -> bool {
+    pub(crate) fn fit(&self, share: &mut ReplyShare, connection: &Connection, bytes: usize) -> bool {
         let held = share.of_all.bytes();
         if bytes <= held {
             share.shrink(bytes);

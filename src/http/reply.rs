@@ -1,20 +1,23 @@
-//! The bodies of replies: most are there as a whole; a large one is encoded while it is sent.
+//! The bodies of replies: most are there as a whole; a large one is encoded while it is sent; and one may be messages
+//! that are still to come.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::connections::{InService, Stream};
 use super::reply_memory::ReplyShare;
 
 /// A body that is encoded in pieces. Nothing can fail any more when it is made: the head of the reply goes out before
 /// the first piece.
-pub(super) trait Encode: Send {
+pub(crate) trait Encode: Send {
     /// How many bytes all pieces have together.
     fn len(&self) -> usize;
 
@@ -24,13 +27,13 @@ pub(super) trait Encode: Send {
 }
 
 /// What an [`Encode`] may add in one go, and stop in front of if there is less room.
-pub(super) const MOST_INDIVISIBLE: usize = 2 << 10;
+pub(crate) const MOST_INDIVISIBLE: usize = 2 << 10;
 
 /// Small enough to stay in a processor's own cache until it has been copied to the socket.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The body of a reply, with a length that is known from the beginning.
-pub(super) struct ReplyBody {
+/// The body of a reply. All but messages have a length that is known from the beginning.
+pub(crate) struct ReplyBody {
     content: Content,
     share: Option<ReplyShare>,
     delivery: Option<Arc<Delivery>>,
@@ -39,6 +42,10 @@ pub(super) struct ReplyBody {
 enum Content {
     Whole(Bytes),
     Encoded(EncodedBody),
+    Messages {
+        to_come: mpsc::Receiver<Bytes>,
+        ended: bool,
+    },
 }
 
 /// A body that never is in memory as a whole: a client that reads slowly keeps some pieces of it there, and what they
@@ -55,6 +62,8 @@ pub(super) struct Delivery {
     _in_service: InService,
     /// Of HTTP/2.
     stream: Option<Arc<Stream>>,
+    /// The next message has not come: a reply without progress is not the client's fault.
+    waits_for_message: AtomicBool,
 }
 
 impl Delivery {
@@ -62,18 +71,28 @@ impl Delivery {
         Delivery {
             _in_service: in_service,
             stream,
+            waits_for_message: AtomicBool::new(false),
         }
     }
 
     fn progress(&self) {
         if let Some(stream) = &self.stream {
-            stream.progress();
+            if self.waits_for_message.load(Ordering::Relaxed) {
+                stream.pause();
+            } else {
+                stream.progress();
+            }
         }
+    }
+
+    fn message(&self, has_come: bool) {
+        self.waits_for_message.store(!has_come, Ordering::Relaxed);
+        self.progress();
     }
 }
 
 impl ReplyBody {
-    pub(super) fn encoded(mut from: impl Encode + 'static, buffers: &Arc<Buffers>) -> ReplyBody {
+    pub(crate) fn encoded(mut from: Box<dyn Encode>, buffers: &Arc<Buffers>) -> ReplyBody {
         let len = from.len();
         if len <= PIECE_BYTES {
             let mut whole = Vec::with_capacity(len);
@@ -81,10 +100,18 @@ impl ReplyBody {
             return whole.into();
         }
         ReplyBody::of(Content::Encoded(EncodedBody {
-            from: Box::new(from),
+            from,
             left: len,
             buffers: Arc::clone(buffers),
         }))
+    }
+
+    /// Messages, until their sender is dropped.
+    pub(crate) fn messages(to_come: mpsc::Receiver<Bytes>) -> ReplyBody {
+        ReplyBody::of(Content::Messages {
+            to_come,
+            ended: false,
+        })
     }
 
     fn of(content: Content) -> ReplyBody {
@@ -96,7 +123,7 @@ impl ReplyBody {
     }
 
     /// The body, which from now on holds its share of the memory for replies.
-    pub(super) fn holding(self, share: ReplyShare) -> ReplyBody {
+    pub(crate) fn holding(self, share: ReplyShare) -> ReplyBody {
         ReplyBody {
             share: Some(share),
             ..self
@@ -122,10 +149,12 @@ impl ReplyBody {
         self
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many bytes are left of what there is. Messages to come are not.
+    pub(crate) fn len(&self) -> usize {
         match &self.content {
             Content::Whole(bytes) => bytes.len(),
             Content::Encoded(body) => body.left,
+            Content::Messages { .. } => 0,
         }
     }
 }
@@ -142,7 +171,7 @@ impl Body for ReplyBody {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         if this.is_end_stream() {
@@ -152,6 +181,20 @@ impl Body for ReplyBody {
             // In pieces too: then its progress shows.
             Content::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE_BYTES)),
             Content::Encoded(body) => body.next_piece(this.share.as_mut(), this.delivery.as_ref()),
+            Content::Messages { to_come, ended } => {
+                let message = to_come.poll_recv(context);
+                if let Some(delivery) = &this.delivery {
+                    delivery.message(message.is_ready());
+                }
+                let Some(message) = ready!(message) else {
+                    *ended = true;
+                    return Poll::Ready(None);
+                };
+                Bytes::from_owner(Message {
+                    bytes: message,
+                    delivery: this.delivery.clone(),
+                })
+            }
         };
         if let Some(delivery) = &this.delivery {
             delivery.progress();
@@ -160,11 +203,17 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.len() == 0
+        match &self.content {
+            Content::Messages { ended, .. } => *ended,
+            Content::Whole(_) | Content::Encoded(_) => self.len() == 0,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len() as u64)
+        match &self.content {
+            Content::Messages { ended: false, .. } => SizeHint::default(),
+            _ => SizeHint::with_exact(self.len() as u64),
+        }
     }
 }
 
@@ -205,6 +254,26 @@ impl Drop for Whole {
     }
 }
 
+/// A message on its way to the socket.
+struct Message {
+    bytes: Bytes,
+    delivery: Option<Arc<Delivery>>,
+}
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if let Some(delivery) = &self.delivery {
+            delivery.progress();
+        }
+    }
+}
+
 impl fmt::Debug for ReplyBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "ReplyBody({} bytes)", self.len())
@@ -214,7 +283,7 @@ impl fmt::Debug for ReplyBody {
 /// Buffers for pieces, which come back when they have been sent. Fresh ones from the allocator would often be fresh
 /// from the system, page by page.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(crate) struct Buffers {
     free: Mutex<Vec<Vec<u8>>>,
 }
 

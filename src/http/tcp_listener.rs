@@ -1,4 +1,4 @@
-//! The sockets that a server listens on, and taking connections from them when descriptors run out.
+//! The TCP sockets that a server listens on, and taking connections from them when descriptors run out.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,40 +8,44 @@ use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use thiserror::Error;
+use tokio::net::{self, TcpSocket, TcpStream, lookup_host};
 use tracing::{debug, warn};
 
-use super::server::BindError;
+use super::listener::Listener;
 
-/// One socket for each address of the name that is listened on, all with the same port.
+/// Listens on TCP: on one socket for each address of a name, all with the same port.
 #[derive(Debug)]
-pub(super) struct Listeners {
-    sockets: Vec<TcpListener>,
+pub struct TcpListener {
+    sockets: Vec<net::TcpListener>,
     addresses: Vec<SocketAddr>,
     /// Given up to take a connection when no other descriptor is left.
     reserve: Option<OwnedFd>,
 }
 
-/// Why no connection could be taken.
-#[derive(Debug)]
-pub(super) enum AcceptError {
-    /// That one is gone; the next may be taken at once.
-    Gone,
-    /// All descriptors are in use.
-    NoDescriptor,
-    /// Something that may pass, but not by trying at once.
-    Other(io::Error),
+/// Why an address cannot be listened on.
+#[derive(Debug, Error)]
+pub(crate) enum ListenError {
+    /// The address is no host and port, or its host is not known.
+    #[error("cannot find the address {listen}: {source}; expected a host and a port, as in 127.0.0.1:4567")]
+    Address { listen: String, source: io::Error },
+    /// Another program listens on the port.
+    #[error("{address} is taken by another program; stop that one, or listen on another port")]
+    InUse { address: SocketAddr },
+    /// The system does not let us listen there.
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
 }
 
 /// How much of what it takes from us the system may not have sent yet. It takes far more by itself, in steps of more
 /// than a megabyte: then a client that reads slowly looks for minutes like one that does not read.
 const MOST_UNSENT: u32 = 128 << 10;
 
-impl Listeners {
-    pub(super) async fn bind(listen: &str) -> Result<Listeners, BindError> {
+impl TcpListener {
+    pub(crate) async fn bind(listen: &str) -> Result<TcpListener, ListenError> {
         /// The port that is free for one address may be taken for another.
         const ATTEMPTS: usize = 32;
-        let unknown = |source| BindError::Address {
+        let unknown = |source| ListenError::Address {
             listen: listen.to_owned(),
             source,
         };
@@ -55,7 +59,7 @@ impl Listeners {
         let sockets = loop {
             match listen_on_all(&addresses) {
                 Ok(sockets) => break sockets,
-                Err(BindError::InUse { .. })
+                Err(ListenError::InUse { .. })
                     if attempt < ATTEMPTS && addresses.iter().all(|address| address.port() == 0) =>
                 {
                     attempt += 1;
@@ -68,10 +72,10 @@ impl Listeners {
         }
         let addresses = sockets
             .iter()
-            .map(TcpListener::local_addr)
+            .map(net::TcpListener::local_addr)
             .collect::<io::Result<_>>()
             .map_err(unknown)?;
-        let mut listeners = Listeners {
+        let mut listeners = TcpListener {
             sockets,
             addresses,
             reserve: None,
@@ -81,25 +85,34 @@ impl Listeners {
     }
 
     /// At least one.
-    pub(super) fn addresses(&self) -> &[SocketAddr] {
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    pub(super) async fn accept(&self) -> Result<(TcpStream, SocketAddr), AcceptError> {
-        let accepted = poll_fn(|context| {
+    fn restore_reserve(&mut self) -> bool {
+        let socket = self.sockets[0].as_fd();
+        self.reserve = socket.try_clone_to_owned().ok();
+        self.reserve.is_some()
+    }
+}
+
+impl Listener for TcpListener {
+    type Connection = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        poll_fn(|context| {
             for socket in &self.sockets {
                 if let Poll::Ready(accepted) = socket.poll_accept(context) {
                     return Poll::Ready(accepted);
                 }
             }
             Poll::Pending
-        });
-        accepted.await.map_err(AcceptError::from)
+        })
+        .await
     }
 
-    /// Takes a connection with the descriptor in reserve, and closes it: its client knows at once, and those behind it
-    /// do not wait for nothing. Whether that could be done.
-    pub(super) async fn turn_one_away(&mut self) -> bool {
+    /// Takes a connection with the descriptor in reserve, and closes it.
+    async fn turn_one_away(&mut self) -> bool {
         /// One is there to be taken, unless its client has just gone.
         const PATIENCE: Duration = Duration::from_millis(10);
         if self.reserve.take().is_none() {
@@ -111,34 +124,10 @@ impl Listeners {
         self.restore_reserve();
         is_turned_away
     }
-
-    fn restore_reserve(&mut self) -> bool {
-        let socket = self.sockets[0].as_fd();
-        self.reserve = socket.try_clone_to_owned().ok();
-        self.reserve.is_some()
-    }
-}
-
-impl From<io::Error> for AcceptError {
-    fn from(error: io::Error) -> AcceptError {
-        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        /// Of the process, and of the system.
-        const TOO_MANY_FILES: [i32; 2] = [24, 23];
-        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-            AcceptError::Gone
-        } else if error
-            .raw_os_error()
-            .is_some_and(|code| TOO_MANY_FILES.contains(&code))
-        {
-            AcceptError::NoDescriptor
-        } else {
-            AcceptError::Other(error)
-        }
-    }
 }
 
 /// A socket for each of the addresses that this machine has. Those without a port get the one that the first gets.
-fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<net::TcpListener>, ListenError> {
     let mut sockets = Vec::new();
     let mut port = 0;
     let mut failure = None;
@@ -153,9 +142,9 @@ fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError
                 sockets.push(socket);
             }
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                return Err(BindError::InUse { address });
+                return Err(ListenError::InUse { address });
             }
-            Err(source) => failure = Some(BindError::Listen { address, source }),
+            Err(source) => failure = Some(ListenError::Listen { address, source }),
         }
     }
     match failure {
@@ -169,7 +158,7 @@ fn listen_on_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError
     }
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr) -> io::Result<net::TcpListener> {
     const BACKLOG: u32 = 1024;
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -213,12 +202,12 @@ mod tests {
         let port = other.local_addr().unwrap().port();
         let addresses = ["127.0.0.1", "127.0.0.2"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
         let refused = listen_on_all(&addresses);
-        assert!(matches!(refused, Err(BindError::InUse { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(ListenError::InUse { .. })), "{refused:?}");
     }
 
     #[tokio::test]
     async fn the_reserve_takes_a_connection_only_to_close_it() {
-        let mut listeners = Listeners::bind("127.0.0.1:0").await.unwrap();
+        let mut listeners = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listeners.addresses()[0]).unwrap();
         assert!(listeners.turn_one_away().await);
         assert!(listeners.reserve.is_some());

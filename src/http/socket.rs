@@ -6,24 +6,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A TCP socket on which waiting has an end.
+/// A connection's bytes, on which waiting has an end.
 ///
 /// Waiting for bytes ends after `idle`: a client that opens a connection and sends nothing, half a request or
 /// nothing more, costs a few kilobytes and no thread, for so long. Waiting for room to write ends after `stall`: a
 /// client that does not read its replies cannot keep them in our memory. The system takes little ahead of what it can
-/// send ([`listeners`](super::listeners)), so that a client which reads slowly shows as progress here.
+/// send ([`tcp_listener`](super::tcp_listener)), so that a client which reads slowly shows as progress here.
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: TcpStream,
+pub(super) struct Socket<S> {
+    stream: S,
     idle: Patience,
     stall: Patience,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream, idle: Duration, stall: Duration) -> Socket {
+impl<S> Socket<S> {
+    pub(super) fn new(stream: S, idle: Duration, stall: Duration) -> Socket<S> {
         Socket {
             stream,
             idle: Patience::new(idle),
@@ -32,7 +31,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
@@ -40,7 +39,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_write(cx, buf);
