@@ -7,7 +7,7 @@ use std::vec;
 use crate::error::{Error, Result};
 use crate::log::ReadLimit;
 use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId, StartingPosition};
-use crate::store::{GetRecords, ShardIterator, Stream};
+use crate::store::{GetRecords, ShardIterator, ShardWatch, Stream};
 
 /// Read from one shard before it is the next one's turn.
 const TURN: ReadLimit = ReadLimit {
@@ -58,6 +58,8 @@ pub struct StreamReader {
     afterwards: Option<Afterwards>,
     /// Turns in a row that brought nothing.
     idle_turns: usize,
+    /// Once the reader has waited: over the shards that can be read now.
+    watch: Option<ShardWatch>,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,7 @@ impl StreamReader {
             batch: Vec::new().into_iter(),
             afterwards: None,
             idle_turns: 0,
+            watch: None,
         }
     }
 
@@ -160,9 +163,6 @@ impl StreamReader {
     pub fn next_within(&mut self, limit: Duration) -> Result<Option<Record>> {
         let deadline = Instant::now().checked_add(limit);
         loop {
-            // Watching begins before looking, so nothing that is put in between is slept over.
-            let stream = self.stream.clone();
-            let watch = stream.store_core().activity.watch();
             if let Some(record) = self.next() {
                 return record.map(Some);
             }
@@ -172,8 +172,46 @@ impl StreamReader {
             if left.is_zero() {
                 return Ok(None);
             }
-            watch.wait(left);
+            // What was put before the watch began is found by another look.
+            if !self.watch_turns()? {
+                self.watch.as_mut().map(|watch| watch.wait(left));
+            }
         }
+    }
+
+    /// The next record, as soon as there is one, for a task of any runtime.
+    ///
+    /// Reading itself is done by the calling thread, as in [`get_records`](Stream::get_records): it can take as long as
+    /// the disk does. Nothing is lost where the future is dropped.
+    ///
+    /// # Errors
+    /// As for [`get_records`](Stream::get_records).
+    pub async fn next_record(&mut self) -> Result<Record> {
+        loop {
+            if let Some(record) = self.next() {
+                return record;
+            }
+            if !self.watch_turns()?
+                && let Some(watch) = &mut self.watch
+            {
+                watch.changed().await;
+            }
+        }
+    }
+
+    /// Watches the shards that can be read now; true if some of them were not watched before.
+    fn watch_turns(&mut self) -> Result<bool> {
+        let watch = match &mut self.watch {
+            Some(watch) => watch,
+            None => self.watch.insert(self.stream.watch(&[])?),
+        };
+        watch.retain(|shard| self.next.contains_key(&shard));
+        let mut is_any_new = false;
+        for shard in &self.turns {
+            // A shard that cannot be watched cannot be read either, which the reader tells in its turn.
+            is_any_new |= watch.add(*shard).unwrap_or(false);
+        }
+        Ok(is_any_new)
     }
 
     /// The next shard that may have something has its turn; `None` when all of them had it in vain.
@@ -213,12 +251,40 @@ impl StreamReader {
             Err(error) => return Err(error),
         };
         let is_progress = !read.records.is_empty() || read.next.is_none();
-        self.afterwards = Some(Afterwards::of(shard, &read));
+        self.afterwards = Some(self.afterwards(shard, &read)?);
         self.batch = read.records.into_iter();
         if self.batch.as_slice().is_empty() {
             self.finish_batch();
         }
         Ok(is_progress)
+    }
+
+    /// What follows once the records that were read are handed out.
+    fn afterwards(&self, shard: ShardId, read: &GetRecords) -> Result<Afterwards> {
+        if let Some(next) = read.next {
+            let next = next.next;
+            return Ok(Afterwards::GoOn { shard, next });
+        }
+        let is_awaited = |parent: &ShardId| self.next.get(parent) != Some(&RecordNumber::END);
+        let mut children = Vec::new();
+        for child in &read.child_shards {
+            let mut parents = child.parent_shards.clone();
+            if parents
+                .iter()
+                .any(|parent| *parent != shard && is_awaited(parent))
+            {
+                // One of two parents can be gone before the other is: nothing of it will ever be read.
+                let shards = self.stream.shards(&ShardFilter::FromTrimHorizon)?;
+                parents.retain(|parent| {
+                    *parent == shard || !is_awaited(parent) || shards.iter().any(|other| other.id == *parent)
+                });
+            }
+            children.push(Child {
+                shard: child.shard_id,
+                parents,
+            });
+        }
+        Ok(Afterwards::Drained { shard, children })
     }
 
     fn finish_batch(&mut self) {
@@ -265,7 +331,7 @@ impl StreamReader {
     }
 
     /// Goes on with the oldest descendants that are still there of a shard that is not, which may be several
-    /// generations later: those that have no parent left, and are not behind this reader.
+    /// generations later: those whose parents are gone or drained, and which are not behind this reader.
     fn skip_expired(&mut self, expired: ShardId) -> Result<()> {
         let shards: BTreeMap<_, _> = self
             .stream
@@ -276,12 +342,18 @@ impl StreamReader {
         self.next.remove(&expired);
         self.turns.retain(|turn| *turn != expired);
         let behind = ancestors(&shards, self.next.keys().copied());
-        let orphans = shards
+        let is_done =
+            |id: &ShardId| !shards.contains_key(id) || self.next.get(id) == Some(&RecordNumber::END);
+        let ready: Vec<_> = shards
             .values()
-            .filter(|shard| !shard.parents().any(|id| shards.contains_key(&id)));
-        for orphan in orphans {
-            if !self.next.contains_key(&orphan.id) && !behind.contains(&orphan.id) {
-                self.begin(orphan.id);
+            .filter(|shard| !self.next.contains_key(&shard.id) && !behind.contains(&shard.id))
+            .filter(|shard| shard.parents().all(|parent| is_done(&parent)))
+            .collect();
+        for shard in ready {
+            self.begin(shard.id);
+            // Both of its children are begun at once, so nothing waits for a drained parent any more.
+            for parent in shard.parents() {
+                self.next.remove(&parent);
             }
         }
         Ok(())
@@ -300,28 +372,6 @@ fn ancestors(shards: &BTreeMap<ShardId, Shard>, of: impl Iterator<Item = ShardId
         }
     }
     found
-}
-
-impl Afterwards {
-    fn of(shard: ShardId, read: &GetRecords) -> Self {
-        match read.next {
-            Some(next) => Self::GoOn {
-                shard,
-                next: next.next,
-            },
-            None => Self::Drained {
-                shard,
-                children: read
-                    .child_shards
-                    .iter()
-                    .map(|child| Child {
-                        shard: child.shard_id,
-                        parents: child.parent_shards.clone(),
-                    })
-                    .collect(),
-            },
-        }
-    }
 }
 
 impl Iterator for StreamReader {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use super::record_codec;
+use super::segment::PAGE_BYTES;
 use super::shard_log::ShardLog;
 use super::spare_buffers::SpareBuffers;
 use crate::error::Result;
@@ -110,8 +111,9 @@ impl Group {
         usual: usize,
         spare: &SpareBuffers,
     ) {
-        // With room for what a frame is filled up with.
+        // With room for what a frame is filled up with, and where there is a buffer, a page.
         let room = bytes + ALIGNMENT;
+        let usual = usual.max(HEADER_BYTES + room + PAGE_BYTES as usize);
         if self.is_empty() {
             self.first_record = number;
             self.first_arrival = arrival;

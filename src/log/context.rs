@@ -29,8 +29,6 @@ pub(crate) struct LogContext {
     pub(crate) journal_doubts: OnceLock<JournalDoubts>,
     /// Logs whose commit is in flight.
     pub(crate) commits_in_flight: AtomicUsize,
-    /// Called after a commit, for readers that wait at the head.
-    pub(crate) on_commit: Box<dyn Fn() + Send + Sync>,
     /// Called when the keeper has something to prepare.
     pub(crate) on_want: Box<dyn Fn() + Send + Sync>,
 }

@@ -20,6 +20,7 @@
 //!   neither recycled, cut nor removed ([`hold`]).
 
 mod announce;
+mod changes;
 mod commit;
 mod context;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use commit::Durability;
 pub use reader::ReadLimit;
 
 pub(crate) use announce::announce_all;
+pub(crate) use changes::Signal;
 pub(crate) use commit::Ticket;
 pub(crate) use context::{LogContext, LogOptions};
 pub(crate) use flusher::Flushers;

@@ -7,6 +7,7 @@
 //! A round, which uses those of several logs together, therefore has a limit of its own.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,8 +37,27 @@ pub(crate) struct OpenSegments {
 
 #[derive(Debug, Default)]
 struct LeastRecentlyUsed {
-    by_handle: HashMap<u64, Slot>,
+    by_handle: HashMap<u64, Slot, BuildHasherDefault<HandleHasher>>,
     uses: u64,
+}
+
+/// Every commit looks up a handle. Handles are counted up by this process, so nobody can choose them to collide.
+#[derive(Debug, Default)]
+struct HandleHasher(u64);
+
+impl Hasher for HandleHasher {
+    fn write_u64(&mut self, handle: u64) {
+        // An odd factor, 2^64 divided by the golden ratio, spreads them over the upper bits too.
+        self.0 = handle.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a handle is a `u64`");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]

@@ -266,24 +266,23 @@ fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<T
 /// What has to be done once groups have their answers.
 #[derive(Default)]
 struct Answers {
-    is_any_committed: bool,
     for_flushers: Vec<Arc<ShardLog>>,
 }
 
 impl Answers {
     fn give(&mut self, part: Part<'_>, result: Result<()>) {
-        self.is_any_committed |= result.is_ok();
+        let is_committed = result.is_ok();
         self.for_flushers
             .extend(part.in_flight.answer(result, part.group));
+        if is_committed {
+            part.log.changes().notify();
+        }
     }
 
     /// Does it for the answers that were given so far.
     fn finish(&mut self, context: &LogContext) {
         if !self.for_flushers.is_empty() {
             context.flushers.commit(self.for_flushers.drain(..));
-        }
-        if std::mem::take(&mut self.is_any_committed) {
-            (context.on_commit)();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use super::changes::LogChanges;
 use super::commit::{Durability, Group, Ticket};
 use super::context::LogContext;
 use super::left_off::LeftOff;
@@ -49,6 +50,8 @@ pub(crate) struct ShardLog {
     pub(super) has_place: AtomicBool,
     /// Where readers stop: the end of what is committed, and in the segment's file.
     pub(super) published: Mutex<LogEnd>,
+    /// Told of every change of what readers may see.
+    pub(super) changes: LogChanges,
     /// Whether more is committed, which `writer` has yet to write to the file.
     pub(super) has_deferred: AtomicBool,
     /// Whether the ledger knows that the commit journal may have frames that the segments lack.
@@ -168,6 +171,7 @@ impl ShardLog {
             is_queued: AtomicBool::new(false),
             has_place: AtomicBool::new(false),
             published: Mutex::new(end),
+            changes: LogChanges::default(),
             has_deferred: AtomicBool::new(false),
             is_known_journaled: AtomicBool::new(false),
             stranded: RwLock::default(),
@@ -322,6 +326,11 @@ impl ShardLog {
     /// When the last record arrived that was taken in: no later one arrives earlier.
     pub(crate) fn last_arrival(&self) -> Timestamp {
         self.tail.lock().last_arrival
+    }
+
+    /// For waiting at the end.
+    pub(crate) fn changes(&self) -> &LogChanges {
+        &self.changes
     }
 
     /// Where readers stopped when they last looked: behind all of that, but not behind all that is committed.

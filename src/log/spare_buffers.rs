@@ -6,8 +6,9 @@ use crate::sync::Mutex;
 /// The most that is kept, however many shards there are.
 pub(super) const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
 
-/// A group is given room for up to so many times of what it has, where the group before needed as much.
-const FORESIGHT: usize = 16;
+/// A group is given room for up to so many times of what it has, where groups before needed as much: so many records are
+/// taken in before what is there has to be copied.
+const FORESIGHT: usize = 256;
 
 /// By the power of two that a buffer's capacity reaches; larger ones than the last are not kept.
 const CLASSES: usize = MAX_KEPT_BYTES.ilog2() as usize + 1;
@@ -38,7 +39,7 @@ impl SpareBuffers {
     /// An empty buffer for at least `needed` bytes, where `usual` are expected in the end.
     pub(super) fn take(&self, needed: usize, usual: usize) -> Vec<u8> {
         let wanted = needed.max(usual.min(needed.saturating_mul(FORESIGHT)));
-        let kept = self.kept.lock().take(wanted);
+        let kept = self.kept.lock().take(needed, wanted);
         kept.unwrap_or_else(|| Vec::with_capacity(needed.next_power_of_two()))
     }
 
@@ -54,7 +55,9 @@ impl SpareBuffers {
 
     /// Takes a buffer that is not needed any more, and keeps it if there is room.
     pub(super) fn give(&self, buffer: Vec<u8>) {
-        self.give_all(std::iter::once(buffer));
+        let surplus = self.kept.lock().give(buffer);
+        // Outside the lock: to free a large one takes a while.
+        drop(surplus);
     }
 
     pub(super) fn give_all(&self, buffers: impl Iterator<Item = Vec<u8>>) {
@@ -76,10 +79,12 @@ impl SpareBuffers {
 }
 
 impl Kept {
-    /// One whose capacity is not much larger than what is wanted.
-    fn take(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        let class = wanted.max(1).next_power_of_two().ilog2() as usize;
-        let buffer = self.by_class.get_mut(class)?.pop()?;
+    /// One whose capacity is not much larger than what is wanted, or else the next smaller one that has what is needed.
+    fn take(&mut self, needed: usize, wanted: usize) -> Option<Vec<u8>> {
+        let class_for = |bytes: usize| bytes.max(1).next_power_of_two().ilog2() as usize;
+        let most = class_for(wanted).min(CLASSES - 1);
+        let buffers = self.by_class.get_mut(class_for(needed)..=most)?;
+        let buffer = buffers.iter_mut().rev().find_map(Vec::pop)?;
         self.bytes -= buffer.capacity();
         Some(buffer)
     }
@@ -130,6 +135,18 @@ mod tests {
         assert_eq!(spare.kept_bytes(), 1 << 20);
         assert_eq!(spare.take(600_000, 0).capacity(), 1 << 20);
         assert_eq!(spare.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn where_no_kept_buffer_has_what_is_usual_the_largest_that_has_what_is_needed_is_used() {
+        let spare = SpareBuffers::default();
+        for capacity in [1_000, 3_000, 5_000, 100_000] {
+            spare.give(Vec::with_capacity(capacity));
+        }
+        let capacities = [(); 3].map(|()| spare.take(1_100, 8_000).capacity());
+        // What is made afresh has what is needed.
+        assert_eq!(capacities, [5_000, 3_000, 2_048]);
+        assert_eq!(spare.kept_bytes(), 101_000);
     }
 
     #[test]

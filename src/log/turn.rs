@@ -222,7 +222,7 @@ impl ShardLog {
             let next = in_flight.answer(result, group);
             self.context.flushers.commit(next);
             if is_committed {
-                (self.context.on_commit)();
+                self.changes.notify();
             }
         }
         self.tail.lock()
@@ -231,7 +231,8 @@ impl ShardLog {
     fn begin_turn(&self, tail: &mut Tail) -> (InFlight<'_>, Group) {
         let next = Group::new(1 - tail.pending.outcome.parity);
         let group = std::mem::replace(&mut tail.pending, next);
-        tail.usual_bytes = group.buffer.len();
+        // Forgotten slowly: often a writer that comes alone is followed by many.
+        tail.usual_bytes = group.buffer.len().max(tail.usual_bytes - tail.usual_bytes / 4);
         tail.is_committing = true;
         self.context.commits_in_flight.fetch_add(1, Ordering::Relaxed);
         (InFlight::new(self, &group), group)
@@ -264,7 +265,7 @@ impl ShardLog {
         tail.stalled = None;
         match &result {
             Ok(()) => {
-                // With what the frame was filled up with.
+                // With what the frame, and the page, was filled up with.
                 tail.usual_bytes = tail.usual_bytes.max(group.buffer.len());
                 self.context.spare_buffers.give(group.buffer);
             }

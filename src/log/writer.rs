@@ -136,16 +136,23 @@ impl Writer {
     /// Writes a group as one frame and makes it as durable as the store's level says.
     pub(super) fn commit(&mut self, log: &ShardLog, group: &mut Group) -> Result<LogEnd> {
         let frame = self.frame(log, group)?;
-        let end = self.write(log, group, frame)?;
-        if log.context.options.durability == Durability::Synced {
-            perform(Step::GroupSync, || self.sync(log))?;
-        } else {
-            self.ask_for_sync(log);
+        match log.context.options.durability {
+            Durability::Synced => {
+                let open = frame.keep_open();
+                let end = self.write(log, group, frame)?;
+                perform(Step::GroupSync, || self.sync_written(log, open))?;
+                Ok(end)
+            }
+            Durability::Written | Durability::Buffered => {
+                let end = self.write(log, group, frame)?;
+                self.ask_for_sync(log);
+                Ok(end)
+            }
         }
-        Ok(end)
     }
 
     /// Makes a group a frame of the segment that it will be written to, which is made ready.
+    #[inline]
     pub(super) fn frame(&mut self, log: &ShardLog, group: &mut Group) -> Result<PlacedFrame> {
         if let Some(frame) = self.frame_where_ready(log, group)? {
             return Ok(frame);
@@ -156,6 +163,7 @@ impl Writer {
     }
 
     /// Makes a group a frame of the last segment, if that is ready and takes it.
+    #[inline]
     pub(super) fn frame_where_ready(
         &mut self,
         log: &ShardLog,
@@ -182,6 +190,7 @@ impl Writer {
         self.frame_of(group, segment, open)
     }
 
+    #[inline]
     fn frame_of(
         &self,
         group: &mut Group,
@@ -356,6 +365,17 @@ impl Writer {
             unsynced.sync(log)?;
             self.note_synced(&unsynced);
         }
+        Ok(())
+    }
+
+    /// The same where all is written, the last of it to this file.
+    fn sync_written(&mut self, log: &ShardLog, open: Arc<OpenSegment>) -> Result<()> {
+        let unsynced = Unsynced {
+            open: Some(open),
+            through: self.end.position,
+        };
+        unsynced.sync(log)?;
+        self.note_synced(&unsynced);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::log::{
     Appended, Reservation, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all,
 };
-use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId};
+use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId, Timestamp};
 
 /// Where a record went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +67,15 @@ impl Stream {
     /// # Errors
     /// As for [`put`](Self::put).
     pub fn put_record(&self, record: &PutRecord<'_>) -> Result<Put> {
-        let append = self.append(std::slice::from_ref(record))?;
-        append.parts[0].outcome()?;
-        append.put(0)
+        let records = std::slice::from_ref(record);
+        let now = self.store_core().begin(Some(self.core.id))?;
+        self.check_records(records)?;
+        let part = self.core.with_routes(|routes| {
+            let route = &routes[route_of(routes, record)];
+            self.append_to(route, records, now)
+        })?;
+        part.outcome()?;
+        part.put(0)
     }
 
     /// Puts a batch, in the order of the list within each shard. All records are checked before any is stored.
@@ -96,8 +102,8 @@ impl Stream {
         self.core
             .with_routes(|routes| match Destination::of(routes, records) {
                 Destination::One(route) => {
-                    let taken = self.core.log_behind(&routes[route])?.append(records, now)?;
-                    self.append_of_one(&routes[route], taken, records.len())
+                    let part = self.append_to(&routes[route], records, now)?;
+                    Ok(Append::of_one(part, records.len()))
                 }
                 Destination::Many(order) => {
                     self.core.announce(routes, records, &order);
@@ -128,7 +134,10 @@ impl Stream {
                         return Ok(None);
                     };
                     match log.try_append(records, now)? {
-                        Some(taken) => self.append_of_one(route, taken, records.len()).map(Some),
+                        Some(taken) => {
+                            let part = self.part(route, taken)?;
+                            Ok(Some(Append::of_one(part, records.len())))
+                        }
                         None => Ok(None),
                     }
                 }
@@ -160,16 +169,15 @@ impl Stream {
         Ok(())
     }
 
-    fn append_of_one(&self, route: &Route, taken: Appended, records: usize) -> Result<Append> {
-        let ticket = self.ticket(route, taken)?;
-        Ok(Append {
-            parts: vec![Part {
-                ticket: Ok(ticket),
-                shard: route.identity(),
-            }],
-            places: Vec::new(),
-            records,
-            done: 0,
+    fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
+        let taken = self.core.log_behind(route)?.append(records, now)?;
+        self.part(route, taken)
+    }
+
+    fn part(&self, route: &Route, taken: Appended) -> Result<Part> {
+        Ok(Part {
+            ticket: Ok(self.ticket(route, taken)?),
+            shard: route.identity(),
         })
     }
 
@@ -293,6 +301,15 @@ fn reserve<'a>(
 }
 
 impl Append {
+    fn of_one(part: Part, records: usize) -> Self {
+        Self {
+            parts: vec![part],
+            places: Vec::new(),
+            records,
+            done: 0,
+        }
+    }
+
     /// Blocks until all records have their outcome, and gives their places in the order of the call.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::active_logs::ActiveLogs;
-use super::activity::Activity;
 use super::event::StoreEvent;
 use super::garbage::Garbage;
 use super::keeper::KeeperSignal;
@@ -36,7 +35,6 @@ pub(crate) struct StoreCore {
     pub(super) active: Arc<ActiveLogs>,
     pub(super) garbage: Mutex<Vec<Garbage>>,
     pub(super) keeper: Arc<KeeperSignal>,
-    pub(crate) activity: Arc<Activity>,
     pub(super) options: StoreOptions,
     streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
     pub(super) time: TimeKeeper,
@@ -94,7 +92,6 @@ impl StoreCore {
         let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
-        let activity = Arc::new(Activity::default());
         let keeper = Arc::new(KeeperSignal::default());
         let log_options = log_options(options);
         let flushers = Flushers::start(options.flusher_threads, log_options.round_logs)
@@ -117,10 +114,6 @@ impl StoreCore {
             journal: RwLock::default(),
             journal_doubts: OnceLock::new(),
             commits_in_flight: AtomicUsize::new(0),
-            on_commit: Box::new({
-                let activity = activity.clone();
-                move || activity.notify()
-            }),
             on_want: Box::new({
                 let keeper = keeper.clone();
                 move || keeper.wake()
@@ -141,7 +134,6 @@ impl StoreCore {
             active,
             garbage: Mutex::default(),
             keeper,
-            activity,
             options: options.clone(),
             streams: Mutex::default(),
             time,
@@ -154,6 +146,7 @@ impl StoreCore {
         });
         if let Some(step) = clock_step {
             core.tell(&StoreEvent::ClockStepped(step));
+            core.correct_clock_note(step)?;
         }
         core.note_next_due();
         perform(Step::PutBack, || core.put_journaled_back())?;
@@ -314,7 +307,11 @@ impl StoreCore {
         self.context.flushers.stop();
         self.catalog.close();
         *self.lock.lock() = None;
-        self.activity.notify();
+        for stream in self.open_streams() {
+            for (_, log) in stream.open_logs() {
+                log.changes().notify();
+            }
+        }
         result
     }
 

@@ -5,7 +5,6 @@
 //! wire, no tokens and no readers that follow lineage.
 
 mod active_logs;
-mod activity;
 mod ages;
 mod append;
 mod core;
@@ -28,6 +27,7 @@ mod stream_core;
 mod sweep;
 mod timekeeper;
 mod transitions;
+mod watch;
 
 pub use append::{Append, AppendEach, Put};
 pub use event::StoreEvent;
@@ -37,3 +37,4 @@ pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;
 pub use stream::{CreateStream, Stream, StreamDescription, StreamSummary};
+pub use watch::ShardWatch;

@@ -132,6 +132,10 @@ impl Stream {
         Ok(seconds <= known.max(last_arrival))
     }
 
+    pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+        self.readable(shard).map(|(_, log)| log)
+    }
+
     /// What the catalog says of a shard that can be read now, and its log.
     fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<ShardLog>)> {
         let view = self.read(|stream, moment| {

@@ -100,13 +100,13 @@ impl StoreCore {
             }
             Ok(edits)
         })?;
-        sealed.keep();
+        let parents = sealed.keep();
         *routing = Routing::Unknown;
         drop(routing);
         for shard in change.parents() {
             self.active.forget(LogName::Shard(stream.id, shard));
         }
-        self.activity.notify();
+        parents.iter().for_each(|(_, log, _)| log.changes().notify());
         Ok(())
     }
 }
@@ -174,15 +174,11 @@ impl Change {
 /// Parents that take no more records: opened again unless the reshard has become durable.
 struct Sealed {
     parents: Vec<(ShardId, Arc<ShardLog>, LogEnd)>,
-    is_kept: bool,
 }
 
 impl Sealed {
     fn seal(stream: &StreamCore, shards: &[ShardId]) -> Result<Self> {
-        let mut sealed = Self {
-            parents: Vec::new(),
-            is_kept: false,
-        };
+        let mut sealed = Self { parents: Vec::new() };
         for shard in shards {
             let log = stream.log(*shard)?;
             match log.seal() {
@@ -211,15 +207,13 @@ impl Sealed {
             .unwrap_or_default()
     }
 
-    fn keep(mut self) {
-        self.is_kept = true;
+    fn keep(mut self) -> Vec<(ShardId, Arc<ShardLog>, LogEnd)> {
+        std::mem::take(&mut self.parents)
     }
 }
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        if !self.is_kept {
-            self.parents.iter().for_each(|(_, log, _)| log.unseal());
-        }
+        self.parents.iter().for_each(|(_, log, _)| log.unseal());
     }
 }

@@ -43,6 +43,7 @@ impl StoreCore {
             _ => Ok(Vec::new()),
         })?;
         stream.forget_log(shard);
+        log.changes().notify();
         self.garbage
             .lock()
             .push(Garbage::of_log(log.directory().to_owned(), &log));

@@ -429,7 +429,7 @@ impl StoreCore {
             .lock()
             .push(Garbage::of_stream(stream.directory.clone(), &logs));
         self.keeper.wake();
-        self.activity.notify();
+        logs.iter().for_each(|(_, log)| log.changes().notify());
         Ok(())
     }
 }

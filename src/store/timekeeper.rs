@@ -97,6 +97,22 @@ impl StoreCore {
         }
     }
 
+    /// Replaces a note of a clock that was ahead: a later opener whose clock is further ahead would take it for
+    /// confirmed.
+    pub(super) fn correct_clock_note(&self, step: ClockStep) -> Result<()> {
+        if matches!(step, ClockStep::Forward(_)) {
+            return Ok(());
+        }
+        let noted = self
+            .catalog
+            .commit(|_| Ok(vec![Edit::ClockNoted(self.time.note())]));
+        match noted {
+            // The next round of house-keeping tries again.
+            Err(error) if error.is_want_of_room() => Ok(()),
+            other => other,
+        }
+    }
+
     /// Compares the clocks, and tells of a step.
     pub(super) fn compare_clocks(&self) {
         if let Some(step) = self.time.observe() {

@@ -7,14 +7,16 @@ use anabranch::{
     Stream, Timestamp,
 };
 
-use crate::model::{Model, Presence, ShardModel, Since, StreamModel, Violation};
+use crate::model::{Horizons, Model, Presence, ShardModel, Since, StreamModel, Violation};
 
 /// How to judge what is found.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub since: Since,
     pub is_poisoned: bool,
-    /// What has expired by the clock may be there still; what has not is never gone.
+    /// The latest time that a right clock showed. What has not expired by then is never gone, whatever the clock shows now.
+    pub latest: Timestamp,
+    /// What has expired by then may be there still.
     pub may_lag: bool,
 }
 
@@ -41,7 +43,7 @@ impl Model {
             self.streams
                 .iter_mut()
                 .flat_map(|stream| stream.shards.values_mut())
-                .for_each(|shard| shard.synced = shard.records.len());
+                .for_each(|shard| shard.synced = shard.seen);
         }
         Ok(())
     }
@@ -119,7 +121,7 @@ impl Model {
             }
         }
         let listed = model.check_shards(&stream, now, look)?;
-        self.check_records(at, &stream, &listed, now, look)
+        self.check_records(at, &stream, &listed, look)
     }
 
     fn check_records(
@@ -127,24 +129,21 @@ impl Model {
         at: usize,
         stream: &Stream,
         listed: &[ShardId],
-        now: Timestamp,
         look: Look,
     ) -> Result<(), Violation> {
-        let horizon = self.streams[at].horizon(now);
+        let horizons = self.streams[at].horizons(look);
         let mut everything = BTreeMap::new();
         for &id in listed {
             let in_shard = |what: Violation| format!("{id}: {what}");
             let read = read_shard(stream, id, &self.streams[at]).map_err(in_shard)?;
             let shard = &self.streams[at].shards[&id];
             let least = shard.least(self.durability, look.since, look.is_final());
-            let found = shard
-                .compare(&read, horizon, least, look.may_lag)
-                .map_err(in_shard)?;
+            let found = shard.compare(&read, horizons, least).map_err(in_shard)?;
             self.check_numbers(at, id, &read).map_err(in_shard)?;
             let shard = self.streams[at].shards.get_mut(&id).expect("it is listed");
-            shard.seen = shard.seen.max(found);
+            shard.seen = shard.seen.max(found.least);
             if look.is_final() {
-                shard.settle(found);
+                shard.settle(&found);
             }
             everything.insert(id, read);
         }
@@ -187,8 +186,16 @@ impl Model {
 }
 
 impl StreamModel {
-    fn unexpired(&self, now: Timestamp) -> impl Iterator<Item = (ShardId, &ShardModel)> {
-        let horizon = self.horizon(now);
+    fn horizons(&self, look: Look) -> Horizons {
+        let most = self.horizon(look.latest);
+        Horizons {
+            least: if look.may_lag { Timestamp::EPOCH } else { most },
+            most,
+        }
+    }
+
+    fn unexpired(&self, latest: Timestamp) -> impl Iterator<Item = (ShardId, &ShardModel)> {
+        let horizon = self.horizon(latest);
         self.shards
             .iter()
             .filter(move |(_, shard)| shard.closed.is_none_or(|closed| closed >= horizon))
@@ -207,7 +214,7 @@ impl StreamModel {
             self.take_first_shards(&shards)?;
         }
         self.settle_reshard(&shards, look.is_final())?;
-        let expected: Vec<_> = self.unexpired(now).map(|(id, _)| id).collect();
+        let expected: Vec<_> = self.unexpired(look.latest).map(|(id, _)| id).collect();
         let found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
         let is_left = |id: &ShardId| look.may_lag && self.shards.contains_key(id);
         let is_right = expected.iter().all(|id| found.contains(id))

@@ -85,6 +85,22 @@ pub struct ShardModel {
     pub greatest: Option<SequenceNumber>,
 }
 
+/// Records that arrived before a time are hidden. Which time that is, is known only within bounds while the clock is, or
+/// was, wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Horizons {
+    pub least: Timestamp,
+    pub most: Timestamp,
+}
+
+/// So many of the first records of a shard are there, hidden or not, but for some that were lost.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub least: usize,
+    pub most: usize,
+    pub lost: Vec<usize>,
+}
+
 #[derive(Clone, Debug)]
 pub struct RecordModel {
     pub id: u64,
@@ -92,6 +108,8 @@ pub struct RecordModel {
     pub bytes: usize,
     pub arrival: Timestamp,
     pub number: Option<SequenceNumber>,
+    /// Whether a crash may have taken it, which was not seen at the next look because it would have been hidden then.
+    pub may_be_lost: bool,
 }
 
 impl Model {
@@ -112,6 +130,7 @@ impl Model {
             bytes: bytes.max(8),
             arrival,
             number: None,
+            may_be_lost: false,
         }
     }
 
@@ -268,31 +287,32 @@ impl ShardModel {
     }
 
     /// Compares what was read with what should be there, and says how many of the records are.
-    pub fn compare(
-        &self,
-        read: &[Record],
-        horizon: Timestamp,
-        least: usize,
-        may_lag: bool,
-    ) -> Result<usize, Violation> {
-        let expired = self.records.partition_point(|record| record.arrival < horizon);
+    pub fn compare(&self, read: &[Record], horizons: Horizons, least: usize) -> Result<Found, Violation> {
+        let expired_by = |horizon| self.records.partition_point(|record| record.arrival < horizon);
+        let (surely, perhaps) = (expired_by(horizons.least), expired_by(horizons.most));
         let is_first = |record: &RecordModel| read.first().is_some_and(|read| record.compare(read).is_ok());
-        let still_there = self.records[..expired].iter().position(is_first);
-        let hidden = still_there.filter(|_| may_lag).unwrap_or(expired);
-        let expected = &self.records[hidden..];
-        for (place, record) in read.iter().enumerate() {
-            let Some(model) = expected.get(place) else {
-                return Err(format!("a foreign record at {place}: {}", describe(record)));
-            };
-            model
-                .compare(record)
-                .map_err(|what| format!("at {place} of {}: {what}", expected.len()))?;
+        let first = self.records[surely..perhaps].iter().position(is_first);
+        let hidden = first.map_or(perhaps, |first| surely + first);
+        let mut lost = Vec::new();
+        let mut place = hidden;
+        for record in read {
+            loop {
+                let model = self.records.get(place);
+                let model = model.ok_or_else(|| format!("a foreign record: {}", describe(record)))?;
+                match model.compare(record) {
+                    Ok(()) => break,
+                    Err(_) if model.may_be_lost => lost.push(place),
+                    Err(what) => return Err(format!("at {place}, behind {hidden} that are hidden: {what}")),
+                }
+                place += 1;
+            }
+            place += 1;
         }
-        let found = hidden + read.len();
-        if found < least {
-            let lost = &self.records[found];
+        let found = place;
+        if found < least && !self.records[found..least].iter().all(|record| record.may_be_lost) {
+            let first = &self.records[found];
             return Err(format!(
-                "{} records are lost, from {lost:?} on: {found} of {least} are there ({} acknowledged, {} seen, {} \
+                "{} records are lost, from {first:?} on: {found} of {least} are there ({} acknowledged, {} seen, {} \
                  synced, {hidden} hidden)",
                 least - found,
                 self.acknowledged,
@@ -300,16 +320,34 @@ impl ShardModel {
                 self.synced
             ));
         }
-        Ok(found)
+        // Where nothing is read, all that can be hidden is hidden or lost.
+        let is_known = !read.is_empty() || surely == perhaps;
+        Ok(Found {
+            least: if is_known {
+                found
+            } else {
+                surely.max(least).min(found)
+            },
+            most: found,
+            lost,
+        })
     }
 
-    /// The first `found` records are there, and no other will ever be.
-    pub fn settle(&mut self, found: usize) {
-        self.records.truncate(found);
-        let all = self.records.len();
-        self.acknowledged = self.acknowledged.min(all);
-        self.synced = self.synced.min(all);
-        self.seen = all;
+    /// No other record than those will ever be there.
+    pub fn settle(&mut self, found: &Found) {
+        self.records.truncate(found.most);
+        for record in &mut self.records[found.least..] {
+            record.may_be_lost = true;
+        }
+        self.seen = found.least;
+        self.acknowledged = self.acknowledged.min(found.least);
+        self.synced = self.synced.min(found.least);
+        for place in found.lost.iter().rev() {
+            self.records.remove(*place);
+            for count in [&mut self.seen, &mut self.acknowledged, &mut self.synced] {
+                *count -= usize::from(*count > *place);
+            }
+        }
     }
 
     pub fn note_greatest(&mut self, number: SequenceNumber) {

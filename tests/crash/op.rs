@@ -64,9 +64,10 @@ pub enum Op {
     Advance(Duration),
     /// A day and an hour pass, with two rounds of house-keeping: what was put before and expires by default is trimmed.
     Expire,
-    /// Someone sets the clock forward, the keeper comes by, and the clock is set right again.
+    /// The clock is set wrong, the keeper comes by, and the clock is set right again.
     Glitch {
         by: Duration,
+        forward: bool,
         reopened: bool,
     },
     /// A clean close, and the next opener.

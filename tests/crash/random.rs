@@ -51,8 +51,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Maintain),
         3 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
         2 => Just(Op::Reopen),
-        2 => (1..10_000_u64, Just(false)).prop_map(|(hours, reopened)| {
-            Op::Glitch { by: Duration::from_secs(3_600 * hours), reopened }
+        2 => (1..10_000_u64, any::<(bool, bool)>()).prop_map(|(hours, (forward, reopened))| {
+            Op::Glitch { by: Duration::from_secs(3_600 * hours), forward, reopened }
         }),
         3 => loss().prop_map(Op::Crash),
         4 => (1..60_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn { calls, mode }),

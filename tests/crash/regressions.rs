@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{
-    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, Timestamp,
+    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition,
+    Store, StoreOptions, Stream, Timestamp,
 };
 
 use crate::manifest::{flip_in_both_copies, manifest_end};
@@ -483,4 +483,39 @@ pub fn a_batch_tells_record_by_record_what_a_damaged_shard_refused() {
         bytes: 1_000,
     };
     assert_eq!(stream.get_records(&of_high, &all).unwrap().records.len(), 4);
+}
+
+#[test]
+pub fn a_child_is_read_when_one_of_its_parents_is_gone_before_the_other() {
+    let mut one_was_left = false;
+    for nth in 1..12 {
+        let disk = SimDisk::new(nth);
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+        let open = || options(&disk).clock(clock.clone()).open(DIRECTORY);
+        let store = open().unwrap();
+        let stream = store.create_stream("stream", 2).unwrap();
+        let parents: Vec<_> = stream.shards(&ShardFilter::AtLatest).unwrap();
+        stream.merge_shards(&parents[0].id, &parents[1].id).unwrap();
+        clock.advance(Duration::from_secs(25 * 3_600));
+        stream.put("key", b"of the child").unwrap();
+        // The first parent expires, and the disk fails before the second does.
+        disk.faults()
+            .on("MANIFEST")
+            .fail_nth(Operation::SyncData, nth, std::io::ErrorKind::Other);
+        let _ = store.maintain();
+        let _ = store.close();
+        disk.faults().clear();
+        // The second one can be seen again.
+        clock.jump_back(Duration::from_secs(3_600));
+        let store = open().unwrap();
+        let stream = store.stream("stream").unwrap();
+        let left = stream.shards(&ShardFilter::FromTrimHorizon).unwrap();
+        one_was_left |= left.len() == 2;
+        assert_eq!(
+            data_of(&stream),
+            [b"of the child"],
+            "failed in sync {nth}, left: {left:?}"
+        );
+    }
+    assert!(one_was_left);
 }

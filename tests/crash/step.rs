@@ -23,12 +23,15 @@ impl World {
             self.begin_step();
             let failed = self.attempt(op)?;
             self.check_running()?;
-            if failed.is_none() {
-                return Ok(());
+            match failed {
+                None => self.end_step()?,
+                Some(_) => self.find_background_failure()?,
             }
-            self.find_background_failure()?;
             if self.is_poisoned() {
                 return self.leave_poisoned();
+            }
+            if failed.is_none() {
+                return Ok(());
             }
             self.look()?;
         }
@@ -72,7 +75,11 @@ impl World {
                     failed => Ok(failed),
                 }
             }
-            Op::Glitch { by, reopened } => self.glitch(*by, *reopened),
+            Op::Glitch {
+                by,
+                forward,
+                reopened,
+            } => self.glitch(*by, *forward, *reopened),
             Op::Reopen => self.reopen().map(|()| None),
             Op::Crash(mode) => {
                 self.crash(*mode);
@@ -89,20 +96,30 @@ impl World {
         }
     }
 
-    /// A clock that is ahead for some seconds takes nothing away, during a run and over a restart. Nothing is put
+    /// A clock that is wrong for some seconds takes nothing away, during a run and over a restart. Nothing is put
     /// meanwhile: what arrives then has a wrong time, as it should. The keeper comes by every second, so it sees the clock
     /// before and after.
-    fn glitch(&mut self, by: Duration, reopened: bool) -> Result<Option<Failure>, Stop> {
+    fn glitch(&mut self, by: Duration, forward: bool, reopened: bool) -> Result<Option<Failure>, Stop> {
+        self.note_right_clock();
         self.may_lag = true;
-        self.clock.jump_forward(by);
+        self.is_glitch = true;
+        self.jump(by, forward);
         let outcome = match reopened {
             true => self.reopen().map(|()| None),
             false => self.maintain(),
         };
-        self.clock.jump_back(by);
+        self.jump(by, !forward);
+        self.is_glitch = false;
         match outcome? {
             None => self.maintain(),
             failed => Ok(failed),
+        }
+    }
+
+    fn jump(&self, by: Duration, forward: bool) {
+        match forward {
+            true => self.clock.jump_forward(by),
+            false => self.clock.jump_back(by),
         }
     }
 

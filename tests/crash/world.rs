@@ -31,14 +31,20 @@ pub struct World {
     since: Since,
     /// The first failure of a write or sync, since the store was opened.
     poisoned: Option<String>,
-    /// Faults that have struck before the present step.
+    /// Faults that had struck before the present step, or between it and the last one.
     struck_before: u64,
+    /// Faults whose consequences are known.
+    struck_and_judged: u64,
     /// Some call on this disk fails, or will: what is not synced may be lost although the machine goes on.
     pub has_failing_disk: bool,
     /// The disk was full in this step.
     was_full: bool,
     /// What the machine leaves when it stops.
     armed: LossMode,
+    /// The latest time that the clock showed while it was right.
+    latest: Timestamp,
+    /// Whether the clock is wrong now.
+    pub is_glitch: bool,
     /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
     pub may_lag: bool,
 }
@@ -149,9 +155,12 @@ impl World {
             since: Since::Nothing,
             poisoned: None,
             struck_before: 0,
+            struck_and_judged: 0,
             has_failing_disk: false,
             was_full: false,
             armed: LossMode::LoseAll,
+            latest: Timestamp::EPOCH,
+            is_glitch: false,
             may_lag: false,
         }
     }
@@ -173,6 +182,8 @@ impl World {
         next.clock = clock;
         next.since = since;
         next.may_lag = true;
+        next.latest = self.latest;
+        next.is_glitch = self.is_glitch;
         next.model = self.model.clone();
         next
     }
@@ -216,7 +227,8 @@ impl World {
             }
             let seen = self.compare();
             self.check_running()?;
-            if self.disk.faults().struck() > struck {
+            self.struck_and_judged = self.disk.faults().struck();
+            if self.struck_and_judged > struck {
                 // What could not be read when the store was opened stays closed until the next opener.
                 self.store = None;
                 continue;
@@ -305,9 +317,11 @@ impl World {
     }
 
     fn compare(&mut self) -> Result<(), Violation> {
+        self.note_right_clock();
         let look = Look {
             since: self.since,
             is_poisoned: self.poisoned.is_some(),
+            latest: self.latest,
             may_lag: self.may_lag,
         };
         let store = self.store.as_ref().ok_or("the store is not open")?;
@@ -331,6 +345,7 @@ impl World {
         }
         let refuse = |why: &str| Err(Stop::Violation(format!("{what}: {why}: {error}")));
         let is_explained = self.has_just_struck();
+        self.struck_and_judged = self.disk.faults().struck();
         match (error, &self.poisoned) {
             (Error::Poisoned { first }, Some(before)) => match first.to_string() == *before {
                 true => Ok(Failure::NotDone),
@@ -377,14 +392,32 @@ impl World {
         self.clock.now()
     }
 
+    pub fn note_right_clock(&mut self) {
+        if !self.is_glitch {
+            self.latest = self.latest.max(self.now());
+        }
+    }
+
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.is_some()
     }
 
-    /// Counts the faults that strike from here on as this step's.
+    /// Counts the faults that strike from here on as this step's, and those that struck in the background since the last
+    /// step.
     pub fn begin_step(&mut self) {
-        self.struck_before = self.disk.faults().struck();
+        self.struck_before = self.struck_and_judged;
         self.was_full = false;
+    }
+
+    /// Finds out what a fault did that struck in this step, although the step succeeded: a read writes what only the
+    /// journal has, a thread writes behind a put, and both go on where that fails.
+    pub fn end_step(&mut self) -> Result<(), Stop> {
+        let struck = self.disk.faults().struck();
+        if struck > self.struck_before {
+            self.find_background_failure()?;
+        }
+        self.struck_and_judged = struck;
+        Ok(())
     }
 
     pub fn has_just_struck(&self) -> bool {

@@ -61,12 +61,28 @@ fn a_jump_between_a_kill_and_the_next_opener_deletes_nothing() {
     put_large(&stream, 0);
     put_large(&stream, 1);
     // Killed before anything was noted but what came with the stream.
-    world.disk = world.disk.crash(anabranch::sim::LossMode::KeepAll);
     world.clock.jump_forward(2 * DAY);
-    world.store = open(&world.disk, &world.clock, world.delay, &world.events);
+    world.reopen_after_kill();
     world.let_pass(Duration::from_secs(25));
     assert_eq!(numbers(&world.stream("s")), [0, 1]);
     assert!(world.was_told("ahead"));
+}
+
+#[test]
+fn a_second_jump_forward_does_not_confirm_the_first() {
+    let mut world = World::new();
+    let stream = world.store.create_stream("s", 1).unwrap();
+    put_large(&stream, 0);
+    put_large(&stream, 1);
+    world.clock.jump_forward(2 * DAY);
+    world.reopen();
+    world.clock.jump_back(2 * DAY);
+    // Opened with a right clock, and killed before any house-keeping.
+    world.reopen_after_kill();
+    world.clock.jump_forward(4 * DAY);
+    world.reopen_after_kill();
+    world.let_pass(Duration::from_secs(25));
+    assert_eq!(numbers(&world.stream("s")), [0, 1]);
 }
 
 #[test]

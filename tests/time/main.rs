@@ -58,6 +58,12 @@ impl World {
         self.store = open(&self.disk, &self.clock, self.delay, &self.events);
     }
 
+    /// Kills the process and opens the store again.
+    fn reopen_after_kill(&mut self) {
+        self.disk = self.disk.crash(anabranch::sim::LossMode::KeepAll);
+        self.store = open(&self.disk, &self.clock, self.delay, &self.events);
+    }
+
     /// Time passes, and the keeper comes by as it does once a second, but less often.
     fn let_pass(&self, time: Duration) {
         const STEP: Duration = Duration::from_secs(600);
