@@ -30,6 +30,6 @@ pub(crate) trait EditLog: Send + std::fmt::Debug {
     /// further one can be appended.
     fn offer_snapshot(&mut self, state: &CatalogState) -> Result<()>;
 
-    /// Takes no more edits, because of a defect in this crate. Gives the error that whoever appends gets from now on.
+    /// Takes no more edits, because of a defect in this crate. Gives the error that every later append gets.
     fn stop(&mut self, reason: &'static str) -> Error;
 }

@@ -41,7 +41,7 @@ pub(crate) struct ConsumerState {
 }
 
 impl StreamState {
-    /// A stream of which nothing is known but its name. Whoever creates one sets all settings, so that other defaults
+    /// A stream of which nothing is known but its name. The edits that create one set all settings, so that other defaults
     /// here would change no stream that there is.
     pub(super) fn new(name: StreamName, created: Timestamp, lifecycle: Lifecycle) -> Self {
         Self {

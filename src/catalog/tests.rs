@@ -70,7 +70,7 @@ fn reserve(through: u64) -> Vec<Edit> {
 }
 
 #[test]
-fn what_was_committed_is_there_for_whoever_loads_the_log_next() {
+fn what_was_committed_is_there_when_the_log_is_loaded_again() {
     let log = MemoryLog::default();
     let catalog = Catalog::new(Box::new(log.clone())).unwrap();
     catalog.commit(|_| Ok(reserve(4))).unwrap();

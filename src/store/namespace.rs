@@ -72,7 +72,7 @@ impl Namespace {
         self.handle.streams(&self.name, after, limit)
     }
 
-    /// An attribute of whoever owns this namespace: bytes under a name, which mean nothing to the store.
+    /// An attribute of this namespace's owner: bytes under a name, which mean nothing to the store.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -81,7 +81,7 @@ impl Namespace {
         self.handle.core.attribute(&owner, name)
     }
 
-    /// Sets an attribute of whoever owns this namespace, or removes it. Durable on return.
+    /// Sets an attribute of this namespace's owner, or removes it. Durable on return.
     ///
     /// # Errors
     /// As for [`Store::set_attribute`](crate::Store::set_attribute).

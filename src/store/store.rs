@@ -153,7 +153,7 @@ impl Store {
             .sum())
     }
 
-    /// An attribute of whoever owns the store: bytes under a name, which the store keeps and which mean nothing to it.
+    /// An attribute of the store's owner: bytes under a name, which the store keeps and which mean nothing to it.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -161,7 +161,7 @@ impl Store {
         self.core().attribute(&Resource::Account(String::new()), name)
     }
 
-    /// Sets an attribute of whoever owns the store, or removes it. Durable on return.
+    /// Sets an attribute of the store's owner, or removes it. Durable on return.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of `a-z A-Z 0-9 _ . -`, and for a value of

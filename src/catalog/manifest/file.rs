@@ -19,7 +19,7 @@ use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, perform, read_whole};
 use crate::error::{Error, Result};
 
-/// A manifest is written anew when it is larger than this and than twice its snapshot.
+/// A manifest is replaced when it is larger than this and than twice its snapshot.
 pub(crate) const COMPACTION_BYTES: u64 = 1024 * 1024;
 
 /// Where a manifest is, and what it shares with the rest of the store.
@@ -68,7 +68,7 @@ impl Manifest {
         find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
         let Home { disk, directory, .. } = home;
-        // Whoever was here before may have been killed between a change and its sync. What is built on from now on
+        // An earlier opener may have been killed between a change and its sync. What is built on from now on
         // must not be taken back, so it is made durable before it is believed.
         perform(Step::StoreDirectorySyncAtOpen, || disk.sync_dir(directory))
             .map_err(|error| Error::io("sync the directory", directory, error))?;
@@ -367,7 +367,7 @@ impl EditLog for Manifest {
         Ok(self.revision)
     }
 
-    /// Writes the manifest anew once edits outweigh the state, and there are enough of them.
+    /// Replaces the manifest once edits outweigh the state, and there are enough of them.
     ///
     /// Only what is final is an error. Without room the old manifest goes on, until `CURRENT` names the new one. From
     /// there on the next edit waits until it does so durably: an edit that only the new one had would be lost with its

@@ -8,7 +8,7 @@
 //! been durable; only a damaged last frame can be a torn one.
 //!
 //! All of this is in the file twice ([`copies`]). A frame is taken from the copy in which it is whole, and a manifest that
-//! has a damaged one is rewritten by whoever opens it. So it takes damage at the same place of both copies to lose an
+//! has a damaged one is rewritten when it is opened. So it takes damage at the same place of both copies to lose an
 //! edit.
 //!
 //! Room for further frames is reserved ahead, as zeros, so that a full disk is noticed before a frame is begun.
