@@ -326,6 +326,16 @@ fn step(shards: u32) -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A round in which some logs have a place already, and the journal has frames of none of them yet.
+#[test]
+fn a_round_tells_the_manifest_of_all_its_logs_at_once() {
+    let (disk, _clock, _store, stream) = timed_store(Durability::Synced, 40);
+    put_into(&stream, 40, [12].into_iter());
+    let syncs = syncs_of(&disk, || put_into(&stream, 40, [12, 0, 13, 1].into_iter()));
+    // Of the shards, and of the journal's first segment.
+    assert_eq!(syncs.manifest, 2, "{syncs:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -114,7 +114,7 @@ fn finish_all(turns: Vec<Announcement<'_>>) -> Result<()> {
         }
     }
     let mut places: Vec<_> = placed.iter_mut().map(|(turn, place)| (turn.log, place)).collect();
-    let ready = make_all_ready(context, &mut places, false);
+    let ready = make_all_ready(context, &mut places, None);
     for ((turn, place), ready) in placed.into_iter().zip(ready) {
         result = result.and(ready.and_then(|()| turn.enter(Some(place))));
     }

@@ -94,16 +94,18 @@ impl Place {
 
 /// Makes a place ready for frames.
 pub(super) fn make_ready(log: &ShardLog, place: &mut Place) -> Result<()> {
-    let mut outcomes = make_all_ready(&log.context, &mut [(log, place)], false);
+    let mut outcomes = make_all_ready(&log.context, &mut [(log, place)], None);
     outcomes.pop().unwrap_or(Ok(()))
 }
 
-/// Makes the places of several logs ready for frames, which the commit journal may get first. Gives each one's outcome, in
-/// their order.
+/// Makes the places of several logs ready for frames. Gives each one's outcome, in their order.
+///
+/// `in_round` are the logs of the same round that have a place already, where the commit journal may get the round's
+/// frames: one edit says of all logs of the round that it does.
 pub(super) fn make_all_ready(
     context: &LogContext,
     places: &mut [(&ShardLog, &mut Place)],
-    may_be_journaled: bool,
+    in_round: Option<&[&ShardLog]>,
 ) -> Vec<Result<()>> {
     let mut outcomes = loop {
         let outcomes = make_directories(context, places);
@@ -126,7 +128,7 @@ pub(super) fn make_all_ready(
             begun.give_up(context.disk.as_ref());
         }
     }
-    tell_ledger(context, places, &mut outcomes, may_be_journaled);
+    tell_ledger(context, places, &mut outcomes, in_round);
     for ((_, place), outcome) in places.iter().zip(&outcomes) {
         // The ledger had no room for it, and nothing has changed there.
         if let (Place::Begun(begun), Err(error)) = (place, outcome)
@@ -158,7 +160,7 @@ fn tell_ledger(
     context: &LogContext,
     places: &[(&ShardLog, &mut Place)],
     outcomes: &mut [Result<()>],
-    may_be_journaled: bool,
+    in_round: Option<&[&ShardLog]>,
 ) {
     let (mut changes, told): (Vec<(LogIdentity, LogChange)>, Vec<_>) = places
         .iter()
@@ -169,18 +171,22 @@ fn tell_ledger(
     if changes.is_empty() {
         return;
     }
-    if may_be_journaled && !is_left_out(Step::JournaledInLedger) {
-        let journaled: Vec<_> = changes
-            .iter()
-            .map(|(log, _)| (*log, LogChange::Journaled))
-            .collect();
-        changes.extend(journaled);
+    let in_round = in_round.filter(|_| !is_left_out(Step::JournaledInLedger));
+    let mut journaled: Vec<&ShardLog> = Vec::new();
+    if let Some(in_round) = in_round {
+        let is_unknown = |log: &&&ShardLog| !log.is_known_journaled.load(Ordering::Relaxed);
+        journaled.extend(told.iter().map(|(log, _)| **log));
+        journaled.extend(in_round.iter().filter(is_unknown));
+        changes.extend(journaled.iter().map(|log| (log.identity, LogChange::Journaled)));
     }
-    for ((log, outcome), result) in told.into_iter().zip(context.ledger.record(&changes)) {
-        if may_be_journaled && result.is_ok() {
+    let mut results = context.ledger.record(&changes).into_iter();
+    for ((_, outcome), result) in told.into_iter().zip(&mut results) {
+        *outcome = result;
+    }
+    for (log, result) in journaled.into_iter().zip(results) {
+        if result.is_ok() {
             log.is_known_journaled.store(true, Ordering::Relaxed);
         }
-        *outcome = result;
     }
 }
 

@@ -243,7 +243,9 @@ fn frame_in_new_places<'a>(
         .iter_mut()
         .map(|(part, place)| (part.log, place))
         .collect();
-    let ready = make_all_ready(context, &mut places, context.journal().is_some());
+    let in_round: Vec<_> = framed.iter().map(|(part, _)| part.log).collect();
+    let in_round = context.journal().map(|_| in_round.as_slice());
+    let ready = make_all_ready(context, &mut places, in_round);
     for ((mut part, place), ready) in unplaced.into_iter().zip(ready) {
         match ready.and_then(|()| part.log.frame_in(&mut part.group, place)) {
             Ok(frame) => framed.push((part, frame)),
