@@ -263,8 +263,11 @@ impl NamedLog {
                 && entry.offset_of(behind.base_position) <= entry.bytes
         });
         let is_before_end = self.is_open() || self.end.is_none_or(|end| entry.base_position < end.position);
-        let was_dropped =
-            self.segments.is_empty() && self.end.is_some_and(|end| entry.first_record < end.next_record);
+        // A shard with an end and without segments has lost the edits that named them. What a journal without segments had
+        // is in other segments.
+        let was_dropped = (self.identity.is_commit_journal() || !manifest.has_lost_edits())
+            && self.segments.is_empty()
+            && self.end.is_some_and(|end| entry.first_record < end.next_record);
         let is_behind_all = behind.is_empty();
         let may_be_lost = is_behind_all
             || manifest.has_lost_edits() && !manifest.is_trimmed(self.identity.name, entry.first_record);
