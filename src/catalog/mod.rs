@@ -39,6 +39,7 @@ pub(crate) struct Catalog {
     manifest: Mutex<Manifest>,
     health: Health,
     is_closed: AtomicBool,
+    is_read_only: AtomicBool,
     compaction_bytes: u64,
     /// Asked for room where something failed for want of it; says whether it gave some.
     make_room: OnceLock<RoomMaker>,
@@ -71,6 +72,7 @@ impl Catalog {
             manifest: Mutex::new(manifest),
             health,
             is_closed: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(false),
             compaction_bytes,
             make_room: OnceLock::new(),
         })
@@ -87,6 +89,11 @@ impl Catalog {
         self.is_closed.store(true, Ordering::Release);
     }
 
+    /// Takes no more edits, of a store that is only read.
+    pub(crate) fn make_read_only(&self) {
+        self.is_read_only.store(true, Ordering::Release);
+    }
+
     /// The state as it is now. No edit is applied while the guard is held.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, CatalogState> {
         self.state.read()
@@ -96,11 +103,14 @@ impl Catalog {
     ///
     /// # Errors
     /// The plan's, before anything is written; [`Error::StorageFull`], where nothing has changed either;
-    /// [`Error::Poisoned`].
+    /// [`Error::Poisoned`], [`Error::ReadOnly`].
     pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
         let mut manifest = self.manifest.lock();
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
+        }
+        if self.is_read_only.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly);
         }
         self.health.check()?;
         let edits = plan(&self.state.read())?;
