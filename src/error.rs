@@ -150,7 +150,9 @@ pub enum Error {
     },
 
     /// The store was opened [to be read only](crate::StoreOptions::read_only).
-    #[error("the store is open read-only and takes no changes: open it without read_only, or change a copy of it")]
+    #[error(
+        "the store is open read-only and takes no changes: open it without read_only, or change a copy of it"
+    )]
     ReadOnly,
 
     /// The directory holds files, but no store.

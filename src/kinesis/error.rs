@@ -68,6 +68,10 @@ impl ApiError {
         ApiError::client("InvalidArgumentException", message)
     }
 
+    pub(super) fn access_denied(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client("AccessDeniedException", message)
+    }
+
     pub(super) fn not_found(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::client("ResourceNotFoundException", message)
     }

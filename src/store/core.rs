@@ -50,9 +50,7 @@ pub(crate) struct StoreCore {
 
 impl StoreCore {
     pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
-        let overlay = options
-            .read_only
-            .then(|| OverlayDisk::new(options.disk.clone()));
+        let overlay = options.read_only.then(|| OverlayDisk::new(options.disk.clone()));
         let disk: Arc<dyn Disk> = match &overlay {
             Some(overlay) => Arc::new(overlay.clone()),
             None => options.disk.clone(),
@@ -405,12 +403,18 @@ fn log_options(options: &StoreOptions) -> LogOptions {
 /// Checks that there is a directory to be read.
 fn check_is_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let listed = disk.list(directory);
-    listed.map(drop).map_err(|error| Error::io("open", directory, error))
+    listed
+        .map(drop)
+        .map_err(|error| Error::io("open", directory, error))
 }
 
 /// What is told of a directory where nothing was stored yet, if it is only to be read.
 fn no_store_to_read(directory: &Path) -> Error {
-    Error::io("open", &directory.join("CURRENT"), std::io::ErrorKind::NotFound.into())
+    Error::io(
+        "open",
+        &directory.join("CURRENT"),
+        std::io::ErrorKind::NotFound.into(),
+    )
 }
 
 /// Makes the store's directory and those above it.

@@ -169,7 +169,7 @@ impl Stream {
     pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         self.check_checkpoint(checkpoint)?;
         check_stream_name(name).map_err(|error| Error::invalid(format!("checkpoint {name:?}: {error}")))?;
-        self.store_core().begin_change(Some(self.core.id))?;
+        self.store_core().begin(Some(self.core.id))?;
         self.store_core().catalog.commit(|state| {
             self.core.state(state.stream(self.core.id))?;
             let (name, checkpoint) = (name.to_owned(), checkpoint.clone());
@@ -186,7 +186,7 @@ impl Stream {
     /// # Errors
     /// As for [`save_checkpoint`](Self::save_checkpoint).
     pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
-        self.store_core().begin_change(Some(self.core.id))?;
+        self.store_core().begin(Some(self.core.id))?;
         self.store_core().catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             match stream.checkpoints.contains_key(name) {
@@ -266,7 +266,7 @@ impl Stream {
 
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
         let store = self.store_core();
-        store.begin_change(Some(self.core.id))?;
+        store.begin(Some(self.core.id))?;
         let confirmed = store.time.moment().confirmed;
         store.catalog.commit(|state| {
             let stream = self.core.active_state(state)?;
@@ -295,7 +295,7 @@ impl Stream {
 
 pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: CreateStream) -> Result<Stream> {
     let store = &handle.core;
-    let now = store.begin_change(None)?;
+    let now = store.begin(None)?;
     check_stream_name(name).map_err(|error| Error::invalid(error.to_string()))?;
     let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
     if !sizes.contains(&options.max_record_bytes) {

@@ -90,7 +90,12 @@ impl Contents {
     }
 
     /// Writes all of the bytes, or none where a page cannot be read of which they are a part.
-    pub(super) fn write(&mut self, below: Option<&dyn DiskFile>, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        below: Option<&dyn DiskFile>,
+        bytes: &[u8],
+        offset: u64,
+    ) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64);
         let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
         let mut written = Vec::new();

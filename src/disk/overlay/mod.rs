@@ -456,7 +456,8 @@ impl Drop for OverlayFile {
     /// A file that is as it is below need not be known when it is no longer open.
     fn drop(&mut self) {
         let mut names = self.shared.names.lock();
-        let is_named = matches!(names.0.get(&self.path), Some(Entry::File(node)) if Arc::ptr_eq(node, &self.node));
+        let is_named =
+            matches!(names.0.get(&self.path), Some(Entry::File(node)) if Arc::ptr_eq(node, &self.node));
         // Nobody gets the node without the lock on the names.
         let is_last = is_named && Arc::strong_count(&self.node) == 2;
         if is_last && !self.node.contents.read().is_changed() {

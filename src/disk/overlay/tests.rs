@@ -294,8 +294,16 @@ fn what_was_not_synced_below_is_and_nothing_else_happens_there() {
     let file = overlay.open(Path::new("file"), OpenMode::Read).unwrap();
     file.sync_data().unwrap();
     let durable = below.image(LossMode::LoseAll);
-    assert_eq!(crate::disk::read_whole(&durable, Path::new("file")).unwrap(), b"bytes");
-    for operation in [Operation::Open, Operation::Length, Operation::SyncDir, Operation::SyncData] {
+    assert_eq!(
+        crate::disk::read_whole(&durable, Path::new("file")).unwrap(),
+        b"bytes"
+    );
+    for operation in [
+        Operation::Open,
+        Operation::Length,
+        Operation::SyncDir,
+        Operation::SyncData,
+    ] {
         let opened_before = u64::from(operation == Operation::Open);
         assert_eq!(below.calls(operation), 1 + opened_before, "{operation}");
     }
@@ -307,7 +315,10 @@ fn a_file_that_is_as_below_is_forgotten_with_its_last_handle() {
     let (below, overlay, _lock) = one_file(b"bytes");
     let path = Path::new("file");
     for mode in [OpenMode::Read, OpenMode::Write] {
-        let both = [overlay.open(path, mode).unwrap(), overlay.open(path, mode).unwrap()];
+        let both = [
+            overlay.open(path, mode).unwrap(),
+            overlay.open(path, mode).unwrap(),
+        ];
         assert_eq!(overlay.shared.names.lock().0.len(), 1);
         drop(both);
         assert!(overlay.shared.names.lock().0.is_empty());
