@@ -162,15 +162,26 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The files were written by a later version of this crate.
-    #[error("{} has format {found}, and this version reads up to {supported}: use a newer anabranch", path.display())]
-    NewerFormat {
+    /// The files were written by another version of this crate.
+    #[error("{} has format {found}, and this version reads format {supported}: use the anabranch that wrote it", path.display())]
+    UnsupportedFormat {
         /// The file.
         path: PathBuf,
         /// The format it has.
         found: u16,
-        /// The newest format that this version reads.
+        /// The format that this version reads.
         supported: u16,
+    },
+
+    /// A later version of this crate compressed or encrypted a segment. Nothing is damaged.
+    #[error("{} has codec {codec} and key {key}, which this version does not know: use a newer anabranch", path.display())]
+    UnknownEncoding {
+        /// The segment's file.
+        path: PathBuf,
+        /// The codec; 0 is none.
+        codec: u32,
+        /// The key; 0 is none.
+        key: u64,
     },
 
     /// Bytes on the disk are not what was written there, although they had been made durable.

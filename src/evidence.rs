@@ -15,8 +15,8 @@ use crate::catalog::{CatalogState, LogState};
 use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{
-    JournaledFrames, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, SurveyedFrame, is_continued,
-    survey_segment,
+    HeaderDefect, JournaledFrames, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, SurveyedFrame,
+    is_continued, survey_segment,
 };
 use crate::model::{RecordNumber, ShardId, StreamId};
 
@@ -210,11 +210,21 @@ impl Search<'_> {
 
     fn read_header(&self, path: &Path) -> Result<Option<(LogIdentity, SegmentEntry)>> {
         let mut page = vec![0; PAGE_BYTES as usize];
-        let header = self.evidence.open(path, Vec::new())?.and_then(|file| {
-            file.read_exact_at(&mut page, 0).ok()?;
-            SegmentEntry::decode_header(&page)
-        });
-        Ok(header)
+        let Some(file) = self.evidence.open(path, Vec::new())? else {
+            return Ok(None);
+        };
+        if file.read_exact_at(&mut page, 0).is_err() {
+            return Ok(None);
+        }
+        match SegmentEntry::decode_header(&page) {
+            Ok(header) => Ok(Some(header)),
+            Err(HeaderDefect::NotASegment) => Ok(None),
+            Err(HeaderDefect::UnknownEncoding { codec, key }) => Err(Error::UnknownEncoding {
+                path: path.to_owned(),
+                codec,
+                key,
+            }),
+        }
     }
 
     fn holds_frame_at(
@@ -231,11 +241,7 @@ impl Search<'_> {
     }
 
     fn identity(&self, stream: StreamId, shard: ShardId) -> LogIdentity {
-        LogIdentity {
-            store: self.evidence.state.store,
-            stream,
-            shard,
-        }
+        LogIdentity::of_shard(self.evidence.state.store, stream, shard)
     }
 
     fn log_directory(&self, stream: StreamId, shard: ShardId) -> PathBuf {

@@ -58,6 +58,8 @@ mod consumer;
 pub mod disk;
 mod error;
 mod evidence;
+#[cfg(feature = "server")]
+mod http;
 pub mod inspect;
 #[cfg(feature = "server")]
 pub mod kinesis;
@@ -73,15 +75,15 @@ pub use error::{Error, ForeignReason, Result, RetentionReason};
 pub use log::{Durability, ReadLimit};
 pub use model::limits;
 pub use model::{
-    Checkpoint, ChildShard, Clock, ClockStep, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError,
-    Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord,
-    Record, RecordNumber, Reshard, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter,
-    ShardId, ShardIdError, StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError,
-    StreamStatus, SystemClock, Timestamp, check_stream_name,
+    Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, HashKey, HashKeyError, HashKeyRange,
+    HashKeyRangeError, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey,
+    PartitionKeyError, PutRecord, Record, RecordNumber, Reshard, SequenceNumber, SequenceNumberError, Shard,
+    ShardClosed, ShardFilter, ShardId, ShardIdError, StartingPosition, StreamId, StreamMode, StreamModeError,
+    StreamNameError, StreamStatus, SystemClock, Timestamp, check_stream_name,
 };
 pub use store::{
-    Append, AppendEach, CreateStream, GetRecords, Put, ShardIterator, ShardWatch, Store, StoreEvent,
-    StoreOptions, Stream, StreamDescription, StreamSummary,
+    Append, AppendEach, ConsumerDescription, CreateStream, GetRecords, Namespace, Put, ShardIterator,
+    ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamSummary,
 };
 
 /// Compiles the README's example.

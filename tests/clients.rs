@@ -5,6 +5,8 @@
 
 #[path = "clients/install.rs"]
 mod install;
+#[path = "clients/model.rs"]
+mod model;
 mod server_process;
 
 use std::fs::{self, File};

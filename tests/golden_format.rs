@@ -13,17 +13,20 @@ use std::time::Duration;
 use anabranch::sim::SimDisk;
 use anabranch::{
     CreateStream, HashKey, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store,
-    StoreOptions, StreamMode, StreamStatus, Timestamp,
+    StoreOptions, Stream, StreamMode, StreamStatus, Timestamp,
 };
 
 const DIRECTORY: &str = "store";
+
+/// Where the same store is once more, with a manifest that is one snapshot and few edits.
+const COMPACTED: &str = "compacted";
 const ALL: ReadLimit = ReadLimit {
     records: usize::MAX,
     bytes: usize::MAX,
 };
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-2")
 }
 
 fn shard(index: u32) -> ShardId {
@@ -84,6 +87,7 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         .unwrap();
     store.create_stream("gone", 1).unwrap();
     store.delete_stream("gone").unwrap();
+    label(&store, &clicks);
     store.close().unwrap();
 
     // What takes time is begun, and left to be finished.
@@ -99,20 +103,38 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     store.close().unwrap();
 }
 
+/// Tags, attributes, consumers, and a stream in a namespace.
+fn label(store: &Store, stream: &Stream) {
+    let tags = BTreeMap::from([("stage".to_owned(), "test".to_owned())]);
+    stream.change_tags(&tags, &["never there".to_owned()]).unwrap();
+    stream.set_attribute("policy", Some(b"allow")).unwrap();
+    stream.set_attribute("passing", Some(b"soon gone")).unwrap();
+    stream.set_attribute("passing", None).unwrap();
+    stream.register_consumer("billing").unwrap();
+    let audit = stream.register_consumer("audit").unwrap();
+    stream.remove_consumer(audit.id).unwrap();
+    let tenant = store.namespace("123456789012/us-east-1").unwrap();
+    tenant.set_attribute("limits", Some(b"none")).unwrap();
+    tenant.create_stream("clicks", 2).unwrap();
+}
+
 fn written_today() -> BTreeMap<PathBuf, Vec<u8>> {
     let disk = SimDisk::new(7);
-    let clock = ManualClock::starting_at(start());
-    write_store(&options(&clock).disk(disk.clone()), Path::new(DIRECTORY), &clock);
+    for (directory, compaction_bytes) in [(DIRECTORY, 1 << 20), (COMPACTED, 1)] {
+        let clock = ManualClock::starting_at(start());
+        let options = options(&clock).compaction_bytes(compaction_bytes);
+        write_store(&options.disk(disk.clone()), Path::new(directory), &clock);
+    }
     let mut files = BTreeMap::new();
     for (path, _) in disk.rot().files() {
-        let name = path
-            .strip_prefix("/")
-            .unwrap_or(&path)
-            .strip_prefix(DIRECTORY)
-            .unwrap()
-            .to_owned();
-        // The lock says which process had the store, and the pool's files mean nothing.
-        if name != Path::new("LOCK") && !name.starts_with("pool") {
+        let name = path.strip_prefix("/").unwrap_or(&path).to_owned();
+        let of_compacted = name.strip_prefix(COMPACTED).ok();
+        let in_store = of_compacted
+            .or_else(|| name.strip_prefix(DIRECTORY).ok())
+            .unwrap();
+        // The lock says which process had the store, and the pool's files mean nothing. The segments are in the first.
+        let is_pinned = in_store != Path::new("LOCK") && !in_store.starts_with("pool");
+        if is_pinned && (of_compacted.is_none() || in_store.components().count() == 1) {
             files.insert(name, disk.rot().read(&path).unwrap());
         }
     }
@@ -173,10 +195,38 @@ fn the_golden_store_opens_and_holds_what_was_put() {
     let directory = tempfile::tempdir().unwrap();
     write_files(directory.path(), &stored(&golden()));
     let clock = ManualClock::starting_at(start().saturating_add(Duration::from_secs(5 * 3_600)));
-    let store = options(&clock).open(directory.path()).unwrap();
+    let store = options(&clock).open(directory.path().join(DIRECTORY)).unwrap();
     check_before_the_transitions(&store);
     clock.advance(Duration::from_secs(60));
     check_after_the_transitions(&store);
+}
+
+#[test]
+fn the_golden_snapshot_says_the_same_as_the_edits() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &stored(&golden()));
+    let described = |name: &str| {
+        let clock = ManualClock::starting_at(start().saturating_add(Duration::from_secs(5 * 3_600)));
+        let store = options(&clock).open(directory.path().join(name)).unwrap();
+        let mut streams = store.streams(None, 10).unwrap();
+        let tenant = store.namespace("123456789012/us-east-1").unwrap();
+        streams.extend(tenant.streams(None, 10).unwrap());
+        let streams = streams.into_iter().map(|summary| {
+            let stream = store.stream_by_id(summary.id).unwrap();
+            let policy = stream.attribute("policy").unwrap();
+            let checkpoints = stream.checkpoint_names().unwrap();
+            (
+                stream.describe().unwrap(),
+                stream.consumers().unwrap(),
+                policy,
+                checkpoints,
+            )
+        });
+        (streams.collect::<Vec<_>>(), tenant.attribute("limits").unwrap())
+    };
+    let (streams, limits) = described(DIRECTORY);
+    assert_eq!(streams.len(), 4);
+    assert_eq!((streams, limits), described(COMPACTED));
 }
 
 fn check_before_the_transitions(store: &Store) {
@@ -217,7 +267,12 @@ fn check_after_the_transitions(store: &Store) {
         (summary.mode, summary.status),
         (StreamMode::OnDemand, StreamStatus::Active)
     );
-    assert_eq!(summary.tags["owner"], "me");
+    assert_eq!((&*summary.tags["owner"], &*summary.tags["stage"]), ("me", "test"));
+    assert_eq!(clicks.attribute("policy").unwrap().unwrap(), b"allow");
+    assert_eq!(clicks.attribute("passing").unwrap(), None);
+    let consumers = clicks.consumers().unwrap();
+    assert_eq!(consumers.len(), 1);
+    assert_eq!(consumers[0].name, "billing");
     assert_eq!(clicks.shards(&ShardFilter::AtLatest).unwrap()[0].id, shard(2));
     let from = clicks
         .shard_iterator(shard(1), StartingPosition::TrimHorizon)

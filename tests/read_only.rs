@@ -67,6 +67,7 @@ fn filled(store: &Store) -> Stream {
     let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
     reader.next().unwrap().unwrap();
     reader.save_checkpoint("worker").unwrap();
+    stream.register_consumer("archive").unwrap();
     stream
 }
 
@@ -130,7 +131,8 @@ fn changing_calls(disk: &SimDisk) -> u64 {
         | Operation::RemoveDir
         | Operation::Write
         | Operation::Allocate
-        | Operation::SetLength;
+        | Operation::SetLength
+        | Operation::Release;
     disk.calls(calls)
 }
 
@@ -294,6 +296,7 @@ fn every_change_is_refused_and_makes_none() {
         let stream = store.stream("clicks").unwrap();
         let (before, described) = (contents(&store), stream.describe().unwrap());
         let checkpoint = stream.checkpoint("worker").unwrap().unwrap();
+        let consumer = &stream.consumers().unwrap()[0];
         let open: Vec<_> = stream
             .shards(&ShardFilter::AtLatest)
             .unwrap()
@@ -324,6 +327,15 @@ fn every_change_is_refused_and_makes_none() {
             stream.decrease_retention(24),
             stream.save_checkpoint("worker", &checkpoint),
             stream.remove_checkpoint("worker"),
+            stream.change_tags(&[("owner".into(), "billing".into())].into(), &[]),
+            stream.set_attribute("policy", Some(b"none")),
+            stream.register_consumer("reader").map(drop),
+            stream.remove_consumer(consumer.id),
+            store.set_attribute("limits", None),
+            store
+                .namespace("tests")
+                .unwrap()
+                .set_attribute("limits", Some(b"none")),
             stream.delete(),
         ];
         for (verb, refused) in refusals.into_iter().enumerate() {

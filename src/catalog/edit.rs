@@ -4,38 +4,47 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{AgeMark, CatalogState, Due};
+use super::lifecycle::Lifecycle;
+use super::log_state::AgeMark;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, ClockNote, HashKey, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, Timestamp,
+    Checkpoint, ClockNote, ConsumerId, Lineage, LogName, RecordNumber, Reshard, ShardId, StreamId,
+    StreamMode, StreamName, Timestamp,
 };
 
-/// One change. Variants are only ever added at the end, and a variant's fields never change: a new shape is a new
-/// variant. The bytes are pinned by golden tests.
+/// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
+/// so a new fact about the store is a new edit and nothing else.
+///
+/// Variants are only ever added at the end, and the fields of a variant never change, nor do those of the types in it: a
+/// new shape is a new variant. The bytes are pinned by the golden store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Edit {
-    /// The whole state: the first edit of every manifest.
-    Snapshot(Box<CatalogState>),
-    /// A stream has a name; its shards come with its activation.
+    /// The first edit of all, and of every snapshot.
+    StoreCreated {
+        #[serde(with = "crate::model::wide")]
+        store: u128,
+        token_key: [u8; 32],
+    },
+    /// No new stream gets a number up to this one.
+    StreamIdsReserved {
+        through: StreamId,
+    },
+    /// A stream has a name. What it is like and its shards come with further edits.
     StreamCreated {
         stream: StreamId,
-        name: String,
+        name: StreamName,
         created: Timestamp,
-        due: Due,
-        shard_count: u32,
-        mode: StreamMode,
-        max_record_bytes: u32,
-        tags: BTreeMap<String, String>,
+        lifecycle: Lifecycle,
     },
-    StreamActivated {
+    /// The stream has these shards from now on; their logs are empty.
+    ShardsCreated {
         stream: StreamId,
         lineage: Lineage,
     },
-    /// A split or a merge will happen when it is due.
-    ReshardBegun {
+    /// What the stream is doing from now on. An edit that finishes a change comes in one list with this one.
+    LifecycleChanged {
         stream: StreamId,
-        due: Due,
-        reshard: PlannedReshard,
+        lifecycle: Lifecycle,
     },
     /// A split or a merge has happened: the parents' logs end here, and the children take records from now on.
     Resharded {
@@ -43,42 +52,50 @@ pub(crate) enum Edit {
         reshard: Reshard,
         ends: Vec<(ShardId, LogEnd)>,
     },
-    /// Records that arrived before the floor stay hidden, however long the retention becomes.
-    RetentionChanged {
-        stream: StreamId,
-        hours: u32,
-        horizon_floor: Timestamp,
-    },
-    DeletionBegun {
-        stream: StreamId,
-        due: Due,
-    },
-    StreamDeleted {
-        stream: StreamId,
-    },
-    SegmentAdded {
-        stream: StreamId,
-        shard: ShardId,
-        segment: SegmentEntry,
-    },
-    /// A log that rested is written to again, so its end is no longer known here.
-    LogResumed {
-        stream: StreamId,
-        shard: ShardId,
-    },
-    /// Nothing was written behind these ends, and nothing will be before the log is resumed.
-    LogsRested {
-        ends: Vec<(StreamId, ShardId, LogEnd)>,
-    },
-    /// The segments before this one's first record are no longer part of the log.
-    LogTrimmed {
-        stream: StreamId,
-        shard: ShardId,
-        first_record: RecordNumber,
-    },
     ShardExpired {
         stream: StreamId,
         shard: ShardId,
+    },
+    /// The stream is gone with all that belongs to it.
+    StreamDeleted {
+        stream: StreamId,
+    },
+    /// When the newest shard was created of a stream of this name that is gone, in epoch seconds; without a name, of
+    /// those whose names are not remembered.
+    GoneStreamNoted {
+        name: Option<StreamName>,
+        newest_creation: u64,
+    },
+    SettingChanged {
+        resource: Resource,
+        setting: Setting,
+    },
+    /// First some tags are removed, then others are set.
+    TagsChanged {
+        resource: Resource,
+        set: BTreeMap<String, String>,
+        removed: Vec<String>,
+    },
+    /// An attribute has this value, or none any more.
+    AttributeChanged {
+        resource: Resource,
+        name: String,
+        value: Option<Vec<u8>>,
+    },
+    ConsumerRegistered {
+        stream: StreamId,
+        consumer: ConsumerId,
+        name: String,
+        created: Timestamp,
+    },
+    ConsumerRemoved {
+        stream: StreamId,
+        consumer: ConsumerId,
+    },
+    /// No new consumer of the stream gets a number up to this one.
+    ConsumerIdsReserved {
+        stream: StreamId,
+        through: ConsumerId,
     },
     CheckpointSaved {
         stream: StreamId,
@@ -89,99 +106,137 @@ pub(crate) enum Edit {
         stream: StreamId,
         name: String,
     },
-    /// What the clocks showed.
-    ClockNoted(ClockNote),
-    /// A split or a merge that had begun cannot happen: the stream is active as it was.
-    ReshardGivenUp {
-        stream: StreamId,
+    SegmentAdded {
+        log: LogName,
+        segment: SegmentEntry,
     },
-    /// So old the records of these logs are at least, whose arrival times are ahead of the clock.
-    AgesMarked {
-        marks: Vec<(StreamId, ShardId, AgeMark)>,
-    },
-    /// The records before these numbers are not to be seen any more, whatever their arrival times say.
-    RecordsHidden {
-        before: Vec<(StreamId, ShardId, RecordNumber)>,
+    /// A log that rested is written to again, so its end is no longer known here.
+    LogResumed {
+        log: LogName,
     },
     /// From now on the commit journal may have frames of this log that its segments lack, until it rests.
     LogJournaled {
-        stream: StreamId,
-        shard: ShardId,
+        log: LogName,
     },
+    /// Nothing was written behind these ends, and nothing will be before the log is resumed.
+    LogsRested {
+        ends: Vec<(LogName, LogEnd)>,
+    },
+    /// The segments before this one's first record are no longer part of the log.
+    LogTrimmed {
+        log: LogName,
+        first_record: RecordNumber,
+    },
+    /// The records before these numbers are not to be seen any more, whatever their arrival times say.
+    RecordsHidden {
+        before: Vec<(LogName, RecordNumber)>,
+    },
+    /// So old the records of these logs are at least, whose arrival times are ahead of the clock.
+    AgesMarked {
+        marks: Vec<(LogName, AgeMark)>,
+    },
+    /// What the clocks showed.
+    ClockNoted(ClockNote),
+}
+
+/// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
+/// there are any.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Resource {
+    /// The owner of the streams in this namespace.
+    Account(String),
+    Stream(StreamId),
+    Consumer(StreamId, ConsumerId),
+}
+
+/// What the engine acts on, by kind of resource. Variants are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Setting {
+    /// Of a stream.
+    Mode(StreamMode),
+    /// Of a stream. Records that arrived before the floor stay hidden, however long the retention becomes.
+    Retention { hours: u32, horizon_floor: Timestamp },
+    /// Of a stream.
+    MaxRecordBytes(u32),
 }
 
 impl Edit {
     /// The variant's name.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Snapshot(_) => "Snapshot",
+            Self::StoreCreated { .. } => "StoreCreated",
+            Self::StreamIdsReserved { .. } => "StreamIdsReserved",
             Self::StreamCreated { .. } => "StreamCreated",
-            Self::StreamActivated { .. } => "StreamActivated",
-            Self::ReshardBegun { .. } => "ReshardBegun",
+            Self::ShardsCreated { .. } => "ShardsCreated",
+            Self::LifecycleChanged { .. } => "LifecycleChanged",
             Self::Resharded { .. } => "Resharded",
-            Self::RetentionChanged { .. } => "RetentionChanged",
-            Self::DeletionBegun { .. } => "DeletionBegun",
-            Self::StreamDeleted { .. } => "StreamDeleted",
-            Self::SegmentAdded { .. } => "SegmentAdded",
-            Self::LogResumed { .. } => "LogResumed",
-            Self::LogsRested { .. } => "LogsRested",
-            Self::LogTrimmed { .. } => "LogTrimmed",
             Self::ShardExpired { .. } => "ShardExpired",
+            Self::StreamDeleted { .. } => "StreamDeleted",
+            Self::GoneStreamNoted { .. } => "GoneStreamNoted",
+            Self::SettingChanged { .. } => "SettingChanged",
+            Self::TagsChanged { .. } => "TagsChanged",
+            Self::AttributeChanged { .. } => "AttributeChanged",
+            Self::ConsumerRegistered { .. } => "ConsumerRegistered",
+            Self::ConsumerRemoved { .. } => "ConsumerRemoved",
+            Self::ConsumerIdsReserved { .. } => "ConsumerIdsReserved",
             Self::CheckpointSaved { .. } => "CheckpointSaved",
             Self::CheckpointRemoved { .. } => "CheckpointRemoved",
-            Self::ClockNoted(_) => "ClockNoted",
-            Self::ReshardGivenUp { .. } => "ReshardGivenUp",
-            Self::AgesMarked { .. } => "AgesMarked",
-            Self::RecordsHidden { .. } => "RecordsHidden",
+            Self::SegmentAdded { .. } => "SegmentAdded",
+            Self::LogResumed { .. } => "LogResumed",
             Self::LogJournaled { .. } => "LogJournaled",
+            Self::LogsRested { .. } => "LogsRested",
+            Self::LogTrimmed { .. } => "LogTrimmed",
+            Self::RecordsHidden { .. } => "RecordsHidden",
+            Self::AgesMarked { .. } => "AgesMarked",
+            Self::ClockNoted(_) => "ClockNoted",
         }
     }
 
-    /// The streams that it is about, but for a snapshot, which is about all.
-    pub(crate) fn streams(&self) -> Option<Vec<StreamId>> {
+    /// The streams that it is about.
+    pub(crate) fn streams(&self) -> Vec<StreamId> {
+        fn of<'a>(logs: impl Iterator<Item = &'a LogName>) -> Vec<StreamId> {
+            logs.filter_map(|log| log.stream()).collect()
+        }
         match self {
-            Self::Snapshot(_) => None,
-            Self::ClockNoted(_) => Some(Vec::new()),
-            Self::AgesMarked { marks } => Some(marks.iter().map(|(stream, _, _)| *stream).collect()),
-            Self::RecordsHidden { before } => Some(before.iter().map(|(stream, _, _)| *stream).collect()),
-            Self::LogsRested { ends } => Some(ends.iter().map(|(stream, _, _)| *stream).collect()),
+            Self::StoreCreated { .. }
+            | Self::StreamIdsReserved { .. }
+            | Self::GoneStreamNoted { .. }
+            | Self::ClockNoted(_) => Vec::new(),
             Self::StreamCreated { stream, .. }
-            | Self::StreamActivated { stream, .. }
-            | Self::ReshardBegun { stream, .. }
+            | Self::ShardsCreated { stream, .. }
+            | Self::LifecycleChanged { stream, .. }
             | Self::Resharded { stream, .. }
-            | Self::RetentionChanged { stream, .. }
-            | Self::DeletionBegun { stream, .. }
-            | Self::StreamDeleted { stream }
-            | Self::SegmentAdded { stream, .. }
-            | Self::LogResumed { stream, .. }
-            | Self::LogTrimmed { stream, .. }
             | Self::ShardExpired { stream, .. }
+            | Self::StreamDeleted { stream }
+            | Self::ConsumerRegistered { stream, .. }
+            | Self::ConsumerRemoved { stream, .. }
+            | Self::ConsumerIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }
-            | Self::CheckpointRemoved { stream, .. }
-            | Self::ReshardGivenUp { stream }
-            | Self::LogJournaled { stream, .. } => Some(vec![*stream]),
+            | Self::CheckpointRemoved { stream, .. } => vec![*stream],
+            Self::SettingChanged { resource, .. }
+            | Self::TagsChanged { resource, .. }
+            | Self::AttributeChanged { resource, .. } => match resource {
+                Resource::Account(_) => Vec::new(),
+                Resource::Stream(stream) | Resource::Consumer(stream, _) => vec![*stream],
+            },
+            Self::SegmentAdded { log, .. }
+            | Self::LogResumed { log }
+            | Self::LogJournaled { log }
+            | Self::LogTrimmed { log, .. } => of(std::iter::once(log)),
+            Self::LogsRested { ends } => of(ends.iter().map(|(log, _)| log)),
+            Self::RecordsHidden { before } => of(before.iter().map(|(log, _)| log)),
+            Self::AgesMarked { marks } => of(marks.iter().map(|(log, _)| log)),
         }
     }
 
     /// The same, for showing to people: the store's secret is zeros.
     pub(crate) fn without_secrets(&self) -> Self {
-        let mut edit = self.clone();
-        if let Self::Snapshot(state) = &mut edit {
-            state.token_key = [0; 32];
+        match self {
+            Self::StoreCreated { store, .. } => Self::StoreCreated {
+                store: *store,
+                token_key: [0; 32],
+            },
+            other => other.clone(),
         }
-        edit
     }
-}
-
-/// A reshard that was asked for and is not due yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum PlannedReshard {
-    Split {
-        shard: ShardId,
-        new_starting_hash_key: HashKey,
-    },
-    Merge {
-        first: ShardId,
-        second: ShardId,
-    },
 }

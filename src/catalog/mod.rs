@@ -1,34 +1,40 @@
-//! Which streams and shards exist, in what state, and the manifest that makes it durable.
+//! Which streams and shards exist, in what state, and the log of edits that makes it durable.
 //!
 //! The catalog is a value, [`CatalogState`], that changes only by [`Edit`]s. An edit is planned against the state,
-//! written to the manifest, synced, and applied, in this order and one at a time: what the catalog shows has
-//! happened durably. A split or a merge is one edit, so no crash leaves half of it.
+//! appended to the [`EditLog`], and applied, in this order and one list at a time: what the catalog shows has happened
+//! durably. A split or a merge is one edit, so no crash leaves half of it.
 //!
-//! This floor knows the list of each log's segments as the log reports them. It reads no segment, and touches no
-//! file but the manifest's.
+//! Of a resource (a stream, a consumer, an account) there are three kinds of facts: what the engine acts on is a
+//! [`Setting`]; what only the server shows is an attribute, whose bytes mean nothing here; tags are tags.
+//!
+//! This floor knows the list of each log's segments as the log reports it. It reads no segment. Files are known only to
+//! the [`manifest`], which is the edit log of a directory.
 
 mod codec;
-mod copies;
 mod edit;
+mod edit_log;
 mod gone;
-mod manifest;
+#[cfg(test)]
+mod histories;
+mod labels;
+mod lifecycle;
+mod log_state;
+pub(crate) mod manifest;
+mod snapshot;
 mod state;
-mod survey;
+mod stream_state;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use edit::{Edit, PlannedReshard};
-pub(crate) use state::{AgeMark, CatalogState, Due, Lifecycle, LogState, StreamState};
-pub(crate) use survey::{
-    ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest, write_manifest,
-};
+pub(crate) use edit::{Edit, Resource, Setting};
+pub(crate) use edit_log::{EditLog, Revision};
+pub(crate) use lifecycle::{Change, Due, Lifecycle};
+pub(crate) use log_state::{AgeMark, LogState};
+pub(crate) use state::CatalogState;
+pub(crate) use stream_state::{ConsumerState, StreamState};
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub(crate) use manifest::COMPACTION_BYTES;
-use manifest::Manifest;
-
-use crate::disk::{Disk, Health};
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
@@ -36,13 +42,18 @@ use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock, RwLockReadGuard};
 #[derive(Debug)]
 pub(crate) struct Catalog {
     state: RwLock<CatalogState>,
-    manifest: Mutex<Manifest>,
-    health: Health,
+    tail: Mutex<Tail>,
     is_closed: AtomicBool,
     is_read_only: AtomicBool,
-    compaction_bytes: u64,
     /// Asked for room where something failed for want of it; says whether it gave some.
     make_room: OnceLock<RoomMaker>,
+}
+
+/// Where edits are appended.
+#[derive(Debug)]
+struct Tail {
+    log: Box<dyn EditLog>,
+    revision: Revision,
 }
 
 struct RoomMaker(Box<dyn Fn(&Error) -> bool + Send + Sync>);
@@ -54,26 +65,17 @@ impl std::fmt::Debug for RoomMaker {
 }
 
 impl Catalog {
-    /// Opens the catalog in a directory, or makes a new one where nothing was stored yet, after `before_new`.
+    /// The catalog that a log of edits leads to.
     ///
-    /// `find_later_frame` looks for a file that shows that an edit is missing; it is told whether the manifest ends in a
-    /// frame that is not whole.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        directory: &Path,
-        health: Health,
-        compaction_bytes: u64,
-        before_new: impl FnOnce() -> Result<()>,
-        find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
-    ) -> Result<Self> {
-        let (manifest, state) = Manifest::open(disk, directory, before_new, find_later_frame)?;
+    /// # Errors
+    /// What keeps the log from being loaded.
+    pub(crate) fn new(mut log: Box<dyn EditLog>) -> Result<Self> {
+        let (state, revision) = log.load()?;
         Ok(Self {
             state: RwLock::new(state),
-            manifest: Mutex::new(manifest),
-            health,
+            tail: Mutex::new(Tail { log, revision }),
             is_closed: AtomicBool::new(false),
             is_read_only: AtomicBool::new(false),
-            compaction_bytes,
             make_room: OnceLock::new(),
         })
     }
@@ -83,9 +85,9 @@ impl Catalog {
         self.make_room.get_or_init(|| RoomMaker(Box::new(make_room)));
     }
 
-    /// Takes no more edits: once this returns the manifest is somebody else's.
+    /// Takes no more edits: once this returns another opener may have the log.
     pub(crate) fn close(&self) {
-        let _no_edit_is_under_way = self.manifest.lock();
+        let _no_edit_is_under_way = self.tail.lock();
         self.is_closed.store(true, Ordering::Release);
     }
 
@@ -105,45 +107,35 @@ impl Catalog {
     /// The plan's, before anything is written; [`Error::StorageFull`], where nothing has changed either;
     /// [`Error::Poisoned`], [`Error::ReadOnly`].
     pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
-        let mut manifest = self.manifest.lock();
+        let mut tail = self.tail.lock();
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
         if self.is_read_only.load(Ordering::Acquire) {
             return Err(Error::ReadOnly);
         }
-        self.health.check()?;
+        tail.log.check()?;
         let edits = plan(&self.state.read())?;
         if edits.is_empty() {
             return Ok(());
         }
-        loop {
-            match manifest.append(&edits, &self.health) {
+        let expected = tail.revision;
+        tail.revision = loop {
+            match tail.log.append(&edits, expected) {
                 Err(error) if error.is_want_of_room() && self.can_make_room_for(&error) => {}
                 appended => break appended?,
             }
+        };
+        // A plan made against this very state applies to it; an edit that does not is a defect in this crate, and going
+        // on from it would be worse than stopping.
+        if let Err(reason) = self.state.write().apply_all(&edits) {
+            return Err(tail.log.stop(reason));
         }
-        let mut state = self.state.write();
-        for edit in &edits {
-            // A plan made against this very state applies to it; an edit that does not is a defect in this crate,
-            // and going on from it would be worse than stopping.
-            if let Err(reason) = state.apply(edit) {
-                let defect = std::io::Error::other(reason);
-                return Err(self.health.poison("apply an edit of", manifest.path(), defect));
-            }
-        }
-        drop(state);
-        manifest.compact_if_large(&self.state.read(), self.compaction_bytes, &self.health)
+        tail.log.offer_snapshot(&self.state.read())
     }
 
     fn can_make_room_for(&self, failed: &Error) -> bool {
         let make_room = self.make_room.get();
         make_room.is_some_and(|RoomMaker(make_room)| make_room(failed))
-    }
-}
-
-impl Error {
-    fn bad_manifest(path: &Path, offset: u64, reason: impl std::fmt::Display) -> Self {
-        Self::corrupt(path, offset, reason.to_string())
     }
 }

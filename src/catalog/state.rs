@@ -1,99 +1,43 @@
 //! The catalog's state, and how edits change it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::edit::{Edit, PlannedReshard};
+use super::edit::{Edit, Resource};
 use super::gone::GoneStreams;
-use crate::log::{COMMIT_JOURNAL, LogEnd, SegmentEntry};
-use crate::model::{
-    Checkpoint, ClockNote, Lineage, RecordNumber, Reshard, ShardId, StreamId, StreamMode, StreamStatus,
-    Timestamp, limits,
-};
+use super::labels::Labels;
+use super::log_state::LogState;
+use super::stream_state::StreamState;
+use crate::log::{LogEnd, SegmentEntry};
+use crate::model::{ClockNote, Lineage, LogName, StreamId, StreamName};
 
-/// All that is known of a store's streams.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CatalogState {
     pub(crate) store: u128,
     /// A secret of this store, for whoever hands out tokens that must not be forged.
     pub(crate) token_key: [u8; 32],
-    next_stream: u64,
-    streams: BTreeMap<StreamId, StreamState>,
-    names: BTreeMap<String, StreamId>,
-    /// The log of other logs' frames, which edits name as a log of no stream ([`COMMIT_JOURNAL`]).
+    pub(super) next_stream: u64,
+    pub(super) streams: BTreeMap<StreamId, StreamState>,
+    /// By namespace and local name.
+    pub(super) names: BTreeMap<String, BTreeMap<String, StreamId>>,
+    /// By namespace; those without any label are not listed.
+    pub(super) accounts: BTreeMap<String, Labels>,
+    /// The log of other logs' frames.
     pub(crate) journal: LogState,
     /// What the clocks showed when an opener last noted it.
     pub(crate) clock: Option<ClockNote>,
-    gone: GoneStreams,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct StreamState {
-    pub(crate) name: String,
-    pub(crate) created: Timestamp,
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) mode: StreamMode,
-    pub(crate) max_record_bytes: u32,
-    pub(crate) retention_hours: u32,
-    pub(crate) horizon_floor: Timestamp,
-    pub(crate) tags: BTreeMap<String, String>,
-    /// None until the stream is active for the first time.
-    pub(crate) lineage: Option<Lineage>,
-    /// One for each shard of the lineage.
-    pub(crate) logs: BTreeMap<ShardId, LogState>,
-    pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
-}
-
-/// What a stream is doing, and when it will be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Lifecycle {
-    Creating { due: Due, shard_count: u32 },
-    Active,
-    Updating { due: Due, reshard: PlannedReshard },
-    Deleting { due: Due },
-}
-
-/// When a change that takes time is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Due {
-    /// By the wall clock, as it was when the change was asked for.
-    pub(crate) at: Timestamp,
-    /// How long the change takes. A later opener waits no longer than that, whatever has become of the clock.
-    pub(crate) delay_millis: u64,
-}
-
-/// What the catalog keeps of a shard's log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogState {
-    /// All segments, oldest first.
-    pub(crate) segments: Vec<SegmentEntry>,
-    /// Where the log ends, while it rests. A log that is or was being written to has none.
-    pub(crate) end: Option<LogEnd>,
-    /// Of records whose arrival times are ahead of the clock, in the order of their numbers.
-    pub(crate) ages: Vec<AgeMark>,
-    /// The records before this number are not to be seen any more, besides those that arrived before the horizon.
-    pub(crate) hidden_before: Option<RecordNumber>,
-    /// Whether the commit journal may have frames that the segments lack.
-    pub(crate) is_journaled: bool,
-}
-
-/// All records before a number were put before the store had been open for so long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AgeMark {
-    pub(crate) before: RecordNumber,
-    pub(crate) open_millis: u64,
+    pub(super) gone: GoneStreams,
 }
 
 impl CatalogState {
-    pub(super) fn new(store: u128, token_key: [u8; 32]) -> Self {
+    pub(crate) fn new(store: u128, token_key: [u8; 32]) -> Self {
         Self {
             store,
             token_key,
             next_stream: 1,
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             journal: LogState::default(),
             clock: None,
             gone: GoneStreams::default(),
@@ -109,15 +53,15 @@ impl CatalogState {
     }
 
     /// What is kept of a log, the commit journal included.
-    pub(super) fn log(&self, stream: StreamId, shard: ShardId) -> Option<&LogState> {
-        match (stream, shard) {
-            COMMIT_JOURNAL => Some(&self.journal),
-            _ => self.stream(stream)?.logs.get(&shard),
+    pub(crate) fn log(&self, name: LogName) -> Option<&LogState> {
+        match name {
+            LogName::CommitJournal => Some(&self.journal),
+            LogName::Shard(stream, shard) => self.stream(stream)?.logs.get(&shard),
         }
     }
 
-    pub(crate) fn id_of(&self, name: &str) -> Option<StreamId> {
-        self.names.get(name).copied()
+    pub(crate) fn id_of(&self, namespace: &str, name: &str) -> Option<StreamId> {
+        self.names.get(namespace)?.get(name).copied()
     }
 
     /// All streams, in the order of their ids.
@@ -125,32 +69,51 @@ impl CatalogState {
         self.streams.iter().map(|(id, stream)| (*id, stream))
     }
 
-    /// Streams in the order of their names, without those up to and including `after`.
+    /// A namespace's streams in the order of their names, without those up to and including `after`.
     pub(crate) fn streams_by_name(
         &self,
+        namespace: &str,
         after: Option<&str>,
     ) -> impl Iterator<Item = (StreamId, &StreamState)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.names
-            .range::<str, _>((after.map_or(Unbounded, Excluded), Unbounded))
+        let range = (after.map_or(Unbounded, Excluded), Unbounded);
+        let names = self.names.get(namespace).into_iter();
+        names
+            .flat_map(move |names| names.range::<str, _>(range))
             .filter_map(|(_, id)| Some((*id, self.streams.get(id)?)))
+    }
+
+    /// The tags and attributes of a resource; `None` if there is no such resource, or if an account has none.
+    pub(crate) fn labels(&self, resource: &Resource) -> Option<&Labels> {
+        match resource {
+            Resource::Account(namespace) => self.accounts.get(namespace),
+            Resource::Stream(stream) => Some(&self.stream(*stream)?.labels),
+            Resource::Consumer(stream, consumer) => {
+                Some(&self.stream(*stream)?.consumers.get(consumer)?.labels)
+            }
+        }
     }
 
     /// The second after which the sequence numbers of a new stream of this name begin, so that those of an earlier one
     /// are none of its own.
-    pub(crate) fn numbers_begin_after(&self, name: &str) -> Option<u64> {
+    pub(crate) fn numbers_begin_after(&self, name: &StreamName) -> Option<u64> {
         self.gone.newest_creation(name)
+    }
+
+    /// Whether the commit journal may have frames of any log that its segments lack.
+    pub(crate) fn needs_journal(&self) -> bool {
+        let mut logs = self.streams.values().flat_map(|stream| stream.logs.values());
+        logs.any(|log| log.end.is_none() && log.is_journaled)
     }
 
     /// Replaces the segments and the end of a log that was repaired.
     pub(crate) fn replace_segments(
         &mut self,
-        stream: StreamId,
-        shard: ShardId,
+        log: LogName,
         segments: Vec<SegmentEntry>,
         end: Option<LogEnd>,
     ) {
-        if let Ok(known) = self.log_mut(stream, shard) {
+        if let Ok(known) = self.log_mut(log) {
             known.segments = segments;
             known.end = end;
         }
@@ -161,159 +124,176 @@ impl CatalogState {
         self.next_stream = self.next_stream.max(through.value().saturating_add(1));
     }
 
-    /// Applies one edit, or says why it does not fit this state, which is then unchanged.
+    /// Applies edits in their order, up to the first that does not fit.
+    pub(super) fn apply_all(&mut self, edits: &[Edit]) -> Result<(), &'static str> {
+        edits.iter().try_for_each(|edit| self.apply(edit))
+    }
+
+    /// Applies one edit, or says why it does not fit this state. Of an edit about one thing nothing has changed then; of
+    /// one about several logs those before the one that does not fit have.
     pub(super) fn apply(&mut self, edit: &Edit) -> Result<(), &'static str> {
         match edit {
-            Edit::Snapshot(state) => {
-                *self = (**state).clone();
-                Ok(())
-            }
-            Edit::StreamCreated { .. } => self.create_stream(edit),
-            Edit::StreamDeleted { stream } => self.delete_stream(*stream),
-            Edit::LogsRested { ends } => ends.iter().try_for_each(|(stream, shard, end)| {
-                self.log_mut(*stream, *shard)?.rest_at(*end);
-                Ok(())
-            }),
-            Edit::LogJournaled { stream, shard } => {
-                self.log_mut(*stream, *shard)?.is_journaled = true;
-                Ok(())
-            }
-            Edit::SegmentAdded {
+            Edit::StoreCreated { .. } => return Err("a store is created once"),
+            Edit::StreamIdsReserved { through } => self.reserve_stream_ids(*through),
+            Edit::StreamCreated {
                 stream,
-                shard,
-                segment,
-            } => self.log_mut(*stream, *shard)?.add_segment(*segment),
-            Edit::LogResumed { stream, shard } => {
-                self.log_mut(*stream, *shard)?.end = None;
-                Ok(())
-            }
-            Edit::LogTrimmed {
-                stream,
-                shard,
-                first_record,
+                name,
+                created,
+                lifecycle,
             } => {
-                self.log_mut(*stream, *shard)?.trim(*first_record);
-                if (*stream, *shard) == COMMIT_JOURNAL && self.journal.segments.is_empty() {
-                    self.note_empty_journal();
-                }
-                Ok(())
+                let state = StreamState::new(name.clone(), *created, lifecycle.clone());
+                return self.create_stream(*stream, state);
             }
-            Edit::StreamActivated { stream, lineage } => self.stream_mut(*stream)?.activate(lineage),
-            Edit::ReshardBegun { stream, due, reshard } => {
-                self.stream_mut(*stream)?.lifecycle = Lifecycle::Updating {
-                    due: *due,
-                    reshard: *reshard,
-                };
-                Ok(())
+            Edit::ShardsCreated { stream, lineage } => {
+                return self.stream_mut(*stream)?.create_shards(lineage);
+            }
+            Edit::LifecycleChanged { stream, lifecycle } => {
+                return self.stream_mut(*stream)?.change_lifecycle(lifecycle);
             }
             Edit::Resharded {
                 stream,
                 reshard,
                 ends,
-            } => self.stream_mut(*stream)?.reshard(reshard, ends),
-            Edit::RetentionChanged {
+            } => return self.stream_mut(*stream)?.reshard(reshard, ends),
+            Edit::ShardExpired { stream, shard } => return self.stream_mut(*stream)?.expire(*shard),
+            Edit::StreamDeleted { stream } => return self.delete_stream(*stream),
+            Edit::GoneStreamNoted {
+                name,
+                newest_creation,
+            } => self.gone.note(name.clone(), *newest_creation),
+            Edit::SettingChanged { resource, setting } => match resource {
+                Resource::Stream(stream) => self.stream_mut(*stream)?.change(*setting),
+                Resource::Account(_) | Resource::Consumer(..) => {
+                    return Err("the resource has no such setting");
+                }
+            },
+            Edit::TagsChanged {
+                resource,
+                set,
+                removed,
+            } => self.change_labels(resource, |labels| labels.change_tags(set, removed))?,
+            Edit::AttributeChanged {
+                resource,
+                name,
+                value,
+            } => self.change_labels(resource, |labels| labels.set_attribute(name, value.as_deref()))?,
+            Edit::ConsumerRegistered {
                 stream,
-                hours,
-                horizon_floor,
-            } => {
-                let stream = self.stream_mut(*stream)?;
-                stream.retention_hours = *hours;
-                stream.horizon_floor = stream.horizon_floor.max(*horizon_floor);
-                Ok(())
+                consumer,
+                name,
+                created,
+            } => return self.stream_mut(*stream)?.register(*consumer, name, *created),
+            Edit::ConsumerRemoved { stream, consumer } => {
+                let removed = self.stream_mut(*stream)?.consumers.remove(consumer);
+                removed.ok_or("the consumer does not exist")?;
             }
-            Edit::DeletionBegun { stream, due } => {
-                self.stream_mut(*stream)?.lifecycle = Lifecycle::Deleting { due: *due };
-                Ok(())
+            Edit::ConsumerIdsReserved { stream, through } => {
+                self.stream_mut(*stream)?.reserve_consumers(*through);
             }
-            Edit::ShardExpired { stream, shard } => self.stream_mut(*stream)?.expire(*shard),
             Edit::CheckpointSaved {
                 stream,
                 name,
                 checkpoint,
             } => {
-                self.stream_mut(*stream)?
-                    .checkpoints
-                    .insert(name.clone(), checkpoint.clone());
-                Ok(())
+                let checkpoints = &mut self.stream_mut(*stream)?.checkpoints;
+                checkpoints.insert(name.clone(), checkpoint.clone());
             }
             Edit::CheckpointRemoved { stream, name } => {
                 self.stream_mut(*stream)?.checkpoints.remove(name);
-                Ok(())
             }
-            Edit::ClockNoted(note) => {
-                self.clock = Some(*note);
-                Ok(())
-            }
-            Edit::ReshardGivenUp { stream } => {
-                self.stream_mut(*stream)?.lifecycle = Lifecycle::Active;
-                Ok(())
-            }
-            Edit::AgesMarked { marks } => marks.iter().try_for_each(|(stream, shard, mark)| {
-                self.log_mut(*stream, *shard)?.ages.push(*mark);
-                Ok(())
-            }),
-            Edit::RecordsHidden { before } => before.iter().try_for_each(|(stream, shard, number)| {
-                self.log_mut(*stream, *shard)?.hide_before(*number);
-                Ok(())
-            }),
+            Edit::ClockNoted(note) => self.clock = Some(*note),
+            Edit::SegmentAdded { .. }
+            | Edit::LogResumed { .. }
+            | Edit::LogJournaled { .. }
+            | Edit::LogsRested { .. }
+            | Edit::LogTrimmed { .. }
+            | Edit::RecordsHidden { .. }
+            | Edit::AgesMarked { .. } => return self.apply_to_logs(edit),
         }
+        Ok(())
     }
 
-    fn create_stream(&mut self, edit: &Edit) -> Result<(), &'static str> {
-        let Edit::StreamCreated {
-            stream,
-            name,
-            created,
-            due,
-            shard_count,
-            mode,
-            max_record_bytes,
-            tags,
-        } = edit
-        else {
-            return Err("this edit creates no stream");
-        };
-        if self.names.contains_key(name) {
+    fn apply_to_logs(&mut self, edit: &Edit) -> Result<(), &'static str> {
+        match edit {
+            Edit::SegmentAdded { log, segment } => return self.log_mut(*log)?.add_segment(*segment),
+            Edit::LogResumed { log } => self.log_mut(*log)?.end = None,
+            Edit::LogJournaled { log } => self.log_mut(*log)?.is_journaled = true,
+            Edit::LogTrimmed { log, first_record } => {
+                self.log_mut(*log)?.trim(*first_record);
+                if *log == LogName::CommitJournal && self.journal.segments.is_empty() {
+                    self.note_empty_journal();
+                }
+            }
+            Edit::LogsRested { ends } => {
+                for (log, end) in ends {
+                    self.log_mut(*log)?.rest_at(*end);
+                }
+            }
+            Edit::RecordsHidden { before } => {
+                for (log, number) in before {
+                    self.log_mut(*log)?.hide_before(*number);
+                }
+            }
+            Edit::AgesMarked { marks } => {
+                for (log, mark) in marks {
+                    self.log_mut(*log)?.ages.push(*mark);
+                }
+            }
+            _ => return Err("this edit is not about logs"),
+        }
+        Ok(())
+    }
+
+    fn create_stream(&mut self, stream: StreamId, state: StreamState) -> Result<(), &'static str> {
+        if self.id_of(&state.name.namespace, &state.name.local).is_some() {
             return Err("a stream of this name exists");
         }
-        self.next_stream = self.next_stream.max(stream.value() + 1);
-        self.names.insert(name.clone(), *stream);
-        self.streams.insert(
-            *stream,
-            StreamState {
-                name: name.clone(),
-                created: *created,
-                lifecycle: Lifecycle::Creating {
-                    due: *due,
-                    shard_count: *shard_count,
-                },
-                mode: *mode,
-                max_record_bytes: *max_record_bytes,
-                retention_hours: limits::MIN_RETENTION_HOURS,
-                horizon_floor: Timestamp::from_millis(0),
-                tags: tags.clone(),
-                lineage: None,
-                logs: BTreeMap::new(),
-                checkpoints: BTreeMap::new(),
-            },
-        );
+        if self.streams.contains_key(&stream) {
+            return Err("a stream of this number exists");
+        }
+        self.reserve_stream_ids(stream);
+        let names = self.names.entry(state.name.namespace.clone()).or_default();
+        names.insert(state.name.local.clone(), stream);
+        self.streams.insert(stream, state);
         Ok(())
     }
 
     fn delete_stream(&mut self, stream: StreamId) -> Result<(), &'static str> {
         let gone = self.streams.remove(&stream).ok_or("the stream does not exist")?;
-        self.names.remove(&gone.name);
+        if let Some(names) = self.names.get_mut(&gone.name.namespace) {
+            names.remove(&gone.name.local);
+            if names.is_empty() {
+                self.names.remove(&gone.name.namespace);
+            }
+        }
         let created = gone.lineage.iter().flat_map(Lineage::shards);
         if let Some(newest) = created.map(|shard| shard.created_seconds).max() {
-            self.gone.note(gone.name, newest);
+            self.gone.note(Some(gone.name), newest);
         }
         Ok(())
     }
 
-    /// Whether the commit journal may have frames of any log that its segments lack.
-    pub(crate) fn needs_journal(&self) -> bool {
-        let mut logs = self.streams.values().flat_map(|stream| stream.logs.values());
-        logs.any(|log| log.end.is_none() && log.is_journaled)
+    fn change_labels(
+        &mut self,
+        resource: &Resource,
+        change: impl FnOnce(&mut Labels),
+    ) -> Result<(), &'static str> {
+        match resource {
+            Resource::Account(namespace) => {
+                let labels = self.accounts.entry(namespace.clone()).or_default();
+                change(labels);
+                if labels.is_empty() {
+                    self.accounts.remove(namespace);
+                }
+            }
+            Resource::Stream(stream) => change(&mut self.stream_mut(*stream)?.labels),
+            Resource::Consumer(stream, consumer) => {
+                let consumers = &mut self.stream_mut(*stream)?.consumers;
+                let consumer = consumers.get_mut(consumer).ok_or("the consumer does not exist")?;
+                change(&mut consumer.labels);
+            }
+        }
+        Ok(())
     }
 
     fn note_empty_journal(&mut self) {
@@ -328,138 +308,13 @@ impl CatalogState {
         self.streams.get_mut(&stream).ok_or("the stream does not exist")
     }
 
-    fn log_mut(&mut self, stream: StreamId, shard: ShardId) -> Result<&mut LogState, &'static str> {
-        if (stream, shard) == COMMIT_JOURNAL {
-            return Ok(&mut self.journal);
+    fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {
+        match name {
+            LogName::CommitJournal => Ok(&mut self.journal),
+            LogName::Shard(stream, shard) => {
+                let logs = &mut self.stream_mut(stream)?.logs;
+                logs.get_mut(&shard).ok_or("the shard does not exist")
+            }
         }
-        self.stream_mut(stream)?
-            .logs
-            .get_mut(&shard)
-            .ok_or("the shard does not exist")
-    }
-}
-
-impl StreamState {
-    /// The state in Kinesis' words.
-    pub(crate) fn status(&self) -> StreamStatus {
-        match self.lifecycle {
-            Lifecycle::Creating { .. } => StreamStatus::Creating,
-            Lifecycle::Active => StreamStatus::Active,
-            Lifecycle::Updating { .. } => StreamStatus::Updating,
-            Lifecycle::Deleting { .. } => StreamStatus::Deleting,
-        }
-    }
-
-    /// The open shards, with those that a creation or a split is still making.
-    pub(crate) fn open_and_coming_shard_count(&self) -> u32 {
-        let open = self.lineage.as_ref().map_or(0, Lineage::open_shard_count);
-        match self.lifecycle {
-            Lifecycle::Creating { shard_count, .. } => shard_count,
-            Lifecycle::Updating {
-                reshard: PlannedReshard::Split { .. },
-                ..
-            } => open.saturating_add(1),
-            Lifecycle::Updating { .. } | Lifecycle::Active | Lifecycle::Deleting { .. } => open,
-        }
-    }
-
-    /// Records that arrived earlier are not to be seen any more.
-    pub(crate) fn horizon(&self, confirmed: Timestamp) -> Timestamp {
-        confirmed.saturating_sub(self.retention()).max(self.horizon_floor)
-    }
-
-    pub(crate) fn retention(&self) -> Duration {
-        Duration::from_secs(u64::from(self.retention_hours) * 3_600)
-    }
-
-    fn activate(&mut self, lineage: &Lineage) -> Result<(), &'static str> {
-        if self.lineage.is_some() {
-            return Err("the stream is active already");
-        }
-        self.logs = lineage
-            .shards()
-            .map(|shard| (shard.id, LogState::empty()))
-            .collect();
-        self.lineage = Some(lineage.clone());
-        self.lifecycle = Lifecycle::Active;
-        Ok(())
-    }
-
-    fn reshard(&mut self, reshard: &Reshard, ends: &[(ShardId, LogEnd)]) -> Result<(), &'static str> {
-        let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
-        let is_complete = reshard
-            .parents
-            .iter()
-            .all(|parent| ends.iter().any(|(shard, _)| shard == parent));
-        if !is_complete {
-            return Err("a parent's end is missing");
-        }
-        lineage
-            .apply_reshard(reshard)
-            .map_err(|_| "the reshard does not fit the lineage")?;
-        for (shard, end) in ends {
-            self.logs.entry(*shard).or_default().rest_at(*end);
-        }
-        for child in &reshard.children {
-            self.logs.insert(child.id, LogState::empty());
-        }
-        self.lifecycle = Lifecycle::Active;
-        Ok(())
-    }
-
-    fn expire(&mut self, shard: ShardId) -> Result<(), &'static str> {
-        let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
-        lineage.expire(shard).map_err(|_| "the shard cannot expire")?;
-        self.logs.remove(&shard);
-        Ok(())
-    }
-}
-
-impl Lifecycle {
-    pub(crate) fn due(&self) -> Option<Due> {
-        match *self {
-            Self::Creating { due, .. } | Self::Updating { due, .. } | Self::Deleting { due } => Some(due),
-            Self::Active => None,
-        }
-    }
-}
-
-impl LogState {
-    /// A log without a record rests at its beginning.
-    fn empty() -> Self {
-        Self {
-            end: Some(LogEnd::EMPTY),
-            ..Self::default()
-        }
-    }
-
-    /// All of it is durable in its segments.
-    fn rest_at(&mut self, end: LogEnd) {
-        self.end = Some(end);
-        self.is_journaled = false;
-    }
-
-    fn add_segment(&mut self, segment: SegmentEntry) -> Result<(), &'static str> {
-        let follows = self.segments.last().is_none_or(|last| {
-            last.first_record < segment.first_record && last.base_position <= segment.base_position
-        });
-        if !follows {
-            return Err("the segment does not follow the ones before");
-        }
-        self.segments.push(segment);
-        self.end = None;
-        Ok(())
-    }
-
-    fn hide_before(&mut self, number: RecordNumber) {
-        self.hidden_before = self.hidden_before.max(Some(number));
-        self.ages.retain(|mark| mark.before > number);
-    }
-
-    fn trim(&mut self, first_record: RecordNumber) {
-        let kept = self
-            .segments
-            .partition_point(|segment| segment.first_record < first_record);
-        self.segments.drain(..kept);
     }
 }

@@ -9,7 +9,7 @@ use anabranch::inspect::{
     DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
     Finding, Inspection,
 };
-use anabranch::{RecordNumber, ShardId};
+use anabranch::{RecordNumber, ShardId, StreamId};
 use base64_simd::STANDARD;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -230,9 +230,9 @@ fn as_json(item: &DumpItem) -> Value {
             let shard = dumped.shard.as_ref();
             json!({
                 "type": "shard",
-                "stream": dumped.log.stream.value(),
+                "stream": dumped.log.stream().map(StreamId::value),
                 "stream_name": dumped.log.stream_name,
-                "shard": dumped.log.shard.to_string(),
+                "shard": dumped.log.shard().map(|shard| shard.to_string()),
                 "starting_hash_key": shard.map(|shard| shard.hash_key_range.start().to_string()),
                 "ending_hash_key": shard.map(|shard| shard.hash_key_range.end().to_string()),
                 "parents": shard.map(|shard| shard.parents().map(|id| id.to_string()).collect::<Vec<_>>()),
@@ -244,9 +244,9 @@ fn as_json(item: &DumpItem) -> Value {
         }
         DumpItem::Segment(segment) => json!({
             "type": "segment",
-            "stream": segment.log.stream.value(),
+            "stream": segment.log.stream().map(StreamId::value),
             "stream_name": segment.log.stream_name,
-            "shard": segment.log.shard.to_string(),
+            "shard": segment.log.shard().map(|shard| shard.to_string()),
             "file": segment.path.display().to_string(),
             "bytes": segment.bytes,
             "first_record": segment.first_record.value(),
@@ -261,9 +261,9 @@ fn as_json(item: &DumpItem) -> Value {
         }),
         DumpItem::Frame(frame) => json!({
             "type": "frame",
-            "stream": frame.log.stream.value(),
+            "stream": frame.log.stream().map(StreamId::value),
             "stream_name": frame.log.stream_name,
-            "shard": frame.log.shard.to_string(),
+            "shard": frame.log.shard().map(|shard| shard.to_string()),
             "file": frame.path.display().to_string(),
             "offset": frame.offset,
             "bytes": frame.bytes,
@@ -278,9 +278,9 @@ fn as_json(item: &DumpItem) -> Value {
         }),
         DumpItem::Record(record) => json!({
             "type": "record",
-            "stream": record.log.stream.value(),
+            "stream": record.log.stream().map(StreamId::value),
             "stream_name": record.log.stream_name,
-            "shard": record.log.shard.to_string(),
+            "shard": record.log.shard().map(|shard| shard.to_string()),
             "file": record.path.display().to_string(),
             "offset": record.offset,
             "record": record.record.value(),

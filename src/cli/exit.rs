@@ -35,7 +35,10 @@ impl Failure {
             | Failure::Bind(BindError::AccountId { .. } | BindError::Region { .. }) => 2,
             Failure::Store(Error::Locked { .. }) => 3,
             Failure::Store(
-                Error::NotAStore { .. } | Error::NewerFormat { .. } | Error::StorageFull { .. },
+                Error::NotAStore { .. }
+                | Error::UnsupportedFormat { .. }
+                | Error::UnknownEncoding { .. }
+                | Error::StorageFull { .. },
             ) => 4,
             Failure::Store(Error::Io { source, .. }) if is_about_the_directory(source) => 4,
             Failure::Bind(_) => 5,

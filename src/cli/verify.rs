@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anabranch::inspect::{Consequence, Finding, Inspection, Progress, Verification};
-use anabranch::{RecordNumber, Timestamp};
+use anabranch::inspect::{Consequence, Finding, InspectedLog, Inspection, Progress, Verification};
+use anabranch::{RecordNumber, StreamId, Timestamp};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -127,9 +127,9 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
     json!({
         "file": finding.path.display().to_string(),
         "offset": finding.offset,
-        "stream": log.map(|log| log.stream.value()),
+        "stream": log.and_then(InspectedLog::stream).map(StreamId::value),
         "stream_name": log.and_then(|log| log.stream_name.clone()),
-        "shard": log.map(|log| log.shard.to_string()),
+        "shard": log.and_then(InspectedLog::shard).map(|shard| shard.to_string()),
         "damaged": finding.is_damage(),
         "what": finding.damage.to_string(),
         "meaning": meaning,

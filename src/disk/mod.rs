@@ -113,6 +113,10 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// Cuts or extends the file to `length` bytes.
     fn set_len(&self, length: u64) -> io::Result<()>;
 
+    /// Gives back the blocks from `from` on, rounded up to whole blocks: they read as zeros, and the length stays. A
+    /// disk that cannot do so does nothing. While the file is mapped that far, this must not be called.
+    fn release(&self, from: u64) -> io::Result<()>;
+
     /// The first `length` bytes, for reading. While the mapping lives the file must not be cut or written to within
     /// that length; the log guarantees it by mapping sealed segments only, and recycling none that is held
     /// (`log::hold`).

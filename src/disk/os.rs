@@ -16,6 +16,9 @@ use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
+/// Blocks are at least as large on nearly all file systems, and less is not worth a call.
+const RELEASED_BLOCK_BYTES: u64 = 4096;
+
 impl Disk for OsDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
@@ -192,6 +195,19 @@ impl DiskFile for OsFile {
         self.file.set_len(length)
     }
 
+    fn release(&self, from: u64) -> io::Result<()> {
+        let from = from.next_multiple_of(RELEASED_BLOCK_BYTES);
+        let length = self.file.metadata()?.len().saturating_sub(from);
+        if length == 0 {
+            return Ok(());
+        }
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.file, hole, from, length) {
+            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         if self.file.metadata()?.len() < length as u64 {
@@ -254,5 +270,22 @@ mod tests {
         OsDisk.probe_lock(&path).unwrap();
         drop(readers);
         assert!(OsDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn what_a_file_releases_is_zeros_and_its_length_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = OsDisk
+            .open(&directory.path().join("file"), OpenMode::CreateNew)
+            .unwrap();
+        file.write_all_at(&[7; 20_000], 0).unwrap();
+        file.release(5_000).unwrap();
+        file.release(30_000).unwrap();
+        assert_eq!(file.len().unwrap(), 20_000);
+        let mut bytes = vec![1; 20_000];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert!(bytes[..8_192].iter().all(|byte| *byte == 7));
+        // A file system that cannot release keeps what was there.
+        assert!(bytes[8_192..].iter().all(|byte| *byte == bytes[8_192]));
     }
 }

@@ -64,6 +64,10 @@ impl DiskFile for Overlaid {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn release(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn map(&self, _: u64) -> io::Result<Box<dyn Mapping>> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -114,6 +114,10 @@ impl DiskFile for ReadablePages {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn release(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn map(&self, _: u64) -> io::Result<Box<dyn Mapping>> {
         Err(io::ErrorKind::Unsupported.into())
     }

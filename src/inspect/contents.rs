@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::Inspection;
 use super::finding::{Consequence, Damage, Finding};
-use crate::catalog::{
-    CatalogState, ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest,
+use crate::catalog::CatalogState;
+use crate::catalog::manifest::{
+    ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
 use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
 use crate::error::{Error, Result};

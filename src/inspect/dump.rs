@@ -8,13 +8,15 @@ use serde::{Serialize, Serializer};
 
 use super::Inspection;
 use super::contents::Contents;
-use super::finding::{Damage, Finding, LogName};
+use super::finding::{Damage, Finding, InspectedLog};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::SurveyedFrame;
-use crate::model::{PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, Timestamp};
+use crate::model::{
+    PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, Timestamp,
+};
 
 /// What to show.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +24,7 @@ use crate::model::{PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, S
 pub struct DumpOptions {
     /// Which layer of the store.
     pub what: DumpWhat,
-    /// Only this stream, by its name or its number.
+    /// Only this stream, by its name, with its namespace and a slash in front if it has one, or by its number.
     pub stream: Option<String>,
     /// Only this shard of each stream.
     pub shard: Option<ShardId>,
@@ -90,7 +92,7 @@ pub struct EditDetails(Edit);
 #[non_exhaustive]
 pub struct DumpedShard {
     /// Its stream and its name.
-    pub log: LogName,
+    pub log: InspectedLog,
     /// Its range, its parents and its life; `None` without a manifest.
     pub shard: Option<Shard>,
     /// How many segments it has.
@@ -104,7 +106,7 @@ pub struct DumpedShard {
 #[non_exhaustive]
 pub struct DumpedSegment {
     /// Whose it is.
-    pub log: LogName,
+    pub log: InspectedLog,
     /// The file.
     pub path: PathBuf,
     /// The file's length in bytes.
@@ -134,7 +136,7 @@ pub struct DumpedSegment {
 #[non_exhaustive]
 pub struct DumpedFrame {
     /// Whose it is.
-    pub log: LogName,
+    pub log: InspectedLog,
     /// The segment's file.
     pub path: PathBuf,
     /// Where in the file it begins.
@@ -164,7 +166,7 @@ pub struct DumpedFrame {
 #[non_exhaustive]
 pub struct DumpedRecord {
     /// Whose it is.
-    pub log: LogName,
+    pub log: InspectedLog,
     /// The segment's file.
     pub path: PathBuf,
     /// Where in the file its frame begins.
@@ -237,7 +239,10 @@ impl DumpOptions {
         let Some(name) = &self.stream else {
             return Ok(None);
         };
-        let by_name = contents.state().and_then(|state| state.id_of(name));
+        let by_name = contents.state().and_then(|state| {
+            let StreamName { namespace, local } = StreamName::parse(name);
+            state.id_of(&namespace, &local)
+        });
         match by_name.or_else(|| name.parse().ok().map(StreamId::new)) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::StreamNotFound { name: name.clone() }),
@@ -289,14 +294,16 @@ impl Dump<'_> {
     }
 
     fn wants_edit(&self, edit: &Edit) -> bool {
-        let is_of = |wanted: StreamId| edit.streams().is_none_or(|streams| streams.contains(&wanted));
-        self.stream.is_none_or(is_of)
+        self.stream.is_none_or(|wanted| edit.streams().contains(&wanted))
     }
 
     fn logs(&mut self, inspection: &Inspection, logs: &[NamedLog]) -> ControlFlow<()> {
         for log in logs {
-            let is_wanted = self.stream.is_none_or(|stream| stream == log.name.stream)
-                && self.options.shard.is_none_or(|shard| shard == log.name.shard);
+            let is_wanted = self.stream.is_none_or(|stream| log.name.stream() == Some(stream))
+                && self
+                    .options
+                    .shard
+                    .is_none_or(|shard| log.name.shard() == Some(shard));
             if is_wanted {
                 self.log(inspection, log)?;
             }

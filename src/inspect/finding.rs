@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::log::COMMIT_JOURNAL;
-use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, RecordNumber, ShardId, StreamId, Timestamp};
 
 /// One place of a store that is not as it was written, or that is not part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,23 +14,21 @@ pub struct Finding {
     /// Where in the file, in bytes.
     pub offset: u64,
     /// Whose data the file holds, if it is a shard's.
-    pub log: Option<LogName>,
+    pub log: Option<InspectedLog>,
     /// What is wrong there.
     pub damage: Damage,
     /// What that means for the data.
     pub consequence: Consequence,
 }
 
-/// Names a shard's log.
+/// A log of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct LogName {
-    /// The stream's number, which is the name of its directory.
-    pub stream: StreamId,
-    /// The stream's name, where the manifest can be read.
+pub struct InspectedLog {
+    /// What the store calls it. A stream's number is the name of its directory.
+    pub name: LogName,
+    /// Its stream's name, where the manifest can be read.
     pub stream_name: Option<String>,
-    /// The shard.
-    pub shard: ShardId,
 }
 
 /// What is wrong at a place.
@@ -44,6 +41,13 @@ pub enum Damage {
     Unreadable {
         /// What it said.
         error: String,
+    },
+    /// A later version of this crate compressed or encrypted the segment.
+    UnknownEncoding {
+        /// The codec; 0 is none.
+        codec: u32,
+        /// The key; 0 is none.
+        key: u64,
     },
     /// CURRENT does not hold the name of a manifest.
     CurrentNamesNothing,
@@ -153,14 +157,15 @@ impl Finding {
         }
     }
 
-    pub(super) fn of_log(mut self, log: &LogName) -> Self {
+    pub(super) fn of_log(mut self, log: &InspectedLog) -> Self {
         self.log = Some(log.clone());
         self
     }
 
-    /// Whether the operating system does not hand out the file at all.
+    /// Whether the file may be whole, and cannot be read here and now: the operating system does not hand it out, or a
+    /// later version wrote it.
     pub(super) fn is_unreadable(&self) -> bool {
-        matches!(self.damage, Damage::Unreadable { .. })
+        self.damage.is_unreadable()
     }
 
     /// Whether something is wrong, and not merely untidy or unfinished.
@@ -175,6 +180,12 @@ impl Finding {
             | Consequence::DoesNotOpen
             | Consequence::HeldByOtherCopy => true,
         }
+    }
+}
+
+impl Damage {
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::UnknownEncoding { .. })
     }
 }
 
@@ -201,12 +212,31 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for LogName {
+impl InspectedLog {
+    /// The shard's stream; `None` for the commit journal.
+    pub fn stream(&self) -> Option<StreamId> {
+        self.name.stream()
+    }
+
+    /// The shard; `None` for the commit journal.
+    pub fn shard(&self) -> Option<ShardId> {
+        self.name.shard()
+    }
+
+    pub(super) fn unnamed(name: LogName) -> Self {
+        Self {
+            name,
+            stream_name: None,
+        }
+    }
+}
+
+impl fmt::Display for InspectedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.stream_name {
-            None if (self.stream, self.shard) == COMMIT_JOURNAL => f.write_str("the commit journal"),
-            Some(name) => write!(f, "stream {name}, {}", self.shard),
-            None => write!(f, "stream number {}, {}", self.stream, self.shard),
+        match (self.name, &self.stream_name) {
+            (LogName::CommitJournal, _) => f.write_str("the commit journal"),
+            (LogName::Shard(_, shard), Some(name)) => write!(f, "stream {name}, {shard}"),
+            (LogName::Shard(stream, shard), None) => write!(f, "stream number {stream}, {shard}"),
         }
     }
 }
@@ -216,6 +246,10 @@ impl fmt::Display for Damage {
         match self {
             Self::Missing => f.write_str("the file is missing"),
             Self::Unreadable { error } => write!(f, "it cannot be read: {error}"),
+            Self::UnknownEncoding { codec, key } => write!(
+                f,
+                "it has codec {codec} and key {key}, which this version does not know: use a newer anabranch"
+            ),
             Self::CurrentNamesNothing => f.write_str("it does not name a manifest"),
             Self::Header { reason } | Self::End { reason } => f.write_str(reason),
             Self::ManifestFrame {

@@ -8,10 +8,11 @@ use std::ops::ControlFlow;
 
 use super::Inspection;
 use super::contents::Contents;
-use super::finding::{Consequence, Finding, LogName};
+use super::finding::{Consequence, Finding, InspectedLog};
 use super::named_log::NamedLog;
 use crate::catalog::CatalogState;
-use crate::log::{COMMIT_JOURNAL, JournaledFrames, LogIdentity, SegmentEntry};
+use crate::log::{JournaledFrames, LogIdentity, SegmentEntry};
+use crate::model::LogName;
 
 impl NamedLog {
     /// The commit journal, if it has segments.
@@ -21,16 +22,11 @@ impl NamedLog {
     }
 
     pub(super) fn journal_even_if_empty(inspection: &Inspection, state: &CatalogState) -> Self {
-        let (stream, shard) = COMMIT_JOURNAL;
         let journal = &state.journal;
         Self {
             identity: LogIdentity::commit_journal(state.store),
-            name: LogName {
-                stream,
-                stream_name: None,
-                shard,
-            },
-            directory: inspection.directory.join("journal"),
+            name: InspectedLog::unnamed(LogName::CommitJournal),
+            directory: inspection.log_directory(LogName::CommitJournal),
             segments: journal.segments.clone(),
             end: journal.end,
             shard: None,

@@ -33,11 +33,12 @@ mod segment_check;
 mod unnamed;
 mod verify;
 
+pub use crate::model::LogName;
 pub use dump::{
     DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
     EditDetails,
 };
-pub use finding::{Consequence, Damage, Finding, LogName, LostRecords};
+pub use finding::{Consequence, Damage, Finding, InspectedLog, LostRecords};
 pub use repair::{Loss, RepairAction, RepairPlan, RepairStep, Repaired};
 pub use verify::{Checked, Holder, Progress, Verification};
 
@@ -84,7 +85,7 @@ impl Inspection {
     /// Works while a program has the store: what it is just writing is said to be that.
     ///
     /// # Errors
-    /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::NewerFormat`](crate::Error::NewerFormat), and
+    /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat), and
     /// [`Error::Io`](crate::Error::Io) where not even the directories can be read. Damage is not an error but a
     /// [`Finding`].
     pub fn verify(&self, on_progress: &mut dyn FnMut(&Progress)) -> Result<Verification> {

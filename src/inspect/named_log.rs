@@ -7,18 +7,18 @@ use bytes::Bytes;
 
 use super::Inspection;
 use super::contents::{Contents, damage_of};
-use super::finding::{Consequence, Damage, Finding, LogName};
+use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
 use crate::error::Result;
-use crate::log::{COMMIT_JOURNAL, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
-use crate::model::{RecordNumber, Shard, ShardId, StreamId};
+use crate::log::{HeaderDefect, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
+use crate::model::{LogName, RecordNumber, Shard};
 
 /// A shard's log, and what is to be found in it.
 #[derive(Clone, Debug)]
 pub(super) struct NamedLog {
     pub(super) identity: LogIdentity,
-    pub(super) name: LogName,
+    pub(super) name: InspectedLog,
     pub(super) directory: PathBuf,
     pub(super) segments: Vec<SegmentEntry>,
     /// Where it ends, if that is known without reading it.
@@ -36,35 +36,28 @@ impl NamedLog {
     pub(super) fn all_of(inspection: &Inspection, state: &CatalogState) -> Vec<Self> {
         let logs = state.streams().flat_map(|(id, stream)| {
             let logs = stream.logs.keys();
-            logs.filter_map(move |shard| Self::of(inspection, state, id, *shard))
+            logs.filter_map(move |shard| Self::of(inspection, state, LogName::Shard(id, *shard)))
         });
         logs.collect()
     }
 
     /// One log, if the manifest names it.
-    pub(super) fn of(
-        inspection: &Inspection,
-        state: &CatalogState,
-        id: StreamId,
-        shard: ShardId,
-    ) -> Option<Self> {
-        if (id, shard) == COMMIT_JOURNAL {
+    pub(super) fn of(inspection: &Inspection, state: &CatalogState, name: LogName) -> Option<Self> {
+        let LogName::Shard(id, shard) = name else {
             return Self::journal(inspection, state);
-        }
+        };
         let stream = state.stream(id)?;
         let LogState { segments, end, .. } = stream.logs.get(&shard)?;
         Some(Self {
             identity: LogIdentity {
                 store: state.store,
-                stream: id,
-                shard,
+                name,
             },
-            name: LogName {
-                stream: id,
-                stream_name: Some(stream.name.clone()),
-                shard,
+            name: InspectedLog {
+                name,
+                stream_name: Some(stream.name.to_string()),
             },
-            directory: inspection.log_directory(id, shard),
+            directory: inspection.log_directory(name),
             segments: segments.clone(),
             end: *end,
             shard: stream
@@ -106,12 +99,8 @@ impl NamedLog {
     fn by_header(inspection: &Inspection, identity: LogIdentity, entry: SegmentEntry) -> Self {
         Self {
             identity,
-            name: LogName {
-                stream: identity.stream,
-                stream_name: None,
-                shard: identity.shard,
-            },
-            directory: inspection.log_directory(identity.stream, identity.shard),
+            name: InspectedLog::unnamed(identity.name),
+            directory: inspection.log_directory(identity.name),
             segments: vec![entry],
             end: None,
             shard: None,
@@ -148,11 +137,15 @@ impl Inspection {
         }
     }
 
-    pub(super) fn log_directory(&self, stream: StreamId, shard: ShardId) -> PathBuf {
-        self.directory
-            .join("streams")
-            .join(stream.to_string())
-            .join(shard.to_string())
+    pub(super) fn log_directory(&self, log: LogName) -> PathBuf {
+        match log {
+            LogName::Shard(stream, shard) => self
+                .directory
+                .join("streams")
+                .join(stream.to_string())
+                .join(shard.to_string()),
+            LogName::CommitJournal => self.directory.join("journal"),
+        }
     }
 
     pub(super) fn segment_files(&self) -> Result<Vec<PathBuf>> {
@@ -176,8 +169,11 @@ impl Inspection {
         let mut page = vec![0; PAGE_BYTES as usize];
         file.read_exact_at(&mut page, 0)
             .map_err(|error| damage_of(&error))?;
-        SegmentEntry::decode_header(&page).ok_or_else(|| Damage::Header {
-            reason: "the header page does not hold".to_owned(),
+        SegmentEntry::decode_header(&page).map_err(|defect| match defect {
+            HeaderDefect::NotASegment => Damage::Header {
+                reason: "the header page does not hold".to_owned(),
+            },
+            HeaderDefect::UnknownEncoding { codec, key } => Damage::UnknownEncoding { codec, key },
         })
     }
 }

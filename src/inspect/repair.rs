@@ -26,18 +26,19 @@ use bytes::Bytes;
 use super::Inspection;
 use super::aside::Aside;
 use super::contents::{Contents, Use};
-use super::finding::{Damage, Finding, LogName, LostRecords};
+use super::finding::{Damage, Finding, InspectedLog, LostRecords};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::unnamed::ForgottenSegment;
 use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_locked};
-use crate::catalog::{CatalogState, ManifestSurvey, parse_manifest_name, write_manifest};
+use crate::catalog::CatalogState;
+use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name, write_manifest};
 use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out};
 use crate::error::{Error, Result};
 use crate::log::{
-    COMMIT_JOURNAL, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
-    remove_if_there,
+    JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory, remove_if_there,
 };
+use crate::model::LogName;
 
 /// What a repair would do. The store is locked for as long as this is there.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub struct RepairStep {
     /// The file that is concerned.
     pub path: PathBuf,
     /// Whose data it holds, if it is a shard's.
-    pub log: Option<LogName>,
+    pub log: Option<InspectedLog>,
     /// What is done.
     pub action: RepairAction,
     /// What is lost for good. It is lost already; the repair says so.
@@ -294,8 +295,9 @@ impl RepairPlan {
             segments.extend(mended.unwrap_or_else(|| vec![check.entry]));
         }
         if is_changed {
-            let LogName { stream, shard, .. } = log.name;
-            changes.state.replace_segments(stream, shard, segments, log.end);
+            changes
+                .state
+                .replace_segments(log.identity.name, segments, log.end);
         }
     }
 
@@ -336,9 +338,10 @@ impl RepairPlan {
         if self.steps.is_empty() && !put_back.iter().any(is_damage) {
             return;
         }
-        let (stream, shard) = COMMIT_JOURNAL;
         let end = Some(last.end_behind_all());
-        changes.state.replace_segments(stream, shard, Vec::new(), end);
+        changes
+            .state
+            .replace_segments(journal.identity.name, Vec::new(), end);
         for entry in &journal.segments {
             changes.add_file(journal.directory.join(entry.file_name()));
         }
@@ -444,15 +447,14 @@ impl RepairPlan {
         frames: &JournaledFrames,
         journal: &NamedLog,
     ) {
-        let elsewhere = frames.records_elsewhere(manifest.store, |stream, shard, salt| {
-            let is_forgotten = |segment: &ForgottenSegment| {
-                (segment.identity.stream, segment.identity.shard) == (stream, shard)
-                    && segment.entry.salt == salt
-            };
+        let elsewhere = frames.records_elsewhere(manifest.store, |name, salt| {
+            let is_forgotten =
+                |segment: &ForgottenSegment| segment.identity.name == name && segment.entry.salt == salt;
             if forgotten.iter().any(is_forgotten) {
                 return None;
             }
-            let is_of = |log: &&NamedLog| (log.name.stream, log.name.shard) == (stream, shard);
+            let is_of = |log: &&NamedLog| log.identity.name == name;
+            let is_gone = |stream, shard| manifest.is_deleted(stream) || manifest.is_expired(stream, shard);
             match logs.iter().find(is_of) {
                 Some(log) if log.segments.iter().any(|segment| segment.salt == salt) => None,
                 // A segment is durable before the next one is begun.
@@ -461,18 +463,16 @@ impl RepairPlan {
                         .last()
                         .map_or(LogPosition(0), |last| last.base_position),
                 ),
-                None if manifest.is_deleted(stream) || manifest.is_expired(stream, shard) => None,
-                None => Some(LogPosition(0)),
+                None => match name {
+                    LogName::Shard(stream, shard) if is_gone(stream, shard) => None,
+                    _ => Some(LogPosition(0)),
+                },
             }
         });
-        for (stream, shard, _, records) in elsewhere {
+        for (name, _, records) in elsewhere {
             self.steps.push(RepairStep {
                 path: journal.directory.clone(),
-                log: Some(LogName {
-                    stream,
-                    stream_name: None,
-                    shard,
-                }),
+                log: Some(InspectedLog::unnamed(name)),
                 action: RepairAction::SetAside { records },
                 loses: Vec::new(),
             });

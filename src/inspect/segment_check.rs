@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Inspection;
 use super::contents::{FileIs, damage_of};
-use super::finding::{Consequence, Damage, Finding, LostRecords};
+use super::finding::{Consequence, Damage, Finding, InspectedLog, LostRecords};
 use super::journal::of_journal;
 use super::named_log::NamedLog;
 use crate::disk::DiskFile;
@@ -142,10 +142,9 @@ impl Inspection {
                 let reason = match self.read_header(path) {
                     // Somebody may know what to do with a file in the wrong place.
                     Ok((of, found)) => format!(
-                        "{reason}: it says that it is {}/{}/{}",
-                        of.stream,
-                        of.shard,
-                        found.file_name()
+                        "{reason}: it says that it is {} of {}",
+                        found.file_name(),
+                        InspectedLog::unnamed(of.name)
                     ),
                     Err(_) => reason,
                 };
@@ -157,6 +156,7 @@ impl Inspection {
                     expected: entry.bytes,
                 },
             )),
+            Error::UnknownEncoding { codec, key, .. } => Some((0, Damage::UnknownEncoding { codec, key })),
             error => Some((
                 0,
                 Damage::Unreadable {
@@ -245,7 +245,7 @@ impl SegmentCheck {
 
     fn is_told_by_file_damage(&self, stretch: &DamagedStretch) -> bool {
         match self.file_damage {
-            Some((_, Damage::Missing | Damage::Unreadable { .. })) => true,
+            Some((_, Damage::Missing | Damage::Unreadable { .. } | Damage::UnknownEncoding { .. })) => true,
             Some((cut, Damage::Cut { .. })) => stretch.offset + stretch.bytes > cut,
             _ => false,
         }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::Inspection;
 use super::contents::Contents;
-use super::finding::{Consequence, Damage, Finding, LogName};
+use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use super::named_log::NamedLog;
-use crate::catalog::{ManifestSurvey, parse_manifest_name};
+use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name};
 use crate::disk::ReadablePages;
 use crate::error::Result;
 use crate::log::{JournaledFrames, LogIdentity, SegmentEntry, survey_segment};
-use crate::model::{ShardId, StreamId};
+use crate::model::{LogName, ShardId, StreamId};
 
 /// A segment with whole records that the manifest does not name, and does not account for either: no stream was deleted,
 /// no shard has expired, and no log was trimmed that it belonged to.
@@ -31,12 +31,8 @@ impl ForgottenSegment {
             from: self.entry.first_record,
             to: self.entry.first_record.saturating_add(records),
         };
-        let LogIdentity { stream, shard, .. } = self.identity;
-        Finding::new(&self.path, 0, Damage::Forgotten { records }, consequence).of_log(&LogName {
-            stream,
-            stream_name: None,
-            shard,
-        })
+        Finding::new(&self.path, 0, Damage::Forgotten { records }, consequence)
+            .of_log(&InspectedLog::unnamed(self.identity.name))
     }
 }
 
@@ -108,7 +104,8 @@ impl Inspection {
         for name in self.list_if_there(directory)? {
             let path = directory.join(&name);
             let shard: Option<ShardId> = name.parse().ok();
-            let is_of = |log: &&NamedLog| log.name.stream == id && Some(log.name.shard) == shard;
+            let is_of =
+                |log: &&NamedLog| Some(log.identity.name) == shard.map(|shard| LogName::Shard(id, shard));
             let Some(log) = logs.iter().find(is_of) else {
                 findings.push(harmless(path, "of no shard that there is"));
                 continue;
@@ -157,19 +154,15 @@ impl Inspection {
                 let Ok(shard) = shard.parse::<ShardId>() else {
                     continue;
                 };
-                let is_of = |log: &&NamedLog| log.name.stream == id && log.name.shard == shard;
+                let identity = LogIdentity::of_shard(manifest.store, id, shard);
+                let is_of = |log: &&NamedLog| log.identity == identity;
                 let owner = match logs.iter().find(is_of) {
                     Some(log) => Owner::Log(log),
                     None if is_known && manifest.is_expired(id, shard) => Owner::Gone,
                     None if !is_known && manifest.is_deleted(id) => Owner::Gone,
                     None => Owner::Unknown,
                 };
-                let identity = LogIdentity {
-                    store: manifest.store,
-                    stream: id,
-                    shard,
-                };
-                let directory = self.log_directory(id, shard);
+                let directory = self.log_directory(identity.name);
                 forgotten.extend(self.forgotten_in(&directory, identity, &owner, manifest, journaled)?);
             }
         }
@@ -272,10 +265,9 @@ impl NamedLog {
         let is_before_end = self.is_open() || self.end.is_none_or(|end| entry.base_position < end.position);
         let was_dropped =
             self.segments.is_empty() && self.end.is_some_and(|end| entry.first_record < end.next_record);
-        let LogIdentity { stream, shard, .. } = self.identity;
         let is_behind_all = behind.is_empty();
         let may_be_lost = is_behind_all
-            || manifest.has_lost_edits() && !manifest.is_trimmed(stream, shard, entry.first_record);
+            || manifest.has_lost_edits() && !manifest.is_trimmed(self.identity.name, entry.first_record);
         follows && precedes && is_before_end && !was_dropped && may_be_lost
     }
 }

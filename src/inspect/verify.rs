@@ -197,7 +197,7 @@ fn check_log_in_use(
         let Some(state) = contents.state() else {
             return Ok(Some((checked, findings)));
         };
-        let Some(mut now) = NamedLog::of(inspection, state, log.name.stream, log.name.shard) else {
+        let Some(mut now) = NamedLog::of(inspection, state, log.identity.name) else {
             return Ok(None);
         };
         if now.is_same(&log) && seen.as_ref() == Some(&damage) {

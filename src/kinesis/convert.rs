@@ -6,15 +6,17 @@ use base64_simd::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::protocol::{Document, milliseconds};
-use super::shape::{Kind, Member, Shape};
+use super::shape::{AnyShape, Kind, Member};
 
-/// A structure whose members have the types of its shape. Absent and null members are not in it.
-#[derive(Debug, Default, PartialEq)]
+/// A structure whose members have the types of its shape. Absent and null members are not in it. Operations get
+/// members by their [keys](super::key).
+#[derive(Debug)]
 pub(super) struct Input<'a> {
+    pub(super) declared: &'static [Member],
     members: Vec<(&'static str, Value<'a>)>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Value<'a> {
     Boolean(bool),
     Integer(i64),
@@ -40,95 +42,11 @@ impl<'a> Input<'a> {
         structure(document, members)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Value<'a>> {
+    pub(super) fn value(&self, name: &str) -> Option<&Value<'a>> {
         self.members
             .iter()
             .find(|(member, _)| *member == name)
             .map(|(_, value)| value)
-    }
-
-    pub(super) fn string(&self, name: &str) -> Option<&str> {
-        match self.get(name) {
-            Some(Value::String(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// A member that the operation's shape requires, so that validation has refused its absence.
-    pub(super) fn required_string(&self, name: &str) -> &str {
-        self.string(name)
-            .unwrap_or_else(|| panic!("the shape must require the string {name}"))
-    }
-
-    pub(super) fn integer(&self, name: &str) -> Option<i64> {
-        match self.get(name) {
-            Some(Value::Integer(number)) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// A number that the shape keeps from being negative.
-    pub(super) fn unsigned(&self, name: &str) -> Option<u32> {
-        self.integer(name).and_then(|number| u32::try_from(number).ok())
-    }
-
-    /// How many items are wanted, of which there are never more than `most`.
-    pub(super) fn limit(&self, name: &str, most: usize) -> usize {
-        let wanted = self.integer(name).and_then(|number| usize::try_from(number).ok());
-        wanted.map_or(most, |wanted| wanted.min(most))
-    }
-
-    pub(super) fn boolean(&self, name: &str) -> Option<bool> {
-        match self.get(name) {
-            Some(Value::Boolean(value)) => Some(*value),
-            _ => None,
-        }
-    }
-
-    /// Milliseconds since 1970.
-    pub(super) fn timestamp(&self, name: &str) -> Option<i64> {
-        match self.get(name) {
-            Some(Value::Timestamp(milliseconds)) => Some(*milliseconds),
-            _ => None,
-        }
-    }
-
-    pub(super) fn blob(&self, name: &str) -> Option<&[u8]> {
-        match self.get(name) {
-            Some(Value::Blob(bytes)) => Some(bytes),
-            _ => None,
-        }
-    }
-
-    pub(super) fn structure(&self, name: &str) -> Option<&Input<'a>> {
-        match self.get(name) {
-            Some(Value::Structure(structure)) => Some(structure),
-            _ => None,
-        }
-    }
-
-    /// The structures of a list, in order.
-    pub(super) fn structures(&self, name: &str) -> impl Iterator<Item = &Input<'a>> {
-        let list = match self.get(name) {
-            Some(Value::List(list)) => list.as_slice(),
-            _ => &[],
-        };
-        list.iter().filter_map(|value| match value {
-            Value::Structure(structure) => Some(structure),
-            _ => None,
-        })
-    }
-
-    /// The entries of a map from strings to strings.
-    pub(super) fn strings_by_key(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
-        let map = match self.get(name) {
-            Some(Value::Map(map)) => map.as_slice(),
-            _ => &[],
-        };
-        map.iter().filter_map(|(key, value)| match value {
-            Value::String(text) => Some((key.as_ref(), text.as_ref())),
-            _ => None,
-        })
     }
 }
 
@@ -137,6 +55,7 @@ fn structure<'a>(
     members: &'static [Member],
 ) -> Result<Input<'a>, ApiError> {
     let mut input = Input {
+        declared: members,
         members: Vec::with_capacity(document.len().min(members.len())),
     };
     for member in members {
@@ -152,19 +71,19 @@ fn structure<'a>(
 }
 
 /// The value with the type of `shape`; null is no value.
-fn typed<'a>(value: Document<'a>, shape: &'static Shape) -> Result<Option<Value<'a>>, ApiError> {
+fn typed<'a>(value: Document<'a>, shape: &'static AnyShape) -> Result<Option<Value<'a>>, ApiError> {
     if value == Document::Null {
         return Ok(None);
     }
     let value = match shape.kind {
         Kind::Boolean => Value::Boolean(boolean(&value)?),
-        Kind::Integer => Value::Integer(integer(&value)?),
+        Kind::Integer | Kind::Long => Value::Integer(integer(&value)?),
         Kind::String => Value::String(string(value)?),
         Kind::Blob => Value::Blob(blob(value)?),
         Kind::Timestamp => Value::Timestamp(timestamp(&value)?),
         Kind::List(items) => Value::List(list(value, items)?),
         Kind::Map(values) => Value::Map(map(value, values)?),
-        Kind::Structure(members) => match value {
+        Kind::Structure(members) | Kind::Events(members) => match value {
             Document::Map(document) => Value::Structure(structure(document, members)?),
             Document::List(_) => return Err(unexpected_list()),
             _ => return Err(ApiError::serialization("Expected null")),
@@ -256,7 +175,7 @@ fn first_outside_base64(text: &str) -> Option<char> {
     None
 }
 
-fn list<'a>(value: Document<'a>, items: &'static Shape) -> Result<Vec<Value<'a>>, ApiError> {
+fn list<'a>(value: Document<'a>, items: &'static AnyShape) -> Result<Vec<Value<'a>>, ApiError> {
     let Document::List(list) = value else {
         return Err(match value {
             Document::Map(_) => unexpected_structure(),
@@ -268,10 +187,14 @@ fn list<'a>(value: Document<'a>, items: &'static Shape) -> Result<Vec<Value<'a>>
         match typed(item, items)? {
             Some(value) => typed_items.push(value),
             // A null among structures keeps its place, so that its missing members are reported under it.
-            None if matches!(items.kind, Kind::Structure(_)) => {
-                typed_items.push(Value::Structure(Input::default()));
+            None => {
+                if let Kind::Structure(declared) = items.kind {
+                    typed_items.push(Value::Structure(Input {
+                        declared,
+                        members: Vec::new(),
+                    }));
+                }
             }
-            None => {}
         }
     }
     Ok(typed_items)
@@ -279,7 +202,7 @@ fn list<'a>(value: Document<'a>, items: &'static Shape) -> Result<Vec<Value<'a>>
 
 type TypedMap<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
-fn map<'a>(value: Document<'a>, values: &'static Shape) -> Result<TypedMap<'a>, ApiError> {
+fn map<'a>(value: Document<'a>, values: &'static AnyShape) -> Result<TypedMap<'a>, ApiError> {
     let Document::Map(map) = value else {
         return Err(match value {
             Document::List(_) => unexpected_list(),
@@ -330,19 +253,28 @@ pub(super) fn shown(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinesis::key::{self, BLOB, BOOLEAN, INTEGER, Key, TEXT, TIME, members, optional};
     use crate::kinesis::protocol::Protocol;
-    use crate::kinesis::shape::member;
 
-    const ENTRY: Shape = Shape::structure(&[member("Data", Shape::BLOB)]);
-    const MEMBERS: &[Member] = &[
-        member("Boolean", Shape::BOOLEAN),
-        member("Integer", Shape::INTEGER),
-        member("String", Shape::STRING),
-        member("Blob", Shape::BLOB),
-        member("Time", Shape::TIMESTAMP),
-        member("List", Shape::list(&ENTRY)),
-        member("Map", Shape::map(&Shape::STRING)),
-        member("Structure", ENTRY),
+    const BOOLEAN_KEY: Key<Option<key::Boolean>> = optional("Boolean", BOOLEAN);
+    const INTEGER_KEY: Key<Option<key::Integer>> = optional("Integer", INTEGER);
+    const STRING_KEY: Key<Option<key::Text>> = optional("String", TEXT);
+    const BLOB_KEY: Key<Option<key::Blob>> = optional("Blob", BLOB);
+    const TIME_KEY: Key<Option<key::Time>> = optional("Time", TIME);
+    const DATA_KEY: Key<Option<key::Blob>> = optional("Data", BLOB);
+    const ENTRY: key::Shape<key::Structure> = key::structure(members![DATA_KEY]);
+    const LIST_KEY: Key<Option<key::List<key::Structure>>> = optional("List", key::list(&ENTRY));
+    const MAP_KEY: Key<Option<key::Map<key::Text>>> = optional("Map", key::map(&TEXT));
+    const STRUCTURE_KEY: Key<Option<key::Structure>> = optional("Structure", ENTRY);
+    const MEMBERS: &[Member] = members![
+        BOOLEAN_KEY,
+        INTEGER_KEY,
+        STRING_KEY,
+        BLOB_KEY,
+        TIME_KEY,
+        LIST_KEY,
+        MAP_KEY,
+        STRUCTURE_KEY
     ];
 
     fn convert(body: &str) -> Result<Input<'_>, ApiError> {
@@ -362,34 +294,37 @@ mod tests {
                 "List":[{"Data":""},null],"Map":{"b":"2","a":"1"},"Structure":{"Data":"AA=="},"Other":1}"#,
         )
         .unwrap();
-        assert_eq!(input.boolean("Boolean"), Some(true));
-        assert_eq!(input.integer("Integer"), Some(7));
-        assert_eq!(input.string("String"), Some("s"));
-        assert_eq!(input.blob("Blob"), Some(b"hello".as_slice()));
-        assert_eq!(input.timestamp("Time"), Some(1_577_836_800_123));
+        assert_eq!(input.get(BOOLEAN_KEY), Some(true));
+        assert_eq!(input.get(INTEGER_KEY), Some(7));
+        assert_eq!(input.get(STRING_KEY), Some("s"));
+        assert_eq!(input.get(BLOB_KEY), Some(b"hello".as_slice()));
+        assert_eq!(input.get(TIME_KEY), Some(1_577_836_800_123));
         assert_eq!(
             input
-                .structures("List")
-                .map(|entry| entry.blob("Data"))
+                .get(LIST_KEY)
+                .unwrap()
+                .map(|entry| entry.get(DATA_KEY))
                 .collect::<Vec<_>>(),
             [Some(b"".as_slice()), None]
         );
+        assert_eq!(input.get(MAP_KEY).unwrap(), [("b", "2"), ("a", "1")]);
         assert_eq!(
-            input.strings_by_key("Map").collect::<Vec<_>>(),
-            [("b", "2"), ("a", "1")]
-        );
-        assert_eq!(
-            input.structure("Structure").unwrap().blob("Data"),
+            input.get(STRUCTURE_KEY).unwrap().get(DATA_KEY),
             Some([0].as_slice())
         );
-        assert_eq!(input.get("Other"), None);
+        assert!(input.value("Other").is_none());
     }
 
     #[test]
     fn null_is_absent_and_the_last_of_two_members_counts() {
-        assert_eq!(convert(r#"{"String":null,"Map":null}"#), Ok(Input::default()));
+        assert!(
+            convert(r#"{"String":null,"Map":null}"#)
+                .unwrap()
+                .members
+                .is_empty()
+        );
         assert_eq!(
-            convert(r#"{"String":1,"String":"s"}"#).unwrap().string("String"),
+            convert(r#"{"String":1,"String":"s"}"#).unwrap().get(STRING_KEY),
             Some("s")
         );
     }
@@ -405,7 +340,7 @@ mod tests {
             assert_eq!(
                 convert(&format!("{{\"Integer\":{number}}}"))
                     .unwrap()
-                    .integer("Integer"),
+                    .get(INTEGER_KEY),
                 Some(integer)
             );
         }

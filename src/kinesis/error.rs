@@ -14,6 +14,28 @@ pub(super) struct ApiError {
     pub(super) cause: Option<String>,
 }
 
+/// The exceptions that the API model lists for operations.
+pub(super) mod exception {
+    pub(in crate::kinesis) const ACCESS_DENIED: &str = "AccessDeniedException";
+    pub(in crate::kinesis) const DRY_RUN: &str = "DryRunOperationException";
+    pub(in crate::kinesis) const EXPIRED_ITERATOR: &str = "ExpiredIteratorException";
+    pub(in crate::kinesis) const EXPIRED_NEXT_TOKEN: &str = "ExpiredNextTokenException";
+    pub(in crate::kinesis) const INTERNAL_FAILURE: &str = "InternalFailureException";
+    pub(in crate::kinesis) const INVALID_ARGUMENT: &str = "InvalidArgumentException";
+    pub(in crate::kinesis) const KMS_ACCESS_DENIED: &str = "KMSAccessDeniedException";
+    pub(in crate::kinesis) const KMS_DISABLED: &str = "KMSDisabledException";
+    pub(in crate::kinesis) const KMS_INVALID_STATE: &str = "KMSInvalidStateException";
+    pub(in crate::kinesis) const KMS_NOT_FOUND: &str = "KMSNotFoundException";
+    pub(in crate::kinesis) const KMS_OPT_IN_REQUIRED: &str = "KMSOptInRequired";
+    pub(in crate::kinesis) const KMS_THROTTLING: &str = "KMSThrottlingException";
+    pub(in crate::kinesis) const LIMIT_EXCEEDED: &str = "LimitExceededException";
+    pub(in crate::kinesis) const RESOURCE_IN_USE: &str = "ResourceInUseException";
+    pub(in crate::kinesis) const RESOURCE_NOT_FOUND: &str = "ResourceNotFoundException";
+    pub(in crate::kinesis) const THROTTLING: &str = "ThrottlingException";
+    pub(in crate::kinesis) const THROUGHPUT_EXCEEDED: &str = "ProvisionedThroughputExceededException";
+    pub(in crate::kinesis) const VALIDATION: &str = "ValidationException";
+}
+
 /// SerializationException is the one whose message AWS spells with a capital.
 const SERIALIZATION: &str = "SerializationException";
 
@@ -61,47 +83,47 @@ impl ApiError {
     }
 
     pub(super) fn validation(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("ValidationException", message)
+        ApiError::client(exception::VALIDATION, message)
     }
 
     pub(super) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("InvalidArgumentException", message)
+        ApiError::client(exception::INVALID_ARGUMENT, message)
     }
 
     pub(super) fn access_denied(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("AccessDeniedException", message)
+        ApiError::client(exception::ACCESS_DENIED, message)
     }
 
     pub(super) fn not_found(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("ResourceNotFoundException", message)
+        ApiError::client(exception::RESOURCE_NOT_FOUND, message)
     }
 
     pub(super) fn in_use(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("ResourceInUseException", message)
+        ApiError::client(exception::RESOURCE_IN_USE, message)
     }
 
     pub(super) fn limit_exceeded(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("LimitExceededException", message)
+        ApiError::client(exception::LIMIT_EXCEEDED, message)
     }
 
     pub(super) fn expired_iterator(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("ExpiredIteratorException", message)
+        ApiError::client(exception::EXPIRED_ITERATOR, message)
     }
 
     pub(super) fn expired_next_token(message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError::client("ExpiredNextTokenException", message)
+        ApiError::client(exception::EXPIRED_NEXT_TOKEN, message)
     }
 
     pub(super) fn dry_run() -> ApiError {
         ApiError::client(
-            "DryRunOperationException",
+            exception::DRY_RUN,
             "The request would have succeeded, but the DryRun parameter is set.",
         )
     }
 
     /// A fault of ours. Every client tries such a request again.
     pub(super) fn internal(message: &'static str) -> ApiError {
-        ApiError::new(500, "InternalFailureException", message)
+        ApiError::new(500, exception::INTERNAL_FAILURE, message)
     }
 
     pub(super) fn caused_by(self, cause: impl Into<String>) -> ApiError {
@@ -122,6 +144,10 @@ impl ApiError {
             Some(Cow::Borrowed(message)) => message,
             Some(Cow::Owned(_)) | None => self.kind,
         }
+    }
+
+    pub(super) fn is_serialization(&self) -> bool {
+        self.kind == SERIALIZATION
     }
 
     pub(super) fn body(&self, protocol: Protocol) -> Vec<u8> {

@@ -1,18 +1,20 @@
 //! The Kinesis API over HTTP: what clients of Amazon Kinesis put on the wire, answered from a [`Store`].
 //!
-//! This floor knows HTTP/1.1 and HTTP/2, JSON and CBOR, the shapes of Kinesis' operations, the checks that AWS makes
-//! and the words in which it refuses. It is one user of the engine among others: everything it does to a stream goes
-//! through [`Store`] and [`Stream`](crate::Stream), and an embedder could do the same.
+//! This floor knows JSON and CBOR, the shapes of Kinesis' operations, the checks that AWS makes and the words in which
+//! it refuses. Connections, and the memory of requests and replies, belong to the floor below, `http`. It is one user
+//! of the engine among others: everything it does to a stream goes through [`Store`] and [`Stream`](crate::Stream), and
+//! an embedder could do the same.
 //!
 //! It must not know files, segments or the manifest, and holds no state of its own that would have to survive it:
 //! shard iterators and paging tokens carry what they need.
 //!
-//! Inside, a request goes down one path: `http` answers what concerns HTTP itself and finds the operation, `dispatch`
-//! holds the body against the operation's shape (`shape`, `convert`, `validate`), and the operation does the rest.
-//! Around that path, `listeners` takes connections, `connections` knows which of them are idle and which replies get
-//! nowhere, and `body` and `reply_memory` share out the `budget` of bytes that requests and replies may hold.
-//! An operation is one entry in `dispatch`'s table and one place in `operations`: its members with their
-//! constraints, and a function.
+//! Inside, a request goes down one path: `front` answers what concerns HTTP itself and names the operation, `dispatch`
+//! finds it and takes memory for its reply, and the operation does the rest (`operation`): a `Request` becomes a `Call`
+//! once its body has passed the checks of the operation's declaration (`shape`, `convert`, `validate`), and its function
+//! makes a `Reply`.
+//!
+//! An operation is one row of the table in `operations` and one place in a file there: its declaration, written with
+//! typed keys (`key`), and its function, which reads and writes members with the same keys.
 //!
 //! ```
 //! use anabranch::Store;
@@ -34,34 +36,30 @@
 
 mod arn;
 mod authentication;
-mod body;
-mod budget;
-mod connections;
 mod convert;
 mod date;
+mod declared;
 mod dispatch;
 mod error;
 mod failures;
-mod gauges;
-mod http;
-mod http2_streams;
-mod listeners;
+mod front;
+mod key;
+mod operation;
 mod operations;
 mod options;
 mod protocol;
-mod reply;
-mod reply_memory;
 mod request_id;
 mod server;
 mod service;
 mod shape;
-mod socket;
 mod token;
 mod validate;
 
-pub use gauges::ServerGauges;
+pub use declared::declared_api;
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
+
+pub use crate::http::{Listener, ServerGauges, TcpListener};
 
 #[cfg(doc)]
 use crate::Store;

@@ -1,5 +1,15 @@
 use std::time::Duration;
 
+use crate::http::{self, HttpOptions};
+
+/// How many bytes of data and partition keys a read may read.
+pub(super) const MOST_READ_BYTES: usize = 10 << 20;
+
+/// What a reply takes with so many bytes in it, most of them in base64.
+pub(super) const fn reply_bytes(read: usize) -> usize {
+    read / 2 * 3
+}
+
 /// How a [`Server`](super::Server) is run.
 ///
 /// ```
@@ -13,19 +23,9 @@ pub struct ServerOptions {
     pub(super) region: String,
     pub(super) account_id: String,
     pub(super) shard_limit: u64,
-    pub(super) max_connections: usize,
-    pub(super) max_request_bytes: usize,
-    pub(super) max_streams_per_connection: u32,
-    pub(super) max_buffered_request_bytes: usize,
-    pub(super) max_buffered_reply_bytes: usize,
-    pub(super) max_connection_request_bytes: usize,
-    pub(super) max_connection_reply_bytes: usize,
     pub(super) max_blocking_calls: usize,
-    pub(super) idle_timeout: Duration,
-    pub(super) stall_timeout: Duration,
-    pub(super) body_idle_timeout: Duration,
-    pub(super) body_timeout: Duration,
-    pub(super) shutdown_grace: Duration,
+    pub(super) simulated: Option<u64>,
+    pub(super) http: HttpOptions,
 }
 
 impl ServerOptions {
@@ -39,9 +39,9 @@ impl ServerOptions {
 
     /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each
     /// of them. A larger one is answered with status 431.
-    pub const MAX_HEAD_BYTES: usize = 128 << 10;
+    pub const MAX_HEAD_BYTES: usize = http::MAX_HEAD_BYTES;
     /// The most header fields of a request. More are answered with status 431.
-    pub const MAX_HEADERS: usize = 100;
+    pub const MAX_HEADERS: usize = http::MAX_HEADERS;
 
     /// Listens on `listen`, a host and a port: `127.0.0.1:4567`, `localhost:4567`, `[::1]:0`. Port 0 takes any free
     /// one. A name stands for all of its addresses.
@@ -51,19 +51,23 @@ impl ServerOptions {
             region: ServerOptions::DEFAULT_REGION.to_owned(),
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
-            max_connections: 8192,
-            max_request_bytes: 20 << 20,
-            max_streams_per_connection: 128,
-            max_buffered_request_bytes: 256 << 20,
-            max_buffered_reply_bytes: 256 << 20,
-            max_connection_request_bytes: 64 << 20,
-            max_connection_reply_bytes: 64 << 20,
             max_blocking_calls: 32,
-            idle_timeout: Duration::from_secs(600),
-            stall_timeout: Duration::from_secs(60),
-            body_idle_timeout: Duration::from_secs(20),
-            body_timeout: Duration::from_secs(180),
-            shutdown_grace: Duration::from_secs(5),
+            simulated: None,
+            http: HttpOptions {
+                max_connections: 8192,
+                max_request_bytes: 20 << 20,
+                max_reply_bytes: reply_bytes(MOST_READ_BYTES),
+                max_streams_per_connection: 128,
+                max_buffered_request_bytes: 256 << 20,
+                max_buffered_reply_bytes: 256 << 20,
+                max_connection_request_bytes: 64 << 20,
+                max_connection_reply_bytes: 64 << 20,
+                idle_timeout: Duration::from_secs(600),
+                stall_timeout: Duration::from_secs(60),
+                body_idle_timeout: Duration::from_secs(20),
+                body_timeout: Duration::from_secs(180),
+                shutdown_grace: Duration::from_secs(5),
+            },
         }
     }
 
@@ -90,20 +94,20 @@ impl ServerOptions {
     /// The most connections at once (default 8192, at least 1). For a newcomer beyond it, the connection that has been
     /// idle for longest is closed; if none is idle, the newcomer waits.
     pub fn max_connections(mut self, connections: usize) -> ServerOptions {
-        self.max_connections = connections;
+        self.http.max_connections = connections;
         self
     }
 
     /// The most requests that a connection of HTTP/2 may have open at once (default 128, at least 1).
     pub fn max_streams_per_connection(mut self, streams: u32) -> ServerOptions {
-        self.max_streams_per_connection = streams;
+        self.http.max_streams_per_connection = streams;
         self
     }
 
     /// The longest request body, in bytes (default 20 MiB). The largest legal PutRecords has 10 MiB of data, which is
     /// 13.4 MiB of base64. A longer body is answered with status 413.
     pub fn max_request_bytes(mut self, bytes: usize) -> ServerOptions {
-        self.max_request_bytes = bytes;
+        self.http.max_request_bytes = bytes;
         self
     }
 
@@ -112,14 +116,14 @@ impl ServerOptions {
     /// themselves. When it is used up, bodies are not read on until there is room, for as long as
     /// [a body may make no progress](ServerOptions::body_timeouts); then their requests are answered with status 503.
     pub fn max_buffered_request_bytes(mut self, bytes: usize) -> ServerOptions {
-        self.max_buffered_request_bytes = bytes;
+        self.http.max_buffered_request_bytes = bytes;
         self
     }
 
     /// How much of that the bodies of one connection may take, those of up to 64 KiB aside (default 64 MiB, at least
     /// one longest body).
     pub fn max_connection_request_bytes(mut self, bytes: usize) -> ServerOptions {
-        self.max_connection_request_bytes = bytes;
+        self.http.max_connection_request_bytes = bytes;
         self
     }
 
@@ -128,14 +132,14 @@ impl ServerOptions {
     /// for small replies, and for a GetRecords of up to 256 KiB where there is no room for more. When all is used up,
     /// requests wait, as they do for request bodies.
     pub fn max_buffered_reply_bytes(mut self, bytes: usize) -> ServerOptions {
-        self.max_buffered_reply_bytes = bytes;
+        self.http.max_buffered_reply_bytes = bytes;
         self
     }
 
     /// How much of that the replies of one connection may take, small ones aside (default 64 MiB, at least one largest
     /// reply).
     pub fn max_connection_reply_bytes(mut self, bytes: usize) -> ServerOptions {
-        self.max_connection_reply_bytes = bytes;
+        self.http.max_connection_reply_bytes = bytes;
         self
     }
 
@@ -146,10 +150,18 @@ impl ServerOptions {
         self
     }
 
+    /// Makes what the server does follow from `seed` and from what its clients do, for simulations with one thread:
+    /// request ids and the salt of tokens come from the seed, and calls that wait for the disk or a lock do so on the
+    /// thread of the async runtime, instead of on one of their own (default: not). A server that others use must not.
+    pub fn simulated(mut self, seed: u64) -> ServerOptions {
+        self.simulated = Some(seed);
+        self
+    }
+
     /// How long a connection may stay silent before it is closed, and how long a request's head may take to arrive
     /// (default 10 min: clients keep connections for their next request).
     pub fn idle_timeout(mut self, timeout: Duration) -> ServerOptions {
-        self.idle_timeout = timeout;
+        self.http.idle_timeout = timeout;
         self
     }
 
@@ -157,22 +169,22 @@ impl ServerOptions {
     /// of HTTP/1 is closed. Progress shows in steps of up to 128 KiB: a client that reads steadily should read some
     /// kilobytes a second.
     pub fn stall_timeout(mut self, timeout: Duration) -> ServerOptions {
-        self.stall_timeout = timeout;
+        self.http.stall_timeout = timeout;
         self
     }
 
     /// How long a request's body may make no progress (default 20 s), and how long it may take in all (default
     /// 3 min). A slower one is answered with status 408.
     pub fn body_timeouts(mut self, idle: Duration, total: Duration) -> ServerOptions {
-        self.body_idle_timeout = idle;
-        self.body_timeout = total;
+        self.http.body_idle_timeout = idle;
+        self.http.body_timeout = total;
         self
     }
 
     /// How long requests that have come as a whole before a shutdown may take to finish (default 5 s). Those that have
     /// not end at once.
     pub fn shutdown_grace(mut self, grace: Duration) -> ServerOptions {
-        self.shutdown_grace = grace;
+        self.http.shutdown_grace = grace;
         self
     }
 }

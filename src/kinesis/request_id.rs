@@ -13,9 +13,11 @@ pub(super) struct UniqueNumbers {
 }
 
 impl UniqueNumbers {
-    pub(super) fn new() -> UniqueNumbers {
+    /// The numbers of a seed, or of one that no other run has.
+    pub(super) fn new(seed: Option<u64>) -> UniqueNumbers {
+        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(std::process::id()));
         UniqueNumbers {
-            state: AtomicU64::new(RandomState::new().hash_one(std::process::id())),
+            state: AtomicU64::new(seed),
         }
     }
 
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn numbers_do_not_repeat() {
-        let numbers = UniqueNumbers::new();
+        let numbers = UniqueNumbers::new(None);
         let seen: std::collections::HashSet<_> = (0..10_000).map(|_| numbers.next()).collect();
         assert_eq!(seen.len(), 10_000);
     }
@@ -85,7 +87,7 @@ mod tests {
     fn extended_ids_are_seventy_two_bytes() {
         assert_eq!(
             BASE64
-                .decode_to_vec(UniqueNumbers::new().extended_request_id())
+                .decode_to_vec(UniqueNumbers::new(None).extended_request_id())
                 .unwrap()
                 .len(),
             72

@@ -4,16 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use super::body::BodyReader;
-use super::connections::Stop;
 use super::failures::Failures;
 use super::options::ServerOptions;
-use super::protocol::{Protocol, Writer};
-use super::reply::Buffers;
-use super::reply_memory::{ReadSize, ReplyMemory};
+use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
 use super::token::Tokens;
 use crate::Store;
+use crate::http::Resources;
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
@@ -27,10 +24,10 @@ pub(super) struct Service {
     pub(super) tokens: Tokens,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
-    pub(super) bodies: BodyReader,
-    pub(super) replies: ReplyMemory,
-    /// For replies that are encoded while they are sent.
-    pub(super) buffers: Arc<Buffers>,
+    /// What the connections share, with the memory for requests and replies.
+    pub(super) http: Arc<Resources>,
+    /// Whether calls wait on the thread of the async runtime.
+    pub(super) waits_inline: bool,
     /// One permit for each call that may be on a blocking thread.
     pub(super) blocking_calls: Arc<Semaphore>,
 }
@@ -41,12 +38,13 @@ pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
     pub(super) region: &'a str,
     pub(super) protocol: Protocol,
-    pub(super) read_size: ReadSize,
+    /// The most bytes of data and partition keys that a read may read.
+    pub(super) most_read_bytes: usize,
 }
 
 impl Service {
-    pub(super) fn new(store: Store, options: &ServerOptions, stop: Arc<Stop>) -> Service {
-        let tokens = Tokens::new(&store.token_key());
+    pub(super) fn new(store: Store, options: &ServerOptions) -> Service {
+        let tokens = Tokens::new(&store.token_key(), options.simulated);
         Service {
             store,
             region: options.region.clone(),
@@ -54,17 +52,10 @@ impl Service {
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             tokens,
-            request_ids: UniqueNumbers::new(),
+            request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
-            bodies: BodyReader::new(
-                options.max_request_bytes,
-                options.max_buffered_request_bytes,
-                options.body_idle_timeout,
-                options.body_timeout,
-                stop,
-            ),
-            replies: ReplyMemory::new(options.max_buffered_reply_bytes, options.body_idle_timeout),
-            buffers: Arc::default(),
+            http: Arc::new(Resources::new(&options.http)),
+            waits_inline: options.simulated.is_some(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),
             )),
@@ -75,12 +66,5 @@ impl Service {
 impl Context<'_> {
     pub(super) fn account_id(&self) -> &str {
         &self.service.account_id
-    }
-
-    /// A reply that is one structure.
-    pub(super) fn reply(&self, members: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::new(self.protocol);
-        writer.structure(members);
-        writer.into_bytes()
     }
 }

@@ -1,23 +1,19 @@
-//! The language in which an operation says what its input looks like.
+//! The types and constraints of members, without the types of this language: what the checks read.
 //!
 //! One table per operation drives both checks that come before it: whether every member has the right type
 //! ([`convert`](super::convert)), and whether its value is within its constraints ([`validate`](super::validate)).
+//! Operations write their tables with the typed keys of [`key`](super::key).
 
 /// One member of a structure.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
     pub(super) name: &'static str,
-    pub(super) shape: Shape,
-}
-
-/// A member named `name`, as operations list them.
-pub(super) const fn member(name: &'static str, shape: Shape) -> Member {
-    Member { name, shape }
+    pub(super) shape: AnyShape,
 }
 
 /// The type of a value and its constraints.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(super) struct AnyShape {
     pub(super) kind: Kind,
     pub(super) required: bool,
     pub(super) pattern: Option<Pattern>,
@@ -37,13 +33,17 @@ pub(super) enum Kind {
     Boolean,
     /// 32 bits; larger numbers are clamped.
     Integer,
+    /// 64 bits. No input has one.
+    Long,
     String,
     Blob,
     Timestamp,
-    List(&'static Shape),
+    List(&'static AnyShape),
     /// A map from strings.
-    Map(&'static Shape),
+    Map(&'static AnyShape),
     Structure(&'static [Member]),
+    /// The events of a stream, each a structure. No input has one.
+    Events(&'static [Member]),
 }
 
 /// Least and greatest number of characters of a map's keys, its values, or a list's entries.
@@ -57,7 +57,8 @@ pub(super) struct Lengths {
 #[derive(Clone, Copy)]
 pub(super) struct Pattern {
     pub(super) printed: &'static str,
-    pub(super) matches: fn(&str) -> bool,
+    /// Not there for inputs of operations that are not offered.
+    pub(super) matches: Option<fn(&str) -> bool>,
 }
 
 impl std::fmt::Debug for Pattern {
@@ -66,9 +67,9 @@ impl std::fmt::Debug for Pattern {
     }
 }
 
-impl Shape {
-    const fn of(kind: Kind) -> Shape {
-        Shape {
+impl AnyShape {
+    pub(super) const fn of(kind: Kind) -> AnyShape {
+        AnyShape {
             kind,
             required: false,
             pattern: None,
@@ -80,89 +81,39 @@ impl Shape {
             masked: false,
         }
     }
-
-    pub(super) const BOOLEAN: Shape = Shape::of(Kind::Boolean);
-    pub(super) const INTEGER: Shape = Shape::of(Kind::Integer);
-    pub(super) const STRING: Shape = Shape::of(Kind::String);
-    pub(super) const BLOB: Shape = Shape::of(Kind::Blob);
-    pub(super) const TIMESTAMP: Shape = Shape::of(Kind::Timestamp);
-
-    pub(super) const fn list(items: &'static Shape) -> Shape {
-        Shape::of(Kind::List(items))
-    }
-
-    pub(super) const fn map(values: &'static Shape) -> Shape {
-        Shape::of(Kind::Map(values))
-    }
-
-    pub(super) const fn structure(members: &'static [Member]) -> Shape {
-        Shape::of(Kind::Structure(members))
-    }
-
-    pub(super) const fn required(mut self) -> Shape {
-        self.required = true;
-        self
-    }
-
-    pub(super) const fn pattern(mut self, pattern: Pattern) -> Shape {
-        self.pattern = Some(pattern);
-        self
-    }
-
-    pub(super) const fn one_of(mut self, values: &'static [&'static str]) -> Shape {
-        self.one_of = values;
-        self
-    }
-
-    pub(super) const fn at_least(mut self, minimum: i64) -> Shape {
-        self.minimum = Some(minimum);
-        self
-    }
-
-    pub(super) const fn at_most(mut self, maximum: i64) -> Shape {
-        self.maximum = Some(maximum);
-        self
-    }
-
-    pub(super) const fn key_lengths(mut self, minimum: usize, maximum: usize) -> Shape {
-        self.key_lengths = Some(Lengths { minimum, maximum });
-        self
-    }
-
-    pub(super) const fn value_lengths(mut self, minimum: usize, maximum: usize) -> Shape {
-        self.value_lengths = Some(Lengths { minimum, maximum });
-        self
-    }
-
-    pub(super) const fn masked(mut self) -> Shape {
-        self.masked = true;
-        self
-    }
 }
 
 impl Pattern {
+    /// A pattern that nothing is held against yet.
+    pub(super) const fn declared(printed: &'static str) -> Pattern {
+        Pattern {
+            printed,
+            matches: None,
+        }
+    }
+
     /// Names of streams, shards and consumers.
     pub(super) const NAME: Pattern = Pattern {
         printed: "[a-zA-Z0-9_.-]+",
-        matches: is_name,
+        matches: Some(is_name),
     };
     /// A hash key: at most 39 digits, no leading zero.
     pub(super) const HASH_KEY: Pattern = Pattern {
         printed: r"0|([1-9]\d{0,38})",
-        matches: |text| is_number(text, 39),
+        matches: Some(|text| is_number(text, 39)),
     };
     /// A sequence number: at most 129 digits, no leading zero.
     pub(super) const SEQUENCE_NUMBER: Pattern = Pattern {
         printed: r"0|([1-9]\d{0,128})",
-        matches: |text| is_number(text, 129),
+        matches: Some(|text| is_number(text, 129)),
     };
     pub(super) const STREAM_ARN: Pattern = Pattern {
         printed: r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
-        matches: is_stream_arn,
+        matches: Some(is_stream_arn),
     };
     pub(super) const STREAM_ID: Pattern = Pattern {
         printed: "[a-z0-9]{20}-[a-z0-9]{3}",
-        matches: is_stream_id,
+        matches: Some(is_stream_id),
     };
 }
 
@@ -200,7 +151,7 @@ mod tests {
         texts
             .iter()
             .copied()
-            .filter(|text| (pattern.matches)(text))
+            .filter(|text| pattern.matches.unwrap()(text))
             .collect()
     }
 

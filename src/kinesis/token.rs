@@ -69,11 +69,12 @@ pub(super) trait Contents: Sized {
 const MAC_LEN: usize = 16;
 
 impl Tokens {
-    pub(super) fn new(key: &[u8; 32]) -> Tokens {
+    /// Tokens that differ also where they say the same, by numbers of the seed or of one that no other run has.
+    pub(super) fn new(key: &[u8; 32], seed: Option<u64>) -> Tokens {
         let key = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
         Tokens {
             key,
-            nonces: UniqueNumbers::new(),
+            nonces: UniqueNumbers::new(seed),
         }
     }
 
@@ -234,7 +235,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_421_889_722_000);
 
     fn tokens() -> Tokens {
-        Tokens::new(&[7; 32])
+        Tokens::new(&[7; 32], None)
     }
 
     fn iterator() -> IteratorToken {
@@ -321,7 +322,7 @@ mod tests {
         ] {
             assert_eq!(open(text), None, "{text}");
         }
-        assert_eq!(Tokens::new(&[8; 32]).open::<IteratorToken>(&token), None);
+        assert_eq!(Tokens::new(&[8; 32], None).open::<IteratorToken>(&token), None);
     }
 
     #[test]

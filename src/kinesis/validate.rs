@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::convert::{Input, Value, shown};
 use super::error::ApiError;
-use super::shape::{Kind, Lengths, Member, Shape};
+use super::shape::{AnyShape, Kind, Lengths, Member};
 
 const MOST_FAILURES: usize = 10;
 
@@ -50,11 +50,11 @@ impl Failures {
     fn members(&mut self, input: &Input<'_>, members: &'static [Member], parent: &str) {
         for member in members {
             let path = join(parent, &lower_first(member.name));
-            self.value(input.get(member.name), &member.shape, &path);
+            self.value(input.value(member.name), &member.shape, &path);
         }
     }
 
-    fn value(&mut self, value: Option<&Value<'_>>, shape: &'static Shape, path: &str) {
+    fn value(&mut self, value: Option<&Value<'_>>, shape: &'static AnyShape, path: &str) {
         let Some(value) = value else {
             if shape.required {
                 self.push(None, path, "Member must not be null");
@@ -63,7 +63,7 @@ impl Failures {
         };
         let mut fail = |constraint: &str| self.push(Some((value, shape)), path, constraint);
         if let (Some(pattern), Value::String(text)) = (shape.pattern, value)
-            && !(pattern.matches)(text)
+            && pattern.matches.is_some_and(|matches| !matches(text))
         {
             fail(&format!(
                 "Member must satisfy regular expression pattern: {}",
@@ -130,7 +130,7 @@ impl Failures {
         self.children(value, shape, path);
     }
 
-    fn children(&mut self, value: &Value<'_>, shape: &'static Shape, path: &str) {
+    fn children(&mut self, value: &Value<'_>, shape: &'static AnyShape, path: &str) {
         match (value, shape.kind) {
             (Value::Structure(structure), Kind::Structure(members)) => self.members(structure, members, path),
             (Value::List(list), Kind::List(items)) => {
@@ -153,7 +153,7 @@ impl Failures {
         }
     }
 
-    fn push(&mut self, value: Option<(&Value<'_>, &Shape)>, path: &str, constraint: &str) {
+    fn push(&mut self, value: Option<(&Value<'_>, &AnyShape)>, path: &str, constraint: &str) {
         if self.texts.len() >= MOST_FAILURES {
             return;
         }
@@ -237,35 +237,29 @@ fn lower_first(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinesis::key::{
+        BLOB, INTEGER, Shape, Structure, TEXT, Text, list, map, members, optional, required, structure,
+    };
     use crate::kinesis::protocol::Protocol;
-    use crate::kinesis::shape::{Pattern, member};
+    use crate::kinesis::shape::Pattern;
 
-    const TAG_VALUE: Shape = Shape::STRING.at_most(3);
-    const ENTRY: Shape = Shape::structure(&[
-        member("PartitionKey", Shape::STRING.required().at_least(1).at_most(4)),
-        member("ExplicitHashKey", Shape::STRING.pattern(Pattern::HASH_KEY)),
-        member("Data", Shape::BLOB.required().at_most(5).masked()),
+    const TAG_VALUE: Shape<Text> = TEXT.at_most(3);
+    const ENTRY: Shape<Structure> = structure(members![
+        required("PartitionKey", TEXT.at_least(1).at_most(4)),
+        optional("ExplicitHashKey", TEXT.pattern(Pattern::HASH_KEY)),
+        required("Data", BLOB.at_most(5).masked()),
     ]);
-    const MEMBERS: &[Member] = &[
-        member("Limit", Shape::INTEGER.at_least(1).at_most(10_000)),
-        member("Type", Shape::STRING.one_of(&["LATEST", "TRIM_HORIZON"])),
-        member(
+    const MEMBERS: &[Member] = members![
+        optional("Limit", INTEGER.at_least(1).at_most(10_000)),
+        optional("Type", TEXT.one_of(&["LATEST", "TRIM_HORIZON"])),
+        optional(
             "Tags",
-            Shape::map(&TAG_VALUE)
-                .at_most(2)
-                .key_lengths(1, 3)
-                .value_lengths(0, 2),
+            map(&TAG_VALUE).at_most(2).key_lengths(1, 3).value_lengths(0, 2)
         ),
-        member(
-            "Keys",
-            Shape::list(&Shape::STRING).at_least(1).value_lengths(1, 3),
-        ),
-        member("Blob", Shape::BLOB.at_most(2)),
-        member("Records", Shape::list(&ENTRY).at_most(4).masked()),
-        member(
-            "StreamName",
-            Shape::STRING.pattern(Pattern::NAME).at_least(1).at_most(8),
-        ),
+        optional("Keys", list(&TEXT).at_least(1).entry_lengths(1, 3)),
+        optional("Blob", BLOB.at_most(2)),
+        optional("Records", list(&ENTRY).at_most(4).masked()),
+        optional("StreamName", TEXT.pattern(Pattern::NAME).at_least(1).at_most(8)),
     ];
 
     fn check(body: &str) -> Result<(), ApiError> {

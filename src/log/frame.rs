@@ -55,8 +55,10 @@ impl FrameSeed {
         let mut hasher = Hasher::new();
         if !is_left_out(Step::Identity) {
             hasher.update(&log.store.to_le_bytes());
-            hasher.update(&log.stream.value().to_le_bytes());
-            hasher.update(&log.shard.index().to_le_bytes());
+            let (kind, first, second) = log.name_in_numbers();
+            hasher.update(&kind.to_le_bytes());
+            hasher.update(&first.to_le_bytes());
+            hasher.update(&second.to_le_bytes());
         }
         if !is_left_out(Step::Salt) {
             hasher.update(&salt.to_le_bytes());
@@ -210,11 +212,7 @@ mod tests {
     use crate::model::{ShardId, StreamId};
 
     fn identity() -> LogIdentity {
-        LogIdentity {
-            store: 7,
-            stream: StreamId::new(3),
-            shard: ShardId::new(5).unwrap(),
-        }
+        LogIdentity::of_shard(7, StreamId::new(3), ShardId::new(5).unwrap())
     }
 
     fn header() -> FrameHeader {
@@ -260,10 +258,7 @@ mod tests {
         let seed = FrameSeed::new(identity(), 42);
         let (bytes, _) = header().encode(&seed);
         let other_salt = FrameSeed::new(identity(), 43);
-        let other_shard = LogIdentity {
-            shard: ShardId::new(6).unwrap(),
-            ..identity()
-        };
+        let other_shard = LogIdentity::of_shard(7, StreamId::new(3), ShardId::new(6).unwrap());
         let other_shard = FrameSeed::new(other_shard, 42);
         assert_eq!(
             FrameHeader::decode(&bytes, &other_salt, LogPosition(4096)),
@@ -271,6 +266,13 @@ mod tests {
         );
         assert_eq!(
             FrameHeader::decode(&bytes, &other_shard, LogPosition(4096)),
+            Err(FrameDefect::HeaderChecksum)
+        );
+        let of_shard = FrameSeed::new(LogIdentity::of_shard(7, StreamId::new(0), ShardId::FIRST), 42);
+        let (bytes_of_shard, _) = header().encode(&of_shard);
+        let of_journal = FrameSeed::new(LogIdentity::commit_journal(7), 42);
+        assert_eq!(
+            FrameHeader::decode(&bytes_of_shard, &of_journal, LogPosition(4096)),
             Err(FrameDefect::HeaderChecksum)
         );
         assert_eq!(

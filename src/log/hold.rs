@@ -115,6 +115,10 @@ impl DiskFile for HeldFile {
         self.file.set_len(length)
     }
 
+    fn release(&self, from: u64) -> io::Result<()> {
+        self.file.release(from)
+    }
+
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         Ok(Box::new(self.map_held(length)?))
     }

@@ -21,7 +21,7 @@ use super::shard_log::{Appended, LogStart, ShardLog};
 use super::{LogChange, LogIdentity, LogPosition, ReadLimit};
 use crate::disk::{DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
-use crate::model::{PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::sync::{AtomicBool, Mutex};
 
 /// When the journal's finished files have as many bytes as this many of the largest segments, its logs' segments are
@@ -37,7 +37,7 @@ pub(crate) struct CommitJournal {
     log: Arc<ShardLog>,
     /// Logs that have frames in the journal and not yet durably in their segments. A log is here before the journal has
     /// its frame.
-    unsynced: Mutex<BTreeMap<(StreamId, ShardId), Arc<ShardLog>>>,
+    unsynced: Mutex<BTreeMap<LogName, Arc<ShardLog>>>,
     /// Each of them keeps frames in memory.
     max_unsynced: usize,
     is_sync_asked: AtomicBool,
@@ -113,7 +113,7 @@ impl CommitJournal {
         let mut unsynced = self.unsynced.lock();
         for log in logs {
             if let Some(log) = log.shared().filter(|_| !is_left_out(Step::NotedBeforeJournaled)) {
-                unsynced.insert((log.identity.stream, log.identity.shard), log);
+                unsynced.insert(log.identity.name, log);
             }
         }
         if self.is_filled_by(finished, unsynced.len()) && !self.is_sync_asked.swap(true, Ordering::Relaxed) {
@@ -177,7 +177,7 @@ impl CommitJournal {
 #[derive(Debug, Default)]
 pub(crate) struct JournalDoubts {
     /// Logs of which the journal may have had frames where it is damaged, or whose frames could not be put back.
-    pub(crate) about: BTreeMap<(StreamId, ShardId), Error>,
+    pub(crate) about: BTreeMap<LogName, Error>,
 }
 
 impl JournalDoubts {
@@ -187,7 +187,7 @@ impl JournalDoubts {
 
     pub(super) fn about(&self, log: LogIdentity) -> Option<&Error> {
         self.about
-            .get(&(log.stream, log.shard))
+            .get(&log.name)
             .filter(|_| !log.is_commit_journal() && !is_left_out(Step::JournalDoubts))
     }
 }
@@ -260,26 +260,21 @@ impl JournaledFrames {
     pub(crate) fn records_elsewhere(
         &self,
         store: u128,
-        from: impl Fn(StreamId, ShardId, u64) -> Option<LogPosition>,
-    ) -> Vec<(StreamId, ShardId, RecordNumber, u64)> {
+        from: impl Fn(LogName, u64) -> Option<LogPosition>,
+    ) -> Vec<(LogName, RecordNumber, u64)> {
         let mut elsewhere = Vec::new();
-        for (FrameHome { stream, shard, salt }, frames) in &self.frames {
-            let Some(from) = from(*stream, *shard, *salt) else {
+        for (&FrameHome { log: name, salt }, frames) in &self.frames {
+            let Some(from) = from(name, salt) else {
                 continue;
             };
-            let log = LogIdentity {
-                store,
-                stream: *stream,
-                shard: *shard,
-            };
-            let seed = FrameSeed::new(log, *salt);
+            let seed = FrameSeed::new(LogIdentity { store, name }, salt);
             let headers = frames
                 .iter()
                 .filter_map(|frame| FrameHeader::decode_anywhere(frame, &seed));
             let wanted: Vec<_> = headers.filter(|header| header.position >= from).collect();
             let records = wanted.iter().map(|header| u64::from(header.count)).sum();
             if let Some(first) = wanted.iter().map(|header| header.first_record).min() {
-                elsewhere.push((*stream, *shard, first, records));
+                elsewhere.push((name, first, records));
             }
         }
         elsewhere.sort_unstable();
@@ -334,8 +329,7 @@ impl JournaledFrames {
 /// The segment that a frame belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct FrameHome {
-    stream: StreamId,
-    shard: ShardId,
+    log: LogName,
     salt: u64,
 }
 
@@ -348,18 +342,16 @@ fn home_name(segment: &Segment) -> &str {
 
 impl FrameHome {
     fn of(log: LogIdentity, salt: u64) -> Self {
-        Self {
-            stream: log.stream,
-            shard: log.shard,
-            salt,
-        }
+        let log = log.name;
+        Self { log, salt }
     }
 
     fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('/');
+        let stream = StreamId::new(parts.next()?.parse().ok()?);
+        let shard = ShardId::new(parts.next()?.parse().ok()?).ok()?;
         let home = Self {
-            stream: StreamId::new(parts.next()?.parse().ok()?),
-            shard: ShardId::new(parts.next()?.parse().ok()?).ok()?,
+            log: LogName::Shard(stream, shard),
             salt: u64::from_str_radix(parts.next()?, 16).ok()?,
         };
         (home.to_string() == name).then_some(home)
@@ -368,7 +360,11 @@ impl FrameHome {
 
 impl std::fmt::Display for FrameHome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{:016x}", self.stream, self.shard.index(), self.salt)
+        match self.log {
+            LogName::Shard(stream, shard) => write!(f, "{stream}/{}/{:016x}", shard.index(), self.salt),
+            // No journal has frames of a journal: no text reads back as this one.
+            LogName::CommitJournal => write!(f, "journal/{:016x}", self.salt),
+        }
     }
 }
 
@@ -379,8 +375,7 @@ mod tests {
     #[test]
     fn the_name_of_a_frames_home_reads_back_and_nothing_else_does() {
         let home = FrameHome {
-            stream: StreamId::new(12),
-            shard: ShardId::new(7).unwrap(),
+            log: LogName::Shard(StreamId::new(12), ShardId::new(7).unwrap()),
             salt: 0xab,
         };
         assert_eq!(home.to_string(), "12/7/00000000000000ab");

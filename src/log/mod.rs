@@ -67,7 +67,7 @@ pub(crate) use pool::{SegmentPool, remove_if_there};
 pub(crate) use reader::{LogRead, ReadRecord};
 pub(crate) use record_codec::{check_batch_bytes, encoded_bytes};
 pub(crate) use round::wait_for_all;
-pub(crate) use segment::{PAGE_BYTES, Segment, SegmentEntry};
+pub(crate) use segment::{HeaderDefect, PAGE_BYTES, Segment, SegmentEntry};
 pub(crate) use shard_log::{Appended, LogStart, Reservation, Resting, ShardLog};
 pub(crate) use spare_buffers::SpareBuffers;
 pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment};
@@ -75,33 +75,52 @@ pub(crate) use survey::{DamagedStretch, SegmentSurvey, SurveyedFrame, is_continu
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, RecordNumber, ShardId, StreamId, Timestamp};
 
 /// Whose bytes these are. Part of every checksum, so that bytes of another store, stream or shard never validate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LogIdentity {
     pub(crate) store: u128,
-    pub(crate) stream: StreamId,
-    pub(crate) shard: ShardId,
+    pub(crate) name: LogName,
 }
 
 impl LogIdentity {
-    /// The log whose records are other logs' frames. No stream has its number.
+    pub(crate) fn of_shard(store: u128, stream: StreamId, shard: ShardId) -> Self {
+        let name = LogName::Shard(stream, shard);
+        Self { store, name }
+    }
+
+    /// The log whose records are other logs' frames.
     pub(crate) fn commit_journal(store: u128) -> Self {
-        Self {
-            store,
-            stream: COMMIT_JOURNAL.0,
-            shard: COMMIT_JOURNAL.1,
-        }
+        let name = LogName::CommitJournal;
+        Self { store, name }
     }
 
     pub(crate) fn is_commit_journal(&self) -> bool {
-        (self.stream, self.shard) == COMMIT_JOURNAL
+        self.name == LogName::CommitJournal
+    }
+
+    /// The name as header pages and checksums have it: the kind of log, and two numbers that mean what the kind says.
+    fn name_in_numbers(&self) -> (u16, u64, u32) {
+        match self.name {
+            LogName::Shard(stream, shard) => (SHARD, stream.value(), shard.index()),
+            LogName::CommitJournal => (JOURNAL, 0, 0),
+        }
+    }
+
+    fn of_numbers(store: u128, kind: u16, first: u64, second: u32) -> Option<Self> {
+        let name = match (kind, first, second) {
+            (SHARD, stream, shard) => LogName::Shard(StreamId::new(stream), ShardId::new(shard).ok()?),
+            (JOURNAL, 0, 0) => LogName::CommitJournal,
+            _ => return None,
+        };
+        Some(Self { store, name })
     }
 }
 
-/// What stands for the commit journal wherever a log is named by its stream and shard.
-pub(crate) const COMMIT_JOURNAL: (StreamId, ShardId) = (StreamId::new(0), ShardId::FIRST);
+/// The kinds of logs as they are stored. Another kind gets the next number.
+const SHARD: u16 = 1;
+const JOURNAL: u16 = 2;
 
 /// A count of frame bytes since the log began: dense over all segments, and a multiple of eight between frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

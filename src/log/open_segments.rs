@@ -239,6 +239,11 @@ impl OpenSegment {
         Ok(())
     }
 
+    /// Gives back the blocks from an offset on.
+    pub(super) fn release(&self, from: u64) -> std::io::Result<()> {
+        self.file.release(from)
+    }
+
     /// Makes durable what was written before. A failure is final for the store.
     pub(super) fn sync(&self, health: &Health) -> Result<()> {
         let sync = || {

@@ -3,18 +3,20 @@
 //! ```text
 //! offset  bytes  field of the header page
 //!      0      8  magic            89 41 42 52 0D 0A 1A 0A
-//!      8      2  format           1
-//!     10      2  reserved, zero
-//!     12      4  shard            index
+//!      8      2  format           2
+//!     10      2  kind of log      1 a shard's, 2 the commit journal
+//!     12      4  shard            index; 0 in the commit journal
 //!     16     16  store
-//!     32      8  stream
+//!     32      8  stream           0 in the commit journal
 //!     40      8  salt             random, new each time that a file becomes a segment
 //!     48      8  first record     no record in the segment has a lower number
 //!     56      8  base position    position of the first frame
 //!     64      8  base arrival     ms since 1970: nothing in this segment arrived earlier, nothing before it later
 //!     72      8  length           of the file
 //!     80      4  base chain       header checksum of the last frame before this segment
-//!     84   4008  zero
+//!     84      4  codec            how the frames' bodies are coded; 0: as they are
+//!     88      8  key              what they are encrypted with; 0: not encrypted
+//!     96   3996  zero
 //!   4092      4  checksum         CRC-32 of all bytes before
 //!   4096      -  frames
 //! ```
@@ -36,11 +38,11 @@ use super::write_back::WriteBack;
 use super::{LogEnd, LogIdentity, LogPosition};
 use crate::disk::{Disk, DiskFile, Step, passes};
 use crate::error::{Error, Result};
-use crate::model::{RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, RecordNumber, Timestamp};
 use crate::sync::{OnceLock, RwLock};
 
 /// The newest format that this version writes and reads.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Frames begin behind the header page; pages are also what a group is filled up to.
 pub(crate) const PAGE_BYTES: u64 = 4096;
@@ -97,33 +99,41 @@ impl SegmentEntry {
     }
 
     pub(super) fn encode_header(&self, log: LogIdentity) -> Vec<u8> {
+        self.encode_header_with(log, Encoding::NONE)
+    }
+
+    fn encode_header_with(&self, log: LogIdentity, encoding: Encoding) -> Vec<u8> {
         let mut page = vec![0; PAGE_BYTES as usize];
         page[0..8].copy_from_slice(&MAGIC);
         page[8..10].copy_from_slice(&FORMAT.to_le_bytes());
-        page[12..16].copy_from_slice(&log.shard.index().to_le_bytes());
+        let (kind, first, second) = log.name_in_numbers();
+        page[10..12].copy_from_slice(&kind.to_le_bytes());
+        page[12..16].copy_from_slice(&second.to_le_bytes());
         page[16..32].copy_from_slice(&log.store.to_le_bytes());
-        page[32..40].copy_from_slice(&log.stream.value().to_le_bytes());
+        page[32..40].copy_from_slice(&first.to_le_bytes());
         page[40..48].copy_from_slice(&self.salt.to_le_bytes());
         page[48..56].copy_from_slice(&self.first_record.value().to_le_bytes());
         page[56..64].copy_from_slice(&self.base_position.0.to_le_bytes());
         page[64..72].copy_from_slice(&self.base_arrival.as_millis().to_le_bytes());
         page[72..80].copy_from_slice(&self.bytes.to_le_bytes());
         page[80..84].copy_from_slice(&self.base_chain.to_le_bytes());
+        page[84..88].copy_from_slice(&encoding.codec.to_le_bytes());
+        page[88..96].copy_from_slice(&encoding.key.to_le_bytes());
         let checksum = crc32fast::hash(&page[..CHECKSUM_OFFSET]);
         page[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
         page
     }
 
     /// Reads a header page by itself, where no manifest says what it should be.
-    pub(crate) fn decode_header(page: &[u8]) -> Option<(LogIdentity, Self)> {
-        let page: &[u8; PAGE_BYTES as usize] = page.first_chunk()?;
+    pub(crate) fn decode_header(page: &[u8]) -> Result<(LogIdentity, Self), HeaderDefect> {
+        let page: &[u8; PAGE_BYTES as usize] = page.first_chunk().ok_or(HeaderDefect::NotASegment)?;
         let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| page[at + i]));
         let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| page[at + i]));
-        let log = LogIdentity {
-            store: u128::from_le_bytes(std::array::from_fn(|i| page[16 + i])),
-            stream: StreamId::new(u64_at(32)),
-            shard: ShardId::new(u32_at(12)).ok()?,
-        };
+        let store = u128::from_le_bytes(std::array::from_fn(|i| page[16 + i]));
+        let kind = u16::from_le_bytes([page[10], page[11]]);
+        let log =
+            LogIdentity::of_numbers(store, kind, u64_at(32), u32_at(12)).ok_or(HeaderDefect::NotASegment)?;
+        let encoding = Encoding::of(page);
         let entry = Self {
             salt: u64_at(40),
             first_record: RecordNumber::new(u64_at(48)),
@@ -133,10 +143,14 @@ impl SegmentEntry {
             base_chain: u32_at(80),
         };
         // Magic, format, checksum and zeros included.
-        let is_segment = page[..] == entry.encode_header(log)[..]
+        let is_segment = page[..] == entry.encode_header_with(log, encoding)[..]
             && entry.bytes >= PAGE_BYTES
             && entry.base_position.0.checked_add(entry.bytes).is_some();
-        is_segment.then_some((log, entry))
+        match (is_segment, encoding) {
+            (true, Encoding::NONE) => Ok((log, entry)),
+            (true, Encoding { codec, key }) => Err(HeaderDefect::UnknownEncoding { codec, key }),
+            (false, _) => Err(HeaderDefect::NotASegment),
+        }
     }
 
     /// Checks that a file is the segment that the manifest names.
@@ -165,11 +179,19 @@ impl SegmentEntry {
             ));
         }
         let found = u16::from_le_bytes([page[8], page[9]]);
-        if found > FORMAT {
-            return Err(Error::NewerFormat {
+        if found != FORMAT {
+            return Err(Error::UnsupportedFormat {
                 path: path.to_owned(),
                 found,
                 supported: FORMAT,
+            });
+        }
+        let encoding = Encoding::of(&page);
+        if encoding != Encoding::NONE {
+            return Err(Error::UnknownEncoding {
+                path: path.to_owned(),
+                codec: encoding.codec,
+                key: encoding.key,
             });
         }
         if !passes(Step::SegmentHeaderIdentity, page == self.encode_header(log)) {
@@ -187,6 +209,36 @@ impl SegmentEntry {
             ));
         }
         Ok(())
+    }
+}
+
+/// Why a page is not a header page that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderDefect {
+    NotASegment,
+    /// The page holds, but a later version of this crate wrote the frames.
+    UnknownEncoding {
+        codec: u32,
+        key: u64,
+    },
+}
+
+/// What was done to the bodies of a segment's frames before they were written. This version does nothing to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Encoding {
+    codec: u32,
+    key: u64,
+}
+
+impl Encoding {
+    const NONE: Self = Self { codec: 0, key: 0 };
+
+    /// What a whole header page says.
+    fn of(page: &[u8]) -> Self {
+        Self {
+            codec: u32::from_le_bytes(std::array::from_fn(|i| page[84 + i])),
+            key: u64::from_le_bytes(std::array::from_fn(|i| page[88 + i])),
+        }
     }
 }
 
@@ -250,7 +302,10 @@ impl Segment {
     /// What is told of a segment that the log has forgotten, to those who do not come from its list.
     pub(super) fn is_no_more(&self) -> Error {
         Error::StreamNotFound {
-            name: format!("number {}", self.log.stream),
+            name: match self.log.name {
+                LogName::Shard(stream, _) => format!("number {stream}"),
+                LogName::CommitJournal => "of the commit journal".to_owned(),
+            },
         }
     }
 
@@ -273,5 +328,64 @@ impl Segment {
             false => pool.recycle(&self.path, self.entry.bytes)?,
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::OpenMode;
+    use crate::disk::sim::SimDisk;
+    use crate::model::{ShardId, StreamId};
+
+    const ENTRY: SegmentEntry = SegmentEntry {
+        first_record: RecordNumber::new(9),
+        base_position: LogPosition(4096),
+        base_arrival: Timestamp::from_millis(1_000),
+        salt: 42,
+        bytes: 2 * PAGE_BYTES,
+        base_chain: 7,
+    };
+
+    fn logs() -> [LogIdentity; 2] {
+        [
+            LogIdentity::of_shard(7, StreamId::new(3), ShardId::FIRST),
+            LogIdentity::commit_journal(7),
+        ]
+    }
+
+    #[test]
+    fn a_header_page_reads_back_as_it_was_written() {
+        for log in logs() {
+            let page = ENTRY.encode_header(log);
+            assert_eq!(SegmentEntry::decode_header(&page), Ok((log, ENTRY)));
+        }
+    }
+
+    #[test]
+    fn a_codec_or_a_key_that_is_not_known_is_told_from_damage() {
+        let disk = SimDisk::new(1);
+        let path = Path::new("segment");
+        let file = disk.open(path, OpenMode::CreateNew).unwrap();
+        file.allocate(ENTRY.bytes).unwrap();
+        for (log, (codec, key)) in logs().into_iter().zip([(1, 0), (0, 1)]) {
+            let mut page = ENTRY.encode_header_with(log, Encoding { codec, key });
+            assert_eq!(
+                SegmentEntry::decode_header(&page),
+                Err(HeaderDefect::UnknownEncoding { codec, key })
+            );
+            file.write_all_at(&page, 0).unwrap();
+            let refused = ENTRY.verify_file(log, file.as_ref(), path).unwrap_err();
+            assert!(
+                matches!(refused, Error::UnknownEncoding { codec: c, key: k, .. } if (c, k) == (codec, key)),
+                "{refused}"
+            );
+            // The checksum covers both.
+            page[84] ^= 2;
+            assert_eq!(SegmentEntry::decode_header(&page), Err(HeaderDefect::NotASegment));
+            file.write_all_at(&page, 0).unwrap();
+            let refused = ENTRY.verify_file(log, file.as_ref(), path).unwrap_err();
+            assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
+        }
     }
 }

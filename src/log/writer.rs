@@ -566,6 +566,12 @@ impl Writer {
             ..
         } = begun;
         let context = &log.context;
+        if let Some(interrupted) = previous
+            .as_ref()
+            .filter(|_| matches!(self.placement, Placement::New))
+        {
+            self.release_rest_of(log, interrupted);
+        }
         *segment.live_index.write() = Some(SparseIndex::default());
         let open = context.open_segments.insert(&segment, file)?;
         log.segments.write().push(segment.clone());
@@ -577,6 +583,17 @@ impl Writer {
         }
         self.zeroed_through = self.end.position;
         Ok((segment, open))
+    }
+}
+
+impl Writer {
+    /// Gives the disk back what an earlier opener reserved in a segment and did not come to use. The segment is not
+    /// recycled, since that opener's readers are not counted, and it is not mapped yet, since it is the last.
+    fn release_rest_of(&self, log: &ShardLog, interrupted: &Arc<Segment>) {
+        let end = interrupted.entry.offset_of(self.end.position);
+        let released = (log.context.open_segments.get_writable(interrupted)).map(|open| open.release(end));
+        // Where that fails the segment takes more room than it needs, and nothing else.
+        drop(released);
     }
 }
 

@@ -15,6 +15,7 @@ use super::{RecordNumber, ShardId, StreamId};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The store of the stream.
+    #[serde(with = "crate::model::wide")]
     pub(crate) store: u128,
     pub(crate) stream: StreamId,
     /// The number of the next record to read, by shard.

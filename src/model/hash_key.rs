@@ -19,7 +19,7 @@ use thiserror::Error;
 /// assert!(key < HashKey::MAX / 2);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct HashKey(u128);
+pub struct HashKey(#[serde(with = "crate::model::wide")] u128);
 
 /// Why a text is not a hash key.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]

@@ -5,6 +5,15 @@
 /// The longest name of a stream, in characters.
 pub const MAX_STREAM_NAME_CHARS: usize = 128;
 
+/// The longest name of a namespace, in characters.
+pub const MAX_NAMESPACE_CHARS: usize = 128;
+
+/// The longest name of an attribute, in characters.
+pub const MAX_ATTRIBUTE_NAME_CHARS: usize = 128;
+
+/// The longest value of an attribute, in bytes: it is kept in memory.
+pub const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
+
 /// The longest partition key, in Unicode characters (up to four bytes each).
 pub const MAX_PARTITION_KEY_CHARS: usize = 256;
 

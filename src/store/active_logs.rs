@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::catalog::{Catalog, CatalogState, Edit};
 use crate::error::{Error, Result};
 use crate::log::{LogChange, LogIdentity, SegmentLedger};
-use crate::model::{RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber};
 use crate::sync::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct ActiveLogs {
     catalog: Arc<Catalog>,
-    active: Mutex<BTreeMap<(StreamId, ShardId), Idleness>>,
+    active: Mutex<BTreeMap<LogName, Idleness>>,
 }
 
 /// Since when nothing was appended to a log.
@@ -33,30 +33,27 @@ impl ActiveLogs {
         }
     }
 
-    pub(super) fn list(&self) -> Vec<(StreamId, ShardId, Idleness)> {
-        self.active
-            .lock()
-            .iter()
-            .map(|((stream, shard), idleness)| (*stream, *shard, *idleness))
-            .collect()
+    pub(super) fn list(&self) -> Vec<(LogName, Idleness)> {
+        let active = self.active.lock();
+        active.iter().map(|(log, idleness)| (*log, *idleness)).collect()
     }
 
-    pub(super) fn set_idleness(&self, stream: StreamId, shard: ShardId, idleness: Idleness) {
-        if let Some(known) = self.active.lock().get_mut(&(stream, shard)) {
+    pub(super) fn set_idleness(&self, log: LogName, idleness: Idleness) {
+        if let Some(known) = self.active.lock().get_mut(&log) {
             *known = idleness;
         }
     }
 
-    pub(super) fn forget(&self, stream: StreamId, shard: ShardId) {
-        self.active.lock().remove(&(stream, shard));
+    pub(super) fn forget(&self, log: LogName) {
+        self.active.lock().remove(&log);
     }
 
-    pub(super) fn remember(&self, stream: StreamId, shard: ShardId) {
+    pub(super) fn remember(&self, log: LogName) {
         let idleness = Idleness {
             since: Duration::ZERO,
             appended_through: RecordNumber::BEFORE_FIRST,
         };
-        self.active.lock().insert((stream, shard), idleness);
+        self.active.lock().insert(log, idleness);
     }
 }
 
@@ -77,7 +74,7 @@ impl SegmentLedger for ActiveLogs {
         }
         for ((log, _), outcome) in changes.iter().zip(&outcomes) {
             if outcome.is_ok() {
-                self.remember(log.stream, log.shard);
+                self.remember(log.name);
             }
         }
         outcomes
@@ -85,30 +82,26 @@ impl SegmentLedger for ActiveLogs {
 }
 
 fn edit_of(log: LogIdentity, change: &LogChange) -> Edit {
-    let LogIdentity { stream, shard, .. } = log;
+    let log = log.name;
     match *change {
-        LogChange::SegmentAdded(segment) => Edit::SegmentAdded {
-            stream,
-            shard,
-            segment,
-        },
-        LogChange::Resumed => Edit::LogResumed { stream, shard },
-        LogChange::Journaled => Edit::LogJournaled { stream, shard },
+        LogChange::SegmentAdded(segment) => Edit::SegmentAdded { log, segment },
+        LogChange::Resumed => Edit::LogResumed { log },
+        LogChange::Journaled => Edit::LogJournaled { log },
     }
 }
 
 fn check_log_exists(state: &CatalogState, log: LogIdentity) -> Result<()> {
-    if log.is_commit_journal() {
+    let LogName::Shard(id, shard) = log.name else {
         return Ok(());
-    }
-    let stream = state.stream(log.stream).ok_or_else(|| Error::StreamNotFound {
-        name: format!("number {}", log.stream),
+    };
+    let stream = state.stream(id).ok_or_else(|| Error::StreamNotFound {
+        name: format!("number {id}"),
     })?;
-    match stream.logs.contains_key(&log.shard) {
+    match stream.logs.contains_key(&shard) {
         true => Ok(()),
         false => Err(Error::ShardNotFound {
-            stream: stream.name.clone(),
-            shard: log.shard,
+            stream: stream.name.local.clone(),
+            shard,
         }),
     }
 }

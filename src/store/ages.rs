@@ -12,7 +12,7 @@ use super::core::StoreCore;
 use crate::catalog::{AgeMark, Edit, StreamState};
 use crate::error::Result;
 use crate::log::LogEnd;
-use crate::model::{CONFIRMATION, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{CONFIRMATION, LogName, RecordNumber, ShardId, StreamId, Timestamp};
 
 /// A log has a mark for each of so many parts of the retention period, and records are hidden one part too late at most.
 const MARKS: u32 = 24;
@@ -27,20 +27,17 @@ impl StoreCore {
             return Ok(());
         }
         self.catalog.commit(|state| {
-            let exists = |stream: StreamId, shard: ShardId| {
-                (state.stream(stream)).is_some_and(|stream| stream.logs.contains_key(&shard))
-            };
             let mut edits = Vec::new();
             let marks: Vec<_> = marks
                 .into_iter()
-                .filter(|(stream, shard, _)| exists(*stream, *shard))
+                .filter(|(log, _)| state.log(*log).is_some())
                 .collect();
             if !marks.is_empty() {
                 edits.push(Edit::AgesMarked { marks });
             }
             let before: Vec<_> = before
                 .into_iter()
-                .filter(|(stream, shard, _)| exists(*stream, *shard))
+                .filter(|(log, _)| state.log(*log).is_some())
                 .collect();
             if !before.is_empty() {
                 edits.push(Edit::RecordsHidden { before });
@@ -51,7 +48,7 @@ impl StoreCore {
         })
     }
 
-    fn missing_marks(&self, open_millis: u64) -> Vec<(StreamId, ShardId, AgeMark)> {
+    fn missing_marks(&self, open_millis: u64) -> Vec<(LogName, AgeMark)> {
         let limit = self.now().saturating_add(CONFIRMATION);
         let mut marks = Vec::new();
         for (stream, shard, end) in self.log_ends() {
@@ -61,7 +58,8 @@ impl StoreCore {
             };
             let before = state.marked_through(shard, end);
             if state.is_ahead(shard, end, limit) && state.needs_mark(shard, before, open_millis) {
-                marks.push((stream, shard, AgeMark { before, open_millis }));
+                let log = LogName::Shard(stream, shard);
+                marks.push((log, AgeMark { before, open_millis }));
             }
         }
         marks
@@ -84,14 +82,14 @@ impl StoreCore {
         }
         for (id, shard) in written_to {
             // A log that cannot be opened keeps its records.
-            if let Ok(Some(log)) = self.log(id, shard) {
+            if let Ok(Some(log)) = self.log(LogName::Shard(id, shard)) {
                 ends.push((id, shard, log.shown_end()));
             }
         }
         ends
     }
 
-    fn old_enough(&self, open_millis: u64) -> Vec<(StreamId, ShardId, RecordNumber)> {
+    fn old_enough(&self, open_millis: u64) -> Vec<(LogName, RecordNumber)> {
         let state = self.catalog.read();
         let old = state.streams().flat_map(|(id, stream)| {
             let retention = u64::try_from(stream.retention().as_millis()).unwrap_or(u64::MAX);
@@ -99,7 +97,7 @@ impl StoreCore {
             logs.filter_map(move |(shard, log)| {
                 let is_old = |mark: &&AgeMark| open_millis.saturating_sub(mark.open_millis) > retention;
                 let newest = log.ages.iter().rev().find(is_old)?;
-                Some((id, *shard, newest.before))
+                Some((LogName::Shard(id, *shard), newest.before))
             })
         });
         old.collect()

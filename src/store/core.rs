@@ -14,12 +14,13 @@ use super::stream_core::{Routing, StreamCore};
 use super::sweep;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
+use crate::catalog::manifest::{Home, Manifest};
 use crate::catalog::{Catalog, Edit};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, OverlayDisk, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
-use crate::model::{ShardId, StreamId, Timestamp};
+use crate::model::{LogName, ShardId, StreamId, StreamName, Timestamp};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
 /// Memory that records may take before they are written, where puts do not wait for that.
@@ -72,11 +73,14 @@ impl StoreCore {
         let health = Health::default();
         make_subdirectories(disk.as_ref(), directory)?;
         let (streams, journal) = (directory.join("streams"), directory.join("journal"));
-        let catalog = Arc::new(Catalog::open(
-            disk.clone(),
-            directory,
-            health.clone(),
-            options.compaction_bytes,
+        let home = Home {
+            disk: disk.clone(),
+            directory: directory.to_owned(),
+            health: health.clone(),
+            compaction_bytes: options.compaction_bytes,
+        };
+        let manifest = Manifest::open(
+            &home,
             || match options.read_only {
                 true => Err(no_store_to_read(directory)),
                 false => sync_ancestors(disk.as_ref(), directory),
@@ -93,7 +97,8 @@ impl StoreCore {
                     false => evidence.find_unknown_stream(),
                 }
             },
-        )?);
+        )?;
+        let catalog = Arc::new(Catalog::new(Box::new(manifest))?);
         let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
         let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
         let active = Arc::new(ActiveLogs::new(catalog.clone()));
@@ -220,12 +225,12 @@ impl StoreCore {
         }
     }
 
-    pub(super) fn stream(&self, id: StreamId, name: &str, max_record_bytes: u32) -> Arc<StreamCore> {
+    pub(super) fn stream(&self, id: StreamId, name: StreamName, max_record_bytes: u32) -> Arc<StreamCore> {
         let mut streams = self.streams.lock();
         let make = || {
             Arc::new(StreamCore::new(
                 id,
-                name.to_owned(),
+                name,
                 self.streams_directory().join(id.to_string()),
                 self.catalog.read().store,
                 max_record_bytes,
@@ -243,7 +248,7 @@ impl StoreCore {
             let stream = state.stream(id)?;
             (stream.name.clone(), stream.max_record_bytes)
         };
-        Some(self.stream(id, &name, max_record_bytes))
+        Some(self.stream(id, name, max_record_bytes))
     }
 
     pub(super) fn open_streams(&self) -> Vec<Arc<StreamCore>> {
@@ -297,7 +302,7 @@ impl StoreCore {
             return Ok(());
         };
         let log = stream.log(shard)?;
-        self.active.remember(id, shard);
+        self.active.remember(LogName::Shard(id, shard));
         let later = Evidence {
             disk: &self.disk,
             streams: &self.streams_directory(),
@@ -360,15 +365,18 @@ impl StoreCore {
     fn record_ends(&self) -> Result<()> {
         self.context.health.check()?;
         let mut ends = Vec::new();
-        for (id, shard, _) in self.active.list() {
-            let Some(stream) = self.known_stream(id) else {
+        for (name, _) in self.active.list() {
+            let Some(log) = (match name {
+                // Its end comes last, below.
+                LogName::CommitJournal => None,
+                LogName::Shard(..) => self.log(name)?,
+            }) else {
                 continue;
             };
-            let log = stream.log(shard)?;
             if log.check_undamaged().is_ok() {
                 log.rest()?;
                 log.save_live_index();
-                ends.extend(log.known_end().map(|end| (id, shard, end)));
+                ends.extend(log.known_end().map(|end| (name, end)));
             }
         }
         ends.extend(self.rest_journal()?);

@@ -8,10 +8,10 @@ use super::garbage::Garbage;
 use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
-    COMMIT_JOURNAL, CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting,
-    SegmentEntry, ShardLog,
+    CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting, SegmentEntry,
+    ShardLog,
 };
-use crate::model::{RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber};
 
 /// Logs that may have frames which only the journal has. Each keeps up to 128 KiB of them in memory.
 const MAX_UNSYNCED_LOGS: usize = 512;
@@ -37,10 +37,10 @@ impl StoreCore {
             JournaledFrames::read(&self.context, store, self.journal_directory(), &journal.segments)?;
         let mut doubts = JournalDoubts::default();
         for (stream, shard, last_segment, is_journaled) in interrupted {
+            let log = LogIdentity::of_shard(store, stream, shard);
             if let Some(damage) = damage.as_ref().filter(|_| is_journaled) {
-                doubts.about.insert((stream, shard), damage.clone());
+                doubts.about.insert(log.name, damage.clone());
             }
-            let log = LogIdentity { store, stream, shard };
             let directory = self
                 .streams_directory()
                 .join(stream.to_string())
@@ -49,7 +49,7 @@ impl StoreCore {
                 Ok(()) => {}
                 Err(error @ (Error::Poisoned { .. } | Error::TooManyOpenFiles { .. })) => return Err(error),
                 Err(error) => {
-                    doubts.about.insert((stream, shard), error);
+                    doubts.about.insert(log.name, error);
                 }
             }
         }
@@ -107,16 +107,15 @@ impl StoreCore {
     }
 
     /// Brings the journal to rest with nothing in it that is still needed; gives its end, to be recorded.
-    pub(super) fn rest_journal(&self) -> Result<Option<(StreamId, ShardId, LogEnd)>> {
+    pub(super) fn rest_journal(&self) -> Result<Option<(LogName, LogEnd)>> {
         let Some(journal) = self.context.journal() else {
             return Ok(None);
         };
         self.sync_journaled(&journal)?;
         journal.log().rest()?;
-        let (stream, shard) = COMMIT_JOURNAL;
         let is_recorded = self.catalog.read().journal.end.is_some();
         let end = journal.log().known_end().filter(|_| !is_recorded);
-        Ok(end.map(|end| (stream, shard, end)))
+        Ok(end.map(|end| (LogName::CommitJournal, end)))
     }
 
     fn sync_journaled(&self, journal: &CommitJournal) -> Result<()> {
@@ -146,10 +145,10 @@ impl StoreCore {
     }
 
     /// A log by the name that edits and ledgers have for it, if it still is there.
-    pub(super) fn log(&self, stream: StreamId, shard: ShardId) -> Result<Option<Arc<ShardLog>>> {
-        match (stream, shard) {
-            COMMIT_JOURNAL => Ok(self.context.journal().map(|journal| journal.log().clone())),
-            _ => self
+    pub(super) fn log(&self, name: LogName) -> Result<Option<Arc<ShardLog>>> {
+        match name {
+            LogName::CommitJournal => Ok(self.context.journal().map(|journal| journal.log().clone())),
+            LogName::Shard(stream, shard) => self
                 .known_stream(stream)
                 .map(|stream| stream.log(shard))
                 .transpose(),
@@ -158,17 +157,16 @@ impl StoreCore {
 
     /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
     fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
-        let (stream, shard) = COMMIT_JOURNAL;
+        let log = LogName::CommitJournal;
         let end = last.end_behind_all();
         self.catalog.commit(|_| {
             Ok(vec![
                 Edit::LogTrimmed {
-                    stream,
-                    shard,
+                    log,
                     first_record: RecordNumber::END,
                 },
                 Edit::LogsRested {
-                    ends: vec![(stream, shard, end)],
+                    ends: vec![(log, end)],
                 },
             ])
         })?;
@@ -176,14 +174,9 @@ impl StoreCore {
     }
 
     fn drop_journal_before(&self, first_record: RecordNumber) -> Result<()> {
-        let (stream, shard) = COMMIT_JOURNAL;
-        self.catalog.commit(|_| {
-            Ok(vec![Edit::LogTrimmed {
-                stream,
-                shard,
-                first_record,
-            }])
-        })
+        let log = LogName::CommitJournal;
+        self.catalog
+            .commit(|_| Ok(vec![Edit::LogTrimmed { log, first_record }]))
     }
 
     pub(super) fn journal_directory(&self) -> PathBuf {

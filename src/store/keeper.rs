@@ -10,8 +10,8 @@ use super::garbage::empty_garbage;
 use crate::catalog::Edit;
 use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
-use crate::log::{COMMIT_JOURNAL, Durability, Resting};
-use crate::model::{ShardId, StreamId};
+use crate::log::{Durability, Resting};
+use crate::model::LogName;
 use crate::sync::{Condvar, Mutex};
 
 /// Between two rounds if nothing wakes the keeper. Also the most that a crash of the operating system takes back of
@@ -114,9 +114,10 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
     if core.options.durability == Durability::Synced {
         return Ok(());
     }
-    for (id, shard, _) in core.active.list() {
-        if let Some(stream) = core.known_stream(id) {
-            let log = stream.log(shard)?;
+    for (log, _) in core.active.list() {
+        if let LogName::Shard(..) = log
+            && let Some(log) = core.log(log)?
+        {
             perform(Step::BackgroundSync, || log.sync())?;
         }
     }
@@ -125,77 +126,72 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
 
 /// Records the ends of logs to which nobody is writing, with one edit. A log that fails does not keep the others from
 /// their rest.
-pub(super) fn rest(core: &StoreCore, logs: &[(StreamId, ShardId)]) -> Result<()> {
+pub(super) fn rest(core: &StoreCore, logs: &[LogName]) -> Result<()> {
     let mut result = Ok(());
     let mut resting = Vec::new();
-    for &(stream, shard) in logs {
-        match begin_rest(core, stream, shard) {
-            Ok(begun) => resting.extend(begun.map(|begun| (stream, shard, begun))),
+    // The journal first: it waits for the turns that the others have while they rest.
+    let (journal, shards): (Vec<_>, Vec<_>) =
+        (logs.iter()).partition(|log| matches!(log, LogName::CommitJournal));
+    for &log in journal.into_iter().chain(shards) {
+        match begin_rest(core, log) {
+            Ok(begun) => resting.extend(begun.map(|begun| (log, begun))),
             Err(error) => result = result.and(Err(error)),
         }
     }
     result.and(record_ends(core, resting))
 }
 
-/// The logs to which nothing was appended for a while. The commit journal comes first.
-fn idle_logs(core: &StoreCore, monotonic: Duration) -> Vec<(StreamId, ShardId)> {
+/// The logs to which nothing was appended for a while.
+fn idle_logs(core: &StoreCore, monotonic: Duration) -> Vec<LogName> {
     let mut idle = Vec::new();
-    for (stream, shard, idleness) in core.active.list() {
+    for (name, idleness) in core.active.list() {
         // A log that cannot be opened takes nothing.
-        let Ok(Some(log)) = core.log(stream, shard) else {
+        let Ok(Some(log)) = core.log(name) else {
             continue;
         };
         let appended_through = log.appended_through();
         if appended_through != idleness.appended_through {
             let since = monotonic;
-            core.active.set_idleness(
-                stream,
-                shard,
-                Idleness {
-                    since,
-                    appended_through,
-                },
-            );
+            let idleness = Idleness {
+                since,
+                appended_through,
+            };
+            core.active.set_idleness(name, idleness);
         } else if monotonic.saturating_sub(idleness.since) >= UNTIL_IDLE {
-            idle.push((stream, shard));
+            idle.push(name);
         }
     }
     idle
 }
 
-fn begin_rest(core: &StoreCore, stream: StreamId, shard: ShardId) -> Result<Option<Resting>> {
-    match (stream, shard) {
-        // Before the others: it waits for the turns that they have while they rest.
-        COMMIT_JOURNAL => core.begin_journal_rest(),
-        _ => match core.log(stream, shard)? {
+fn begin_rest(core: &StoreCore, name: LogName) -> Result<Option<Resting>> {
+    match name {
+        LogName::CommitJournal => core.begin_journal_rest(),
+        LogName::Shard(..) => match core.log(name)? {
             Some(log) => log.begin_rest(),
             None => Ok(None),
         },
     }
 }
 
-fn record_ends(core: &StoreCore, resting: Vec<(StreamId, ShardId, Resting)>) -> Result<()> {
+fn record_ends(core: &StoreCore, resting: Vec<(LogName, Resting)>) -> Result<()> {
     if resting.is_empty() {
         return Ok(());
     }
     core.catalog.commit(|state| {
-        let exists = |stream: StreamId, shard: ShardId| {
-            (stream, shard) == COMMIT_JOURNAL
-                || (state.stream(stream)).is_some_and(|stream| stream.logs.contains_key(&shard))
-        };
         let ends: Vec<_> = resting
             .iter()
-            .filter(|(stream, shard, _)| exists(*stream, *shard))
-            .map(|(stream, shard, resting)| (*stream, *shard, resting.end()))
+            .filter(|(log, _)| state.log(*log).is_some())
+            .map(|(log, resting)| (*log, resting.end()))
             .collect();
         match ends.is_empty() {
             true => Ok(Vec::new()),
             false => Ok(vec![Edit::LogsRested { ends }]),
         }
     })?;
-    for (stream, shard, resting) in resting {
+    for (log, resting) in resting {
         // While writers are still kept out: the one that resumes the log is remembered after this.
-        core.active.forget(stream, shard);
+        core.active.forget(log);
         resting.recorded();
     }
     Ok(())

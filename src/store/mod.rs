@@ -14,6 +14,8 @@ mod explored;
 mod garbage;
 mod journal;
 mod keeper;
+mod labels;
+mod namespace;
 mod options;
 mod read;
 mod reshard;
@@ -29,6 +31,8 @@ mod watch;
 
 pub use append::{Append, AppendEach, Put};
 pub use event::StoreEvent;
+pub use labels::ConsumerDescription;
+pub use namespace::Namespace;
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;

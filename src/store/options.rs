@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::event::{Observer, StoreEvent};
 use super::store::Store;
-use crate::catalog::COMPACTION_BYTES;
+use crate::catalog::manifest::COMPACTION_BYTES;
 use crate::disk::{Disk, OsDisk, open_file_limit};
 use crate::error::{Error, Result};
 use crate::log::Durability;
@@ -253,7 +253,7 @@ impl StoreOptions {
     ///
     /// # Errors
     /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
-    /// [`Error::NewerFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
+    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
     /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
     /// report it.
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {

@@ -140,7 +140,7 @@ impl Stream {
     fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<ShardLog>)> {
         let view = self.read(|stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
-                stream: stream.name.clone(),
+                stream: stream.name.local.clone(),
                 shard,
             })
         })?;

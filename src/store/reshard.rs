@@ -3,10 +3,10 @@
 use super::core::StoreCore;
 use super::stream::Stream;
 use super::stream_core::{Routing, StreamCore};
-use crate::catalog::{CatalogState, Edit, Lifecycle, PlannedReshard};
+use crate::catalog::{CatalogState, Change, Edit, Lifecycle};
 use crate::error::{Error, Result};
 use crate::log::{LogEnd, ShardLog};
-use crate::model::{HashKey, Lineage, LineageError, Reshard, ShardId, StreamStatus, Timestamp};
+use crate::model::{HashKey, Lineage, LineageError, LogName, Reshard, ShardId, StreamStatus, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl Stream {
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
     /// otherwise as for [`put`](Self::put).
     pub fn split_shard(&self, shard: &ShardId, new_starting_hash_key: HashKey) -> Result<()> {
-        self.reshard(PlannedReshard::Split {
+        self.reshard(&Change::Split {
             shard: *shard,
             new_starting_hash_key,
         })
@@ -31,28 +31,30 @@ impl Stream {
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
     /// otherwise as for [`put`](Self::put).
     pub fn merge_shards(&self, first: &ShardId, second: &ShardId) -> Result<()> {
-        self.reshard(PlannedReshard::Merge {
+        self.reshard(&Change::Merge {
             first: *first,
             second: *second,
         })
     }
 
-    fn reshard(&self, planned: PlannedReshard) -> Result<()> {
+    fn reshard(&self, change: &Change) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
             let _one_at_a_time = self.core.changing.lock();
             // One that an earlier opener began goes first.
-            return store.reshard_now(&self.core, planned, Lifecycle::Active);
+            return store.reshard_now(&self.core, change, &Lifecycle::Active);
         }
         let due = store.due_from(now);
         store.catalog.commit(|state| {
             self.core.active_state(state)?;
-            self.core.plan(state, planned, now)?;
-            Ok(vec![Edit::ReshardBegun {
+            self.core.plan(state, change, now)?;
+            Ok(vec![Edit::LifecycleChanged {
                 stream: self.core.id,
-                due,
-                reshard: planned,
+                lifecycle: Lifecycle::Updating {
+                    due,
+                    change: change.clone(),
+                },
             }])
         })?;
         store.note_next_due();
@@ -67,16 +69,16 @@ impl StoreCore {
     pub(super) fn reshard_now(
         &self,
         stream: &StreamCore,
-        planned: PlannedReshard,
-        expected: Lifecycle,
+        change: &Change,
+        expected: &Lifecycle,
     ) -> Result<()> {
         self.check_writable()?;
         // Refused before puts are held up, if it is to be refused.
         stream.check_is(expected, &self.catalog.read())?;
-        stream.plan(&self.catalog.read(), planned, self.now())?;
+        stream.plan(&self.catalog.read(), change, self.now())?;
         let mut routing = stream.routing.write();
         routing.check_not_closed()?;
-        let sealed = Sealed::seal(stream, &planned.parents())?;
+        let sealed = Sealed::seal(stream, &change.parents())?;
         // Later than every record of the parents, so that a moment separates them from their children.
         let now = self
             .now()
@@ -84,18 +86,25 @@ impl StoreCore {
         let ends = sealed.ends();
         self.catalog.commit(|state| {
             stream.check_is(expected, state)?;
-            let reshard = stream.plan(state, planned, now)?;
-            Ok(vec![Edit::Resharded {
+            let reshard = stream.plan(state, change, now)?;
+            let mut edits = vec![Edit::Resharded {
                 stream: stream.id,
                 reshard,
                 ends,
-            }])
+            }];
+            if *expected != Lifecycle::Active {
+                edits.push(Edit::LifecycleChanged {
+                    stream: stream.id,
+                    lifecycle: Lifecycle::Active,
+                });
+            }
+            Ok(edits)
         })?;
         let parents = sealed.keep();
         *routing = Routing::Unknown;
         drop(routing);
-        for shard in planned.parents() {
-            self.active.forget(stream.id, shard);
+        for shard in change.parents() {
+            self.active.forget(LogName::Shard(stream.id, shard));
         }
         parents.iter().for_each(|(_, log, _)| log.changes().notify());
         Ok(())
@@ -103,9 +112,9 @@ impl StoreCore {
 }
 
 impl StreamCore {
-    fn check_is(&self, expected: Lifecycle, state: &CatalogState) -> Result<()> {
+    fn check_is(&self, expected: &Lifecycle, state: &CatalogState) -> Result<()> {
         let stream = self.state(state.stream(self.id))?;
-        match stream.lifecycle == expected {
+        match stream.lifecycle == *expected {
             true => Ok(()),
             false => Err(Error::StreamNotActive {
                 name: self.name.clone(),
@@ -114,7 +123,7 @@ impl StreamCore {
         }
     }
 
-    fn plan(&self, state: &CatalogState, planned: PlannedReshard, now: Timestamp) -> Result<Reshard> {
+    fn plan(&self, state: &CatalogState, change: &Change, now: Timestamp) -> Result<Reshard> {
         let stream = self.state(state.stream(self.id))?;
         let not_active = |status| Error::StreamNotActive {
             name: self.name.clone(),
@@ -124,9 +133,7 @@ impl StreamCore {
             (StreamStatus::Active | StreamStatus::Updating, Some(lineage)) => lineage,
             (status, _) => return Err(not_active(status)),
         };
-        planned
-            .on(lineage, now)
-            .map_err(|error| self.reshard_error(error))
+        change.on(lineage, now).map_err(|error| self.reshard_error(error))
     }
 
     fn reshard_error(&self, error: LineageError) -> Error {
@@ -145,7 +152,7 @@ impl StreamCore {
     }
 }
 
-impl PlannedReshard {
+impl Change {
     fn parents(&self) -> Vec<ShardId> {
         match *self {
             Self::Split { shard, .. } => vec![shard],

@@ -7,7 +7,7 @@ use super::core::StoreCore;
 use super::garbage::Garbage;
 use crate::catalog::{Edit, LogState, StreamState};
 use crate::error::Result;
-use crate::model::{RecordNumber, Shard, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, RecordNumber, Shard, ShardId, StreamId, Timestamp};
 
 impl StoreCore {
     /// Drops expired shards and segments from the catalog, and hands their files to the garbage. Only what the confirmed
@@ -67,8 +67,7 @@ impl StoreCore {
         let log = stream.log(shard)?;
         self.catalog.commit(|state| match state.stream(id) {
             Some(stream) if stream.logs.contains_key(&shard) => Ok(vec![Edit::LogTrimmed {
-                stream: id,
-                shard,
+                log: LogName::Shard(id, shard),
                 first_record,
             }]),
             _ => Ok(Vec::new()),

@@ -6,10 +6,12 @@ use std::thread::JoinHandle;
 
 use super::core::StoreCore;
 use super::keeper;
+use super::namespace::Namespace;
 use super::options::StoreOptions;
 use super::stream::{CreateStream, Stream, StreamSummary, create_stream};
+use crate::catalog::Resource;
 use crate::error::{Error, Result};
-use crate::model::{StreamId, Timestamp};
+use crate::model::{StreamId, StreamName, Timestamp};
 use crate::sync::Mutex;
 
 /// A directory of streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
@@ -79,7 +81,7 @@ impl Store {
     /// # Errors
     /// As for [`create_stream`](Self::create_stream).
     pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
-        create_stream(&self.handle, name, options)
+        create_stream(&self.handle, StreamName::new("", name), options)
     }
 
     /// A stream by its name, in whatever state it is. Never blocks.
@@ -87,12 +89,28 @@ impl Store {
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::Closed`].
     pub fn stream(&self, name: &str) -> Result<Stream> {
-        self.core().check_open()?;
-        let id = self.core().catalog.read().id_of(name);
-        id.and_then(|id| self.handle.stream(id))
-            .ok_or_else(|| Error::StreamNotFound {
-                name: name.to_owned(),
-            })
+        self.handle.stream_named("", name)
+    }
+
+    /// The streams that have their names in this namespace, apart from those that [`stream`](Self::stream) finds and from
+    /// those of other namespaces: up to 128 characters of `a-z A-Z 0-9 _ . -`, with slashes between them.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = anabranch::Store::open(directory.path())?;
+    /// let tenant = store.namespace("tenant-7")?;
+    /// tenant.create_stream("clicks", 1)?;
+    /// assert!(store.stream("clicks").is_err());
+    /// assert_eq!(tenant.streams(None, 10)?[0].name, "clicks");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a name that no namespace can have.
+    pub fn namespace(&self, name: &str) -> Result<Namespace> {
+        Namespace::new(self.handle.clone(), name)
     }
 
     /// A stream by its number, which no other stream of this store ever has.
@@ -106,18 +124,12 @@ impl Store {
         })
     }
 
-    /// Up to `limit` streams in the order of their names, from the first or from behind a name.
+    /// Up to `limit` streams that are in no [`Namespace`], in the order of their names, from the first or from behind a name.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
-        self.core().begin(None)?;
-        let state = self.core().catalog.read();
-        Ok(state
-            .streams_by_name(after)
-            .take(limit)
-            .map(|(id, stream)| StreamSummary::of(id, stream))
-            .collect())
+        self.handle.streams("", after, limit)
     }
 
     /// Deletes a stream with all its records.
@@ -139,6 +151,25 @@ impl Store {
             .streams()
             .map(|(_, stream)| u64::from(stream.open_and_coming_shard_count()))
             .sum())
+    }
+
+    /// An attribute of the store's owner: bytes under a name, which the store keeps and which mean nothing to it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.core().attribute(&Resource::Account(String::new()), name)
+    }
+
+    /// Sets an attribute of the store's owner, or removes it. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of `a-z A-Z 0-9 _ . -`, and for a value of
+    /// more than [`MAX_ATTRIBUTE_BYTES`](crate::limits::MAX_ATTRIBUTE_BYTES); [`Error::StorageFull`],
+    /// [`Error::Poisoned`], [`Error::Closed`].
+    pub fn set_attribute(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
+        self.core()
+            .set_attribute(Resource::Account(String::new()), name, value)
     }
 
     /// The time by the store's clock.
@@ -184,6 +215,29 @@ impl Store {
 impl StoreHandle {
     pub(super) fn stream(self: &Arc<Self>, id: StreamId) -> Option<Stream> {
         Some(Stream::new(self.clone(), self.core.known_stream(id)?))
+    }
+
+    pub(super) fn stream_named(self: &Arc<Self>, namespace: &str, name: &str) -> Result<Stream> {
+        self.core.check_open()?;
+        let id = self.core.catalog.read().id_of(namespace, name);
+        id.and_then(|id| self.stream(id))
+            .ok_or_else(|| Error::StreamNotFound {
+                name: name.to_owned(),
+            })
+    }
+
+    pub(super) fn streams(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StreamSummary>> {
+        self.core.begin(None)?;
+        let state = self.core.catalog.read();
+        let streams = state.streams_by_name(namespace, after).take(limit);
+        Ok(streams
+            .map(|(id, stream)| StreamSummary::of(id, stream))
+            .collect())
     }
 
     fn close(&self) -> Result<()> {

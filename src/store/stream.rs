@@ -8,12 +8,12 @@ use super::garbage::Garbage;
 use super::store::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use super::timekeeper::Moment;
-use crate::catalog::{CatalogState, Edit, StreamState};
+use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting, StreamState};
 use crate::disk::{Step, is_left_out};
 use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
-    Checkpoint, Lineage, Shard, ShardFilter, StreamId, StreamMode, StreamStatus, Timestamp,
-    check_stream_name, limits,
+    Checkpoint, Lineage, LogName, Shard, ShardFilter, StreamId, StreamMode, StreamName, StreamStatus,
+    Timestamp, check_stream_name, limits,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -50,7 +50,7 @@ impl Default for CreateStream {
 /// A stream without its shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSummary {
-    /// Its name, unique among the streams there are.
+    /// Its name, unique among the streams there are in its namespace.
     pub name: String,
     /// Its number, unique among the streams there ever were.
     pub id: StreamId,
@@ -84,9 +84,14 @@ impl Stream {
         Self { handle, core }
     }
 
-    /// Its name.
+    /// Its name, which no other stream of its namespace has.
     pub fn name(&self) -> &str {
         &self.core.name
+    }
+
+    /// The namespace that the name is in: empty unless it was made in a [`Namespace`](super::Namespace).
+    pub fn namespace(&self) -> &str {
+        &self.core.namespace
     }
 
     /// Its number, which no other stream of the store ever has, a later one of the same name included.
@@ -216,9 +221,9 @@ impl Stream {
             let stream = self.core.state(state.stream(self.core.id))?;
             match stream.status() {
                 StreamStatus::Deleting => Ok(Vec::new()),
-                _ => Ok(vec![Edit::DeletionBegun {
+                _ => Ok(vec![Edit::LifecycleChanged {
                     stream: self.core.id,
-                    due,
+                    lifecycle: Lifecycle::Deleting { due },
                 }]),
             }
         })?;
@@ -284,19 +289,22 @@ impl Stream {
                 });
             }
             let horizon_floor = stream.horizon(confirmed);
-            Ok(vec![Edit::RetentionChanged {
-                stream: self.core.id,
-                hours,
-                horizon_floor,
+            Ok(vec![Edit::SettingChanged {
+                resource: Resource::Stream(self.core.id),
+                setting: Setting::Retention { hours, horizon_floor },
             }])
         })
     }
 }
 
-pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: CreateStream) -> Result<Stream> {
+pub(super) fn create_stream(
+    handle: &Arc<StoreHandle>,
+    name: StreamName,
+    options: CreateStream,
+) -> Result<Stream> {
     let store = &handle.core;
     let now = store.begin(None)?;
-    check_stream_name(name).map_err(|error| Error::invalid(error.to_string()))?;
+    check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;
     let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
     if !sizes.contains(&options.max_record_bytes) {
         let (least, most) = sizes.into_inner();
@@ -309,26 +317,30 @@ pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: Crea
     let mut id = None;
     store.catalog.commit(|state| {
         // Planned now so that a wrong count is refused now, also where the shards come later.
-        let lineage = plan_lineage(state, name, options.shard_count, now)?;
-        if state.id_of(name).is_some() {
+        let lineage = plan_lineage(state, &name, options.shard_count, now)?;
+        if state.id_of(&name.namespace, &name.local).is_some() {
             return Err(Error::StreamExists {
-                name: name.to_owned(),
+                name: name.local.clone(),
             });
         }
         let stream = state.next_stream();
         id = Some(stream);
+        let lifecycle = match store.is_immediate() {
+            true => Lifecycle::Active,
+            false => Lifecycle::Creating {
+                due: store.due_from(now),
+                shard_count: options.shard_count,
+            },
+        };
         let mut edits = vec![Edit::StreamCreated {
             stream,
-            name: name.to_owned(),
+            name: name.clone(),
             created: now,
-            due: store.due_from(now),
-            shard_count: options.shard_count,
-            mode: options.mode,
-            max_record_bytes: options.max_record_bytes,
-            tags: options.tags,
+            lifecycle,
         }];
+        edits.extend(options.edits(stream));
         if store.is_immediate() {
-            edits.push(Edit::StreamActivated { stream, lineage });
+            edits.push(Edit::ShardsCreated { stream, lineage });
         }
         // From now on there is something that expires.
         edits.extend(note);
@@ -336,9 +348,37 @@ pub(super) fn create_stream(handle: &Arc<StoreHandle>, name: &str, options: Crea
     })?;
     store.note_next_due();
     id.and_then(|id| handle.stream(id))
-        .ok_or_else(|| Error::StreamNotFound {
-            name: name.to_owned(),
-        })
+        .ok_or(Error::StreamNotFound { name: name.local })
+}
+
+impl CreateStream {
+    /// What a stream is like that was just created: all settings, so that what is a default today binds no stream later.
+    fn edits(self, stream: StreamId) -> Vec<Edit> {
+        let settings = [
+            Setting::Mode(self.mode),
+            Setting::MaxRecordBytes(self.max_record_bytes),
+            Setting::Retention {
+                hours: limits::MIN_RETENTION_HOURS,
+                horizon_floor: Timestamp::EPOCH,
+            },
+        ];
+        let resource = Resource::Stream(stream);
+        let mut edits: Vec<_> = settings
+            .into_iter()
+            .map(|setting| Edit::SettingChanged {
+                resource: resource.clone(),
+                setting,
+            })
+            .collect();
+        if !self.tags.is_empty() {
+            edits.push(Edit::TagsChanged {
+                resource,
+                set: self.tags,
+                removed: Vec::new(),
+            });
+        }
+        edits
+    }
 }
 
 impl StoreCore {
@@ -346,7 +386,13 @@ impl StoreCore {
         self.catalog.commit(|catalog| match catalog.stream(stream) {
             Some(state) if state.status() == StreamStatus::Creating => {
                 let lineage = plan_lineage(catalog, &state.name, shard_count, due)?;
-                Ok(vec![Edit::StreamActivated { stream, lineage }])
+                Ok(vec![
+                    Edit::ShardsCreated { stream, lineage },
+                    Edit::LifecycleChanged {
+                        stream,
+                        lifecycle: Lifecycle::Active,
+                    },
+                ])
             }
             _ => Ok(Vec::new()),
         })
@@ -378,7 +424,7 @@ impl StoreCore {
         drop(routing);
         self.forget_stream(id);
         for (shard, _) in &logs {
-            self.active.forget(id, *shard);
+            self.active.forget(LogName::Shard(id, *shard));
         }
         self.garbage
             .lock()
@@ -416,7 +462,7 @@ impl StreamState {
 impl StreamSummary {
     pub(super) fn of(id: StreamId, stream: &StreamState) -> Self {
         Self {
-            name: stream.name.clone(),
+            name: stream.name.local.clone(),
             id,
             status: stream.status(),
             created: stream.created,
@@ -424,12 +470,17 @@ impl StreamSummary {
             mode: stream.mode,
             max_record_bytes: stream.max_record_bytes,
             open_shard_count: stream.lineage.as_ref().map_or(0, Lineage::open_shard_count),
-            tags: stream.tags.clone(),
+            tags: stream.labels.tags.clone(),
         }
     }
 }
 
-fn plan_lineage(state: &CatalogState, name: &str, shard_count: u32, created: Timestamp) -> Result<Lineage> {
+fn plan_lineage(
+    state: &CatalogState,
+    name: &StreamName,
+    shard_count: u32,
+    created: Timestamp,
+) -> Result<Lineage> {
     Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
         .map_err(|error| Error::invalid(error.to_string()))
 }

@@ -8,7 +8,7 @@ use crate::catalog::{Catalog, StreamState};
 use crate::error::{Error, Result};
 use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
 use crate::model::{
-    HashKey, Lineage, PutRecord, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamStatus,
+    HashKey, PutRecord, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, StreamStatus,
     Timestamp,
 };
 use crate::sync::{Mutex, OnceLock, RwLock};
@@ -16,7 +16,9 @@ use crate::sync::{Mutex, OnceLock, RwLock};
 #[derive(Debug)]
 pub(super) struct StreamCore {
     pub(super) id: StreamId,
+    /// The name in its namespace.
     pub(super) name: String,
+    pub(super) namespace: String,
     pub(super) directory: PathBuf,
     /// The largest record, in bytes of data and partition key.
     pub(super) max_record_bytes: u32,
@@ -65,7 +67,7 @@ pub(super) struct Route {
 impl StreamCore {
     pub(super) fn new(
         id: StreamId,
-        name: String,
+        name: StreamName,
         directory: PathBuf,
         store: u128,
         max_record_bytes: u32,
@@ -74,7 +76,8 @@ impl StreamCore {
     ) -> Self {
         Self {
             id,
-            name,
+            name: name.local,
+            namespace: name.namespace,
             directory,
             max_record_bytes,
             store,
@@ -150,16 +153,16 @@ impl StreamCore {
     fn routes(&self) -> Result<Vec<Route>> {
         let state = self.catalog.read();
         let stream = self.state(state.stream(self.id))?;
-        match stream.status() {
-            StreamStatus::Active | StreamStatus::Updating => {}
-            status => {
+        let lineage = match (stream.status(), &stream.lineage) {
+            (StreamStatus::Active | StreamStatus::Updating, Some(lineage)) => lineage,
+            (status, _) => {
                 return Err(Error::StreamNotActive {
                     name: self.name.clone(),
                     status,
                 });
             }
-        }
-        let shards = stream.lineage.iter().flat_map(Lineage::open_shards);
+        };
+        let shards = lineage.open_shards();
         let mut routes: Vec<_> = shards
             .map(|shard| Route {
                 start: shard.hash_key_range.start(),
@@ -193,11 +196,7 @@ impl StreamCore {
             };
             (log.segments.clone(), start)
         };
-        let identity = LogIdentity {
-            store: self.store,
-            stream: self.id,
-            shard,
-        };
+        let identity = LogIdentity::of_shard(self.store, self.id, shard);
         let directory = self.directory.join(shard.to_string());
         ShardLog::open(identity, directory, &segments, start, self.context.clone())
     }

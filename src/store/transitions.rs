@@ -31,7 +31,7 @@ pub(super) struct Transitions {
     pending: Mutex<BTreeMap<StreamId, Pending>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     lifecycle: Lifecycle,
     /// By the monotonic clock.
@@ -64,7 +64,7 @@ impl Transitions {
         for (id, stream) in state.streams() {
             if let Some(due) = stream.lifecycle.due() {
                 pending.entry(id).or_insert_with(|| Pending {
-                    lifecycle: stream.lifecycle,
+                    lifecycle: stream.lifecycle.clone(),
                     due: monotonic.saturating_add(due.left(now)),
                     failures: 0,
                 });
@@ -188,33 +188,38 @@ impl StoreCore {
             },
         };
         // Somebody else may have come first.
-        let lifecycle = self.catalog.read().stream(id).map(|stream| stream.lifecycle);
+        let lifecycle = self
+            .catalog
+            .read()
+            .stream(id)
+            .map(|stream| stream.lifecycle.clone());
         let Some(lifecycle) = lifecycle.filter(|_| self.transitions.is_due(id, self.time.monotonic())) else {
             return Ok(());
         };
-        let finished = match lifecycle {
-            Lifecycle::Creating { due, shard_count } => self.activate(id, shard_count, due.at),
-            Lifecycle::Updating { reshard, .. } => self.reshard_now(&stream, reshard, lifecycle),
+        let finished = match &lifecycle {
+            Lifecycle::Creating { due, shard_count } => self.activate(id, *shard_count, due.at),
+            Lifecycle::Updating { change, .. } => self.reshard_now(&stream, change, &lifecycle),
             Lifecycle::Deleting { .. } => self.delete_now(&stream),
             Lifecycle::Active => Ok(()),
         };
         let settled = match finished {
             Ok(()) => Ok(()),
-            Err(error) => self.transition_failed(&stream, lifecycle, error),
+            Err(error) => self.transition_failed(&stream, &lifecycle, error),
         };
         self.note_next_due();
         settled
     }
 
     /// A reshard that can never happen is given up. All else is tried again.
-    fn transition_failed(&self, stream: &StreamCore, lifecycle: Lifecycle, error: Error) -> Result<()> {
+    fn transition_failed(&self, stream: &StreamCore, lifecycle: &Lifecycle, error: Error) -> Result<()> {
         let (failures, retry_in) = self.transitions.delay(stream.id, self.time.monotonic());
         let is_reshard = matches!(lifecycle, Lifecycle::Updating { .. });
         if is_reshard && (is_final(&error) || is_often_enough(&error, failures)) {
             self.catalog.commit(|state| match state.stream(stream.id) {
-                Some(state) if state.lifecycle == lifecycle => {
-                    Ok(vec![Edit::ReshardGivenUp { stream: stream.id }])
-                }
+                Some(state) if state.lifecycle == *lifecycle => Ok(vec![Edit::LifecycleChanged {
+                    stream: stream.id,
+                    lifecycle: Lifecycle::Active,
+                }]),
                 _ => Ok(Vec::new()),
             })?;
             self.tell(&StoreEvent::ReshardGivenUp {

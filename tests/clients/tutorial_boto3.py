@@ -323,6 +323,25 @@ def check_that_all_is_as_it_was(state_file):
         expect_equal(readable(news), expected, "what was put after the restart, by an iterator of before")
 
 
+# Beside the tutorial: what else the API offers
+
+
+def check_tags():
+    tags = {f"tag {number}": f"value {number}" for number in range(10, 30)}
+    kinesis.create_stream(StreamName="tagged", ShardCount=1, Tags=tags)
+    kinesis.get_waiter("stream_exists").wait(StreamName="tagged", WaiterConfig={"Delay": 1})
+    arn = kinesis.describe_stream_summary(StreamName="tagged")["StreamDescriptionSummary"]["StreamARN"]
+    listed, page = [], {"HasMoreTags": True}
+    while page["HasMoreTags"]:
+        start = {"ExclusiveStartTagKey": listed[-1]["Key"]} if listed else {}
+        page = kinesis.list_tags_for_stream(StreamARN=arn, Limit=8, **start)
+        listed += page["Tags"]
+    expect_equal(listed, [{"Key": key, "Value": tags[key]} for key in sorted(tags)], "the tags of the stream")
+    expect_equal(kinesis.list_tags_for_stream(StreamName="people")["Tags"], [], "the tags of a stream without any")
+    kinesis.delete_stream(StreamName="tagged")
+    kinesis.get_waiter("stream_not_exists").wait(StreamName="tagged", WaiterConfig={"Delay": 1})
+
+
 # 9. The end
 
 
@@ -352,6 +371,7 @@ def before_the_restart(state_file):
 
 def after_the_restart(state_file):
     check_that_all_is_as_it_was(state_file)
+    check_tags()
     delete_the_stream()
 
 

@@ -166,6 +166,10 @@ impl DiskFile for InterruptingFile {
         self.file.set_len(length)
     }
 
+    fn release(&self, from: u64) -> io::Result<()> {
+        self.file.release(from)
+    }
+
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         self.disk.before_call();
         self.file.map(length)

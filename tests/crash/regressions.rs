@@ -315,6 +315,36 @@ pub fn a_crash_loop_takes_no_more_room_than_small_segments_do() {
     }
 }
 
+#[test]
+pub fn what_an_interrupted_segment_did_not_use_is_given_back() {
+    const LARGE: u64 = 4 << 20;
+    let mut disk = SimDisk::new(1);
+    let open = |disk: &SimDisk| {
+        options(disk)
+            .segment_bytes(LARGE)
+            .max_recycled_bytes(0)
+            .open(DIRECTORY)
+            .unwrap()
+    };
+    let stream = open(&disk).create_stream("clicks", 1).unwrap();
+    while segments(&disk).len() < 6 {
+        stream.put("key", &[7; 50_000]).unwrap();
+    }
+    disk = disk.crash(LossMode::KeepAll);
+    for life in 1..=4 {
+        let before = disk.used_bytes();
+        let stream = open(&disk).stream("clicks").unwrap();
+        let had = data_of(&stream).len();
+        for _ in 0..3 {
+            stream.put("key", &[8; 50_000]).unwrap();
+        }
+        assert_eq!(data_of(&stream).len(), had + 3);
+        let grown = disk.used_bytes().saturating_sub(before);
+        assert!(grown <= 256 << 10, "{grown} bytes more in life {life}");
+        disk = disk.crash(LossMode::KeepAll);
+    }
+}
+
 /// The file because of which a store does not open.
 fn path_of_damage(disk: &SimDisk) -> Option<String> {
     match options(disk).open(DIRECTORY).err()? {

@@ -20,11 +20,13 @@ fn a_dump_shows_every_layer() {
     dump(store.path(), DumpWhat::Manifest, |item| match item {
         DumpItem::Edit(edit) => {
             assert!(!format!("{:?}", edit.edit).contains(&format!("{:?}", store.token_key())));
+            #[cfg(feature = "server")]
+            serde_json::to_value(&edit.edit).unwrap();
             kinds.push(edit.kind);
         }
         other => panic!("{other:?}"),
     });
-    assert_eq!(kinds[..3], ["Snapshot", "StreamCreated", "StreamActivated"]);
+    assert_eq!(kinds[..3], ["StoreCreated", "StreamIdsReserved", "StreamCreated"]);
     assert!(kinds.contains(&"Resharded"));
 
     let mut shards = Vec::new();
@@ -65,4 +67,27 @@ fn a_dump_stops_where_it_is_told() {
     options.stream = Some("nobody's".to_owned());
     let missing = Inspection::of(store.path()).dump(&options, &mut |_| ControlFlow::Continue(()));
     assert!(matches!(missing, Err(Error::StreamNotFound { .. })));
+}
+
+#[test]
+fn a_stream_in_a_namespace_is_shown_by_its_whole_name() {
+    let store = InspectedStore::closed(1);
+    let opened = options().open(store.path()).unwrap();
+    let tenant = opened.namespace("tenant/region").unwrap();
+    tenant.create_stream("clicks", 2).unwrap();
+    opened.close().unwrap();
+
+    for (name, count) in [("clicks", 1), ("tenant/region/clicks", 2)] {
+        let mut options = DumpOptions::of(DumpWhat::Lineage);
+        options.stream = Some(name.to_owned());
+        let mut shown = Vec::new();
+        let mut show = |item| {
+            if let DumpItem::Shard(shard) = item {
+                shown.push(shard.log.stream_name.clone());
+            }
+            ControlFlow::Continue(())
+        };
+        Inspection::of(store.path()).dump(&options, &mut show).unwrap();
+        assert_eq!(shown, vec![Some(name.to_owned()); count]);
+    }
 }

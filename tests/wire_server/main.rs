@@ -19,4 +19,5 @@ mod retention;
 mod shards;
 mod streams;
 mod support;
+mod tags;
 mod writing;

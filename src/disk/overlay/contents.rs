@@ -135,6 +135,14 @@ impl Contents {
         }
     }
 
+    /// Has whole pages from `from` on read as zeros.
+    pub(super) fn release(&mut self, from: u64) {
+        self.is_changed = true;
+        let first = from.div_ceil(PAGE_BYTES);
+        self.shown = self.shown.min(first.saturating_mul(PAGE_BYTES));
+        self.pages.split_off(&first);
+    }
+
     /// Makes the file at least so long.
     pub(super) fn extend(&mut self, length: u64) {
         self.is_changed = true;

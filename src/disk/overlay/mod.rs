@@ -434,6 +434,12 @@ impl DiskFile for OverlayFile {
         Ok(())
     }
 
+    fn release(&self, from: u64) -> io::Result<()> {
+        self.check_writable()?;
+        self.node.contents.write().release(from);
+        Ok(())
+    }
+
     /// # Errors
     /// `Unsupported` where bytes are not those of the file below, and where no lock keeps others from writing to that.
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {

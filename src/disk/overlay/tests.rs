@@ -27,6 +27,7 @@ enum FileOp {
     Write(usize, u64),
     SetLength(u64),
     Allocate(u64),
+    Release(u64),
 }
 
 fn path() -> impl Strategy<Value = PathBuf> {
@@ -52,6 +53,7 @@ fn file_op() -> impl Strategy<Value = FileOp> {
         3 => (length, offset()).prop_map(|(length, at)| FileOp::Write(length, at)),
         1 => offset().prop_map(FileOp::SetLength),
         1 => offset().prop_map(FileOp::Allocate),
+        1 => offset().prop_map(FileOp::Release),
     ]
 }
 
@@ -89,6 +91,7 @@ fn perform(disk: &dyn Disk, op: &Op, fill: u8) -> Vec<Result<(), ErrorKind>> {
                 FileOp::Write(length, at) => file.write_all_at(&vec![fill; length], at),
                 FileOp::SetLength(length) => file.set_len(length),
                 FileOp::Allocate(length) => file.allocate(length),
+                FileOp::Release(from) => file.release(from),
             };
             ops.iter().map(|op| outcome(perform(op))).collect()
         }
@@ -267,6 +270,7 @@ fn a_frozen_overlay_refuses_changes_and_is_read_on() {
         file.write_all_at(b"x", 0),
         file.set_len(0),
         file.allocate(100),
+        file.release(0),
         overlay.open(path, OpenMode::Write).map(drop),
         overlay.open(Path::new("x"), OpenMode::CreateNew).map(drop),
         overlay.create_dir(Path::new("x")),

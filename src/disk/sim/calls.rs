@@ -25,6 +25,7 @@ pub enum Operation {
     SyncData,
     Allocate,
     SetLength,
+    Release,
     Map,
     DropCache,
 }
@@ -33,7 +34,7 @@ impl Operation {
     pub(super) const COUNT: usize = Self::ALL.len();
 
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Open,
         Self::CreateDir,
         Self::List,
@@ -50,6 +51,7 @@ impl Operation {
         Self::SyncData,
         Self::Allocate,
         Self::SetLength,
+        Self::Release,
         Self::Map,
         Self::DropCache,
     ];
@@ -74,6 +76,7 @@ impl fmt::Display for Operation {
             Self::SyncData => "sync_data",
             Self::Allocate => "allocate",
             Self::SetLength => "set_len",
+            Self::Release => "release",
             Self::Map => "map",
             Self::DropCache => "drop_cache",
         })
@@ -110,7 +113,8 @@ impl Calls {
             | 1 << Operation::RemoveDir as u32
             | 1 << Operation::Write as u32
             | 1 << Operation::Allocate as u32
-            | 1 << Operation::SetLength as u32,
+            | 1 << Operation::SetLength as u32
+            | 1 << Operation::Release as u32,
     );
 
     pub(super) fn contains(self, operation: Operation) -> bool {

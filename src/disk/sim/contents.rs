@@ -8,6 +8,9 @@ use super::holders::Holders;
 /// What the device writes whole or not at all.
 pub(super) const SECTOR_BYTES: usize = 512;
 
+/// What is given back.
+const BLOCK_BYTES: u64 = 4096;
+
 type Sector = Arc<[u8; SECTOR_BYTES]>;
 
 /// Numbers every change in the order in which it was made, over the whole disk.
@@ -17,12 +20,34 @@ pub(super) type ChangeNumber = u64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents {
     length: u64,
+    /// So many bytes at the end have no blocks.
+    released: u64,
     sectors: BTreeMap<u64, Sector>,
 }
 
 impl Contents {
     pub(super) fn len(&self) -> u64 {
         self.length
+    }
+
+    /// Bytes that have blocks.
+    pub(super) fn used(&self) -> u64 {
+        self.length - self.released
+    }
+
+    /// Has no blocks where the other has none, unless it has bytes there.
+    fn release_like(&mut self, other: &Self) {
+        if self.length == other.length {
+            let is_used = |sector: &Sector| sector.iter().any(|byte| *byte != 0);
+            let used = self.sectors.iter().rev().find(|(_, sector)| is_used(sector));
+            self.released = other.released;
+            self.reserve(used.map_or(0, |(sector, _)| (sector + 1) * SECTOR_BYTES as u64));
+        }
+    }
+
+    /// The blocks up to here are there again.
+    fn reserve(&mut self, end: u64) {
+        self.released = self.released.min(self.length.saturating_sub(end));
     }
 
     /// Copies out what is at `offset`; the caller has checked the length.
@@ -47,11 +72,17 @@ impl Contents {
                 .copy_from_slice(&bytes[from]);
         }
         if !bytes.is_empty() {
-            self.length = self.length.max(offset + bytes.len() as u64);
+            let end = offset + bytes.len() as u64;
+            self.length = self.length.max(end);
+            self.reserve(end);
         }
     }
 
     pub(super) fn set_len(&mut self, length: u64) {
+        self.released = match length > self.length {
+            true => 0,
+            false => self.released.saturating_sub(self.length - length),
+        };
         self.length = length;
         let first_gone = length.div_ceil(SECTOR_BYTES as u64);
         // The split walks the map, and nearly always there is nothing to split off.
@@ -183,6 +214,29 @@ impl FileState {
         }
     }
 
+    /// Gives back the blocks from an offset on. What was there may come back in a crash.
+    pub(super) fn release(&mut self, from: u64, mut next_change: impl FnMut() -> ChangeNumber) {
+        let first = from.div_ceil(BLOCK_BYTES) * (BLOCK_BYTES / SECTOR_BYTES as u64);
+        let written: Vec<_> = self
+            .live
+            .sectors
+            .range(first..)
+            .map(|(sector, _)| *sector)
+            .collect();
+        for sector in written {
+            let offset = sector * SECTOR_BYTES as u64;
+            let bytes = (self.live.len() - offset).min(SECTOR_BYTES as u64);
+            self.write(&vec![0; bytes as usize], offset, &mut next_change);
+        }
+        self.live.released = self.live.len().saturating_sub(first * SECTOR_BYTES as u64);
+    }
+
+    /// All blocks up to a length are there.
+    pub(super) fn allocate(&mut self, length: u64, change: ChangeNumber) {
+        self.set_len(length, change);
+        self.live.reserve(length);
+    }
+
     pub(super) fn set_len(&mut self, length: u64, change: ChangeNumber) {
         let is_cut = length < self.live.len();
         if length != self.live.len() {
@@ -298,6 +352,7 @@ impl FileState {
         // Without a surviving length nothing was cut either, so this is the durable one.
         let length = lengths.last().map_or(settled.len(), |change| change.length);
         settled.set_len(length);
+        settled.release_like(&self.live);
         settled
     }
 }

@@ -144,7 +144,15 @@ impl DiskFile for SimFile {
                 return Err(error(io::ErrorKind::InvalidInput, &self.path));
             }
             let current = open_file(&mut state.files, self.node)?.live().len();
-            state.set_len(self.node, &self.path, length.max(current))
+            state.allocate(self.node, &self.path, length.max(current))
+        })
+    }
+
+    fn release(&self, from: u64) -> io::Result<()> {
+        self.call(Operation::Release, format_args!("from {from}"), |state| {
+            self.check_writable()?;
+            self.check_change(state, from)?;
+            state.release(self.node, from)
         })
     }
 

@@ -327,6 +327,24 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn allocate(&mut self, node: NodeId, path: &Path, length: u64) -> io::Result<()> {
+        if self.missing_room(node, length) > 0 {
+            return Err(full(path));
+        }
+        let change = self.next_change();
+        open_file(&mut self.files, node)?.allocate(length, change);
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, node: NodeId, from: u64) -> io::Result<()> {
+        let last_change = &mut self.last_change;
+        open_file(&mut self.files, node)?.release(from, || {
+            *last_change += 1;
+            *last_change
+        });
+        Ok(())
+    }
+
     pub(super) fn fail_sync(&mut self, node: NodeId) -> io::Result<()> {
         let (random, outcome) = (&mut self.random, self.plan.failed_sync);
         open_file(&mut self.files, node)?.abandon(|| match outcome {
@@ -363,8 +381,8 @@ impl State {
         }
     }
 
-    /// Bytes that files and directories take: a file's length, until it has neither a name nor somebody who has it, and a
-    /// directory's blocks. There are no holes.
+    /// Bytes that files and directories take: a file's length without what it has released, until it has neither a name nor
+    /// a holder, and a directory's blocks. There are no other holes.
     pub(super) fn used_bytes(&self) -> u64 {
         let takes =
             |node: NodeId, file: &FileState| !file.holders.are_none() || self.names.live().has_name(node);
@@ -372,7 +390,7 @@ impl State {
             .files
             .iter()
             .filter(|(node, file)| takes(**node, file))
-            .map(|(_, file)| file.live().len())
+            .map(|(_, file)| file.live().used())
             .sum();
         by_files + self.names.live().directory_bytes()
     }
@@ -425,7 +443,7 @@ impl State {
 
     fn missing_room(&self, node: NodeId, length: u64) -> u64 {
         let Some(capacity) = self.capacity else { return 0 };
-        let current = self.files.get(&node).map_or(0, |file| file.live().len());
+        let current = self.files.get(&node).map_or(0, |file| file.live().used());
         length
             .saturating_sub(current)
             .saturating_sub(capacity.saturating_sub(self.used_bytes()))

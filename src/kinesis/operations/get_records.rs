@@ -1,53 +1,62 @@
 //! Reading: shard iterators, and the records behind them.
 
 use super::records_body::RecordsBody;
-use super::shards::{shard_id, timestamp, write_hash_key_range};
-use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
+use super::shapes;
+use super::shards::{HASH_KEY_RANGE, SHARD_ID, range_members, shard_id, timestamp};
+use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use crate::kinesis::arn;
 use crate::kinesis::date::JavaDate;
-use crate::kinesis::dispatch::{Call, Operation, Run};
-use crate::kinesis::error::ApiError;
-use crate::kinesis::protocol::Writer;
-use crate::kinesis::reply::ReplyBody;
+use crate::kinesis::error::{ApiError, exception};
+use crate::kinesis::key::{
+    BOOLEAN, Boolean, Integer, Key, LONG, List, Long, Members, Shape, Structure, TEXT, TIME, Text, Time,
+    list, members, optional, required, structure,
+};
+use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
-use crate::kinesis::shape::{Pattern, Shape, member};
 use crate::kinesis::token::{Issued, IteratorToken, LIFETIME};
 use crate::{
     Error, ForeignReason, GetRecords, ReadLimit, SequenceNumber, ShardId, ShardIterator, StartingPosition,
     Stream,
 };
 
+const SHARD_ITERATOR_TYPE: Key<Text> = required("ShardIteratorType", shapes::SHARD_ITERATOR_TYPE);
+const STARTING_SEQUENCE_NUMBER: Key<Option<Text>> =
+    optional("StartingSequenceNumber", shapes::SEQUENCE_NUMBER);
+const TIMESTAMP: Key<Option<Time>> = optional("Timestamp", TIME);
+pub(super) const DRY_RUN: Key<Option<Boolean>> = optional("DryRun", BOOLEAN);
+const SHARD_ITERATOR: Shape<Text> = TEXT.at_least(1).at_most(512);
+const NEW_SHARD_ITERATOR: Key<Option<Text>> = optional("ShardIterator", SHARD_ITERATOR);
+
 pub(super) const GET_SHARD_ITERATOR: Operation = Operation {
     name: "GetShardIterator",
-    input: &[
-        member("ShardId", NAME.required()),
-        member(
-            "ShardIteratorType",
-            Shape::STRING.required().one_of(&[
-                "AFTER_SEQUENCE_NUMBER",
-                "LATEST",
-                "AT_TIMESTAMP",
-                "AT_SEQUENCE_NUMBER",
-                "TRIM_HORIZON",
-            ]),
-        ),
-        member(
-            "StartingSequenceNumber",
-            Shape::STRING.pattern(Pattern::SEQUENCE_NUMBER),
-        ),
+    class: Class::Data,
+    resource: Resource::Stream,
+    input: members![
+        SHARD_ID,
+        SHARD_ITERATOR_TYPE,
+        STARTING_SEQUENCE_NUMBER,
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
-        member("Timestamp", Shape::TIMESTAMP),
-        member("DryRun", Shape::BOOLEAN),
+        TIMESTAMP,
+        DRY_RUN,
     ],
-    run: Run::Blocking(get_shard_iterator),
+    output: members![NEW_SHARD_ITERATOR],
+    errors: &[
+        exception::RESOURCE_NOT_FOUND,
+        exception::INVALID_ARGUMENT,
+        exception::THROUGHPUT_EXCEEDED,
+        exception::ACCESS_DENIED,
+        exception::INTERNAL_FAILURE,
+        exception::DRY_RUN,
+    ],
+    run: Some(|request| request.blocking(get_shard_iterator)),
 };
 
-fn get_shard_iterator(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-    let Call { context, input } = call;
+fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
     let name = call.stream_name()?;
-    let raw_id = input.required_string("ShardId");
+    let raw_id = call.get(SHARD_ID);
     let shard = shard_id(raw_id).ok_or_else(|| context.could_not_find_shard(raw_id, name))?;
     let refusal = |error| match error {
         Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
@@ -69,8 +78,8 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
                     reason: ForeignReason::OtherStream,
                     ..
                 } => {
-                    let number = input.string("StartingSequenceNumber").unwrap_or_default();
-                    foreign_number(*context, number, shard, name)
+                    let number = call.get(STARTING_SEQUENCE_NUMBER).unwrap_or_default();
+                    foreign_number(context, number, shard, name)
                 }
                 Error::ForeignSequenceNumber {
                     reason: ForeignReason::OtherShard { encoded, .. },
@@ -83,16 +92,16 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
                 other => refusal(other),
             })?,
     };
-    if input.boolean("DryRun") == Some(true) {
+    if call.get(DRY_RUN) == Some(true) {
         return Err(ApiError::dry_run());
     }
-    let token = seal(*context, &iterator, name);
-    Ok(context.reply(|reply| reply.member("ShardIterator").string(&token)))
+    let token = seal(context, &iterator, name);
+    Ok(call.reply(|reply| reply.set(NEW_SHARD_ITERATOR, token.as_str())))
 }
 
 fn starting_position(call: &Call<'_>, stream: &Stream, shard: ShardId) -> Result<StartingPosition, ApiError> {
-    let kind = call.input.required_string("ShardIteratorType");
-    let number = call.input.string("StartingSequenceNumber");
+    let kind = call.get(SHARD_ITERATOR_TYPE);
+    let number = call.get(STARTING_SEQUENCE_NUMBER);
     let disagree = |also: &str| {
         ApiError::invalid_argument(format!(
             "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or \
@@ -115,7 +124,7 @@ fn starting_position(call: &Call<'_>, stream: &Stream, shard: ShardId) -> Result
 }
 
 fn starting_time(call: &Call<'_>) -> Result<StartingPosition, ApiError> {
-    let milliseconds = call.input.timestamp("Timestamp").ok_or_else(|| {
+    let milliseconds = call.get(TIMESTAMP).ok_or_else(|| {
         ApiError::invalid_argument(
             "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. \
              Current request has no timestamp parameter.",
@@ -185,28 +194,67 @@ fn seal(context: Context<'_>, iterator: &ShardIterator, stream_name: &str) -> St
         .seal(context.service.store.now(), &contents)
 }
 
+const OPEN_SHARD_ITERATOR: Key<Text> = required("ShardIterator", SHARD_ITERATOR);
+const LIMIT: Key<Option<Integer>> = optional("Limit", shapes::LIMIT);
+
+const RECORDS: Key<List<Structure>> = required("Records", RECORD_LIST);
+const NEXT_SHARD_ITERATOR: Key<Option<Text>> = optional("NextShardIterator", SHARD_ITERATOR);
+const BEHIND_LATEST: Key<Option<Long>> = optional("MillisBehindLatest", MILLIS_BEHIND_LATEST);
+const CHILD_SHARDS: Key<Option<List<Structure>>> = optional("ChildShards", CHILD_SHARD_LIST);
+
+pub(super) const MILLIS_BEHIND_LATEST: Shape<Long> = LONG.at_least(0);
+
+pub(super) const RECORD_LIST: Shape<List<Structure>> = list(&RECORD);
+
+/// [`RecordsBody`] writes them.
+pub(super) const RECORD: Shape<Structure> = structure(members![
+    required("SequenceNumber", shapes::SEQUENCE_NUMBER),
+    optional("ApproximateArrivalTimestamp", TIME),
+    required("Data", shapes::DATA),
+    optional("PartitionKey", shapes::PARTITION_KEY),
+    optional("EncryptionType", shapes::ENCRYPTION_TYPE),
+]);
+
+pub(super) const CHILD_SHARD_LIST: Shape<List<Structure>> = list(&CHILD_SHARD);
+
+const CHILD_SHARD: Shape<Structure> = structure(members![SHARD_ID, PARENT_SHARDS, HASH_KEY_RANGE]);
+
+const PARENT_SHARDS: Key<List<Text>> = required("ParentShards", list(&shapes::NAME));
+
 pub(super) const GET_RECORDS: Operation = Operation {
     name: "GetRecords",
-    input: &[
-        member("Limit", Shape::INTEGER.at_least(1).at_most(10_000)),
-        member("ShardIterator", Shape::STRING.required().at_least(1).at_most(512)),
-        STREAM_ARN,
-        STREAM_ID,
-        member("DryRun", Shape::BOOLEAN),
+    class: Class::Read,
+    resource: Resource::Stream,
+    input: members![LIMIT, OPEN_SHARD_ITERATOR, STREAM_ARN, STREAM_ID, DRY_RUN],
+    output: members![RECORDS, NEXT_SHARD_ITERATOR, BEHIND_LATEST, CHILD_SHARDS],
+    errors: &[
+        exception::RESOURCE_NOT_FOUND,
+        exception::INVALID_ARGUMENT,
+        exception::THROUGHPUT_EXCEEDED,
+        exception::EXPIRED_ITERATOR,
+        exception::KMS_DISABLED,
+        exception::KMS_INVALID_STATE,
+        exception::KMS_ACCESS_DENIED,
+        exception::KMS_NOT_FOUND,
+        exception::KMS_OPT_IN_REQUIRED,
+        exception::KMS_THROTTLING,
+        exception::ACCESS_DENIED,
+        exception::INTERNAL_FAILURE,
+        exception::DRY_RUN,
     ],
-    run: Run::BlockingRead(get_records),
+    run: Some(|request| request.blocking(get_records)),
 };
 
-fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
+fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     const MOST_RECORDS: usize = 10_000;
-    let Call { context, input } = call;
+    let context = call.context;
     let IteratorToken {
         stream_id,
         shard_id,
         next,
         stream_name,
-    } = open_iterator(*context, input.required_string("ShardIterator"))?;
-    check_same_stream(input.string("StreamARN"), &stream_name)?;
+    } = open_iterator(context, call.get(OPEN_SHARD_ITERATOR))?;
+    check_same_stream(call.get(STREAM_ARN), &stream_name)?;
     let refusal = |error| match error {
         Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
             context.shard_does_not_exist(shard_id, &stream_name)
@@ -215,8 +263,8 @@ fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
     };
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
     let limit = ReadLimit {
-        records: input.limit("Limit", MOST_RECORDS),
-        bytes: context.read_size.bytes(),
+        records: call.input.limit(LIMIT, MOST_RECORDS),
+        bytes: context.most_read_bytes,
     };
     let iterator = ShardIterator {
         stream: stream_id,
@@ -224,14 +272,14 @@ fn get_records(call: &Call<'_>) -> Result<ReplyBody, ApiError> {
         next,
     };
     let read = stream.get_records(&iterator, &limit).map_err(refusal)?;
-    if input.boolean("DryRun") == Some(true) {
+    if call.get(DRY_RUN) == Some(true) {
         return Err(ApiError::dry_run());
     }
     let next = read
         .next
         .as_ref()
-        .map(|iterator| seal(*context, iterator, &stream_name));
-    Ok(write_records(*context, read, next.as_deref()))
+        .map(|iterator| seal(context, iterator, &stream_name));
+    Ok(reply_with(call, read, next.as_deref()))
 }
 
 fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, ApiError> {
@@ -265,29 +313,28 @@ fn check_same_stream(stream_arn: Option<&str>, of_iterator: &str) -> Result<(), 
     }
 }
 
-fn write_records(context: Context<'_>, read: GetRecords, next: Option<&str>) -> ReplyBody {
+fn reply_with(call: &Call<'_>, read: GetRecords, next: Option<&str>) -> Reply {
     let GetRecords {
         records,
         millis_behind_latest,
         child_shards,
         ..
     } = read;
-    let body = RecordsBody::new(context.protocol, records, |reply| {
-        if let Some(next) = next {
-            reply.member("NextShardIterator").string(next);
-        }
-        reply.member("MillisBehindLatest").unsigned(millis_behind_latest);
+    let mut before = 0;
+    let members = call.members(|reply| {
+        before = reply.set_empty_list(RECORDS);
+        reply.set_some(NEXT_SHARD_ITERATOR, next);
+        reply.set(BEHIND_LATEST, millis_behind_latest);
         if !child_shards.is_empty() {
-            reply.member("ChildShards").list(&child_shards, |list, child| {
-                list.structure(|member| {
-                    member.member("ShardId").display(child.shard_id);
-                    member
-                        .member("ParentShards")
-                        .list(&child.parent_shards, Writer::display);
-                    write_hash_key_range(member, &child.hash_key_range);
-                });
+            let child_shards = child_shards.iter().map(|child| {
+                |members: &mut Members<'_>| {
+                    members.set(SHARD_ID, child.shard_id);
+                    members.set(PARENT_SHARDS, child.parent_shards.iter().copied());
+                    members.set(HASH_KEY_RANGE, range_members(&child.hash_key_range));
+                }
             });
+            reply.set(CHILD_SHARDS, child_shards);
         }
     });
-    ReplyBody::encoded(body, &context.service.buffers)
+    Reply::encoded(RecordsBody::new(call.context.protocol, records, members, before))
 }

@@ -6,19 +6,25 @@
 
 use base64_simd::STANDARD as BASE64;
 
+use super::get_records::DRY_RUN;
 use super::put_body::{Entry, PutBody};
+use super::refusal::failure;
+use super::shapes;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
 use crate::kinesis::arn;
 use crate::kinesis::convert::Input;
-use crate::kinesis::dispatch::{Begun, Call, Operation, Put, Run, Waiting};
-use crate::kinesis::error::ApiError;
-use crate::kinesis::protocol::{Protocol, Writer};
-use crate::kinesis::reply_memory::ReadSize;
-use crate::kinesis::service::{Context, Service};
-use crate::kinesis::shape::{self, Pattern, Shape, member};
+use crate::kinesis::error::{ApiError, exception};
+use crate::kinesis::key::{
+    Blob, Digits, Integer, Key, List, Members, Shape, Structure, TEXT, Text, list, members, optional,
+    required, structure, write_structure,
+};
+use crate::kinesis::operation::{Call, Class, Operation, Reply, Request, Resource};
+use crate::kinesis::protocol::Protocol;
+use crate::kinesis::service::Context;
+use crate::kinesis::shape;
 use crate::kinesis::validate::failed_at;
 use crate::model::Decimals;
-use crate::{Append, Error, HashKey, PutRecord, SequenceNumber, ShardId, Stream, limits};
+use crate::{Append, Error, HashKey, Put, PutRecord, SequenceNumber, ShardId, Stream, limits};
 
 /// The longest data of one record; a stream may allow less.
 const MOST_DATA_BYTES: usize = limits::LARGEST_RECORD_BYTES as usize;
@@ -26,61 +32,116 @@ const MOST_RECORDS: usize = 500;
 /// Data and partition keys of one request together.
 const MOST_REQUEST_BYTES: usize = 10 << 20;
 
-const PARTITION_KEY: Shape = Shape::STRING.required().at_least(1).at_most(256);
-const EXPLICIT_HASH_KEY: Shape = Shape::STRING.pattern(Pattern::HASH_KEY);
-const DATA: Shape = Shape::BLOB.required().at_most(MOST_DATA_BYTES as i64).masked();
+/// AWS lets it be absent where records are distributed by themselves, which this server does not offer.
+const PARTITION_KEY: Key<Text> = required("PartitionKey", shapes::PARTITION_KEY);
+const EXPLICIT_HASH_KEY: Key<Option<Text>> = optional("ExplicitHashKey", shapes::HASH_KEY);
+const DATA: Key<Blob> = required("Data", shapes::DATA.masked());
+const SEQUENCE_NUMBER_FOR_ORDERING: Key<Option<Text>> =
+    optional("SequenceNumberForOrdering", shapes::SEQUENCE_NUMBER);
+
+const SHARD_ID: Key<Text> = required("ShardId", shapes::NAME);
+const SEQUENCE_NUMBER: Key<Text> = required("SequenceNumber", shapes::SEQUENCE_NUMBER);
+
+const PUT_ERRORS: &[&str] = &[
+    exception::RESOURCE_NOT_FOUND,
+    exception::INVALID_ARGUMENT,
+    exception::THROUGHPUT_EXCEEDED,
+    exception::KMS_DISABLED,
+    exception::KMS_INVALID_STATE,
+    exception::KMS_ACCESS_DENIED,
+    exception::KMS_NOT_FOUND,
+    exception::KMS_OPT_IN_REQUIRED,
+    exception::KMS_THROTTLING,
+    exception::ACCESS_DENIED,
+    exception::INTERNAL_FAILURE,
+    exception::DRY_RUN,
+];
 
 pub(super) const PUT_RECORD: Operation = Operation {
     name: "PutRecord",
-    input: &[
-        member(
-            "SequenceNumberForOrdering",
-            Shape::STRING.pattern(Pattern::SEQUENCE_NUMBER),
-        ),
-        member("PartitionKey", PARTITION_KEY),
-        member("ExplicitHashKey", EXPLICIT_HASH_KEY),
-        member("Data", DATA),
+    class: Class::Write,
+    resource: Resource::Stream,
+    input: members![
+        SEQUENCE_NUMBER_FOR_ORDERING,
+        PARTITION_KEY,
+        EXPLICIT_HASH_KEY,
+        DATA,
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
-        member("DryRun", Shape::BOOLEAN),
+        DRY_RUN,
     ],
-    run: Run::Put(Put {
-        begin_unchecked: begin_unchecked_put_record,
-        begin: begin_put_record,
-    }),
+    output: members![
+        SHARD_ID,
+        SEQUENCE_NUMBER,
+        optional("EncryptionType", shapes::ENCRYPTION_TYPE),
+    ],
+    errors: PUT_ERRORS,
+    run: Some(|request| Box::pin(put(request, Form::One))),
 };
 
-const ENTRY: Shape = Shape::structure(&[
-    member("PartitionKey", PARTITION_KEY),
-    member("ExplicitHashKey", EXPLICIT_HASH_KEY),
-    member("Data", DATA),
-]);
+const ENTRY: Shape<Structure> = structure(members![PARTITION_KEY, EXPLICIT_HASH_KEY, DATA]);
+
+const ENTRIES: Key<List<Structure>> = required(
+    "Records",
+    list(&ENTRY).at_least(1).at_most(MOST_RECORDS as i64).masked(),
+);
+
+const RESULTS: Key<List<Structure>> =
+    required("Records", list(&RESULT).at_least(1).at_most(MOST_RECORDS as i64));
+const RESULT: Shape<Structure> = structure(members![STORED_NUMBER, STORED_SHARD, ERROR_CODE, ERROR_MESSAGE,]);
+const STORED_NUMBER: Key<Option<Text>> = optional("SequenceNumber", shapes::SEQUENCE_NUMBER);
+const STORED_SHARD: Key<Option<Text>> = optional("ShardId", shapes::NAME);
+const ERROR_CODE: Key<Option<Text>> = optional("ErrorCode", TEXT);
+const ERROR_MESSAGE: Key<Option<Text>> = optional("ErrorMessage", TEXT);
+const FAILED_RECORD_COUNT: Key<Option<Integer>> = optional("FailedRecordCount", shapes::POSITIVE);
 
 pub(super) const PUT_RECORDS: Operation = Operation {
     name: "PutRecords",
-    input: &[
-        member(
-            "Records",
-            Shape::list(&ENTRY)
-                .required()
-                .at_least(1)
-                .at_most(MOST_RECORDS as i64)
-                .masked(),
-        ),
-        STREAM_NAME,
-        STREAM_ARN,
-        STREAM_ID,
-        member("DryRun", Shape::BOOLEAN),
+    class: Class::Write,
+    resource: Resource::Stream,
+    input: members![ENTRIES, STREAM_NAME, STREAM_ARN, STREAM_ID, DRY_RUN],
+    output: members![
+        FAILED_RECORD_COUNT,
+        RESULTS,
+        optional("EncryptionType", shapes::ENCRYPTION_TYPE),
     ],
-    run: Run::Put(Put {
-        begin_unchecked: begin_unchecked_put_records,
-        begin: begin_put_records,
-    }),
+    errors: PUT_ERRORS,
+    run: Some(|request| Box::pin(put(request, Form::Many))),
 };
 
+/// Begins a write without a thread that may wait, if it can be, and waits for it without one in any case.
+async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
+    // Beyond this size, parsing and decoding would keep an async thread from its other connections for too long.
+    const MOST_BYTES_INLINE: usize = 2 << 20;
+    if request.body.len() <= MOST_BYTES_INLINE
+        && let Some(begun) = begin_unchecked(request.context(), &request.body, form, Waiting::Never)
+    {
+        return begun?.reply(&request).await;
+    }
+    let answered = request.clone();
+    let begun = request.on_blocking_thread(move |request| {
+        match begin_unchecked(request.context(), &request.body, form, Waiting::Allowed) {
+            Some(begun) => begun,
+            None => begin_checked(&request.checked()?, form),
+        }
+    });
+    begun.await?.reply(&answered).await
+}
+
+/// Whether the thread that begins a write may wait for a lock or the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Allowed,
+    /// It is a worker of the async runtime.
+    Never,
+}
+
+/// A write that the engine has taken on, or why it has not.
+type Begun = Result<PendingPut, ApiError>;
+
 /// A write that the engine has taken on, and will report as durable or failed.
-pub(in crate::kinesis) struct PendingPut {
+struct PendingPut {
     append: Append,
     form: Form,
 }
@@ -94,63 +155,64 @@ enum Form {
 
 impl PendingPut {
     /// Waits until the records are as durable as the store promises.
-    pub(in crate::kinesis) async fn reply(
-        self,
-        service: &Service,
-        protocol: Protocol,
-    ) -> Result<Vec<u8>, ApiError> {
+    async fn reply(self, request: &Request) -> Result<Reply, ApiError> {
         const REPLY_OVERHEAD: usize = 64;
         const BYTES_OF_PUT: usize = 128;
-        let context = Context {
-            service,
-            region: &service.region,
-            protocol,
-            read_size: ReadSize::Full,
+        let context = request.context();
+        let puts = if context.service.waits_inline {
+            self.append.each().wait()
+        } else {
+            self.append.each().await
         };
-        let puts = self.append.each().await;
-        let mut writer = Writer::with_capacity(protocol, REPLY_OVERHEAD + BYTES_OF_PUT * puts.len());
+        let capacity = REPLY_OVERHEAD + BYTES_OF_PUT * puts.len();
         // Records of one batch often are in one shard.
         let mut last_shard = (ShardId::FIRST, ShardId::FIRST.to_string());
         let mut numbers = Decimals::new();
-        let mut write = |structure: &mut Writer, put: &crate::Put| {
+        let mut set = |members: &mut Members<'_>, put: &Put| {
             if last_shard.0 != put.shard_id {
                 last_shard = (put.shard_id, put.shard_id.to_string());
             }
-            structure.member("ShardId").string(&last_shard.1);
-            structure
-                .member("SequenceNumber")
-                .digits(numbers.of(put.sequence_number));
+            let number = Digits(numbers.of(put.sequence_number));
+            match self.form {
+                Form::One => {
+                    members.set(SHARD_ID, last_shard.1.as_str());
+                    members.set(SEQUENCE_NUMBER, number);
+                }
+                Form::Many => {
+                    members.set(STORED_SHARD, last_shard.1.as_str());
+                    members.set(STORED_NUMBER, number);
+                }
+            }
         };
-        match self.form {
+        let output = request.operation.output;
+        let value = match self.form {
             Form::One => {
                 let put = puts
                     .into_iter()
                     .next()
                     .expect("the engine reports one put for each record")
                     .map_err(|error| refusal(context, self.form, error))?;
-                writer.structure(|reply| write(reply, &put));
+                write_structure(request.protocol, capacity, output, |reply| set(reply, &put))
             }
-            Form::Many => writer.structure(|reply| {
+            Form::Many => write_structure(request.protocol, capacity, output, |reply| {
                 let mut failures = puts.iter().filter_map(|put| put.as_ref().err());
                 let first_failure = failures.next();
                 let failed = first_failure.iter().count() + failures.count();
                 if let Some(error) = first_failure {
-                    let reason = super::refusal::failure(error);
-                    service.failures.note_records(failed, reason, error);
+                    let reason = failure(error);
+                    context.service.failures.note_records(failed, reason, error);
                 }
-                reply.member("FailedRecordCount").unsigned(failed as u64);
-                reply.member("Records").list(&puts, |list, put| {
-                    list.structure(|result| match put {
-                        Ok(put) => write(result, put),
-                        Err(_) => {
-                            result.member("ErrorCode").string("InternalFailure");
-                            result.member("ErrorMessage").string("Internal Service Failure");
-                        }
-                    });
+                reply.set(FAILED_RECORD_COUNT, failed as u32);
+                reply.set_list(RESULTS, &puts, |result, put| match put {
+                    Ok(put) => set(result, put),
+                    Err(_) => {
+                        result.set(ERROR_CODE, "InternalFailure");
+                        result.set(ERROR_MESSAGE, "Internal Service Failure");
+                    }
                 });
             }),
-        }
-        Ok(writer.into_bytes())
+        };
+        Ok(Reply::whole(value))
     }
 }
 
@@ -214,43 +276,26 @@ fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
     }
 }
 
-fn begin_put_record(call: &Call<'_>) -> Begun {
+fn begin_checked(call: &Call<'_>, form: Form) -> Begun {
     let stream = call.stream()?;
-    let record = checked_record(&call.input)?;
-    check_ordering(
-        call.context,
-        call.input.string("SequenceNumberForOrdering"),
-        &stream,
-    )?;
-    begin(
-        call.context,
-        &stream,
-        &[record],
-        Form::One,
-        call.input.boolean("DryRun") == Some(true),
-    )
-}
-
-fn begin_put_records(call: &Call<'_>) -> Begun {
-    let stream = call.stream()?;
-    let records: Vec<PutRecord<'_>> = call
-        .input
-        .structures("Records")
-        .map(checked_record)
-        .collect::<Result<_, _>>()?;
-    begin(
-        call.context,
-        &stream,
-        &records,
-        Form::Many,
-        call.input.boolean("DryRun") == Some(true),
-    )
+    let dry_run = call.get(DRY_RUN) == Some(true);
+    match form {
+        Form::One => {
+            let record = checked_record(&call.input)?;
+            check_ordering(call.context, call.get(SEQUENCE_NUMBER_FOR_ORDERING), &stream)?;
+            begin(call.context, &stream, &[record], form, dry_run)
+        }
+        Form::Many => {
+            let records = call.get(ENTRIES).map(checked_record);
+            let records: Vec<PutRecord<'_>> = records.collect::<Result<_, _>>()?;
+            begin(call.context, &stream, &records, form, dry_run)
+        }
+    }
 }
 
 fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
-    let data = input.blob("Data").expect("the shape requires Data");
-    let record = PutRecord::new(input.required_string("PartitionKey"), data);
-    match input.string("ExplicitHashKey") {
+    let record = PutRecord::new(input.get(PARTITION_KEY), input.get(DATA));
+    match input.get(EXPLICIT_HASH_KEY) {
         None => Ok(record),
         Some(text) => match text.parse::<HashKey>() {
             Ok(key) => Ok(record.explicit_hash_key(key)),
@@ -281,21 +326,15 @@ fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &Stream) -
     )))
 }
 
-fn begin_unchecked_put_record(context: Context<'_>, body: &[u8], waiting: Waiting) -> Option<Begun> {
-    match context.protocol {
-        Protocol::Json => begin_ordinary(context, &PutBody::of_one(body)?, Form::One, waiting),
-        Protocol::Cbor => None,
-    }
-}
-
-fn begin_unchecked_put_records(context: Context<'_>, body: &[u8], waiting: Waiting) -> Option<Begun> {
-    match context.protocol {
-        Protocol::Json => {
-            let body = PutBody::of_many(body, MOST_RECORDS)?;
-            begin_ordinary(context, &body, Form::Many, waiting)
-        }
-        Protocol::Cbor => None,
-    }
+/// Begins the write from the raw body of a request that has nothing wrong with it. `None` if it might have: then the
+/// checks find out what; and if it would have to wait where that is not allowed.
+fn begin_unchecked(context: Context<'_>, body: &[u8], form: Form, waiting: Waiting) -> Option<Begun> {
+    let body = match (context.protocol, form) {
+        (Protocol::Json, Form::One) => PutBody::of_one(body)?,
+        (Protocol::Json, Form::Many) => PutBody::of_many(body, MOST_RECORDS)?,
+        (Protocol::Cbor, _) => return None,
+    };
+    begin_ordinary(context, &body, form, waiting)
 }
 
 /// The stream that is meant, if it is named in order.
@@ -345,5 +384,120 @@ fn ordinary_record<'a>(entry: &'a Entry<'_>, data: &'a [u8]) -> Option<PutRecord
     match &entry.explicit_hash_key {
         None => Some(record),
         Some(text) => text.parse().ok().map(|key| record.explicit_hash_key(key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Store;
+    use crate::kinesis::ServerOptions;
+    use crate::kinesis::service::Service;
+
+    /// A member of a request, absent or with one of several values, most of them wrong in some way.
+    fn member(name: &'static str, values: &[&'static str]) -> impl Strategy<Value = Option<String>> + use<> {
+        let value = prop_oneof![3 => Just(values[0]), 2 => proptest::sample::select(values.to_vec())];
+        proptest::option::weighted(0.8, value.prop_map(move |value| format!("\"{name}\":{value}")))
+    }
+
+    fn object(members: impl IntoIterator<Item = Option<String>>) -> String {
+        format!(
+            "{{{}}}",
+            members.into_iter().flatten().collect::<Vec<_>>().join(",")
+        )
+    }
+
+    fn entry() -> impl Strategy<Value = [Option<String>; 3]> {
+        let long: &'static str = format!("\"{}\"", "a".repeat(257)).leak();
+        let over = "\"340282366920938463463374607431768211456\"";
+        let key = member(
+            "PartitionKey",
+            &["\"k\"", "\"\"", "null", "1", "\"\\u00e4\"", "[]", long],
+        );
+        let data = member(
+            "Data",
+            &[
+                "\"aGk=\"",
+                "\"\"",
+                "\"aGl=\"",
+                "\"aGk\"",
+                "null",
+                "true",
+                "\"a\\/a=\"",
+            ],
+        );
+        let hash = member(
+            "ExplicitHashKey",
+            &["\"7\"", "null", "\"07\"", "\"-1\"", "7", over],
+        );
+        (key, data, proptest::option::weighted(0.3, hash)).prop_map(|(a, b, c)| [a, b, c.flatten()])
+    }
+
+    /// What names the stream, and what few requests have.
+    fn rest() -> impl Strategy<Value = [Option<String>; 5]> {
+        let name = member("StreamName", &["\"s\"", "\"t\"", "\"\"", "\"a b\"", "null", "3"]);
+        let arn = member(
+            "StreamARN",
+            &[
+                "\"arn:aws:kinesis:eu-west-1:000000000000:stream/s\"",
+                "\"arn:aws:kinesis:eu-west-1:000000000000:stream/t\"",
+                "\"arn\"",
+                "null",
+            ],
+        );
+        let id = member("StreamId", &["\"abcdefghij0123456789-xyz\"", "\"x\"", "null"]);
+        let dry_run = member("DryRun", &["false", "true", "\"x\"", "null"]);
+        let ordering = member("SequenceNumberForOrdering", &["\"0\"", "\"x\"", "null", "\"9\""]);
+        (name, arn, id, dry_run, ordering).prop_map(|(a, b, c, d, e)| [a, b, c, d, e])
+    }
+
+    fn put_record() -> impl Strategy<Value = String> {
+        (entry(), rest()).prop_map(|(entry, rest)| object(entry.into_iter().chain(rest)))
+    }
+
+    fn put_records() -> impl Strategy<Value = String> {
+        let entries = proptest::collection::vec(entry().prop_map(object), 0..4);
+        let records = entries.prop_map(|entries| Some(format!("\"Records\":[{}]", entries.join(","))));
+        (records, rest()).prop_map(|(records, rest)| object(std::iter::once(records).chain(rest)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The short way of a write may give up on a request, but may not come to another end than the checks.
+        #[test]
+        fn the_short_way_ends_where_the_checks_would(
+            ones in proptest::collection::vec(put_record(), 32),
+            many in proptest::collection::vec(put_records(), 32),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path().join("data")).unwrap();
+            store.create_stream("s", 1).unwrap();
+            let service = Arc::new(Service::new(store, &ServerOptions::new("")));
+            let requests = ones
+                .iter()
+                .map(|body| (&PUT_RECORD, Form::One, body))
+                .chain(many.iter().map(|body| (&PUT_RECORDS, Form::Many, body)));
+            for (operation, form, body) in requests {
+                let request = Request {
+                    service: Arc::clone(&service),
+                    operation,
+                    protocol: Protocol::Json,
+                    region: None,
+                    body: Bytes::copy_from_slice(body.as_bytes()),
+                    most_read_bytes: 0,
+                };
+                let begun = begin_unchecked(request.context(), &request.body, form, Waiting::Allowed);
+                if let Some(begun) = begun {
+                    let checked = request.checked().and_then(|call| begin_checked(&call, form));
+                    prop_assert_eq!(begun.err(), checked.err(), "{}", body);
+                }
+            }
+        }
     }
 }

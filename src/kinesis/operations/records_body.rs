@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::kinesis::protocol::{Protocol, Writer};
-use crate::kinesis::reply::{Encode, MOST_INDIVISIBLE};
+use crate::http::{Encode, MOST_INDIVISIBLE};
+use crate::kinesis::protocol::Protocol;
 use crate::model::{Decimals, Timestamp};
 use crate::{Record, SequenceNumber};
 
@@ -21,15 +21,9 @@ pub(super) struct RecordsBody {
 }
 
 impl RecordsBody {
-    /// `members` are those that the reply has beside `Records`.
-    pub(super) fn new(protocol: Protocol, records: Vec<Record>, members: impl FnOnce(&mut Writer)) -> Self {
-        let mut writer = Writer::new(protocol);
-        let mut before = 0;
-        writer.structure(|reply| {
-            before = reply.member("Records").empty_list();
-            members(reply);
-        });
-        let mut behind = Bytes::from(writer.into_bytes());
+    /// `members` are those of the reply, in which the list of records is empty and ends after `before` bytes.
+    pub(super) fn new(protocol: Protocol, records: Vec<Record>, members: Vec<u8>, before: usize) -> Self {
+        let mut behind = Bytes::from(members);
         let before = behind.split_to(before);
         let mut format = RecordFormat::new(protocol);
         let of_records: usize = records.iter().map(|record| format.len(record)).sum();
@@ -210,8 +204,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kinesis::protocol::Document;
-    use crate::kinesis::reply::{Buffers, ReplyBody};
+    use crate::http::{Buffers, ReplyBody};
+    use crate::kinesis::protocol::{Document, Writer};
     use crate::{PartitionKey, RecordNumber, ShardId};
 
     fn record(number: u64, arrival: u64, key: &str, data: Vec<u8>) -> Record {
@@ -231,10 +225,14 @@ mod tests {
     }
 
     fn body(protocol: Protocol, records: &[Record]) -> RecordsBody {
-        RecordsBody::new(protocol, records.to_vec(), |reply| {
+        let mut writer = Writer::with_capacity(protocol, 256);
+        let mut before = 0;
+        writer.structure(|reply| {
+            before = reply.member("Records").empty_list();
             reply.member("NextShardIterator").string("next\"\\");
             reply.member("MillisBehindLatest").unsigned(5);
-        })
+        });
+        RecordsBody::new(protocol, records.to_vec(), writer.into_bytes(), before)
     }
 
     /// The reply as a server would write it that takes no trouble.
@@ -292,7 +290,7 @@ mod tests {
     /// What is sent, and what was said about its length before.
     fn sent(body: RecordsBody) -> (Vec<u8>, u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let body = ReplyBody::encoded(body, &Arc::new(Buffers::default()));
+        let body = ReplyBody::encoded(Box::new(body), &Arc::new(Buffers::default()));
         let said = body.size_hint().exact().unwrap();
         let bytes = runtime.block_on(body.collect()).unwrap().to_bytes();
         (bytes.into(), said)
@@ -308,6 +306,34 @@ mod tests {
             Protocol::Cbor.parse(&bytes) == Ok(document(records)),
             "the CBOR is another"
         );
+    }
+
+    #[test]
+    fn a_record_has_the_members_that_are_declared_of_it() {
+        use crate::kinesis::convert::Input;
+        use crate::kinesis::key::{Key, Structure, required};
+        const WHOLE: Key<Structure> = required("Record", super::super::get_records::RECORD);
+        let declared = WHOLE.members();
+        for protocol in [Protocol::Json, Protocol::Cbor] {
+            let (bytes, _) = sent(body(protocol, &[record(1, 2, "k", vec![3])]));
+            let Ok(Document::Map(reply)) = protocol.parse(&bytes) else {
+                panic!("a structure")
+            };
+            let (_, Document::List(mut records)) = reply.into_iter().next().unwrap() else {
+                panic!("a list")
+            };
+            let Some(Document::Map(members)) = records.pop() else {
+                panic!("a structure")
+            };
+            for (name, _) in &members {
+                assert!(declared.iter().any(|member| member.name == name), "{name}");
+            }
+            let typed = Input::from_document(Document::Map(members), declared).unwrap();
+            for member in declared {
+                let is_there = typed.value(member.name).is_some();
+                assert_eq!(is_there, member.name != "EncryptionType", "{}", member.name);
+            }
+        }
     }
 
     #[test]

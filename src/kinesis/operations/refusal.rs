@@ -140,7 +140,7 @@ mod tests {
             },
             io,
             Error::NotAStore { path: path() },
-            Error::NewerFormat {
+            Error::UnsupportedFormat {
                 path: path(),
                 found: 2,
                 supported: 1,

@@ -2,65 +2,86 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME, named};
-use crate::kinesis::dispatch::{Call, Operation, Run};
-use crate::kinesis::error::ApiError;
-use crate::kinesis::protocol::Writer;
+use super::shapes;
+use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use crate::kinesis::error::{ApiError, exception};
+use crate::kinesis::key::{
+    Integer, Key, List, Members, Shape, Structure, TEXT, TIME, Text, Time, list, members, optional, required,
+    structure,
+};
+use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
-use crate::kinesis::shape::{Member, Pattern, Shape, member};
 use crate::kinesis::token::{Contents, ShardsToken};
 use crate::{
     Error, HashKey, HashKeyRange, Shard, ShardFilter, ShardId, Stream, StreamMode, StreamStatus,
     StreamSummary, Timestamp,
 };
 
-/// A place in a paged list, as clients send it back.
-pub(super) const NEXT_TOKEN: Shape = Shape::STRING.at_least(1).at_most(1_048_576);
+const NEXT_TOKEN: Key<Option<Text>> = optional("NextToken", shapes::NEXT_TOKEN);
+pub(super) const EXCLUSIVE_START_SHARD_ID: Key<Option<Text>> =
+    optional("ExclusiveStartShardId", shapes::NAME);
+const MAX_RESULTS: Key<Option<Integer>> = optional("MaxResults", shapes::LIMIT);
+const STREAM_CREATION_TIMESTAMP: Key<Option<Time>> = optional("StreamCreationTimestamp", TIME);
+
+const SHARD_FILTER: Key<Option<Structure>> = optional(
+    "ShardFilter",
+    structure(members![FILTER_TYPE, FILTER_SHARD_ID, FILTER_TIMESTAMP]),
+);
+const FILTER_TYPE: Key<Text> = required(
+    "Type",
+    TEXT.one_of(&[
+        "AFTER_SHARD_ID",
+        "AT_TRIM_HORIZON",
+        "FROM_TRIM_HORIZON",
+        "AT_LATEST",
+        "AT_TIMESTAMP",
+        "FROM_TIMESTAMP",
+    ]),
+);
+const FILTER_SHARD_ID: Key<Option<Text>> = optional("ShardId", shapes::NAME);
+const FILTER_TIMESTAMP: Key<Option<Time>> = optional("Timestamp", TIME);
+
+const SHARDS: Key<Option<List<Structure>>> = optional("Shards", SHARD_LIST);
 
 pub(super) const LIST_SHARDS: Operation = Operation {
     name: "ListShards",
-    input: &[
-        member("ExclusiveStartShardId", NAME),
-        member("MaxResults", Shape::INTEGER.at_least(1).at_most(10_000)),
-        member("NextToken", NEXT_TOKEN),
-        member("StreamCreationTimestamp", Shape::TIMESTAMP),
-        member("ShardFilter", Shape::structure(SHARD_FILTER)),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        EXCLUSIVE_START_SHARD_ID,
+        MAX_RESULTS,
+        NEXT_TOKEN,
+        STREAM_CREATION_TIMESTAMP,
+        SHARD_FILTER,
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
     ],
-    run: Run::Blocking(list_shards),
+    output: members![SHARDS, NEXT_TOKEN],
+    errors: &[
+        exception::RESOURCE_NOT_FOUND,
+        exception::INVALID_ARGUMENT,
+        exception::LIMIT_EXCEEDED,
+        exception::EXPIRED_NEXT_TOKEN,
+        exception::RESOURCE_IN_USE,
+        exception::ACCESS_DENIED,
+    ],
+    run: Some(|request| request.blocking(list_shards)),
 };
 
-const SHARD_FILTER: &[Member] = &[
-    member(
-        "Type",
-        Shape::STRING.required().one_of(&[
-            "AFTER_SHARD_ID",
-            "AT_TRIM_HORIZON",
-            "FROM_TRIM_HORIZON",
-            "AT_LATEST",
-            "AT_TIMESTAMP",
-            "FROM_TIMESTAMP",
-        ]),
-    ),
-    member("ShardId", NAME),
-    member("Timestamp", Shape::TIMESTAMP),
-];
-
-fn list_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+fn list_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
     const MOST_SHARDS: usize = 1000;
-    let Call { context, input } = call;
+    let context = call.context;
     let Listing {
         stream,
         filter,
         after,
-    } = match input.string("NextToken") {
+    } = match call.get(NEXT_TOKEN) {
         Some(token) => continued_listing(call, token)?,
         None => new_listing(call)?,
     };
     let shards = stream.shards(&filter).map_err(|error| context.refusal(error))?;
-    let limit = input.limit("MaxResults", MOST_SHARDS);
+    let limit = call.input.limit(MAX_RESULTS, MOST_SHARDS);
     let mut rest = shards
         .iter()
         .filter(|shard| after.is_none_or(|after| shard.id > after));
@@ -74,11 +95,9 @@ fn list_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         };
         context.service.tokens.seal(context.service.store.now(), &token)
     });
-    Ok(context.reply(|reply| {
-        reply.member("Shards").list(page, write_shard);
-        if let Some(next) = &next {
-            reply.member("NextToken").string(next);
-        }
+    Ok(call.reply(|reply| {
+        reply.set(SHARDS, page.into_iter().map(shard_members));
+        reply.set_some(NEXT_TOKEN, next.as_deref());
     }))
 }
 
@@ -90,8 +109,8 @@ struct Listing {
 }
 
 fn new_listing(call: &Call<'_>) -> Result<Listing, ApiError> {
-    let Call { context, input } = call;
-    if named(input.string("StreamName"), input.string("StreamARN"))?.is_none() {
+    let context = call.context;
+    if named(call.get(STREAM_NAME), call.get(STREAM_ARN))?.is_none() {
         return Err(ApiError::invalid_argument(
             "Either NextToken or StreamName should be provided.",
         ));
@@ -99,8 +118,8 @@ fn new_listing(call: &Call<'_>) -> Result<Listing, ApiError> {
     let filter = shard_filter(call)?;
     let stream = call.stream()?;
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
-    if input
-        .timestamp("StreamCreationTimestamp")
+    if call
+        .get(STREAM_CREATION_TIMESTAMP)
         .is_some_and(|created| !is_creation(&summary, created))
     {
         return Err(context.stream_not_found(stream.name()));
@@ -124,18 +143,18 @@ fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
 }
 
 fn continued_listing(call: &Call<'_>, token: &str) -> Result<Listing, ApiError> {
-    let Call { context, input } = call;
+    let context = call.context;
     for (given, member) in [
-        (input.string("StreamName").is_some(), "StreamName"),
-        (input.string("StreamARN").is_some(), "StreamARN"),
-        (input.structure("ShardFilter").is_some(), "ShardFilter"),
+        (call.input.is_given(STREAM_NAME), STREAM_NAME.name()),
+        (call.input.is_given(STREAM_ARN), STREAM_ARN.name()),
+        (call.input.is_given(SHARD_FILTER), SHARD_FILTER.name()),
         (
-            input.string("ExclusiveStartShardId").is_some(),
-            "ExclusiveStartShardId",
+            call.input.is_given(EXCLUSIVE_START_SHARD_ID),
+            EXCLUSIVE_START_SHARD_ID.name(),
         ),
         (
-            input.timestamp("StreamCreationTimestamp").is_some(),
-            "StreamCreationTimestamp",
+            call.input.is_given(STREAM_CREATION_TIMESTAMP),
+            STREAM_CREATION_TIMESTAMP.name(),
         ),
     ] {
         if given {
@@ -143,7 +162,7 @@ fn continued_listing(call: &Call<'_>, token: &str) -> Result<Listing, ApiError> 
             return Err(ApiError::invalid_argument(message));
         }
     }
-    let token = open_next_token::<ShardsToken>(*context, token)?;
+    let token = open_next_token::<ShardsToken>(context, token)?;
     let stream = match context.service.store.stream_by_id(token.stream_id) {
         Ok(stream) => stream,
         Err(Error::StreamNotFound { .. }) => return Err(context.stream_not_found(&token.stream_name)),
@@ -157,11 +176,11 @@ fn continued_listing(call: &Call<'_>, token: &str) -> Result<Listing, ApiError> 
 }
 
 fn shard_filter(call: &Call<'_>) -> Result<ShardFilter, ApiError> {
-    let Some(filter) = call.input.structure("ShardFilter") else {
+    let Some(filter) = call.get(SHARD_FILTER) else {
         return Ok(ShardFilter::FromTrimHorizon);
     };
-    let kind = filter.required_string("Type");
-    let timestamp = || match filter.timestamp("Timestamp") {
+    let kind = filter.get(FILTER_TYPE);
+    let timestamp = || match filter.get(FILTER_TIMESTAMP) {
         Some(milliseconds) => Ok(timestamp(milliseconds)),
         None => Err(ApiError::invalid_argument(format!(
             "Timestamp must be provided in ShardFilter when its Type is {kind}."
@@ -172,7 +191,7 @@ fn shard_filter(call: &Call<'_>) -> Result<ShardFilter, ApiError> {
         "AT_LATEST" => ShardFilter::AtLatest,
         "AT_TIMESTAMP" => ShardFilter::AtTimestamp(timestamp()?),
         "FROM_TIMESTAMP" => ShardFilter::FromTimestamp(timestamp()?),
-        "AFTER_SHARD_ID" => match filter.string("ShardId").map(|id| (id, shard_id(id))) {
+        "AFTER_SHARD_ID" => match filter.get(FILTER_SHARD_ID).map(|id| (id, shard_id(id))) {
             Some((_, Some(id))) => ShardFilter::AfterShardId(id),
             Some((raw, None)) => {
                 return Err(call.context.could_not_find_shard(raw, call.stream_name()?));
@@ -209,7 +228,7 @@ pub(super) fn open_next_token<T: Contents>(context: Context<'_>, token: &str) ->
 
 /// The shard after which a list begins, in whatever form it was written.
 pub(super) fn exclusive_start(call: &Call<'_>, stream: &str) -> Result<Option<ShardId>, ApiError> {
-    match call.input.string("ExclusiveStartShardId") {
+    match call.get(EXCLUSIVE_START_SHARD_ID) {
         None => Ok(None),
         Some(raw) => {
             let id = shard_id(raw).ok_or_else(|| call.context.could_not_find_shard(raw, stream))?;
@@ -231,27 +250,40 @@ pub(super) fn shard_id(text: &str) -> Option<ShardId> {
     ShardId::new(digits.parse().ok()?).ok()
 }
 
+const NEW_STARTING_HASH_KEY: Key<Text> = required("NewStartingHashKey", shapes::HASH_KEY);
+const SHARD_TO_SPLIT: Key<Text> = required("ShardToSplit", shapes::NAME);
+
+const RESHARD_ERRORS: &[&str] = &[
+    exception::RESOURCE_NOT_FOUND,
+    exception::RESOURCE_IN_USE,
+    exception::INVALID_ARGUMENT,
+    exception::LIMIT_EXCEEDED,
+    exception::VALIDATION,
+    exception::ACCESS_DENIED,
+];
+
 pub(super) const SPLIT_SHARD: Operation = Operation {
     name: "SplitShard",
-    input: &[
-        member(
-            "NewStartingHashKey",
-            Shape::STRING.required().pattern(Pattern::HASH_KEY),
-        ),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        NEW_STARTING_HASH_KEY,
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
-        member("ShardToSplit", NAME.required()),
+        SHARD_TO_SPLIT,
     ],
-    run: Run::Blocking(split_shard),
+    output: members![],
+    errors: RESHARD_ERRORS,
+    run: Some(|request| request.blocking(split_shard)),
 };
 
-fn split_shard(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-    let Call { context, input } = call;
-    let key = input.required_string("NewStartingHashKey");
-    let (stream, [shard]) = reshardable(call, [input.required_string("ShardToSplit")])?;
-    let _claim = claim_shards(*context, 1)?;
-    check_open(*context, &stream, &shard)?;
+fn split_shard(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let key = call.get(NEW_STARTING_HASH_KEY);
+    let (stream, [shard]) = reshardable(call, [call.get(SHARD_TO_SPLIT)])?;
+    let _claim = claim_shards(context, 1)?;
+    check_open(context, &stream, &shard)?;
     let refused = |range: &HashKeyRange| {
         ApiError::invalid_argument(format!(
             "NewStartingHashKey {key} used in SplitShard() on shard {} in stream {} under account {} is not both \
@@ -266,30 +298,34 @@ fn split_shard(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     // The pattern lets numbers pass that are no hash keys: they are greater than any range's end.
     let new_start: HashKey = key.parse().map_err(|_| refused(&shard.hash_key_range))?;
     match stream.split_shard(&shard.id, new_start) {
-        Ok(()) => Ok(Vec::new()),
+        Ok(()) => Ok(Reply::empty()),
         Err(Error::InvalidSplit { range, .. }) => Err(refused(&range)),
         Err(error) => Err(context.refusal(error)),
     }
 }
 
+const SHARD_TO_MERGE: Key<Text> = required("ShardToMerge", shapes::NAME);
+const ADJACENT_SHARD_TO_MERGE: Key<Text> = required("AdjacentShardToMerge", shapes::NAME);
+
 pub(super) const MERGE_SHARDS: Operation = Operation {
     name: "MergeShards",
-    input: &[
-        member("ShardToMerge", NAME.required()),
-        member("AdjacentShardToMerge", NAME.required()),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        SHARD_TO_MERGE,
+        ADJACENT_SHARD_TO_MERGE,
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
     ],
-    run: Run::Blocking(merge_shards),
+    output: members![],
+    errors: RESHARD_ERRORS,
+    run: Some(|request| request.blocking(merge_shards)),
 };
 
-fn merge_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-    let Call { context, input } = call;
-    let named = [
-        input.required_string("ShardToMerge"),
-        input.required_string("AdjacentShardToMerge"),
-    ];
+fn merge_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let named = [call.get(SHARD_TO_MERGE), call.get(ADJACENT_SHARD_TO_MERGE)];
     let (stream, [first, second]) = reshardable(call, named)?;
     if !first.hash_key_range.is_followed_by(&second.hash_key_range) {
         return Err(context.refusal(Error::NotAdjacent {
@@ -298,12 +334,12 @@ fn merge_shards(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
             second: second.id,
         }));
     }
-    check_open(*context, &stream, &first)?;
-    check_open(*context, &stream, &second)?;
+    check_open(context, &stream, &first)?;
+    check_open(context, &stream, &second)?;
     stream
         .merge_shards(&first.id, &second.id)
         .map_err(|error| context.refusal(error))?;
-    Ok(Vec::new())
+    Ok(Reply::empty())
 }
 
 /// The stream and the shards that are to be resharded, after the checks that splitting and merging share.
@@ -375,32 +411,73 @@ pub(super) struct ShardClaim<'a> {
     _held: MutexGuard<'a, ()>,
 }
 
-pub(super) fn write_shard(list: &mut Writer, shard: &Shard) {
-    list.structure(|member| {
-        member.member("ShardId").display(shard.id);
-        if let Some(parent) = shard.parent {
-            member.member("ParentShardId").display(parent);
-        }
-        if let Some(adjacent_parent) = shard.adjacent_parent {
-            member.member("AdjacentParentShardId").display(adjacent_parent);
-        }
-        write_hash_key_range(member, &shard.hash_key_range);
-        member.member("SequenceNumberRange").structure(|range| {
-            range
-                .member("StartingSequenceNumber")
-                .display(shard.starting_sequence_number());
-            if let Some(ending) = shard.ending_sequence_number() {
-                range.member("EndingSequenceNumber").display(ending);
-            }
+pub(super) const UPDATE_SHARD_COUNT: Operation = Operation {
+    name: "UpdateShardCount",
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        STREAM_NAME,
+        required("TargetShardCount", shapes::POSITIVE),
+        required("ScalingType", TEXT.one_of(&["UNIFORM_SCALING"])),
+        STREAM_ARN,
+        STREAM_ID,
+    ],
+    output: members![
+        STREAM_NAME,
+        optional("CurrentShardCount", shapes::POSITIVE),
+        optional("TargetShardCount", shapes::POSITIVE),
+        STREAM_ARN,
+    ],
+    errors: RESHARD_ERRORS,
+    run: None,
+};
+
+pub(super) const SHARD_LIST: Shape<List<Structure>> = list(&SHARD);
+
+const SHARD: Shape<Structure> = structure(members![
+    SHARD_ID,
+    PARENT_SHARD_ID,
+    ADJACENT_PARENT_SHARD_ID,
+    HASH_KEY_RANGE,
+    SEQUENCE_NUMBER_RANGE,
+]);
+
+pub(super) const SHARD_ID: Key<Text> = required("ShardId", shapes::NAME);
+const PARENT_SHARD_ID: Key<Option<Text>> = optional("ParentShardId", shapes::NAME);
+const ADJACENT_PARENT_SHARD_ID: Key<Option<Text>> = optional("AdjacentParentShardId", shapes::NAME);
+
+pub(super) const HASH_KEY_RANGE: Key<Structure> = required(
+    "HashKeyRange",
+    structure(members![STARTING_HASH_KEY, ENDING_HASH_KEY]),
+);
+const STARTING_HASH_KEY: Key<Text> = required("StartingHashKey", shapes::HASH_KEY);
+const ENDING_HASH_KEY: Key<Text> = required("EndingHashKey", shapes::HASH_KEY);
+
+const SEQUENCE_NUMBER_RANGE: Key<Structure> = required(
+    "SequenceNumberRange",
+    structure(members![STARTING_SEQUENCE_NUMBER, ENDING_SEQUENCE_NUMBER]),
+);
+const STARTING_SEQUENCE_NUMBER: Key<Text> = required("StartingSequenceNumber", shapes::SEQUENCE_NUMBER);
+const ENDING_SEQUENCE_NUMBER: Key<Option<Text>> = optional("EndingSequenceNumber", shapes::SEQUENCE_NUMBER);
+
+pub(super) fn shard_members(shard: &Shard) -> impl FnOnce(&mut Members<'_>) {
+    |members| {
+        members.set(SHARD_ID, shard.id);
+        members.set_some(PARENT_SHARD_ID, shard.parent);
+        members.set_some(ADJACENT_PARENT_SHARD_ID, shard.adjacent_parent);
+        members.set(HASH_KEY_RANGE, range_members(&shard.hash_key_range));
+        members.set(SEQUENCE_NUMBER_RANGE, |range: &mut Members<'_>| {
+            range.set(STARTING_SEQUENCE_NUMBER, shard.starting_sequence_number());
+            range.set_some(ENDING_SEQUENCE_NUMBER, shard.ending_sequence_number());
         });
-    });
+    }
 }
 
-pub(super) fn write_hash_key_range(structure: &mut Writer, range: &HashKeyRange) {
-    structure.member("HashKeyRange").structure(|member| {
-        member.member("StartingHashKey").display(range.start());
-        member.member("EndingHashKey").display(range.end());
-    });
+pub(super) fn range_members(range: &HashKeyRange) -> impl FnOnce(&mut Members<'_>) {
+    |members| {
+        members.set(STARTING_HASH_KEY, range.start());
+        members.set(ENDING_HASH_KEY, range.end());
+    }
 }
 
 #[cfg(test)]

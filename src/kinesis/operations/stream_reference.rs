@@ -1,32 +1,22 @@
 //! How an operation says which stream it means: by name, by ARN, or by both.
 
+use super::shapes;
 use crate::Stream;
 use crate::kinesis::arn;
-use crate::kinesis::dispatch::Call;
 use crate::kinesis::error::ApiError;
-use crate::kinesis::shape::{Member, Pattern, Shape, member};
+use crate::kinesis::key::{Key, Text, optional};
+use crate::kinesis::operation::{Call, Resource};
 
-/// The name of a stream or a shard.
-pub(super) const NAME: Shape = Shape::STRING.pattern(Pattern::NAME).at_least(1).at_most(128);
-
-pub(super) const STREAM_NAME: Member = member("StreamName", NAME);
-pub(super) const STREAM_ARN: Member = member(
-    "StreamARN",
-    Shape::STRING
-        .pattern(Pattern::STREAM_ARN)
-        .at_least(1)
-        .at_most(2048),
-);
+pub(super) const STREAM_NAME: Key<Option<Text>> = optional("StreamName", shapes::NAME);
+pub(super) const STREAM_ARN: Key<Option<Text>> = optional("StreamARN", shapes::STREAM_ARN);
 /// AWS reserves it. It is checked and ignored.
-pub(super) const STREAM_ID: Member = member(
-    "StreamId",
-    Shape::STRING.pattern(Pattern::STREAM_ID).at_least(1).at_most(24),
-);
+pub(super) const STREAM_ID: Key<Option<Text>> = optional("StreamId", shapes::STREAM_ID);
 
 impl Call<'_> {
     /// The name of the stream that the call is about.
     pub(super) fn stream_name(&self) -> Result<&str, ApiError> {
-        named(self.input.string("StreamName"), self.input.string("StreamARN"))?
+        debug_assert_eq!(self.operation.resource, Resource::Stream);
+        named(self.get(STREAM_NAME), self.get(STREAM_ARN))?
             .ok_or_else(|| ApiError::invalid_argument("Either StreamName or StreamARN should be provided."))
     }
 

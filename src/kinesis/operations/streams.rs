@@ -1,53 +1,73 @@
 //! Creating, deleting, describing and listing streams, and how long they keep their records.
 
-use super::shards::{self, write_shard};
-use super::stream_reference::{NAME, STREAM_ARN, STREAM_ID, STREAM_NAME};
-use super::tags;
+use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
+use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
+use super::{shapes, tags};
 use crate::kinesis::arn::StreamArn;
-use crate::kinesis::dispatch::{Call, Operation, Run};
-use crate::kinesis::error::ApiError;
-use crate::kinesis::protocol::Writer;
+use crate::kinesis::error::{ApiError, exception};
+use crate::kinesis::key::{
+    BOOLEAN, Boolean, INTEGER, Integer, Key, List, Map, Members, Shape, Structure, TEXT, TIME, Text, Time,
+    list, members, optional, required, structure,
+};
+use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
-use crate::kinesis::shape::{Member, Shape, member};
+use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
 use crate::kinesis::validate::missing;
 use crate::{CreateStream, Error, RetentionReason, StreamMode, StreamSummary, limits};
 
+const STREAM_MODE: Key<Text> = required("StreamMode", TEXT.one_of(&["PROVISIONED", "ON_DEMAND"]));
+
+pub(super) const STREAM_MODE_DETAILS: Shape<Structure> = structure(members![STREAM_MODE]);
+
+const MODE_DETAILS: Key<Option<Structure>> = optional("StreamModeDetails", STREAM_MODE_DETAILS);
+
+const MAX_RECORD_SIZE_IN_KIB: Key<Option<Integer>> =
+    optional("MaxRecordSizeInKiB", shapes::MAX_RECORD_SIZE_IN_KIB);
+
+const RECORD_DISTRIBUTION_STRATEGY: Key<Option<Text>> =
+    optional("RecordDistributionStrategy", shapes::RECORD_DISTRIBUTION_STRATEGY);
+
+/// The name of a stream that is to be there: no ARN can stand for it.
+const NEW_STREAM_NAME: Key<Text> = required("StreamName", shapes::NAME);
+
+const SHARD_COUNT: Key<Option<Integer>> = optional("ShardCount", INTEGER.at_least(1).at_most(100_000));
+
+const TAGS: Key<Option<Map<Text>>> = optional("Tags", shapes::TAGS);
+
+const WARM_THROUGHPUT_MIBPS: Key<Option<Integer>> = optional("WarmThroughputMiBps", shapes::NATURAL);
+
 pub(super) const CREATE_STREAM: Operation = Operation {
     name: "CreateStream",
-    input: &[
-        member("ShardCount", Shape::INTEGER.at_least(1).at_most(100_000)),
-        member("StreamModeDetails", Shape::structure(STREAM_MODE_DETAILS)),
-        member("Tags", tags::TAGS),
-        member("WarmThroughputMiBps", Shape::INTEGER.at_least(0)),
-        member(
-            "MaxRecordSizeInKiB",
-            Shape::INTEGER.at_least(1024).at_most(10_240),
-        ),
-        member(
-            "RecordDistributionStrategy",
-            Shape::STRING.one_of(&["AUTO", "USER_PARTITION_KEY"]),
-        ),
-        member("StreamName", NAME.required()),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        SHARD_COUNT,
+        MODE_DETAILS,
+        TAGS,
+        WARM_THROUGHPUT_MIBPS,
+        MAX_RECORD_SIZE_IN_KIB,
+        RECORD_DISTRIBUTION_STRATEGY,
+        NEW_STREAM_NAME,
     ],
-    run: Run::Blocking(create_stream),
+    output: members![],
+    errors: &[
+        exception::RESOURCE_IN_USE,
+        exception::LIMIT_EXCEEDED,
+        exception::INVALID_ARGUMENT,
+        exception::VALIDATION,
+    ],
+    run: Some(|request| request.blocking(create_stream)),
 };
-
-const STREAM_MODE_DETAILS: &[Member] = &[member(
-    "StreamMode",
-    Shape::STRING.required().one_of(&["PROVISIONED", "ON_DEMAND"]),
-)];
 
 /// What AWS gives to a stream that does not say how many shards it wants.
 const DEFAULT_SHARD_COUNT: u32 = 4;
 
-fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
-    let Call { context, input } = call;
-    let name = input.required_string("StreamName");
-    let mode = input
-        .structure("StreamModeDetails")
-        .map(|details| details.required_string("StreamMode"));
-    let shard_count = input.unsigned("ShardCount");
+fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let name = call.get(NEW_STREAM_NAME);
+    let mode = call.get(MODE_DETAILS).map(|details| details.get(STREAM_MODE));
+    let shard_count = call.get(SHARD_COUNT).and_then(|count| u32::try_from(count).ok());
     let (mode, shard_count) = match (mode, shard_count) {
         (Some("ON_DEMAND"), None) => (StreamMode::OnDemand, DEFAULT_SHARD_COUNT),
         (Some("ON_DEMAND"), Some(_)) => {
@@ -62,8 +82,8 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         ),
     };
     refuse_what_is_not_offered(call)?;
-    let added: Vec<_> = input.strings_by_key("Tags").collect();
-    tags::check(*context, name, &added, added.len())?;
+    let added = call.get(TAGS).unwrap_or_default();
+    tags::check(context, name, &added, added.len())?;
 
     let store = &context.service.store;
     match store.stream(name) {
@@ -75,12 +95,13 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
         Err(Error::StreamNotFound { .. }) => {}
         Err(error) => return Err(context.refusal(error)),
     }
-    let _claim = shards::claim_shards(*context, shard_count)?;
+    let _claim = shards::claim_shards(context, shard_count)?;
     let stream = CreateStream {
         shard_count,
         mode,
-        max_record_bytes: input
-            .unsigned("MaxRecordSizeInKiB")
+        max_record_bytes: call
+            .get(MAX_RECORD_SIZE_IN_KIB)
+            .and_then(|kib| u32::try_from(kib).ok())
             .map_or(limits::DEFAULT_MAX_RECORD_BYTES, |kib| kib.saturating_mul(1024)),
         tags: added
             .iter()
@@ -90,19 +111,18 @@ fn create_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
     store
         .create_stream_with(name, stream)
         .map_err(|error| context.refusal(error))?;
-    Ok(Vec::new())
+    Ok(Reply::empty())
 }
 
 /// Settings that would change what a stream does are refused rather than forgotten.
 fn refuse_what_is_not_offered(call: &Call<'_>) -> Result<(), ApiError> {
-    if call.input.string("RecordDistributionStrategy") == Some("AUTO") {
+    if call.get(RECORD_DISTRIBUTION_STRATEGY) == Some("AUTO") {
         return Err(ApiError::invalid_argument(
             "This server does not offer RecordDistributionStrategy AUTO.",
         ));
     }
     if call
-        .input
-        .integer("WarmThroughputMiBps")
+        .get(WARM_THROUGHPUT_MIBPS)
         .is_some_and(|throughput| throughput > 0)
     {
         return Err(ApiError::invalid_argument(
@@ -114,136 +134,235 @@ fn refuse_what_is_not_offered(call: &Call<'_>) -> Result<(), ApiError> {
 
 pub(super) const DELETE_STREAM: Operation = Operation {
     name: "DeleteStream",
-    input: &[
-        member("EnforceConsumerDeletion", Shape::BOOLEAN),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        optional("EnforceConsumerDeletion", BOOLEAN),
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
     ],
-    run: Run::Blocking(delete_stream),
+    output: members![],
+    errors: &[
+        exception::RESOURCE_NOT_FOUND,
+        exception::LIMIT_EXCEEDED,
+        exception::RESOURCE_IN_USE,
+        exception::INVALID_ARGUMENT,
+        exception::ACCESS_DENIED,
+    ],
+    run: Some(|request| request.blocking(delete_stream)),
 };
 
-fn delete_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+fn delete_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = call.stream_name()?;
     call.context
         .service
         .store
         .delete_stream(name)
         .map_err(|error| call.context.refusal(error))?;
-    Ok(Vec::new())
+    Ok(Reply::empty())
 }
+
+const STREAM_NAME_SHOWN: Key<Text> = required("StreamName", shapes::NAME);
+const STREAM_ARN_SHOWN: Key<Text> = required("StreamARN", shapes::STREAM_ARN);
+const STREAM_STATUS: Key<Text> = required(
+    "StreamStatus",
+    TEXT.one_of(&["CREATING", "DELETING", "ACTIVE", "UPDATING"]),
+);
+const STREAM_CREATION_TIMESTAMP: Key<Time> = required("StreamCreationTimestamp", TIME);
+const RETENTION_PERIOD_HOURS: Key<Integer> = required("RetentionPeriodHours", INTEGER);
+const ENHANCED_MONITORING: Key<List<Structure>> = required("EnhancedMonitoring", list(&ENHANCED_METRICS));
+const SHARD_LEVEL_METRICS: Key<Option<List<Text>>> = optional("ShardLevelMetrics", shapes::METRICS_NAME_LIST);
+const ENHANCED_METRICS: Shape<Structure> = structure(members![SHARD_LEVEL_METRICS]);
+const ENCRYPTION_TYPE: Key<Option<Text>> = optional("EncryptionType", shapes::ENCRYPTION_TYPE);
+const KEY_ID: Key<Option<Text>> = optional("KeyId", shapes::KEY_ID);
+const SHARDS: Key<List<Structure>> = required("Shards", SHARD_LIST);
+const HAS_MORE_SHARDS: Key<Boolean> = required("HasMoreShards", BOOLEAN);
+const OPEN_SHARD_COUNT: Key<Integer> = required("OpenShardCount", shapes::COUNT);
+const CONSUMER_COUNT: Key<Option<Integer>> = optional("ConsumerCount", shapes::COUNT);
+const QUEUE_COUNT: Key<Option<Integer>> = optional("QueueCount", shapes::COUNT);
+const CHANNEL_COUNT: Key<Option<Integer>> = optional("ChannelCount", shapes::COUNT);
+
+const LIMIT: Key<Option<Integer>> = optional("Limit", shapes::LIMIT);
+
+const STREAM_DESCRIPTION: Key<Structure> = required(
+    "StreamDescription",
+    structure(members![
+        STREAM_NAME_SHOWN,
+        STREAM_ARN_SHOWN,
+        STREAM_STATUS,
+        MODE_DETAILS,
+        SHARDS,
+        HAS_MORE_SHARDS,
+        RETENTION_PERIOD_HOURS,
+        STREAM_CREATION_TIMESTAMP,
+        ENHANCED_MONITORING,
+        ENCRYPTION_TYPE,
+        KEY_ID,
+    ]),
+);
 
 pub(super) const DESCRIBE_STREAM: Operation = Operation {
     name: "DescribeStream",
-    input: &[
-        member("Limit", Shape::INTEGER.at_least(1).at_most(10_000)),
-        member("ExclusiveStartShardId", NAME),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![
+        LIMIT,
+        EXCLUSIVE_START_SHARD_ID,
         STREAM_NAME,
         STREAM_ARN,
         STREAM_ID,
     ],
-    run: Run::Blocking(describe_stream),
+    output: members![STREAM_DESCRIPTION],
+    errors: DESCRIBE_ERRORS,
+    run: Some(|request| request.blocking(describe_stream)),
 };
 
-fn describe_stream(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+const DESCRIBE_ERRORS: &[&str] = &[
+    exception::RESOURCE_NOT_FOUND,
+    exception::LIMIT_EXCEEDED,
+    exception::INVALID_ARGUMENT,
+    exception::ACCESS_DENIED,
+];
+
+fn describe_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     const MOST_SHARDS: usize = 100;
-    let Call { context, input } = call;
+    let context = call.context;
     let stream = call.stream()?;
     let description = stream.describe().map_err(|error| context.refusal(error))?;
     let after = shards::exclusive_start(call, stream.name())?;
-    let limit = input.limit("Limit", MOST_SHARDS);
+    let limit = call.input.limit(LIMIT, MOST_SHARDS);
     let rest = description
         .shards
         .iter()
         .filter(|shard| after.is_none_or(|after| shard.id > after));
     let has_more = rest.clone().nth(limit).is_some();
-    Ok(context.reply(|reply| {
-        reply.member("StreamDescription").structure(|stream| {
-            write_summary(stream, *context, &description.summary);
-            stream.member("Shards").list(rest.take(limit), write_shard);
-            stream.member("HasMoreShards").boolean(has_more);
+    Ok(call.reply(|reply| {
+        reply.set(STREAM_DESCRIPTION, |stream: &mut Members<'_>| {
+            set_summary(stream, context, &description.summary);
+            stream.set(SHARDS, rest.take(limit).map(shard_members));
+            stream.set(HAS_MORE_SHARDS, has_more);
         });
     }))
 }
 
+const STREAM_DESCRIPTION_SUMMARY: Key<Structure> = required(
+    "StreamDescriptionSummary",
+    structure(members![
+        STREAM_NAME_SHOWN,
+        STREAM_ARN_SHOWN,
+        STREAM_ID,
+        STREAM_STATUS,
+        MODE_DETAILS,
+        RETENTION_PERIOD_HOURS,
+        STREAM_CREATION_TIMESTAMP,
+        ENHANCED_MONITORING,
+        ENCRYPTION_TYPE,
+        KEY_ID,
+        OPEN_SHARD_COUNT,
+        CONSUMER_COUNT,
+        optional("WarmThroughput", shapes::WARM_THROUGHPUT_OBJECT),
+        MAX_RECORD_SIZE_IN_KIB,
+        CHANNEL_COUNT,
+        RECORD_DISTRIBUTION_STRATEGY,
+        QUEUE_COUNT,
+    ]),
+);
+
 pub(super) const DESCRIBE_STREAM_SUMMARY: Operation = Operation {
     name: "DescribeStreamSummary",
-    input: &[STREAM_NAME, STREAM_ARN, STREAM_ID],
-    run: Run::Blocking(describe_stream_summary),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![STREAM_NAME, STREAM_ARN, STREAM_ID],
+    output: members![STREAM_DESCRIPTION_SUMMARY],
+    errors: DESCRIBE_ERRORS,
+    run: Some(|request| request.blocking(describe_stream_summary)),
 };
 
-fn describe_stream_summary(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
     let summary = call.stream()?.summary().map_err(|error| context.refusal(error))?;
-    Ok(context.reply(|reply| {
-        reply.member("StreamDescriptionSummary").structure(|stream| {
-            write_summary(stream, context, &summary);
-            stream
-                .member("OpenShardCount")
-                .unsigned(summary.open_shard_count.into());
-            stream.member("ConsumerCount").unsigned(0);
-            stream.member("QueueCount").unsigned(0);
-            stream.member("ChannelCount").unsigned(0);
-            stream
-                .member("MaxRecordSizeInKiB")
-                .unsigned((summary.max_record_bytes / 1024).into());
+    Ok(call.reply(|reply| {
+        reply.set(STREAM_DESCRIPTION_SUMMARY, |stream: &mut Members<'_>| {
+            set_summary(stream, context, &summary);
+            stream.set(OPEN_SHARD_COUNT, summary.open_shard_count);
+            stream.set(CONSUMER_COUNT, 0);
+            stream.set(QUEUE_COUNT, 0);
+            stream.set(CHANNEL_COUNT, 0);
+            stream.set(MAX_RECORD_SIZE_IN_KIB, summary.max_record_bytes / 1024);
         });
     }))
 }
 
 /// What the two descriptions have in common.
-fn write_summary(stream: &mut Writer, context: Context<'_>, summary: &StreamSummary) {
-    write_identity(stream, context, summary);
-    stream
-        .member("RetentionPeriodHours")
-        .unsigned(summary.retention_hours.into());
-    stream.member("EnhancedMonitoring").list([()], |monitoring, ()| {
-        monitoring.structure(|monitoring| monitoring.member("ShardLevelMetrics").list([(); 0], |_, ()| {}));
-    });
-    stream.member("EncryptionType").string("NONE");
+fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary) {
+    set_identity(stream, context, summary);
+    stream.set(STREAM_CREATION_TIMESTAMP, summary.created);
+    stream.set(RETENTION_PERIOD_HOURS, summary.retention_hours);
+    stream.set(
+        ENHANCED_MONITORING,
+        [|monitoring: &mut Members<'_>| monitoring.set(SHARD_LEVEL_METRICS, [""; 0])],
+    );
+    stream.set(ENCRYPTION_TYPE, "NONE");
 }
 
 /// What descriptions and lists have in common.
-fn write_identity(stream: &mut Writer, context: Context<'_>, summary: &StreamSummary) {
+fn set_identity(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary) {
     let arn = StreamArn {
         region: context.region,
         account_id: context.account_id(),
         stream_name: &summary.name,
     };
-    stream.member("StreamName").string(&summary.name);
-    stream.member("StreamARN").display(arn);
-    stream.member("StreamStatus").display(summary.status);
-    stream
-        .member("StreamModeDetails")
-        .structure(|mode| mode.member("StreamMode").display(summary.mode));
-    stream
-        .member("StreamCreationTimestamp")
-        .timestamp(summary.created);
+    stream.set(STREAM_NAME_SHOWN, summary.name.as_str());
+    stream.set(STREAM_ARN_SHOWN, arn);
+    stream.set(STREAM_STATUS, summary.status);
+    stream.set(MODE_DETAILS, |mode: &mut Members<'_>| {
+        mode.set(STREAM_MODE, summary.mode);
+    });
 }
+
+const NEXT_TOKEN: Key<Option<Text>> = optional("NextToken", shapes::NEXT_TOKEN);
+const EXCLUSIVE_START_STREAM_NAME: Key<Option<Text>> = optional("ExclusiveStartStreamName", shapes::NAME);
+const STREAM_NAMES: Key<List<Text>> = required("StreamNames", list(&shapes::NAME));
+const HAS_MORE_STREAMS: Key<Boolean> = required("HasMoreStreams", BOOLEAN);
+const STREAM_SUMMARIES: Key<Option<List<Structure>>> = optional("StreamSummaries", list(&STREAM_SUMMARY));
+/// A list may leave it out.
+const STREAM_CREATION_TIMESTAMP_LISTED: Key<Option<Time>> = optional("StreamCreationTimestamp", TIME);
+const STREAM_SUMMARY: Shape<Structure> = structure(members![
+    STREAM_NAME_SHOWN,
+    STREAM_ARN_SHOWN,
+    STREAM_STATUS,
+    MODE_DETAILS,
+    STREAM_CREATION_TIMESTAMP_LISTED,
+]);
 
 pub(super) const LIST_STREAMS: Operation = Operation {
     name: "ListStreams",
-    input: &[
-        member("Limit", Shape::INTEGER.at_least(1).at_most(10_000)),
-        member("NextToken", shards::NEXT_TOKEN),
-        member("ExclusiveStartStreamName", NAME),
+    class: Class::Control,
+    resource: Resource::Stream,
+    input: members![LIMIT, NEXT_TOKEN, EXCLUSIVE_START_STREAM_NAME],
+    output: members![STREAM_NAMES, HAS_MORE_STREAMS, NEXT_TOKEN, STREAM_SUMMARIES],
+    errors: &[
+        exception::LIMIT_EXCEEDED,
+        exception::EXPIRED_NEXT_TOKEN,
+        exception::INVALID_ARGUMENT,
     ],
-    run: Run::Blocking(list_streams),
+    run: Some(|request| request.blocking(list_streams)),
 };
 
-fn list_streams(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
+fn list_streams(call: &Call<'_>) -> Result<Reply, ApiError> {
     const MOST_STREAMS: usize = 100;
-    let Call { context, input } = call;
+    let context = call.context;
     let store = &context.service.store;
     let tokens = &context.service.tokens;
     // Paginators send the name that they began after along with every token: the token is further on.
-    let token = match input.string("NextToken") {
-        Some(token) => Some(shards::open_next_token::<StreamsToken>(*context, token)?),
+    let token = match call.get(NEXT_TOKEN) {
+        Some(token) => Some(shards::open_next_token::<StreamsToken>(context, token)?),
         None => None,
     };
     let after = token.as_ref().map(|token| token.after.as_str());
-    let limit = input.limit("Limit", MOST_STREAMS);
-    let after = after.or(input.string("ExclusiveStartStreamName"));
+    let limit = call.input.limit(LIMIT, MOST_STREAMS);
+    let after = after.or(call.get(EXCLUSIVE_START_STREAM_NAME));
     let mut streams = store
         .streams(after, limit + 1)
         .map_err(|error| context.refusal(error))?;
@@ -257,39 +376,49 @@ fn list_streams(call: &Call<'_>) -> Result<Vec<u8>, ApiError> {
             },
         )
     });
-    Ok(context.reply(|reply| {
-        reply
-            .member("StreamNames")
-            .list(&streams, |names, stream| names.string(&stream.name));
-        reply.member("HasMoreStreams").boolean(has_more);
-        if let Some(next) = &next {
-            reply.member("NextToken").string(next);
-        }
-        reply
-            .member("StreamSummaries")
-            .list(&streams, |summaries, stream| {
-                summaries.structure(|summary| write_identity(summary, *context, stream));
-            });
+    Ok(call.reply(|reply| {
+        reply.set(STREAM_NAMES, streams.iter().map(|stream| stream.name.as_str()));
+        reply.set(HAS_MORE_STREAMS, has_more);
+        reply.set_some(NEXT_TOKEN, next.as_deref());
+        let summaries = streams.iter().map(|stream| {
+            move |summary: &mut Members<'_>| {
+                set_identity(summary, context, stream);
+                summary.set(STREAM_CREATION_TIMESTAMP_LISTED, stream.created);
+            }
+        });
+        reply.set(STREAM_SUMMARIES, summaries);
     }))
 }
 
-const RETENTION_PERIOD_INPUT: &[Member] = &[
-    member("RetentionPeriodHours", Shape::INTEGER.required()),
-    STREAM_NAME,
-    STREAM_ARN,
-    STREAM_ID,
+const RETENTION_PERIOD_INPUT: &[Member] =
+    members![RETENTION_PERIOD_HOURS, STREAM_NAME, STREAM_ARN, STREAM_ID,];
+
+const RETENTION_PERIOD_ERRORS: &[&str] = &[
+    exception::RESOURCE_IN_USE,
+    exception::RESOURCE_NOT_FOUND,
+    exception::LIMIT_EXCEEDED,
+    exception::INVALID_ARGUMENT,
+    exception::ACCESS_DENIED,
 ];
 
 pub(super) const INCREASE_STREAM_RETENTION_PERIOD: Operation = Operation {
     name: "IncreaseStreamRetentionPeriod",
+    class: Class::Control,
+    resource: Resource::Stream,
     input: RETENTION_PERIOD_INPUT,
-    run: Run::Blocking(|call| change_retention(call, Change::Increase)),
+    output: members![],
+    errors: RETENTION_PERIOD_ERRORS,
+    run: Some(|request| request.blocking(|call| change_retention(call, Change::Increase))),
 };
 
 pub(super) const DECREASE_STREAM_RETENTION_PERIOD: Operation = Operation {
     name: "DecreaseStreamRetentionPeriod",
+    class: Class::Control,
+    resource: Resource::Stream,
     input: RETENTION_PERIOD_INPUT,
-    run: Run::Blocking(|call| change_retention(call, Change::Decrease)),
+    output: members![],
+    errors: RETENTION_PERIOD_ERRORS,
+    run: Some(|request| request.blocking(|call| change_retention(call, Change::Decrease))),
 };
 
 #[derive(Clone, Copy)]
@@ -298,9 +427,9 @@ enum Change {
     Decrease,
 }
 
-fn change_retention(call: &Call<'_>, change: Change) -> Result<Vec<u8>, ApiError> {
+fn change_retention(call: &Call<'_>, change: Change) -> Result<Reply, ApiError> {
     let stream = call.stream()?;
-    let requested = call.input.integer("RetentionPeriodHours").unwrap_or_default();
+    let requested = call.get(RETENTION_PERIOD_HOURS);
     // The engine counts in whole hours from 0; less is too short in any case.
     let hours = u32::try_from(requested).unwrap_or(0);
     let changed = match change {
@@ -308,7 +437,7 @@ fn change_retention(call: &Call<'_>, change: Change) -> Result<Vec<u8>, ApiError
         Change::Decrease => stream.decrease_retention(hours),
     };
     match changed {
-        Ok(()) => Ok(Vec::new()),
+        Ok(()) => Ok(Reply::empty()),
         Err(Error::InvalidRetention { current, reason, .. }) => Err(ApiError::invalid_argument(
             retention_refusal(stream.name(), requested, current, reason),
         )),

@@ -4,6 +4,7 @@
 //! [`Writer`], straight into the bytes that go out. Both hide which of the two encodings is spoken.
 
 mod cbor;
+pub(super) mod event_stream;
 mod json;
 mod value;
 mod writer;

@@ -1,7 +1,7 @@
 //! Puts to several shards, made durable together by the commit journal.
 
 use super::*;
-use crate::log::COMMIT_JOURNAL;
+use crate::model::LogName;
 use crate::store::keeper;
 use crate::sync::{explore, explore_often};
 
@@ -140,7 +140,7 @@ fn the_journal_rests_only_when_its_frames_are_durable_elsewhere() {
         let world = world();
         let keeper = world.thread(|world| {
             for _ in 0..2 {
-                keeper::rest(world.stream.store_core(), &[COMMIT_JOURNAL]).unwrap();
+                keeper::rest(world.stream.store_core(), &[LogName::CommitJournal]).unwrap();
             }
         });
         join([keeper, putter_into_all(&world, "a", 1)]);
@@ -155,12 +155,7 @@ fn logs_that_rest_together_go_on_with_the_next_round() {
         world.put_into_all("first", 0, SHARDS).unwrap();
         let keeper = world.thread(|world| {
             let core = world.stream.store_core();
-            let written_to: Vec<_> = core
-                .active
-                .list()
-                .into_iter()
-                .map(|(stream, shard, _)| (stream, shard))
-                .collect();
+            let written_to: Vec<_> = core.active.list().into_iter().map(|(log, _)| log).collect();
             for _ in 0..2 {
                 keeper::rest(core, &written_to).unwrap();
             }

@@ -235,6 +235,10 @@ impl DiskFile for DisturbedFile {
         self.file.set_len(length)
     }
 
+    fn release(&self, from: u64) -> io::Result<()> {
+        self.file.release(from)
+    }
+
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         self.file.map(length)
     }

@@ -375,10 +375,9 @@ impl World {
         let mut lost = BTreeSet::new();
         for step in &plan.steps {
             for place in self.acknowledged.keys() {
-                let is_of = step
-                    .log
-                    .as_ref()
-                    .is_some_and(|log| self.ids.get(&place.0) == Some(&log.stream) && log.shard == place.1);
+                let is_of = step.log.as_ref().is_some_and(|log| {
+                    self.ids.get(&place.0).copied() == log.stream() && log.shard() == Some(place.1)
+                });
                 let is_set_aside = matches!(step.action, RepairAction::SetAside { .. });
                 let is_lost = step.loses.iter().any(|loss| match loss {
                     Loss::Records(lost) => {

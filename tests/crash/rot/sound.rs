@@ -211,11 +211,14 @@ fn pieces(disk: &SimDisk, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBu
                 }
             }
             DumpItem::Shard(shard) => {
-                let name = (shard.log.stream_name.unwrap(), shard.log.shard);
+                let name = (shard.log.stream_name.clone().unwrap(), shard.log.shard().unwrap());
                 resting.insert(name, shard.next_record.is_some());
             }
             DumpItem::Segment(segment) => {
-                let name = (segment.log.stream_name.unwrap(), segment.log.shard);
+                let name = (
+                    segment.log.stream_name.clone().unwrap(),
+                    segment.log.shard().unwrap(),
+                );
                 pieces.entry(segment.path).or_default().push(Piece {
                     bytes: 0..4096,
                     log: Some((name, segment.first_record)),
@@ -224,7 +227,7 @@ fn pieces(disk: &SimDisk, files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBu
                 });
             }
             DumpItem::Frame(frame) => {
-                let name = (frame.log.stream_name.unwrap(), frame.log.shard);
+                let name = (frame.log.stream_name.clone().unwrap(), frame.log.shard().unwrap());
                 let of_segment = pieces.get_mut(&frame.path).unwrap();
                 of_segment
                     .iter_mut()

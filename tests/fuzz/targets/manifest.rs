@@ -119,7 +119,8 @@ fn assert_says_why(error: &Error) {
         matches!(
             error,
             Error::Corrupt { .. }
-                | Error::NewerFormat { .. }
+                | Error::UnsupportedFormat { .. }
+                | Error::UnknownEncoding { .. }
                 | Error::Io { .. }
                 | Error::Unreadable { .. }
                 | Error::StorageFull { .. }
@@ -187,6 +188,14 @@ pub(crate) fn seeds() -> Vec<(String, Vec<u8>)> {
     let snapshot = manifest(&busy);
     let mut others = vec![
         ("replace", input(0, Change::Replace, &file[..whole])),
+        (
+            "an-edit-damaged-that-was-built-upon",
+            input(
+                1,
+                Change::Replace,
+                &damaged_in_the_middle(&manifest(&Base::of(1).copy())),
+            ),
+        ),
         ("overwrite", input(1, Change::Overwrite, &[0x40, 0, 0, 2, 1, 2])),
         (
             "current",
@@ -200,6 +209,16 @@ pub(crate) fn seeds() -> Vec<(String, Vec<u8>)> {
     ];
     seeds.extend(others.drain(..).map(|(name, input)| (name.to_owned(), input)));
     seeds
+}
+
+/// The first copy of a manifest, with a flipped bit in a frame that others follow.
+fn damaged_in_the_middle(file: &[u8]) -> Vec<u8> {
+    let frames = frames(file);
+    let whole = frames.last().map_or(0, |(end, _)| *end);
+    let mut damaged = file[..whole].to_vec();
+    let (snapshot_end, _) = frames[0];
+    damaged[snapshot_end + FRAME_HEADER_BYTES] ^= 1;
+    damaged
 }
 
 /// A store to which everything has happened that a manifest has edits for, and some of it is still going on.
@@ -236,6 +255,22 @@ fn busy_store() -> SimDisk {
     store
         .create_stream_with("views", views)
         .expect("the name is free");
+    let views = store.stream("views").expect("it is there");
+    let tags = [("stage".to_owned(), "test".to_owned())].into();
+    let removed = ["owner".to_owned()];
+    views.change_tags(&tags, &removed).expect("there is room");
+    views
+        .set_attribute("policy", Some(b"allow"))
+        .expect("there is room");
+    let consumer = views.register_consumer("billing").expect("the name is free");
+    views.register_consumer("audit").expect("the name is free");
+    views.remove_consumer(consumer.id).expect("there is room");
+    let tenant = store.namespace("tenant/region").expect("a plain name");
+    tenant.create_stream("clicks", 1).expect("the name is free");
+    tenant
+        .set_attribute("limits", Some(b"none"))
+        .expect("there is room");
+    drop((views, tenant));
     store.create_stream("gone", 1).expect("the name is free");
     store.delete_stream("gone").expect("it is there");
     store.close().expect("nothing fails");

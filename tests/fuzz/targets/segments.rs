@@ -155,9 +155,10 @@ pub(crate) fn apply(change: Change, disk: &SimDisk, segment: &Path, program: &mu
 /// body's length, the position, and the chain.
 fn write_frames(file: &mut Vec<u8>, program: &mut Program<'_>) {
     let mut seed = crc32fast::Hasher::new();
-    seed.update(&file[16..40]);
-    seed.update(&file[12..16]);
-    seed.update(&file[40..48]);
+    // The store, the kind of log, the stream, the shard, the salt.
+    for field in [16..32, 10..12, 32..40, 12..16, 40..48] {
+        seed.update(&file[field]);
+    }
     let base_position = u64::from_le_bytes(std::array::from_fn(|at| file[56 + at]));
     let mut chain: [u8; 4] = std::array::from_fn(|at| file[80 + at]);
     let length = file.len();
@@ -222,7 +223,8 @@ pub(crate) fn assert_is_about_the_file(error: &Error) {
     let is_typed = matches!(
         error,
         Error::Corrupt { .. }
-            | Error::NewerFormat { .. }
+            | Error::UnsupportedFormat { .. }
+            | Error::UnknownEncoding { .. }
             | Error::Io { .. }
             | Error::Unreadable { .. }
             | Error::StorageFull { .. }

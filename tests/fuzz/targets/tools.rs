@@ -104,7 +104,8 @@ fn assert_says_why(error: &Error) {
     assert!(
         matches!(
             error,
-            Error::NewerFormat { .. }
+            Error::UnsupportedFormat { .. }
+                | Error::UnknownEncoding { .. }
                 | Error::NotAStore { .. }
                 | Error::Io { .. }
                 | Error::Unreadable { .. }

@@ -180,3 +180,26 @@ fn random_numbers_come_from_the_seed_and_differ_after_a_crash() {
     assert_eq!(numbers(1), numbers(1));
     assert_eq!(BTreeSet::from(numbers(1)).len(), 3);
 }
+
+#[test]
+fn what_a_file_releases_is_zeros_and_takes_no_room() {
+    let disk = SimDisk::new(1);
+    let file = disk.open(at("/f"), OpenMode::CreateNew).unwrap();
+    file.allocate(100_000).unwrap();
+    file.write_all_at(&[7; 50_000], 0).unwrap();
+    file.sync_data().unwrap();
+    let all = disk.used_bytes();
+    // Within a block, the whole block stays.
+    file.release(10_000).unwrap();
+    assert_eq!(all - disk.used_bytes(), 100_000 - 12_288);
+    assert_eq!(file.len().unwrap(), 100_000);
+    let mut bytes = vec![1; 50_000];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert!(bytes[..12_288].iter().all(|byte| *byte == 7));
+    assert!(bytes[12_288..].iter().all(|byte| *byte == 0));
+    // What is written there takes room again.
+    file.write_all_at(&[8], 20_000).unwrap();
+    assert_eq!(all - disk.used_bytes(), 100_000 - 20_001);
+    file.allocate(100_000).unwrap();
+    assert_eq!(disk.used_bytes(), all);
+}

@@ -1,0 +1,68 @@
+//! What the catalog keeps of a log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::log::{LogEnd, SegmentEntry};
+use crate::model::RecordNumber;
+
+/// What the catalog keeps of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogState {
+    /// All segments, oldest first.
+    pub(crate) segments: Vec<SegmentEntry>,
+    /// Where the log ends, while it rests. A log that is or was being written to has none.
+    pub(crate) end: Option<LogEnd>,
+    /// Of records whose arrival times are ahead of the clock, in the order of their numbers.
+    pub(crate) ages: Vec<AgeMark>,
+    /// The records before this number are not to be seen any more, besides those that arrived before the horizon.
+    pub(crate) hidden_before: Option<RecordNumber>,
+    /// Whether the commit journal may have frames that the segments lack.
+    pub(crate) is_journaled: bool,
+}
+
+/// All records before a number were put before the store had been open for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgeMark {
+    pub(crate) before: RecordNumber,
+    pub(crate) open_millis: u64,
+}
+
+impl LogState {
+    /// A shard's log without a record rests at its beginning.
+    pub(super) fn of_new_shard() -> Self {
+        Self {
+            end: Some(LogEnd::EMPTY),
+            ..Self::default()
+        }
+    }
+
+    /// All of it is durable in its segments.
+    pub(super) fn rest_at(&mut self, end: LogEnd) {
+        self.end = Some(end);
+        self.is_journaled = false;
+    }
+
+    pub(super) fn add_segment(&mut self, segment: SegmentEntry) -> Result<(), &'static str> {
+        let follows = self.segments.last().is_none_or(|last| {
+            last.first_record < segment.first_record && last.base_position <= segment.base_position
+        });
+        if !follows {
+            return Err("the segment does not follow the ones before");
+        }
+        self.segments.push(segment);
+        self.end = None;
+        Ok(())
+    }
+
+    pub(super) fn hide_before(&mut self, number: RecordNumber) {
+        self.hidden_before = self.hidden_before.max(Some(number));
+        self.ages.retain(|mark| mark.before > number);
+    }
+
+    pub(super) fn trim(&mut self, first_record: RecordNumber) {
+        let kept = self
+            .segments
+            .partition_point(|segment| segment.first_record < first_record);
+        self.segments.drain(..kept);
+    }
+}

@@ -1,0 +1,56 @@
+//! Whether a directory without `CURRENT` is a new store.
+
+use std::path::Path;
+
+use super::current::parse_manifest_name;
+use crate::disk::{Disk, Step, list_if_there, perform};
+use crate::error::{Error, Result};
+
+/// A directory without CURRENT is a new store only if nothing in it could be missed.
+///
+/// `is_first_empty` says whether the first manifest names no stream: a store that was being made has it before `CURRENT`.
+pub(super) fn check_nothing_is_stored(
+    disk: &dyn Disk,
+    directory: &Path,
+    is_first_empty: impl Fn() -> bool,
+) -> Result<()> {
+    let list = |path: &Path| disk.list(path).map_err(|error| Error::io("list", path, error));
+    for name in perform(Step::MissingCurrent, || list(directory))? {
+        let path = directory.join(&name);
+        let is_empty_of_ours = match name.as_str() {
+            "LOCK" | "CURRENT.new" => true,
+            "streams" => !list_if_there(disk, &path)?.iter().any(|name| is_number(name)),
+            "pool" => true,
+            _ if is_of_the_file_system(&name) => true,
+            // What a repair copied aside was once something.
+            "damaged" => false,
+            _ => match parse_manifest_name(&name) {
+                Some(1) => is_first_empty(),
+                Some(_) => false,
+                None => {
+                    return Err(Error::NotAStore {
+                        path: directory.to_owned(),
+                    });
+                }
+            },
+        };
+        if !is_empty_of_ours {
+            return Err(Error::bad_manifest(
+                &directory.join("CURRENT"),
+                0,
+                "the file is missing",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What file systems put into directories by themselves.
+fn is_of_the_file_system(name: &str) -> bool {
+    name == "lost+found" || name.starts_with(".nfs")
+}
+
+/// Streams' directories are called by their numbers.
+fn is_number(name: &str) -> bool {
+    name.parse::<u64>().is_ok()
+}

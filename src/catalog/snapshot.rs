@@ -1,0 +1,201 @@
+//! A whole state as the edits that rebuild it.
+//!
+//! What a state holds is taken apart here without leaving anything out, so that a field that no edit carries does not
+//! compile. The edits of a snapshot happen together, as every list of edits does: one that is cut short is no state.
+
+use super::edit::{Edit, Resource, Setting};
+use super::labels::Labels;
+use super::log_state::LogState;
+use super::state::CatalogState;
+use super::stream_state::{ConsumerState, StreamState};
+use crate::model::{ConsumerId, LogName, StreamId};
+
+impl CatalogState {
+    /// The state that a snapshot stands for.
+    pub(crate) fn from_snapshot(edits: &[Edit]) -> Result<Self, &'static str> {
+        let Some((Edit::StoreCreated { store, token_key }, edits)) = edits.split_first() else {
+            return Err("it does not begin with a snapshot");
+        };
+        let mut state = Self::new(*store, *token_key);
+        state.apply_all(edits)?;
+        Ok(state)
+    }
+
+    /// The edits that lead to this state, the first of which names the store.
+    pub(crate) fn snapshot(&self) -> impl Iterator<Item = Edit> {
+        let Self {
+            store,
+            token_key,
+            next_stream,
+            streams,
+            // They come with the streams.
+            names: _,
+            accounts,
+            journal,
+            clock,
+            gone,
+        } = self;
+        let created = Edit::StoreCreated {
+            store: *store,
+            token_key: *token_key,
+        };
+        let through = StreamId::new(next_stream.saturating_sub(1));
+        let reserved = Edit::StreamIdsReserved { through };
+        let gone = gone.notes().map(|(name, newest_creation)| Edit::GoneStreamNoted {
+            name,
+            newest_creation,
+        });
+        let accounts = accounts
+            .iter()
+            .flat_map(|(namespace, labels)| edits_of_labels(&Resource::Account(namespace.clone()), labels));
+        let streams = streams
+            .iter()
+            .flat_map(|(id, stream)| edits_of_stream(*id, stream));
+        let journal = edits_of_log(LogName::CommitJournal, journal, &LogState::default());
+        [created, reserved]
+            .into_iter()
+            .chain(gone)
+            .chain(accounts)
+            .chain(streams)
+            .chain(journal)
+            .chain(clock.map(Edit::ClockNoted))
+    }
+}
+
+fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
+    let StreamState {
+        name,
+        created,
+        lifecycle,
+        mode,
+        max_record_bytes,
+        retention_hours,
+        horizon_floor,
+        labels,
+        lineage,
+        logs,
+        consumers,
+        next_consumer,
+        checkpoints,
+    } = state;
+    let resource = Resource::Stream(id);
+    let mut edits = vec![Edit::StreamCreated {
+        stream: id,
+        name: name.clone(),
+        created: *created,
+        lifecycle: lifecycle.clone(),
+    }];
+    let settings = [
+        Setting::Mode(*mode),
+        Setting::MaxRecordBytes(*max_record_bytes),
+        Setting::Retention {
+            hours: *retention_hours,
+            horizon_floor: *horizon_floor,
+        },
+    ];
+    edits.extend(settings.map(|setting| Edit::SettingChanged {
+        resource: resource.clone(),
+        setting,
+    }));
+    edits.extend(edits_of_labels(&resource, labels));
+    edits.extend(lineage.iter().map(|lineage| Edit::ShardsCreated {
+        stream: id,
+        lineage: lineage.clone(),
+    }));
+    for (shard, log) in logs {
+        let name = LogName::Shard(id, *shard);
+        edits.extend(edits_of_log(name, log, &LogState::of_new_shard()));
+    }
+    for (consumer, state) in consumers {
+        edits.extend(edits_of_consumer(id, *consumer, state));
+    }
+    if *next_consumer > 1 {
+        edits.push(Edit::ConsumerIdsReserved {
+            stream: id,
+            through: ConsumerId::new(next_consumer - 1),
+        });
+    }
+    edits.extend(
+        checkpoints
+            .iter()
+            .map(|(name, checkpoint)| Edit::CheckpointSaved {
+                stream: id,
+                name: name.clone(),
+                checkpoint: checkpoint.clone(),
+            }),
+    );
+    edits
+}
+
+fn edits_of_consumer(stream: StreamId, consumer: ConsumerId, state: &ConsumerState) -> Vec<Edit> {
+    let ConsumerState {
+        name,
+        created,
+        labels,
+    } = state;
+    let registered = Edit::ConsumerRegistered {
+        stream,
+        consumer,
+        name: name.clone(),
+        created: *created,
+    };
+    let labels = edits_of_labels(&Resource::Consumer(stream, consumer), labels);
+    std::iter::once(registered).chain(labels).collect()
+}
+
+fn edits_of_labels(resource: &Resource, labels: &Labels) -> Vec<Edit> {
+    let Labels { tags, attributes } = labels;
+    let mut edits = Vec::new();
+    if !tags.is_empty() {
+        edits.push(Edit::TagsChanged {
+            resource: resource.clone(),
+            set: tags.clone(),
+            removed: Vec::new(),
+        });
+    }
+    edits.extend(attributes.iter().map(|(name, value)| Edit::AttributeChanged {
+        resource: resource.clone(),
+        name: name.clone(),
+        value: Some(value.clone()),
+    }));
+    edits
+}
+
+/// The edits that lead from what a log begins as to what it is.
+fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edit> {
+    let LogState {
+        segments,
+        end,
+        ages,
+        hidden_before,
+        is_journaled,
+    } = state;
+    let mut edits: Vec<_> = segments
+        .iter()
+        .map(|segment| Edit::SegmentAdded {
+            log,
+            segment: *segment,
+        })
+        .collect();
+    // A log that gets a segment is taken for one that is written to.
+    let end_so_far = begins_as.end.filter(|_| segments.is_empty());
+    match end {
+        end if *end == end_so_far => {}
+        Some(end) => edits.push(Edit::LogsRested {
+            ends: vec![(log, *end)],
+        }),
+        None => edits.push(Edit::LogResumed { log }),
+    }
+    if *is_journaled {
+        edits.push(Edit::LogJournaled { log });
+    }
+    edits.extend(hidden_before.map(|number| Edit::RecordsHidden {
+        before: vec![(log, number)],
+    }));
+    if !ages.is_empty() {
+        edits.push(Edit::AgesMarked {
+            marks: ages.iter().map(|mark| (log, *mark)).collect(),
+        });
+    }
+    edits
+}

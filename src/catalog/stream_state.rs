@@ -1,0 +1,193 @@
+//! What the catalog keeps of a stream, and how edits change it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::edit::Setting;
+use super::labels::Labels;
+use super::lifecycle::{Change, Lifecycle};
+use super::log_state::LogState;
+use crate::log::LogEnd;
+use crate::model::{
+    Checkpoint, ConsumerId, Lineage, Reshard, ShardId, StreamMode, StreamName, StreamStatus, Timestamp,
+    limits,
+};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StreamState {
+    pub(crate) name: StreamName,
+    pub(crate) created: Timestamp,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) mode: StreamMode,
+    pub(crate) max_record_bytes: u32,
+    pub(crate) retention_hours: u32,
+    pub(crate) horizon_floor: Timestamp,
+    pub(crate) labels: Labels,
+    /// None until the stream is active for the first time.
+    pub(crate) lineage: Option<Lineage>,
+    /// One for each shard of the lineage.
+    pub(crate) logs: BTreeMap<ShardId, LogState>,
+    pub(crate) consumers: BTreeMap<ConsumerId, ConsumerState>,
+    pub(super) next_consumer: u64,
+    pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
+}
+
+/// A reader that was registered under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConsumerState {
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    pub(crate) labels: Labels,
+}
+
+impl StreamState {
+    /// A stream of which nothing is known but its name. The edits that create one set all settings, so that other defaults
+    /// here would change no stream that there is.
+    pub(super) fn new(name: StreamName, created: Timestamp, lifecycle: Lifecycle) -> Self {
+        Self {
+            name,
+            created,
+            lifecycle,
+            mode: StreamMode::default(),
+            max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
+            retention_hours: limits::MIN_RETENTION_HOURS,
+            horizon_floor: Timestamp::EPOCH,
+            labels: Labels::default(),
+            lineage: None,
+            logs: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            next_consumer: 1,
+            checkpoints: BTreeMap::new(),
+        }
+    }
+
+    /// The state in Kinesis' words.
+    pub(crate) fn status(&self) -> StreamStatus {
+        self.lifecycle.status()
+    }
+
+    /// The open shards, with those that a creation or a split is still making.
+    pub(crate) fn open_and_coming_shard_count(&self) -> u32 {
+        let open = self.lineage.as_ref().map_or(0, Lineage::open_shard_count);
+        match self.lifecycle {
+            Lifecycle::Creating { shard_count, .. } => shard_count,
+            Lifecycle::Updating {
+                change: Change::Split { .. },
+                ..
+            } => open.saturating_add(1),
+            Lifecycle::Updating {
+                change: Change::Merge { .. },
+                ..
+            }
+            | Lifecycle::Active
+            | Lifecycle::Deleting { .. } => open,
+        }
+    }
+
+    /// Records that arrived earlier are not to be seen any more.
+    pub(crate) fn horizon(&self, confirmed: Timestamp) -> Timestamp {
+        confirmed.saturating_sub(self.retention()).max(self.horizon_floor)
+    }
+
+    pub(crate) fn retention(&self) -> Duration {
+        Duration::from_secs(u64::from(self.retention_hours) * 3_600)
+    }
+
+    pub(crate) fn next_consumer(&self) -> ConsumerId {
+        ConsumerId::new(self.next_consumer)
+    }
+
+    pub(super) fn change(&mut self, setting: Setting) {
+        match setting {
+            Setting::Mode(mode) => self.mode = mode,
+            Setting::Retention { hours, horizon_floor } => {
+                self.retention_hours = hours;
+                self.horizon_floor = self.horizon_floor.max(horizon_floor);
+            }
+            Setting::MaxRecordBytes(bytes) => self.max_record_bytes = bytes,
+        }
+    }
+
+    pub(super) fn change_lifecycle(&mut self, lifecycle: &Lifecycle) -> Result<(), &'static str> {
+        let needs_shards = matches!(lifecycle, Lifecycle::Active | Lifecycle::Updating { .. });
+        if needs_shards && self.lineage.is_none() {
+            return Err("the stream has no shards yet");
+        }
+        self.lifecycle = lifecycle.clone();
+        Ok(())
+    }
+
+    pub(super) fn create_shards(&mut self, lineage: &Lineage) -> Result<(), &'static str> {
+        if self.lineage.is_some() {
+            return Err("the stream has shards already");
+        }
+        let shards = lineage.shards();
+        self.logs = shards.map(|shard| (shard.id, LogState::of_new_shard())).collect();
+        self.lineage = Some(lineage.clone());
+        Ok(())
+    }
+
+    pub(super) fn reshard(
+        &mut self,
+        reshard: &Reshard,
+        ends: &[(ShardId, LogEnd)],
+    ) -> Result<(), &'static str> {
+        let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
+        let is_complete = reshard
+            .parents
+            .iter()
+            .all(|parent| ends.iter().any(|(shard, _)| shard == parent));
+        if !is_complete || !ends.iter().all(|(shard, _)| self.logs.contains_key(shard)) {
+            return Err("a parent's end is missing, or there is one of another shard");
+        }
+        lineage
+            .apply_reshard(reshard)
+            .map_err(|_| "the reshard does not fit the lineage")?;
+        for (shard, end) in ends {
+            self.logs.entry(*shard).or_default().rest_at(*end);
+        }
+        for child in &reshard.children {
+            self.logs.insert(child.id, LogState::of_new_shard());
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire(&mut self, shard: ShardId) -> Result<(), &'static str> {
+        let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
+        lineage.expire(shard).map_err(|_| "the shard cannot expire")?;
+        self.logs.remove(&shard);
+        Ok(())
+    }
+
+    pub(super) fn register(
+        &mut self,
+        consumer: ConsumerId,
+        name: &str,
+        created: Timestamp,
+    ) -> Result<(), &'static str> {
+        if self.consumer_named(name).is_some() {
+            return Err("a consumer of this name exists");
+        }
+        if self.consumers.contains_key(&consumer) {
+            return Err("a consumer of this number exists");
+        }
+        self.reserve_consumers(consumer);
+        let registered = ConsumerState {
+            name: name.to_owned(),
+            created,
+            labels: Labels::default(),
+        };
+        self.consumers.insert(consumer, registered);
+        Ok(())
+    }
+
+    pub(super) fn reserve_consumers(&mut self, through: ConsumerId) {
+        self.next_consumer = self.next_consumer.max(through.value().saturating_add(1));
+    }
+
+    pub(crate) fn consumer_named(&self, name: &str) -> Option<(ConsumerId, &ConsumerState)> {
+        let mut consumers = self.consumers.iter();
+        let found = consumers.find(|(_, consumer)| consumer.name == name);
+        found.map(|(id, consumer)| (*id, consumer))
+    }
+}

@@ -1,0 +1,399 @@
+//! The connections of a server: how many there are, which of them are idle, and which replies get nowhere.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::budget::Pool;
+
+/// All connections that are open.
+#[derive(Debug)]
+pub(super) struct Connections {
+    memory_of_each: ConnectionMemory,
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    next_id: AtomicU64,
+    /// Some that were the longest idle when they were last looked for, the longest of them at the end.
+    longest_idle: Mutex<Vec<(Arc<Connection>, u64)>>,
+    shared: Arc<Shared>,
+    closed_idle: AtomicU64,
+}
+
+/// How much the requests and the replies of one connection may hold, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectionMemory {
+    pub(super) requests: usize,
+    pub(super) replies: usize,
+}
+
+/// One connection, as the requests on it see it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    id: u64,
+    /// How many requests are being answered, or [`CLOSED`].
+    in_service: AtomicUsize,
+    idle_since: AtomicU64,
+    close: Notify,
+    request_memory: Arc<Pool>,
+    reply_memory: Arc<Pool>,
+    next_stream: AtomicU64,
+    streams: Mutex<HashMap<u64, Weak<Stream>>>,
+    shared: Arc<Shared>,
+}
+
+const CLOSED: usize = usize::MAX;
+
+/// What a connection needs of all of them.
+#[derive(Debug)]
+struct Shared {
+    started: Instant,
+    idle_is_wanted: AtomicBool,
+    became_idle: Notify,
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+}
+
+impl Connections {
+    pub(super) fn new(memory_of_each: ConnectionMemory) -> Connections {
+        Connections {
+            memory_of_each,
+            open: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            longest_idle: Mutex::default(),
+            shared: Arc::new(Shared {
+                started: Instant::now(),
+                idle_is_wanted: AtomicBool::new(false),
+                became_idle: Notify::new(),
+            }),
+            closed_idle: AtomicU64::new(0),
+        }
+    }
+
+    /// A new connection, which is one of these until [`remove`](Connections::remove).
+    pub(super) fn add(&self) -> Arc<Connection> {
+        let connection = Arc::new(Connection {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            in_service: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(self.shared.now()),
+            close: Notify::new(),
+            request_memory: Pool::new(self.memory_of_each.requests),
+            reply_memory: Pool::new(self.memory_of_each.replies),
+            next_stream: AtomicU64::new(0),
+            streams: Mutex::default(),
+            shared: Arc::clone(&self.shared),
+        });
+        locked(&self.open).insert(connection.id, Arc::clone(&connection));
+        connection
+    }
+
+    pub(super) fn remove(&self, connection: &Connection) {
+        locked(&self.open).remove(&connection.id);
+        // It may still be among the longest idle. To close it for a newcomer would free no place.
+        connection.close_if_idle();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        locked(&self.open).len()
+    }
+
+    /// How many connections were closed for newcomers.
+    pub(super) fn closed_idle(&self) -> u64 {
+        self.closed_idle.load(Ordering::Relaxed)
+    }
+
+    /// Closes the connection that has been idle for longest, if any is idle.
+    pub(super) fn close_longest_idle(&self) -> bool {
+        let mut longest_idle = locked(&self.longest_idle);
+        let mut is_fresh = false;
+        loop {
+            let Some((connection, since)) = longest_idle.pop() else {
+                if is_fresh {
+                    return false;
+                }
+                *longest_idle = self.find_longest_idle();
+                is_fresh = true;
+                continue;
+            };
+            let is_the_same = connection.idle_since.load(Ordering::Relaxed) == since;
+            if is_the_same && connection.close_if_idle() {
+                self.closed_idle.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+        }
+    }
+
+    /// Looking at all of them is worth finding more than one.
+    fn find_longest_idle(&self) -> Vec<(Arc<Connection>, u64)> {
+        const MOST: usize = 128;
+        let mut idle: Vec<_> = locked(&self.open)
+            .values()
+            .filter(|connection| connection.in_service.load(Ordering::SeqCst) == 0)
+            .map(|connection| {
+                (
+                    Arc::clone(connection),
+                    connection.idle_since.load(Ordering::Relaxed),
+                )
+            })
+            .collect();
+        idle.sort_unstable_by_key(|(connection, since)| (*since, connection.id));
+        idle.truncate(MOST);
+        idle.reverse();
+        idle
+    }
+
+    /// Waits until a connection is idle, and closes it.
+    pub(super) async fn close_next_idle(&self) {
+        loop {
+            self.shared.idle_is_wanted.store(true, Ordering::SeqCst);
+            if self.close_longest_idle() {
+                return;
+            }
+            self.shared.became_idle.notified().await;
+        }
+    }
+
+    pub(super) fn close_all_idle(&self) {
+        for connection in self.all() {
+            connection.close_if_idle();
+        }
+    }
+
+    /// Gives up replies that made no progress for `stall`. Of HTTP/2, that is: HTTP/1 has only one reply at a time,
+    /// and then its socket makes no progress.
+    pub(super) fn give_up_stalled(&self, stall: Duration) {
+        let now = self.shared.now();
+        for connection in self.all() {
+            for stream in connection.streams() {
+                stream.check(now, stall.as_millis() as u64);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Connection>> {
+        locked(&self.open).values().cloned().collect()
+    }
+}
+
+impl Connection {
+    pub(super) fn request_memory(&self) -> &Arc<Pool> {
+        &self.request_memory
+    }
+
+    pub(super) fn reply_memory(&self) -> &Arc<Pool> {
+        &self.reply_memory
+    }
+
+    /// A request has come. `None` if the connection is being closed, so that nothing may be done for it.
+    pub(super) fn begin_request(self: &Arc<Self>) -> Option<InService> {
+        self.in_service
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |requests| {
+                (requests != CLOSED).then(|| requests + 1)
+            })
+            .ok()?;
+        Some(InService(Arc::clone(self)))
+    }
+
+    /// Ready when the connection is to be closed.
+    pub(super) async fn is_to_be_closed(&self) {
+        self.close.notified().await;
+    }
+
+    fn close_if_idle(&self) -> bool {
+        let closed = self
+            .in_service
+            .compare_exchange(0, CLOSED, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
+        if closed {
+            self.close.notify_one();
+        }
+        closed
+    }
+
+    /// A stream of HTTP/2 has been opened.
+    pub(super) fn begin_stream(self: &Arc<Self>) -> Arc<Stream> {
+        let stream = Arc::new(Stream {
+            id: self.next_stream.fetch_add(1, Ordering::Relaxed),
+            connection: Arc::clone(self),
+            progress: AtomicU64::new(NO_REPLY),
+            is_given_up: AtomicBool::new(false),
+            give_up: Notify::new(),
+        });
+        locked(&self.streams).insert(stream.id, Arc::downgrade(&stream));
+        stream
+    }
+
+    /// Those that are open. Dropping one needs the lock.
+    fn streams(&self) -> Vec<Arc<Stream>> {
+        locked(&self.streams).values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// A request is being answered, until the last byte of its reply is in the socket.
+#[derive(Debug)]
+pub(super) struct InService(Arc<Connection>);
+
+impl Drop for InService {
+    fn drop(&mut self) {
+        let connection = &self.0;
+        let shared = &connection.shared;
+        connection.idle_since.store(shared.now(), Ordering::Relaxed);
+        let was_last = connection.in_service.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last && shared.idle_is_wanted.swap(false, Ordering::SeqCst) {
+            shared.became_idle.notify_one();
+        }
+    }
+}
+
+/// A stream of HTTP/2. It stays until the last byte of its reply is in the socket.
+#[derive(Debug)]
+pub(super) struct Stream {
+    id: u64,
+    connection: Arc<Connection>,
+    /// When the reply last made progress.
+    progress: AtomicU64,
+    is_given_up: AtomicBool,
+    give_up: Notify,
+}
+
+const NO_REPLY: u64 = u64::MAX;
+
+impl Stream {
+    /// The reply begins, or some of it is in the socket.
+    pub(super) fn progress(&self) {
+        self.progress
+            .store(self.connection.shared.now(), Ordering::Relaxed);
+    }
+
+    /// The reply waits for something other than its client, until its next [`progress`](Stream::progress).
+    pub(super) fn pause(&self) {
+        self.progress.store(NO_REPLY, Ordering::Relaxed);
+    }
+
+    /// Ready when the reply made no progress for too long: then what holds the stream is to be dropped.
+    pub(super) async fn is_given_up(&self) {
+        self.give_up.notified().await;
+    }
+
+    fn check(&self, now: u64, stall: u64) {
+        let progress = self.progress.load(Ordering::Relaxed);
+        if progress == NO_REPLY || now.saturating_sub(progress) < stall {
+            return;
+        }
+        self.progress.store(now, Ordering::Relaxed);
+        if self.is_given_up.swap(true, Ordering::Relaxed) {
+            // All of the reply is behind the stream already, in the connection's own buffer.
+            debug!("a reply that is not read cannot be given up alone; its connection is closed");
+            self.connection.close.notify_one();
+        } else {
+            debug!("a reply that is not read is given up");
+            self.give_up.notify_one();
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        locked(&self.connection.streams).remove(&self.id);
+    }
+}
+
+/// That the server stops.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    begun: OnceLock<Instant>,
+    notify: Notify,
+}
+
+impl Stop {
+    /// What has arrived is still looked at.
+    pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+
+    pub(super) fn begin(&self) {
+        let _ = self.begun.set(Instant::now());
+        self.notify.notify_waiters();
+    }
+
+    /// Ready when no request is waited for any more that has not come as a whole.
+    pub(super) async fn ends_half_requests(&self) {
+        let begins = self.notify.notified();
+        if self.begun.get().is_none() {
+            begins.await;
+        }
+        if let Some(begun) = self.begun.get() {
+            sleep_until(*begun + Stop::PATIENCE).await;
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections() -> Connections {
+        Connections::new(ConnectionMemory {
+            requests: 1,
+            replies: 1,
+        })
+    }
+
+    fn is_closed(connection: &Arc<Connection>) -> bool {
+        connection.begin_request().is_none()
+    }
+
+    #[tokio::test]
+    async fn the_longest_idle_connection_is_closed_and_a_busy_one_never() {
+        let connections = connections();
+        let [busy, first, second] = [(); 3].map(|()| connections.add());
+        let request = busy.begin_request().unwrap();
+        // The first one has been active since the second one came.
+        std::thread::sleep(Duration::from_millis(2));
+        drop(first.begin_request());
+        assert!(connections.close_longest_idle());
+        assert!(is_closed(&second) && !is_closed(&first));
+        assert!(connections.close_longest_idle());
+        assert!(is_closed(&first));
+        assert!(!connections.close_longest_idle());
+        drop(request);
+        assert!(connections.close_longest_idle());
+        assert_eq!(connections.closed_idle(), 3);
+    }
+
+    #[tokio::test]
+    async fn one_that_was_active_since_it_was_found_is_not_closed() {
+        let connections = connections();
+        let [first, second, third] = [(); 3].map(|()| connections.add());
+        assert!(connections.close_longest_idle());
+        assert!(is_closed(&first));
+        // The second one is known as the next, but is so no longer.
+        std::thread::sleep(Duration::from_millis(2));
+        drop(second.begin_request());
+        assert!(connections.close_longest_idle());
+        assert!(is_closed(&third) && !is_closed(&second));
+    }
+
+    #[tokio::test]
+    async fn a_busy_connection_is_closed_once_it_is_idle_if_a_newcomer_waits() {
+        let connections = Arc::new(connections());
+        let request = connections.add().begin_request().unwrap();
+        let waiting = Arc::clone(&connections);
+        let waiting = tokio::spawn(async move { waiting.close_next_idle().await });
+        while !connections.shared.idle_is_wanted.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        drop(request);
+        waiting.await.unwrap();
+        assert_eq!(connections.closed_idle(), 1);
+    }
+}

@@ -1,0 +1,41 @@
+//! Serving HTTP/1.1 and HTTP/2 on one port, with a bound for everything that a client can make the server hold.
+//!
+//! This floor takes connections from a [`Listener`], reads requests, and hands each one to [`Routes`], whose reply it
+//! sends. It knows nothing of what is asked and answered. What it bounds and counts: connections, and which of them are
+//! idle (`connections`); the bytes of request bodies (`body`) and of replies (`reply`, `reply_memory`), both from a
+//! `budget`; the time that a client may take (`socket`, `http2_streams`). [`Resources`] has all of that, and the routes
+//! share it.
+//!
+//! Time is tokio's, and connections are whatever the listener says: under a runtime whose clock is paused and with a
+//! listener in memory, the whole server runs in a simulation.
+
+mod body;
+mod budget;
+mod connections;
+mod gauges;
+mod head;
+mod http2_streams;
+mod listener;
+mod options;
+mod reply;
+mod reply_memory;
+mod resources;
+mod server;
+mod socket;
+mod tcp_listener;
+
+pub(crate) use body::BodyError;
+pub(crate) use budget::MOST_SMALL;
+pub(crate) use connections::Connection;
+pub use gauges::ServerGauges;
+pub(crate) use head::{USUAL_HEAD_BYTES, head_bytes, is_head_too_large};
+pub use listener::Listener;
+pub(crate) use options::{HttpOptions, MAX_HEAD_BYTES, MAX_HEADERS};
+#[cfg(test)]
+pub(crate) use reply::Buffers;
+pub(crate) use reply::{Encode, MOST_INDIVISIBLE, ReplyBody};
+pub(crate) use reply_memory::{Granted, ReplyShare};
+pub(crate) use resources::Resources;
+pub(crate) use server::{Reply, Routes, serve_until};
+pub(crate) use tcp_listener::ListenError;
+pub use tcp_listener::TcpListener;

@@ -1,0 +1,26 @@
+use std::time::Duration;
+
+/// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each of
+/// them.
+pub(crate) const MAX_HEAD_BYTES: usize = 128 << 10;
+/// The most header fields of a request.
+pub(crate) const MAX_HEADERS: usize = 100;
+
+/// The bounds of a server. What each is for is said where a user sets it.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpOptions {
+    pub(crate) max_connections: usize,
+    pub(crate) max_request_bytes: usize,
+    /// No reply is larger, but for those that are not counted.
+    pub(crate) max_reply_bytes: usize,
+    pub(crate) max_streams_per_connection: u32,
+    pub(crate) max_buffered_request_bytes: usize,
+    pub(crate) max_buffered_reply_bytes: usize,
+    pub(crate) max_connection_request_bytes: usize,
+    pub(crate) max_connection_reply_bytes: usize,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
+    pub(crate) body_idle_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) shutdown_grace: Duration,
+}

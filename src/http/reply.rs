@@ -1,0 +1,331 @@
+//! The bodies of replies: most are there as a whole; a large one is encoded while it is sent; and one may be messages
+//! that are still to come.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use super::connections::{InService, Stream};
+use super::reply_memory::ReplyShare;
+
+/// A body that is encoded in pieces. Nothing can fail any more when it is made: the head of the reply goes out before
+/// the first piece.
+pub(crate) trait Encode: Send {
+    /// How many bytes all pieces have together.
+    fn len(&self) -> usize;
+
+    /// Adds what comes next: so much that `piece` has about `most` bytes, which are no less than
+    /// [`MOST_INDIVISIBLE`].
+    fn encode(&mut self, piece: &mut Vec<u8>, most: usize);
+}
+
+/// What an [`Encode`] may add in one go, and stop in front of if there is less room.
+pub(crate) const MOST_INDIVISIBLE: usize = 2 << 10;
+
+/// Small enough to stay in a processor's own cache until it has been copied to the socket.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The body of a reply. All but messages have a length that is known from the beginning.
+pub(crate) struct ReplyBody {
+    content: Content,
+    share: Option<ReplyShare>,
+    delivery: Option<Arc<Delivery>>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Encoded(EncodedBody),
+    Messages {
+        to_come: mpsc::Receiver<Bytes>,
+        ended: bool,
+    },
+}
+
+/// A body that never is in memory as a whole: a client that reads slowly keeps some pieces of it there, and what they
+/// are made of.
+struct EncodedBody {
+    from: Box<dyn Encode>,
+    left: usize,
+    buffers: Arc<Buffers>,
+}
+
+/// What a reply keeps until its last byte is in the socket.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    _in_service: InService,
+    /// Of HTTP/2.
+    stream: Option<Arc<Stream>>,
+    /// The next message has not come: a reply without progress is not the client's fault.
+    waits_for_message: AtomicBool,
+}
+
+impl Delivery {
+    pub(super) fn new(in_service: InService, stream: Option<Arc<Stream>>) -> Delivery {
+        Delivery {
+            _in_service: in_service,
+            stream,
+            waits_for_message: AtomicBool::new(false),
+        }
+    }
+
+    fn progress(&self) {
+        if let Some(stream) = &self.stream {
+            if self.waits_for_message.load(Ordering::Relaxed) {
+                stream.pause();
+            } else {
+                stream.progress();
+            }
+        }
+    }
+
+    fn message(&self, has_come: bool) {
+        self.waits_for_message.store(!has_come, Ordering::Relaxed);
+        self.progress();
+    }
+}
+
+impl ReplyBody {
+    pub(crate) fn encoded(mut from: Box<dyn Encode>, buffers: &Arc<Buffers>) -> ReplyBody {
+        let len = from.len();
+        if len <= PIECE_BYTES {
+            let mut whole = Vec::with_capacity(len);
+            from.encode(&mut whole, usize::MAX);
+            return whole.into();
+        }
+        ReplyBody::of(Content::Encoded(EncodedBody {
+            from,
+            left: len,
+            buffers: Arc::clone(buffers),
+        }))
+    }
+
+    /// Messages, until their sender is dropped.
+    pub(crate) fn messages(to_come: mpsc::Receiver<Bytes>) -> ReplyBody {
+        ReplyBody::of(Content::Messages {
+            to_come,
+            ended: false,
+        })
+    }
+
+    fn of(content: Content) -> ReplyBody {
+        ReplyBody {
+            content,
+            share: None,
+            delivery: None,
+        }
+    }
+
+    /// The body, which from now on holds its share of the memory for replies.
+    pub(crate) fn holding(self, share: ReplyShare) -> ReplyBody {
+        ReplyBody {
+            share: Some(share),
+            ..self
+        }
+    }
+
+    /// The body, which keeps these until its last byte is in the socket.
+    pub(super) fn delivered_by(mut self, delivery: Delivery) -> ReplyBody {
+        if self.is_end_stream() {
+            return self;
+        }
+        delivery.progress();
+        let delivery = Arc::new(delivery);
+        if let Content::Whole(bytes) = &mut self.content {
+            // What is queued behind this body is a part of these bytes, and keeps what they own.
+            *bytes = Bytes::from_owner(Whole {
+                bytes: std::mem::take(bytes),
+                _share: self.share.take(),
+                delivery: Arc::clone(&delivery),
+            });
+        }
+        self.delivery = Some(delivery);
+        self
+    }
+
+    /// How many bytes are left of what there is. Messages to come are not.
+    pub(crate) fn len(&self) -> usize {
+        match &self.content {
+            Content::Whole(bytes) => bytes.len(),
+            Content::Encoded(body) => body.left,
+            Content::Messages { .. } => 0,
+        }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for ReplyBody {
+    fn from(bytes: T) -> ReplyBody {
+        ReplyBody::of(Content::Whole(bytes.into()))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        if this.is_end_stream() {
+            return Poll::Ready(None);
+        }
+        let piece = match &mut this.content {
+            // In pieces too: then its progress shows.
+            Content::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE_BYTES)),
+            Content::Encoded(body) => body.next_piece(this.share.as_mut(), this.delivery.as_ref()),
+            Content::Messages { to_come, ended } => {
+                let message = to_come.poll_recv(context);
+                if let Some(delivery) = &this.delivery {
+                    delivery.message(message.is_ready());
+                }
+                let Some(message) = ready!(message) else {
+                    *ended = true;
+                    return Poll::Ready(None);
+                };
+                Bytes::from_owner(Message {
+                    bytes: message,
+                    delivery: this.delivery.clone(),
+                })
+            }
+        };
+        if let Some(delivery) = &this.delivery {
+            delivery.progress();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Messages { ended, .. } => *ended,
+            Content::Whole(_) | Content::Encoded(_) => self.len() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Messages { ended: false, .. } => SizeHint::default(),
+            _ => SizeHint::with_exact(self.len() as u64),
+        }
+    }
+}
+
+impl EncodedBody {
+    /// The share of what the piece is made of goes with it.
+    fn next_piece(&mut self, share: Option<&mut ReplyShare>, delivery: Option<&Arc<Delivery>>) -> Bytes {
+        let mut piece = self.buffers.take();
+        self.from.encode(&mut piece.bytes, PIECE_BYTES);
+        let encoded = piece.bytes.len();
+        debug_assert!((1..=self.left).contains(&encoded), "the length was wrong");
+        self.left = if encoded == 0 {
+            0
+        } else {
+            self.left.saturating_sub(encoded)
+        };
+        piece.share = share.and_then(|share| share.split(encoded));
+        piece.delivery = delivery.cloned();
+        Bytes::from_owner(piece)
+    }
+}
+
+/// The bytes of a reply that was made as a whole.
+struct Whole {
+    bytes: Bytes,
+    _share: Option<ReplyShare>,
+    delivery: Arc<Delivery>,
+}
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        self.delivery.progress();
+    }
+}
+
+/// A message on its way to the socket.
+struct Message {
+    bytes: Bytes,
+    delivery: Option<Arc<Delivery>>,
+}
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if let Some(delivery) = &self.delivery {
+            delivery.progress();
+        }
+    }
+}
+
+impl fmt::Debug for ReplyBody {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ReplyBody({} bytes)", self.len())
+    }
+}
+
+/// Buffers for pieces, which come back when they have been sent. Fresh ones from the allocator would often be fresh
+/// from the system, page by page.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    free: Mutex<Vec<Vec<u8>>>,
+}
+
+/// A buffer that goes back when it is dropped: when its bytes are in the socket.
+struct Piece {
+    bytes: Vec<u8>,
+    home: Arc<Buffers>,
+    share: Option<ReplyShare>,
+    delivery: Option<Arc<Delivery>>,
+}
+
+impl Buffers {
+    /// Two megabytes.
+    const MOST_KEPT: usize = (2 << 20) / PIECE_BYTES;
+
+    fn take(self: &Arc<Buffers>) -> Piece {
+        let used = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Piece {
+            bytes: used.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES)),
+            home: Arc::clone(self),
+            share: None,
+            delivery: None,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(delivery) = &self.delivery {
+            delivery.progress();
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < Buffers::MOST_KEPT {
+            free.push(bytes);
+        }
+    }
+}

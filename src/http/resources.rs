@@ -1,0 +1,53 @@
+//! What connections, requests and replies share.
+
+use std::sync::Arc;
+
+use super::body::BodyReader;
+use super::connections::{ConnectionMemory, Connections, Stop};
+use super::options::HttpOptions;
+use super::reply::Buffers;
+use super::reply_memory::ReplyMemory;
+
+/// The connections that are open, and the memory for their requests and replies.
+#[derive(Debug)]
+pub(crate) struct Resources {
+    pub(super) connections: Connections,
+    pub(crate) bodies: BodyReader,
+    pub(crate) replies: ReplyMemory,
+    /// For replies that are encoded while they are sent.
+    pub(crate) buffers: Arc<Buffers>,
+    pub(super) stop: Arc<Stop>,
+}
+
+impl Resources {
+    pub(crate) fn new(options: &HttpOptions) -> Resources {
+        let stop = Arc::new(Stop::default());
+        Resources {
+            connections: Connections::new(ConnectionMemory {
+                requests: options
+                    .max_connection_request_bytes
+                    .max(options.max_request_bytes),
+                replies: options.max_connection_reply_bytes.max(options.max_reply_bytes),
+            }),
+            bodies: BodyReader::new(
+                options.max_request_bytes,
+                options.max_buffered_request_bytes,
+                options.body_idle_timeout,
+                options.body_timeout,
+                Arc::clone(&stop),
+            ),
+            replies: ReplyMemory::new(
+                options.max_buffered_reply_bytes,
+                options.max_reply_bytes,
+                options.body_idle_timeout,
+            ),
+            buffers: Arc::default(),
+            stop,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> Arc<super::Connection> {
+        self.connections.add()
+    }
+}

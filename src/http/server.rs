@@ -1,0 +1,347 @@
+//! The server's life: it accepts connections, makes places for them, closes what is stalled, and stops in order.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{debug, info, trace, warn};
+
+use super::connections::{Connection, Stop};
+use super::http2_streams::{self, StreamExecutor};
+use super::listener::Listener;
+use super::options::{HttpOptions, MAX_HEAD_BYTES};
+use super::reply::{Delivery, ReplyBody};
+use super::resources::Resources;
+use super::socket::Socket;
+
+pub(crate) type Reply = Response<ReplyBody>;
+
+/// What answers requests.
+pub(crate) trait Routes: Send + Sync + 'static {
+    fn answer(
+        self: &Arc<Self>,
+        connection: &Connection,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Reply> + Send;
+
+    /// The answer to a request for which nothing may be done, since its connection is being closed.
+    fn connection_is_closing(&self) -> Reply;
+}
+
+/// Serves until `shutdown` is ready. Then no more connections are accepted, requests that have come as a whole are
+/// answered within the grace, and all connections are closed.
+pub(crate) async fn serve_until(
+    listener: impl Listener,
+    routes: Arc<impl Routes>,
+    resources: Arc<Resources>,
+    options: &HttpOptions,
+    shutdown: impl Future<Output = ()>,
+) {
+    let stop = Arc::clone(&resources.stop);
+    let mut serving = Serving {
+        routes,
+        resources,
+        graceful: GracefulShutdown::new(),
+        tasks: JoinSet::new(),
+        closed_for_others: ClosedForOthers::default(),
+        options,
+    };
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = serving.run(listener) => {}
+    }
+    stop.begin();
+    serving.finish().await;
+}
+
+/// A server that runs.
+struct Serving<'a, R> {
+    routes: Arc<R>,
+    resources: Arc<Resources>,
+    graceful: GracefulShutdown,
+    tasks: JoinSet<()>,
+    closed_for_others: ClosedForOthers,
+    options: &'a HttpOptions,
+}
+
+impl<R: Routes> Serving<'_, R> {
+    /// Takes connections and looks after them, and never ends.
+    async fn run(&mut self, mut listener: impl Listener) {
+        let stall = self.options.stall_timeout;
+        let mut checks = interval((stall / 4).clamp(Duration::from_millis(5), Duration::from_secs(5)));
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                _ = checks.tick() => {
+                    self.resources.connections.give_up_stalled(stall);
+                    self.closed_for_others.tell();
+                }
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        self.make_place(&mut checks).await;
+                        self.serve(stream, peer);
+                    }
+                    Err(error) => self.accept_failed(error.into(), &mut listener).await,
+                },
+            }
+        }
+    }
+
+    fn serve(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
+        trace!(%peer, "connection accepted");
+        let socket = Socket::new(stream, self.options.idle_timeout, self.options.stall_timeout);
+        let connection = self.resources.connections.add();
+        let resources = Arc::clone(&self.resources);
+        let serving = serve(
+            socket,
+            peer,
+            connection_builder(self.options, &connection),
+            self.graceful.watcher(),
+            Arc::clone(&self.routes),
+            Arc::clone(&connection),
+        );
+        self.tasks.spawn(async move {
+            let _open = OpenConnection {
+                resources,
+                connection,
+            };
+            serving.await;
+        });
+    }
+
+    /// Waits until there is a place for one more connection: the longest idle one has to go, or the first one that
+    /// becomes idle.
+    async fn make_place(&mut self, checks: &mut tokio::time::Interval) {
+        let most = self.options.max_connections.max(1);
+        let mut is_one_closed = false;
+        while self.tasks.len() >= most {
+            let close = async {
+                if is_one_closed {
+                    std::future::pending::<()>().await;
+                }
+                self.resources.connections.close_next_idle().await;
+            };
+            tokio::select! {
+                biased;
+                _ = self.tasks.join_next() => {}
+                _ = checks.tick() => self.resources.connections.give_up_stalled(self.options.stall_timeout),
+                () = close => {
+                    is_one_closed = true;
+                    self.closed_for_others.idle += 1;
+                }
+            }
+        }
+        self.closed_for_others.tell();
+    }
+
+    /// The server goes on accepting, whatever happens.
+    async fn accept_failed(&mut self, error: AcceptError, listener: &mut impl Listener) {
+        const PAUSE: Duration = Duration::from_millis(50);
+        match error {
+            AcceptError::Gone => return,
+            AcceptError::NoDescriptor if self.resources.connections.close_longest_idle() => {
+                self.closed_for_others.idle += 1;
+                // Its descriptor is free when its task has ended.
+                let _ = timeout(PAUSE, self.tasks.join_next()).await;
+            }
+            AcceptError::NoDescriptor => {
+                if listener.turn_one_away().await {
+                    self.closed_for_others.turned_away += 1;
+                } else {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            AcceptError::Other(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        self.closed_for_others.tell();
+    }
+
+    /// Closes all connections: those that wait for nothing at once, the others when their requests are answered, and
+    /// all when the grace is over.
+    async fn finish(self) {
+        let Serving {
+            resources,
+            graceful,
+            mut tasks,
+            options,
+            ..
+        } = self;
+        let open = tasks.len();
+        let mut graceful = pin!(graceful.shutdown());
+        let mut half_requests = interval(Stop::PATIENCE);
+        // The first tick is at once: hyper closes idle connections itself, in better order.
+        half_requests.tick().await;
+        let all_closed = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = graceful.as_mut() => return,
+                    _ = half_requests.tick() => resources.connections.close_all_idle(),
+                }
+            }
+        };
+        if timeout(options.shutdown_grace, all_closed).await.is_err() {
+            warn!(
+                connections = resources.connections.len(),
+                "requests did not finish in time; their connections are cut"
+            );
+        }
+        tasks.shutdown().await;
+        info!(connections = open, "all connections are closed");
+    }
+}
+
+/// Takes a connection from the list, however its task ends.
+struct OpenConnection {
+    resources: Arc<Resources>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.resources.connections.remove(&self.connection);
+    }
+}
+
+/// Connections that were closed because others needed what they had, and were not told of yet.
+#[derive(Debug, Default)]
+struct ClosedForOthers {
+    idle: u64,
+    turned_away: u64,
+    told: Option<Instant>,
+}
+
+impl ClosedForOthers {
+    /// Logs the counts, but not too often.
+    fn tell(&mut self) {
+        const PAUSE: Duration = Duration::from_secs(10);
+        let is_recent = self.told.is_some_and(|told| told.elapsed() < PAUSE);
+        if is_recent || self.idle + self.turned_away == 0 {
+            return;
+        }
+        warn!(
+            closed_idle = self.idle,
+            turned_away = self.turned_away,
+            "connections or descriptors are at their limit: the longest idle connections are closed for new ones"
+        );
+        *self = ClosedForOthers {
+            told: Some(Instant::now()),
+            ..ClosedForOthers::default()
+        };
+    }
+}
+
+fn connection_builder(options: &HttpOptions, connection: &Arc<Connection>) -> auto::Builder<StreamExecutor> {
+    const STREAM_WINDOW: u32 = 1 << 20;
+    const CONNECTION_WINDOW: u32 = 4 << 20;
+    const PING_INTERVAL: Duration = Duration::from_secs(60);
+    /// What of a reply is not counted by its window, but waits for the socket.
+    const MOST_QUEUED_OF_REPLY: usize = 128 << 10;
+    let mut builder = auto::Builder::new(StreamExecutor::new(Arc::clone(connection)));
+    // The time for a request's head also counts while a connection waits for its next request.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.idle_timeout)
+        // A client that has sent all it wants may say so before it has its answer.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(options.max_streams_per_connection.max(1))
+        .max_send_buf_size(MOST_QUEUED_OF_REPLY)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .keep_alive_interval(PING_INTERVAL);
+    builder
+}
+
+async fn serve<S, R>(
+    socket: Socket<S>,
+    peer: SocketAddr,
+    builder: auto::Builder<StreamExecutor>,
+    watcher: Watcher,
+    routes: Arc<R>,
+    connection: Arc<Connection>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Routes,
+{
+    let of_requests = Arc::clone(&connection);
+    let answer = service_fn(move |request| answer(Arc::clone(&routes), Arc::clone(&of_requests), request));
+    let serving = builder
+        .serve_connection(TokioIo::new(socket), answer)
+        .into_owned();
+    tokio::select! {
+        biased;
+        served = watcher.watch(serving) => {
+            if let Err(error) = served {
+                debug!(%peer, %error, "connection ended");
+            }
+        }
+        () = connection.is_to_be_closed() => debug!(%peer, "connection closed for others, or at the end"),
+    }
+}
+
+/// Answers one request. There is always an answer.
+async fn answer<R: Routes>(
+    routes: Arc<R>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
+    let Some(in_service) = connection.begin_request() else {
+        return Ok(routes.connection_is_closing());
+    };
+    let reply = routes.answer(&connection, request).await;
+    let delivery = Delivery::new(in_service, http2_streams::current());
+    Ok(reply.map(|body| body.delivered_by(delivery)))
+}
+
+/// Why no connection could be taken.
+#[derive(Debug)]
+enum AcceptError {
+    /// That one is gone; the next may be taken at once.
+    Gone,
+    /// All descriptors are in use.
+    NoDescriptor,
+    /// Something that may pass, but not by trying at once.
+    Other(io::Error),
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> AcceptError {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        /// Of the process, and of the system.
+        const TOO_MANY_FILES: [i32; 2] = [24, 23];
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            AcceptError::Gone
+        } else if error
+            .raw_os_error()
+            .is_some_and(|code| TOO_MANY_FILES.contains(&code))
+        {
+            AcceptError::NoDescriptor
+        } else {
+            AcceptError::Other(error)
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! One HTTP request, from its head to its answer: everything that is the same for all operations, in the order in
+//! which AWS looks at it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use tracing::debug;
+
+use super::dispatch::{self, ApiRequest};
+use super::error::ApiError;
+use super::operation::Operation;
+use super::protocol::Protocol;
+use super::service::Service;
+use super::{authentication, protocol};
+use crate::http::{
+    BodyError, Connection, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes, is_head_too_large,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const TARGET: &str = "x-amz-target";
+const TARGET_PREFIX: &str = "Kinesis_20131202.";
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
+);
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
+/// It is recognised, and never works.
+const PLAIN_JSON: &str = "application/json";
+
+impl Routes for Service {
+    async fn answer(self: &Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Reply {
+        let started = Instant::now();
+        let request_id = self.request_ids.request_id();
+        let (parts, body) = request.into_parts();
+        let mut reply = answer_head(self, connection, &parts, body).await;
+        let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
+        reply.headers_mut().insert(REQUEST_ID, id);
+        debug!(
+            target = ?parts.headers.get(TARGET),
+            status = reply.status().as_u16(),
+            %request_id,
+            micros = started.elapsed().as_micros() as u64,
+            "request answered"
+        );
+        reply
+    }
+
+    fn connection_is_closing(&self) -> Reply {
+        let error = ApiError::unavailable("The connection is being closed.");
+        error_reply(&error, Protocol::Json)
+    }
+}
+
+async fn answer_head(
+    service: &Arc<Service>,
+    connection: &Connection,
+    parts: &Parts,
+    body: Incoming,
+) -> Reply {
+    let from_browser = parts.headers.contains_key(header::ORIGIN);
+    let mut reply = if from_browser && parts.method == Method::OPTIONS {
+        service.http.bodies.discard(body).await;
+        preflight(&parts.headers)
+    } else {
+        let mut reply = answer_call(service, connection, parts, body).await;
+        let id = service.request_ids.extended_request_id();
+        let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
+        reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
+        if from_browser {
+            reply
+                .headers_mut()
+                .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        }
+        reply
+    };
+    if from_browser {
+        reply
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    reply
+}
+
+fn preflight(headers: &HeaderMap) -> Reply {
+    let mut reply = Response::new(Bytes::new().into());
+    for (asked, allowed) in [
+        (
+            header::ACCESS_CONTROL_REQUEST_HEADERS,
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+        ),
+        (
+            header::ACCESS_CONTROL_REQUEST_METHOD,
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+        ),
+    ] {
+        if let Some(value) = headers.get(asked) {
+            reply.headers_mut().insert(allowed, value.clone());
+        }
+    }
+    reply
+        .headers_mut()
+        .insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
+    reply
+}
+
+/// What the head says about the body.
+enum ContentType {
+    Spoken(Protocol),
+    PlainJson,
+    Unknown,
+}
+
+impl ContentType {
+    fn of(headers: &HeaderMap) -> ContentType {
+        let value = headers
+            .get(header::CONTENT_TYPE)
+            .map_or(&b""[..], HeaderValue::as_bytes);
+        let value = value
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        for protocol in [Protocol::Json, Protocol::Cbor] {
+            if value == protocol.content_type().as_bytes() {
+                return ContentType::Spoken(protocol);
+            }
+        }
+        if value == PLAIN_JSON.as_bytes() {
+            ContentType::PlainJson
+        } else {
+            ContentType::Unknown
+        }
+    }
+
+    /// The encoding of an error that has nothing to do with the operation. Clients that speak JSON fail on anything
+    /// else, whatever the status.
+    fn of_errors(&self) -> Protocol {
+        match self {
+            ContentType::Spoken(protocol) => *protocol,
+            ContentType::PlainJson | ContentType::Unknown => Protocol::Json,
+        }
+    }
+}
+
+async fn answer_call(
+    service: &Arc<Service>,
+    connection: &Connection,
+    parts: &Parts,
+    body: Incoming,
+) -> Reply {
+    let content_type = ContentType::of(&parts.headers);
+    let head_bytes = head_bytes(parts);
+    if is_head_too_large(parts) {
+        service.http.bodies.discard(body).await;
+        return xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+    }
+    if parts.method != Method::POST {
+        service.http.bodies.discard(body).await;
+        return not_authorized(&content_type);
+    }
+    let counted = if head_bytes > USUAL_HEAD_BYTES {
+        head_bytes
+    } else {
+        0
+    };
+    let read = service
+        .http
+        .bodies
+        .read(connection, parts.version, counted, body)
+        .await;
+    let body = match read {
+        Ok(body) => body,
+        Err(reason) => return body_error(service, reason, content_type.of_errors()),
+    };
+    let target = Target::of(&parts.headers);
+    if body.bytes.is_empty() {
+        let error = match target {
+            Target::Operation(_) => ApiError::not_parsable(),
+            Target::Unknown | Target::None => ApiError::unknown_operation(),
+        };
+        let protocol = match content_type {
+            ContentType::Spoken(Protocol::Json) => Protocol::Json,
+            _ => Protocol::Cbor,
+        };
+        return error_reply(&error, protocol);
+    }
+    match content_type {
+        ContentType::Unknown if matches!(target, Target::None) => not_authorized(&content_type),
+        ContentType::Unknown => xml(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n"),
+        ContentType::PlainJson => plain_json(&body.bytes),
+        ContentType::Spoken(protocol) => {
+            let request = ApiRequest {
+                operation: target.operation(),
+                protocol,
+                region: authentication::region(parts),
+                authenticated: authentication::check(parts),
+                body: body.bytes.clone(),
+            };
+            let reply = dispatch::perform(Arc::clone(service), connection, request).await;
+            match reply {
+                Ok((content_type, body)) => {
+                    let content_type = content_type.unwrap_or(protocol.content_type());
+                    reply_with(StatusCode::OK, content_type, body)
+                }
+                Err(error) => {
+                    service.failures.note_request(&error);
+                    error_reply(&error, protocol)
+                }
+            }
+        }
+    }
+}
+
+/// What `X-Amz-Target` asks for. Host, path and the scope of the signature say nothing about it.
+enum Target {
+    /// There is no service and operation in it.
+    None,
+    Unknown,
+    Operation(&'static Operation),
+}
+
+impl Target {
+    fn of(headers: &HeaderMap) -> Target {
+        let value = headers
+            .get(TARGET)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        if let Some(operation) = value.strip_prefix(TARGET_PREFIX).and_then(dispatch::operation) {
+            return Target::Operation(operation);
+        }
+        match value.split_once('.') {
+            Some((service, operation)) if !service.is_empty() && !operation.is_empty() => Target::Unknown,
+            _ => Target::None,
+        }
+    }
+
+    fn operation(&self) -> Option<&'static Operation> {
+        match self {
+            Target::Operation(operation) => Some(operation),
+            Target::Unknown | Target::None => None,
+        }
+    }
+}
+
+fn not_authorized(content_type: &ContentType) -> Reply {
+    const KIND: &str = "AccessDeniedException";
+    const MESSAGE: &str = "Unable to determine service/operation name to be authorized";
+    match content_type {
+        ContentType::Spoken(protocol) => error_reply(&ApiError::new(403, KIND, MESSAGE), *protocol),
+        ContentType::PlainJson | ContentType::Unknown => xml(
+            StatusCode::FORBIDDEN,
+            format!("<{KIND}>\n  <Message>{MESSAGE}</Message>\n</{KIND}>\n"),
+        ),
+    }
+}
+
+fn plain_json(body: &[u8]) -> Reply {
+    let (status, kind) = match Protocol::Json.parse(body) {
+        Ok(protocol::Document::Map(_) | protocol::Document::List(_)) => {
+            (StatusCode::NOT_FOUND, "UnknownOperationException")
+        }
+        _ => (StatusCode::BAD_REQUEST, "SerializationException"),
+    };
+    let body = format!(r#"{{"Output":{{"__type":"com.amazon.coral.service#{kind}"}},"Version":"1.0"}}"#);
+    reply_with(status, PLAIN_JSON, body.into_bytes())
+}
+
+fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply {
+    let most_bytes = service.http.bodies.most_bytes();
+    let error = match reason {
+        BodyError::TooLarge => ApiError::new(
+            413,
+            "RequestEntityTooLargeException",
+            format!("The request body is larger than {most_bytes} bytes."),
+        ),
+        BodyError::TooSlow => ApiError::new(
+            408,
+            "RequestTimeoutException",
+            "The request body did not arrive in time.",
+        ),
+        BodyError::NoMemory => ApiError::unavailable("The server has too many request bodies to read."),
+        BodyError::Broken => ApiError::not_parsable(),
+        BodyError::Stopping => ApiError::unavailable("The server stops."),
+    };
+    service.failures.note_request(&error);
+    let mut reply = error_reply(&error, protocol);
+    if matches!(reason, BodyError::TooSlow | BodyError::Stopping) {
+        // What is still to come of the body would be taken for the next request.
+        reply
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    reply
+}
+
+fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reply = reply_with(status, protocol.content_type(), error.body(protocol));
+    reply
+        .headers_mut()
+        .insert(ERROR_TYPE, HeaderValue::from_static(error.kind));
+    reply
+}
+
+fn xml(status: StatusCode, body: impl Into<ReplyBody>) -> Reply {
+    let mut reply = Response::new(body.into());
+    *reply.status_mut() = status;
+    reply
+}
+
+fn reply_with(status: StatusCode, content_type: &'static str, body: impl Into<ReplyBody>) -> Reply {
+    let mut reply = Response::new(body.into());
+    *reply.status_mut() = status;
+    reply
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}

@@ -1,0 +1,235 @@
+//! What an operation is: one declaration and one async function.
+//!
+//! A declaration says all that the server knows of an operation before a request comes: the members of its input and
+//! its output with their constraints, the exceptions it answers with, what it is about, and how much its replies can
+//! hold. Its function takes a [`Request`] and makes a [`Reply`]. Most operations wait for the disk or a lock, and are
+//! written as a function of a checked [`Call`], which [`Request::blocking`] turns into an async one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::convert::Input;
+use super::error::ApiError;
+use super::key::{Key, Members, Presence, write_structure};
+use super::protocol::{Document, Protocol};
+use super::service::{Context, Service};
+use super::shape::Member;
+use super::validate::validate;
+use crate::http::{Encode, ReplyBody};
+
+/// One operation of the API.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) class: Class,
+    pub(super) resource: Resource,
+    /// The members of its input, in the order in which they are checked.
+    pub(super) input: &'static [Member],
+    /// The members of its output. Without any, the reply has no body.
+    pub(super) output: &'static [Member],
+    /// The exceptions that the API model lists for it.
+    pub(super) errors: &'static [&'static str],
+    /// `None` if this server does not offer it.
+    pub(super) run: Option<Run>,
+}
+
+/// What kind of call an operation is, which says how much memory its reply needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It describes or changes resources.
+    Control,
+    /// It is about records, and neither takes nor brings them.
+    Data,
+    /// It writes records, with a reply that grows with the request. What is stored is never answered with an error.
+    Write,
+    /// It reads records, with a reply of megabytes.
+    Read,
+}
+
+/// What an operation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resource {
+    Account,
+    Stream,
+    Consumer,
+    Queue,
+    Channel,
+    /// Whatever its `ResourceARN` names.
+    Any,
+}
+
+/// Starts an operation.
+pub(super) type Run = fn(Request) -> Running;
+
+/// An operation that runs.
+pub(super) type Running = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send>>;
+
+/// A signed request for an operation that this server offers. Nothing in its body has been looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) service: Arc<Service>,
+    pub(super) operation: &'static Operation,
+    pub(super) protocol: Protocol,
+    /// What the request was signed for.
+    pub(super) region: Option<String>,
+    pub(super) body: Bytes,
+    /// The most bytes of data and partition keys that a read may read.
+    pub(super) most_read_bytes: usize,
+}
+
+impl Request {
+    /// Runs a function that may wait for the disk or a lock, to its end, once the input is checked.
+    pub(super) fn blocking(self, run: fn(&Call<'_>) -> Result<Reply, ApiError>) -> Running {
+        Box::pin(self.on_blocking_thread(move |request| run(&request.checked()?)))
+    }
+
+    /// Does `work` on a thread that may wait for the disk or a lock.
+    pub(super) async fn on_blocking_thread<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Request) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let service = Arc::clone(&self.service);
+        on_blocking_thread(&service, move || work(&self)).await
+    }
+
+    /// The call, after the checks of the operation's shape, in the order in which AWS makes them.
+    pub(super) fn checked(&self) -> Result<Call<'_>, ApiError> {
+        let document = parse(self.protocol, &self.body)?;
+        let operation = self.operation;
+        let input = Input::from_document(document, operation.input)?;
+        validate(&input, operation.input)?;
+        Ok(Call {
+            context: self.context(),
+            operation,
+            input,
+        })
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            service: &self.service,
+            region: self.region.as_deref().unwrap_or(&self.service.region),
+            protocol: self.protocol,
+            most_read_bytes: self.most_read_bytes,
+        }
+    }
+}
+
+/// A body of the request's encoding, whose outermost value is a structure.
+pub(super) fn parse(protocol: Protocol, body: &[u8]) -> Result<Document<'_>, ApiError> {
+    match protocol.parse(body) {
+        Ok(document @ Document::Map(_)) => Ok(document),
+        _ => Err(ApiError::not_parsable()),
+    }
+}
+
+/// Does `work` on a thread that may wait, once there is one: their number is limited.
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
+    service: &Service,
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if service.waits_inline {
+        return work();
+    }
+    // The semaphore is never closed.
+    let permit = Arc::clone(&service.blocking_calls).acquire_owned().await.ok();
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    done.await.unwrap_or_else(|panic| {
+        error!(%panic, "an operation panicked");
+        Err(ApiError::internal("The operation failed inside the server."))
+    })
+}
+
+/// A request whose input has passed the checks.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) context: Context<'a>,
+    pub(super) operation: &'static Operation,
+    pub(super) input: Input<'a>,
+}
+
+impl Call<'_> {
+    /// A member of the input.
+    pub(super) fn get<T: Presence>(&self, key: Key<T>) -> T::Got<'_> {
+        self.input.get(key)
+    }
+
+    /// A reply with these members.
+    pub(super) fn reply(&self, members: impl FnOnce(&mut Members<'_>)) -> Reply {
+        Reply::whole(self.members(members))
+    }
+
+    /// The members of a reply, of which something is still missing.
+    pub(super) fn members(&self, members: impl FnOnce(&mut Members<'_>)) -> Vec<u8> {
+        const USUAL_BYTES: usize = 256;
+        write_structure(self.context.protocol, USUAL_BYTES, self.operation.output, members)
+    }
+}
+
+/// What an operation answers if it succeeds: the content of a status 200.
+pub(super) struct Reply {
+    /// `None` if it is that of the request.
+    content_type: Option<&'static str>,
+    content: Content,
+}
+
+enum Content {
+    Whole(Vec<u8>),
+    Encoded(Box<dyn Encode>),
+    Events(mpsc::Receiver<Bytes>),
+}
+
+impl Reply {
+    /// A reply without a body, of an operation without output.
+    pub(super) fn empty() -> Reply {
+        Reply::whole(Vec::new())
+    }
+
+    /// The bytes of a structure with the members of the operation's output.
+    pub(super) fn whole(value: Vec<u8>) -> Reply {
+        Reply::of(Content::Whole(value))
+    }
+
+    /// One value that is encoded while it is sent.
+    pub(super) fn encoded(value: impl Encode + 'static) -> Reply {
+        Reply::of(Content::Encoded(Box::new(value)))
+    }
+
+    /// Messages of an [event stream](super::protocol::event_stream), which are sent as they come, until the sender is
+    /// dropped. A message that has to count for the memory of replies owns its share of that.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no operation that streams is offered yet")
+    )]
+    pub(super) fn events(messages: mpsc::Receiver<Bytes>) -> Reply {
+        Reply {
+            content_type: Some(super::protocol::event_stream::CONTENT_TYPE),
+            content: Content::Events(messages),
+        }
+    }
+
+    fn of(content: Content) -> Reply {
+        Reply {
+            content_type: None,
+            content,
+        }
+    }
+
+    /// The content type that is not the request's, and the body.
+    pub(super) fn into_body(self, service: &Service) -> (Option<&'static str>, ReplyBody) {
+        let body = match self.content {
+            Content::Whole(bytes) => bytes.into(),
+            Content::Encoded(value) => ReplyBody::encoded(value, &service.http.buffers),
+            Content::Events(messages) => ReplyBody::messages(messages),
+        };
+        (self.content_type, body)
+    }
+}

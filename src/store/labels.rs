@@ -1,0 +1,207 @@
+//! Tags, attributes and registered consumers: what a store keeps and shows, and does not act on.
+
+use std::collections::BTreeMap;
+
+use super::core::StoreCore;
+use super::stream::Stream;
+use crate::catalog::{ConsumerState, Edit, Resource};
+use crate::error::{Error, Result};
+use crate::model::{ConsumerId, Timestamp, check_stream_name, limits};
+
+/// A reader that was registered under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerDescription {
+    /// Its number, which no other consumer of the stream ever has, a later one of the same name included.
+    pub id: ConsumerId,
+    /// Its name, unique among the stream's consumers.
+    pub name: String,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
+impl Stream {
+    /// The stream's tags: names and values of the caller's own.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn tags(&self) -> Result<BTreeMap<String, String>> {
+        self.read(|stream, _| Ok(stream.labels.tags.clone()))
+    }
+
+    /// Removes the tags of some names, and then sets others, in one step. A tag that is removed need not be there; one
+    /// that is set may be there with another value. Durable on return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = anabranch::Store::open(directory.path())?;
+    /// let stream = store.create_stream("orders", 1)?;
+    /// stream.change_tags(&[("owner".into(), "billing".into())].into(), &["draft".into()])?;
+    /// assert_eq!(stream.tags()?["owner"], "billing");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary), and what happens on the disk.
+    pub fn change_tags(&self, set: &BTreeMap<String, String>, removed: &[String]) -> Result<()> {
+        let store = self.store_core();
+        store.begin(Some(self.core.id))?;
+        store.catalog.commit(|state| {
+            let tags = &self.core.state(state.stream(self.core.id))?.labels.tags;
+            let is_set = |(name, value): (&String, &String)| tags.get(name) == Some(value);
+            let is_removed = |name: &String| !tags.contains_key(name);
+            if set.iter().all(is_set)
+                && removed
+                    .iter()
+                    .all(|name| is_removed(name) || set.contains_key(name))
+            {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Edit::TagsChanged {
+                resource: Resource::Stream(self.core.id),
+                set: set.clone(),
+                removed: removed.to_vec(),
+            }])
+        })
+    }
+
+    /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.read(|stream, _| Ok(stream.labels.attributes.get(name).cloned()))
+    }
+
+    /// Sets an attribute, or removes it. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of `a-z A-Z 0-9 _ . -`, and for a value of
+    /// more than [`MAX_ATTRIBUTE_BYTES`](limits::MAX_ATTRIBUTE_BYTES); otherwise as for [`summary`](Self::summary), and
+    /// what happens on the disk.
+    pub fn set_attribute(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
+        let store = self.store_core();
+        // Finds out whether the stream is there.
+        self.read(|_, _| Ok(()))?;
+        store.set_attribute(Resource::Stream(self.core.id), name, value)
+    }
+
+    /// Registers a consumer under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, for a program to know its readers
+    /// by. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for the name, and if a consumer of this name exists; otherwise as for
+    /// [`summary`](Self::summary), and what happens on the disk.
+    pub fn register_consumer(&self, name: &str) -> Result<ConsumerDescription> {
+        check_stream_name(name).map_err(|error| Error::invalid(format!("consumer {name:?}: {error}")))?;
+        let store = self.store_core();
+        let created = store.begin(Some(self.core.id))?;
+        let mut id = ConsumerId::new(0);
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            if stream.consumer_named(name).is_some() {
+                return Err(Error::invalid(format!("a consumer {name} is registered already")));
+            }
+            id = stream.next_consumer();
+            Ok(vec![Edit::ConsumerRegistered {
+                stream: self.core.id,
+                consumer: id,
+                name: name.to_owned(),
+                created,
+            }])
+        })?;
+        Ok(ConsumerDescription {
+            id,
+            name: name.to_owned(),
+            created,
+        })
+    }
+
+    /// The registered consumers, in the order in which they were registered.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn consumers(&self) -> Result<Vec<ConsumerDescription>> {
+        self.read(|stream, _| {
+            let consumers = stream.consumers.iter();
+            Ok(consumers
+                .map(|(id, consumer)| ConsumerDescription::of(*id, consumer))
+                .collect())
+        })
+    }
+
+    /// Forgets a consumer with its tags and attributes. One that does not exist is forgotten already.
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary), and what happens on the disk.
+    pub fn remove_consumer(&self, id: ConsumerId) -> Result<()> {
+        let store = self.store_core();
+        store.begin(Some(self.core.id))?;
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            Ok(match stream.consumers.contains_key(&id) {
+                true => vec![Edit::ConsumerRemoved {
+                    stream: self.core.id,
+                    consumer: id,
+                }],
+                false => Vec::new(),
+            })
+        })
+    }
+}
+
+impl ConsumerDescription {
+    fn of(id: ConsumerId, consumer: &ConsumerState) -> Self {
+        Self {
+            id,
+            name: consumer.name.clone(),
+            created: consumer.created,
+        }
+    }
+}
+
+impl StoreCore {
+    pub(super) fn attribute(&self, of: &Resource, name: &str) -> Result<Option<Vec<u8>>> {
+        self.check_open()?;
+        let state = self.catalog.read();
+        let labels = state.labels(of);
+        Ok(labels.and_then(|labels| labels.attributes.get(name).cloned()))
+    }
+
+    pub(super) fn set_attribute(&self, of: Resource, name: &str, value: Option<&[u8]>) -> Result<()> {
+        check_stream_name(name).map_err(|error| Error::invalid(format!("attribute {name:?}: {error}")))?;
+        if let Some(value) = value.filter(|value| value.len() > limits::MAX_ATTRIBUTE_BYTES) {
+            return Err(Error::invalid(format!(
+                "attribute {name} has {} bytes, and the most is {}",
+                value.len(),
+                limits::MAX_ATTRIBUTE_BYTES
+            )));
+        }
+        self.begin(None)?;
+        self.catalog.commit(|state| {
+            let labels = state.labels(&of);
+            if labels.is_none() && !matches!(of, Resource::Account(_)) {
+                return Err(no_longer_there(&of));
+            }
+            let known = labels.and_then(|labels| labels.attributes.get(name));
+            if known.map(Vec::as_slice) == value {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Edit::AttributeChanged {
+                resource: of,
+                name: name.to_owned(),
+                value: value.map(<[u8]>::to_vec),
+            }])
+        })
+    }
+}
+
+fn no_longer_there(resource: &Resource) -> Error {
+    let name = match resource {
+        Resource::Account(namespace) => namespace.clone(),
+        Resource::Stream(stream) | Resource::Consumer(stream, _) => format!("number {stream}"),
+    };
+    Error::StreamNotFound { name }
+}

@@ -1,0 +1,92 @@
+//! Streams whose names are apart from those of others.
+
+use std::sync::Arc;
+
+use super::store::StoreHandle;
+use super::stream::{CreateStream, Stream, StreamSummary, create_stream};
+use crate::catalog::Resource;
+use crate::error::{Error, Result};
+use crate::model::{StreamName, is_namespace};
+
+/// The streams of a store that have their names in one namespace, such as the account and the region that a server serves
+/// them for. A namespace is made by its first stream and gone with its last. Made by
+/// [`Store::namespace`](crate::Store::namespace).
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    handle: Arc<StoreHandle>,
+    name: String,
+}
+
+impl Namespace {
+    pub(super) fn new(handle: Arc<StoreHandle>, name: &str) -> Result<Self> {
+        if !is_namespace(name) {
+            return Err(Error::invalid(format!(
+                "a namespace is made of up to 128 characters of a-z, A-Z, 0-9, `_`, `.` and `-`, with slashes between \
+                 them, not {name:?}"
+            )));
+        }
+        let name = name.to_owned();
+        Ok(Self { handle, name })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As [`Store::create_stream`](crate::Store::create_stream), with a name that no other stream of this namespace has.
+    ///
+    /// # Errors
+    /// As for [`Store::create_stream`](crate::Store::create_stream).
+    pub fn create_stream(&self, name: &str, shard_count: u32) -> Result<Stream> {
+        self.create_stream_with(
+            name,
+            CreateStream {
+                shard_count,
+                ..CreateStream::default()
+            },
+        )
+    }
+
+    /// As [`Store::create_stream_with`](crate::Store::create_stream_with).
+    ///
+    /// # Errors
+    /// As for [`Store::create_stream`](crate::Store::create_stream).
+    pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
+        create_stream(&self.handle, StreamName::new(&self.name, name), options)
+    }
+
+    /// A stream by its name in this namespace, in whatever state it is. Never blocks.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`], [`Error::Closed`].
+    pub fn stream(&self, name: &str) -> Result<Stream> {
+        self.handle.stream_named(&self.name, name)
+    }
+
+    /// Up to `limit` streams of this namespace in the order of their names, from the first or from behind a name.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
+        self.handle.streams(&self.name, after, limit)
+    }
+
+    /// An attribute of this namespace's owner: bytes under a name, which mean nothing to the store.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let owner = Resource::Account(self.name.clone());
+        self.handle.core.attribute(&owner, name)
+    }
+
+    /// Sets an attribute of this namespace's owner, or removes it. Durable on return.
+    ///
+    /// # Errors
+    /// As for [`Store::set_attribute`](crate::Store::set_attribute).
+    pub fn set_attribute(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
+        let owner = Resource::Account(self.name.clone());
+        self.handle.core.set_attribute(owner, name, value)
+    }
+}
