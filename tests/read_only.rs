@@ -71,8 +71,10 @@ fn filled(store: &Store) -> Stream {
     stream
 }
 
-/// What every shard gives, to its end or its first error.
-fn contents(store: &Store) -> BTreeMap<(String, ShardId), (Vec<Vec<u8>>, Option<String>)> {
+/// What every shard of every stream gives, to its end or its first error.
+type Contents = BTreeMap<(String, ShardId), (Vec<Vec<u8>>, Option<String>)>;
+
+fn contents(store: &Store) -> Contents {
     let mut contents = BTreeMap::new();
     for summary in store.streams(None, 100).unwrap() {
         let stream = store.stream(&summary.name).unwrap();

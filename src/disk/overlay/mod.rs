@@ -73,6 +73,12 @@ struct Node {
     contents: RwLock<Contents>,
 }
 
+/// A file, and the one below it that is open for it.
+struct Opened {
+    node: Arc<Node>,
+    below: Option<Arc<dyn DiskFile>>,
+}
+
 impl OverlayDisk {
     pub(crate) fn new(below: Arc<dyn Disk>) -> Self {
         Self {
@@ -116,22 +122,18 @@ impl OverlayDisk {
     }
 
     /// The file below that has this path, and a node for it.
-    fn open_below(&self, path: &Path) -> io::Result<(Arc<Node>, Arc<dyn DiskFile>)> {
+    fn open_below(&self, path: &Path) -> io::Result<Opened> {
         let below = self.below().open(below_path(path), OpenMode::Read)?;
         let node = Arc::new(Node {
             origin: Some(path.to_owned()),
             contents: RwLock::new(Contents::as_below(below.len()?)),
         });
-        Ok((node, below))
+        let below = Some(below);
+        Ok(Opened { node, below })
     }
 
     /// The file to open, which is made if `mode` says so, and the one below it.
-    fn find_or_create(
-        &self,
-        names: &mut Names,
-        path: &Path,
-        mode: OpenMode,
-    ) -> io::Result<(Arc<Node>, Option<Arc<dyn DiskFile>>)> {
+    fn find_or_create(&self, names: &mut Names, path: &Path, mode: OpenMode) -> io::Result<Opened> {
         let missing = match names.find(path) {
             Found::File(_) | Found::Directory if mode == OpenMode::CreateNew => {
                 return Err(ErrorKind::AlreadyExists.into());
@@ -141,7 +143,7 @@ impl OverlayDisk {
                 let origin = node.origin.as_deref();
                 let open = |path| self.below().open(below_path(path), OpenMode::Read);
                 let below = origin.map(open).transpose()?;
-                return Ok((node, below));
+                return Ok(Opened { node, below });
             }
             Found::Nothing(kind) => kind,
             Found::Below => {
@@ -157,9 +159,9 @@ impl OverlayDisk {
                     // Links are followed only to read.
                     Ok(EntryKind::Other) => return Err(ErrorKind::InvalidInput.into()),
                     Ok(EntryKind::File) => {
-                        let (node, below) = self.open_below(path)?;
-                        names.0.insert(path.to_owned(), Entry::File(node.clone()));
-                        return Ok((node, Some(below)));
+                        let opened = self.open_below(path)?;
+                        names.0.insert(path.to_owned(), Entry::File(opened.node.clone()));
+                        return Ok(opened);
                     }
                 }
             }
@@ -173,7 +175,7 @@ impl OverlayDisk {
                     contents: RwLock::new(Contents::empty()),
                 });
                 names.0.insert(path.to_owned(), Entry::File(node.clone()));
-                Ok((node, None))
+                Ok(Opened { node, below: None })
             }
         }
     }
@@ -217,7 +219,7 @@ impl Disk for OverlayDisk {
         }
         let path = key(path);
         let mut names = self.shared.names.lock();
-        let (node, below) = self.find_or_create(&mut names, &path, mode)?;
+        let Opened { node, below } = self.find_or_create(&mut names, &path, mode)?;
         if mode == OpenMode::Truncate {
             node.contents.write().set_len(0);
         }
@@ -263,7 +265,7 @@ impl Disk for OverlayDisk {
             Found::Directory => return Err(ErrorKind::IsADirectory.into()),
             Found::File(node) => node,
             Found::Below => match self.below().kind(below_path(&from))? {
-                EntryKind::File => self.open_below(&from)?.0,
+                EntryKind::File => self.open_below(&from)?.node,
                 EntryKind::Directory => return Err(ErrorKind::IsADirectory.into()),
                 EntryKind::Other => return Err(ErrorKind::InvalidInput.into()),
             },
