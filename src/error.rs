@@ -141,13 +141,19 @@ pub enum Error {
     },
 
     /// Another opener holds the store.
-    #[error("{} is locked{}: one program at a time can open a store", path.display(), held_by(*.holder))]
+    #[error("{} is locked{}: a store is open in one program at a time, or in several that only read it", path.display(), held_by(*.holder))]
     Locked {
         /// The lock file.
         path: PathBuf,
         /// The process that holds it, if it said so.
         holder: Option<u32>,
     },
+
+    /// The store was opened [to be read only](crate::StoreOptions::read_only).
+    #[error(
+        "the store is open read-only and takes no changes: open it without read_only, or change a copy of it"
+    )]
+    ReadOnly,
 
     /// The directory holds files, but no store.
     #[error("{} is not an anabranch store: it has files but no CURRENT; choose an empty or a new directory", path.display())]

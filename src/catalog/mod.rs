@@ -44,6 +44,7 @@ pub(crate) struct Catalog {
     state: RwLock<CatalogState>,
     tail: Mutex<Tail>,
     is_closed: AtomicBool,
+    is_read_only: AtomicBool,
     /// Asked for room where something failed for want of it; says whether it gave some.
     make_room: OnceLock<RoomMaker>,
 }
@@ -74,6 +75,7 @@ impl Catalog {
             state: RwLock::new(state),
             tail: Mutex::new(Tail { log, revision }),
             is_closed: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(false),
             make_room: OnceLock::new(),
         })
     }
@@ -89,6 +91,11 @@ impl Catalog {
         self.is_closed.store(true, Ordering::Release);
     }
 
+    /// Takes no more edits, of a store that is only read.
+    pub(crate) fn make_read_only(&self) {
+        self.is_read_only.store(true, Ordering::Release);
+    }
+
     /// The state as it is now. No edit is applied while the guard is held.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, CatalogState> {
         self.state.read()
@@ -98,11 +105,14 @@ impl Catalog {
     ///
     /// # Errors
     /// The plan's, before anything is written; [`Error::StorageFull`], where nothing has changed either;
-    /// [`Error::Poisoned`].
+    /// [`Error::Poisoned`], [`Error::ReadOnly`].
     pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
         let mut tail = self.tail.lock();
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
+        }
+        if self.is_read_only.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly);
         }
         tail.log.check()?;
         let edits = plan(&self.state.read())?;

@@ -91,9 +91,13 @@ fn advice(error: &Error) -> Option<String> {
             Some("Stop the other program first, or choose another directory with --data-dir.".to_owned())
         }
         Error::NotAStore { .. } => Some("Choose it with --data-dir.".to_owned()),
-        Error::Io { source, .. } if is_about_the_directory(source) => {
-            Some("Choose a directory that you can write to with --data-dir.".to_owned())
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Some("Choose the directory with --data-dir.".to_owned())
         }
+        Error::Io { source, .. } if is_about_the_directory(source) => Some(
+            "Choose a directory that you can write to with --data-dir, or only read what is there with --read-only."
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -27,6 +27,13 @@ pub(super) struct ServeArguments {
     )]
     pub(super) data_dir: PathBuf,
 
+    /// Serve what is there without changing anything: a store on a read-only file system, or a copy
+    ///
+    /// Operations that change something get AccessDeniedException. What a crash has left to recover is kept in memory.
+    /// Several servers can read the same directory, while no program writes to it.
+    #[arg(long, env = "ANABRANCH_READ_ONLY")]
+    read_only: bool,
+
     /// Host and port to listen on; port 0 takes a free one
     ///
     /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. Credentials are not checked, so think before
@@ -127,6 +134,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
 
 fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Result<Store> {
     StoreOptions::new()
+        .read_only(arguments.read_only)
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
         .map_sealed_segments(arguments.map_segments)
@@ -185,6 +193,7 @@ async fn serve(
         %address,
         ?addresses,
         data_dir = %shown(&arguments.data_dir),
+        read_only = arguments.read_only,
         durability = ?arguments.durability,
         region = arguments.region,
         account_id = arguments.account_id,
@@ -195,7 +204,11 @@ async fn serve(
         "serving"
     );
     if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback()) {
-        warn!(%address, "credentials are not checked: whoever reaches this address can read and write all streams");
+        let can = match arguments.read_only {
+            true => "read",
+            false => "read and write",
+        };
+        warn!(%address, "credentials are not checked: whoever reaches this address can {can} all streams");
     }
     // A closed standard output is no reason not to serve.
     let _ = greet(&mut io::stdout().lock(), arguments, address);
@@ -210,7 +223,15 @@ fn greet(out: &mut impl Write, arguments: &ServeArguments, address: SocketAddr) 
         "anabranch {} serves Kinesis at {url}",
         env!("CARGO_PKG_VERSION")
     )?;
-    writeln!(out, "The streams are in {}", shown(&arguments.data_dir))?;
+    let only_read = match arguments.read_only {
+        true => ", and are only read",
+        false => "",
+    };
+    writeln!(
+        out,
+        "The streams are in {}{only_read}",
+        shown(&arguments.data_dir)
+    )?;
     writeln!(out)?;
     writeln!(out, "From Python:")?;
     writeln!(out, "    import boto3")?;

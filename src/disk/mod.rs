@@ -12,6 +12,7 @@ mod health;
 mod omission;
 mod os;
 mod overlaid;
+mod overlay;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -21,6 +22,7 @@ pub(crate) use health::Health;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
 pub(crate) use overlaid::Overlaid;
+pub(crate) use overlay::OverlayDisk;
 pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;
@@ -70,6 +72,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`LockError::Held`] when another owner has it, with that owner's process number where it can be read.
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError>;
+
+    /// Holds the lock file at `path` together with others that only read, until the guard is dropped, without changing
+    /// anything. Whoever [takes](Self::lock) it is refused meanwhile. `None` if the file is missing.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when an owner has it who may write.
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError>;
 
     /// Finds out whether somebody has the lock file at `path`, without taking it and without changing anything. A file
     /// that is missing is held by nobody.
@@ -152,7 +161,7 @@ pub enum EntryKind {
 /// Why a lock was not taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another owner has it; its process number, if it could be read.
+    /// Another owner has it; its process number, if it could be read. Those who share it have none.
     Held(Option<u32>),
     /// The lock file could not be opened or locked.
     Io(io::Error),

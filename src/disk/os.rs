@@ -89,26 +89,29 @@ impl Disk for OsDisk {
             .map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder_of(&mut file))),
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         write_holder(&mut file).map_err(LockError::Io)?;
         Ok(Box::new(OsLock { file }))
     }
 
-    fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
         let mut file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(LockError::Io(error)),
         };
-        // Shared, and given back at once when the file is closed: an owner who comes in just this moment is told that
-        // the lock is held, and comes again.
         match file.try_lock_shared() {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Some(Box::new(OsLock { file }))),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(read_holder(&mut file))),
             Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
         }
+    }
+
+    fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
+        // Given back at once: an owner who comes in just this moment is told that the lock is held, and comes again.
+        self.lock_shared(path).map(drop)
     }
 }
 
@@ -135,6 +138,14 @@ impl Drop for OsLock {
         // Closing would not do: a child that another thread is just starting has a copy of the descriptor until it
         // runs its own program. If this fails the lock goes with the last copy.
         let _ = self.file.unlock();
+    }
+}
+
+/// Who has a lock that could not be taken. The file names the last one who wrote, who is not those who share it now.
+fn holder_of(file: &mut File) -> Option<u32> {
+    match file.try_lock_shared() {
+        Ok(()) => None,
+        Err(_) => read_holder(file),
     }
 }
 
@@ -213,7 +224,8 @@ impl DiskFile for OsFile {
         //   `Segment::retire`, and only if `Holds::are_over`: no hold is left, and none can begin any more.
         // - Segments from before the store was opened are removed instead, since what an earlier opener in this process
         //   or another mapped is not counted. The bytes of a removed file stay until its last mapping is gone.
-        // - The store's lock keeps other processes from writing that use this library. One that does not, and a disk
+        // - The store's lock keeps other processes from writing that use this library; an opener that only reads shares
+        //   it, and maps nothing where there is no lock file (`OverlayDisk`). One that does not, and a disk
         //   that fails (SIGBUS), cannot be kept out; that is why `StoreOptions::map_sealed_segments` exists.
         // The check above keeps every mapped page within the file.
         let map: Mmap = unsafe { MmapOptions::new().len(length).map(&self.file)? };
@@ -239,6 +251,24 @@ mod tests {
         let lock = OsLock { file };
         assert!(matches!(OsDisk.lock(&path), Err(LockError::Held(_))));
         drop(lock);
+        assert!(OsDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn readers_share_a_lock_with_each_other_and_with_no_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("LOCK");
+        assert!(OsDisk.lock_shared(&path).unwrap().is_none());
+        assert!(!path.exists());
+        let writer = OsDisk.lock(&path).unwrap();
+        let process = std::process::id();
+        assert!(matches!(OsDisk.lock_shared(&path), Err(LockError::Held(Some(id))) if id == process));
+        drop(writer);
+        let readers = [(); 2].map(|()| OsDisk.lock_shared(&path).unwrap().unwrap());
+        // The file still names this process, which is not what is in the way.
+        assert!(matches!(OsDisk.lock(&path), Err(LockError::Held(None))));
+        OsDisk.probe_lock(&path).unwrap();
+        drop(readers);
         assert!(OsDisk.lock(&path).is_ok());
     }
 

@@ -126,9 +126,11 @@ fn too_many_replies() -> ApiError {
 }
 
 /// An operation answers with the exceptions of its declaration, and with those that any operation may answer with: of
-/// the checks of its input, and of a server that fails.
+/// the checks of its input, of a server that fails, and of one that does not allow it.
 fn check_declared(operation: &Operation, error: &ApiError) {
-    let is_common = error.status >= 500 || error.kind == exception::VALIDATION || error.is_serialization();
+    let is_common = error.status >= 500
+        || [exception::VALIDATION, exception::ACCESS_DENIED].contains(&error.kind)
+        || error.is_serialization();
     debug_assert!(
         is_common || operation.errors.contains(&error.kind),
         "{} does not declare {error:?}",

@@ -90,6 +90,10 @@ impl ApiError {
         ApiError::client(exception::INVALID_ARGUMENT, message)
     }
 
+    pub(super) fn access_denied(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client(exception::ACCESS_DENIED, message)
+    }
+
     pub(super) fn not_found(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::client(exception::RESOURCE_NOT_FOUND, message)
     }

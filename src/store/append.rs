@@ -57,7 +57,7 @@ impl Stream {
     /// # Errors
     /// [`Error::InvalidArgument`] for a partition key that is empty or longer than 256 characters,
     /// [`Error::RecordTooLarge`], [`Error::BatchTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
-    /// [`Error::Corrupt`] if the shard is damaged, [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::Corrupt`] if the shard is damaged, [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn put(&self, partition_key: &str, data: &[u8]) -> Result<Put> {
         self.put_record(&PutRecord::new(partition_key, data))
     }
@@ -68,7 +68,7 @@ impl Stream {
     /// As for [`put`](Self::put).
     pub fn put_record(&self, record: &PutRecord<'_>) -> Result<Put> {
         let records = std::slice::from_ref(record);
-        let now = self.store_core().begin(Some(self.core.id))?;
+        let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
         let part = self.core.with_routes(|routes| {
             let route = &routes[route_of(routes, record)];
@@ -97,7 +97,7 @@ impl Stream {
     /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
     /// all records belong to that shard.
     pub fn append(&self, records: &[PutRecord<'_>]) -> Result<Append> {
-        let now = self.store_core().begin(Some(self.core.id))?;
+        let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
         self.core
             .with_routes(|routes| match Destination::of(routes, records) {
@@ -121,7 +121,7 @@ impl Stream {
     /// # Errors
     /// As for [`append`](Self::append).
     pub fn try_append(&self, records: &[PutRecord<'_>]) -> Result<Option<Append>> {
-        let Some(now) = self.store_core().try_begin(self.core.id)? else {
+        let Some(now) = self.store_core().try_begin_change(self.core.id)? else {
             return Ok(None);
         };
         self.check_records(records)?;

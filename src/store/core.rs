@@ -16,7 +16,7 @@ use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
 use crate::catalog::manifest::{Home, Manifest};
 use crate::catalog::{Catalog, Edit};
-use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, Step, perform};
+use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, OverlayDisk, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
@@ -51,8 +51,15 @@ pub(crate) struct StoreCore {
 
 impl StoreCore {
     pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
-        let disk = options.disk.clone();
-        make_directory(disk.as_ref(), directory)?;
+        let overlay = options.read_only.then(|| OverlayDisk::new(options.disk.clone()));
+        let disk: Arc<dyn Disk> = match &overlay {
+            Some(overlay) => Arc::new(overlay.clone()),
+            None => options.disk.clone(),
+        };
+        match options.read_only {
+            true => check_is_directory(disk.as_ref(), directory)?,
+            false => make_directory(disk.as_ref(), directory)?,
+        }
         let lock_path = directory.join("LOCK");
         let take_lock = || disk.lock(&lock_path).map(Some);
         let lock = perform(Step::Lock, take_lock).map_err(|error| match error {
@@ -74,7 +81,10 @@ impl StoreCore {
         };
         let manifest = Manifest::open(
             &home,
-            || sync_ancestors(disk.as_ref(), directory),
+            || match options.read_only {
+                true => Err(no_store_to_read(directory)),
+                false => sync_ancestors(disk.as_ref(), directory),
+            },
             |state, has_torn_tail| {
                 let evidence = Evidence {
                     disk: &disk,
@@ -148,10 +158,16 @@ impl StoreCore {
             core.tell(&StoreEvent::ClockStepped(step));
             core.correct_clock_note(step)?;
         }
-        core.note_next_due();
+        if !options.read_only {
+            core.note_next_due();
+        }
         perform(Step::PutBack, || core.put_journaled_back())?;
         core.recover_interrupted_logs()?;
         core.begin_journal()?;
+        if let Some(overlay) = overlay {
+            core.catalog.make_read_only();
+            overlay.freeze();
+        }
         Ok(core)
     }
 
@@ -175,16 +191,31 @@ impl StoreCore {
         Ok(self.now())
     }
 
+    /// What every operation begins with that changes something.
+    pub(super) fn begin_change(&self, of: Option<StreamId>) -> Result<Timestamp> {
+        self.check_takes_changes()?;
+        self.begin(of)
+    }
+
     /// The same for whoever must not wait: `None` if something of its stream is due.
-    pub(super) fn try_begin(&self, of: StreamId) -> Result<Option<Timestamp>> {
-        self.check_open()?;
+    pub(super) fn try_begin_change(&self, of: StreamId) -> Result<Option<Timestamp>> {
+        self.check_takes_changes()?;
         Ok((!self.is_due(of)).then(|| self.now()))
     }
 
-    /// Refuses if something failed before, or the store is closed.
+    /// Refuses if something failed before, or the store is closed or only read.
     pub(super) fn check_writable(&self) -> Result<()> {
-        self.check_open()?;
+        self.check_takes_changes()?;
         self.context.health.check()
+    }
+
+    /// Refuses if the store is closed or only read. The catalog refuses edits besides.
+    fn check_takes_changes(&self) -> Result<()> {
+        self.check_open()?;
+        match self.options.read_only {
+            true => Err(Error::ReadOnly),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
@@ -300,8 +331,13 @@ impl StoreCore {
         }
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
-        self.finish_appends();
-        let result = self.record_ends();
+        let result = match self.options.read_only {
+            true => Ok(()),
+            false => {
+                self.finish_appends();
+                self.record_ends()
+            }
+        };
         // The journal's log has the context, and the context has the journal.
         *self.context.journal.write() = None;
         self.context.flushers.stop();
@@ -370,6 +406,23 @@ fn log_options(options: &StoreOptions) -> LogOptions {
         // Each has its segment's file open meanwhile.
         max_round_logs: (options.open_segments_limit() / 2).max(1),
     }
+}
+
+/// Checks that there is a directory to be read.
+fn check_is_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let listed = disk.list(directory);
+    listed
+        .map(drop)
+        .map_err(|error| Error::io("open", directory, error))
+}
+
+/// What is told of a directory where nothing was stored yet, if it is only to be read.
+fn no_store_to_read(directory: &Path) -> Error {
+    Error::io(
+        "open",
+        &directory.join("CURRENT"),
+        std::io::ErrorKind::NotFound.into(),
+    )
 }
 
 /// Makes the store's directory and those above it.

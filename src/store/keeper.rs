@@ -80,6 +80,11 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
 /// Does everything once, and reports the first thing that failed.
 pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     let _one_at_a_time = core.maintaining.lock();
+    if core.options.read_only {
+        core.check_open()?;
+        core.compare_clocks();
+        return Ok(());
+    }
     core.check_writable()?;
     let results = [
         core.keep_time(),

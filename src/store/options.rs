@@ -40,6 +40,7 @@ pub struct StoreOptions {
     pub(super) compaction_bytes: u64,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
+    pub(super) read_only: bool,
     pub(super) clock: ClockHandle,
     pub(super) observer: Observer,
     pub(super) disk: Arc<dyn Disk>,
@@ -78,6 +79,7 @@ impl Default for StoreOptions {
             compaction_bytes: COMPACTION_BYTES,
             transition_delay: Duration::ZERO,
             has_keeper: true,
+            read_only: false,
             clock: ClockHandle(Arc::new(SystemClock)),
             observer: Observer::default(),
             disk: Arc::new(OsDisk),
@@ -217,6 +219,22 @@ impl StoreOptions {
         self
     }
 
+    /// Whether the store is only read, as it lies on a read-only file system or in a copy that must stay as it is. Nothing
+    /// on the disk is changed. What recovery finds and puts right after a crash is kept in memory instead: the frames that
+    /// the commit journal alone has, and the manifest. That is at most what these files have, whatever is in the shards.
+    ///
+    /// All that changes something is refused with [`Error::ReadOnly`]. Records are hidden when they expire. Streams that
+    /// are being created, split or deleted stay in that state.
+    ///
+    /// The store's lock is shared with others who only read. While a program has the store open to write, opening is
+    /// refused with [`Error::Locked`], and so is a program that would write while this one reads. Where there is no `LOCK`
+    /// file, in a copy without it, say, nothing keeps writers out; then segments are not mapped. Default: false.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
     /// The disk that holds the store. Default: the operating system's files.
     #[must_use]
     pub fn disk(mut self, disk: impl Disk) -> Self {
@@ -231,7 +249,7 @@ impl StoreOptions {
             .unwrap_or_else(|| (open_file_limit() / 2).clamp(LEAST, MOST) as usize)
     }
 
-    /// Opens the store in a directory, which is made if it does not exist.
+    /// Opens the store in a directory, which is made if it does not exist and is not [only read](Self::read_only).
     ///
     /// # Errors
     /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,

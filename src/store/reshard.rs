@@ -39,7 +39,7 @@ impl Stream {
 
     fn reshard(&self, change: &Change) -> Result<()> {
         let store = self.store_core();
-        let now = store.begin(Some(self.core.id))?;
+        let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
             let _one_at_a_time = self.core.changing.lock();
             // One that an earlier opener began goes first.

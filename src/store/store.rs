@@ -188,7 +188,8 @@ impl Store {
     }
 
     /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
-    /// expired, prepares segments. For programs that set the clock, or run without a keeper.
+    /// expired, prepares segments. For programs that set the clock, or run without a keeper. Of a store that is
+    /// [only read](StoreOptions::read_only) there is only the clock to look at.
     ///
     /// # Errors
     /// The first thing that could not be done; the rest is tried all the same.

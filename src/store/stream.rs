@@ -207,10 +207,11 @@ impl Stream {
     /// Deletes the stream with all its records.
     ///
     /// # Errors
-    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::ReadOnly`],
+    /// [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
-        let now = store.begin(Some(self.core.id))?;
+        let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
             let _one_at_a_time = self.core.changing.lock();
             return store.delete_now(&self.core);

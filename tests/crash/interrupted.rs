@@ -123,6 +123,10 @@ impl Disk for Interrupting {
         self.disk.lock(path)
     }
 
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
+        self.disk.lock_shared(path)
+    }
+
     fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
         self.disk.probe_lock(path)
     }

@@ -47,6 +47,7 @@ impl State {
             frozen: false,
             is_read_only: false,
             locked: BTreeSet::new(),
+            shared_locks: BTreeMap::new(),
             capacity: self.capacity,
             open_file_limit: self.open_file_limit,
             out_of_files: 0,

@@ -224,13 +224,18 @@ pub(super) struct SimLock {
     pub(super) disk: SimDisk,
     pub(super) node: NodeId,
     pub(super) path: PathBuf,
+    pub(super) is_shared: bool,
 }
 
 impl LockGuard for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.disk.state().locked.remove(&self.node);
+        let state = &mut *self.disk.state();
+        match self.is_shared {
+            true => state.unlock_shared(self.node),
+            false => drop(state.locked.remove(&self.node)),
+        }
     }
 }
 

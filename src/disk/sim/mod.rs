@@ -82,7 +82,7 @@ use std::sync::Arc;
 
 use file::{SimFile, SimLock};
 use stall::Stalls;
-use state::State;
+use state::{LockedBy, State};
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, OpenMode};
 use crate::sync::{Mutex, MutexGuard};
@@ -285,14 +285,28 @@ impl Disk for SimDisk {
 
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError> {
         let node = self.call(Operation::Lock, path, format_args!(""), |state| state.lock(path));
-        match node.map_err(LockError::Io)? {
-            Some(node) => Ok(Box::new(SimLock {
-                disk: self.clone(),
-                node,
-                path: path.to_owned(),
-            })),
-            None => Err(LockError::Held(Some(std::process::id()))),
-        }
+        let node = node.map_err(LockError::Io)?.map_err(held)?;
+        Ok(Box::new(SimLock {
+            disk: self.clone(),
+            node,
+            path: path.to_owned(),
+            is_shared: false,
+        }))
+    }
+
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
+        let node = self.call(Operation::Lock, path, format_args!(" shared"), |state| {
+            state.lock_shared(path)
+        });
+        let Some(node) = node.map_err(LockError::Io)? else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(SimLock {
+            disk: self.clone(),
+            node: node.map_err(held)?,
+            path: path.to_owned(),
+            is_shared: true,
+        })))
     }
 
     fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
@@ -304,6 +318,13 @@ impl Disk for SimDisk {
             false => Ok(()),
         }
     }
+}
+
+fn held(by: LockedBy) -> LockError {
+    LockError::Held(match by {
+        LockedBy::Writer => Some(std::process::id()),
+        LockedBy::Readers => None,
+    })
 }
 
 impl fmt::Debug for SimDisk {

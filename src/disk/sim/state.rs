@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) frozen: bool,
     pub(super) is_read_only: bool,
     pub(super) locked: BTreeSet<NodeId>,
+    /// How many readers share a lock.
+    pub(super) shared_locks: BTreeMap<NodeId, usize>,
     pub(super) capacity: Option<u64>,
     pub(super) open_file_limit: Option<usize>,
     /// Times that the limit refused a call.
@@ -46,6 +48,13 @@ pub(super) enum Course {
     InFlight(io::Error),
 }
 
+/// Who has a lock that could not be taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LockedBy {
+    Writer,
+    Readers,
+}
+
 impl State {
     pub(super) fn new(seed: u64) -> Self {
         Self {
@@ -58,6 +67,7 @@ impl State {
             frozen: false,
             is_read_only: false,
             locked: BTreeSet::new(),
+            shared_locks: BTreeMap::new(),
             capacity: None,
             open_file_limit: None,
             out_of_files: 0,
@@ -251,13 +261,39 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn lock(&mut self, path: &Path) -> io::Result<Option<NodeId>> {
+    /// Gives the lock's node, or whether it is one who may write that has it.
+    pub(super) fn lock(&mut self, path: &Path) -> io::Result<Result<NodeId, LockedBy>> {
         let entry = self.entry(path)?;
         let node = match self.names.live().get(&entry) {
             Some(_) => self.file(path)?,
             None => self.create(entry, Some(FileState::default())),
         };
-        Ok(self.locked.insert(node).then_some(node))
+        Ok(match self.shared_locks.contains_key(&node) {
+            true => Err(LockedBy::Readers),
+            false => self.locked.insert(node).then_some(node).ok_or(LockedBy::Writer),
+        })
+    }
+
+    /// `None` if there is no such file.
+    pub(super) fn lock_shared(&mut self, path: &Path) -> io::Result<Option<Result<NodeId, LockedBy>>> {
+        let entry = self.entry(path)?;
+        let Some(node) = self.names.live().get(&entry) else {
+            return Ok(None);
+        };
+        if self.locked.contains(&node) {
+            return Ok(Some(Err(LockedBy::Writer)));
+        }
+        *self.shared_locks.entry(node).or_default() += 1;
+        Ok(Some(Ok(node)))
+    }
+
+    pub(super) fn unlock_shared(&mut self, node: NodeId) {
+        if let Some(readers) = self.shared_locks.get_mut(&node) {
+            *readers -= 1;
+            if *readers == 0 {
+                self.shared_locks.remove(&node);
+            }
+        }
     }
 
     pub(super) fn is_locked(&mut self, path: &Path) -> io::Result<bool> {
@@ -394,6 +430,7 @@ impl State {
             .map(|file| file.holders.handles())
             .sum::<usize>()
             + self.locked.len()
+            + self.shared_locks.values().sum::<usize>()
     }
 
     pub(super) fn kind(&self, path: &Path) -> io::Result<EntryKind> {

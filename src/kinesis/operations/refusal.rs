@@ -36,6 +36,10 @@ impl Context<'_> {
             | Error::RecordTooLarge { .. }
             | Error::BatchTooLarge { .. }
             | Error::InvalidArgument { .. } => ApiError::invalid_argument(error.to_string()),
+            Error::ReadOnly => ApiError::access_denied(
+                "This server is read-only: it serves a store that must not be changed. Only operations that read are \
+                 allowed.",
+            ),
             Error::Closed => ApiError::unavailable("The server is shutting down."),
             other => failed(&other),
         }

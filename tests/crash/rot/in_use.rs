@@ -189,6 +189,10 @@ impl Disk for Disturbed {
         self.disk.lock(path)
     }
 
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
+        self.disk.lock_shared(path)
+    }
+
     fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
         self.disk.probe_lock(path)
     }
