@@ -213,3 +213,24 @@ fn tags_are_maps_in_requests_and_lists_in_replies() {
         (400, &text("InvalidArgumentException"))
     );
 }
+
+#[test]
+fn limits_are_numbers_and_times_of_the_account_are_in_milliseconds() {
+    let server = TestServer::start();
+    server.create("s", 3);
+    let (status, limits) = call(&server, "DescribeLimits", &map(&[]));
+    assert_eq!(status, 200);
+    assert_eq!(member(&limits, "OpenShardCount"), &Value::from(3));
+    assert_eq!(member(&limits, "ShardLimit"), &Value::from(20_000));
+
+    let name = "MinimumThroughputBillingCommitment";
+    let enable = map(&[(name, map(&[("Status", text("ENABLED"))]))]);
+    let (status, settings) = call(&server, "UpdateAccountSettings", &enable);
+    let commitment = member(&settings, name);
+    assert_eq!((status, member(commitment, "Status")), (200, &text("ENABLED")));
+    assert_eq!(member(commitment, "StartedAt"), &time(START.as_millis()));
+    assert_eq!(
+        call(&server, "DescribeAccountSettings", &map(&[])),
+        (200, settings)
+    );
+}
