@@ -11,6 +11,7 @@ use crate::kinesis::key::{
     list, members, optional, required, structure,
 };
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
+use crate::kinesis::options::ServerOptions;
 use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
@@ -61,8 +62,7 @@ pub(super) const CREATE_STREAM: Operation = Operation {
     run: Some(|request| request.blocking(create_stream)),
 };
 
-/// What AWS gives to a stream that does not say how many shards it wants.
-const DEFAULT_SHARD_COUNT: u32 = 4;
+const DEFAULT_SHARD_COUNT: u32 = ServerOptions::DEFAULT_SHARD_COUNT;
 
 fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
