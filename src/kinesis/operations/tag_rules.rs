@@ -87,8 +87,8 @@ impl Tagged<'_> {
     }
 }
 
-/// Unicode's letters, digits and spaces and a few signs; and what AWS was found to take beyond them, which has the marks
-/// that words of many scripts are written with.
+/// Unicode's letters, digits and spaces and a few signs; and two ranges that are known of AWS, which have the marks that
+/// words of many scripts are written with.
 fn is_allowed(character: char) -> bool {
     character.is_alphanumeric()
         || (character.is_whitespace() && !character.is_control())
