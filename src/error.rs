@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{HashKey, HashKeyRange, SequenceNumber, ShardId, StreamStatus};
+use crate::model::{ConsumerId, HashKey, HashKeyRange, SequenceNumber, ShardId, StreamStatus};
 
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,6 +101,24 @@ pub enum Error {
     InvalidArgument {
         /// Which value, what it was, and what is allowed.
         what: String,
+    },
+
+    /// The stream has no such consumer registered.
+    #[error("stream {stream} has no consumer number {consumer}")]
+    ConsumerNotFound {
+        /// The stream.
+        stream: String,
+        /// The consumer that was asked for.
+        consumer: ConsumerId,
+    },
+
+    /// More tags than the caller allows. None was changed.
+    #[error("there would be {count} tags, and the most is {limit}")]
+    TooManyTags {
+        /// How many there would be.
+        count: usize,
+        /// How many the caller allows.
+        limit: usize,
     },
 
     /// A retention period that cannot be set.

@@ -106,7 +106,9 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
 /// Tags, attributes, consumers, and a stream in a namespace.
 fn label(store: &Store, stream: &Stream) {
     let tags = BTreeMap::from([("stage".to_owned(), "test".to_owned())]);
-    stream.change_tags(&tags, &["never there".to_owned()]).unwrap();
+    stream
+        .change_tags(&tags, &["never there".to_owned()], 50)
+        .unwrap();
     stream.set_attribute("policy", Some(b"allow")).unwrap();
     stream.set_attribute("passing", Some(b"soon gone")).unwrap();
     stream.set_attribute("passing", None).unwrap();

@@ -40,7 +40,7 @@ fn tags_are_removed_and_set_and_kept() {
 
     let removed = ["stage".to_owned(), "owner".to_owned(), "never there".to_owned()];
     stream
-        .change_tags(&tags(&[("owner", "you"), ("cost", "1")]), &removed)
+        .change_tags(&tags(&[("owner", "you"), ("cost", "1")]), &removed, 50)
         .unwrap();
     let changed = tags(&[("owner", "you"), ("cost", "1")]);
     assert_eq!(stream.tags().unwrap(), changed);
@@ -49,6 +49,103 @@ fn tags_are_removed_and_set_and_kept() {
 
     let store = open(directory.path());
     assert_eq!(store.stream("orders").unwrap().tags().unwrap(), changed);
+}
+
+fn numbered(range: std::ops::Range<usize>) -> BTreeMap<String, String> {
+    range.map(|number| (number.to_string(), String::new())).collect()
+}
+
+#[test]
+fn a_change_that_would_leave_too_many_tags_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let stream = store.create_stream("orders", 1).unwrap();
+    stream.change_tags(&numbered(0..4), &[], 5).unwrap();
+    let refused = stream.change_tags(&numbered(2..6), &["never there".to_owned()], 5);
+    assert!(
+        matches!(refused, Err(Error::TooManyTags { count: 6, limit: 5 })),
+        "{refused:?}"
+    );
+    assert_eq!(stream.tags().unwrap(), numbered(0..4));
+
+    // What is removed makes room, unless it is set again.
+    let removed = ["0".to_owned(), "2".to_owned()];
+    assert!(stream.change_tags(&numbered(2..7), &removed, 5).is_err());
+    stream.change_tags(&numbered(2..6), &removed, 5).unwrap();
+    assert_eq!(stream.tags().unwrap(), numbered(1..6));
+
+    // Tags beyond a limit of today stay, and can be changed and removed.
+    stream.change_tags(&tags(&[("1", "new")]), &[], 3).unwrap();
+    stream
+        .change_tags(&BTreeMap::new(), &["1".to_owned()], 3)
+        .unwrap();
+    assert!(stream.change_tags(&numbered(1..2), &[], 3).is_err());
+    assert_eq!(stream.tags().unwrap(), numbered(2..6));
+}
+
+#[test]
+fn threads_at_once_cannot_exceed_the_limit_of_tags_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    const LIMIT: usize = 50;
+    const THREADS: usize = 2;
+    for round in 0..20 {
+        let stream = store.create_stream(&format!("orders-{round}"), 1).unwrap();
+        stream.change_tags(&numbered(0..LIMIT - 1), &[], LIMIT).unwrap();
+        let start = std::sync::Barrier::new(THREADS);
+        let set = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let (stream, start) = (&stream, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        stream.change_tags(&tags(&[(&format!("of {thread}"), "")]), &[], LIMIT)
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .filter(Result::is_ok)
+                .count()
+        });
+        assert_eq!(set, 1);
+        assert_eq!(stream.tags().unwrap().len(), LIMIT);
+    }
+}
+
+#[test]
+fn a_consumer_has_tags_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let stream = store.create_stream("orders", 1).unwrap();
+    let billing = stream.register_consumer("billing").unwrap().id;
+    let audit = stream.register_consumer("audit").unwrap().id;
+    stream
+        .change_consumer_tags(billing, &tags(&[("owner", "me"), ("a", "b")]), &[], 2)
+        .unwrap();
+    stream
+        .change_consumer_tags(billing, &BTreeMap::new(), &["a".to_owned()], 2)
+        .unwrap();
+    let too_many = stream.change_consumer_tags(billing, &numbered(0..2), &[], 2);
+    assert!(matches!(too_many, Err(Error::TooManyTags { count: 3, limit: 2 })));
+    store.close().unwrap();
+
+    let store = open(directory.path());
+    let stream = store.stream("orders").unwrap();
+    assert_eq!(stream.consumer_tags(billing).unwrap(), tags(&[("owner", "me")]));
+    assert!(stream.consumer_tags(audit).unwrap().is_empty());
+    assert!(stream.tags().unwrap().is_empty());
+    stream.remove_consumer(billing).unwrap();
+    for gone in [
+        stream.consumer_tags(billing).map(drop),
+        stream.change_consumer_tags(billing, &numbered(0..1), &[], 2),
+    ] {
+        assert!(
+            matches!(&gone, Err(Error::ConsumerNotFound { stream, consumer }) if stream == "orders" && *consumer == billing),
+            "{gone:?}"
+        );
+    }
 }
 
 #[test]
@@ -114,7 +211,7 @@ fn what_belongs_to_a_stream_goes_with_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let fill = |stream: &Stream| {
-        stream.change_tags(&tags(&[("owner", "me")]), &[]).unwrap();
+        stream.change_tags(&tags(&[("owner", "me")]), &[], 50).unwrap();
         stream.set_attribute("policy", Some(b"allow")).unwrap();
         stream.register_consumer("billing").unwrap();
     };
@@ -126,7 +223,7 @@ fn what_belongs_to_a_stream_goes_with_it() {
     assert_eq!(new.attribute("policy").unwrap(), None);
 
     let is_gone = |result: Result<(), Error>| matches!(result, Err(Error::StreamNotFound { .. }));
-    assert!(is_gone(old.change_tags(&tags(&[("owner", "you")]), &[])));
+    assert!(is_gone(old.change_tags(&tags(&[("owner", "you")]), &[], 50)));
     assert!(is_gone(old.set_attribute("policy", None)));
     assert!(is_gone(old.register_consumer("audit").map(drop)));
 }

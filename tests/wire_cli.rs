@@ -329,3 +329,88 @@ fn segments_are_mapped_only_if_that_is_asked_for_since_a_bad_page_would_end_the_
         assert_eq!(running.end().0, Some(0));
     }
 }
+
+#[test]
+fn streams_of_the_command_line_are_there_at_the_first_request_and_stay_as_they_are() {
+    let data_dir = data_dir();
+    let limits = |running: &Running| running.request("DescribeLimits", "{}");
+    let list = |running: &Running| running.request("ListStreams", "{}");
+    let arguments = [
+        "--create-stream",
+        "b:2",
+        "--create-stream",
+        "a",
+        "--create-stream",
+        "b:2",
+    ];
+    let running = Running::start(data_dir.path(), &arguments);
+    assert!(list(&running).contains(r#""StreamNames":["a","b"]"#));
+    assert!(limits(&running).contains(r#""OpenShardCount":6"#));
+    running.request("PutRecord", r#"{"StreamName":"b","PartitionKey":"k","Data":""}"#);
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+
+    let running = Running::start(data_dir.path(), &["--create-stream", "b:7,c:1"]);
+    assert!(list(&running).contains(r#""StreamNames":["a","b","c"]"#));
+    assert!(limits(&running).contains(r#""OpenShardCount":7"#));
+    running.signal("TERM");
+    let (status, log) = running.end();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("the stream is there already"), "{log}");
+    let store = anabranch::Store::open(data_dir.path()).unwrap();
+    let stream = store.stream("b").unwrap();
+    let mut reader = stream.reader(anabranch::StartingPosition::TrimHorizon).unwrap();
+    assert!(reader.next().is_some());
+}
+
+#[test]
+fn streams_are_named_in_the_environment_too() {
+    let data_dir = data_dir();
+    let mut command = program(&[
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1",
+    ]);
+    // It ends for want of a port, after it has made the streams.
+    let output = command
+        .env("ANABRANCH_CREATE_STREAM", "a:1,b:3")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    let store = anabranch::Store::open(data_dir.path()).unwrap();
+    assert_eq!(store.open_shard_count().unwrap(), 4);
+}
+
+#[test]
+fn wrong_streams_are_refused_before_anything_is_made() {
+    for (arguments, part) in [
+        (["--create-stream", "a:0"].as_slice(), "number of shards"),
+        (&["--create-stream", "a b"], "name of a stream"),
+        (&["--create-stream", "a:1@eu-west-1"], "number of shards"),
+        (
+            &["--create-stream", "a", "--create-stream", "a:2"],
+            "give it once",
+        ),
+        (
+            &[
+                "--create-stream",
+                "a:2",
+                "--create-stream",
+                "b:3",
+                "--shard-limit",
+                "4",
+            ],
+            "--shard-limit 4",
+        ),
+    ] {
+        let data_dir = data_dir();
+        let directory = data_dir.path().to_str().unwrap();
+        let output = run(&[&["--data-dir", directory, "--listen", "127.0.0.1:0"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+        let store = anabranch::Store::open(data_dir.path()).unwrap();
+        assert!(store.streams(None, 10).unwrap().is_empty());
+    }
+}

@@ -3,6 +3,7 @@
 mod bench;
 mod dump;
 mod exit;
+mod initial_streams;
 mod logging;
 mod repair;
 mod serve;

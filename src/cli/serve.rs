@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Failure;
+use super::initial_streams::{self, InitialStream};
 use super::logging::LogArguments;
 
 #[derive(Debug, Clone, Args)]
@@ -72,6 +73,18 @@ pub(super) struct ServeArguments {
     )]
     shard_limit: u64,
 
+    /// A stream to make before serving, with 4 shards unless told otherwise; one that is there stays as it is
+    ///
+    /// Can be given several times, and with commas between streams: --create-stream clicks:2 --create-stream orders.
+    #[arg(
+        long,
+        value_name = "NAME[:SHARDS]",
+        value_delimiter = ',',
+        value_parser = initial_streams::parse,
+        env = "ANABRANCH_CREATE_STREAM"
+    )]
+    create_stream: Vec<InitialStream>,
+
     /// Map the files that are read, instead of reading them into buffers
     ///
     /// Reading much at a time is a little faster then; but a disk that cannot read a mapped page ends the server with
@@ -123,7 +136,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let opening = Instant::now();
     let store = open(arguments, descriptors).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
-    let served = runtime.block_on(serve(arguments, descriptors, store.clone(), opened_in));
+    let created = initial_streams::create(&store, &arguments.create_stream, arguments.shard_limit);
+    let served =
+        created.and_then(|()| runtime.block_on(serve(arguments, descriptors, store.clone(), opened_in)));
     let closed = store.close().map_err(Failure::Store);
     // Whatever still runs has no answer to give any more.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Amazon resource names of streams, and the names of regions.
+//! Amazon resource names, and the names of regions.
 
 use std::fmt;
 
@@ -34,14 +34,108 @@ impl fmt::Display for StreamArn<'_> {
 /// A server holds the streams of one account and one region, so the ARN's own are not compared with anything.
 pub(super) fn stream_name(arn: &str) -> Option<&str> {
     const RESOURCE: &str = ":stream/";
+    let parts = Parts::of(arn)?;
     arn.match_indices(RESOURCE).find_map(|(at, _)| {
-        let name = &arn[at + RESOURCE.len()..];
-        let (head, account_id) = arn[..at].rsplit_once(':')?;
-        let is_account = account_id.len() == 12 && account_id.bytes().all(|byte| byte.is_ascii_digit());
-        let is_kinesis = head.strip_prefix("arn:aws")?.contains(":kinesis:") && !head.contains('\n');
-        let is_word = !name.is_empty() && !name.contains(char::is_whitespace);
-        (is_account && is_kinesis && is_word).then_some(name)
+        let account = at.checked_sub(ACCOUNT_BYTES)?;
+        let is_named = account >= parts.service_end && is_account(arn.get(account..at)?);
+        (is_named && parts.ends_in_a_word(at + RESOURCE.len())).then(|| &arn[at + RESOURCE.len()..])
     })
+}
+
+/// A colon and an account id.
+const ACCOUNT_BYTES: usize = 13;
+
+fn is_account(text: &str) -> bool {
+    text.len() == ACCOUNT_BYTES
+        && text.starts_with(':')
+        && text.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+}
+
+/// Where the parts of an ARN may begin and end, each looked for once: an ARN that is too long has not been refused yet.
+struct Parts {
+    /// Behind `:kinesis:`.
+    service_end: usize,
+    /// The end of the first line.
+    line_end: usize,
+    /// The start of the last word.
+    word_start: usize,
+    len: usize,
+}
+
+impl Parts {
+    fn of(arn: &str) -> Option<Parts> {
+        const ARN: &str = "arn:aws";
+        const SERVICE: &str = ":kinesis:";
+        let service = arn.strip_prefix(ARN)?.find(SERVICE)?;
+        let last_word = arn.rsplit(char::is_whitespace).next()?;
+        Some(Parts {
+            service_end: ARN.len() + service + SERVICE.len(),
+            line_end: arn.find('\n').unwrap_or(arn.len()),
+            word_start: arn.len() - last_word.len(),
+            len: arn.len(),
+        })
+    }
+
+    /// Whether what is from here to the end is one word, and what is before it one line.
+    fn ends_in_a_word(&self, from: usize) -> bool {
+        from <= self.line_end && from >= self.word_start && from < self.len
+    }
+}
+
+/// What the ARN of a resource names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResourceName<'a> {
+    Stream(&'a str),
+    /// `…:stream/STREAM/consumer/NAME:CREATED`
+    Consumer {
+        stream: &'a str,
+        name: &'a str,
+        created_seconds: u64,
+    },
+    /// A queue, a channel, or nothing that there could be.
+    Unknown,
+}
+
+/// Whether `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+`.
+pub(super) fn is_resource(arn: &str) -> bool {
+    let Some(parts) = Parts::of(arn) else {
+        return false;
+    };
+    // The colon in front of the account may not be the one behind the service, since the region's end is between them.
+    let mut colons = arn.match_indices(':').map(|(at, _)| at);
+    let account = colons.find(|at| {
+        let end = at + ACCOUNT_BYTES;
+        *at >= parts.service_end && arn.get(*at..end).is_some_and(is_account) && arn[end..].starts_with(':')
+    });
+    let Some(account) = account else {
+        return false;
+    };
+    ["stream/", "channel/", "queue/"].into_iter().any(|kind| {
+        let mut ends = arn.match_indices(kind).map(|(at, _)| (at, at + kind.len()));
+        ends.any(|(at, end)| at > account + ACCOUNT_BYTES && parts.ends_in_a_word(end))
+    })
+}
+
+/// What the ARN of a resource names.
+pub(super) fn resource(arn: &str) -> ResourceName<'_> {
+    const CONSUMER: &str = "/consumer/";
+    let Some(name) = stream_name(arn) else {
+        return ResourceName::Unknown;
+    };
+    let Some((stream, consumer)) = name.split_once(CONSUMER) else {
+        return ResourceName::Stream(name);
+    };
+    let consumer = consumer
+        .rsplit_once(':')
+        .and_then(|(name, created)| Some((name, created.parse().ok()?)));
+    match consumer {
+        Some((name, created_seconds)) => ResourceName::Consumer {
+            stream,
+            name,
+            created_seconds,
+        },
+        None => ResourceName::Unknown,
+    }
 }
 
 /// Whether `text` looks like a region's name: `eu-west-1`, `us-gov-east-1`. Clients that derive the region from a
@@ -103,6 +197,54 @@ mod tests {
             " arn:aws:kinesis:eu-west-1:000000000000:stream/a",
         ] {
             assert_eq!(stream_name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_arn_of_a_resource_names_a_stream_or_a_consumer_or_nothing_that_is_here() {
+        const HEAD: &str = "arn:aws:kinesis:eu-west-1:000000000000:";
+        for (rest, named) in [
+            ("stream/a", ResourceName::Stream("a")),
+            (
+                "stream/a/consumer/b:1421889722",
+                ResourceName::Consumer {
+                    stream: "a",
+                    name: "b",
+                    created_seconds: 1_421_889_722,
+                },
+            ),
+            ("stream/a/consumer/b", ResourceName::Unknown),
+            ("stream/a/consumer/b:-1", ResourceName::Unknown),
+            ("queue/a", ResourceName::Unknown),
+            ("channel/a", ResourceName::Unknown),
+            ("my stream/a", ResourceName::Unknown),
+            ("stream/stream/", ResourceName::Stream("stream/")),
+        ] {
+            let arn = format!("{HEAD}{rest}");
+            assert!(is_resource(&arn), "{arn}");
+            assert_eq!(resource(&arn), named, "{arn}");
+        }
+        for rest in ["", "stream/", "stream/a b", "topic/a", "a\nstream/b", "stream"] {
+            assert!(!is_resource(&format!("{HEAD}{rest}")), "{rest}");
+        }
+        for text in [
+            "",
+            "arn:aws:kinesis:000000000000:stream/a",
+            "arn:aws:kinesis:eu-west-1:00000000000:stream/a",
+            "arn:aws:kinesis:eu-west-1:000000000000stream/a",
+            "arn:aws:sqs:eu-west-1:000000000000:queue/a",
+            "x:arn:aws:kinesis:eu-west-1:000000000000:stream/a",
+        ] {
+            assert!(!is_resource(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn megabytes_in_place_of_an_arn_are_looked_at_once() {
+        let many = |part: &str| format!("arn:aws:kinesis:{} ", part.repeat((8 << 20) / part.len()));
+        for part in [":stream/", ":000000000000:stream/a", ":kinesis:", ":", "queue/"] {
+            let text = many(part);
+            assert_eq!((stream_name(&text), is_resource(&text)), (None, false), "{part}");
         }
     }
 

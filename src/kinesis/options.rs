@@ -37,6 +37,9 @@ impl ServerOptions {
     /// The most open shards of all streams together: the greatest quota that AWS gives to a new account.
     pub const DEFAULT_SHARD_LIMIT: u64 = 20_000;
 
+    /// The shards of a stream that is created without saying how many, which is what AWS gives it.
+    pub const DEFAULT_SHARD_COUNT: u32 = 4;
+
     /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each
     /// of them. A larger one is answered with status 431.
     pub const MAX_HEAD_BYTES: usize = http::MAX_HEAD_BYTES;

@@ -21,6 +21,8 @@ pub(super) struct Service {
     pub(super) shard_limit: u64,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
+    /// Held from the reading of the account's settings to the writing of others.
+    pub(super) account_settings: Mutex<()>,
     pub(super) tokens: Tokens,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
@@ -51,6 +53,7 @@ impl Service {
             account_id: options.account_id.clone(),
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
+            account_settings: Mutex::default(),
             tokens,
             request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),

@@ -111,6 +111,11 @@ impl Pattern {
         printed: r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+",
         matches: Some(is_stream_arn),
     };
+    /// ARNs of streams, their consumers, channels and queues.
+    pub(super) const RESOURCE_ARN: Pattern = Pattern {
+        printed: r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
+        matches: Some(super::arn::is_resource),
+    };
     pub(super) const STREAM_ID: Pattern = Pattern {
         printed: "[a-z0-9]{20}-[a-z0-9]{3}",
         matches: Some(is_stream_id),

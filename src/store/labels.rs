@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use super::stream::Stream;
-use crate::catalog::{ConsumerState, Edit, Resource};
+use crate::catalog::{ConsumerState, Edit, Resource, StreamState};
 use crate::error::{Error, Result};
 use crate::model::{ConsumerId, Timestamp, check_stream_name, limits};
 
@@ -32,39 +32,99 @@ impl Stream {
     /// Removes the tags of some names, and then sets others, in one step. A tag that is removed need not be there; one
     /// that is set may be there with another value. Durable on return.
     ///
+    /// The stream may have `max_tags` of them. That is checked in the same step, so callers at once cannot exceed it
+    /// together. A stream that has more than that keeps them, and gets no more.
+    ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
     /// # let directory = tempfile::tempdir().unwrap();
     /// # let store = anabranch::Store::open(directory.path())?;
     /// let stream = store.create_stream("orders", 1)?;
-    /// stream.change_tags(&[("owner".into(), "billing".into())].into(), &["draft".into()])?;
+    /// stream.change_tags(&[("owner".into(), "billing".into())].into(), &["draft".into()], 50)?;
     /// assert_eq!(stream.tags()?["owner"], "billing");
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// As for [`summary`](Self::summary), and what happens on the disk.
-    pub fn change_tags(&self, set: &BTreeMap<String, String>, removed: &[String]) -> Result<()> {
+    /// [`Error::TooManyTags`], and nothing is changed; otherwise as for [`summary`](Self::summary), and what happens on
+    /// the disk.
+    pub fn change_tags(
+        &self,
+        set: &BTreeMap<String, String>,
+        removed: &[String],
+        max_tags: usize,
+    ) -> Result<()> {
+        let change = TagChange {
+            set,
+            removed,
+            max_tags,
+        };
+        self.commit_tags(None, change)
+    }
+
+    /// The tags of a registered consumer.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerNotFound`]; otherwise as for [`summary`](Self::summary).
+    pub fn consumer_tags(&self, id: ConsumerId) -> Result<BTreeMap<String, String>> {
+        self.read(|stream, _| Ok(self.tags_of(stream, Some(id))?.clone()))
+    }
+
+    /// As [`change_tags`](Self::change_tags), for a registered consumer.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerNotFound`]; otherwise as for [`change_tags`](Self::change_tags).
+    pub fn change_consumer_tags(
+        &self,
+        id: ConsumerId,
+        set: &BTreeMap<String, String>,
+        removed: &[String],
+        max_tags: usize,
+    ) -> Result<()> {
+        let change = TagChange {
+            set,
+            removed,
+            max_tags,
+        };
+        self.commit_tags(Some(id), change)
+    }
+
+    fn commit_tags(&self, consumer: Option<ConsumerId>, change: TagChange<'_>) -> Result<()> {
         let store = self.store_core();
         store.begin(Some(self.core.id))?;
         store.catalog.commit(|state| {
-            let tags = &self.core.state(state.stream(self.core.id))?.labels.tags;
-            let is_set = |(name, value): (&String, &String)| tags.get(name) == Some(value);
-            let is_removed = |name: &String| !tags.contains_key(name);
-            if set.iter().all(is_set)
-                && removed
-                    .iter()
-                    .all(|name| is_removed(name) || set.contains_key(name))
-            {
+            let tags = self.tags_of(self.core.state(state.stream(self.core.id))?, consumer)?;
+            change.check_count(tags)?;
+            if change.changes_nothing(tags) {
                 return Ok(Vec::new());
             }
             Ok(vec![Edit::TagsChanged {
-                resource: Resource::Stream(self.core.id),
-                set: set.clone(),
-                removed: removed.to_vec(),
+                resource: match consumer {
+                    None => Resource::Stream(self.core.id),
+                    Some(consumer) => Resource::Consumer(self.core.id, consumer),
+                },
+                set: change.set.clone(),
+                removed: change.removed.to_vec(),
             }])
         })
+    }
+
+    /// The tags of a consumer of the stream, or the stream's own.
+    fn tags_of<'s>(
+        &self,
+        stream: &'s StreamState,
+        consumer: Option<ConsumerId>,
+    ) -> Result<&'s BTreeMap<String, String>> {
+        let Some(id) = consumer else {
+            return Ok(&stream.labels.tags);
+        };
+        let consumer = stream.consumers.get(&id);
+        let consumer = consumer.ok_or_else(|| Error::ConsumerNotFound {
+            stream: self.name().to_owned(),
+            consumer: id,
+        })?;
+        Ok(&consumer.labels.tags)
     }
 
     /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.
@@ -149,6 +209,34 @@ impl Stream {
                 false => Vec::new(),
             })
         })
+    }
+}
+
+/// Tags to remove and then to set, and how many there may be afterwards.
+#[derive(Clone, Copy)]
+struct TagChange<'a> {
+    set: &'a BTreeMap<String, String>,
+    removed: &'a [String],
+    max_tags: usize,
+}
+
+impl TagChange<'_> {
+    fn check_count(&self, tags: &BTreeMap<String, String>) -> Result<()> {
+        let is_kept = |name: &&String| !self.set.contains_key(*name) && !self.removed.contains(name);
+        let count = self.set.len() + tags.keys().filter(is_kept).count();
+        match count > self.max_tags && count > tags.len() {
+            true => Err(Error::TooManyTags {
+                count,
+                limit: self.max_tags,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn changes_nothing(&self, tags: &BTreeMap<String, String>) -> bool {
+        let is_set = |(name, value): (&String, &String)| tags.get(name) == Some(value);
+        let is_removed = |name: &String| !tags.contains_key(name) || self.set.contains_key(name);
+        self.set.iter().all(is_set) && self.removed.iter().all(is_removed)
     }
 }
 

@@ -239,6 +239,13 @@ def check_that_all_is_as_it_was(state_file):
     expect_equal(news, ["good morning"], "what was put after the restart, by an iterator of before")
 
 
+def check_tags():
+    kinesis.add_tags_to_stream("BotoDemo", {"owner": "me", "stage": "demo"})
+    kinesis.remove_tags_from_stream("BotoDemo", ["stage"])
+    tags = kinesis.list_tags_for_stream("BotoDemo")
+    expect_equal(tags, {"Tags": [{"Key": "owner", "Value": "me"}], "HasMoreTags": False}, "the tags")
+
+
 def delete_the_stream():
     kinesis.delete_stream("BotoDemo")
 
@@ -266,6 +273,7 @@ def before_the_restart(state_file):
 
 def after_the_restart(state_file):
     check_that_all_is_as_it_was(state_file)
+    check_tags()
     delete_the_stream()
 
 

@@ -342,6 +342,54 @@ def check_tags():
     kinesis.get_waiter("stream_not_exists").wait(StreamName="tagged", WaiterConfig={"Delay": 1})
 
 
+def check_the_calls_of_terraform():
+    """What its stream resource sends for tags and limits: by the name of the stream, in chunks of ten."""
+    limits = kinesis.describe_limits()
+    expect(limits["OpenShardCount"] + 1 <= limits["ShardLimit"], f"one more shard is planned: {limits}")
+    on_demand = limits["OnDemandStreamCount"] + 1
+    expect(on_demand <= limits["OnDemandStreamCountLimit"], f"one more stream on demand is planned: {limits}")
+
+    first = {"team:owner": "arn:aws:iam::123456789012:role/x", "Name": "planned"}
+    kinesis.create_stream(StreamName="planned", ShardCount=1, Tags=first)
+    kinesis.get_waiter("stream_exists").wait(StreamName="planned", WaiterConfig={"Delay": 1})
+    expect_equal(tags_of("planned"), first, "the tags that the stream was created with")
+    expect_equal(kinesis.describe_limits()["OpenShardCount"], limits["OpenShardCount"] + 1, "OpenShardCount")
+
+    wanted = {f"key {number:02}": f"value {number}" for number in range(25)}
+    kinesis.remove_tags_from_stream(StreamName="planned", TagKeys=list(first))
+    for start in range(0, len(wanted), 10):
+        kinesis.add_tags_to_stream(StreamName="planned", Tags=dict(list(wanted.items())[start : start + 10]))
+    expect_equal(tags_of("planned"), wanted, "the tags after the update")
+    for tags in [{"aws:a": "b"}, {"a": "b!"}, {f"more {number}": "" for number in range(26)}]:
+        try:
+            kinesis.add_tags_to_stream(StreamName="planned", Tags=tags)
+            raise AssertionError(f"these tags were taken: {tags}")
+        except (kinesis.exceptions.InvalidArgumentException, kinesis.exceptions.ValidationException):
+            expect_equal(tags_of("planned"), wanted, "the tags after a refusal")
+
+    arn = kinesis.describe_stream_summary(StreamName="planned")["StreamDescriptionSummary"]["StreamARN"]
+    kinesis.tag_resource(ResourceARN=arn, Tags={"key 00": "changed"})
+    kinesis.untag_resource(ResourceARN=arn, TagKeys=list(wanted)[1:])
+    of_resource = kinesis.list_tags_for_resource(ResourceARN=arn)["Tags"]
+    expect_equal(of_resource, [{"Key": "key 00", "Value": "changed"}], "the tags by ARN")
+    kinesis.delete_stream(StreamName="planned")
+    kinesis.get_waiter("stream_not_exists").wait(StreamName="planned", WaiterConfig={"Delay": 1})
+
+    settings = kinesis.describe_account_settings()["MinimumThroughputBillingCommitment"]
+    expect_equal(settings, {"Status": "DISABLED"}, "the account's settings")
+    commitment = {"Status": "ENABLED"}
+    updated = kinesis.update_account_settings(MinimumThroughputBillingCommitment=commitment)
+    commitment = updated["MinimumThroughputBillingCommitment"]
+    expect_equal(commitment["Status"], "ENABLED", "the account's commitment")
+    day = commitment["EarliestAllowedEndAt"] - commitment["StartedAt"]
+    expect_equal(day.total_seconds(), 86400.0, "how long it lasts at least")
+
+
+def tags_of(stream_name):
+    tags = kinesis.list_tags_for_stream(StreamName=stream_name)["Tags"]
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
 # 9. The end
 
 
@@ -372,6 +420,7 @@ def before_the_restart(state_file):
 def after_the_restart(state_file):
     check_that_all_is_as_it_was(state_file)
     check_tags()
+    check_the_calls_of_terraform()
     delete_the_stream()
 
 

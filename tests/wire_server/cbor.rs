@@ -178,3 +178,59 @@ fn errors_are_in_cbor_too() {
         (400, &b"\xbf\x66__type\x76SerializationException\xff"[..])
     );
 }
+
+#[test]
+fn tags_are_maps_in_requests_and_lists_in_replies() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let stream = ("StreamName", text("s"));
+    let tags = map(&[("b", text("2")), ("team:ä", text(""))]);
+    let add = map(&[stream.clone(), ("Tags", tags.clone())]);
+    assert_eq!(call(&server, "AddTagsToStream", &add), (200, Value::Null));
+    let keys = Value::Array(vec![text("b")]);
+    let remove = map(&[stream.clone(), ("TagKeys", keys.clone())]);
+    assert_eq!(call(&server, "RemoveTagsFromStream", &remove), (200, Value::Null));
+    let tag = map(&[("Key", text("team:ä")), ("Value", text(""))]);
+    let (_, listed) = call(&server, "ListTagsForStream", &map(&[stream]));
+    assert_eq!(member(&listed, "Tags"), &Value::Array(vec![tag.clone()]));
+    assert_eq!(member(&listed, "HasMoreTags"), &Value::Bool(false));
+
+    let arn = (
+        "ResourceARN",
+        text("arn:aws:kinesis:eu-west-1:000000000000:stream/s"),
+    );
+    let add = map(&[arn.clone(), ("Tags", tags)]);
+    assert_eq!(call(&server, "TagResource", &add), (200, Value::Null));
+    let remove = map(&[arn.clone(), ("TagKeys", keys)]);
+    assert_eq!(call(&server, "UntagResource", &remove), (200, Value::Null));
+    let (_, listed) = call(&server, "ListTagsForResource", &map(&[arn]));
+    assert_eq!(member(&listed, "Tags"), &Value::Array(vec![tag]));
+
+    let reserved = map(&[("StreamName", text("s")), ("Tags", map(&[("aws:a", text("b"))]))]);
+    let (status, refused) = call(&server, "AddTagsToStream", &reserved);
+    assert_eq!(
+        (status, member(&refused, "__type")),
+        (400, &text("InvalidArgumentException"))
+    );
+}
+
+#[test]
+fn limits_are_numbers_and_times_of_the_account_are_in_milliseconds() {
+    let server = TestServer::start();
+    server.create("s", 3);
+    let (status, limits) = call(&server, "DescribeLimits", &map(&[]));
+    assert_eq!(status, 200);
+    assert_eq!(member(&limits, "OpenShardCount"), &Value::from(3));
+    assert_eq!(member(&limits, "ShardLimit"), &Value::from(20_000));
+
+    let name = "MinimumThroughputBillingCommitment";
+    let enable = map(&[(name, map(&[("Status", text("ENABLED"))]))]);
+    let (status, settings) = call(&server, "UpdateAccountSettings", &enable);
+    let commitment = member(&settings, name);
+    assert_eq!((status, member(commitment, "Status")), (200, &text("ENABLED")));
+    assert_eq!(member(commitment, "StartedAt"), &time(START.as_millis()));
+    assert_eq!(
+        call(&server, "DescribeAccountSettings", &map(&[])),
+        (200, settings)
+    );
+}

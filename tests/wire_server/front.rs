@@ -281,7 +281,7 @@ fn the_signature_names_the_region_if_it_is_one() {
 fn operations_that_are_not_offered_say_so() {
     let server = TestServer::start();
     for operation in [
-        "AddTagsToStream",
+        "StartStreamEncryption",
         "SubscribeToShard",
         "CreateQueue",
         "UpdateShardCount",

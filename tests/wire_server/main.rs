@@ -2,6 +2,7 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used)]
 
+mod account;
 mod budgets;
 mod cbor;
 mod connections;

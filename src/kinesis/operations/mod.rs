@@ -12,11 +12,13 @@ mod put_records;
 mod queues;
 mod records_body;
 mod refusal;
+mod resource_reference;
 mod shapes;
 mod shards;
 mod stream_reference;
 mod stream_settings;
 mod streams;
+mod tag_rules;
 mod tags;
 
 use super::operation::Operation;

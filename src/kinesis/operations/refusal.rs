@@ -1,5 +1,6 @@
 //! The engine's errors in the words of AWS, and its failures in words that tell a client nothing of our disk.
 
+use crate::kinesis::convert::shown;
 use crate::kinesis::error::ApiError;
 use crate::kinesis::service::Context;
 use crate::{Error, ShardId, StreamStatus};
@@ -35,6 +36,7 @@ impl Context<'_> {
             | Error::InvalidRetention { .. }
             | Error::RecordTooLarge { .. }
             | Error::BatchTooLarge { .. }
+            | Error::TooManyTags { .. }
             | Error::InvalidArgument { .. } => ApiError::invalid_argument(error.to_string()),
             Error::ReadOnly => ApiError::access_denied(
                 "This server is read-only: it serves a store that must not be changed. Only operations that read are \
@@ -48,6 +50,22 @@ impl Context<'_> {
     pub(super) fn stream_not_found(&self, name: &str) -> ApiError {
         ApiError::not_found(format!(
             "Stream {name} under account {} not found.",
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn consumer_not_found(&self, name: &str) -> ApiError {
+        ApiError::not_found(format!(
+            "Consumer {name}, account {} not found.",
+            self.account_id()
+        ))
+    }
+
+    /// An ARN that names nothing of which this server could have one.
+    pub(super) fn resource_not_found(&self, arn: &str) -> ApiError {
+        ApiError::not_found(format!(
+            "Resource {} under account {} not found.",
+            shown(arn),
             self.account_id()
         ))
     }

@@ -72,9 +72,4 @@ pub(super) const SHARD_ITERATOR_TYPE: Shape<Text> = TEXT.one_of(&[
 
 pub(super) const EXCEPTION: Shape<Structure> = structure(members![optional("message", TEXT),]);
 
-pub(super) const RESOURCE_ARN: Shape<Text> = TEXT
-    .pattern(Pattern::declared(
-        r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
-    ))
-    .at_least(1)
-    .at_most(2048);
+pub(super) const RESOURCE_ARN: Shape<Text> = TEXT.pattern(Pattern::RESOURCE_ARN).at_least(1).at_most(2048);

@@ -2,6 +2,7 @@
 
 use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
+use super::tag_rules::{MOST_TAGS, Tagged};
 use super::{shapes, tags};
 use crate::kinesis::arn::StreamArn;
 use crate::kinesis::error::{ApiError, exception};
@@ -10,6 +11,7 @@ use crate::kinesis::key::{
     list, members, optional, required, structure,
 };
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
+use crate::kinesis::options::ServerOptions;
 use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
@@ -60,8 +62,7 @@ pub(super) const CREATE_STREAM: Operation = Operation {
     run: Some(|request| request.blocking(create_stream)),
 };
 
-/// What AWS gives to a stream that does not say how many shards it wants.
-const DEFAULT_SHARD_COUNT: u32 = 4;
+const DEFAULT_SHARD_COUNT: u32 = ServerOptions::DEFAULT_SHARD_COUNT;
 
 fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
@@ -82,8 +83,16 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         ),
     };
     refuse_what_is_not_offered(call)?;
-    let added = call.get(TAGS).unwrap_or_default();
-    tags::check(context, name, &added, added.len())?;
+    let tags = tags::given(call.get(TAGS).unwrap_or_default());
+    let tagged = Tagged {
+        context,
+        kind: "stream",
+        name,
+    };
+    tagged.check_added(&tags)?;
+    if tags.len() > MOST_TAGS {
+        return Err(tagged.too_many());
+    }
 
     let store = &context.service.store;
     match store.stream(name) {
@@ -103,10 +112,7 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
             .get(MAX_RECORD_SIZE_IN_KIB)
             .and_then(|kib| u32::try_from(kib).ok())
             .map_or(limits::DEFAULT_MAX_RECORD_BYTES, |kib| kib.saturating_mul(1024)),
-        tags: added
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
+        tags,
     };
     store
         .create_stream_with(name, stream)

@@ -24,7 +24,7 @@ use super::program::Program;
 /// A server that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-const OPERATIONS: [&str; 20] = [
+const OPERATIONS: [&str; 25] = [
     "AddTagsToStream",
     "CreateStream",
     "DecreaseStreamRetentionPeriod",
@@ -45,6 +45,11 @@ const OPERATIONS: [&str; 20] = [
     "SplitShard",
     "UpdateShardCount",
     "UpdateStreamMode",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+    "DescribeAccountSettings",
+    "UpdateAccountSettings",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

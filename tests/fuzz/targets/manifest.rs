@@ -258,7 +258,7 @@ fn busy_store() -> SimDisk {
     let views = store.stream("views").expect("it is there");
     let tags = [("stage".to_owned(), "test".to_owned())].into();
     let removed = ["owner".to_owned()];
-    views.change_tags(&tags, &removed).expect("there is room");
+    views.change_tags(&tags, &removed, 50).expect("there is room");
     views
         .set_attribute("policy", Some(b"allow"))
         .expect("there is room");

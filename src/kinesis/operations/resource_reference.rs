@@ -1,0 +1,110 @@
+//! How an operation says which resource it means where it may be a stream or something else: by ARN.
+
+use std::collections::BTreeMap;
+
+use super::shapes;
+use super::tag_rules::{MOST_TAGS, Tagged};
+use crate::kinesis::arn::{self, ResourceName};
+use crate::kinesis::error::ApiError;
+use crate::kinesis::key::{Key, Text, required};
+use crate::kinesis::operation::{Call, Resource};
+use crate::kinesis::service::Context;
+use crate::{ConsumerDescription, Error, Stream, StreamStatus};
+
+pub(super) const RESOURCE_ARN: Key<Text> = required("ResourceARN", shapes::RESOURCE_ARN);
+
+/// A resource that exists.
+#[derive(Debug)]
+pub(super) enum Named {
+    Stream(Stream),
+    Consumer(Stream, ConsumerDescription),
+}
+
+impl Call<'_> {
+    /// The resource that the call is about, in whatever state.
+    pub(super) fn resource(&self) -> Result<Named, ApiError> {
+        debug_assert_eq!(self.operation.resource, Resource::Any);
+        let arn = self.get(RESOURCE_ARN);
+        let context = self.context;
+        let refusal = |error| context.refusal(error);
+        let stream = |name| context.service.store.stream(name).map_err(refusal);
+        match arn::resource(arn) {
+            ResourceName::Stream(name) => Ok(Named::Stream(stream(name)?)),
+            ResourceName::Consumer {
+                stream: of,
+                name,
+                created_seconds,
+            } => {
+                let stream = stream(of)?;
+                let consumers = stream.consumers().map_err(refusal)?;
+                let consumer = consumers
+                    .into_iter()
+                    .find(|known| known.name == name && known.created.as_seconds() == created_seconds);
+                match consumer {
+                    Some(consumer) => Ok(Named::Consumer(stream, consumer)),
+                    None => Err(context.consumer_not_found(name)),
+                }
+            }
+            ResourceName::Unknown => Err(context.resource_not_found(arn)),
+        }
+    }
+}
+
+impl Named {
+    /// Refuses a change of what is not ACTIVE.
+    pub(super) fn check_active(&self, context: Context<'_>) -> Result<(), ApiError> {
+        // A consumer is ACTIVE from its first moment to its last.
+        let Named::Stream(stream) = self else {
+            return Ok(());
+        };
+        let summary = stream.summary().map_err(|error| context.refusal(error))?;
+        match summary.status {
+            StreamStatus::Active => Ok(()),
+            status => Err(context.stream_not_active(&summary.name, status)),
+        }
+    }
+
+    pub(super) fn tags(&self, context: Context<'_>) -> Result<BTreeMap<String, String>, ApiError> {
+        let tags = match self {
+            Named::Stream(stream) => stream.tags(),
+            Named::Consumer(stream, consumer) => stream.consumer_tags(consumer.id),
+        };
+        tags.map_err(|error| self.refusal(context, error))
+    }
+
+    /// Removes tags and sets others, as long as there are not too many then.
+    pub(super) fn change_tags(
+        &self,
+        context: Context<'_>,
+        set: &BTreeMap<String, String>,
+        removed: &[String],
+    ) -> Result<(), ApiError> {
+        let changed = match self {
+            Named::Stream(stream) => stream.change_tags(set, removed, MOST_TAGS),
+            Named::Consumer(stream, consumer) => {
+                stream.change_consumer_tags(consumer.id, set, removed, MOST_TAGS)
+            }
+        };
+        changed.map_err(|error| self.refusal(context, error))
+    }
+
+    /// The resource as messages about its tags name it.
+    pub(super) fn tagged<'a>(&'a self, context: Context<'a>) -> Tagged<'a> {
+        let (kind, name) = match self {
+            Named::Stream(stream) => ("stream", stream.name()),
+            Named::Consumer(_, consumer) => ("consumer", consumer.name.as_str()),
+        };
+        Tagged { context, kind, name }
+    }
+
+    fn refusal(&self, context: Context<'_>, error: Error) -> ApiError {
+        match (self, error) {
+            (_, Error::TooManyTags { .. }) => self.tagged(context).too_many(),
+            // Another call has removed it since it was found.
+            (Named::Consumer(_, consumer), Error::ConsumerNotFound { .. }) => {
+                context.consumer_not_found(&consumer.name)
+            }
+            (_, error) => context.refusal(error),
+        }
+    }
+}
