@@ -119,7 +119,7 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
 
     /// The first `length` bytes, for reading. While the mapping lives the file must not be cut or written to within
     /// that length; the log guarantees it by mapping sealed segments only, and recycling none that is held
-    /// (`log::hold`).
+    /// (`log::segments::hold`).
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>>;
 
     /// Drops what the operating system caches of this file's clean pages, so that the next read sees the device.

@@ -5,7 +5,7 @@
 //!   other. Edits that neither has are lost; whole ones behind them are applied as far as they fit, and segments that
 //!   belong to a log that is known are taken in again.
 //! - Segments with whole records that belong to no log that is known are set aside, but only if a person says so.
-//! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::mend`).
+//! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::recover::mend`).
 //! - What only the commit journal has is written to the segments; a journal that is damaged is then given up.
 //! - A file that the operating system does not hand out is left alone: it may do so another time.
 //! - A log whose last segment was touched is left as one that was interrupted, so that whoever opens the store reads it

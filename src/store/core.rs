@@ -19,7 +19,10 @@ use crate::catalog::{Catalog, Edit};
 use crate::disk::{Disk, Health, Inherited, LockError, LockGuard, OverlayDisk, Step, perform};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::log::{Durability, Flushers, LogContext, LogOptions, OpenSegments, SegmentPool, SpareBuffers};
+use crate::log::{
+    CommitJournal, Durability, Flushers, LogContext, LogOptions, LogResources, OpenSegments, SegmentPool,
+    SpareBuffers,
+};
 use crate::model::{LogName, ShardId, StreamId, StreamName, Timestamp};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
@@ -32,6 +35,8 @@ pub(crate) struct StoreCore {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) context: Arc<LogContext>,
+    /// Once what an earlier opener left in it is in the segments.
+    pub(super) journal: RwLock<Option<Arc<CommitJournal>>>,
     pub(super) active: Arc<ActiveLogs>,
     pub(super) garbage: Mutex<Vec<Garbage>>,
     pub(super) keeper: Arc<KeeperSignal>,
@@ -107,7 +112,7 @@ impl StoreCore {
         let flushers = Flushers::start(options.flusher_threads, log_options.round_logs)
             .map_err(|error| Error::io("start a thread for", directory, error))?;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
-        let context = Arc::new(LogContext {
+        let resources = LogResources {
             disk: disk.clone(),
             open_segments: OpenSegments::new(
                 disk.clone(),
@@ -118,22 +123,25 @@ impl StoreCore {
             health,
             pool,
             ledger: active.clone(),
-            flushers,
             spare_buffers: SpareBuffers::default(),
             options: log_options,
-            journal: RwLock::default(),
-            journal_doubts: OnceLock::new(),
-            commits_in_flight: AtomicUsize::new(0),
             on_want: Box::new({
                 let keeper = keeper.clone();
                 move || keeper.wake()
             }),
+        };
+        let context = Arc::new(LogContext {
+            resources: Arc::new(resources),
+            flushers,
+            journal: RwLock::default(),
+            journal_doubts: OnceLock::new(),
+            commits_in_flight: AtomicUsize::new(0),
         });
         catalog.make_room_by({
-            let context = Arc::downgrade(&context);
+            let resources = Arc::downgrade(&context.resources);
             move |failed| {
-                let context = context.upgrade();
-                context.is_some_and(|context| context.make_room_for(failed))
+                let resources = resources.upgrade();
+                resources.is_some_and(|resources| resources.make_room_for(failed))
             }
         });
         let core = Arc::new(Self {
@@ -141,6 +149,7 @@ impl StoreCore {
             disk,
             catalog,
             context,
+            journal: RwLock::default(),
             active,
             garbage: Mutex::default(),
             keeper,
@@ -206,7 +215,7 @@ impl StoreCore {
     /// Refuses if something failed before, or the store is closed or only read.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_takes_changes()?;
-        self.context.health.check()
+        self.context.resources.health.check()
     }
 
     /// Refuses if the store is closed or only read. The catalog refuses edits besides.
@@ -340,6 +349,7 @@ impl StoreCore {
         };
         // The journal's log has the context, and the context has the journal.
         *self.context.journal.write() = None;
+        *self.journal.write() = None;
         self.context.flushers.stop();
         self.catalog.close();
         *self.lock.lock() = None;
@@ -363,7 +373,7 @@ impl StoreCore {
     }
 
     fn record_ends(&self) -> Result<()> {
-        self.context.health.check()?;
+        self.context.resources.health.check()?;
         let mut ends = Vec::new();
         for (name, _) in self.active.list() {
             let Some(log) = (match name {

@@ -68,7 +68,7 @@ pub(super) fn empty_garbage(core: &StoreCore) -> Result<()> {
 fn empty_heap(core: &StoreCore, heap: &mut Garbage) -> Result<()> {
     let mut at = 0;
     while let Some(segment) = heap.segments.get(at) {
-        match segment.retire(&core.context.pool, core.disk.as_ref())? {
+        match segment.retire(&core.context.resources.pool, core.disk.as_ref())? {
             true => drop(heap.segments.swap_remove(at)),
             false => at += 1,
         }

@@ -94,13 +94,19 @@ impl StoreCore {
         if is_empty {
             self.remove_unnamed_files(journal.log())?;
         }
-        *self.context.journal.write() = Some(journal.into());
+        let journal = Arc::new(journal);
+        *self.context.journal.write() = Some(journal.clone());
+        *self.journal.write() = Some(journal);
         Ok(())
+    }
+
+    fn commit_journal(&self) -> Option<Arc<CommitJournal>> {
+        self.journal.read().clone()
     }
 
     /// Syncs the segments that have frames in the journal, if that frees some of it.
     pub(super) fn trim_journal(&self) -> Result<()> {
-        match self.context.journal() {
+        match self.commit_journal() {
             Some(journal) if journal.is_filling() => self.sync_journaled(&journal),
             _ => Ok(()),
         }
@@ -108,7 +114,7 @@ impl StoreCore {
 
     /// Brings the journal to rest with nothing in it that is still needed; gives its end, to be recorded.
     pub(super) fn rest_journal(&self) -> Result<Option<(LogName, LogEnd)>> {
-        let Some(journal) = self.context.journal() else {
+        let Some(journal) = self.commit_journal() else {
             return Ok(None);
         };
         self.sync_journaled(&journal)?;
@@ -135,7 +141,7 @@ impl StoreCore {
 
     /// Keeps rounds out of the journal while its end is recorded, if nothing in it is needed and nobody is writing to it.
     pub(super) fn begin_journal_rest(&self) -> Result<Option<Resting>> {
-        let Some(journal) = self.context.journal() else {
+        let Some(journal) = self.commit_journal() else {
             return Ok(None);
         };
         self.sync_journaled(&journal)?;
@@ -147,7 +153,7 @@ impl StoreCore {
     /// A log by the name that edits and ledgers have for it, if it still is there.
     pub(super) fn log(&self, name: LogName) -> Result<Option<Arc<ShardLog>>> {
         match name {
-            LogName::CommitJournal => Ok(self.context.journal().map(|journal| journal.log().clone())),
+            LogName::CommitJournal => Ok(self.commit_journal().map(|journal| journal.log().clone())),
             LogName::Shard(stream, shard) => self
                 .known_stream(stream)
                 .map(|stream| stream.log(shard))

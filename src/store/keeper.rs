@@ -104,7 +104,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
 
 /// Prepares segments ahead of need. Want of room is no failure here: the put that needs the segment makes it, or is refused.
 fn prepare_segments(core: &StoreCore) -> Result<()> {
-    match core.context.pool.prepare_wanted() {
+    match core.context.resources.pool.prepare_wanted() {
         Err(error) if error.is_want_of_room() => Ok(()),
         other => other,
     }

@@ -101,7 +101,7 @@ impl StreamCore {
     }
 
     pub(super) fn acknowledges_from_memory(&self) -> bool {
-        self.context.options.durability == Durability::Buffered
+        self.context.resources.options.durability == Durability::Buffered
     }
 
     /// The log that a route leads to.

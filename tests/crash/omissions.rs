@@ -229,7 +229,7 @@ const TABLE: &[(Step, Check)] = &[
 /// Steps that only another order of threads misses: tests of the library's own leave them out under the explorer.
 const EXPLORED: &[(Step, &str)] = &[(
     Step::NoHoldOfForgotten,
-    "log::hold::tests::a_hold_that_begins_after_the_check_is_found",
+    "log::segments::hold::tests::a_hold_that_begins_after_the_check_is_found",
 )];
 
 /// Steps that nothing misses, because others imply them.

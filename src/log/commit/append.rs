@@ -1,0 +1,175 @@
+//! Appending: records get their numbers and go into the pending group.
+
+use std::sync::Arc;
+
+use super::durability::Durability;
+use super::shard_log::{LogTicket, ShardLog};
+use super::tail::Tail;
+use crate::error::{Error, Result};
+use crate::log::format::record_codec::{check_batch_bytes, encoded_bytes};
+use crate::model::{PutRecord, Timestamp};
+use crate::sync::MutexGuard;
+
+/// The answer to an append.
+pub(crate) enum Appended {
+    Ticket(LogTicket),
+    /// The log was sealed: the records belong elsewhere.
+    Sealed,
+}
+
+/// Room in a log's pending group. Until it is used or dropped the log does not rest.
+pub(crate) struct Reservation<'a> {
+    log: &'a Arc<ShardLog>,
+    bytes: usize,
+}
+
+impl Reservation<'_> {
+    /// Takes in the records that the room was kept for, without waiting.
+    pub(crate) fn append(mut self, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
+        self.log.check_takes_records()?;
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut tail = self.log.tail.lock();
+        tail.reserved -= bytes;
+        self.log.take_in(tail, records, now, bytes)
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.log.tail.lock().reserved -= self.bytes;
+        }
+    }
+}
+
+impl ShardLog {
+    /// Gives records their numbers and takes them into the pending group. All of them get the same arrival time:
+    /// `now`, or that of the last record if the clock went back.
+    ///
+    /// Waits while too much is pending.
+    pub(crate) fn append(self: &Arc<Self>, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
+        self.check_takes_records()?;
+        let bytes = check_batch_bytes(records)?;
+        let tail = self.lock_with_room_for(bytes)?;
+        self.take_in(tail, records, now, bytes)
+    }
+
+    /// The same, unless that would have to wait: then `None`, and nothing was taken.
+    pub(crate) fn try_append(
+        self: &Arc<Self>,
+        records: &[PutRecord<'_>],
+        now: Timestamp,
+    ) -> Result<Option<Appended>> {
+        self.check_takes_records()?;
+        let bytes = check_batch_bytes(records)?;
+        let tail = self.tail.lock();
+        match self.has_to_wait(&tail, bytes) {
+            true => Ok(None),
+            false => self.take_in(tail, records, now, bytes).map(Some),
+        }
+    }
+
+    /// Keeps room for records, so that they can be taken in without waiting once other logs have room for theirs too.
+    /// `None` if that would have to wait.
+    pub(crate) fn try_reserve<'a>(
+        self: &'a Arc<Self>,
+        records: impl Iterator<Item = &'a PutRecord<'a>>,
+    ) -> Option<Reservation<'a>> {
+        let bytes = records.map(encoded_bytes).sum();
+        let mut tail = self.tail.lock();
+        if self.has_to_wait(&tail, bytes) {
+            return None;
+        }
+        tail.reserved += bytes;
+        Some(Reservation { log: self, bytes })
+    }
+
+    fn check_takes_records(&self) -> Result<()> {
+        self.context.resources.health.check()?;
+        self.check_undamaged()
+    }
+
+    /// Whether somebody, or the disk, has to be waited for before records are taken in.
+    fn has_to_wait(&self, tail: &Tail, bytes: usize) -> bool {
+        let is_full = !tail.pending.is_empty() && self.is_too_much(tail, bytes);
+        let has_to_be_tried_again = tail.stalled.is_some() && !tail.is_committing;
+        is_full || has_to_be_tried_again || self.has_to_announce(tail)
+    }
+
+    fn take_in(
+        self: &Arc<Self>,
+        mut tail: MutexGuard<'_, Tail>,
+        records: &[PutRecord<'_>],
+        now: Timestamp,
+        bytes: usize,
+    ) -> Result<Appended> {
+        // Looked at again under the lock: a failure may have come while this waited.
+        self.context.resources.health.check()?;
+        if let Some(error) = &tail.stalled {
+            return Err(error.clone());
+        }
+        if tail.is_sealed {
+            return Ok(Appended::Sealed);
+        }
+        let first_record = tail.next_record;
+        let next_record = first_record
+            .checked_add(records.len() as u64)
+            .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
+        let arrival = now.max(tail.last_arrival);
+        let is_first = tail.pending.is_empty();
+        let usual = tail.usual_bytes;
+        (tail.pending).push(
+            first_record,
+            records,
+            arrival,
+            bytes,
+            usual,
+            &self.context.resources.spare_buffers,
+        );
+        tail.next_record = next_record;
+        tail.last_arrival = arrival;
+        let outcome = tail.pending.outcome.clone();
+        drop(tail);
+
+        let awaited = match self.context.resources.options.durability {
+            Durability::Synced | Durability::Written => Some(outcome),
+            Durability::Buffered => {
+                if is_first {
+                    self.context.flushers.commit_soon(self);
+                }
+                None
+            }
+        };
+        Ok(Appended::Ticket(LogTicket::new(
+            self.clone(),
+            awaited,
+            first_record,
+            arrival,
+            bytes,
+        )))
+    }
+
+    /// Waits until the pending group has room for so many bytes, and this log's records can be given numbers. A group
+    /// that cannot be written may stay too large: its log is stalled then.
+    fn lock_with_room_for(&self, bytes: usize) -> Result<MutexGuard<'_, Tail>> {
+        let mut tail = self.tail.lock();
+        let mut is_tried = false;
+        loop {
+            let is_full = !tail.pending.is_empty() && self.is_too_much(&tail, bytes);
+            if is_full && tail.is_committing {
+                tail = self.wait_for_in_flight(tail);
+            } else if (is_full || tail.stalled.is_some()) && !tail.is_committing && !is_tried {
+                tail = self.lead(tail);
+                is_tried = tail.stalled.is_some();
+            } else if self.has_to_announce(&tail) {
+                tail = self.announce(tail, bytes)?;
+            } else {
+                return Ok(tail);
+            }
+        }
+    }
+
+    fn is_too_much(&self, tail: &Tail, bytes: usize) -> bool {
+        tail.pending.bytes() + tail.reserved + bytes > self.context.resources.options.max_group_bytes
+    }
+}

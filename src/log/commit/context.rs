@@ -1,0 +1,52 @@
+//! What the logs of a store share to commit.
+
+use std::sync::Arc;
+
+use super::commits::Commits;
+use super::flushers::Flushers;
+use super::journal_doubts::JournalDoubts;
+use super::resources::LogResources;
+use super::ticket::CommitTicket;
+use crate::log::segments::segment::Segment;
+use crate::sync::{AtomicUsize, OnceLock, RwLock};
+
+/// What all logs of a store share.
+pub(crate) struct CommitContext<L: Commits> {
+    pub(crate) resources: Arc<LogResources>,
+    pub(crate) flushers: Flushers<L>,
+    /// Takes the frames of rounds over several logs, once the store is open.
+    pub(crate) journal: RwLock<Option<Arc<dyn TakesFrames<L>>>>,
+    /// What could not be had of an earlier opener's commit journal.
+    pub(crate) journal_doubts: OnceLock<JournalDoubts>,
+    /// Logs whose commit is in flight.
+    pub(crate) commits_in_flight: AtomicUsize,
+}
+
+/// Makes frames durable that are not in their segments yet.
+pub(crate) trait TakesFrames<L: Commits>: Send + Sync {
+    /// Takes the frames of a round. They are durable when the ticket is done. `None` if the segments had better be
+    /// synced themselves.
+    fn append(&self, frames: &[FrameOf<'_, L>]) -> Option<CommitTicket<L>>;
+}
+
+/// A frame, its log and its segment.
+#[derive(Debug)]
+pub(crate) struct FrameOf<'a, L> {
+    pub(super) log: &'a L,
+    pub(super) segment: &'a Segment,
+    pub(super) bytes: &'a [u8],
+}
+
+impl<L: Commits> std::fmt::Debug for CommitContext<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommitContext")
+            .field("resources", &self.resources)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<L: Commits> CommitContext<L> {
+    pub(super) fn journal(&self) -> Option<Arc<dyn TakesFrames<L>>> {
+        self.journal.read().clone()
+    }
+}

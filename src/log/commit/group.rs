@@ -1,0 +1,101 @@
+//! Records that are committed together.
+//!
+//! Two groups of a log exist at most: the one in flight and the pending one that takes new records. They differ in
+//! parity, and each parity has a condition of its own, so that the end of a commit wakes its own group and one
+//! future leader, not everybody.
+
+use std::sync::Arc;
+
+use super::outcome::Outcome;
+use super::spare_buffers::SpareBuffers;
+use crate::log::format::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
+use crate::log::format::record_codec;
+use crate::log::format::segment_header::PAGE_BYTES;
+use crate::model::{PutRecord, RecordNumber, Timestamp};
+
+/// Records that will be committed together.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Room for the frame's header, then the encoded records. Nothing at all before the first.
+    pub(super) buffer: Vec<u8>,
+    pub(super) first_record: RecordNumber,
+    pub(super) count: u32,
+    pub(super) first_arrival: Timestamp,
+    pub(super) last_arrival: Timestamp,
+    pub(super) outcome: Arc<Outcome>,
+    /// Threads that wait for this group, any of which will lead if need be.
+    pub(super) waiting_threads: usize,
+    /// Whether a thread that waits for another log of its round will come for this group.
+    pub(super) is_claimed: bool,
+}
+
+impl Group {
+    pub(super) fn new(parity: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            first_record: RecordNumber::FIRST,
+            count: 0,
+            first_arrival: Timestamp::from_millis(0),
+            last_arrival: Timestamp::from_millis(0),
+            outcome: Arc::new(Outcome::new(parity)),
+            waiting_threads: 0,
+            is_claimed: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buffer.len().saturating_sub(HEADER_BYTES)
+    }
+
+    /// The length of the frame that the group becomes.
+    pub(super) fn frame_bytes(&self) -> u64 {
+        frame_bytes_of(self.buffer.len())
+    }
+
+    /// Takes back a group that was numbered before this one and could not be written.
+    pub(super) fn put_before(&mut self, mut earlier: Group) {
+        if !self.is_empty() {
+            earlier.buffer.extend_from_slice(&self.buffer[HEADER_BYTES..]);
+            earlier.count += self.count;
+            earlier.last_arrival = self.last_arrival;
+        }
+        self.buffer = earlier.buffer;
+        self.count = earlier.count;
+        self.first_record = earlier.first_record;
+        self.first_arrival = earlier.first_arrival;
+        self.last_arrival = earlier.last_arrival;
+    }
+
+    /// Takes in records that have `bytes` when they are encoded, where the group before had `usual`.
+    pub(super) fn push(
+        &mut self,
+        number: RecordNumber,
+        records: &[PutRecord<'_>],
+        arrival: Timestamp,
+        bytes: usize,
+        usual: usize,
+        spare: &SpareBuffers,
+    ) {
+        // With room for what a frame is filled up with, and where there is a buffer, a page.
+        let room = bytes + ALIGNMENT;
+        let usual = usual.max(HEADER_BYTES + room + PAGE_BYTES as usize);
+        if self.is_empty() {
+            self.first_record = number;
+            self.first_arrival = arrival;
+            self.buffer = spare.take(HEADER_BYTES + room, usual);
+            self.buffer.resize(HEADER_BYTES, 0);
+        } else {
+            spare.make_room(&mut self.buffer, room, usual);
+        }
+        self.last_arrival = arrival;
+        // A group has a limit in bytes, and each record takes some.
+        self.count += records.len() as u32;
+        for record in records {
+            record_codec::encode(&mut self.buffer, record.partition_key, record.data, arrival);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How those who wait for a group learn what became of it.
+
+use std::task::Waker;
+
+use crate::error::Result;
+use crate::sync::{Mutex, OnceLock};
+
+/// What became of a group, for all who wait for it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(super) parity: usize,
+    result: OnceLock<Result<()>>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Outcome {
+    /// Of a group of this parity.
+    pub(super) fn new(parity: usize) -> Self {
+        Self {
+            parity,
+            result: OnceLock::new(),
+            wakers: Mutex::default(),
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<Result<()>> {
+        self.result.get().cloned()
+    }
+
+    /// The first outcome stands. Gives the tasks that wait, to be woken once no lock is held: an executor may poll
+    /// them right there.
+    #[must_use = "somebody waits for this"]
+    pub(super) fn set(&self, result: Result<()>) -> Vec<Waker> {
+        let _ = self.result.set(result);
+        // Taken after the result is set: whoever registers later finds the result first (see `register`).
+        std::mem::take(&mut *self.wakers.lock())
+    }
+
+    /// Registers a task to be woken, unless the outcome is there already. `place` is its own among the tasks, which it
+    /// keeps for the next time: thousands may wait for one group.
+    pub(super) fn register(&self, waker: &Waker, place: &mut Option<usize>) -> Option<Result<()>> {
+        let mut wakers = self.wakers.lock();
+        if let Some(result) = self.get() {
+            return Some(result);
+        }
+        match place.and_then(|place| wakers.get_mut(place)) {
+            Some(known) => known.clone_from(waker),
+            None => {
+                *place = Some(wakers.len());
+                wakers.push(waker.clone());
+            }
+        }
+        None
+    }
+}

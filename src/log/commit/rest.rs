@@ -1,0 +1,136 @@
+//! Bringing a log to rest: all that was taken is durable, and its end is known.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::shard_log::ShardLog;
+use crate::disk::{Step, is_left_out, perform};
+use crate::error::Result;
+use crate::log::format::log_end::LogEnd;
+
+/// A log of which writers are kept out while its end is being recorded. The next append resumes it, once it is let go.
+#[derive(Debug)]
+#[must_use = "the log takes nothing meanwhile"]
+pub(crate) struct Resting {
+    log: Arc<ShardLog>,
+    end: LogEnd,
+    is_recorded: bool,
+}
+
+impl ShardLog {
+    /// Waits for the commit that is in flight, if one is, and syncs what was written.
+    pub(super) fn sync_in_turn(&self) -> Result<()> {
+        self.wait_for_turn();
+        self.sync()
+    }
+
+    /// Where readers stop.
+    pub(crate) fn end(&self) -> LogEnd {
+        if self.is_acknowledged_from_memory() {
+            // What was acknowledged from memory is read through the file like all else, so it is written first.
+            // Where that fails, readers see what was written before.
+            let _ = self.drain();
+        } else if self.files.has_deferred.load(Ordering::Acquire) {
+            // What only the journal has too; where that fails, it is read from memory.
+            let _ = self.write_deferred();
+        }
+        *self.files.published.lock()
+    }
+
+    /// Takes no more records, and makes all that was taken durable.
+    pub(crate) fn seal(&self) -> Result<LogEnd> {
+        self.check_undamaged()?;
+        self.tail.lock().is_sealed = true;
+        self.drain()?;
+        self.write_deferred()?;
+        perform(Step::SyncBeforeReshard, || self.sync())?;
+        Ok(*self.files.published.lock())
+    }
+
+    /// Takes records again, after a seal that led to nothing.
+    pub(crate) fn unseal(&self) {
+        self.tail.lock().is_sealed = false;
+    }
+
+    /// Commits and syncs all that was taken so far.
+    pub(crate) fn rest(&self) -> Result<LogEnd> {
+        self.drain()?;
+        self.write_deferred()?;
+        perform(Step::SyncBeforeRest, || self.sync())?;
+        Ok(*self.files.published.lock())
+    }
+
+    /// Keeps writers out of a log that nobody is writing to, for as long as its end is being recorded. `None` for a log
+    /// that is being written to, or that is not known to be whole behind its end.
+    pub(crate) fn begin_rest(self: &Arc<Self>) -> Result<Option<Resting>> {
+        if !self.tail.lock().is_idle() {
+            return Ok(None);
+        }
+        // Before writers are kept out, since it takes a while.
+        perform(Step::SyncBeforeRest, || self.sync())?;
+        let mut tail = self.tail.lock();
+        if !tail.is_idle() {
+            return Ok(None);
+        }
+        tail.is_committing = true;
+        tail.is_announced = false;
+        drop(tail);
+        Resting::of(self)
+    }
+
+    /// Makes what was written durable, and gives the end if that may be recorded then. Writers are kept out.
+    fn synced_end(&self) -> Result<Option<LogEnd>> {
+        self.context.resources.health.check()?;
+        let mut writer = self.writer.lock();
+        writer.write_deferred()?;
+        perform(Step::SyncBeforeRest, || writer.sync())?;
+        drop(writer);
+        Ok(self.known_end())
+    }
+
+    /// Where this log ends, if that may be recorded: everything is committed and synced, and the log is whole.
+    pub(crate) fn known_end(&self) -> Option<LogEnd> {
+        match self.files.damage() {
+            Some(_) => None,
+            None => Some(self.writer.lock().known_end())
+                .filter(|end| !end.is_interrupted || !is_left_out(Step::RecoveredEndRecorded)),
+        }
+    }
+}
+
+impl Resting {
+    /// Has the turn of this log already.
+    fn of(log: &Arc<ShardLog>) -> Result<Option<Self>> {
+        let mut resting = Self {
+            log: log.clone(),
+            end: LogEnd::EMPTY,
+            is_recorded: false,
+        };
+        let end = log.synced_end()?;
+        Ok(end.map(|end| {
+            resting.end = end;
+            resting
+        }))
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Lets writers in again, now that the end is recorded.
+    pub(crate) fn recorded(mut self) {
+        self.is_recorded = true;
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        if self.is_recorded {
+            self.log.writer.lock().rest();
+            self.log.files.is_known_journaled.store(false, Ordering::Relaxed);
+        }
+        let next = self.log.end_turn(self.log.tail.lock());
+        self.log.context.flushers.commit(next);
+    }
+}

@@ -1,0 +1,275 @@
+//! Committing groups of several logs together.
+//!
+//! With a sync for each log's file a put to many shards takes as many syncs. In a round the groups become frames of
+//! their segments as ever; what makes them durable is one sync of the commit journal, which takes a copy of all the
+//! frames. They are written to the segments, and synced there, some time later ([`CommitJournal`](super::journal::CommitJournal)).
+
+use std::sync::Arc;
+
+use super::context::FrameOf;
+use super::durability::Durability;
+use super::group::Group;
+use super::place::{Place, make_all_ready};
+use super::shard_log::{LogContext, LogTicket, ShardLog};
+use super::sharing::{Sharing, is_small};
+use super::turn::{FrameOrPlace, InFlight, Turn};
+use super::writer::PlacedFrame;
+use crate::error::Result;
+use crate::log::format::log_end::LogEnd;
+use crate::log::segments::open_segments::OpenSegment;
+
+/// A round with more is done in pieces, each of which the journal takes as one group.
+const MAX_ROUND_BYTES: usize = 16 * 1024 * 1024;
+
+/// Blocks until all tickets have their outcome. Commits them itself, together, if nobody else is at it.
+pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a LogTicket> + Clone) {
+    let count = tickets.clone().count();
+    let bytes = tickets.clone().map(|ticket| ticket.bytes).sum();
+    let round_logs = tickets
+        .clone()
+        .next()
+        .map_or(usize::MAX, |first| first.log.context.resources.options.round_logs);
+    if count >= round_logs && is_small(count, bytes) {
+        commit_all(&tickets, Sharing::Journal);
+    } else if tickets
+        .clone()
+        .filter(|ticket| ticket.log.lacks_place())
+        .nth(1)
+        .is_some()
+    {
+        commit_all(&tickets, Sharing::Ledger);
+    } else {
+        // The others are committed by flushers while this thread commits the first.
+        LogTicket::start_all(tickets.clone().skip(1));
+    }
+    // Each ticket keeps its outcome.
+    tickets.for_each(|ticket| drop(ticket.wait()));
+}
+
+/// Commits what is pending in these logs and in nobody's hands.
+pub(super) fn commit_pending(logs: &[Arc<ShardLog>], sharing: Sharing) {
+    let mut round = Round::new(sharing);
+    for log in logs {
+        if let Some((in_flight, group)) = log.take_turn() {
+            round.parts.push(Part {
+                log,
+                in_flight,
+                group,
+            });
+        }
+    }
+    round.commit();
+}
+
+/// Commits the groups of all tickets, in as few rounds as there can be beside what others commit.
+fn commit_all<'a>(tickets: &(impl Iterator<Item = &'a LogTicket> + Clone), sharing: Sharing) {
+    loop {
+        let mut round = Round::new(sharing);
+        let mut last_awaited = None;
+        for ticket in tickets.clone() {
+            let Some(outcome) = ticket.outcome() else { continue };
+            match ticket.log.take_turn_for(outcome) {
+                Turn::Answered => {}
+                Turn::Taken(in_flight, group) => round.parts.push(Part {
+                    log: &ticket.log,
+                    in_flight,
+                    group,
+                }),
+                Turn::Awaited => last_awaited = Some(&ticket.log),
+            }
+        }
+        if !round.parts.is_empty() {
+            round.commit();
+        } else if let Some(log) = last_awaited {
+            // Rounds end in the order of the logs, so with the last one all are free.
+            log.wait_for_turn();
+        } else {
+            return;
+        }
+    }
+}
+
+/// Groups in flight that are committed together.
+pub(super) struct Round<'a> {
+    parts: Vec<Part<'a>>,
+    sharing: Sharing,
+}
+
+struct Part<'a> {
+    log: &'a ShardLog,
+    in_flight: InFlight<'a>,
+    group: Group,
+}
+
+impl<'a> Round<'a> {
+    fn new(sharing: Sharing) -> Self {
+        Self {
+            parts: Vec::new(),
+            sharing,
+        }
+    }
+
+    /// A round of one, which shares the journal's sync with others that are going on.
+    pub(super) fn of(log: &'a ShardLog, in_flight: InFlight<'a>, group: Group) -> Self {
+        Self {
+            parts: vec![Part {
+                log,
+                in_flight,
+                group,
+            }],
+            sharing: Sharing::Journal,
+        }
+    }
+
+    /// Makes the groups durable and answers them, in pieces that are not too large.
+    pub(super) fn commit(self) {
+        let mut parts = self.parts;
+        while let Some(first) = parts.first() {
+            let max_logs = first.log.context.resources.options.max_round_logs;
+            let left = parts.split_off(piece(&parts, max_logs));
+            let sharing = self.sharing;
+            Self { parts, sharing }.commit_piece();
+            parts = left;
+        }
+    }
+
+    fn commit_piece(self) {
+        let Some(first) = self.parts.first() else { return };
+        let context: &LogContext = &first.log.context;
+        let sharing = self.sharing;
+        let mut answers = Answers::default();
+        let framed = self.frame(context, &mut answers);
+        // Those that got no place wait for nothing of the others.
+        answers.finish(context);
+        match context.resources.options.durability {
+            Durability::Synced => make_durable(context, framed, sharing, &mut answers),
+            Durability::Written | Durability::Buffered => {
+                for (mut part, frame) in framed {
+                    let result = part.log.write(&mut part.group, frame);
+                    answers.give(part, result);
+                }
+            }
+        }
+        answers.finish(context);
+    }
+
+    /// Makes the groups frames. One that gets no place in a segment is answered with the reason.
+    fn frame(self, context: &LogContext, answers: &mut Answers) -> Vec<(Part<'a>, PlacedFrame)> {
+        let mut framed = Vec::with_capacity(self.parts.len());
+        let mut unplaced = Vec::new();
+        for mut part in self.parts {
+            match part.log.frame_or_place(&mut part.group) {
+                Ok(FrameOrPlace::Frame(frame)) => framed.push((part, frame)),
+                Ok(FrameOrPlace::Place(place)) => unplaced.push((part, place)),
+                Err(error) => answers.give(part, Err(error)),
+            }
+        }
+        if !unplaced.is_empty() {
+            frame_in_new_places(context, unplaced, &mut framed, answers);
+        }
+        framed
+    }
+}
+
+/// Writes frames and makes them durable, with one sync of the journal where that has room, and answers their groups.
+fn make_durable(
+    context: &LogContext,
+    framed: Vec<(Part<'_>, PlacedFrame)>,
+    sharing: Sharing,
+    answers: &mut Answers,
+) {
+    let journaled = match sharing {
+        Sharing::Journal => journal(context, &framed),
+        Sharing::Ledger => None,
+    };
+    let mut written: Vec<(Part<'_>, Arc<OpenSegment>, Result<LogEnd>)> = Vec::with_capacity(framed.len());
+    for (mut part, frame) in framed {
+        let open = frame.keep_open();
+        let result = part.log.defer(&mut part.group, frame);
+        written.push((part, open, result));
+    }
+    // Where the journal has no room, each segment is synced instead. Where it failed, so does that.
+    let is_journaled = journaled.is_some_and(|ticket| ticket.wait().is_ok());
+    for (part, open, result) in written {
+        let result = result.and_then(|end| part.log.publish(end, is_journaled));
+        drop(open);
+        answers.give(part, result);
+        if !is_journaled {
+            // The next one is answered after a sync of its own.
+            answers.finish(context);
+        }
+    }
+}
+
+/// How many of the first groups are committed together.
+fn piece(parts: &[Part<'_>], max_logs: usize) -> usize {
+    let mut bytes = 0;
+    let fitting = parts.iter().take(max_logs).take_while(|part| {
+        bytes += part.group.bytes();
+        bytes <= MAX_ROUND_BYTES
+    });
+    fitting.count().max(1)
+}
+
+/// Makes groups frames of segments that are begun or rested, which are made ready together.
+fn frame_in_new_places<'a>(
+    context: &LogContext,
+    mut unplaced: Vec<(Part<'a>, Place)>,
+    framed: &mut Vec<(Part<'a>, PlacedFrame)>,
+    answers: &mut Answers,
+) {
+    let mut places: Vec<_> = unplaced
+        .iter_mut()
+        .map(|(part, place)| (part.log.files.as_ref(), place))
+        .collect();
+    let in_round: Vec<_> = framed.iter().map(|(part, _)| part.log.files.as_ref()).collect();
+    let in_round = context.journal().map(|_| in_round.as_slice());
+    let ready = make_all_ready(&context.resources, &mut places, in_round);
+    for ((mut part, place), ready) in unplaced.into_iter().zip(ready) {
+        match ready.and_then(|()| part.log.frame_in(&mut part.group, place)) {
+            Ok(frame) => framed.push((part, frame)),
+            Err(error) => answers.give(part, Err(error)),
+        }
+    }
+}
+
+/// Has the journal take the frames, if there are any and it has room.
+fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<LogTicket> {
+    if framed.is_empty() {
+        return None;
+    }
+    let journal = context.journal()?;
+    let frames: Vec<_> = framed
+        .iter()
+        .map(|(part, frame)| FrameOf {
+            log: part.log,
+            segment: frame.segment(),
+            bytes: &part.group.buffer[..frame.bytes],
+        })
+        .collect();
+    journal.append(&frames)
+}
+
+/// What has to be done once groups have their answers.
+#[derive(Default)]
+struct Answers {
+    for_flushers: Vec<Arc<ShardLog>>,
+}
+
+impl Answers {
+    fn give(&mut self, part: Part<'_>, result: Result<()>) {
+        let is_committed = result.is_ok();
+        self.for_flushers
+            .extend(part.in_flight.answer(result, part.group));
+        if is_committed {
+            part.log.changes().notify();
+        }
+    }
+
+    /// Does it for the answers that were given so far.
+    fn finish(&mut self, context: &LogContext) {
+        if !self.for_flushers.is_empty() {
+            context.flushers.commit(self.for_flushers.drain(..));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! One shard's log, as long as it is open.
+//!
+//! Here is what it consists of. What is done with it is in the files above this one: [`turn`](super::turn),
+//! [`round`](super::round), [`lead`](super::lead), [`announce`](super::announce), [`append`](super::append) and
+//! [`rest`](super::rest); reading it is a floor above.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use super::changes::LogChanges;
+use super::context::CommitContext;
+use super::durability::Durability;
+use super::tail::Tail;
+use super::ticket::CommitTicket;
+use super::writer::{Placement, Writer};
+use crate::error::{Error, Result};
+use crate::log::format::log_end::LogEnd;
+use crate::log::segments::index_file::save_index;
+use crate::log::segments::log_files::LogFiles;
+use crate::log::segments::segment::Segment;
+use crate::model::{RecordNumber, Timestamp};
+use crate::sync::{AtomicBool, Condvar, Mutex};
+
+pub(crate) type LogContext = CommitContext<ShardLog>;
+
+pub(crate) type LogTicket = CommitTicket<ShardLog>;
+
+/// One shard's log.
+#[derive(Debug)]
+pub(crate) struct ShardLog {
+    /// For handing this log to the flushers.
+    this: Weak<ShardLog>,
+    pub(crate) files: Arc<LogFiles>,
+    pub(crate) context: Arc<LogContext>,
+    pub(super) tail: Mutex<Tail>,
+    /// By parity of the group that is waited for.
+    pub(super) committed: [Condvar; 2],
+    pub(super) writer: Mutex<Writer>,
+    /// Whether a flusher has been asked to commit. Changed with the flushers' queue locked.
+    pub(super) is_queued: AtomicBool,
+    /// Told of every change of what readers may see.
+    pub(super) changes: LogChanges,
+    /// What lies at the end, where recovery found that the log once went on.
+    pub(crate) lost_tail: Option<Error>,
+}
+
+/// How a log goes on when it is opened.
+pub(crate) struct StartingPoint {
+    pub(crate) end: LogEnd,
+    /// Where the next group goes.
+    pub(crate) placement: Placement,
+    /// The number that the next record gets.
+    pub(crate) next_record: RecordNumber,
+    pub(crate) is_sealed: bool,
+    pub(crate) lost_tail: Option<Error>,
+}
+
+impl ShardLog {
+    pub(crate) fn new(files: LogFiles, state: StartingPoint, context: Arc<LogContext>) -> Arc<Self> {
+        let StartingPoint {
+            end,
+            placement,
+            next_record,
+            is_sealed,
+            lost_tail,
+        } = state;
+        let files = Arc::new(files);
+        let writer = Writer::new(files.clone(), context.resources.clone(), end, placement);
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            files,
+            tail: Mutex::new(Tail::new(next_record, end.last_arrival, is_sealed)),
+            committed: [Condvar::new(), Condvar::new()],
+            writer: Mutex::new(writer),
+            is_queued: AtomicBool::new(false),
+            changes: LogChanges::default(),
+            lost_tail,
+            context,
+        })
+    }
+
+    /// This log, unless its last owner is letting it go.
+    pub(super) fn shared(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
+    }
+
+    /// When the last record arrived that was taken in: no later one arrives earlier.
+    pub(crate) fn last_arrival(&self) -> Timestamp {
+        self.tail.lock().last_arrival
+    }
+
+    /// For waiting at the end.
+    pub(crate) fn changes(&self) -> &LogChanges {
+        &self.changes
+    }
+
+    /// Where readers stopped when they last looked: behind all of that, but not behind all that is committed.
+    pub(crate) fn shown_end(&self) -> LogEnd {
+        *self.files.published.lock()
+    }
+
+    /// The number behind the last record that was given one, for telling whether anything was appended since.
+    pub(crate) fn appended_through(&self) -> RecordNumber {
+        self.tail.lock().next_record
+    }
+
+    /// Refuses if damage was found in this log.
+    pub(crate) fn check_undamaged(&self) -> Result<()> {
+        self.files.damage().map_or(Ok(()), |damage| Err(damage.clone()))
+    }
+
+    /// Keeps the first damage that was found. Nothing more is written to a damaged log.
+    pub(crate) fn note_damage(&self, damage: Error) -> Error {
+        self.files.note_damage(damage)
+    }
+
+    /// Whether a commit will have to tell the ledger where it writes to.
+    pub(crate) fn lacks_place(&self) -> bool {
+        !self.files.has_place.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the oldest segments up to the one that begins at `first`. Their files are the caller's from then on.
+    pub(crate) fn forget_segments_before(&self, first: RecordNumber) -> Vec<Arc<Segment>> {
+        let open_segments = &self.context.resources.open_segments;
+        self.files.forget_before(first, open_segments)
+    }
+
+    /// Forgets all segments of a log that is gone from the catalog.
+    pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
+        self.forget_segments_before(RecordNumber::END)
+    }
+
+    /// Whether a file in this log's directory is one of its own.
+    pub(crate) fn names_file(&self, name: &str) -> bool {
+        let is_named =
+            |segment: &Arc<Segment>| name == segment.entry.file_name() || name == segment.entry.index_name();
+        self.files.segments.read().iter().any(is_named)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.files.directory
+    }
+
+    /// Saves the index of the last segment, which would else be built again when the log is next read.
+    pub(crate) fn save_live_index(&self) {
+        if let Some(last) = self.files.last() {
+            let covered_through = self.files.published.lock().position;
+            save_index(&last, covered_through, self.context.resources.disk.as_ref());
+        }
+    }
+
+    /// Whether records are acknowledged before they are written, so that they cannot be given up.
+    pub(crate) fn is_acknowledged_from_memory(&self) -> bool {
+        self.context.resources.options.durability == Durability::Buffered
+    }
+}

@@ -1,0 +1,52 @@
+//! The records of a log that are not committed yet.
+
+use super::group::Group;
+use crate::error::Error;
+use crate::model::{RecordNumber, Timestamp};
+
+/// What a log has taken and not yet committed.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) pending: Group,
+    /// The number that the next record to be appended gets.
+    pub(super) next_record: RecordNumber,
+    pub(super) last_arrival: Timestamp,
+    pub(super) is_committing: bool,
+    /// How many commits, and what else keeps writers out, have ended.
+    pub(super) turns: u64,
+    pub(super) is_sealed: bool,
+    /// Bytes of records that are about to be taken in, which have room here already ([`Reservation`](super::append::Reservation)).
+    pub(super) reserved: usize,
+    /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
+    /// on to others, so none is told to anyone.
+    pub(super) is_announced: bool,
+    /// Threads that wait for a group of either parity, so that nobody is woken in vain.
+    pub(super) waiting: [usize; 2],
+    /// Why records that were acknowledged from memory cannot be written at the moment.
+    pub(super) stalled: Option<Error>,
+    /// How many bytes the last group had, and the next will probably have.
+    pub(super) usual_bytes: usize,
+}
+
+impl Tail {
+    pub(super) fn new(next_record: RecordNumber, last_arrival: Timestamp, is_sealed: bool) -> Self {
+        Self {
+            pending: Group::new(0),
+            next_record,
+            last_arrival,
+            is_committing: false,
+            turns: 0,
+            is_sealed,
+            reserved: 0,
+            is_announced: false,
+            waiting: [0; 2],
+            stalled: None,
+            usual_bytes: 0,
+        }
+    }
+
+    /// Whether nothing is taken, and nothing will be before somebody appends.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_committing && self.pending.is_empty() && self.reserved == 0 && !self.is_sealed
+    }
+}

@@ -1,0 +1,675 @@
+//! Putting groups into segments. Only the leader of a log's commit is here, one at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::durability::Durability;
+use super::group::Group;
+use super::place::{BegunSegment, Place, make_ready};
+use super::resources::LogResources;
+use super::spare_buffers::SpareBuffers;
+use crate::disk::{Health, Overlaid, Step, is_left_out, perform};
+use crate::error::{Error, Result};
+use crate::log::format::frame::{FrameHeader, HEADER_BYTES, body_length, frame_bytes_of};
+use crate::log::format::index::{IndexEntry, SparseIndex};
+use crate::log::format::log_end::{LogEnd, LogPosition};
+use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
+use crate::log::segments::index_file::{index_of, save_index};
+use crate::log::segments::ledger::LogChange;
+use crate::log::segments::log_files::LogFiles;
+use crate::log::segments::open_segments::OpenSegment;
+use crate::log::segments::pool::SegmentSize;
+use crate::log::segments::segment::Segment;
+use crate::model::RecordNumber;
+
+/// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
+const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
+
+/// From one size of segments to the next larger one.
+const GROWTH: u64 = 8;
+
+/// Where puts do not wait for a sync, one is begun when this much is not synced.
+const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Journaled frames are written to their segment when there are this many bytes of them: one call costs about as much
+/// as copying 16 KiB does.
+const DEFERRED_BYTES: usize = 64 * 1024;
+
+/// With this many bytes they are written by whoever commits.
+const MAX_DEFERRED_BYTES: usize = 128 * 1024;
+
+/// A deferred frame's buffer has at most so many times its bytes, or else so many.
+const MAX_SPARSENESS: usize = 4;
+const LEAST_SHRUNK_BYTES: usize = 1024;
+
+/// Writes the frames of one log.
+#[derive(Debug)]
+pub(super) struct Writer {
+    files: Arc<LogFiles>,
+    resources: Arc<LogResources>,
+    end: LogEnd,
+    synced_through: LogPosition,
+    /// What a crash cannot take back, because it is synced or because the commit journal has it.
+    durable_through: LogPosition,
+    /// The last frames before the end, which are not in the segment's file yet. The commit journal has them, or is about
+    /// to.
+    deferred: Vec<Vec<u8>>,
+    deferred_bytes: usize,
+    /// Whether a flusher has been asked to write them.
+    is_write_asked: bool,
+    /// Where readers may go once the deferred frames are in the file.
+    publishable: Option<LogEnd>,
+    /// Between the end and here the file has zeros, put there with the last group.
+    zeroed_through: LogPosition,
+    placement: Placement,
+    /// The segment that has bytes which are not synced, or not even written.
+    unsynced: Option<Arc<Segment>>,
+    /// Whether a flusher has been asked to sync.
+    is_sync_asked: bool,
+}
+
+/// Bytes that are written and not synced. They can be synced while the log is being written to.
+pub(super) struct Unsynced {
+    /// `None` if the file was synced and closed meanwhile, to make place for others.
+    open: Option<Arc<OpenSegment>>,
+    through: LogPosition,
+}
+
+/// A group that has become a frame, and the place where it goes.
+#[derive(Debug)]
+pub(super) struct PlacedFrame {
+    segment: Arc<Segment>,
+    open: Arc<OpenSegment>,
+    /// Its length, at the beginning of the group's buffer.
+    pub(super) bytes: usize,
+    /// Where the log ends behind it.
+    end: LogEnd,
+}
+
+impl PlacedFrame {
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Keeps the file open, so that nothing that follows needs a descriptor.
+    pub(super) fn keep_open(&self) -> Arc<OpenSegment> {
+        self.open.clone()
+    }
+}
+
+/// Where the next group goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Placement {
+    /// Into a segment of its own: there is none yet, or what lies behind the last one's end is not known to be
+    /// meaningless.
+    New,
+    /// Behind the end of a segment that rested; the ledger must hear of it first.
+    Resume(Arc<Segment>),
+    /// Behind the end of the last segment.
+    InPlace(Arc<Segment>),
+}
+
+impl Writer {
+    pub(super) fn new(
+        files: Arc<LogFiles>,
+        resources: Arc<LogResources>,
+        end: LogEnd,
+        placement: Placement,
+    ) -> Self {
+        Self {
+            files,
+            resources,
+            end,
+            synced_through: end.position,
+            durable_through: end.position,
+            deferred: Vec::new(),
+            deferred_bytes: 0,
+            is_write_asked: false,
+            publishable: None,
+            zeroed_through: end.position,
+            placement,
+            unsynced: None,
+            is_sync_asked: false,
+        }
+    }
+
+    /// The end, which says whether the next group may go right behind it.
+    pub(super) fn known_end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Takes note that the end was recorded: the ledger must hear of it before the next group is written.
+    pub(super) fn rest(&mut self) {
+        if let Placement::InPlace(segment) = &self.placement {
+            self.placement = Placement::Resume(segment.clone());
+            self.files.has_place.store(false, Ordering::Relaxed);
+        }
+        // Thousands of idle logs keep no room for frames.
+        self.deferred = Vec::new();
+    }
+
+    /// Writes a group as one frame and makes it as durable as the store's level says.
+    pub(super) fn commit(&mut self, group: &mut Group) -> Result<LogEnd> {
+        let frame = self.frame(group)?;
+        match self.resources.options.durability {
+            Durability::Synced => {
+                let open = frame.keep_open();
+                let end = self.write(group, frame)?;
+                perform(Step::GroupSync, || self.sync_written(open))?;
+                Ok(end)
+            }
+            Durability::Written | Durability::Buffered => self.write(group, frame),
+        }
+    }
+
+    /// Makes a group a frame of the segment that it will be written to, which is made ready.
+    #[inline]
+    pub(super) fn frame(&mut self, group: &mut Group) -> Result<PlacedFrame> {
+        if let Some(frame) = self.frame_where_ready(group)? {
+            return Ok(frame);
+        }
+        let mut place = self.place(group.first_record, group.frame_bytes())?;
+        make_ready(&self.resources, &self.files, &mut place)?;
+        self.frame_in(group, place)
+    }
+
+    /// Makes a group a frame of the last segment, if that is ready and takes it.
+    #[inline]
+    pub(super) fn frame_where_ready(&mut self, group: &mut Group) -> Result<Option<PlacedFrame>> {
+        match &self.placement {
+            Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
+                let segment = segment.clone();
+                let open = self.resources.open_segments.get_writable(&segment)?;
+                self.frame_of(group, segment, open).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes a group a frame of the segment in a place that is ready.
+    pub(super) fn frame_in(&mut self, group: &mut Group, place: Place) -> Result<PlacedFrame> {
+        let (segment, open) = self.take_up(place)?;
+        self.frame_of(group, segment, open)
+    }
+
+    #[inline]
+    fn frame_of(
+        &self,
+        group: &mut Group,
+        segment: Arc<Segment>,
+        open: Arc<OpenSegment>,
+    ) -> Result<PlacedFrame> {
+        let frame_bytes = group.frame_bytes();
+        group.buffer.resize(frame_bytes as usize, 0);
+        let chain = self.encode_header(&segment, group)?;
+        let end = LogEnd {
+            position: LogPosition(self.end.position.0 + frame_bytes),
+            next_record: group.first_record.saturating_add(u64::from(group.count)),
+            last_arrival: group.last_arrival,
+            chain,
+            is_interrupted: false,
+        };
+        Ok(PlacedFrame {
+            segment,
+            open,
+            bytes: frame_bytes as usize,
+            end,
+        })
+    }
+
+    /// Writes a frame behind the last one. From here on the group is committed, or the store is poisoned.
+    pub(super) fn write(&mut self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        if !self.deferred.is_empty() {
+            let open = frame.keep_open();
+            let end = self.defer(group, frame)?;
+            return self.write_deferred_to(&open).map(|()| end);
+        }
+        let offset = frame.segment.entry.offset_of(self.end.position);
+        self.write_at(&frame.segment, &frame.open, &mut group.buffer, offset, frame.end)?;
+        self.advance(group, frame);
+        Ok(self.end)
+    }
+
+    /// Takes a frame in behind the last one, to be written to the segment's file later. The caller has the commit journal
+    /// make it durable, or else calls [`sync`](Self::sync), before it answers the group.
+    pub(super) fn defer(&mut self, group: &mut Group, frame: PlacedFrame) -> Result<LogEnd> {
+        let open = frame.keep_open();
+        self.deferred_bytes += frame.bytes;
+        self.deferred.push(well_filled(
+            std::mem::take(&mut group.buffer),
+            &self.resources.spare_buffers,
+        ));
+        self.advance(group, frame);
+        if self.deferred_bytes >= MAX_DEFERRED_BYTES {
+            self.write_deferred_to(&open)?;
+        }
+        Ok(self.end)
+    }
+
+    /// Whether a flusher is now to be asked to write what is deferred.
+    pub(super) fn asks_for_write(&mut self) -> bool {
+        let asks = self.deferred_bytes >= DEFERRED_BYTES && !self.is_write_asked;
+        self.is_write_asked |= asks;
+        asks
+    }
+
+    /// Shows readers what is in the file, once no crash can take it back.
+    pub(super) fn publish(&mut self, end: LogEnd) {
+        if self.deferred.is_empty() {
+            *self.files.published.lock() = end;
+        } else {
+            self.publishable = Some(end);
+            self.files.has_deferred.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes all frames that are not in the segment's file yet, for readers to find or to be synced. Where the write fails
+    /// readers find them in memory; where the file cannot be opened this can be done again.
+    pub(super) fn write_deferred(&mut self) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        let segment = self.unsynced_segment();
+        match self.resources.open_segments.get_writable(&segment) {
+            Ok(open) => self.write_deferred_to(&open),
+            Err(error) => {
+                self.is_write_asked = false;
+                Err(error)
+            }
+        }
+    }
+
+    fn unsynced_segment(&self) -> Arc<Segment> {
+        self.unsynced
+            .clone()
+            .expect("deferred frames belong to the segment that is to be synced")
+    }
+
+    fn write_deferred_to(&mut self, open: &OpenSegment) -> Result<()> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        let segment = self.unsynced_segment();
+        let offset = segment.entry.offset_of(self.end.position) - self.deferred_bytes as u64;
+        let mut frames = Vec::with_capacity(self.deferred_bytes + PAGE_BYTES as usize);
+        for frame in &self.deferred {
+            frames.extend_from_slice(frame);
+        }
+        let result = (self.resources.health.check())
+            .and_then(|()| self.write_at(&segment, open, &mut frames, offset, self.end));
+        if result.is_ok() {
+            self.resources.spare_buffers.give_all(self.deferred.drain(..));
+            self.deferred_bytes = 0;
+            self.is_write_asked = false;
+        } else {
+            frames.truncate(self.deferred_bytes);
+            let stranded = Overlaid::new(open.file.clone(), offset, frames.into());
+            *self.files.stranded.write() = Some(Arc::new(stranded));
+        }
+        self.files.has_deferred.store(result.is_err(), Ordering::Release);
+        if let Some(end) = self.publishable.take() {
+            *self.files.published.lock() = end;
+        }
+        result
+    }
+
+    /// Writes frames that end at `end`, and zeros up to the end of a page that they begin.
+    ///
+    /// A page is written whole when its first byte is: then it is not read first, even in a recycled file, and no stale
+    /// byte is left behind the tail. Frames that end in the same page overwrite the zeros.
+    fn write_at(
+        &mut self,
+        segment: &Segment,
+        open: &OpenSegment,
+        frames: &mut Vec<u8>,
+        offset: u64,
+        end: LogEnd,
+    ) -> Result<()> {
+        if end.position > self.zeroed_through {
+            let behind = segment.entry.offset_of(end.position);
+            let padding = behind.next_multiple_of(PAGE_BYTES) - behind;
+            frames.resize(frames.len() + padding as usize, 0);
+            self.zeroed_through = LogPosition(end.position.0 + padding);
+        }
+        open.write_all_at(frames, offset)
+            .map_err(|error| self.resources.health.poison("write to", &segment.path, error))?;
+        if is_left_out(Step::NamedBeforeFrame) && offset == PAGE_BYTES {
+            let added = LogChange::SegmentAdded(segment.entry);
+            self.resources.ledger.record(&[(self.files.identity, added)]);
+        }
+        Ok(())
+    }
+
+    /// The log ends behind this frame.
+    fn advance(&mut self, group: &Group, frame: PlacedFrame) {
+        let PlacedFrame { segment, end, .. } = frame;
+        self.note_in_index(&segment, group, segment.entry.offset_of(self.end.position));
+        self.end = end;
+        if is_left_out(Step::PublishedAfterSync) {
+            *self.files.published.lock() = end;
+        }
+        self.want_next_segment(&segment);
+        self.unsynced = Some(segment);
+    }
+
+    /// Has the keeper prepare the next segment. Where puts do not wait for a sync they gain nothing by it, and the zeros
+    /// cost as much of the disk as the records.
+    fn want_next_segment(&self, segment: &Segment) {
+        if !self.puts_wait_for_sync() {
+            return;
+        }
+        let is_half_full = segment.entry.offset_of(self.end.position) > segment.entry.bytes / 2;
+        if is_half_full {
+            let largest = self.resources.options.segment_bytes;
+            let next = next_segment_size(2 * segment.entry.bytes, 0, largest);
+            if self.resources.pool.want(next.preferred) {
+                (self.resources.on_want)();
+            }
+        }
+    }
+
+    /// Takes note that the commit journal has all frames up to here.
+    pub(super) fn note_journaled(&mut self, through: LogPosition) {
+        self.durable_through = self.durable_through.max(through);
+    }
+
+    /// Makes all that was written durable.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        if let Some(unsynced) = self.unsynced()? {
+            unsynced.sync(&self.resources.health)?;
+            self.note_synced(&unsynced);
+        }
+        Ok(())
+    }
+
+    /// The same where all is written, the last of it to this file.
+    fn sync_written(&mut self, open: Arc<OpenSegment>) -> Result<()> {
+        let unsynced = Unsynced {
+            open: Some(open),
+            through: self.end.position,
+        };
+        unsynced.sync(&self.resources.health)?;
+        self.note_synced(&unsynced);
+        Ok(())
+    }
+
+    /// What has to be synced, all written. [`note_synced`](Self::note_synced) is told when that is done.
+    pub(super) fn unsynced(&mut self) -> Result<Option<Unsynced>> {
+        perform(Step::DeferredBeforeSync, || self.write_deferred())?;
+        let Some(segment) = &self.unsynced else {
+            return Ok(None);
+        };
+        let open = match segment.write_back.is_done() {
+            true => None,
+            false => Some(self.resources.open_segments.get_writable(segment)?),
+        };
+        Ok(Some(Unsynced {
+            open,
+            through: self.end.position,
+        }))
+    }
+
+    pub(super) fn note_synced(&mut self, synced: &Unsynced) {
+        self.is_sync_asked = false;
+        self.synced_through = self.synced_through.max(synced.through);
+        self.durable_through = self.durable_through.max(self.synced_through);
+        if self.synced_through == self.end.position {
+            self.unsynced = None;
+        }
+    }
+
+    /// Whether a flusher is now to be asked to sync. Where puts do not wait for a sync, one goes on beside them, so that
+    /// little is left to sync when the segment is full.
+    pub(super) fn asks_for_sync(&mut self) -> bool {
+        let is_much = self.end.position.0 - self.synced_through.0 >= SYNC_BESIDE_BYTES;
+        let asks = !self.puts_wait_for_sync() && is_much && !self.is_sync_asked;
+        self.is_sync_asked |= asks;
+        asks
+    }
+
+    /// Whether puts wait for a sync.
+    fn puts_wait_for_sync(&self) -> bool {
+        self.resources.options.durability == Durability::Synced
+    }
+
+    fn encode_header(&self, segment: &Segment, group: &mut Group) -> Result<u32> {
+        let (header_space, body) = group.buffer.split_at_mut(HEADER_BYTES);
+        let header = FrameHeader {
+            body_length: body_length(body)?,
+            body_checksum: segment.seed.body_checksum(self.end.position, body),
+            position: self.end.position,
+            first_record: group.first_record,
+            count: group.count,
+            chain: self.end.chain,
+            durable_through: self.durable_through,
+            first_arrival: group.first_arrival,
+            last_arrival: group.last_arrival,
+        };
+        let (bytes, checksum) = header.encode(&segment.seed);
+        header_space.copy_from_slice(&bytes);
+        Ok(checksum)
+    }
+
+    fn note_in_index(&self, segment: &Segment, group: &Group, offset: u64) {
+        if let Some(index) = segment.live_index.write().as_mut() {
+            index.note(IndexEntry {
+                first_record: group.first_record,
+                first_arrival: group.first_arrival,
+                offset,
+            });
+        }
+    }
+
+    /// Where records of `bytes` will go, unless the ledger knows of that.
+    pub(super) fn place_ahead(&mut self, next_record: RecordNumber, bytes: usize) -> Result<Option<Place>> {
+        match &self.placement {
+            Placement::InPlace(_) => Ok(None),
+            Placement::Resume(segment) => {
+                let segment = segment.clone();
+                let open = self.resources.open_segments.get_writable(&segment)?;
+                Ok(Some(Place::Rested(segment, open)))
+            }
+            Placement::New => {
+                let frame_bytes = frame_bytes_of(HEADER_BYTES + bytes);
+                let begun = self.begin_segment(next_record, frame_bytes)?;
+                Ok(Some(Place::Begun(begun)))
+            }
+        }
+    }
+
+    /// Goes on in a place that is ready, before there is a group for it.
+    pub(super) fn enter(&mut self, place: Place) -> Result<()> {
+        self.take_up(place).map(drop)
+    }
+
+    /// Where a frame goes for which the segment is not ready that takes it. Makes all ready but what is done for
+    /// several logs together ([`make_all_ready`](super::place::make_all_ready)).
+    pub(super) fn place(&mut self, first_record: RecordNumber, frame_bytes: u64) -> Result<Place> {
+        match &self.placement {
+            Placement::Resume(segment) if self.fits(segment, frame_bytes) => {
+                let segment = segment.clone();
+                let open = self.resources.open_segments.get_writable(&segment)?;
+                Ok(Place::Rested(segment, open))
+            }
+            _ => self.begin_segment(first_record, frame_bytes).map(Place::Begun),
+        }
+    }
+
+    /// Goes on in a place that is ready, whose segment this gives.
+    fn take_up(&mut self, place: Place) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+        let (segment, open) = match place {
+            Place::Rested(segment, open) => {
+                if segment.live_index.read().is_none() {
+                    self.make_index_live(&segment)?;
+                }
+                (segment, open)
+            }
+            Place::Begun(begun) => self.append_segment(begun)?,
+        };
+        self.placement = Placement::InPlace(segment.clone());
+        self.files.has_place.store(true, Ordering::Relaxed);
+        Ok((segment, open))
+    }
+
+    /// Goes on with the index of a segment that is written to again.
+    fn make_index_live(&self, segment: &Segment) -> Result<()> {
+        let open = self.files.open(segment, &self.resources.open_segments)?;
+        let index = index_of(segment, &open, self.end.position, self.resources.disk.as_ref()).clone();
+        *segment.live_index.write() = Some(index);
+        Ok(())
+    }
+
+    fn fits(&self, segment: &Segment, frame_bytes: u64) -> bool {
+        let end = segment.entry.offset_of(self.end.position) + frame_bytes;
+        end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes
+    }
+
+    /// Begins a segment. Nothing refers to it before its place is made ready.
+    fn begin_segment(&mut self, first_record: RecordNumber, frame_bytes: u64) -> Result<BegunSegment> {
+        self.write_deferred()?;
+        // With everything before it synced, the new segment is evidence that damage there is damage.
+        perform(Step::SyncBeforeNextSegment, || self.sync())?;
+        let resources = &self.resources;
+        let previous = self.files.last();
+        let used = previous
+            .as_ref()
+            .map_or(0, |segment| segment.entry.offset_of(self.end.position));
+        let expected = match self.placement {
+            // Its writer was killed, perhaps again and again.
+            Placement::New => used,
+            Placement::Resume(_) | Placement::InPlace(_) => 2 * used,
+        };
+        let size = next_segment_size(expected, frame_bytes, resources.options.segment_bytes);
+        let salt = resources
+            .disk
+            .entropy()
+            .map_err(|error| Error::io("draw a salt for", &self.files.directory, error))?;
+        let pooled = loop {
+            match resources.pool.take(size) {
+                Err(Error::TooManyOpenFiles { .. }) if resources.open_segments.close_unused() => {}
+                taken => break taken?,
+            }
+        };
+        let entry = SegmentEntry {
+            first_record,
+            base_position: self.end.position,
+            base_arrival: self.end.last_arrival,
+            salt,
+            bytes: pooled.bytes,
+            base_chain: self.end.chain,
+        };
+        let segment = Arc::new(Segment::new(self.files.identity, entry, &self.files.directory));
+        Ok(BegunSegment::new(segment, pooled, previous))
+    }
+
+    /// Makes a segment that is ready the log's last.
+    fn append_segment(&mut self, begun: BegunSegment) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+        let BegunSegment {
+            segment,
+            file,
+            previous,
+            ..
+        } = begun;
+        let resources = &self.resources;
+        if let Some(interrupted) = previous
+            .as_ref()
+            .filter(|_| matches!(self.placement, Placement::New))
+        {
+            self.release_rest_of(interrupted);
+        }
+        *segment.live_index.write() = Some(SparseIndex::default());
+        let open = resources.open_segments.insert(&segment, file)?;
+        self.files.segments.write().push(segment.clone());
+        if let Some(previous) = previous {
+            save_index(&previous, self.end.position, resources.disk.as_ref());
+            *previous.live_index.write() = None;
+            // Whoever reads it from now on maps it, and takes the index that was just saved.
+            resources.open_segments.close(&previous);
+        }
+        self.zeroed_through = self.end.position;
+        Ok((segment, open))
+    }
+}
+
+impl Writer {
+    /// Gives the disk back what an earlier opener reserved in a segment and did not come to use. The segment is not
+    /// recycled, since that opener's readers are not counted, and it is not mapped yet, since it is the last.
+    fn release_rest_of(&self, interrupted: &Arc<Segment>) {
+        let end = interrupted.entry.offset_of(self.end.position);
+        let released = (self.resources.open_segments.get_writable(interrupted)).map(|open| open.release(end));
+        // Where that fails the segment takes more room than it needs, and nothing else.
+        drop(released);
+    }
+}
+
+impl Unsynced {
+    pub(super) fn sync(&self, health: &Health) -> Result<()> {
+        match &self.open {
+            Some(open) => open.sync(health),
+            None => health.check(),
+        }
+    }
+}
+
+/// A buffer with the same bytes that is not much larger than they are, to be kept for a while.
+fn well_filled(buffer: Vec<u8>, spare: &SpareBuffers) -> Vec<u8> {
+    if buffer.capacity() <= (MAX_SPARSENESS * buffer.len()).max(LEAST_SHRUNK_BYTES) {
+        return buffer;
+    }
+    let copy = buffer.as_slice().to_vec();
+    spare.give(buffer);
+    copy
+}
+
+/// The size of a segment that is expected to take so many bytes, and takes at least a frame. There are few sizes, so that
+/// files can be used again.
+fn next_segment_size(expected: u64, frame_bytes: u64, largest: u64) -> SegmentSize {
+    let needed = PAGE_BYTES + frame_bytes.next_multiple_of(PAGE_BYTES);
+    let mut bytes = FIRST_SEGMENT_BYTES;
+    while bytes < largest && bytes < expected.max(needed) {
+        bytes = (bytes * GROWTH).min(largest);
+    }
+    SegmentSize {
+        preferred: bytes.max(needed),
+        least: FIRST_SEGMENT_BYTES.max(needed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_grow_step_by_step_to_the_largest() {
+        let largest = 64 << 20;
+        let mut sizes = Vec::new();
+        let mut expected = 0;
+        for _ in 0..6 {
+            let bytes = next_segment_size(expected, 100, largest).preferred;
+            sizes.push(bytes >> 10);
+            // More than half full, and another group did not fit.
+            expected = 2 * (bytes / 2 + 1);
+        }
+        assert_eq!(sizes, [64, 512, 4_096, 32_768, 65_536, 65_536]);
+    }
+
+    #[test]
+    fn a_segment_is_no_larger_than_what_is_expected_takes() {
+        let size = |expected| next_segment_size(expected, 100, 64 << 20).preferred >> 10;
+        assert_eq!(
+            [0, 5_000, 65_536, 65_537, 200 << 10].map(size),
+            [64, 64, 64, 512, 512]
+        );
+    }
+
+    #[test]
+    fn a_group_that_fits_no_segment_gets_one_of_its_own() {
+        assert_eq!(next_segment_size(0, 100 << 10, 64 << 20).preferred, 512 << 10);
+        let bytes = (100 << 20) + PAGE_BYTES;
+        let size = SegmentSize {
+            preferred: bytes,
+            least: bytes,
+        };
+        assert_eq!(next_segment_size(128 << 10, 100 << 20, 64 << 20), size);
+    }
+}

@@ -1,0 +1,63 @@
+//! How a record of the commit journal says where its frame belongs.
+
+use super::identity::LogIdentity;
+use crate::model::{LogName, ShardId, StreamId};
+
+/// The segment that a frame belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FrameHome {
+    pub(crate) log: LogName,
+    pub(crate) salt: u64,
+}
+
+impl FrameHome {
+    pub(crate) fn of(log: LogIdentity, salt: u64) -> Self {
+        let log = log.name;
+        Self { log, salt }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.split('/');
+        let stream = StreamId::new(parts.next()?.parse().ok()?);
+        let shard = ShardId::new(parts.next()?.parse().ok()?).ok()?;
+        let home = Self {
+            log: LogName::Shard(stream, shard),
+            salt: u64::from_str_radix(parts.next()?, 16).ok()?,
+        };
+        (home.to_string() == name).then_some(home)
+    }
+}
+
+impl std::fmt::Display for FrameHome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.log {
+            LogName::Shard(stream, shard) => write!(f, "{stream}/{}/{:016x}", shard.index(), self.salt),
+            // No journal has frames of a journal: no text reads back as this one.
+            LogName::CommitJournal => write!(f, "journal/{:016x}", self.salt),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_frames_home_reads_back_and_nothing_else_does() {
+        let home = FrameHome {
+            log: LogName::Shard(StreamId::new(12), ShardId::new(7).unwrap()),
+            salt: 0xab,
+        };
+        assert_eq!(home.to_string(), "12/7/00000000000000ab");
+        assert_eq!(FrameHome::parse("12/7/00000000000000ab"), Some(home));
+        for other in [
+            "",
+            "12/7",
+            "12/7/ab",
+            "12/7/00000000000000ab/",
+            "+12/7/00000000000000ab",
+        ] {
+            assert_eq!(FrameHome::parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What the bytes of a log mean: names and places, header pages, frames, records and the sparse index.
+//!
+//! Nothing here knows an open log. A file is read, one stretch at a time, and not written.
+
+pub(super) mod frame;
+pub(super) mod frame_cursor;
+pub(super) mod frame_home;
+pub(super) mod frame_search;
+pub(super) mod identity;
+pub(super) mod index;
+pub(super) mod log_end;
+pub(super) mod read_buffers;
+pub(super) mod read_record;
+pub(super) mod record_codec;
+pub(super) mod segment_header;

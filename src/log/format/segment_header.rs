@@ -1,0 +1,298 @@
+//! The header page of a segment, which is one file of a log.
+//!
+//! ```text
+//! offset  bytes  field of the header page
+//!      0      8  magic            89 41 42 52 0D 0A 1A 0A
+//!      8      2  format           2
+//!     10      2  kind of log      1 a shard's, 2 the commit journal
+//!     12      4  shard            index; 0 in the commit journal
+//!     16     16  store
+//!     32      8  stream           0 in the commit journal
+//!     40      8  salt             random, new each time that a file becomes a segment
+//!     48      8  first record     no record in the segment has a lower number
+//!     56      8  base position    position of the first frame
+//!     64      8  base arrival     ms since 1970: nothing in this segment arrived earlier, nothing before it later
+//!     72      8  length           of the file
+//!     80      4  base chain       header checksum of the last frame before this segment
+//!     84      4  codec            how the frames' bodies are coded; 0: as they are
+//!     88      8  key              what they are encrypted with; 0: not encrypted
+//!     96   3996  zero
+//!   4092      4  checksum         CRC-32 of all bytes before
+//!   4096      -  frames
+//! ```
+//! The same facts are in the manifest; the page lets a file be told apart from every other one, and a store be
+//! rebuilt by hand. Magic, format and checksum keep their places in every format.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::LogIdentity;
+use super::log_end::{LogEnd, LogPosition};
+use crate::disk::{DiskFile, Step, passes};
+use crate::error::{Error, Result};
+use crate::model::{RecordNumber, Timestamp};
+
+/// The newest format that this version writes and reads.
+const FORMAT: u16 = 2;
+
+/// Frames begin behind the header page; pages are also what a group is filled up to.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+
+/// Numbers left out after an interruption. A log syncs each segment before it begins the next, so fewer records
+/// than this can have been seen by someone and then lost, whatever the durability.
+pub(crate) const INTERRUPTION_GAP: u64 = 1 << 32;
+
+const MAGIC: [u8; 8] = *b"\x89ABR\r\n\x1a\n";
+const CHECKSUM_OFFSET: usize = 4092;
+
+/// What the manifest keeps of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEntry {
+    pub(crate) first_record: RecordNumber,
+    pub(crate) base_position: LogPosition,
+    pub(crate) base_arrival: Timestamp,
+    pub(crate) salt: u64,
+    /// Length of the file in bytes, a multiple of [`PAGE_BYTES`].
+    pub(crate) bytes: u64,
+    /// The header checksum of the last frame before, which the first frame repeats.
+    pub(crate) base_chain: u32,
+}
+
+impl SegmentEntry {
+    pub(crate) fn file_name(&self) -> String {
+        format!("{:020}.log", self.first_record.value())
+    }
+
+    pub(crate) fn index_name(&self) -> String {
+        format!("{:020}.index", self.first_record.value())
+    }
+
+    /// A position before this segment is taken for its first: only a manifest that no store wrote asks for one.
+    pub(crate) fn offset_of(&self, position: LogPosition) -> u64 {
+        PAGE_BYTES.saturating_add(position.0.saturating_sub(self.base_position.0))
+    }
+
+    /// Where the log ended before this segment.
+    pub(crate) fn base(&self) -> LogEnd {
+        LogEnd {
+            position: self.base_position,
+            next_record: self.first_record,
+            last_arrival: self.base_arrival,
+            chain: self.base_chain,
+            is_interrupted: false,
+        }
+    }
+
+    /// An end behind everything that the segment can ever have held, for a log that begins again without it.
+    pub(crate) fn end_behind_all(&self) -> LogEnd {
+        LogEnd {
+            position: LogPosition(self.base_position.0.saturating_add(self.bytes)),
+            next_record: self.first_record.saturating_add(INTERRUPTION_GAP),
+            is_interrupted: true,
+            ..self.base()
+        }
+    }
+
+    pub(crate) fn encode_header(&self, log: LogIdentity) -> Vec<u8> {
+        self.encode_header_with(log, Encoding::NONE)
+    }
+
+    fn encode_header_with(&self, log: LogIdentity, encoding: Encoding) -> Vec<u8> {
+        let mut page = vec![0; PAGE_BYTES as usize];
+        page[0..8].copy_from_slice(&MAGIC);
+        page[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+        let (kind, first, second) = log.name_in_numbers();
+        page[10..12].copy_from_slice(&kind.to_le_bytes());
+        page[12..16].copy_from_slice(&second.to_le_bytes());
+        page[16..32].copy_from_slice(&log.store.to_le_bytes());
+        page[32..40].copy_from_slice(&first.to_le_bytes());
+        page[40..48].copy_from_slice(&self.salt.to_le_bytes());
+        page[48..56].copy_from_slice(&self.first_record.value().to_le_bytes());
+        page[56..64].copy_from_slice(&self.base_position.0.to_le_bytes());
+        page[64..72].copy_from_slice(&self.base_arrival.as_millis().to_le_bytes());
+        page[72..80].copy_from_slice(&self.bytes.to_le_bytes());
+        page[80..84].copy_from_slice(&self.base_chain.to_le_bytes());
+        page[84..88].copy_from_slice(&encoding.codec.to_le_bytes());
+        page[88..96].copy_from_slice(&encoding.key.to_le_bytes());
+        let checksum = crc32fast::hash(&page[..CHECKSUM_OFFSET]);
+        page[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
+        page
+    }
+
+    /// Reads a header page by itself, where no manifest says what it should be.
+    pub(crate) fn decode_header(page: &[u8]) -> Result<(LogIdentity, Self), HeaderDefect> {
+        let page: &[u8; PAGE_BYTES as usize] = page.first_chunk().ok_or(HeaderDefect::NotASegment)?;
+        let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| page[at + i]));
+        let u64_at = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| page[at + i]));
+        let store = u128::from_le_bytes(std::array::from_fn(|i| page[16 + i]));
+        let kind = u16::from_le_bytes([page[10], page[11]]);
+        let log =
+            LogIdentity::of_numbers(store, kind, u64_at(32), u32_at(12)).ok_or(HeaderDefect::NotASegment)?;
+        let encoding = Encoding::of(page);
+        let entry = Self {
+            salt: u64_at(40),
+            first_record: RecordNumber::new(u64_at(48)),
+            base_position: LogPosition(u64_at(56)),
+            base_arrival: Timestamp::from_millis(u64_at(64)),
+            bytes: u64_at(72),
+            base_chain: u32_at(80),
+        };
+        // Magic, format, checksum and zeros included.
+        let is_segment = page[..] == entry.encode_header_with(log, encoding)[..]
+            && entry.bytes >= PAGE_BYTES
+            && entry.base_position.0.checked_add(entry.bytes).is_some();
+        match (is_segment, encoding) {
+            (true, Encoding::NONE) => Ok((log, entry)),
+            (true, Encoding { codec, key }) => Err(HeaderDefect::UnknownEncoding { codec, key }),
+            (false, _) => Err(HeaderDefect::NotASegment),
+        }
+    }
+
+    /// Checks that a file is the segment that the manifest names.
+    pub(crate) fn verify_file(&self, log: LogIdentity, file: &dyn DiskFile, path: &Path) -> Result<()> {
+        let length = file.len().map_err(|error| Error::io("measure", path, error))?;
+        if length < PAGE_BYTES {
+            return Err(Error::corrupt(
+                path,
+                length,
+                "the file ends before its header page does",
+            ));
+        }
+        let mut page = vec![0; PAGE_BYTES as usize];
+        file.read_exact_at(&mut page, 0)
+            .map_err(|error| Error::unreadable(path, 0, error))?;
+        if page[0..8] != MAGIC {
+            return Err(Error::corrupt(path, 0, "this is not a segment"));
+        }
+        let checksum = u32::from_le_bytes(std::array::from_fn(|i| page[CHECKSUM_OFFSET + i]));
+        let holds = checksum == crc32fast::hash(&page[..CHECKSUM_OFFSET]);
+        if !passes(Step::SegmentHeaderChecksum, holds) {
+            return Err(Error::corrupt(
+                path,
+                0,
+                "the header page's checksum does not match",
+            ));
+        }
+        let found = u16::from_le_bytes([page[8], page[9]]);
+        if found != FORMAT {
+            return Err(Error::UnsupportedFormat {
+                path: path.to_owned(),
+                found,
+                supported: FORMAT,
+            });
+        }
+        let encoding = Encoding::of(&page);
+        if encoding != Encoding::NONE {
+            return Err(Error::UnknownEncoding {
+                path: path.to_owned(),
+                codec: encoding.codec,
+                key: encoding.key,
+            });
+        }
+        if !passes(Step::SegmentHeaderIdentity, page == self.encode_header(log)) {
+            return Err(Error::corrupt(
+                path,
+                0,
+                "this is another segment than the manifest names",
+            ));
+        }
+        if !passes(Step::SegmentLength, length >= self.bytes) {
+            return Err(Error::corrupt(
+                path,
+                length,
+                format!("the file was cut from {} bytes", self.bytes),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Why a page is not a header page that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderDefect {
+    NotASegment,
+    /// The page holds, but a later version of this crate wrote the frames.
+    UnknownEncoding {
+        codec: u32,
+        key: u64,
+    },
+}
+
+/// What was done to the bodies of a segment's frames before they were written. This version does nothing to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Encoding {
+    codec: u32,
+    key: u64,
+}
+
+impl Encoding {
+    const NONE: Self = Self { codec: 0, key: 0 };
+
+    /// What a whole header page says.
+    fn of(page: &[u8]) -> Self {
+        Self {
+            codec: u32::from_le_bytes(std::array::from_fn(|i| page[84 + i])),
+            key: u64::from_le_bytes(std::array::from_fn(|i| page[88 + i])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{Disk, OpenMode};
+    use crate::model::{ShardId, StreamId};
+
+    const ENTRY: SegmentEntry = SegmentEntry {
+        first_record: RecordNumber::new(9),
+        base_position: LogPosition(4096),
+        base_arrival: Timestamp::from_millis(1_000),
+        salt: 42,
+        bytes: 2 * PAGE_BYTES,
+        base_chain: 7,
+    };
+
+    fn logs() -> [LogIdentity; 2] {
+        [
+            LogIdentity::of_shard(7, StreamId::new(3), ShardId::FIRST),
+            LogIdentity::commit_journal(7),
+        ]
+    }
+
+    #[test]
+    fn a_header_page_reads_back_as_it_was_written() {
+        for log in logs() {
+            let page = ENTRY.encode_header(log);
+            assert_eq!(SegmentEntry::decode_header(&page), Ok((log, ENTRY)));
+        }
+    }
+
+    #[test]
+    fn a_codec_or_a_key_that_is_not_known_is_told_from_damage() {
+        let disk = SimDisk::new(1);
+        let path = Path::new("segment");
+        let file = disk.open(path, OpenMode::CreateNew).unwrap();
+        file.allocate(ENTRY.bytes).unwrap();
+        for (log, (codec, key)) in logs().into_iter().zip([(1, 0), (0, 1)]) {
+            let mut page = ENTRY.encode_header_with(log, Encoding { codec, key });
+            assert_eq!(
+                SegmentEntry::decode_header(&page),
+                Err(HeaderDefect::UnknownEncoding { codec, key })
+            );
+            file.write_all_at(&page, 0).unwrap();
+            let refused = ENTRY.verify_file(log, file.as_ref(), path).unwrap_err();
+            assert!(
+                matches!(refused, Error::UnknownEncoding { codec: c, key: k, .. } if (c, k) == (codec, key)),
+                "{refused}"
+            );
+            // The checksum covers both.
+            page[84] ^= 2;
+            assert_eq!(SegmentEntry::decode_header(&page), Err(HeaderDefect::NotASegment));
+            file.write_all_at(&page, 0).unwrap();
+            let refused = ENTRY.verify_file(log, file.as_ref(), path).unwrap_err();
+            assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
+        }
+    }
+}

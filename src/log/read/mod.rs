@@ -1,0 +1,3 @@
+//! Reading logs.
+
+pub(super) mod reader;

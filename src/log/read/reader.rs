@@ -1,0 +1,370 @@
+//! Reading a log: by record number, by time, sequentially.
+
+use std::sync::Arc;
+
+use crate::disk::DiskFile;
+use crate::error::{Error, Result};
+use crate::log::commit::shard_log::ShardLog;
+use crate::log::format::frame::{FrameDefect, FrameHeader};
+use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
+use crate::log::format::index::{IndexEntry, SparseIndex};
+use crate::log::format::log_end::{LogEnd, LogPosition};
+use crate::log::format::read_record::ReadRecord;
+use crate::log::format::record_codec::RECORD_HEADER_BYTES;
+use crate::log::segments::index_file::index_of;
+use crate::log::segments::segment::Segment;
+use crate::model::{RecordNumber, Timestamp};
+
+/// How much one read may return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// At most this many records.
+    pub records: usize,
+    /// At most this many bytes of data and partition keys; but one record, however large, is always returned.
+    pub bytes: usize,
+}
+
+/// Records that were read, as they are or as what their reader makes of them.
+#[derive(Debug)]
+pub(crate) struct LogRead<R = ReadRecord> {
+    pub(crate) records: Vec<R>,
+    /// Where the next read goes on.
+    pub(crate) next: RecordNumber,
+    /// Where the log ended when this was read.
+    pub(crate) end: LogEnd,
+}
+
+/// A segment and where its frames end.
+struct Stretch {
+    segment: Arc<Segment>,
+    end: LogPosition,
+    /// First number of the segment behind, or of nothing yet.
+    next_first: RecordNumber,
+    is_last: bool,
+}
+
+impl ShardLog {
+    /// Records from a number on, without those that arrived before `horizon`.
+    ///
+    /// Stops early, without an error, in front of damage: the next read reports it.
+    pub(crate) fn read(&self, from: RecordNumber, horizon: Timestamp, limit: &ReadLimit) -> Result<LogRead> {
+        self.read_as(from, horizon, limit, |record| record)
+    }
+
+    /// As [`read`](Self::read), made into something else one by one: records are many, and a second list of them would
+    /// cost more than their checksums.
+    pub(crate) fn read_as<R>(
+        &self,
+        from: RecordNumber,
+        horizon: Timestamp,
+        limit: &ReadLimit,
+        make: impl Fn(ReadRecord) -> R,
+    ) -> Result<LogRead<R>> {
+        let end = self.end();
+        let mut read = LogRead {
+            records: Vec::new(),
+            next: from,
+            end,
+        };
+        let mut reading = Reading {
+            limit,
+            horizon,
+            taken: 0,
+            bytes: 0,
+            is_full: limit.records == 0,
+        };
+        while !reading.is_full && read.next < end.next_record {
+            let Some(stretch) = self.stretch_from(read.next, end) else {
+                break;
+            };
+            match self.read_stretch(&stretch, &mut reading, &mut read, &make) {
+                Ok(StretchEnd::Reached) => {}
+                // At least this record is left out, also where the arrivals are not in order.
+                Ok(StretchEnd::BehindHorizon) => {
+                    read.next = self.seek_time(horizon)?.max(read.next.next());
+                }
+                // It fell behind the trim horizon meanwhile: what comes next is looked up again.
+                Err(_) if stretch.segment.is_forgotten() => {}
+                Err(_) if !read.records.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        match &self.lost_tail {
+            Some(damage) if read.records.is_empty() && read.next >= end.next_record => Err(damage.clone()),
+            _ => Ok(read),
+        }
+    }
+
+    /// The first record that arrived at `time` or later, or the number behind the last record.
+    pub(crate) fn seek_time(&self, time: Timestamp) -> Result<RecordNumber> {
+        let end = self.end();
+        let mut from = self.first_segment_reaching(time);
+        while time <= end.last_arrival && from < end.next_record {
+            let Some(stretch) = self.stretch_from(from, end) else {
+                break;
+            };
+            match self.find_time(&stretch, time) {
+                Ok(Some(number)) => return Ok(number),
+                Ok(None) => from = stretch.next_first,
+                Err(_) if stretch.segment.is_forgotten() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(end.next_record)
+    }
+
+    /// When a record arrived, or the one behind it if there is none of that number.
+    pub(crate) fn arrival_from(&self, from: RecordNumber) -> Result<Option<Timestamp>> {
+        let one = self.read(
+            from,
+            Timestamp::from_millis(0),
+            &ReadLimit { records: 1, bytes: 0 },
+        )?;
+        Ok(one.records.first().map(|record| record.arrival))
+    }
+
+    fn read_stretch<R>(
+        &self,
+        stretch: &Stretch,
+        reading: &mut Reading<'_>,
+        read: &mut LogRead<R>,
+        make: &impl Fn(ReadRecord) -> R,
+    ) -> Result<StretchEnd> {
+        let segment = &stretch.segment;
+        let report = |error| self.report(segment, error);
+        let (bytes, noted) = self.open_at(stretch, reading.wanted(), |index| {
+            index.entry_before_record(read.next)
+        })?;
+        let left_off = self
+            .files
+            .left_off
+            .lock()
+            .before(read.next, segment.entry.base_position, stretch.end);
+        let begun =
+            left_off.filter(|place| noted.is_none_or(|noted| noted.first_record <= place.next_record));
+        let mut cursor = match begun {
+            Some(place) => FrameCursor::behind(bytes, &segment.seed, &segment.entry, place),
+            None => FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted),
+        }
+        .numbered_before(stretch.next_first);
+        while let Some(frame) = cursor.find_record(read.next).map_err(report)? {
+            let mut records = cursor.records(&frame).map_err(report)?;
+            let defect = |defect| self.report_defect(segment, &frame, defect);
+            for _ in frame.header.first_record.value()..read.next.value() {
+                if let Some(peeked) = records.peek().map_err(defect)? {
+                    records.skip(&peeked);
+                }
+            }
+            read.next = read.next.max(frame.header.first_record);
+            if read.records.capacity() == 0 {
+                read.records
+                    .reserve(reading.expected_records(&frame.header, read.end));
+            }
+            while let Some(peeked) = records.peek().map_err(defect)? {
+                if peeked.arrival < reading.horizon {
+                    return Ok(StretchEnd::BehindHorizon);
+                }
+                if !reading.admit(peeked.content_bytes()) {
+                    self.leave_off(begun, cursor.end_before_last());
+                    return Ok(StretchEnd::Reached);
+                }
+                records.check_key(&peeked).map_err(defect)?;
+                let record = records.record(&peeked);
+                read.records.push(make(ReadRecord {
+                    number: read.next,
+                    arrival: record.arrival,
+                    partition_key: record.partition_key,
+                    data: record.data,
+                }));
+                records.skip(&peeked);
+                read.next = read.next.next();
+            }
+            if reading.is_full {
+                break;
+            }
+        }
+        self.leave_off(begun, cursor.end());
+        if !reading.is_full {
+            read.next = stretch.next_first;
+        }
+        Ok(StretchEnd::Reached)
+    }
+
+    /// The next read may begin here, if it is known what comes before.
+    fn leave_off(&self, begun: Option<LogEnd>, place: Option<LogEnd>) {
+        if let Some(place) = place {
+            self.files.left_off.lock().note(begun, place);
+        }
+    }
+
+    fn find_time(&self, stretch: &Stretch, time: Timestamp) -> Result<Option<RecordNumber>> {
+        let segment = &stretch.segment;
+        let report = |error| self.report(segment, error);
+        let (bytes, noted) = self.open_at(stretch, Wanted::Little, |index| index.entry_before_time(time))?;
+        let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
+            .numbered_before(stretch.next_first);
+        while !cursor.is_at_end() {
+            let frame = cursor.next().map_err(report)?;
+            if frame.header.last_arrival < time {
+                continue;
+            }
+            let mut records = cursor.records(&frame).map_err(report)?;
+            let mut number = frame.header.first_record;
+            let defect = |defect| self.report_defect(segment, &frame, defect);
+            while let Some(peeked) = records.peek().map_err(defect)? {
+                if peeked.arrival >= time {
+                    // Whoever looks for a time reads from there.
+                    self.leave_off(None, cursor.end_before_last());
+                    return Ok(Some(number));
+                }
+                records.skip(&peeked);
+                number = number.next();
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment that holds a record, or else the next one that may.
+    fn stretch_from(&self, from: RecordNumber, end: LogEnd) -> Option<Stretch> {
+        let segments = self.files.segments.read();
+        let at = segments
+            .partition_point(|segment| segment.entry.first_record <= from)
+            .saturating_sub(1);
+        let segment = segments.get(at)?.clone();
+        // A segment that was begun after the end was taken is not looked into.
+        let behind = segments
+            .get(at + 1)
+            .filter(|next| next.entry.base_position <= end.position);
+        Some(match behind {
+            Some(next) => Stretch {
+                segment,
+                end: next.entry.base_position,
+                next_first: next.entry.first_record.min(end.next_record),
+                is_last: false,
+            },
+            None => Stretch {
+                segment,
+                end: end.position,
+                next_first: end.next_record,
+                is_last: true,
+            },
+        })
+    }
+
+    /// First number of the last segment before which everything arrived earlier than `time`.
+    fn first_segment_reaching(&self, time: Timestamp) -> RecordNumber {
+        let segments = self.files.segments.read();
+        // Nothing before a segment arrived later than its base.
+        let before = segments
+            .partition_point(|segment| segment.entry.base_arrival < time)
+            .saturating_sub(1);
+        segments
+            .get(before)
+            .map_or(RecordNumber::FIRST, |segment| segment.entry.first_record)
+    }
+
+    /// The bytes of a stretch, and the frame that its index gives.
+    fn open_at(
+        &self,
+        stretch: &Stretch,
+        wanted: Wanted,
+        entry_from: impl Fn(&SparseIndex) -> Option<IndexEntry>,
+    ) -> Result<(SegmentBytes, Option<IndexEntry>)> {
+        let segment = &stretch.segment;
+        let resources = &self.context.resources;
+        let open_segments = &resources.open_segments;
+        let open = self.files.open(segment, open_segments)?;
+        let length = segment.entry.offset_of(stretch.end);
+        let may_map = !stretch.is_last && resources.options.map_sealed_segments;
+        // To map a segment, and to come upon its first page, costs more than to read a few records.
+        let mapped = match wanted {
+            _ if !may_map => None,
+            Wanted::Little => open.mapped(),
+            // A mapping that cannot be had is done without: the process may have as many as it can.
+            Wanted::Much => open_segments.map(segment, &open, length).ok(),
+        };
+        let bytes = match mapped {
+            Some(mapped) => SegmentBytes::Mapped(mapped),
+            None => {
+                let stranded = self.files.stranded.read().clone().filter(|_| stretch.is_last);
+                let file = stranded.unwrap_or_else(|| open.file.clone() as Arc<dyn DiskFile>);
+                let buffers = open_segments.buffers.clone();
+                SegmentBytes::of_lent_buffers(file, length, wanted, buffers)
+            }
+        };
+        if let Some(index) = segment.live_index.read().as_ref() {
+            return Ok((bytes, entry_from(index)));
+        }
+        let index = index_of(segment, &open, stretch.end, resources.disk.as_ref());
+        Ok((bytes, entry_from(index)))
+    }
+
+    fn report_defect(&self, segment: &Segment, frame: &Frame, defect: FrameDefect) -> Error {
+        let offset = frame.offset;
+        self.report(segment, WalkError::Defect { offset, defect })
+    }
+
+    fn report(&self, segment: &Segment, error: WalkError) -> Error {
+        match error {
+            WalkError::Unreadable { offset, error } => Error::unreadable(&segment.path, offset, error),
+            WalkError::Defect { offset, defect } => {
+                let damage = Error::corrupt(&segment.path, offset, defect.to_string());
+                self.files.note_damage_of(segment, damage)
+            }
+        }
+    }
+}
+
+/// How far a read has come towards its limit.
+struct Reading<'a> {
+    limit: &'a ReadLimit,
+    horizon: Timestamp,
+    taken: usize,
+    bytes: usize,
+    is_full: bool,
+}
+
+enum StretchEnd {
+    Reached,
+    BehindHorizon,
+}
+
+/// A read of no more records, or of no more bytes, wants little.
+const FEW_RECORDS: usize = 16;
+const FEW_BYTES: usize = 64 * 1024;
+
+/// The most records that room is made for before they are read.
+const MAX_EXPECTED_RECORDS: usize = 16_384;
+
+impl Reading<'_> {
+    fn wanted(&self) -> Wanted {
+        match self.limit.records <= FEW_RECORDS || self.limit.bytes <= FEW_BYTES {
+            true => Wanted::Little,
+            false => Wanted::Much,
+        }
+    }
+
+    /// How many records will be returned if they go on like those of this frame.
+    fn expected_records(&self, frame: &FrameHeader, end: LogEnd) -> usize {
+        let bytes_each = (frame.body_length / frame.count.max(1)) as usize;
+        let there = end.next_record.value().saturating_sub(frame.first_record.value());
+        (self.limit.bytes / bytes_each.saturating_sub(RECORD_HEADER_BYTES).max(1))
+            .saturating_add(1)
+            .min(self.limit.records)
+            .min(usize::try_from(there).unwrap_or(usize::MAX))
+            .min(MAX_EXPECTED_RECORDS)
+    }
+
+    /// Whether a record of this size fits within the limit. If so it is counted.
+    fn admit(&mut self, bytes: usize) -> bool {
+        let is_too_much = self.taken > 0 && self.bytes.saturating_add(bytes) > self.limit.bytes;
+        if self.is_full || is_too_much {
+            self.is_full = true;
+            return false;
+        }
+        self.bytes += bytes;
+        self.taken += 1;
+        self.is_full = self.taken >= self.limit.records;
+        true
+    }
+}

@@ -1,0 +1,217 @@
+//! Making a damaged segment one that can be read and gone on from, without the records that are lost.
+//!
+//! A log's positions are dense, its segments join without a gap, and within a segment numbers and chain have none. So a
+//! damaged stretch is filled with frames without records, which stand for its bytes, and what follows it becomes a
+//! segment of its own: between segments numbers may have a gap, and the manifest says what the first frame's chain is.
+//! The frames that follow are copied as they are, under the same salt.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::survey::{DamagedStretch, SegmentSurvey};
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::error::{Error, Result};
+use crate::log::format::frame::{FrameHeader, FrameSeed, HEADER_BYTES};
+use crate::log::format::identity::LogIdentity;
+use crate::log::format::log_end::{LogEnd, LogPosition};
+use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
+use crate::log::segments::directories::make_directory;
+use crate::log::segments::pool::remove_if_there;
+
+/// The most that one frame stands for, so that no reader needs a larger buffer for it.
+const GAP_FRAME_BYTES: u64 = 1024 * 1024;
+
+/// Copied at a time.
+const COPY_BYTES: u64 = 1024 * 1024;
+
+/// What becomes of one damaged segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Mend {
+    original: SegmentEntry,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug)]
+struct Piece {
+    entry: SegmentEntry,
+    /// Where its frames are in the damaged file.
+    from: u64,
+    frame_bytes: u64,
+    /// Behind them, bytes that frames without records stand for, and what these follow.
+    gap: Option<(LogEnd, u64)>,
+}
+
+impl Mend {
+    /// Of a segment whose damage is known. Its header page and its length are put right too.
+    ///
+    /// `None` where the damage leaves no room for a frame that stands for it.
+    pub(crate) fn plan(entry: SegmentEntry, survey: &SegmentSurvey) -> Option<Self> {
+        let mut pieces = vec![Piece {
+            entry,
+            from: PAGE_BYTES,
+            frame_bytes: survey.end.position.0.saturating_sub(entry.base_position.0),
+            gap: None,
+        }];
+        for stretch in &survey.damage {
+            if stretch.bytes > 0 && stretch.bytes < HEADER_BYTES as u64 {
+                return None;
+            }
+            let piece = pieces.last_mut()?;
+            piece.frame_bytes = stretch.offset - piece.from;
+            piece.gap = (stretch.bytes > 0).then_some((stretch.before, stretch.bytes));
+            if let Some(resumed) = &stretch.resumes {
+                pieces.push(Piece::behind(entry, stretch, resumed, survey));
+            }
+        }
+        for piece in pieces.iter_mut().skip(1) {
+            let bytes = piece.frame_bytes + piece.gap.map_or(0, |(_, bytes)| bytes);
+            piece.entry.bytes = PAGE_BYTES + bytes.next_multiple_of(PAGE_BYTES);
+        }
+        Some(Self {
+            original: entry,
+            pieces,
+        })
+    }
+
+    /// What the manifest has to name in place of the damaged segment.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = SegmentEntry> {
+        self.pieces.iter().map(|piece| piece.entry)
+    }
+
+    /// Writes the segments, durably. May be done again if it was interrupted: until the manifest names the new
+    /// segments, all that the damaged one still had is where it was.
+    pub(crate) fn apply(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
+        let seed = FrameSeed::new(log, self.original.salt);
+        let path = directory.join(self.original.file_name());
+        let file = match disk.open(&path, OpenMode::Write) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_directory(disk, directory)?;
+                disk.open(&path, OpenMode::CreateNew)
+            }
+            other => other,
+        };
+        let file = file.map_err(|error| Error::io("open", &path, error))?;
+        // The last one first, and each under its name only when it is whole: whatever an interruption leaves is a segment
+        // with all that follows it in the log, or nothing.
+        for piece in self.pieces.iter().skip(1).rev() {
+            let path = directory.join(piece.entry.file_name());
+            let unfinished = path.with_extension("mending");
+            piece
+                .write_new(disk, &unfinished, log, &seed, &file)
+                .and_then(|()| disk.rename(&unfinished, &path))
+                .and_then(|()| disk.sync_dir(directory))
+                .map_err(|error| Error::preparing("write", &path, error))?;
+        }
+        for piece in self.pieces.iter().take(1) {
+            piece
+                .put_right(&file, log, &seed)
+                .map_err(|error| Error::preparing("write", &path, error))?;
+        }
+        for piece in &self.pieces {
+            // An index of the frames as they were is wrong now, and is built again.
+            remove_if_there(disk, &directory.join(piece.entry.index_name()))?;
+        }
+        disk.sync_dir(directory)
+            .map_err(|error| Error::io("sync the directory", directory, error))
+    }
+}
+
+impl Piece {
+    fn behind(
+        damaged: SegmentEntry,
+        stretch: &DamagedStretch,
+        resumed: &FrameHeader,
+        survey: &SegmentSurvey,
+    ) -> Self {
+        let entry = SegmentEntry {
+            first_record: resumed.first_record,
+            base_position: resumed.position,
+            base_arrival: stretch.before.last_arrival,
+            base_chain: resumed.chain,
+            ..damaged
+        };
+        Self {
+            entry,
+            from: damaged.offset_of(resumed.position),
+            // Unless a further stretch says otherwise.
+            frame_bytes: survey.end.position.0.saturating_sub(resumed.position.0),
+            gap: None,
+        }
+    }
+
+    fn write_new(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        log: LogIdentity,
+        seed: &FrameSeed,
+        damaged: &Arc<dyn DiskFile>,
+    ) -> std::io::Result<()> {
+        let file = disk.open(path, OpenMode::Truncate)?;
+        file.allocate(self.entry.bytes)?;
+        file.write_all_at(&self.entry.encode_header(log), 0)?;
+        let mut done = 0;
+        while done < self.frame_bytes {
+            let mut buffer = vec![0; COPY_BYTES.min(self.frame_bytes - done) as usize];
+            damaged.read_exact_at(&mut buffer, self.from + done)?;
+            file.write_all_at(&buffer, PAGE_BYTES + done)?;
+            done += buffer.len() as u64;
+        }
+        self.write_gap(file.as_ref(), seed)?;
+        file.sync_data()
+    }
+
+    fn put_right(&self, file: &Arc<dyn DiskFile>, log: LogIdentity, seed: &FrameSeed) -> std::io::Result<()> {
+        if file.len()? < self.entry.bytes {
+            file.allocate(self.entry.bytes)?;
+        }
+        file.write_all_at(&self.entry.encode_header(log), 0)?;
+        self.write_gap(file.as_ref(), seed)?;
+        file.sync_data()
+    }
+
+    fn write_gap(&self, file: &dyn DiskFile, seed: &FrameSeed) -> std::io::Result<()> {
+        let Some((before, bytes)) = self.gap else {
+            return Ok(());
+        };
+        let mut end = before;
+        let mut left = bytes;
+        while left > 0 {
+            // The last frame has room for a header.
+            let frame_bytes = match left <= GAP_FRAME_BYTES {
+                true => left,
+                false => GAP_FRAME_BYTES.min(left - HEADER_BYTES as u64),
+            };
+            let frame = gap_frame(seed, &mut end, frame_bytes);
+            file.write_all_at(&frame, self.entry.offset_of(before.position) + (bytes - left))?;
+            left -= frame_bytes;
+        }
+        Ok(())
+    }
+}
+
+/// A frame without records, of that many bytes.
+fn gap_frame(seed: &FrameSeed, end: &mut LogEnd, frame_bytes: u64) -> Vec<u8> {
+    let mut frame = vec![0; frame_bytes as usize];
+    let (header_space, body) = frame.split_at_mut(HEADER_BYTES);
+    let header = FrameHeader {
+        // No longer than `GAP_FRAME_BYTES`.
+        body_length: body.len() as u32,
+        body_checksum: seed.body_checksum(end.position, body),
+        position: end.position,
+        first_record: end.next_record,
+        count: 0,
+        chain: end.chain,
+        durable_through: end.position,
+        first_arrival: end.last_arrival,
+        last_arrival: end.last_arrival,
+    };
+    let (bytes, checksum) = header.encode(seed);
+    header_space.copy_from_slice(&bytes);
+    *end = LogEnd {
+        position: LogPosition(end.position.0 + frame_bytes),
+        chain: checksum,
+        ..*end
+    };
+    frame
+}

@@ -1,0 +1,7 @@
+//! Opening logs, finding the end of those that were interrupted, and telling and mending what is damaged.
+
+pub(super) mod journaled_frames;
+pub(super) mod mend;
+pub(super) mod open;
+pub(super) mod recovery;
+pub(super) mod survey;

@@ -1,0 +1,96 @@
+//! Opening logs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::recovery::{self, RecoveredTail};
+use crate::disk::{Step, is_left_out};
+use crate::error::Result;
+use crate::log::commit::journal::CommitJournal;
+use crate::log::commit::shard_log::{LogContext, ShardLog, StartingPoint};
+use crate::log::commit::writer::Placement;
+use crate::log::format::identity::LogIdentity;
+use crate::log::format::log_end::LogEnd;
+use crate::log::format::segment_header::{INTERRUPTION_GAP, SegmentEntry};
+use crate::log::segments::log_files::LogFiles;
+use crate::log::segments::segment::Segment;
+use crate::model::RecordNumber;
+
+/// How a log was left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogStart {
+    /// At a known end, with nothing written since.
+    Rested(LogEnd),
+    /// Sealed at a known end, for ever.
+    Sealed(LogEnd),
+    /// Perhaps in the middle of a write; the last segment tells.
+    Interrupted,
+}
+
+impl ShardLog {
+    /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
+    pub(crate) fn open(
+        identity: LogIdentity,
+        directory: PathBuf,
+        entries: &[SegmentEntry],
+        start: LogStart,
+        context: Arc<LogContext>,
+    ) -> Result<Arc<Self>> {
+        let files = LogFiles::new(identity, directory, entries);
+        let last = files.last();
+        let in_last = |place: fn(Arc<Segment>) -> Placement| last.clone().map_or(Placement::New, place);
+        let (end, damage) = match (start, &last) {
+            (LogStart::Rested(end) | LogStart::Sealed(end), _) => (end, None),
+            (LogStart::Interrupted, None) => (LogEnd::EMPTY, None),
+            (LogStart::Interrupted, Some(last)) => {
+                let RecoveredTail { mut end, damage } = recovery::recover_tail(last, &context)?;
+                end.is_interrupted = true;
+                (end, damage)
+            }
+        };
+        let placement = match start {
+            LogStart::Sealed(_) => Placement::New,
+            _ if !end.is_interrupted => in_last(Placement::Resume),
+            _ if is_left_out(Step::NewSegmentAfterInterruption) => in_last(Placement::InPlace),
+            _ => Placement::New,
+        };
+        let leaves_numbers_out = end.is_interrupted
+            && !is_left_out(Step::NumberGap)
+            && !is_left_out(Step::NewSegmentAfterInterruption);
+        // A segment may have been begun behind the end and have stayed empty.
+        let begun = last
+            .as_ref()
+            .map_or(RecordNumber::FIRST, |last| last.entry.first_record);
+        let next_record = match leaves_numbers_out {
+            true => end.next_record.max(begun).saturating_add(INTERRUPTION_GAP),
+            false => end.next_record,
+        };
+        *files.published.lock() = end;
+        if let Some(damage) = &damage {
+            files.note_damage(damage.clone());
+        }
+        let state = StartingPoint {
+            end,
+            placement,
+            next_record,
+            is_sealed: matches!(start, LogStart::Sealed(_)),
+            lost_tail: damage,
+        };
+        Ok(Self::new(files, state, context))
+    }
+}
+
+impl CommitJournal {
+    pub(crate) fn open(
+        context: &Arc<LogContext>,
+        store: u128,
+        directory: PathBuf,
+        segments: &[SegmentEntry],
+        start: LogStart,
+        max_unsynced: usize,
+    ) -> Result<Self> {
+        let identity = LogIdentity::commit_journal(store);
+        let log = ShardLog::open(identity, directory, segments, start, context.clone())?;
+        Ok(Self::new(log, max_unsynced))
+    }
+}

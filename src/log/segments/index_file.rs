@@ -1,0 +1,66 @@
+//! The index files of segments that are not written to. None is needed: an index that is missing or wrong is built again
+//! from its segment.
+
+use super::open_segments::OpenSegment;
+use super::segment::Segment;
+use crate::disk::{Disk, OpenMode, read_whole};
+use crate::log::format::frame_cursor::{FrameCursor, SegmentBytes};
+use crate::log::format::index::{IndexEntry, SparseIndex};
+use crate::log::format::log_end::LogPosition;
+
+/// The index of a segment that is not being written, from its file or from its frames.
+pub(crate) fn index_of<'a>(
+    segment: &Segment,
+    open: &'a OpenSegment,
+    end: LogPosition,
+    disk: &dyn Disk,
+) -> &'a SparseIndex {
+    if let Some(index) = open.index.get() {
+        return index;
+    }
+    let index = match load(segment, end, disk) {
+        Some(index) => index,
+        None => build(segment, open, end, disk),
+    };
+    open.index.get_or_init(|| index)
+}
+
+/// Writes the index file of a segment that has its index in memory.
+pub(crate) fn save_index(segment: &Segment, covered_through: LogPosition, disk: &dyn Disk) {
+    // A segment that is forgotten gets no index file: the directory may be empty by then, and about to be removed.
+    let hold = segment.hold();
+    if let Some(index) = segment.live_index.read().as_ref().filter(|_| hold.is_some()) {
+        write(segment, index, covered_through, disk);
+    }
+}
+
+fn load(segment: &Segment, end: LogPosition, disk: &dyn Disk) -> Option<SparseIndex> {
+    let bytes = read_whole(disk, &segment.index_path).ok()?;
+    SparseIndex::decode(&bytes, segment.entry.salt, end)
+}
+
+fn build(segment: &Segment, open: &OpenSegment, end: LogPosition, disk: &dyn Disk) -> SparseIndex {
+    let bytes = SegmentBytes::of_file(open.file.clone(), segment.entry.offset_of(end));
+    let mut cursor = FrameCursor::at_start(bytes, &segment.seed, &segment.entry);
+    let mut index = SparseIndex::default();
+    while !cursor.is_at_end() {
+        // What lies before damage, or before what cannot be read, can be found; a reader that gets there is told.
+        let Ok(frame) = cursor.next() else {
+            return index;
+        };
+        index.note(IndexEntry {
+            first_record: frame.header.first_record,
+            first_arrival: frame.header.first_arrival,
+            offset: frame.offset,
+        });
+    }
+    write(segment, &index, end, disk);
+    index
+}
+
+/// Not synced, and may fail.
+fn write(segment: &Segment, index: &SparseIndex, covered_through: LogPosition, disk: &dyn Disk) {
+    if let Ok(file) = disk.open(&segment.index_path, OpenMode::Truncate) {
+        let _ = file.write_all_at(&index.encode(segment.entry.salt, covered_through), 0);
+    }
+}

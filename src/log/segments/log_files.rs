@@ -1,0 +1,104 @@
+//! The files of one open log, and how far they may be read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::left_off::LeftOff;
+use super::open_segments::{OpenSegment, OpenSegments};
+use super::segment::Segment;
+use crate::disk::DiskFile;
+use crate::error::{Error, Result};
+use crate::log::format::identity::LogIdentity;
+use crate::log::format::log_end::LogEnd;
+use crate::log::format::segment_header::SegmentEntry;
+use crate::model::RecordNumber;
+use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock};
+
+/// What a log's writer and its readers share.
+#[derive(Debug)]
+pub(crate) struct LogFiles {
+    pub(crate) identity: LogIdentity,
+    pub(crate) directory: PathBuf,
+    /// Oldest first.
+    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
+    /// Where readers stop: the end of what is committed, and in the segment's file.
+    pub(crate) published: Mutex<LogEnd>,
+    /// Whether more is committed, which the writer has yet to write to the file.
+    pub(crate) has_deferred: AtomicBool,
+    /// Whether the ledger knows where the next group goes, if that fits there: for choosing how to commit it.
+    pub(crate) has_place: AtomicBool,
+    /// Whether the ledger knows that the commit journal may have frames that the segments lack.
+    pub(crate) is_known_journaled: AtomicBool,
+    /// The last segment's file with what could not be written to it, once the store's health is lost.
+    pub(crate) stranded: RwLock<Option<Arc<dyn DiskFile>>>,
+    pub(crate) left_off: Mutex<LeftOff>,
+    damage: OnceLock<Error>,
+}
+
+impl LogFiles {
+    pub(crate) fn new(identity: LogIdentity, directory: PathBuf, entries: &[SegmentEntry]) -> Self {
+        let segments = entries
+            .iter()
+            .map(|entry| Arc::new(Segment::inherited(identity, *entry, &directory)));
+        Self {
+            segments: RwLock::new(segments.collect()),
+            identity,
+            directory,
+            published: Mutex::new(LogEnd::EMPTY),
+            has_deferred: AtomicBool::new(false),
+            has_place: AtomicBool::new(false),
+            is_known_journaled: AtomicBool::new(false),
+            stranded: RwLock::default(),
+            left_off: Mutex::default(),
+            damage: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn last(&self) -> Option<Arc<Segment>> {
+        self.segments.read().last().cloned()
+    }
+
+    /// Forgets the oldest segments up to the one that begins at `first`. Their files are the caller's from then on.
+    pub(crate) fn forget_before(
+        &self,
+        first: RecordNumber,
+        open_segments: &OpenSegments,
+    ) -> Vec<Arc<Segment>> {
+        let mut segments = self.segments.write();
+        let kept = segments.partition_point(|segment| segment.entry.first_record < first);
+        let forgotten: Vec<_> = segments.drain(..kept).collect();
+        // Under the lock: whoever cannot hold one of them does not find it here again.
+        forgotten.iter().for_each(|segment| segment.forget());
+        drop(segments);
+        for segment in &forgotten {
+            open_segments.close(segment);
+        }
+        forgotten
+    }
+
+    /// A segment's file, for reading. Where that is not the segment, the log is damaged.
+    pub(crate) fn open(&self, segment: &Segment, open_segments: &OpenSegments) -> Result<Arc<OpenSegment>> {
+        open_segments.get_readable(segment).map_err(|error| match error {
+            Error::Corrupt { .. } => self.note_damage_of(segment, error),
+            error => error,
+        })
+    }
+
+    /// The first damage that was found.
+    pub(crate) fn damage(&self) -> Option<&Error> {
+        self.damage.get()
+    }
+
+    /// Keeps the first damage that was found. Nothing more is written to a damaged log.
+    pub(crate) fn note_damage(&self, damage: Error) -> Error {
+        self.damage.get_or_init(|| damage).clone()
+    }
+
+    /// Keeps damage that was found in a segment, if that is still part of this log.
+    pub(crate) fn note_damage_of(&self, segment: &Segment, damage: Error) -> Error {
+        match segment.is_forgotten() {
+            true => damage,
+            false => self.note_damage(damage),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The files of logs: segments, who holds them, which are open, and the pool that new ones come from.
+
+pub(super) mod directories;
+pub(super) mod hold;
+pub(super) mod index_file;
+pub(super) mod ledger;
+pub(super) mod left_off;
+pub(super) mod log_files;
+pub(super) mod open_segments;
+pub(super) mod pool;
+pub(super) mod segment;
+pub(super) mod write_back;

@@ -1,0 +1,339 @@
+//! The segments' files that are open, no more than a set number of them.
+//!
+//! All that reads or writes a segment has its file from here, so the number covers readers, writers and what is not synced
+//! yet. A file that is not in use is closed when another needs its place, the one that was not used for longest first, and
+//! one with unsynced bytes last: it has to be synced before, since the kernel may forget what became of the write-back of
+//! a file that nobody has open. Files that are in use are not closed, so that many at the same time can exceed the number.
+//! A round, which uses those of several logs together, therefore has a limit of its own.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::hold::HeldFile;
+use super::segment::Segment;
+use super::write_back::WriteBack;
+use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out};
+use crate::error::{Error, Result, is_out_of_files};
+use crate::log::format::index::SparseIndex;
+use crate::log::format::read_buffers::ReadBuffers;
+use crate::sync::{Mutex, OnceLock};
+
+/// Opens segments as they are needed and closes those that were not used for longest.
+#[derive(Debug)]
+pub(crate) struct OpenSegments {
+    disk: Arc<dyn Disk>,
+    health: Health,
+    capacity: usize,
+    /// Beyond this many bytes mappings are let go of, but for the one just made.
+    max_mapped_bytes: u64,
+    /// For reading from files that are not mapped.
+    pub(crate) buffers: Arc<ReadBuffers>,
+    open: Mutex<LeastRecentlyUsed>,
+}
+
+#[derive(Debug, Default)]
+struct LeastRecentlyUsed {
+    by_handle: HashMap<u64, Slot, BuildHasherDefault<HandleHasher>>,
+    uses: u64,
+}
+
+/// Every commit looks up a handle. Handles are counted up by this process, so nobody can choose them to collide.
+#[derive(Debug, Default)]
+struct HandleHasher(u64);
+
+impl Hasher for HandleHasher {
+    fn write_u64(&mut self, handle: u64) {
+        // An odd factor, 2^64 divided by the golden ratio, spreads them over the upper bits too.
+        self.0 = handle.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a handle is a `u64`");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    segment: Arc<OpenSegment>,
+    last_use: u64,
+}
+
+/// An open file of a segment that was found to be the one that the manifest names. It holds the segment, and so does
+/// whatever has its file or bytes of its mapping.
+#[derive(Debug)]
+pub(crate) struct OpenSegment {
+    pub(crate) file: Arc<HeldFile>,
+    is_writable: bool,
+    path: PathBuf,
+    write_back: Arc<WriteBack>,
+    /// Of a sealed segment, once somebody searched it.
+    pub(crate) index: OnceLock<SparseIndex>,
+    mapping: Mutex<Option<Bytes>>,
+}
+
+impl OpenSegments {
+    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, capacity: usize, max_mapped_bytes: u64) -> Self {
+        Self {
+            disk,
+            health,
+            capacity: capacity.max(1),
+            max_mapped_bytes,
+            buffers: Arc::default(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// A segment's file, for reading.
+    ///
+    /// # Errors
+    /// Also where the log does not name the segment any more: who comes from a list of segments looks there again.
+    pub(crate) fn get_readable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
+        let open = self.open.lock().touch(segment.handle);
+        match open {
+            Some(open) => Ok(open),
+            None => self.open(segment, OpenMode::Read),
+        }
+    }
+
+    /// A segment's file, for reading and writing.
+    ///
+    /// # Errors
+    /// As for [`get_readable`](Self::get_readable).
+    pub(crate) fn get_writable(&self, segment: &Segment) -> Result<Arc<OpenSegment>> {
+        let open = self.open.lock().touch(segment.handle);
+        match open.filter(|open| open.is_writable) {
+            Some(open) => Ok(open),
+            None => self.open(segment, OpenMode::Write),
+        }
+    }
+
+    fn open(&self, segment: &Segment, mode: OpenMode) -> Result<Arc<OpenSegment>> {
+        // Held before it is opened, so that the file of this name is the segment's, and stays it.
+        let hold = segment.hold().ok_or_else(|| segment.is_no_more())?;
+        let path = &segment.path;
+        self.make_place();
+        let file = self
+            .with_descriptor(|| self.disk.open(path, mode))
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::corrupt(path, 0, "the file is missing"),
+                _ => Error::io("open", path, error),
+            })?;
+        let file = HeldFile::new(file, hold);
+        segment.entry.verify_file(segment.log, &file, path)?;
+        Ok(self.keep(segment, file, mode != OpenMode::Read))
+    }
+
+    /// Takes in a file that the caller has just made, and can write to.
+    pub(crate) fn insert(&self, segment: &Segment, file: Arc<dyn DiskFile>) -> Result<Arc<OpenSegment>> {
+        let hold = segment.hold().ok_or_else(|| segment.is_no_more())?;
+        self.make_place();
+        Ok(self.keep(segment, HeldFile::new(file, hold), true))
+    }
+
+    /// Does what needs a descriptor. As long as the process has none left, files that are not in use are closed.
+    pub(crate) fn with_descriptor<T>(
+        &self,
+        mut run: impl FnMut() -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        loop {
+            match run() {
+                Err(error) if is_out_of_files(&error) && self.close_unused() => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Closes a file that is not in use. False if there is none.
+    pub(crate) fn close_unused(&self) -> bool {
+        self.close_unused_of(0)
+    }
+
+    /// Closes files that are not in use until there is place for one more, or all are in use.
+    fn make_place(&self) {
+        while self.close_unused_of(self.capacity) {}
+    }
+
+    /// Closes a file that is not in use, if at least so many are open.
+    fn close_unused_of(&self, least: usize) -> bool {
+        loop {
+            // Once something has failed no sync would make anything durable, and what is open is read on.
+            let is_synced_first = self.health.check().is_ok();
+            let unused = {
+                let mut open = self.open.lock();
+                match open.by_handle.len() >= least {
+                    true => open.take_unused(is_synced_first),
+                    false => None,
+                }
+            };
+            match unused {
+                Some(Unused::Closed(closed)) => {
+                    // Outside the lock: to unmap takes a while.
+                    drop(closed);
+                    return true;
+                }
+                // Looked at again: synced, or the store has failed.
+                Some(Unused::Unsynced(open)) => drop(open.sync(&self.health)),
+                None => return false,
+            }
+        }
+    }
+
+    fn keep(&self, segment: &Segment, file: HeldFile, is_writable: bool) -> Arc<OpenSegment> {
+        let segment_file = Arc::new(OpenSegment {
+            file: Arc::new(file),
+            is_writable,
+            path: segment.path.clone(),
+            write_back: segment.write_back.clone(),
+            index: OnceLock::new(),
+            mapping: Mutex::default(),
+        });
+        let mut open = self.open.lock();
+        // Somebody else may have been quicker, and written to that file by now.
+        if let Some(other) = open.touch(segment.handle)
+            && (other.is_writable || !is_writable)
+        {
+            return other;
+        }
+        // Looked at under this lock: whoever forgets a segment closes it afterwards. Else the file would stay here, and
+        // held, for as long as no other one takes its place.
+        if !segment.is_forgotten() {
+            open.insert(segment.handle, segment_file.clone());
+        }
+        segment_file
+    }
+
+    pub(crate) fn close(&self, segment: &Segment) {
+        self.open.lock().by_handle.remove(&segment.handle);
+    }
+
+    /// The bytes of a sealed segment up to `length`, shared with everyone who has them.
+    pub(crate) fn map(&self, segment: &Segment, open: &OpenSegment, length: u64) -> std::io::Result<Bytes> {
+        if let Some(mapped) = open.mapped() {
+            return Ok(mapped);
+        }
+        let made = Bytes::from_owner(open.file.map_held(length)?);
+        let mapped = open.mapping.lock().get_or_insert(made).clone();
+        let surplus = self
+            .open
+            .lock()
+            .surplus_mappings(self.max_mapped_bytes, segment.handle);
+        // Outside the lock: to unmap takes a while.
+        drop(surplus);
+        Ok(mapped)
+    }
+}
+
+impl OpenSegment {
+    /// Writes, and remembers that this has to be synced.
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.write_back.note_written();
+        Ok(())
+    }
+
+    /// Gives back the blocks from an offset on.
+    pub(crate) fn release(&self, from: u64) -> std::io::Result<()> {
+        self.file.release(from)
+    }
+
+    /// Makes durable what was written before. A failure is final for the store.
+    pub(crate) fn sync(&self, health: &Health) -> Result<()> {
+        let sync = || {
+            self.file
+                .sync_data()
+                .map_err(|error| health.poison("sync", &self.path, error))
+        };
+        self.write_back.sync(|| health.check(), sync)
+    }
+
+    /// The mapping, if there is one now.
+    pub(crate) fn mapped(&self) -> Option<Bytes> {
+        self.mapping.lock().clone()
+    }
+
+    /// Whether nobody else has it. Asked where nobody can get it meanwhile.
+    fn is_unused(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && Arc::strong_count(&self.file) == 1
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        let mapping = self.mapping.lock();
+        mapping.as_ref().map_or(0, Bytes::len) as u64
+    }
+}
+
+/// A file that nobody uses.
+enum Unused {
+    /// It is not kept any more.
+    Closed(Slot),
+    /// It is to be synced first, and kept meanwhile.
+    Unsynced(Arc<OpenSegment>),
+}
+
+impl LeastRecentlyUsed {
+    fn touch(&mut self, handle: u64) -> Option<Arc<OpenSegment>> {
+        self.uses += 1;
+        let slot = self.by_handle.get_mut(&handle)?;
+        slot.last_use = self.uses;
+        Some(slot.segment.clone())
+    }
+
+    fn insert(&mut self, handle: u64, segment: Arc<OpenSegment>) {
+        self.uses += 1;
+        self.by_handle.insert(
+            handle,
+            Slot {
+                segment,
+                last_use: self.uses,
+            },
+        );
+    }
+
+    /// The file to be closed next: not in use, rather synced than not, not used for longest.
+    fn take_unused(&mut self, is_synced_first: bool) -> Option<Unused> {
+        let unused = self.by_handle.iter().filter(|(_, slot)| slot.segment.is_unused());
+        let (is_synced, handle) = unused
+            .map(|(handle, slot)| (slot.segment.write_back.is_done(), slot.last_use, *handle))
+            .min_by_key(|(is_synced, last_use, _)| (!is_synced, *last_use))
+            .map(|(is_synced, _, handle)| (is_synced, handle))?;
+        if is_synced || !is_synced_first || is_left_out(Step::SyncBeforeClose) {
+            return self.by_handle.remove(&handle).map(Unused::Closed);
+        }
+        self.by_handle
+            .get(&handle)
+            .map(|slot| Unused::Unsynced(slot.segment.clone()))
+    }
+
+    /// Takes away the mappings that were not used for longest, until no more than `most` bytes are mapped.
+    fn surplus_mappings(&self, most: u64, just_mapped: u64) -> Vec<Bytes> {
+        let mut mapped: Vec<_> = self
+            .by_handle
+            .iter()
+            .map(|(handle, slot)| (slot.last_use, *handle, slot.segment.mapped_bytes()))
+            .filter(|(_, _, bytes)| *bytes > 0)
+            .collect();
+        mapped.sort_unstable();
+        let mut total: u64 = mapped.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut surplus = Vec::new();
+        for (_, handle, bytes) in mapped {
+            if total <= most {
+                break;
+            }
+            if handle != just_mapped
+                && let Some(slot) = self.by_handle.get(&handle)
+            {
+                surplus.extend(slot.segment.mapping.lock().take());
+                total -= bytes;
+            }
+        }
+        surplus
+    }
+}

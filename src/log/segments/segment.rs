@@ -1,0 +1,106 @@
+//! A segment: one file of an open log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::hold::{Holds, SegmentHold};
+use super::pool::{SegmentPool, remove_if_there};
+use super::write_back::WriteBack;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::log::format::frame::FrameSeed;
+use crate::log::format::identity::LogIdentity;
+use crate::log::format::index::SparseIndex;
+use crate::log::format::segment_header::SegmentEntry;
+use crate::model::LogName;
+use crate::sync::{OnceLock, RwLock};
+
+/// A segment of an open log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Tells this open segment apart from all others of the process.
+    pub(crate) handle: u64,
+    pub(crate) entry: SegmentEntry,
+    pub(crate) log: LogIdentity,
+    pub(crate) seed: FrameSeed,
+    pub(crate) path: PathBuf,
+    pub(crate) index_path: PathBuf,
+    /// Whether the file was a segment before the store was opened. Records that an earlier opener handed out, in
+    /// this process or another, may still share its mapping.
+    is_inherited: bool,
+    /// The index while the segment is the last one. Sealed segments have theirs in a file.
+    pub(crate) live_index: RwLock<Option<SparseIndex>>,
+    /// What the commit journal calls the segment, once it has had to.
+    pub(crate) frame_home: OnceLock<String>,
+    holds: Holds,
+    pub(crate) write_back: Arc<WriteBack>,
+}
+
+impl Segment {
+    /// A segment that is there since before the store was opened.
+    pub(crate) fn inherited(log: LogIdentity, entry: SegmentEntry, directory: &Path) -> Self {
+        Self {
+            is_inherited: true,
+            ..Self::new(log, entry, directory)
+        }
+    }
+
+    pub(crate) fn new(log: LogIdentity, entry: SegmentEntry, directory: &Path) -> Self {
+        static NEXT_HANDLE: AtomicU64 = AtomicU64::new(0);
+        Self {
+            handle: NEXT_HANDLE.fetch_add(1, Ordering::Relaxed),
+            entry,
+            log,
+            seed: FrameSeed::new(log, entry.salt),
+            path: directory.join(entry.file_name()),
+            index_path: directory.join(entry.index_name()),
+            is_inherited: false,
+            live_index: RwLock::new(None),
+            frame_home: OnceLock::new(),
+            holds: Holds::default(),
+            write_back: Arc::default(),
+        }
+    }
+
+    /// Keeps the file from being recycled or removed; `None` once the log does not name the segment any more.
+    pub(crate) fn hold(&self) -> Option<SegmentHold> {
+        self.holds.begin()
+    }
+
+    /// Takes note that the log does not name this segment any more. Nothing that is not read now will be.
+    pub(crate) fn forget(&self) {
+        self.holds.forget();
+    }
+
+    /// What is told of a segment that the log has forgotten, to those who do not come from its list.
+    pub(crate) fn is_no_more(&self) -> Error {
+        Error::StreamNotFound {
+            name: match self.log.name {
+                LogName::Shard(stream, _) => format!("number {stream}"),
+                LogName::CommitJournal => "of the commit journal".to_owned(),
+            },
+        }
+    }
+
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.holds.are_forgotten()
+    }
+
+    /// Gives the file of a forgotten segment back, unless something still has it or bytes of its mapping. Says whether
+    /// it did. After an error it can be done again.
+    ///
+    /// The file is written again only if every mapping of it was made, and is known to be gone, here; an inherited one
+    /// is removed, which leaves mappings what they are.
+    pub(crate) fn retire(&self, pool: &SegmentPool, disk: &dyn Disk) -> Result<bool> {
+        if !self.holds.are_over() {
+            return Ok(false);
+        }
+        remove_if_there(disk, &self.index_path)?;
+        match self.is_inherited {
+            true => remove_if_there(disk, &self.path)?,
+            false => pool.recycle(&self.path, self.entry.bytes)?,
+        }
+        Ok(true)
+    }
+}
