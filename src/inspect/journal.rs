@@ -1,6 +1,6 @@
 //! The commit journal: a log of other logs' frames, some of which may not be in their segments yet.
 //!
-//! Whoever opens a store that was not closed puts them back first. To look at such a store as it will be then, the
+//! The opener of a store that was not closed puts them back first. To look at such a store as it will be then, the
 //! frames are laid over what is read of the segments.
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ impl NamedLog {
             .any(|(offset, _)| *offset >= last.offset_of(end.position))
     }
 
-    /// Takes what the journal has of the last segment, if whoever opens the store puts it back.
+    /// Takes what the journal has of the last segment, if the next opener puts it back.
     pub(super) fn take_journaled(&mut self, frames: &JournaledFrames) {
         if let (None, Some(last)) = (&self.end, self.segments.last().copied()) {
             self.take_journaled_of(&last, frames);

@@ -140,7 +140,7 @@ impl Inspection {
                 offset: 0, reason, ..
             } if file.len().is_ok_and(|length| length > 0) => {
                 let reason = match self.read_header(path) {
-                    // Somebody may know what to do with a file in the wrong place.
+                    // A person may know what to do with a file in the wrong place.
                     Ok((of, found)) => format!(
                         "{reason}: it says that it is {} of {}",
                         found.file_name(),
@@ -287,7 +287,7 @@ impl SegmentCheck {
         losses
     }
 
-    /// Without an end that the manifest knows, nobody can tell what was behind what is left of a file.
+    /// Without an end that the manifest knows, the number of records lost behind the surviving part of a file is unknown.
     fn lost_from_the_end(&self) -> LostRecords {
         LostRecords {
             from: self.survey.end.next_record,

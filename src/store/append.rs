@@ -216,7 +216,7 @@ impl Stream {
     fn ticket(&self, route: &Route, taken: Appended) -> Result<Ticket> {
         match taken {
             Appended::Ticket(ticket) => Ok(ticket),
-            // Routes change before a log is sealed and nobody has them meanwhile (`StreamCore::routing`), so this
+            // Routes change before a log is sealed and are not read meanwhile (`StreamCore::routing`), so this
             // is a shard whose split came to nothing half way.
             Appended::Sealed => Err(Error::ShardClosed {
                 stream: self.name().to_owned(),

@@ -206,7 +206,7 @@ impl StoreCore {
         self.begin(of)
     }
 
-    /// The same for whoever must not wait: `None` if something of its stream is due.
+    /// The same for a caller that must not wait: `None` if something of its stream is due.
     pub(super) fn try_begin_change(&self, of: StreamId) -> Result<Option<Timestamp>> {
         self.check_takes_changes()?;
         Ok((!self.is_due(of)).then(|| self.now()))
@@ -361,12 +361,12 @@ impl StoreCore {
         result
     }
 
-    /// Commits what was taken in and not waited for yet: later there is nobody left to do it, and it would come into a
-    /// directory that may be somebody else's. A log is not known as active before its first commit.
+    /// Commits what was taken in and not waited for yet: later no thread is left to do it, and it would come into a
+    /// directory that another process may have. A log is not known as active before its first commit.
     fn finish_appends(&self) {
         for stream in self.open_streams() {
             for (_, log) in stream.open_logs() {
-                // Whoever waits is told; of what concerns the store the recording of the ends comes to know.
+                // Callers that wait are told; what concerns the store is found when the ends are recorded.
                 let _ = log.rest();
             }
         }
@@ -458,7 +458,7 @@ fn sync_ancestors(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let mut directory = directory;
     while let Some(parent) = parent_of(directory) {
         match perform(Step::AncestorsSync, || disk.sync_dir(parent)) {
-            // Somebody else's directory is somebody else's to make durable.
+            // A directory of another user is theirs to make durable.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
             other => other.map_err(|error| Error::io("sync the directory", parent, error))?,
         }

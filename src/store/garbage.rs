@@ -1,4 +1,4 @@
-//! Files that nobody needs any more, and how they go.
+//! Files that are not needed any more, and how they are removed.
 //!
 //! Only what a store makes is removed, told by its name and its kind. What somebody else put into a store's directories
 //! (`lost+found`, a link, a copy of a file) stays, with the directories that it is in, and keeps nothing else from going.
@@ -48,7 +48,7 @@ impl Garbage {
     }
 }
 
-/// Recycles or removes the files that nobody reads, one at a time: freeing the blocks of a large file stalls every
+/// Recycles or removes the files that are not read, one at a time: freeing the blocks of a large file stalls every
 /// sync on the disk. What cannot be removed is tried again in the next round, and keeps nothing else from going.
 pub(super) fn empty_garbage(core: &StoreCore) -> Result<()> {
     let garbage = std::mem::take(&mut *core.garbage.lock());

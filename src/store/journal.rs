@@ -139,7 +139,7 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Keeps rounds out of the journal while its end is recorded, if nothing in it is needed and nobody is writing to it.
+    /// Keeps rounds out of the journal while its end is recorded, if nothing in it is needed and it is not being written to.
     pub(super) fn begin_journal_rest(&self) -> Result<Option<Resting>> {
         let Some(journal) = self.commit_journal() else {
             return Ok(None);

@@ -124,7 +124,7 @@ fn sync_unsynced(core: &StoreCore) -> Result<()> {
     Ok(())
 }
 
-/// Records the ends of logs to which nobody is writing, with one edit. A log that fails does not keep the others from
+/// Records the ends of logs that are not being written to, with one edit. A log that fails does not keep the others from
 /// their rest.
 pub(super) fn rest(core: &StoreCore, logs: &[LogName]) -> Result<()> {
     let mut result = Ok(());

@@ -1,6 +1,6 @@
 //! Freeing what lies behind the trim horizon.
 //!
-//! Records are hidden exactly at the horizon by whoever reads. What is done here only gives back the space of whole
+//! Readers hide records exactly at the horizon. What is done here only gives back the space of whole
 //! segments, and of closed shards, of which nothing can be seen any more.
 
 use super::core::StoreCore;

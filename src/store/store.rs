@@ -252,7 +252,7 @@ impl StoreHandle {
 
 impl Drop for StoreHandle {
     fn drop(&mut self) {
-        // Nobody is left to be told; the next opener recovers.
+        // No caller is left to be told; the next opener recovers.
         let _ = self.close();
     }
 }

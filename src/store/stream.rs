@@ -398,7 +398,7 @@ impl StoreCore {
         })
     }
 
-    /// Deletes a stream; its files go when nobody reads them any more. The caller has the stream to change.
+    /// Deletes a stream; its files are removed when they are not read any more. The caller has the stream to change.
     pub(super) fn delete_now(&self, stream: &StreamCore) -> Result<()> {
         let id = stream.id;
         let mut routing = stream.routing.write();

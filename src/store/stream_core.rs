@@ -140,7 +140,7 @@ impl StreamCore {
         }
     }
 
-    /// The same where nothing has to be waited for: the routes are known, and nobody is about to change them.
+    /// The same where nothing has to be waited for: the routes are known, and no thread is about to change them.
     pub(super) fn try_with_routes<T>(&self, append: impl FnOnce(&[Route]) -> Result<T>) -> Option<Result<T>> {
         match &*self.routing.try_read()? {
             Routing::Open(routes) => Some(append(routes)),

@@ -65,7 +65,7 @@ impl StoreCore {
                     None if stream.logs.keys().next_back() < Some(&shard) => continue,
                     None => None,
                 },
-                // Deleted meanwhile, so its files are dealt with by whoever did that.
+                // Deleted meanwhile, so the thread that deleted it deals with its files.
                 None => return Ok(()),
             };
             let path = directory.join(name);

@@ -108,7 +108,7 @@ impl Transitions {
 }
 
 impl Due {
-    /// How much is left of it for somebody who did not see it begin.
+    /// How much of it remains for an opener that did not see it begin.
     fn left(&self, now: Timestamp) -> Duration {
         self.at.since(now).min(Duration::from_millis(self.delay_millis))
     }
@@ -164,7 +164,7 @@ impl StoreCore {
         for id in due {
             let settled = match &writable {
                 Ok(()) => self.settle_one(id, asked_for == Some(id)),
-                // Whoever writes is told.
+                // The next writer is told.
                 Err(_) => {
                     self.transitions.delay(id, self.time.monotonic());
                     Ok(())
@@ -187,7 +187,7 @@ impl StoreCore {
                 None => return Ok(()),
             },
         };
-        // Somebody else may have come first.
+        // Another thread may have come first.
         let lifecycle = self
             .catalog
             .read()
