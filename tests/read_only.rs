@@ -267,7 +267,7 @@ fn damage_is_told_and_what_is_before_it_and_elsewhere_is_read() {
         })
         .unwrap();
     disk.rot().flip_bit(segment, 4_096 + 200, 1).unwrap();
-    // One copy of the manifest, which a writer would write anew.
+    // One copy of the manifest, which a writer would rewrite.
     let (manifest, _) = files
         .iter()
         .find(|(path, _)| path.to_string_lossy().contains("MANIFEST"))

@@ -223,7 +223,7 @@ async fn serve(
             true => "read",
             false => "read and write",
         };
-        warn!(%address, "credentials are not checked: whoever reaches this address can {can} all streams");
+        warn!(%address, "credentials are not checked: every client that reaches this address can {can} all streams");
     }
     // A closed standard output is no reason not to serve.
     let _ = greet(&mut io::stdout().lock(), arguments, address);

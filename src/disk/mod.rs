@@ -74,7 +74,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError>;
 
     /// Holds the lock file at `path` together with others that only read, until the guard is dropped, without changing
-    /// anything. Whoever [takes](Self::lock) it is refused meanwhile. `None` if the file is missing.
+    /// anything. A caller that [takes](Self::lock) it is refused meanwhile. `None` if the file is missing.
     ///
     /// # Errors
     /// [`LockError::Held`] when an owner has it who may write.

@@ -466,7 +466,7 @@ impl Drop for OverlayFile {
         let mut names = self.shared.names.lock();
         let is_named =
             matches!(names.0.get(&self.path), Some(Entry::File(node)) if Arc::ptr_eq(node, &self.node));
-        // Nobody gets the node without the lock on the names.
+        // The node is only handed out under the lock on the names.
         let is_last = is_named && Arc::strong_count(&self.node) == 2;
         if is_last && !self.node.contents.read().is_changed() {
             names.0.remove(&self.path);

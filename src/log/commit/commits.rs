@@ -32,7 +32,7 @@ pub(crate) trait Commits: Send + Sync + Sized + 'static {
     /// Commits what is pending, if no other thread does.
     fn commit_pending(&self);
 
-    /// Commits what is pending in these logs and in nobody's hands, in one round.
+    /// Commits what is pending in these logs where no other thread does, in one round.
     fn commit_together(logs: &[Arc<Self>], sharing: Sharing);
 
     /// Writes what is deferred. A failure is latched in the store's health.

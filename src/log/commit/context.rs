@@ -16,7 +16,7 @@ pub(crate) struct CommitContext<L: Commits> {
     pub(crate) flushers: Flushers<L>,
     /// Takes the frames of rounds over several logs, once the store is open.
     pub(crate) journal: RwLock<Option<Arc<dyn TakesFrames<L>>>>,
-    /// What could not be had of an earlier opener's commit journal.
+    /// What could not be read of an earlier opener's commit journal.
     pub(crate) journal_doubts: OnceLock<JournalDoubts>,
     /// Logs whose commit is in flight.
     pub(crate) commits_in_flight: AtomicUsize,

@@ -1,7 +1,7 @@
 //! The commit journal: a log whose records are other logs' frames.
 //!
 //! A frame that the journal has is durable, although its segment is not synced yet. So the journal keeps it until
-//! that has happened ([`CommitJournal::sync_segments`]), and whoever opens a store that was not closed puts the frames
+//! that has happened ([`CommitJournal::sync_segments`]), and the opener of a store that was not closed puts the frames
 //! of its journal back into their segments before anything else is recovered ([`JournaledFrames`]). A frame names its
 //! segment, its place in it and the frame before, and is checksummed with all of that, so putting it back twice, or
 //! when it is there, changes nothing.
@@ -137,7 +137,7 @@ impl CommitJournal {
         let first_kept = last_segment.map_or(RecordNumber::FIRST, |segment| segment.entry.first_record);
         let mut unsynced = std::mem::take(&mut *self.unsynced.lock());
         while let Some((name, log)) = unsynced.pop_first() {
-            // Whoever had put a frame in front of `first_kept` before this has also noted its log, and is in its turn
+            // A round that had put a frame in front of `first_kept` before this has also noted its log, and has its turn
             // until the frame is in its segment.
             if let Err(error) = perform(Step::JournaledSegmentsSync, || log.sync_in_turn()) {
                 unsynced.insert(name, log);

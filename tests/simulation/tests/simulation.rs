@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// Whoever comes first creates it.
+    /// The first one creates it.
     async fn create_stream(&mut self) {
         let input = json!({ "StreamName": "s", "ShardCount": 1 });
         self.call("CreateStream", &input).await;
