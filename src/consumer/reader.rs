@@ -173,8 +173,10 @@ impl StreamReader {
                 return Ok(None);
             }
             // What was put before the watch began is found by another look.
-            if !self.watch_turns()? {
-                self.watch.as_mut().map(|watch| watch.wait(left));
+            if !self.watch_turns()?
+                && let Some(watch) = &mut self.watch
+            {
+                watch.wait(left);
             }
         }
     }
