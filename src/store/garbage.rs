@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::core::StoreCore;
-use crate::disk::{EntryKind, kind_if_there, list_if_there};
+use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
-use crate::log::{Segment, ShardLog};
+use crate::log::{Segment, SegmentPool, ShardLog};
 use crate::model::{RecordNumber, ShardId};
+use crate::sync::Mutex;
 
 /// Files that the catalog does not name any more.
 #[derive(Debug)]
@@ -50,89 +50,91 @@ impl Garbage {
 
 /// Recycles or removes the files that nobody reads, one at a time: freeing the blocks of a large file stalls every
 /// sync on the disk. What cannot be removed is tried again in the next round, and keeps nothing else from going.
-pub(super) fn empty_garbage(core: &StoreCore) -> Result<()> {
-    let garbage = std::mem::take(&mut *core.garbage.lock());
+pub(super) fn empty_garbage(
+    garbage: &Mutex<Vec<Garbage>>,
+    pool: &SegmentPool,
+    disk: &dyn Disk,
+) -> Result<()> {
+    let heaps = std::mem::take(&mut *garbage.lock());
     let mut kept = Vec::new();
     let mut result = Ok(());
-    for mut heap in garbage {
-        let emptied = empty_heap(core, &mut heap);
+    for mut heap in heaps {
+        let emptied = empty_heap(&mut heap, pool, disk);
         if emptied.is_err() || !heap.segments.is_empty() {
             kept.push(heap);
         }
         result = result.and(emptied);
     }
-    core.garbage.lock().append(&mut kept);
+    garbage.lock().append(&mut kept);
     result
 }
 
-fn empty_heap(core: &StoreCore, heap: &mut Garbage) -> Result<()> {
+fn empty_heap(heap: &mut Garbage, pool: &SegmentPool, disk: &dyn Disk) -> Result<()> {
     let mut at = 0;
     while let Some(segment) = heap.segments.get(at) {
-        match segment.retire(&core.context.pool, core.disk.as_ref())? {
+        match segment.retire(pool, disk)? {
             true => drop(heap.segments.swap_remove(at)),
             false => at += 1,
         }
     }
     if heap.segments.is_empty() {
         while let Some(directory) = heap.directories.last() {
-            core.remove_directory(directory)?;
+            remove_directory(disk, directory)?;
             heap.directories.pop();
         }
     }
     Ok(())
 }
 
-impl StoreCore {
-    /// Removes what is in an interrupted log's directory without being named by the catalog: what was being made
-    /// when the process ended.
-    pub(super) fn remove_unnamed_files(&self, log: &ShardLog) -> Result<()> {
-        let directory = log.directory();
-        for name in list_if_there(self.disk.as_ref(), directory)? {
-            if !log.names_file(&name) {
-                self.remove_file_of_log(directory, &name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes a directory of segments, or of directories of segments, unless something else is in it.
-    pub(super) fn remove_directory(&self, directory: &Path) -> Result<()> {
-        if kind_if_there(self.disk.as_ref(), directory)? != Some(EntryKind::Directory) {
-            return Ok(());
-        }
-        for name in list_if_there(self.disk.as_ref(), directory)? {
-            match name.parse::<ShardId>() {
-                Ok(_) => self.remove_directory(&directory.join(&name))?,
-                Err(_) => self.remove_file_of_log(directory, &name)?,
-            }
-        }
-        match self.disk.remove_dir(directory) {
-            Ok(()) => Ok(()),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(Error::io("remove", directory, error)),
+/// Removes what is in an interrupted log's directory without being named by the catalog: what was being made
+/// when the process ended.
+pub(super) fn remove_unnamed_files(disk: &dyn Disk, log: &ShardLog) -> Result<()> {
+    let directory = log.directory();
+    for name in list_if_there(disk, directory)? {
+        if !log.names_file(&name) {
+            remove_file_of_log(disk, directory, &name)?;
         }
     }
+    Ok(())
+}
 
-    /// Removes a file if its name is one that logs give.
-    pub(super) fn remove_file_of_log(&self, directory: &Path, name: &str) -> Result<()> {
-        if number_of_file(name).is_none() {
-            return Ok(());
+/// Removes a directory of segments, or of directories of segments, unless something else is in it.
+pub(super) fn remove_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    if kind_if_there(disk, directory)? != Some(EntryKind::Directory) {
+        return Ok(());
+    }
+    for name in list_if_there(disk, directory)? {
+        match name.parse::<ShardId>() {
+            Ok(_) => remove_directory(disk, &directory.join(&name))?,
+            Err(_) => remove_file_of_log(disk, directory, &name)?,
         }
-        let path = directory.join(name);
-        if kind_if_there(self.disk.as_ref(), &path)? != Some(EntryKind::File) {
-            return Ok(());
+    }
+    match disk.remove_dir(directory) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+            ) =>
+        {
+            Ok(())
         }
-        match self.disk.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, error)),
-            _ => Ok(()),
-        }
+        Err(error) => Err(Error::io("remove", directory, error)),
+    }
+}
+
+/// Removes a file if its name is one that logs give.
+pub(super) fn remove_file_of_log(disk: &dyn Disk, directory: &Path, name: &str) -> Result<()> {
+    if number_of_file(name).is_none() {
+        return Ok(());
+    }
+    let path = directory.join(name);
+    if kind_if_there(disk, &path)? != Some(EntryKind::File) {
+        return Ok(());
+    }
+    match disk.remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, error)),
+        _ => Ok(()),
     }
 }
 

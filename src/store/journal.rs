@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::core::StoreCore;
-use super::garbage::Garbage;
+use super::garbage::{Garbage, remove_unnamed_files};
 use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
@@ -92,7 +92,7 @@ impl StoreCore {
             MAX_UNSYNCED_LOGS,
         )?;
         if is_empty {
-            self.remove_unnamed_files(journal.log())?;
+            remove_unnamed_files(self.disk.as_ref(), journal.log())?;
         }
         *self.context.journal.write() = Some(journal.into());
         Ok(())

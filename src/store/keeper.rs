@@ -12,7 +12,6 @@ use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
 use crate::log::{Durability, Resting};
 use crate::model::LogName;
-use crate::sync::{Condvar, Mutex};
 
 /// Between two rounds if nothing wakes the keeper. Also the most that a crash of the operating system takes back of
 /// what was put without waiting for a sync.
@@ -24,41 +23,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// A log that nothing was appended to for so long has its end recorded, so that it need not be scanned when the store
 /// is opened after a crash, and damage of its last group cannot pass for a torn write.
 const UNTIL_IDLE: Duration = Duration::from_secs(5);
-
-/// Wakes the keeper, and stops it.
-#[derive(Debug, Default)]
-pub(super) struct KeeperSignal {
-    state: Mutex<SignalState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct SignalState {
-    is_awake: bool,
-    is_stopped: bool,
-}
-
-impl KeeperSignal {
-    pub(super) fn wake(&self) {
-        self.state.lock().is_awake = true;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn stop(&self) {
-        self.state.lock().is_stopped = true;
-        self.changed.notify_all();
-    }
-
-    /// Sleeps until woken or `limit` is over; false once stopped.
-    fn sleep(&self, limit: Duration) -> bool {
-        let mut state = self.state.lock();
-        if !state.is_awake && !state.is_stopped {
-            state = self.changed.wait_timeout(state, limit);
-        }
-        state.is_awake = false;
-        !state.is_stopped
-    }
-}
 
 pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
     let directory = core.directory.clone();
@@ -90,7 +54,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         core.trim(),
         core.trim_journal(),
         rest(core, &idle_logs(core, core.time.monotonic())),
-        empty_garbage(core),
+        empty_garbage(&core.garbage, &core.context.pool, core.disk.as_ref()),
         // Last, when what can be freed is free.
         prepare_segments(core),
     ];

@@ -7,34 +7,45 @@
 mod active_logs;
 mod ages;
 mod append;
+mod clock_notes;
+mod close;
 mod core;
+mod creation;
+mod deletion;
+mod directories;
 mod event;
 #[cfg(test)]
 mod explored;
 mod garbage;
+mod handle;
 mod journal;
 mod keeper;
+mod keeper_signal;
 mod labels;
 mod namespace;
+mod open;
 mod options;
 mod read;
 mod reshard;
 mod retention;
+mod settle;
 #[allow(clippy::module_inception)]
 mod store;
 mod stream;
 mod stream_core;
+mod streams;
 mod sweep;
 mod timekeeper;
 mod transitions;
 mod watch;
 
 pub use append::{Append, AppendEach, Put};
+pub use creation::CreateStream;
 pub use event::StoreEvent;
 pub use labels::ConsumerDescription;
 pub use namespace::Namespace;
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;
-pub use stream::{CreateStream, Stream, StreamDescription, StreamSummary};
+pub use stream::{Stream, StreamDescription, StreamSummary};
 pub use watch::ShardWatch;

@@ -1,18 +1,17 @@
 //! How a store is opened.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Observer, StoreEvent};
-use super::store::Store;
+use super::timekeeper::ClockHandle;
 use crate::catalog::manifest::COMPACTION_BYTES;
 use crate::disk::{Disk, OsDisk, open_file_limit};
-use crate::error::{Error, Result};
 use crate::log::Durability;
-use crate::model::{Clock, ClockReading, SystemClock, limits};
+use crate::model::{Clock, SystemClock};
 
-/// How to open a [`Store`]. The defaults suit a program that wants every acknowledged record to survive a power cut.
+/// How to open a [`Store`](crate::Store). The defaults suit a program that wants every acknowledged record to survive a
+/// power cut.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -43,24 +42,6 @@ pub struct StoreOptions {
     pub(super) clock: ClockHandle,
     pub(super) observer: Observer,
     pub(super) disk: Arc<dyn Disk>,
-}
-
-#[derive(Clone)]
-pub(super) struct ClockHandle(pub(super) Arc<dyn Clock>);
-
-impl ClockHandle {
-    pub(super) fn read(&self) -> ClockReading {
-        ClockReading {
-            wall: self.0.now(),
-            monotonic: self.0.monotonic(),
-        }
-    }
-}
-
-impl std::fmt::Debug for ClockHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ClockHandle({} ms)", self.0.now().as_millis())
-    }
 }
 
 impl Default for StoreOptions {
@@ -210,7 +191,8 @@ impl StoreOptions {
     }
 
     /// Whether a thread does the store's house-keeping: finishing what is due, freeing what has expired, preparing
-    /// segments, syncing in the background. Without it the program calls [`Store::maintain`]. Default: true.
+    /// segments, syncing in the background. Without it the program calls [`Store::maintain`](crate::Store::maintain).
+    /// Default: true.
     #[must_use]
     pub fn keeper(mut self, keeper: bool) -> Self {
         self.has_keeper = keeper;
@@ -229,30 +211,5 @@ impl StoreOptions {
         const MOST: u64 = 4096;
         self.max_open_segments
             .unwrap_or_else(|| (open_file_limit() / 2).clamp(LEAST, MOST) as usize)
-    }
-
-    /// Opens the store in a directory, which is made if it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
-    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
-    /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
-    /// report it.
-    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
-        const SMALLEST: u64 = 64 * 1024;
-        const LARGEST: u64 = 1024 * 1024 * 1024;
-        if !(SMALLEST..=LARGEST).contains(&self.segment_bytes) {
-            let bytes = self.segment_bytes;
-            return Err(Error::invalid(format!(
-                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
-            )));
-        }
-        if self.max_group_bytes > limits::MAX_BATCH_BYTES {
-            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.max_group_bytes);
-            return Err(Error::invalid(format!(
-                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
-            )));
-        }
-        Store::open_with(self, directory.as_ref())
     }
 }

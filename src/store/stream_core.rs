@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, StreamState};
+use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
 use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
 use crate::model::{
@@ -199,6 +199,18 @@ impl StreamCore {
         let identity = LogIdentity::of_shard(self.store, self.id, shard);
         let directory = self.directory.join(shard.to_string());
         ShardLog::open(identity, directory, &segments, start, self.context.clone())
+    }
+
+    /// The stream's state, if it is active.
+    pub(super) fn active_state<'a>(&self, state: &'a CatalogState) -> Result<&'a StreamState> {
+        let stream = self.state(state.stream(self.id))?;
+        match stream.status() {
+            StreamStatus::Active => Ok(stream),
+            status => Err(Error::StreamNotActive {
+                name: self.name.clone(),
+                status,
+            }),
+        }
     }
 
     /// This stream's state, unless it was deleted.

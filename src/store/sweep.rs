@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::core::StoreCore;
-use super::garbage::number_of_file;
+use super::garbage::{number_of_file, remove_directory, remove_file_of_log};
 use crate::catalog::Catalog;
 use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::Result;
@@ -39,7 +39,7 @@ impl StoreCore {
         // What cannot be removed keeps nothing else from going.
         let mut result = Ok(());
         for directory in &self.leftover_streams {
-            result = result.and(self.remove_directory(directory));
+            result = result.and(remove_directory(self.disk.as_ref(), directory));
         }
         let streams: Vec<_> = self.catalog.read().streams().map(|(id, _)| id).collect();
         for stream in streams {
@@ -73,7 +73,7 @@ impl StoreCore {
                 continue;
             }
             match segments.as_deref() {
-                None => self.remove_directory(&path)?,
+                None => remove_directory(self.disk.as_ref(), &path)?,
                 Some([first, ..]) => self.remove_segments_before(&path, first.first_record)?,
                 Some([]) => {}
             }
@@ -84,7 +84,7 @@ impl StoreCore {
     fn remove_segments_before(&self, directory: &Path, first: RecordNumber) -> Result<()> {
         for name in list_if_there(self.disk.as_ref(), directory)? {
             if number_of_file(&name).is_some_and(|number| number < first) {
-                self.remove_file_of_log(directory, &name)?;
+                remove_file_of_log(self.disk.as_ref(), directory, &name)?;
             }
         }
         Ok(())
