@@ -1,33 +1,25 @@
 //! What all handles of a store share.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::active_logs::ActiveLogs;
 use super::event::StoreEvent;
-use super::garbage::Garbage;
 use super::keeper_signal::KeeperSignal;
 use super::options::StoreOptions;
 use super::stream_core::StreamCore;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
+use crate::backend::local::LocalLogs;
 use crate::catalog::Catalog;
-use crate::disk::{Disk, LockGuard};
 use crate::error::{Error, Result};
-use crate::log::LogContext;
 use crate::model::{StreamId, StreamName, Timestamp};
 use crate::sync::{AtomicBool, Mutex};
 
 #[derive(Debug)]
 pub(crate) struct StoreCore {
-    pub(super) directory: PathBuf,
-    pub(super) disk: Arc<dyn Disk>,
     pub(super) catalog: Arc<Catalog>,
-    pub(super) context: Arc<LogContext>,
-    pub(super) active: Arc<ActiveLogs>,
-    pub(super) garbage: Mutex<Vec<Garbage>>,
+    pub(super) logs: LocalLogs,
     pub(super) keeper: Arc<KeeperSignal>,
     pub(super) options: StoreOptions,
     pub(super) streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
@@ -36,11 +28,6 @@ pub(crate) struct StoreCore {
     /// One round of house-keeping at a time.
     pub(super) maintaining: Mutex<()>,
     pub(super) is_closed: AtomicBool,
-    /// Whether what earlier openers left behind was removed since the store was opened.
-    pub(super) is_swept: AtomicBool,
-    pub(super) leftover_streams: Vec<PathBuf>,
-    /// Held until all files are closed.
-    pub(super) lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
 impl StoreCore {
@@ -55,7 +42,7 @@ impl StoreCore {
     /// Refuses if something failed before, or the store is closed.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
-        self.context.health.check()
+        self.logs.check_health()
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
@@ -68,14 +55,14 @@ impl StoreCore {
     pub(super) fn stream(&self, id: StreamId, name: StreamName, max_record_bytes: u32) -> Arc<StreamCore> {
         let mut streams = self.streams.lock();
         let make = || {
+            let logs = self.logs.of_stream(id, &name.local);
             Arc::new(StreamCore::new(
                 id,
                 name,
-                self.streams_directory().join(id.to_string()),
                 self.catalog.read().store,
                 max_record_bytes,
                 self.catalog.clone(),
-                self.context.clone(),
+                logs,
             ))
         };
         streams.entry(id).or_insert_with(make).clone()
@@ -97,9 +84,5 @@ impl StoreCore {
 
     pub(super) fn forget_stream(&self, id: StreamId) {
         self.streams.lock().remove(&id);
-    }
-
-    pub(super) fn streams_directory(&self) -> PathBuf {
-        self.directory.join("streams")
     }
 }

@@ -4,7 +4,6 @@
 //! frees what is behind the trim horizon, and keeps a thread for all that need not be done at once. It knows no
 //! wire, no tokens and no readers that follow lineage.
 
-mod active_logs;
 mod ages;
 mod append;
 mod clock_notes;
@@ -12,13 +11,10 @@ mod close;
 mod core;
 mod creation;
 mod deletion;
-mod directories;
 mod event;
 #[cfg(test)]
 mod explored;
-mod garbage;
 mod handle;
-mod journal;
 mod keeper;
 mod keeper_signal;
 mod labels;
@@ -34,7 +30,6 @@ mod store;
 mod stream;
 mod stream_core;
 mod streams;
-mod sweep;
 mod timekeeper;
 mod transitions;
 mod watch;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::event::{Observer, StoreEvent};
 use super::timekeeper::ClockHandle;
-use crate::catalog::manifest::COMPACTION_BYTES;
-use crate::disk::{Disk, OsDisk, open_file_limit};
+use crate::backend::local::LocalOptions;
+use crate::disk::Disk;
 use crate::log::Durability;
 use crate::model::{Clock, SystemClock};
 
@@ -27,41 +27,21 @@ use crate::model::{Clock, SystemClock};
 /// ```
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    pub(super) durability: Durability,
-    pub(super) segment_bytes: u64,
-    pub(super) max_group_bytes: usize,
-    pub(super) max_open_segments: Option<usize>,
-    pub(super) max_mapped_bytes: u64,
-    pub(super) max_recycled_bytes: u64,
-    pub(super) flusher_threads: usize,
-    pub(super) min_journaled_shards: usize,
-    pub(super) map_sealed_segments: bool,
-    pub(super) compaction_bytes: u64,
+    pub(super) local: LocalOptions,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
     pub(super) clock: ClockHandle,
     pub(super) observer: Observer,
-    pub(super) disk: Arc<dyn Disk>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            durability: Durability::Synced,
-            segment_bytes: 64 * 1024 * 1024,
-            max_group_bytes: 4 * 1024 * 1024,
-            max_open_segments: None,
-            max_mapped_bytes: 256 * 1024 * 1024,
-            max_recycled_bytes: 256 * 1024 * 1024,
-            flusher_threads: 4,
-            min_journaled_shards: 4,
-            map_sealed_segments: true,
-            compaction_bytes: COMPACTION_BYTES,
+            local: LocalOptions::default(),
             transition_delay: Duration::ZERO,
             has_keeper: true,
             clock: ClockHandle(Arc::new(SystemClock)),
             observer: Observer::default(),
-            disk: Arc::new(OsDisk),
         }
     }
 }
@@ -75,7 +55,7 @@ impl StoreOptions {
     /// When a put returns, and what it then survives. Default: [`Durability::Synced`].
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.local.durability = durability;
         self
     }
 
@@ -83,7 +63,7 @@ impl StoreOptions {
     /// are smaller. Default: 64 MiB.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
+        self.local.segment_bytes = bytes;
         self
     }
 
@@ -91,7 +71,7 @@ impl StoreOptions {
     /// records may be more. Default: 4 MiB.
     #[must_use]
     pub fn max_group_bytes(mut self, bytes: usize) -> Self {
-        self.max_group_bytes = bytes;
+        self.local.max_group_bytes = bytes;
         self
     }
 
@@ -102,7 +82,7 @@ impl StoreOptions {
     /// and one more for each thread that reads or puts at the time.
     #[must_use]
     pub fn max_open_segments(mut self, files: usize) -> Self {
-        self.max_open_segments = Some(files);
+        self.local.max_open_segments = Some(files);
         self
     }
 
@@ -110,7 +90,7 @@ impl StoreOptions {
     /// the program's hands still share. Default: 256 MiB.
     #[must_use]
     pub fn max_mapped_bytes(mut self, bytes: u64) -> Self {
-        self.max_mapped_bytes = bytes;
+        self.local.max_mapped_bytes = bytes;
         self
     }
 
@@ -118,14 +98,14 @@ impl StoreOptions {
     /// 256 MiB.
     #[must_use]
     pub fn max_recycled_bytes(mut self, bytes: u64) -> Self {
-        self.max_recycled_bytes = bytes;
+        self.local.max_recycled_bytes = bytes;
         self
     }
 
     /// Threads that commit for callers who do not wait in a thread of their own; at least one. Default: 4.
     #[must_use]
     pub fn flusher_threads(mut self, threads: usize) -> Self {
-        self.flusher_threads = threads;
+        self.local.flusher_threads = threads;
         self
     }
 
@@ -137,7 +117,7 @@ impl StoreOptions {
     /// Only for [`Durability::Synced`]. At least 1; default: 4.
     #[must_use]
     pub fn min_journaled_shards(mut self, shards: usize) -> Self {
-        self.min_journaled_shards = shards.max(1);
+        self.local.min_journaled_shards = shards.max(1);
         self
     }
 
@@ -147,7 +127,7 @@ impl StoreOptions {
     /// ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
-        self.map_sealed_segments = map;
+        self.local.map_sealed_segments = map;
         self
     }
 
@@ -156,7 +136,7 @@ impl StoreOptions {
     #[doc(hidden)]
     #[must_use]
     pub fn compaction_bytes(mut self, bytes: u64) -> Self {
-        self.compaction_bytes = bytes;
+        self.local.compaction_bytes = bytes;
         self
     }
 
@@ -202,14 +182,7 @@ impl StoreOptions {
     /// The disk that holds the store. Default: the operating system's files.
     #[must_use]
     pub fn disk(mut self, disk: impl Disk) -> Self {
-        self.disk = Arc::new(disk);
+        self.local.disk = Arc::new(disk);
         self
-    }
-
-    pub(super) fn open_segments_limit(&self) -> usize {
-        const LEAST: u64 = 8;
-        const MOST: u64 = 4096;
-        self.max_open_segments
-            .unwrap_or_else(|| (open_file_limit() / 2).clamp(LEAST, MOST) as usize)
     }
 }

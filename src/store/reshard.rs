@@ -51,7 +51,7 @@ impl StoreCore {
         *routing = Routing::Unknown;
         drop(routing);
         for shard in change.parents() {
-            self.active.forget(LogName::Shard(stream.id, shard));
+            self.logs.forget_active(LogName::Shard(stream.id, shard));
         }
         parents.iter().for_each(|(_, log, _)| log.changes().notify());
         Ok(())
@@ -127,7 +127,7 @@ impl Sealed {
     fn seal(stream: &StreamCore, shards: &[ShardId]) -> Result<Self> {
         let mut sealed = Self { parents: Vec::new() };
         for shard in shards {
-            let log = stream.log(*shard)?;
+            let log = stream.logs.log(*shard)?;
             match log.seal() {
                 Ok(end) => sealed.parents.push((*shard, log, end)),
                 Err(error) => {

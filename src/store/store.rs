@@ -194,14 +194,14 @@ impl StoreOptions {
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
         const SMALLEST: u64 = 64 * 1024;
         const LARGEST: u64 = 1024 * 1024 * 1024;
-        if !(SMALLEST..=LARGEST).contains(&self.segment_bytes) {
-            let bytes = self.segment_bytes;
+        if !(SMALLEST..=LARGEST).contains(&self.local.segment_bytes) {
+            let bytes = self.local.segment_bytes;
             return Err(Error::invalid(format!(
                 "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
             )));
         }
-        if self.max_group_bytes > limits::MAX_BATCH_BYTES {
-            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.max_group_bytes);
+        if self.local.max_group_bytes > limits::MAX_BATCH_BYTES {
+            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.local.max_group_bytes);
             return Err(Error::invalid(format!(
                 "up to {most} bytes can wait for a commit in one shard, not {bytes}"
             )));

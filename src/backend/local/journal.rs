@@ -1,22 +1,18 @@
 //! The store's commit journal: bringing it back, and letting go what is in the segments.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use super::core::StoreCore;
 use super::garbage::{Garbage, remove_unnamed_files};
+use super::logs::LocalLogs;
 use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
     CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting, SegmentEntry,
-    ShardLog,
 };
 use crate::model::{LogName, RecordNumber};
 
 /// Logs that may have frames which only the journal has. Each keeps up to 128 KiB of them in memory.
 const MAX_UNSYNCED_LOGS: usize = 512;
 
-impl StoreCore {
+impl LocalLogs {
     /// Puts the frames of an interrupted journal back into the segments of interrupted logs, before anything else is
     /// recovered.
     pub(super) fn put_journaled_back(&self) -> Result<()> {
@@ -144,17 +140,6 @@ impl StoreCore {
         Ok(resting.filter(|_| journal.is_spent()))
     }
 
-    /// A log by the name that edits and ledgers have for it, if it still is there.
-    pub(super) fn log(&self, name: LogName) -> Result<Option<Arc<ShardLog>>> {
-        match name {
-            LogName::CommitJournal => Ok(self.context.journal().map(|journal| journal.log().clone())),
-            LogName::Shard(stream, shard) => self
-                .known_stream(stream)
-                .map(|stream| stream.log(shard))
-                .transpose(),
-        }
-    }
-
     /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
     fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
         let log = LogName::CommitJournal;
@@ -177,9 +162,5 @@ impl StoreCore {
         let log = LogName::CommitJournal;
         self.catalog
             .commit(|_| Ok(vec![Edit::LogTrimmed { log, first_record }]))
-    }
-
-    pub(super) fn journal_directory(&self) -> PathBuf {
-        self.directory.join("journal")
     }
 }

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use super::core::StoreCore;
 use super::garbage::{number_of_file, remove_directory, remove_file_of_log};
+use super::logs::LocalLogs;
 use crate::catalog::Catalog;
 use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::Result;
@@ -30,9 +30,9 @@ pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Pat
         .collect())
 }
 
-impl StoreCore {
+impl LocalLogs {
     /// Removes what is left over from before the store was opened, in the first round of house-keeping that can.
-    pub(super) fn sweep_once(&self) -> Result<()> {
+    pub(crate) fn sweep_once(&self) -> Result<()> {
         if self.is_swept.load(Ordering::Acquire) {
             return Ok(());
         }
