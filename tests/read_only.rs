@@ -329,7 +329,7 @@ fn every_change_is_refused_and_makes_none() {
             stream.decrease_retention(24),
             stream.save_checkpoint("worker", &checkpoint),
             stream.remove_checkpoint("worker"),
-            stream.change_tags(&[("owner".into(), "billing".into())].into(), &[]),
+            stream.change_tags(&[("owner".into(), "billing".into())].into(), &[], 50),
             stream.set_attribute("policy", Some(b"none")),
             stream.register_consumer("reader").map(drop),
             stream.remove_consumer(consumer.id),

@@ -14,7 +14,7 @@ use crate::model::{ClockNote, Lineage, LogName, StreamId, StreamName};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CatalogState {
     pub(crate) store: u128,
-    /// A secret of this store, for whoever hands out tokens that must not be forged.
+    /// A secret of this store, for tokens that must not be forged.
     pub(crate) token_key: [u8; 32],
     pub(super) next_stream: u64,
     pub(super) streams: BTreeMap<StreamId, StreamState>,
@@ -119,7 +119,7 @@ impl CatalogState {
         }
     }
 
-    /// Gives no stream a number up to and including this one, which may have been somebody's.
+    /// Gives no stream a number up to and including this one, which may have been in use.
     pub(crate) fn reserve_stream_ids(&mut self, through: StreamId) {
         self.next_stream = self.next_stream.max(through.value().saturating_add(1));
     }

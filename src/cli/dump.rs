@@ -99,7 +99,7 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
                 true => writeln!(out, "{}", as_json(&item)),
                 false => print(&mut out, &item, arguments.base64),
             };
-            // Whoever closed standard output wants no more.
+            // Where standard output is closed no more is wanted.
             match written {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),

@@ -71,7 +71,7 @@ Example:
 
   Any other AWS client works too: export AWS_ENDPOINT_URL_KINESIS=http://127.0.0.1:4567
 
-Credentials are not checked: whoever reaches the address can read and write all streams.
+Credentials are not checked: every client that reaches the address can read and write all streams.
 
 Exit status:
   0  stopped by SIGINT or SIGTERM, and everything is closed in order

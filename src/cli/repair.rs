@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
     line.clear();
     let is_sound = plan.steps.is_empty() && plan.hopeless.is_empty();
     let is_hopeless = !plan.hopeless.is_empty();
-    // Whoever closed standard output still gets the status.
+    // The status is given also where standard output is closed.
     let _ = print_plan(&mut io::stdout().lock(), &plan);
     if !arguments.yes {
         if !plan.steps.is_empty() {

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
         true => writeln!(out, "{}", as_json(&verification)),
         false => print(out, &verification, arguments.all),
     };
-    // Whoever closed standard output still gets the status.
+    // The status is given also where standard output is closed.
     let _ = printed;
     Ok(match verification.is_sound() {
         true => ExitCode::SUCCESS,

@@ -214,7 +214,7 @@ impl StreamReader {
         Ok(is_any_new)
     }
 
-    /// The next shard that may have something has its turn; `None` when all of them had it in vain.
+    /// The next shard that may have something has its turn; `None` when none of them brought anything.
     fn read_on(&mut self) -> Option<Result<()>> {
         if self.idle_turns >= self.turns.len() {
             self.idle_turns = 0;

@@ -80,8 +80,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// [`LockError::Held`] when an owner has it who may write.
     fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError>;
 
-    /// Finds out whether somebody has the lock file at `path`, without taking it and without changing anything. A file
-    /// that is missing is held by nobody.
+    /// Finds out whether the lock file at `path` is held, without taking it and without changing anything. A file
+    /// that is missing is not held.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock).
@@ -89,7 +89,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
 }
 
 /// An open file. Reads and writes carry their position, so one handle serves any number of threads.
-#[allow(clippy::len_without_is_empty)] // Asking a file is a call that may fail, and nobody asks for emptiness.
+#[allow(clippy::len_without_is_empty)] // Asking a file is a call that may fail, and emptiness is never asked for.
 pub trait DiskFile: Debug + Send + Sync + 'static {
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -127,13 +127,13 @@ steps! {
     PublishedAfterSync,
     /// After the first failed write or sync nothing more is written.
     FailureLatch,
-    /// An interrupted log leaves out numbers that somebody may have seen.
+    /// An interrupted log leaves out numbers that may have been seen.
     NumberGap,
     /// An interrupted log goes on in a new segment.
     NewSegmentAfterInterruption,
-    /// A manifest that ends in a torn frame is written anew before anything is appended.
+    /// A manifest that ends in a torn frame is rewritten before anything is appended.
     TornManifestRewrite,
-    /// Files are removed after the edit that makes them nobody's.
+    /// Files are removed after the edit that stops naming them.
     EditBeforeRemoval,
     /// A segment's file is kept while something has it, its mapping or bytes of that.
     HeldIsKept,
@@ -149,7 +149,7 @@ steps! {
     Lock,
     /// The journal's frames are put back before logs are recovered.
     PutBack,
-    /// A log whose journaled frames cannot be had is damaged.
+    /// A log whose journaled frames cannot be read is damaged.
     JournalDoubts,
     /// The journal takes note of a log before it takes its frame.
     NotedBeforeJournaled,

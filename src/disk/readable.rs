@@ -13,7 +13,7 @@ use crate::sync::Mutex;
 const PAGE_BYTES: usize = 4096;
 
 /// Reads what can be read of a file, and zeros in place of the rest, which it remembers. Zeros are never valid in any
-/// of our files, so whoever checks what was read comes upon them. Read-only.
+/// of our files, so a check of what was read finds them. Read-only.
 #[derive(Debug)]
 pub(crate) struct ReadablePages {
     /// None where there is no file: only what is laid over can be read then.

@@ -30,7 +30,7 @@ pub(super) struct Pool {
     waiting: AtomicUsize,
 }
 
-/// Bytes of a pool that somebody holds. They go back when it is dropped.
+/// Bytes of a pool that are held. They go back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     pool: Arc<Pool>,

@@ -37,7 +37,7 @@ pub(super) enum Use {
     AsTheLockTells,
     /// Some program, whether or not it has the lock at this moment.
     Shared,
-    /// None: whoever looks has the lock.
+    /// None: this process has the lock.
     Alone,
 }
 
@@ -89,12 +89,12 @@ impl Contents {
             Use::AsTheLockTells | Use::Shared => match disk.probe_lock(&lock) {
                 Ok(()) => (false, None),
                 Err(LockError::Held(holder)) => (true, holder),
-                // Who may not look at the lock may still read; that nobody has the store is then only assumed.
+                // Who may not look at the lock may still read; that the store is not in use is then only assumed.
                 Err(LockError::Io(_)) => (false, None),
             },
         };
         let is_held = is_locked || used == Use::Shared;
-        // A manifest and CURRENT may come and go under whoever has the store.
+        // A manifest and CURRENT may come and go while a process has the store.
         let mut names = disk
             .list(directory)
             .map_err(|error| Error::io("list", directory, error))?;

@@ -265,7 +265,7 @@ impl Dump<'_> {
         }
         self.shown += 1;
         (self.on_item)(item)?;
-        // Known to be the last one before more is read in vain.
+        // Known to be the last one before more is read for nothing.
         match self.options.limit {
             Some(limit) if self.shown >= limit => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

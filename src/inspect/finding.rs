@@ -89,7 +89,7 @@ pub enum Damage {
     TornTail,
     /// An index is not whole.
     Index,
-    /// Nobody names this file.
+    /// The manifest does not name this file.
     Unnamed,
     /// One of the manifest's two copies is damaged.
     ManifestCopy,
@@ -267,7 +267,7 @@ impl fmt::Display for Damage {
             }
             Self::TornTail => f.write_str("behind the last whole frame lies part of another"),
             Self::Index => f.write_str("the index is not whole"),
-            Self::Unnamed => f.write_str("nobody names this"),
+            Self::Unnamed => f.write_str("the manifest does not name this"),
             Self::ManifestCopy => f.write_str("one of the manifest's two copies is damaged here"),
         }
     }

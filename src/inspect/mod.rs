@@ -80,7 +80,7 @@ impl Inspection {
     }
 
     /// Checks every byte: which manifest is in force, each of its frames, each segment's header page and frames and
-    /// records, how they join and where they end, the index files, and whether there are files that nobody names.
+    /// records, how they join and where they end, the index files, and whether there are files that the manifest does not name.
     ///
     /// Works while a program has the store: what it is just writing is said to be that.
     ///

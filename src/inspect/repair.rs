@@ -8,7 +8,7 @@
 //! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::recover::mend`).
 //! - What only the commit journal has is written to the segments; a journal that is damaged is then given up.
 //! - A file that the operating system does not hand out is left alone: it may do so another time.
-//! - A log whose last segment was touched is left as one that was interrupted, so that whoever opens the store reads it
+//! - A log whose last segment was touched is left as one that was interrupted, so that the next opener reads it
 //!   again and leaves out numbers as it always does then: none that anyone may have seen is given out again.
 //!
 //! # In which order
@@ -70,7 +70,7 @@ pub struct RepairStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RepairAction {
-    /// The manifest is written anew from its last whole state, and CURRENT names it.
+    /// The manifest is rewritten from its last whole state, and CURRENT names it.
     RewriteManifest,
     /// The segment's header page and length are put right, and its damaged frames are given up.
     MendSegment,
@@ -594,7 +594,12 @@ impl RepairPlan {
             remove_if_there(disk.as_ref(), path)?;
         }
         let verification = verify_while_locked(&self.inspection)?;
-        Ok(Some(aside.into_repaired(verification)))
+        let (aside, copied) = aside.into_copies();
+        Ok(Some(Repaired {
+            aside,
+            copied,
+            verification,
+        }))
     }
 
     fn manifest_files(&self) -> Result<Vec<PathBuf>> {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::Inspection;
 use super::contents::{FileIs, damage_of};
 use super::finding::{Consequence, Damage, Finding, InspectedLog, LostRecords};
-use super::journal::of_journal;
 use super::named_log::NamedLog;
 use crate::disk::DiskFile;
 use crate::error::Error;
@@ -140,7 +139,7 @@ impl Inspection {
                 offset: 0, reason, ..
             } if file.len().is_ok_and(|length| length > 0) => {
                 let reason = match self.read_header(path) {
-                    // Somebody may know what to do with a file in the wrong place.
+                    // A person may know what to do with a file in the wrong place.
                     Ok((of, found)) => format!(
                         "{reason}: it says that it is {} of {}",
                         found.file_name(),
@@ -287,7 +286,7 @@ impl SegmentCheck {
         losses
     }
 
-    /// Without an end that the manifest knows, nobody can tell what was behind what is left of a file.
+    /// Without an end that the manifest knows, the number of records lost behind the surviving part of a file is unknown.
     fn lost_from_the_end(&self) -> LostRecords {
         LostRecords {
             from: self.survey.end.next_record,
@@ -376,4 +375,17 @@ impl SegmentCheck {
             arrived_until: None,
         })
     }
+}
+
+/// What damage of the journal means: records of other logs, if anything.
+fn of_journal(mut finding: Finding, journal: &NamedLog) -> Finding {
+    if finding.is_damage() {
+        finding.consequence = match journal.is_needed {
+            false => Consequence::Harmless {
+                reason: "all that the journal has is in its segments",
+            },
+            true => Consequence::LastMayBeMissing,
+        };
+    }
+    finding
 }

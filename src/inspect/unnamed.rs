@@ -46,7 +46,7 @@ enum Owner<'a> {
 }
 
 impl Inspection {
-    /// All files and directories that nobody names, but for those that a program may be working on.
+    /// All files and directories that are not named, but for those that a program may be working on.
     pub(super) fn unnamed_files(&self, contents: &Contents, logs: &[NamedLog]) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         let mut add = |path: PathBuf, reason| findings.push(harmless(path, reason));
@@ -113,7 +113,7 @@ impl Inspection {
             for name in self.list_if_there(&path)? {
                 let path = path.join(&name);
                 if !log.names_file(&name) && forgotten.iter().all(|segment| segment.path != path) {
-                    let reason = "left over; whoever opens the store removes it";
+                    let reason = "left over; the next opener removes it";
                     findings.push(harmless(path, reason).of_log(&log.name));
                 }
             }
@@ -126,7 +126,7 @@ impl Inspection {
         let directory = self.directory.join("journal");
         for name in self.list_if_there(&directory)? {
             if !journal.is_some_and(|journal| journal.names_file(&name)) {
-                let reason = "left over; whoever opens the store removes it";
+                let reason = "left over; the next opener removes it";
                 findings.push(harmless(directory.join(name), reason));
             }
         }

@@ -92,7 +92,7 @@ impl CheckedLog {
     }
 }
 
-/// Verifies. A store that was in nobody's hands may be opened meanwhile; then it is verified again as one that is in use.
+/// Verifies. A store that was not in use may be opened meanwhile; then it is verified again as one that is in use.
 pub(super) fn verify(
     inspection: &Inspection,
     on_progress: &mut dyn FnMut(&Progress),
@@ -152,7 +152,7 @@ fn verify_contents(
         progress.bytes_done = end;
     }
 
-    // Files are listed before the catalog is read again: what is named by then is nobody's leftover.
+    // Files are listed before the catalog is read again: what is named by then is no leftover.
     if contents.is_held {
         findings.retain(|finding| !matches!(finding.damage, Damage::Index));
     } else {

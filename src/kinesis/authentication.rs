@@ -1,6 +1,6 @@
 //! Whether a request is signed at all, and in the form of Signature Version 4.
 //!
-//! Signatures are not verified: whoever reaches the server may use it, with any credentials. What AWS answers to an
+//! Signatures are not verified: every client that reaches the server may use it, with any credentials. What AWS answers to an
 //! incomplete signature is answered here too, since clients and their tests depend on it.
 
 use hyper::http::request::Parts;

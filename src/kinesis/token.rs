@@ -1,7 +1,7 @@
 //! The opaque tokens: shard iterators, and the places where paged lists go on.
 //!
 //! A token holds all that is needed to go on, sealed with a key of the store. The server keeps nothing for it, so it
-//! outlives a restart, and nobody can make one up.
+//! outlives a restart, and a client cannot make one up.
 //!
 //! ```text
 //! kind (1) | issued, ms (8) | nonce (8) | contents | HMAC-SHA256 of all before, first 16 bytes

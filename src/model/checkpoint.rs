@@ -11,7 +11,7 @@ use super::{RecordNumber, ShardId, StreamId};
 /// Only shards that are being read, or will be next, are listed. Their ancestors are drained; their descendants have
 /// not been begun.
 ///
-/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins anew.
+/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins at its first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The store of the stream.

@@ -82,7 +82,7 @@ pub trait Clock: Send + Sync {
     /// The time now, by the wall clock.
     fn now(&self) -> Timestamp;
 
-    /// How long ago some fixed moment was. Never less than at an earlier call, and not changed by whoever sets the
+    /// How long ago some fixed moment was. Never less than at an earlier call, and not changed by setting the
     /// wall clock. The moment may be another one in every process.
     fn monotonic(&self) -> Duration;
 }

@@ -216,7 +216,7 @@ impl Stream {
     fn ticket(&self, route: &Route, taken: Appended) -> Result<Ticket> {
         match taken {
             Appended::Ticket(ticket) => Ok(ticket),
-            // Routes change before a log is sealed and nobody has them meanwhile (`StreamCore::routing`), so this
+            // Routes change before a log is sealed and are not read meanwhile (`StreamCore::routing`), so this
             // is a shard whose split came to nothing half way.
             Appended::Sealed => Err(Error::ShardClosed {
                 stream: self.name().to_owned(),
@@ -273,7 +273,7 @@ impl StreamCore {
     /// Has shards that acknowledge from memory say together that they are about to be written to.
     fn announce(&self, routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
         let lacks_place = |route: &Route| route.opened_log().is_none_or(|log| log.lacks_place());
-        if !self.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
+        if !self.logs.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
             return;
         }
         let groups = order.groups();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::model::ClockStep;
 
-/// Something that whoever runs a store should know of. [`StoreOptions::on_event`](crate::StoreOptions::on_event) says
+/// Something that an operator of a store should know of. [`StoreOptions::on_event`](crate::StoreOptions::on_event) says
 /// who is told; `Display` says it in a sentence, for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

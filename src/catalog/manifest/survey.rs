@@ -43,7 +43,7 @@ pub(crate) struct ManifestSurvey {
 pub(crate) struct ManifestDefect {
     pub(crate) offset: u64,
     pub(crate) reason: String,
-    /// Whether it can be what a crash left of a frame that nobody was told of.
+    /// Whether it can be what a crash left of a frame that was never acknowledged.
     pub(crate) is_torn: bool,
     /// Whole frames behind it.
     pub(crate) frames_behind: u64,

@@ -70,10 +70,10 @@ impl RawFile {
     }
 }
 
-/// A queue in front of a file: whoever comes while nobody writes takes what has gathered, writes it with one
+/// A queue in front of a file: a thread that comes while no other writes takes what has gathered, writes it with one
 /// `pwrite`, and syncs it with one `fdatasync`; the others wait.
 ///
-/// Nobody is woken under the lock or in vain, and the next to write is woken before those who are done: with many
+/// No thread is woken under the lock or for nothing, and the next to write is woken before those who are done: with many
 /// writers on few processors that is worth much, and a limit has to have it.
 #[derive(Debug)]
 pub struct RawQueue<'a> {

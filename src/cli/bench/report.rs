@@ -45,7 +45,7 @@ impl Report {
         self.ratios.push(anabranch.per_second() / raw.per_second());
     }
 
-    /// A line for whoever waits.
+    /// A line for the person who waits.
     pub(super) fn so_far(&self) -> String {
         match self.ratios.is_empty() {
             true => "warming up".to_owned(),

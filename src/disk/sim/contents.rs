@@ -109,7 +109,7 @@ pub(super) struct FileState {
     durable: Contents,
     sectors: BTreeMap<u64, Vec<SectorVersion>>,
     lengths: Vec<LengthChange>,
-    /// A file without a name lives until nobody has it any more.
+    /// A file without a name lives as long as it is open or mapped.
     pub(super) holders: Holders,
     /// Sectors of the device that cannot be read, until they are written to.
     bad_sectors: BTreeSet<u64>,

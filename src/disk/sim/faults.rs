@@ -102,8 +102,8 @@ impl Faults {
         self
     }
 
-    /// From now on what is unsynced when the last handle of a file is closed never reaches the device, and nobody is told:
-    /// Linux forgets a failed write-back with the file that nobody has open.
+    /// From now on what is unsynced when the last handle of a file is closed never reaches the device, and no call reports it:
+    /// Linux forgets a failed write-back once the file is not open any more.
     pub fn lose_what_is_closed_unsynced(&self) -> &Self {
         self.disk.state().plan.loses_what_is_closed_unsynced = true;
         self

@@ -61,7 +61,7 @@ impl Holders {
         self.life += 1;
     }
 
-    /// Whoever writes or syncs through a handle knows what the file is used for.
+    /// A caller that writes or syncs through a handle knows what the file is used for.
     pub(super) fn note_use(&mut self, handle: HandleId) {
         self.handles.insert(handle, self.life);
     }
@@ -76,7 +76,7 @@ impl Holders {
         let is_of_this_life = |(other, life): (&HandleId, &Life)| *other == handle || *life == self.life;
         assert!(
             self.handles.iter().all(is_of_this_life),
-            "{} is changed while somebody has it open from before it got this name",
+            "{} is changed while it is open from before it got this name",
             path.display()
         );
     }

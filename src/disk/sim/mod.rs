@@ -43,7 +43,7 @@
 //! # What it does not let pass
 //! A mapping is a copy, and so would not show what a real one shows: writes to the file. So a write or a cut within a
 //! living mapping panics. So does a write to a file while there is another handle of it from before it got its present
-//! name: whoever has that reads bytes of something else. (A handle that was itself written through or synced since
+//! name: its holder reads bytes of something else. (A handle that was itself written through or synced since
 //! then is one of the present use.)
 //!
 //! # What it does not do

@@ -8,7 +8,7 @@ use super::contents::{Contents, FileState};
 use super::names::{NameEdit, NodeId, ROOT};
 use super::state::{State, error, open_file, walk_files};
 
-/// Edits the bytes of a [`SimDisk`] behind the back of whoever uses it.
+/// Edits the bytes of a [`SimDisk`] behind the back of its users.
 ///
 /// It is meant for a disk at rest: each edit first makes everything unsynced durable, the edit is at once durable and
 /// seen by open files, it is neither counted nor traced, and neither faults nor capacity nor a frozen disk stop it.

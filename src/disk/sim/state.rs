@@ -89,7 +89,7 @@ impl State {
             Course::Fail(error) | Course::Short(error) => Err(error),
             Course::InFlight(error) => {
                 if state.random.coin() {
-                    // Whoever asked is gone before the answer.
+                    // The caller is gone before the answer.
                     let _ = run(state);
                 }
                 Err(error)

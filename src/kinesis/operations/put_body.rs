@@ -1,7 +1,7 @@
 //! The JSON of PutRecord and PutRecords as ordinary clients write it, read in one pass.
 //!
 //! Nothing is looked at twice. The base64 of data, nearly all there is, is only searched for its end: a character that
-//! may not be in a string of JSON is none of base64 either, so whoever decodes it finds that out. Whatever is not
+//! may not be in a string of JSON is none of base64 either, so decoding finds that out. Whatever is not
 //! ordinary ends the reading with `None`, without a reason; then the checks of all operations say what is wrong, if
 //! anything is.
 
@@ -173,7 +173,7 @@ impl<'a> Scanner<'a> {
         Some(Cow::Borrowed(text))
     }
 
-    /// What is left of a string whose first quote was read.
+    /// The rest of a string whose first quote was read.
     fn escaped_string(&mut self) -> Option<Vec<u8>> {
         // Every quote inside is behind a backslash, and so is every backslash that does not belong to another.
         let mut len = 0;

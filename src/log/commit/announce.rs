@@ -35,7 +35,7 @@ impl ShardLog {
             && !is_left_out(Step::AnnouncedBeforeNumber)
     }
 
-    /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If somebody else is at
+    /// Has the ledger know that this log is being written to, and keeps writers out meanwhile. If another thread is at
     /// it, or commits, waits for that instead.
     pub(super) fn announce<'a>(
         &'a self,
@@ -51,7 +51,7 @@ impl ShardLog {
 }
 
 impl<'a> Announcement<'a> {
-    /// Takes the log's turn, if it has to be announced and nobody has it.
+    /// Takes the log's turn, if it has to be announced and the turn is free.
     fn begin(
         log: &'a ShardLog,
         mut tail: MutexGuard<'a, Tail>,

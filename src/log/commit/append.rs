@@ -89,7 +89,7 @@ impl ShardLog {
         self.check_undamaged()
     }
 
-    /// Whether somebody, or the disk, has to be waited for before records are taken in.
+    /// Whether taking records in has to wait for another thread or the disk.
     fn has_to_wait(&self, tail: &Tail, bytes: usize) -> bool {
         let is_full = !tail.pending.is_empty() && self.is_too_much(tail, bytes);
         let has_to_be_tried_again = tail.stalled.is_some() && !tail.is_committing;

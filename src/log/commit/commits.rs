@@ -9,10 +9,10 @@ use crate::sync::AtomicBool;
 
 /// Something that can commit.
 pub(crate) trait Commits: Send + Sync + Sized + 'static {
-    /// Blocks until a group has its outcome, and leads whenever nobody does.
+    /// Blocks until a group has its outcome, and leads whenever no other thread does.
     fn wait_for(&self, outcome: &Outcome) -> Result<()>;
 
-    /// Whether something is pending and nobody is at it. While a commit is in flight its end takes care of that.
+    /// Whether something is pending and no thread commits it. While a commit is in flight its end takes care of that.
     fn needs_a_leader(&self) -> bool;
 
     /// Has flushers commit these logs, which are all of one store.
@@ -29,7 +29,7 @@ pub(crate) trait Commits: Send + Sync + Sized + 'static {
 
     fn pending_bytes(&self) -> usize;
 
-    /// Commits what is pending, if nobody is at it.
+    /// Commits what is pending, if no other thread does.
     fn commit_pending(&self);
 
     /// Commits what is pending in these logs and in nobody's hands, in one round.

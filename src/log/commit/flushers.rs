@@ -235,7 +235,7 @@ impl<L: Commits> Queue<L> {
         }
     }
 
-    /// Whoever put several logs here woke one thread.
+    /// The caller that put several logs here woke one thread.
     fn wake_another_for(&self, state: &QueueState<L>) {
         if !state.now.is_empty() {
             self.changed.notify_one();

@@ -69,7 +69,7 @@ impl Commits for ShardLog {
                 tail = self.lead(tail);
                 continue;
             }
-            // Counted only while the group is pending: the flag tells the leader that somebody is there to go on.
+            // Counted only while the group is pending: the flag tells the leader that a thread is there to go on.
             let is_pending = std::ptr::eq(outcome, tail.pending.outcome.as_ref());
             if is_pending {
                 tail.pending.waiting_threads += 1;

@@ -29,10 +29,10 @@ impl Outcome {
 
     /// The first outcome stands. Gives the tasks that wait, to be woken once no lock is held: an executor may poll
     /// them right there.
-    #[must_use = "somebody waits for this"]
+    #[must_use = "a caller waits for this"]
     pub(super) fn set(&self, result: Result<()>) -> Vec<Waker> {
         let _ = self.result.set(result);
-        // Taken after the result is set: whoever registers later finds the result first (see `register`).
+        // Taken after the result is set: a task that registers later finds the result first (see `register`).
         std::mem::take(&mut *self.wakers.lock())
     }
 

@@ -69,7 +69,7 @@ impl BegunSegment {
         .map_err(cannot("sync the directory of"))
     }
 
-    /// Gives back the room of a segment that nobody was told of, and will not be. Where that fails the next one takes
+    /// Gives back the room of a segment that was not and will not be made known. Where that fails the next one takes
     /// its name, as it does where the ledger could not be told.
     fn give_up(&self, disk: &dyn Disk) {
         let _ = remove_if_there(disk, &self.path);

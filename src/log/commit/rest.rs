@@ -60,7 +60,7 @@ impl ShardLog {
         Ok(*self.files.published.lock())
     }
 
-    /// Keeps writers out of a log that nobody is writing to, for as long as its end is being recorded. `None` for a log
+    /// Keeps writers out of a log that is not being written to, for as long as its end is being recorded. `None` for a log
     /// that is being written to, or that is not known to be whole behind its end.
     pub(crate) fn begin_rest(self: &Arc<Self>) -> Result<Option<Resting>> {
         if !self.tail.lock().is_idle() {

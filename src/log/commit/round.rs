@@ -21,7 +21,7 @@ use crate::log::segments::open_segments::OpenSegment;
 /// A round with more is done in pieces, each of which the journal takes as one group.
 const MAX_ROUND_BYTES: usize = 16 * 1024 * 1024;
 
-/// Blocks until all tickets have their outcome. Commits them itself, together, if nobody else is at it.
+/// Blocks until all tickets have their outcome. Commits them itself, together, if no other thread does.
 pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a LogTicket> + Clone) {
     let count = tickets.clone().count();
     let bytes = tickets.clone().map(|ticket| ticket.bytes).sum();
@@ -46,7 +46,7 @@ pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a LogTicket> + Cl
     tickets.for_each(|ticket| drop(ticket.wait()));
 }
 
-/// Commits what is pending in these logs and in nobody's hands.
+/// Commits what is pending in these logs where no other thread does.
 pub(super) fn commit_pending(logs: &[Arc<ShardLog>], sharing: Sharing) {
     let mut round = Round::new(sharing);
     for log in logs {

@@ -20,7 +20,7 @@ pub(super) struct Tail {
     /// Whether the ledger knows that this log is being written to. Until it does, a crash gives the numbers from here
     /// on to others, so none is told to anyone.
     pub(super) is_announced: bool,
-    /// Threads that wait for a group of either parity, so that nobody is woken in vain.
+    /// Threads that wait for a group of either parity, so that no thread is woken for nothing.
     pub(super) waiting: [usize; 2],
     /// Why records that were acknowledged from memory cannot be written at the moment.
     pub(super) stalled: Option<Error>,
@@ -45,7 +45,7 @@ impl Tail {
         }
     }
 
-    /// Whether nothing is taken, and nothing will be before somebody appends.
+    /// Whether nothing is taken, and nothing will be before the next append.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_committing && self.pending.is_empty() && self.reserved == 0 && !self.is_sealed
     }

@@ -24,7 +24,7 @@ pub(crate) struct CommitTicket<L: Commits> {
     pub(super) log: Arc<L>,
     /// Nothing, where the records are acknowledged from memory.
     awaited: Option<Arc<Outcome>>,
-    /// Whether somebody is known to commit them.
+    /// Whether a thread is known to commit them.
     is_started: AtomicBool,
     /// Of the task that waits, among those that wait for the group.
     place_of_waker: Option<usize>,
@@ -49,7 +49,7 @@ impl<L: Commits> CommitTicket<L> {
         }
     }
 
-    /// Blocks until the records are committed, and commits them itself if nobody else is at it.
+    /// Blocks until the records are committed, and commits them itself if no other thread does.
     pub(crate) fn wait(&self) -> Result<()> {
         match &self.awaited {
             Some(outcome) => outcome.get().unwrap_or_else(|| self.log.wait_for(outcome)),

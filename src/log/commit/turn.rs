@@ -25,7 +25,7 @@ pub(super) enum Turn<'a> {
     Answered,
     /// The thread has it, and has to answer it.
     Taken(InFlight<'a>, Group),
-    /// Somebody else commits, this group or the one before.
+    /// Another thread commits, this group or the one before.
     Awaited,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum FrameOrPlace {
     Place(Place),
 }
 
-/// Answers the group in flight however its commit ends, by unwinding too, so that nobody waits for ever.
+/// Answers the group in flight however its commit ends, by unwinding too, so that no caller waits for ever.
 pub(super) struct InFlight<'a> {
     pub(super) outcome: Arc<Outcome>,
     pub(super) first_record: RecordNumber,
@@ -54,7 +54,7 @@ impl<'a> InFlight<'a> {
     }
 
     /// Gives the log if a flusher has to commit what has gathered meanwhile.
-    #[must_use = "somebody may wait for what has gathered"]
+    #[must_use = "a caller may wait for what has gathered"]
     pub(super) fn answer(mut self, result: Result<()>, group: Group) -> Option<Arc<ShardLog>> {
         self.is_answered = true;
         self.log.finish_commit(&self, result, group)
@@ -73,14 +73,14 @@ impl Drop for InFlight<'_> {
 }
 
 impl ShardLog {
-    /// Takes the pending group, if there is one and nobody commits.
+    /// Takes the pending group, if there is one and no thread commits.
     pub(super) fn take_turn(&self) -> Option<(InFlight<'_>, Group)> {
         let mut tail = self.tail.lock();
         let is_free = !tail.is_committing && !tail.pending.is_empty();
         is_free.then(|| self.begin_turn(&mut tail))
     }
 
-    /// Takes the awaited group if nobody commits. Else makes sure that it is left to this thread, which must come again
+    /// Takes the awaited group if no thread commits. Else makes sure that it is left to this thread, which must come again
     /// after [`wait_for_turn`](Self::wait_for_turn).
     pub(super) fn take_turn_for(&self, awaited: &Outcome) -> Turn<'_> {
         let mut tail = self.tail.lock();
@@ -125,7 +125,7 @@ impl ShardLog {
         self.writer.lock().frame_in(group, place)
     }
 
-    /// Writes a frame to its segment and shows it, where nobody waits for a sync.
+    /// Writes a frame to its segment and shows it, where no caller waits for a sync.
     pub(super) fn write(&self, group: &mut Group, frame: PlacedFrame) -> Result<()> {
         self.context.resources.health.check()?;
         let mut writer = self.writer.lock();
@@ -244,10 +244,10 @@ impl ShardLog {
         next
     }
 
-    /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where nobody
+    /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where none
     /// waits, this log is given back for a flusher. The leader is woken first, so that the disk has something to do
     /// while the others wake.
-    #[must_use = "nobody else leads what is pending"]
+    #[must_use = "no other thread leads what is pending"]
     pub(super) fn end_turn(&self, mut tail: MutexGuard<'_, Tail>) -> Option<Arc<Self>> {
         tail.is_committing = false;
         tail.turns += 1;
@@ -257,7 +257,7 @@ impl ShardLog {
         let for_flusher = is_left_to_flusher.then(|| self.shared()).flatten();
         let is_stalled = tail.stalled.is_some();
         let is_awaited = tail.waiting[1 - pending] > 0;
-        // Whoever looked before this found the turn going on and is counted; whoever looks later finds it ended.
+        // A thread that looked before this found the turn going on and is counted; one that looks later finds it ended.
         drop(tail);
         if has_leader {
             self.committed[pending].notify_one();
@@ -266,7 +266,7 @@ impl ShardLog {
             self.committed[1 - pending].notify_all();
         }
         match for_flusher {
-            // Tried again a little later, and by whoever appends.
+            // Tried again a little later, and by the next append.
             Some(this) if is_stalled => {
                 self.context.flushers.commit_soon(&this);
                 None
@@ -275,7 +275,7 @@ impl ShardLog {
         }
     }
 
-    /// What is pending was numbered behind a group that came to nothing. Nobody has seen those numbers, so they are
+    /// What is pending was numbered behind a group that came to nothing. Those numbers were not seen, so they are
     /// given out again, and the pending records fail with the same error. Gives the tasks to be woken.
     fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
         let next = Group::new(tail.pending.outcome.parity);

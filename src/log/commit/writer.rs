@@ -35,7 +35,7 @@ const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
 /// as copying 16 KiB does.
 const DEFERRED_BYTES: usize = 64 * 1024;
 
-/// With this many bytes they are written by whoever commits.
+/// With this many bytes the committing thread writes them.
 const MAX_DEFERRED_BYTES: usize = 128 * 1024;
 
 /// A deferred frame's buffer has at most so many times its bytes, or else so many.
@@ -583,7 +583,7 @@ impl Writer {
         if let Some(previous) = previous {
             save_index(&previous, self.end.position, resources.disk.as_ref());
             *previous.live_index.write() = None;
-            // Whoever reads it from now on maps it, and takes the index that was just saved.
+            // Readers map it from now on, and take the index that was just saved.
             resources.open_segments.close(&previous);
         }
         self.zeroed_through = self.end.position;

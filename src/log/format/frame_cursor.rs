@@ -14,7 +14,7 @@ use super::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::disk::{DiskFile, Step, passes};
 use crate::model::RecordNumber;
 
-/// Read at first by whoever wants little. Each further time it is twice as much.
+/// Read at first by a reader that wants little. Each further time it is twice as much.
 const LITTLE_BYTES: usize = 8 * 1024;
 
 /// The bytes of a segment up to some length.

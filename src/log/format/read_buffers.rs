@@ -13,7 +13,7 @@ use crate::sync::Mutex;
 /// checksum has gone over it.
 pub(crate) const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Kept when nobody uses them: as many as a reply of 10 MiB takes, whatever the frames.
+/// Kept when they are not in use: as many as a reply of 10 MiB takes, whatever the frames.
 const MAX_IDLE: usize = 56;
 
 /// What is smaller is allocated for once: memory of that size is at hand.

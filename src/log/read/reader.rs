@@ -213,7 +213,7 @@ impl ShardLog {
             let defect = |defect| self.report_defect(segment, &frame, defect);
             while let Some(peeked) = records.peek().map_err(defect)? {
                 if peeked.arrival >= time {
-                    // Whoever looks for a time reads from there.
+                    // A search for a time reads from there.
                     self.leave_off(None, cursor.end_before_last());
                     return Ok(Some(number));
                 }
@@ -276,11 +276,11 @@ impl ShardLog {
         let open = self.files.open(segment, open_segments)?;
         let length = segment.entry.offset_of(stretch.end);
         let may_map = !stretch.is_last && resources.options.map_sealed_segments;
-        // To map a segment, and to come upon its first page, costs more than to read a few records.
+        // To map a segment and to touch its first page costs more than to read a few records.
         let mapped = match wanted {
             _ if !may_map => None,
             Wanted::Little => open.mapped(),
-            // A mapping that cannot be had is done without: the process may have as many as it can.
+            // Where mapping fails the file is read instead: the process may have as many mappings as it can.
             Wanted::Much => open_segments.map(segment, &open, length).ok(),
         };
         let bytes = match mapped {

@@ -98,7 +98,7 @@ impl SurveyedFrame {
 }
 
 /// Goes over a segment's frames, up to `through` where it is known how far they go. Without that, the log ends at the
-/// first place that no valid header further on attests, as it does for whoever opens it (`log::recovery`).
+/// first place that no valid header further on attests, as it does when the log is opened (`log::recovery`).
 ///
 /// `on_frame` gets every frame that holds, and may stop the survey.
 ///

@@ -163,7 +163,7 @@ mod tests {
         assert!(holds.are_over());
     }
 
-    /// A keeper gives a file back while a reader takes hold of it. Whoever has a hold finds that the file is still there.
+    /// A keeper gives a file back while a reader takes hold of it. A reader with a hold finds that the file is still there.
     fn a_hold_beside_a_retirement() {
         explore(|| {
             let holds = Arc::new(Holds::default());

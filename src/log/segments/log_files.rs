@@ -67,7 +67,7 @@ impl LogFiles {
         let mut segments = self.segments.write();
         let kept = segments.partition_point(|segment| segment.entry.first_record < first);
         let forgotten: Vec<_> = segments.drain(..kept).collect();
-        // Under the lock: whoever cannot hold one of them does not find it here again.
+        // Under the lock: a reader that cannot hold one of them does not find it here again.
         forgotten.iter().for_each(|segment| segment.forget());
         drop(segments);
         for segment in &forgotten {

@@ -3,7 +3,7 @@
 //! All that reads or writes a segment has its file from here, so the number covers readers, writers and what is not synced
 //! yet. A file that is not in use is closed when another needs its place, the one that was not used for longest first, and
 //! one with unsynced bytes last: it has to be synced before, since the kernel may forget what became of the write-back of
-//! a file that nobody has open. Files that are in use are not closed, so that many at the same time can exceed the number.
+//! a file that no process has open. Files that are in use are not closed, so that many at the same time can exceed the number.
 //! A round, which uses those of several logs together, therefore has a limit of its own.
 
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ struct LeastRecentlyUsed {
     uses: u64,
 }
 
-/// Every commit looks up a handle. Handles are counted up by this process, so nobody can choose them to collide.
+/// Every commit looks up a handle. This process counts handles up, so they cannot be chosen to collide.
 #[derive(Debug, Default)]
 struct HandleHasher(u64);
 
@@ -74,7 +74,7 @@ pub(crate) struct OpenSegment {
     is_writable: bool,
     path: PathBuf,
     write_back: Arc<WriteBack>,
-    /// Of a sealed segment, once somebody searched it.
+    /// Of a sealed segment, once it was searched.
     pub(crate) index: OnceLock<SparseIndex>,
     mapping: Mutex<Option<Bytes>>,
 }
@@ -196,13 +196,13 @@ impl OpenSegments {
             mapping: Mutex::default(),
         });
         let mut open = self.open.lock();
-        // Somebody else may have been quicker, and written to that file by now.
+        // Another thread may have been quicker, and written to that file by now.
         if let Some(other) = open.touch(segment.handle)
             && (other.is_writable || !is_writable)
         {
             return other;
         }
-        // Looked at under this lock: whoever forgets a segment closes it afterwards. Else the file would stay here, and
+        // Looked at under this lock: a thread that forgets a segment closes it afterwards. Else the file would stay here, and
         // held, for as long as no other one takes its place.
         if !segment.is_forgotten() {
             open.insert(segment.handle, segment_file.clone());
@@ -259,7 +259,7 @@ impl OpenSegment {
         self.mapping.lock().clone()
     }
 
-    /// Whether nobody else has it. Asked where nobody can get it meanwhile.
+    /// Whether there is no other owner. Asked where there can be no new one meanwhile.
     fn is_unused(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1 && Arc::strong_count(&self.file) == 1
     }
@@ -270,7 +270,7 @@ impl OpenSegment {
     }
 }
 
-/// A file that nobody uses.
+/// A file that is not in use.
 enum Unused {
     /// It is not kept any more.
     Closed(Slot),

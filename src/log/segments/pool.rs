@@ -23,7 +23,7 @@ const FILL_BYTES: usize = 256 * 1024;
 /// Where there is no room for a segment, one of this part of its size is tried.
 const SMALLER: u64 = 8;
 
-/// Files up to this size are filled by whoever needs one: it takes less than a sync does.
+/// Files up to this size are filled by the thread that needs one: it takes less than a sync does.
 const FILL_AT_ONCE_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct SegmentPool {
 struct PoolState {
     /// Files whose blocks are written, by size.
     ready: BTreeMap<u64, Vec<PathBuf>>,
-    /// Sizes that somebody will need soon.
+    /// Sizes that will be needed soon.
     wanted: Vec<u64>,
     ready_bytes: u64,
 }
@@ -140,7 +140,7 @@ impl SegmentPool {
     /// Fills one file for every size that is wanted. Takes its time: for the keeper.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] when there is no room; the need is forgotten until somebody has it again.
+    /// [`Error::StorageFull`] when there is no room; the need is forgotten until it arises again.
     pub(crate) fn prepare_wanted(&self) -> Result<()> {
         while let Some(bytes) = self.next_wanted() {
             let prepared = self.create(bytes, Fill::Zeros)?;
@@ -159,7 +159,7 @@ impl SegmentPool {
         Ok(())
     }
 
-    /// Takes a segment's file back. The caller has made sure that nobody reads it, and syncs the directory it
+    /// Takes a segment's file back. The caller has made sure that it is not read, and syncs the directory it
     /// came from before it tells anyone that the space is free.
     pub(crate) fn recycle(&self, path: &Path, bytes: u64) -> Result<()> {
         let is_full = self.state.lock().ready_bytes + bytes > self.max_recycled_bytes;
@@ -195,7 +195,7 @@ impl SegmentPool {
                 return Err(error);
             }
         };
-        // A file that was cut or grown while nobody looked is brought back to the length its name says.
+        // A file that was cut or grown in between is brought back to the length its name says.
         if file.len().map_err(|error| Error::io("measure", &path, error))? != bytes
             && let Err(error) = file.set_len(bytes)
         {

@@ -15,7 +15,7 @@ pub(crate) struct WriteBack {
 }
 
 impl WriteBack {
-    /// Takes note that a write has ended. Whoever wrote still has the file open.
+    /// Takes note that a write has ended. The writer still has the file open.
     pub(crate) fn note_written(&self) {
         self.written.fetch_add(1, Ordering::AcqRel);
     }
@@ -26,7 +26,7 @@ impl WriteBack {
     }
 
     /// Syncs what was written before, if it is not. A failed write-back is reported to one sync of a file only, so one
-    /// goes on at a time, and `check` tells whoever comes second of the failure.
+    /// goes on at a time, and `check` tells the second one of the failure.
     pub(crate) fn sync<E>(
         &self,
         check: impl FnOnce() -> Result<(), E>,

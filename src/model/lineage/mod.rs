@@ -297,7 +297,7 @@ fn check_created_seconds(seconds: u64) -> Result<u64, LineageError> {
     Ok(seconds)
 }
 
-/// A lineage as it is written: the index of open shards is left out, and made anew from what was read.
+/// A lineage as it is written: the index of open shards is left out, and rebuilt from what was read.
 #[derive(Deserialize)]
 #[serde(rename = "Lineage")]
 struct StoredLineage {

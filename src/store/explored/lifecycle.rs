@@ -168,7 +168,7 @@ fn a_split_that_meets_the_end_of_the_store_opens_nothing_again() {
         });
         let closing = world.thread(|world| {
             world.store.close().unwrap();
-            // From here on the directory may be somebody else's.
+            // From here on another process may have the directory.
             world
                 .disk
                 .faults()

@@ -1,7 +1,7 @@
 //! Several threads at one store, under every schedule that the explorer draws (`sync::explore`).
 //!
 //! Each scenario makes its own small store on a simulated disk, lets some threads at it, and at the end checks that
-//! nobody waits for ever (the explorer sees to that), that everybody got an answer, and that the store and whatever a
+//! nobody waits for ever (the explorer sees to that), that every caller got an answer, and that the store and whatever a
 //! power cut would leave of it hold what was acknowledged: each record once, in the order of its numbers.
 
 mod answers;
@@ -168,7 +168,7 @@ impl World {
                 None => assert_eq!(
                     unacknowledged,
                     Unacknowledged::May,
-                    "{number} was acknowledged to nobody"
+                    "{number} was acknowledged to no caller"
                 ),
             }
         }

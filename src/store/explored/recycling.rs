@@ -1,6 +1,6 @@
 //! Readers beside the recycling of what they read, while another stream writes to the recycled files.
 //!
-//! The simulated disk panics when a file is written to that somebody has mapped or still has open as what it was.
+//! The simulated disk panics when a file is written to that is mapped or still open as what it was.
 
 use super::*;
 use crate::log::ReadLimit;

@@ -78,7 +78,7 @@ fn a_cut_under_a_mapping_does_not_pass_although_its_handle_is_closed() {
 }
 
 #[test]
-#[should_panic = "somebody has it open from before"]
+#[should_panic = "it is open from before"]
 fn a_write_to_a_renamed_file_under_an_older_handle_does_not_pass() {
     let disk = SimDisk::new(1);
     drop(durable(&disk, "a", b"old"));
