@@ -324,12 +324,10 @@ impl<H: Holds> Holds for Map<H> {
 
 impl Input<'_> {
     pub(super) fn get<T: Presence>(&self, key: Key<T>) -> T::Got<'_> {
-        debug_assert!(
-            position(self.declared, &key.member).is_some(),
-            "the operation's table does not have {}",
-            key.name()
-        );
-        T::got(key.name(), self.value(key.name()))
+        let name = key.name();
+        let is_declared = !cfg!(debug_assertions) || position(self.declared, &key.member).is_some();
+        debug_assert!(is_declared, "the operation's table does not have {name}");
+        T::got(name, self.value(name))
     }
 
     pub(super) fn is_given<H: Holds>(&self, key: Key<Option<H>>) -> bool {
