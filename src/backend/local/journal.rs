@@ -98,10 +98,6 @@ impl LocalLogs {
         Ok(())
     }
 
-    pub(super) fn commit_journal(&self) -> Option<Arc<CommitJournal>> {
-        self.journal.read().clone()
-    }
-
     /// Syncs the segments that have frames in the journal, if that frees some of it.
     pub(super) fn trim_journal(&self) -> Result<()> {
         match self.commit_journal() {

@@ -131,6 +131,10 @@ impl LocalLogs {
         self.streams.lock().values().cloned().collect()
     }
 
+    pub(super) fn commit_journal(&self) -> Option<Arc<CommitJournal>> {
+        self.journal.read().clone()
+    }
+
     pub(super) fn streams_directory(&self) -> PathBuf {
         self.directory.join("streams")
     }
