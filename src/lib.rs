@@ -53,6 +53,7 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
 
+mod backend;
 mod catalog;
 mod consumer;
 pub mod disk;

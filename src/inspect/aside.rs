@@ -4,8 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Inspection;
-use super::repair::Repaired;
-use super::verify::Verification;
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Error, Result};
 
@@ -73,12 +71,9 @@ impl<'a> Aside<'a> {
         Ok(())
     }
 
-    pub(super) fn into_repaired(self, verification: Verification) -> Repaired {
-        Repaired {
-            aside: self.directory,
-            copied: self.copied,
-            verification,
-        }
+    /// Where the copies are, and which files they are of.
+    pub(super) fn into_copies(self) -> (PathBuf, Vec<PathBuf>) {
+        (self.directory, self.copied)
     }
 
     fn make_parents(&mut self, name: &Path) -> Result<()> {

@@ -3,38 +3,16 @@
 //! The opener of a store that was not closed puts them back first. To look at such a store as it will be then, the
 //! frames are laid over what is read of the segments.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::Inspection;
 use super::contents::Contents;
-use super::finding::{Consequence, Finding, InspectedLog};
+use super::finding::Finding;
 use super::named_log::NamedLog;
-use crate::catalog::CatalogState;
-use crate::log::{JournaledFrames, LogIdentity, SegmentEntry};
-use crate::model::LogName;
+use crate::error::Result;
+use crate::log::{JournaledFrames, SegmentEntry};
 
 impl NamedLog {
-    /// The commit journal, if it has segments.
-    pub(super) fn journal(inspection: &Inspection, state: &CatalogState) -> Option<Self> {
-        let journal = Self::journal_even_if_empty(inspection, state);
-        (!journal.segments.is_empty()).then_some(journal)
-    }
-
-    pub(super) fn journal_even_if_empty(inspection: &Inspection, state: &CatalogState) -> Self {
-        let journal = &state.journal;
-        Self {
-            identity: LogIdentity::commit_journal(state.store),
-            name: InspectedLog::unnamed(LogName::CommitJournal),
-            directory: inspection.log_directory(LogName::CommitJournal),
-            segments: journal.segments.clone(),
-            end: journal.end,
-            shard: None,
-            journaled: BTreeMap::new(),
-            is_needed: journal.end.is_none() && state.needs_journal(),
-        }
-    }
-
     /// Whether the journal has frames behind the end at which the log is said to rest.
     pub(super) fn goes_on_in(&self, frames: &JournaledFrames) -> bool {
         let (Some(end), Some(last)) = (&self.end, self.segments.last()) else {
@@ -69,6 +47,18 @@ impl NamedLog {
 }
 
 impl Inspection {
+    /// The logs to look at, and what was found out on the way.
+    pub(super) fn logs(&self, contents: &Contents, findings: &mut Vec<Finding>) -> Result<Vec<NamedLog>> {
+        match contents.state() {
+            Some(state) => {
+                let mut logs = NamedLog::all_of(self, state);
+                self.lay_over_journaled(contents, &mut logs);
+                Ok(logs)
+            }
+            None => NamedLog::all_by_header(self, findings),
+        }
+    }
+
     /// Gives logs what the journal has of their last segments. A program that has the store puts it there itself, but not
     /// at once.
     pub(super) fn lay_over_journaled(&self, contents: &Contents, logs: &mut [NamedLog]) {
@@ -93,17 +83,4 @@ impl Inspection {
         }
         frames
     }
-}
-
-/// What damage of the journal means: records of other logs, if anything.
-pub(super) fn of_journal(mut finding: Finding, journal: &NamedLog) -> Finding {
-    if finding.is_damage() {
-        finding.consequence = match journal.is_needed {
-            false => Consequence::Harmless {
-                reason: "all that the journal has is in its segments",
-            },
-            true => Consequence::LastMayBeMissing,
-        };
-    }
-    finding
 }

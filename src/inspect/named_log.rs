@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::Inspection;
-use super::contents::{Contents, damage_of};
+use super::contents::damage_of;
 use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
@@ -70,6 +70,26 @@ impl NamedLog {
         })
     }
 
+    /// The commit journal, if it has segments.
+    pub(super) fn journal(inspection: &Inspection, state: &CatalogState) -> Option<Self> {
+        let journal = Self::journal_even_if_empty(inspection, state);
+        (!journal.segments.is_empty()).then_some(journal)
+    }
+
+    pub(super) fn journal_even_if_empty(inspection: &Inspection, state: &CatalogState) -> Self {
+        let journal = &state.journal;
+        Self {
+            identity: LogIdentity::commit_journal(state.store),
+            name: InspectedLog::unnamed(LogName::CommitJournal),
+            directory: inspection.log_directory(LogName::CommitJournal),
+            segments: journal.segments.clone(),
+            end: journal.end,
+            shard: None,
+            journaled: BTreeMap::new(),
+            is_needed: journal.end.is_none() && state.needs_journal(),
+        }
+    }
+
     /// What the header pages say that there is, for a store without a manifest. Files whose pages do not hold are
     /// reported.
     pub(super) fn all_by_header(inspection: &Inspection, findings: &mut Vec<Finding>) -> Result<Vec<Self>> {
@@ -125,18 +145,6 @@ impl NamedLog {
 }
 
 impl Inspection {
-    /// The logs to look at, and what was found out on the way.
-    pub(super) fn logs(&self, contents: &Contents, findings: &mut Vec<Finding>) -> Result<Vec<NamedLog>> {
-        match contents.state() {
-            Some(state) => {
-                let mut logs = NamedLog::all_of(self, state);
-                self.lay_over_journaled(contents, &mut logs);
-                Ok(logs)
-            }
-            None => NamedLog::all_by_header(self, findings),
-        }
-    }
-
     pub(super) fn log_directory(&self, log: LogName) -> PathBuf {
         match log {
             LogName::Shard(stream, shard) => self

@@ -594,7 +594,12 @@ impl RepairPlan {
             remove_if_there(disk.as_ref(), path)?;
         }
         let verification = verify_while_locked(&self.inspection)?;
-        Ok(Some(aside.into_repaired(verification)))
+        let (aside, copied) = aside.into_copies();
+        Ok(Some(Repaired {
+            aside,
+            copied,
+            verification,
+        }))
     }
 
     fn manifest_files(&self) -> Result<Vec<PathBuf>> {

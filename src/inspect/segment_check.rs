@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::Inspection;
 use super::contents::{FileIs, damage_of};
 use super::finding::{Consequence, Damage, Finding, InspectedLog, LostRecords};
-use super::journal::of_journal;
 use super::named_log::NamedLog;
 use crate::disk::DiskFile;
 use crate::error::Error;
@@ -376,4 +375,17 @@ impl SegmentCheck {
             arrived_until: None,
         })
     }
+}
+
+/// What damage of the journal means: records of other logs, if anything.
+fn of_journal(mut finding: Finding, journal: &NamedLog) -> Finding {
+    if finding.is_damage() {
+        finding.consequence = match journal.is_needed {
+            false => Consequence::Harmless {
+                reason: "all that the journal has is in its segments",
+            },
+            true => Consequence::LastMayBeMissing,
+        };
+    }
+    finding
 }

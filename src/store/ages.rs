@@ -82,7 +82,7 @@ impl StoreCore {
         }
         for (id, shard) in written_to {
             // A log that cannot be opened keeps its records.
-            if let Ok(Some(log)) = self.log(LogName::Shard(id, shard)) {
+            if let Ok(Some(log)) = self.logs.log(LogName::Shard(id, shard)) {
                 ends.push((id, shard, log.shown_end()));
             }
         }

@@ -273,7 +273,7 @@ impl StreamCore {
     /// Has shards that acknowledge from memory say together that they are about to be written to.
     fn announce(&self, routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
         let lacks_place = |route: &Route| route.opened_log().is_none_or(|log| log.lacks_place());
-        if !self.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
+        if !self.logs.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
             return;
         }
         let groups = order.groups();

@@ -4,37 +4,43 @@
 //! frees what is behind the trim horizon, and keeps a thread for all that need not be done at once. It knows no
 //! wire, no tokens and no readers that follow lineage.
 
-mod active_logs;
 mod ages;
 mod append;
+mod clock_notes;
+mod close;
 mod core;
+mod creation;
+mod deletion;
 mod event;
 #[cfg(test)]
 mod explored;
-mod garbage;
-mod journal;
+mod handle;
 mod keeper;
+mod keeper_signal;
 mod labels;
 mod namespace;
+mod open;
 mod options;
 mod read;
 mod reshard;
 mod retention;
+mod settle;
 #[allow(clippy::module_inception)]
 mod store;
 mod stream;
 mod stream_core;
-mod sweep;
+mod streams;
 mod timekeeper;
 mod transitions;
 mod watch;
 
 pub use append::{Append, AppendEach, Put};
+pub use creation::CreateStream;
 pub use event::StoreEvent;
 pub use labels::ConsumerDescription;
 pub use namespace::Namespace;
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};
 pub use store::Store;
-pub use stream::{CreateStream, Stream, StreamDescription, StreamSummary};
+pub use stream::{Stream, StreamDescription, StreamSummary};
 pub use watch::ShardWatch;

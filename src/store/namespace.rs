@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::store::StoreHandle;
-use super::stream::{CreateStream, Stream, StreamSummary, create_stream};
+use super::creation::CreateStream;
+use super::handle::StoreHandle;
+use super::stream::{Stream, StreamSummary};
 use crate::catalog::Resource;
 use crate::error::{Error, Result};
 use crate::model::{StreamName, is_namespace};
@@ -53,7 +54,8 @@ impl Namespace {
     /// # Errors
     /// As for [`Store::create_stream`](crate::Store::create_stream).
     pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
-        create_stream(&self.handle, StreamName::new(&self.name, name), options)
+        self.handle
+            .create_stream(StreamName::new(&self.name, name), options)
     }
 
     /// A stream by its name in this namespace, in whatever state it is. Never blocks.

@@ -1,18 +1,17 @@
 //! How a store is opened.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Observer, StoreEvent};
-use super::store::Store;
-use crate::catalog::manifest::COMPACTION_BYTES;
-use crate::disk::{Disk, OsDisk, open_file_limit};
-use crate::error::{Error, Result};
+use super::timekeeper::ClockHandle;
+use crate::backend::local::LocalOptions;
+use crate::disk::Disk;
 use crate::log::Durability;
-use crate::model::{Clock, ClockReading, SystemClock, limits};
+use crate::model::{Clock, SystemClock};
 
-/// How to open a [`Store`]. The defaults suit a program that wants every acknowledged record to survive a power cut.
+/// How to open a [`Store`](crate::Store). The defaults suit a program that wants every acknowledged record to survive a
+/// power cut.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -28,61 +27,21 @@ use crate::model::{Clock, ClockReading, SystemClock, limits};
 /// ```
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    pub(super) durability: Durability,
-    pub(super) segment_bytes: u64,
-    pub(super) max_group_bytes: usize,
-    pub(super) max_open_segments: Option<usize>,
-    pub(super) max_mapped_bytes: u64,
-    pub(super) max_recycled_bytes: u64,
-    pub(super) flusher_threads: usize,
-    pub(super) min_journaled_shards: usize,
-    pub(super) map_sealed_segments: bool,
-    pub(super) compaction_bytes: u64,
+    pub(super) local: LocalOptions,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
-    pub(super) read_only: bool,
     pub(super) clock: ClockHandle,
     pub(super) observer: Observer,
-    pub(super) disk: Arc<dyn Disk>,
-}
-
-#[derive(Clone)]
-pub(super) struct ClockHandle(pub(super) Arc<dyn Clock>);
-
-impl ClockHandle {
-    pub(super) fn read(&self) -> ClockReading {
-        ClockReading {
-            wall: self.0.now(),
-            monotonic: self.0.monotonic(),
-        }
-    }
-}
-
-impl std::fmt::Debug for ClockHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ClockHandle({} ms)", self.0.now().as_millis())
-    }
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            durability: Durability::Synced,
-            segment_bytes: 64 * 1024 * 1024,
-            max_group_bytes: 4 * 1024 * 1024,
-            max_open_segments: None,
-            max_mapped_bytes: 256 * 1024 * 1024,
-            max_recycled_bytes: 256 * 1024 * 1024,
-            flusher_threads: 4,
-            min_journaled_shards: 4,
-            map_sealed_segments: true,
-            compaction_bytes: COMPACTION_BYTES,
+            local: LocalOptions::default(),
             transition_delay: Duration::ZERO,
             has_keeper: true,
-            read_only: false,
             clock: ClockHandle(Arc::new(SystemClock)),
             observer: Observer::default(),
-            disk: Arc::new(OsDisk),
         }
     }
 }
@@ -96,7 +55,7 @@ impl StoreOptions {
     /// When a put returns, and what it then survives. Default: [`Durability::Synced`].
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.local.durability = durability;
         self
     }
 
@@ -104,7 +63,7 @@ impl StoreOptions {
     /// are smaller. Default: 64 MiB.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
+        self.local.segment_bytes = bytes;
         self
     }
 
@@ -112,7 +71,7 @@ impl StoreOptions {
     /// records may be more. Default: 4 MiB.
     #[must_use]
     pub fn max_group_bytes(mut self, bytes: usize) -> Self {
-        self.max_group_bytes = bytes;
+        self.local.max_group_bytes = bytes;
         self
     }
 
@@ -123,7 +82,7 @@ impl StoreOptions {
     /// and one more for each thread that reads or puts at the time.
     #[must_use]
     pub fn max_open_segments(mut self, files: usize) -> Self {
-        self.max_open_segments = Some(files);
+        self.local.max_open_segments = Some(files);
         self
     }
 
@@ -131,7 +90,7 @@ impl StoreOptions {
     /// the program's hands still share. Default: 256 MiB.
     #[must_use]
     pub fn max_mapped_bytes(mut self, bytes: u64) -> Self {
-        self.max_mapped_bytes = bytes;
+        self.local.max_mapped_bytes = bytes;
         self
     }
 
@@ -139,14 +98,14 @@ impl StoreOptions {
     /// 256 MiB.
     #[must_use]
     pub fn max_recycled_bytes(mut self, bytes: u64) -> Self {
-        self.max_recycled_bytes = bytes;
+        self.local.max_recycled_bytes = bytes;
         self
     }
 
     /// Threads that commit for callers who do not wait in a thread of their own; at least one. Default: 4.
     #[must_use]
     pub fn flusher_threads(mut self, threads: usize) -> Self {
-        self.flusher_threads = threads;
+        self.local.flusher_threads = threads;
         self
     }
 
@@ -158,7 +117,7 @@ impl StoreOptions {
     /// Only for [`Durability::Synced`]. At least 1; default: 4.
     #[must_use]
     pub fn min_journaled_shards(mut self, shards: usize) -> Self {
-        self.min_journaled_shards = shards.max(1);
+        self.local.min_journaled_shards = shards.max(1);
         self
     }
 
@@ -168,7 +127,7 @@ impl StoreOptions {
     /// ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
-        self.map_sealed_segments = map;
+        self.local.map_sealed_segments = map;
         self
     }
 
@@ -177,7 +136,7 @@ impl StoreOptions {
     #[doc(hidden)]
     #[must_use]
     pub fn compaction_bytes(mut self, bytes: u64) -> Self {
-        self.compaction_bytes = bytes;
+        self.local.compaction_bytes = bytes;
         self
     }
 
@@ -212,7 +171,8 @@ impl StoreOptions {
     }
 
     /// Whether a thread does the store's house-keeping: finishing what is due, freeing what has expired, preparing
-    /// segments, syncing in the background. Without it the program calls [`Store::maintain`]. Default: true.
+    /// segments, syncing in the background. Without it the program calls [`Store::maintain`](crate::Store::maintain).
+    /// Default: true.
     #[must_use]
     pub fn keeper(mut self, keeper: bool) -> Self {
         self.has_keeper = keeper;
@@ -231,46 +191,14 @@ impl StoreOptions {
     /// file, in a copy without it, say, nothing keeps writers out; then segments are not mapped. Default: false.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = read_only;
+        self.local.read_only = read_only;
         self
     }
 
     /// The disk that holds the store. Default: the operating system's files.
     #[must_use]
     pub fn disk(mut self, disk: impl Disk) -> Self {
-        self.disk = Arc::new(disk);
+        self.local.disk = Arc::new(disk);
         self
-    }
-
-    pub(super) fn open_segments_limit(&self) -> usize {
-        const LEAST: u64 = 8;
-        const MOST: u64 = 4096;
-        self.max_open_segments
-            .unwrap_or_else(|| (open_file_limit() / 2).clamp(LEAST, MOST) as usize)
-    }
-
-    /// Opens the store in a directory, which is made if it does not exist and is not [only read](Self::read_only).
-    ///
-    /// # Errors
-    /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
-    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
-    /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
-    /// report it.
-    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
-        const SMALLEST: u64 = 64 * 1024;
-        const LARGEST: u64 = 1024 * 1024 * 1024;
-        if !(SMALLEST..=LARGEST).contains(&self.segment_bytes) {
-            let bytes = self.segment_bytes;
-            return Err(Error::invalid(format!(
-                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
-            )));
-        }
-        if self.max_group_bytes > limits::MAX_BATCH_BYTES {
-            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.max_group_bytes);
-            return Err(Error::invalid(format!(
-                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
-            )));
-        }
-        Store::open_with(self, directory.as_ref())
     }
 }

@@ -126,7 +126,7 @@ impl Stream {
             Ok((known, its_shard.is_some()))
         })?;
         let last_arrival = match shard.filter(|_| seconds > known && is_listed) {
-            Some(shard) => self.core.log(shard)?.last_arrival().as_seconds(),
+            Some(shard) => self.core.logs.log(shard)?.last_arrival().as_seconds(),
             None => 0,
         };
         Ok(seconds <= known.max(last_arrival))
@@ -144,7 +144,7 @@ impl Stream {
                 shard,
             })
         })?;
-        Ok((view, self.core.log(shard)?))
+        Ok((view, self.core.logs.log(shard)?))
     }
 }
 

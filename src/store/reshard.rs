@@ -1,66 +1,13 @@
 //! Splitting and merging shards.
 
 use super::core::StoreCore;
-use super::stream::Stream;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Change, Edit, Lifecycle};
 use crate::error::{Error, Result};
 use crate::log::{LogEnd, ShardLog};
-use crate::model::{HashKey, Lineage, LineageError, LogName, Reshard, ShardId, StreamStatus, Timestamp};
+use crate::model::{Lineage, LineageError, LogName, Reshard, ShardId, StreamStatus, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
-
-impl Stream {
-    /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, one for it and
-    /// those above. A record that was put before is in the parent, a later one in a child.
-    ///
-    /// # Errors
-    /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
-    /// otherwise as for [`put`](Self::put).
-    pub fn split_shard(&self, shard: &ShardId, new_starting_hash_key: HashKey) -> Result<()> {
-        self.reshard(&Change::Split {
-            shard: *shard,
-            new_starting_hash_key,
-        })
-    }
-
-    /// Closes two shards and opens one child for the hash keys of both. The range of `second` must begin where that of
-    /// `first` ends.
-    ///
-    /// # Errors
-    /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
-    /// otherwise as for [`put`](Self::put).
-    pub fn merge_shards(&self, first: &ShardId, second: &ShardId) -> Result<()> {
-        self.reshard(&Change::Merge {
-            first: *first,
-            second: *second,
-        })
-    }
-
-    fn reshard(&self, change: &Change) -> Result<()> {
-        let store = self.store_core();
-        let now = store.begin_change(Some(self.core.id))?;
-        if store.is_immediate() {
-            let _one_at_a_time = self.core.changing.lock();
-            // One that an earlier opener began goes first.
-            return store.reshard_now(&self.core, change, &Lifecycle::Active);
-        }
-        let due = store.due_from(now);
-        store.catalog.commit(|state| {
-            self.core.active_state(state)?;
-            self.core.plan(state, change, now)?;
-            Ok(vec![Edit::LifecycleChanged {
-                stream: self.core.id,
-                lifecycle: Lifecycle::Updating {
-                    due,
-                    change: change.clone(),
-                },
-            }])
-        })?;
-        store.note_next_due();
-        Ok(())
-    }
-}
 
 impl StoreCore {
     /// Splits or merges in one step: the parents are sealed and synced, then one edit closes them and opens the
@@ -104,7 +51,7 @@ impl StoreCore {
         *routing = Routing::Unknown;
         drop(routing);
         for shard in change.parents() {
-            self.active.forget(LogName::Shard(stream.id, shard));
+            self.logs.forget_active(LogName::Shard(stream.id, shard));
         }
         parents.iter().for_each(|(_, log, _)| log.changes().notify());
         Ok(())
@@ -123,7 +70,7 @@ impl StreamCore {
         }
     }
 
-    fn plan(&self, state: &CatalogState, change: &Change, now: Timestamp) -> Result<Reshard> {
+    pub(super) fn plan(&self, state: &CatalogState, change: &Change, now: Timestamp) -> Result<Reshard> {
         let stream = self.state(state.stream(self.id))?;
         let not_active = |status| Error::StreamNotActive {
             name: self.name.clone(),
@@ -180,7 +127,7 @@ impl Sealed {
     fn seal(stream: &StreamCore, shards: &[ShardId]) -> Result<Self> {
         let mut sealed = Self { parents: Vec::new() };
         for shard in shards {
-            let log = stream.log(*shard)?;
+            let log = stream.logs.log(*shard)?;
             match log.seal() {
                 Ok(end) => sealed.parents.push((*shard, log, end)),
                 Err(error) => {

@@ -4,7 +4,6 @@
 //! segments, and of closed shards, of which nothing can be seen any more.
 
 use super::core::StoreCore;
-use super::garbage::Garbage;
 use crate::catalog::{Edit, LogState, StreamState};
 use crate::error::Result;
 use crate::model::{LogName, RecordNumber, Shard, ShardId, StreamId, Timestamp};
@@ -37,16 +36,14 @@ impl StoreCore {
         let Some(stream) = self.known_stream(id) else {
             return Ok(());
         };
-        let log = stream.log(shard)?;
+        let log = stream.logs.log(shard)?;
         self.catalog.commit(|state| match state.stream(id) {
             Some(stream) if stream.can_expire(shard) => Ok(vec![Edit::ShardExpired { stream: id, shard }]),
             _ => Ok(Vec::new()),
         })?;
-        stream.forget_log(shard);
+        stream.logs.forget_log(shard);
         log.changes().notify();
-        self.garbage
-            .lock()
-            .push(Garbage::of_log(log.directory().to_owned(), &log));
+        self.logs.remove_log(&log);
         Ok(())
     }
 
@@ -64,7 +61,7 @@ impl StoreCore {
         let Some(stream) = self.known_stream(id) else {
             return Ok(());
         };
-        let log = stream.log(shard)?;
+        let log = stream.logs.log(shard)?;
         self.catalog.commit(|state| match state.stream(id) {
             Some(stream) if stream.logs.contains_key(&shard) => Ok(vec![Edit::LogTrimmed {
                 log: LogName::Shard(id, shard),
@@ -72,9 +69,7 @@ impl StoreCore {
             }]),
             _ => Ok(Vec::new()),
         })?;
-        self.garbage
-            .lock()
-            .push(Garbage::of_segments(log.forget_segments_before(first_record)));
+        self.logs.remove_before(&log, first_record);
         Ok(())
     }
 }

@@ -2,30 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use super::core::StoreCore;
+use super::creation::CreateStream;
+use super::handle::StoreHandle;
 use super::keeper;
 use super::namespace::Namespace;
 use super::options::StoreOptions;
-use super::stream::{CreateStream, Stream, StreamSummary, create_stream};
+use super::stream::{Stream, StreamSummary};
 use crate::catalog::Resource;
 use crate::error::{Error, Result};
-use crate::model::{StreamId, StreamName, Timestamp};
-use crate::sync::Mutex;
+use crate::model::{StreamId, StreamName, Timestamp, limits};
 
 /// A directory of streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
 /// last [`Stream`] are gone.
 #[derive(Clone, Debug)]
 pub struct Store {
     handle: Arc<StoreHandle>,
-}
-
-/// Closes the store when its last user is gone.
-#[derive(Debug)]
-pub(crate) struct StoreHandle {
-    pub(crate) core: Arc<StoreCore>,
-    keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
@@ -36,27 +29,6 @@ impl Store {
     /// As for [`StoreOptions::open`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         StoreOptions::new().open(directory)
-    }
-
-    pub(super) fn open_with(options: &StoreOptions, directory: &Path) -> Result<Self> {
-        let core = StoreCore::open(options, directory)?;
-        let keeper = match options.has_keeper {
-            true => match keeper::start(core.clone()) {
-                Ok(keeper) => Some(keeper),
-                Err(error) => {
-                    // Else its threads, and its lock, would stay.
-                    let _ = core.close();
-                    return Err(error);
-                }
-            },
-            false => None,
-        };
-        Ok(Self {
-            handle: Arc::new(StoreHandle {
-                core,
-                keeper: Mutex::new(keeper),
-            }),
-        })
     }
 
     /// Makes a stream whose shards divide the hash space evenly. It takes records at once, unless the store has a
@@ -81,7 +53,7 @@ impl Store {
     /// # Errors
     /// As for [`create_stream`](Self::create_stream).
     pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
-        create_stream(&self.handle, StreamName::new("", name), options)
+        self.handle.create_stream(StreamName::new("", name), options)
     }
 
     /// A stream by its name, in whatever state it is. Never blocks.
@@ -212,47 +184,30 @@ impl Store {
     }
 }
 
-impl StoreHandle {
-    pub(super) fn stream(self: &Arc<Self>, id: StreamId) -> Option<Stream> {
-        Some(Stream::new(self.clone(), self.core.known_stream(id)?))
-    }
-
-    pub(super) fn stream_named(self: &Arc<Self>, namespace: &str, name: &str) -> Result<Stream> {
-        self.core.check_open()?;
-        let id = self.core.catalog.read().id_of(namespace, name);
-        id.and_then(|id| self.stream(id))
-            .ok_or_else(|| Error::StreamNotFound {
-                name: name.to_owned(),
-            })
-    }
-
-    pub(super) fn streams(
-        &self,
-        namespace: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<StreamSummary>> {
-        self.core.begin(None)?;
-        let state = self.core.catalog.read();
-        let streams = state.streams_by_name(namespace, after).take(limit);
-        Ok(streams
-            .map(|(id, stream)| StreamSummary::of(id, stream))
-            .collect())
-    }
-
-    fn close(&self) -> Result<()> {
-        self.core.keeper.stop();
-        if let Some(keeper) = self.keeper.lock().take() {
-            // A panic in there would have latched the store's health, which closing reports.
-            let _ = keeper.join();
+impl StoreOptions {
+    /// Opens the store in a directory, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
+    /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
+    /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
+    /// report it.
+    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
+        const SMALLEST: u64 = 64 * 1024;
+        const LARGEST: u64 = 1024 * 1024 * 1024;
+        if !(SMALLEST..=LARGEST).contains(&self.local.segment_bytes) {
+            let bytes = self.local.segment_bytes;
+            return Err(Error::invalid(format!(
+                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
+            )));
         }
-        self.core.close()
-    }
-}
-
-impl Drop for StoreHandle {
-    fn drop(&mut self) {
-        // No caller is left to be told; the next opener recovers.
-        let _ = self.close();
+        if self.local.max_group_bytes > limits::MAX_BATCH_BYTES {
+            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.local.max_group_bytes);
+            return Err(Error::invalid(format!(
+                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
+            )));
+        }
+        let handle = StoreHandle::open(self, directory.as_ref())?;
+        Ok(Store { handle })
     }
 }

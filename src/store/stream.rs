@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::core::StoreCore;
-use super::garbage::Garbage;
-use super::store::StoreHandle;
+use super::handle::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use super::timekeeper::Moment;
-use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting, StreamState};
-use crate::disk::{Step, is_left_out};
+use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamState};
 use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
-    Checkpoint, Lineage, LogName, Shard, ShardFilter, StreamId, StreamMode, StreamName, StreamStatus,
-    Timestamp, check_stream_name, limits,
+    Checkpoint, HashKey, Lineage, Shard, ShardFilter, ShardId, StreamId, StreamMode, StreamStatus, Timestamp,
+    check_stream_name, limits,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -21,30 +19,6 @@ use crate::model::{
 pub struct Stream {
     handle: Arc<StoreHandle>,
     pub(super) core: Arc<StreamCore>,
-}
-
-/// What a new stream is like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateStream {
-    /// How many shards it begins with. Default: 1.
-    pub shard_count: u32,
-    /// Who says how many shards it has. It is kept and shown; the store itself never changes a stream's shards.
-    pub mode: StreamMode,
-    /// The largest record, in bytes of data and partition key: 1 MiB (the default) to 10 MiB.
-    pub max_record_bytes: u32,
-    /// Names and values of the caller's own.
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Default for CreateStream {
-    fn default() -> Self {
-        Self {
-            shard_count: 1,
-            mode: StreamMode::default(),
-            max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
-            tags: BTreeMap::new(),
-        }
-    }
 }
 
 /// A stream without its shards.
@@ -146,6 +120,32 @@ impl Stream {
     pub fn decrease_retention(&self, hours: u32) -> Result<()> {
         self.change_retention(hours, |current| {
             (hours > current).then_some(RetentionReason::DecreaseWouldLengthen)
+        })
+    }
+
+    /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, one for it and
+    /// those above. A record that was put before is in the parent, a later one in a child.
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
+    /// otherwise as for [`put`](Self::put).
+    pub fn split_shard(&self, shard: &ShardId, new_starting_hash_key: HashKey) -> Result<()> {
+        self.reshard(&Change::Split {
+            shard: *shard,
+            new_starting_hash_key,
+        })
+    }
+
+    /// Closes two shards and opens one child for the hash keys of both. The range of `second` must begin where that of
+    /// `first` ends.
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
+    /// otherwise as for [`put`](Self::put).
+    pub fn merge_shards(&self, first: &ShardId, second: &ShardId) -> Result<()> {
+        self.reshard(&Change::Merge {
+            first: *first,
+            second: *second,
         })
     }
 
@@ -269,6 +269,30 @@ impl Stream {
         read(self.core.state(state.stream(self.core.id))?, moment)
     }
 
+    fn reshard(&self, change: &Change) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        if store.is_immediate() {
+            let _one_at_a_time = self.core.changing.lock();
+            // One that an earlier opener began goes first.
+            return store.reshard_now(&self.core, change, &Lifecycle::Active);
+        }
+        let due = store.due_from(now);
+        store.catalog.commit(|state| {
+            self.core.active_state(state)?;
+            self.core.plan(state, change, now)?;
+            Ok(vec![Edit::LifecycleChanged {
+                stream: self.core.id,
+                lifecycle: Lifecycle::Updating {
+                    due,
+                    change: change.clone(),
+                },
+            }])
+        })?;
+        store.note_next_due();
+        Ok(())
+    }
+
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
         let store = self.store_core();
         store.begin(Some(self.core.id))?;
@@ -297,158 +321,6 @@ impl Stream {
     }
 }
 
-pub(super) fn create_stream(
-    handle: &Arc<StoreHandle>,
-    name: StreamName,
-    options: CreateStream,
-) -> Result<Stream> {
-    let store = &handle.core;
-    let now = store.begin(None)?;
-    check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;
-    let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
-    if !sizes.contains(&options.max_record_bytes) {
-        let (least, most) = sizes.into_inner();
-        let bytes = options.max_record_bytes;
-        return Err(Error::invalid(format!(
-            "the largest record has {least} to {most} bytes, not {bytes}"
-        )));
-    }
-    let note = store.clock_note();
-    let mut id = None;
-    store.catalog.commit(|state| {
-        // Planned now so that a wrong count is refused now, also where the shards come later.
-        let lineage = plan_lineage(state, &name, options.shard_count, now)?;
-        if state.id_of(&name.namespace, &name.local).is_some() {
-            return Err(Error::StreamExists {
-                name: name.local.clone(),
-            });
-        }
-        let stream = state.next_stream();
-        id = Some(stream);
-        let lifecycle = match store.is_immediate() {
-            true => Lifecycle::Active,
-            false => Lifecycle::Creating {
-                due: store.due_from(now),
-                shard_count: options.shard_count,
-            },
-        };
-        let mut edits = vec![Edit::StreamCreated {
-            stream,
-            name: name.clone(),
-            created: now,
-            lifecycle,
-        }];
-        edits.extend(options.edits(stream));
-        if store.is_immediate() {
-            edits.push(Edit::ShardsCreated { stream, lineage });
-        }
-        // From now on there is something that expires.
-        edits.extend(note);
-        Ok(edits)
-    })?;
-    store.note_next_due();
-    id.and_then(|id| handle.stream(id))
-        .ok_or(Error::StreamNotFound { name: name.local })
-}
-
-impl CreateStream {
-    /// What a stream is like that was just created: all settings, so that what is a default today binds no stream later.
-    fn edits(self, stream: StreamId) -> Vec<Edit> {
-        let settings = [
-            Setting::Mode(self.mode),
-            Setting::MaxRecordBytes(self.max_record_bytes),
-            Setting::Retention {
-                hours: limits::MIN_RETENTION_HOURS,
-                horizon_floor: Timestamp::EPOCH,
-            },
-        ];
-        let resource = Resource::Stream(stream);
-        let mut edits: Vec<_> = settings
-            .into_iter()
-            .map(|setting| Edit::SettingChanged {
-                resource: resource.clone(),
-                setting,
-            })
-            .collect();
-        if !self.tags.is_empty() {
-            edits.push(Edit::TagsChanged {
-                resource,
-                set: self.tags,
-                removed: Vec::new(),
-            });
-        }
-        edits
-    }
-}
-
-impl StoreCore {
-    pub(super) fn activate(&self, stream: StreamId, shard_count: u32, due: Timestamp) -> Result<()> {
-        self.catalog.commit(|catalog| match catalog.stream(stream) {
-            Some(state) if state.status() == StreamStatus::Creating => {
-                let lineage = plan_lineage(catalog, &state.name, shard_count, due)?;
-                Ok(vec![
-                    Edit::ShardsCreated { stream, lineage },
-                    Edit::LifecycleChanged {
-                        stream,
-                        lifecycle: Lifecycle::Active,
-                    },
-                ])
-            }
-            _ => Ok(Vec::new()),
-        })
-    }
-
-    /// Deletes a stream; its files are removed when they are not read any more. The caller has the stream to change.
-    pub(super) fn delete_now(&self, stream: &StreamCore) -> Result<()> {
-        let id = stream.id;
-        let mut routing = stream.routing.write();
-        routing.check_not_closed()?;
-        *routing = Routing::Unknown;
-        // With the logs sealed nothing is written into directories that are about to go. A log that cannot be
-        // sealed takes no records either.
-        let logs = stream.open_logs();
-        for (_, log) in &logs {
-            let _ = log.seal();
-        }
-        if is_left_out(Step::EditBeforeRemoval) {
-            self.remove_directory(&stream.directory)?;
-        }
-        let deleted = self.catalog.commit(|state| {
-            stream.state(state.stream(id))?;
-            Ok(vec![Edit::StreamDeleted { stream: id }])
-        });
-        if let Err(error) = deleted {
-            logs.iter().for_each(|(_, log)| log.unseal());
-            return Err(error);
-        }
-        drop(routing);
-        self.forget_stream(id);
-        for (shard, _) in &logs {
-            self.active.forget(LogName::Shard(id, *shard));
-        }
-        self.garbage
-            .lock()
-            .push(Garbage::of_stream(stream.directory.clone(), &logs));
-        self.keeper.wake();
-        logs.iter().for_each(|(_, log)| log.changes().notify());
-        Ok(())
-    }
-}
-
-impl StreamCore {
-    /// The stream's state, if it is active.
-    pub(super) fn active_state<'a>(&self, state: &'a CatalogState) -> Result<&'a StreamState> {
-        let stream = self.state(state.stream(self.id))?;
-        match stream.status() {
-            StreamStatus::Active => Ok(stream),
-            status => Err(Error::StreamNotActive {
-                name: self.name.clone(),
-                status,
-            }),
-        }
-    }
-}
-
 impl StreamState {
     fn shards(&self, filter: &ShardFilter, confirmed: Timestamp) -> Vec<Shard> {
         let selected = self
@@ -473,14 +345,4 @@ impl StreamSummary {
             tags: stream.labels.tags.clone(),
         }
     }
-}
-
-fn plan_lineage(
-    state: &CatalogState,
-    name: &StreamName,
-    shard_count: u32,
-    created: Timestamp,
-) -> Result<Lineage> {
-    Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
-        .map_err(|error| Error::invalid(error.to_string()))
 }

@@ -1,15 +1,13 @@
 //! What all handles of a stream share: its logs, and which of them takes which hash keys.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, StreamState};
+use crate::backend::local::StreamLogs;
+use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
-use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
+use crate::log::ShardLog;
 use crate::model::{
-    HashKey, PutRecord, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, StreamStatus,
-    Timestamp,
+    HashKey, PutRecord, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName, StreamStatus, Timestamp,
 };
 use crate::sync::{Mutex, OnceLock, RwLock};
 
@@ -19,13 +17,11 @@ pub(super) struct StreamCore {
     /// The name in its namespace.
     pub(super) name: String,
     pub(super) namespace: String,
-    pub(super) directory: PathBuf,
     /// The largest record, in bytes of data and partition key.
     pub(super) max_record_bytes: u32,
     pub(super) store: u128,
     catalog: Arc<Catalog>,
-    context: Arc<LogContext>,
-    logs: Mutex<BTreeMap<ShardId, Arc<ShardLog>>>,
+    pub(super) logs: Arc<StreamLogs>,
     /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
@@ -68,40 +64,22 @@ impl StreamCore {
     pub(super) fn new(
         id: StreamId,
         name: StreamName,
-        directory: PathBuf,
         store: u128,
         max_record_bytes: u32,
         catalog: Arc<Catalog>,
-        context: Arc<LogContext>,
+        logs: Arc<StreamLogs>,
     ) -> Self {
         Self {
             id,
             name: name.local,
             namespace: name.namespace,
-            directory,
             max_record_bytes,
             store,
             catalog,
-            context,
-            logs: Mutex::default(),
+            logs,
             changing: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
         }
-    }
-
-    /// A shard's log, opened if need be.
-    pub(super) fn log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
-        let mut logs = self.logs.lock();
-        if let Some(log) = logs.get(&shard) {
-            return Ok(log.clone());
-        }
-        let log = self.open_log(shard)?;
-        logs.insert(shard, log.clone());
-        Ok(log)
-    }
-
-    pub(super) fn acknowledges_from_memory(&self) -> bool {
-        self.context.resources.options.durability == Durability::Buffered
     }
 
     /// The log that a route leads to.
@@ -109,20 +87,8 @@ impl StreamCore {
         if let Some(log) = route.opened_log() {
             return Ok(log);
         }
-        let log = self.log(route.shard)?;
+        let log = self.logs.log(route.shard)?;
         Ok(route.log.get_or_init(|| log))
-    }
-
-    pub(super) fn open_logs(&self) -> Vec<(ShardId, Arc<ShardLog>)> {
-        self.logs
-            .lock()
-            .iter()
-            .map(|(shard, log)| (*shard, log.clone()))
-            .collect()
-    }
-
-    pub(super) fn forget_log(&self, shard: ShardId) {
-        self.logs.lock().remove(&shard);
     }
 
     /// Runs `append` with the routes, which do not change meanwhile.
@@ -175,30 +141,16 @@ impl StreamCore {
         Ok(routes)
     }
 
-    fn open_log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
-        let (segments, start) = {
-            let state = self.catalog.read();
-            let stream = self.state(state.stream(self.id))?;
-            let missing = || Error::ShardNotFound {
-                stream: self.name.clone(),
-                shard,
-            };
-            let log = stream.logs.get(&shard).ok_or_else(missing)?;
-            let is_open = stream
-                .lineage
-                .as_ref()
-                .and_then(|lineage| lineage.shard(shard))
-                .is_some_and(Shard::is_open);
-            let start = match log.end {
-                Some(end) if is_open => LogStart::Rested(end),
-                Some(end) => LogStart::Sealed(end),
-                None => LogStart::Interrupted,
-            };
-            (log.segments.clone(), start)
-        };
-        let identity = LogIdentity::of_shard(self.store, self.id, shard);
-        let directory = self.directory.join(shard.to_string());
-        ShardLog::open(identity, directory, &segments, start, self.context.clone())
+    /// The stream's state, if it is active.
+    pub(super) fn active_state<'a>(&self, state: &'a CatalogState) -> Result<&'a StreamState> {
+        let stream = self.state(state.stream(self.id))?;
+        match stream.status() {
+            StreamStatus::Active => Ok(stream),
+            status => Err(Error::StreamNotActive {
+                name: self.name.clone(),
+                status,
+            }),
+        }
     }
 
     /// This stream's state, unless it was deleted.

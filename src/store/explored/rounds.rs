@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::model::LogName;
-use crate::store::keeper;
 use crate::sync::{explore, explore_often};
 
 const SHARDS: u32 = 3;
@@ -140,7 +139,12 @@ fn the_journal_rests_only_when_its_frames_are_durable_elsewhere() {
         let world = world();
         let keeper = world.thread(|world| {
             for _ in 0..2 {
-                keeper::rest(world.stream.store_core(), &[LogName::CommitJournal]).unwrap();
+                world
+                    .stream
+                    .store_core()
+                    .logs
+                    .rest(&[LogName::CommitJournal])
+                    .unwrap();
             }
         });
         join([keeper, putter_into_all(&world, "a", 1)]);
@@ -155,9 +159,9 @@ fn logs_that_rest_together_go_on_with_the_next_round() {
         world.put_into_all("first", 0, SHARDS).unwrap();
         let keeper = world.thread(|world| {
             let core = world.stream.store_core();
-            let written_to: Vec<_> = core.active.list().into_iter().map(|(log, _)| log).collect();
+            let written_to = core.logs.active();
             for _ in 0..2 {
-                keeper::rest(core, &written_to).unwrap();
+                core.logs.rest(&written_to).unwrap();
             }
         });
         join([keeper, putter_into_all(&world, "a", 2), world.putter("b", 1)]);

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use super::core::StoreCore;
-use super::garbage::number_of_file;
+use super::garbage::{number_of_file, remove_directory, remove_file_of_log};
+use super::logs::LocalLogs;
 use crate::catalog::Catalog;
 use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::Result;
@@ -30,16 +30,16 @@ pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Pat
         .collect())
 }
 
-impl StoreCore {
+impl LocalLogs {
     /// Removes what is left over from before the store was opened, in the first round of house-keeping that can.
-    pub(super) fn sweep_once(&self) -> Result<()> {
+    pub(crate) fn sweep_once(&self) -> Result<()> {
         if self.is_swept.load(Ordering::Acquire) {
             return Ok(());
         }
         // What cannot be removed keeps nothing else from going.
         let mut result = Ok(());
         for directory in &self.leftover_streams {
-            result = result.and(self.remove_directory(directory));
+            result = result.and(remove_directory(self.disk.as_ref(), directory));
         }
         let streams: Vec<_> = self.catalog.read().streams().map(|(id, _)| id).collect();
         for stream in streams {
@@ -73,7 +73,7 @@ impl StoreCore {
                 continue;
             }
             match segments.as_deref() {
-                None => self.remove_directory(&path)?,
+                None => remove_directory(self.disk.as_ref(), &path)?,
                 Some([first, ..]) => self.remove_segments_before(&path, first.first_record)?,
                 Some([]) => {}
             }
@@ -84,7 +84,7 @@ impl StoreCore {
     fn remove_segments_before(&self, directory: &Path, first: RecordNumber) -> Result<()> {
         for name in list_if_there(self.disk.as_ref(), directory)? {
             if number_of_file(&name).is_some_and(|number| number < first) {
-                self.remove_file_of_log(directory, &name)?;
+                remove_file_of_log(self.disk.as_ref(), directory, &name)?;
             }
         }
         Ok(())

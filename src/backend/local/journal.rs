@@ -1,22 +1,20 @@
 //! The store's commit journal: bringing it back, and letting go what is in the segments.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::core::StoreCore;
-use super::garbage::Garbage;
+use super::garbage::{Garbage, remove_unnamed_files};
+use super::logs::LocalLogs;
 use crate::catalog::{Edit, LogState};
 use crate::error::{Error, Result};
 use crate::log::{
     CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting, SegmentEntry,
-    ShardLog,
 };
 use crate::model::{LogName, RecordNumber};
 
 /// Logs that may have frames which only the journal has. Each keeps up to 128 KiB of them in memory.
 const MAX_UNSYNCED_LOGS: usize = 512;
 
-impl StoreCore {
+impl LocalLogs {
     /// Puts the frames of an interrupted journal back into the segments of interrupted logs, before anything else is
     /// recovered.
     pub(super) fn put_journaled_back(&self) -> Result<()> {
@@ -92,16 +90,12 @@ impl StoreCore {
             MAX_UNSYNCED_LOGS,
         )?;
         if is_empty {
-            self.remove_unnamed_files(journal.log())?;
+            remove_unnamed_files(self.disk.as_ref(), journal.log())?;
         }
         let journal = Arc::new(journal);
         *self.context.journal.write() = Some(journal.clone());
         *self.journal.write() = Some(journal);
         Ok(())
-    }
-
-    fn commit_journal(&self) -> Option<Arc<CommitJournal>> {
-        self.journal.read().clone()
     }
 
     /// Syncs the segments that have frames in the journal, if that frees some of it.
@@ -150,17 +144,6 @@ impl StoreCore {
         Ok(resting.filter(|_| journal.is_spent()))
     }
 
-    /// A log by the name that edits and ledgers have for it, if it still is there.
-    pub(super) fn log(&self, name: LogName) -> Result<Option<Arc<ShardLog>>> {
-        match name {
-            LogName::CommitJournal => Ok(self.commit_journal().map(|journal| journal.log().clone())),
-            LogName::Shard(stream, shard) => self
-                .known_stream(stream)
-                .map(|stream| stream.log(shard))
-                .transpose(),
-        }
-    }
-
     /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
     fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
         let log = LogName::CommitJournal;
@@ -183,9 +166,5 @@ impl StoreCore {
         let log = LogName::CommitJournal;
         self.catalog
             .commit(|_| Ok(vec![Edit::LogTrimmed { log, first_record }]))
-    }
-
-    pub(super) fn journal_directory(&self) -> PathBuf {
-        self.directory.join("journal")
     }
 }

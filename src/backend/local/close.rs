@@ -1,0 +1,56 @@
+//! Closing: the ends of all logs, and letting the directory go.
+
+use super::logs::LocalLogs;
+use crate::error::Result;
+use crate::log::LogEnd;
+use crate::model::LogName;
+
+impl LocalLogs {
+    /// Commits what was taken in and not waited for yet: later no thread is left to do it, and it would come into a
+    /// directory that another process may have. A log is not known as active before its first commit.
+    pub(crate) fn finish_appends(&self) {
+        for stream in self.open_streams() {
+            for (_, log) in stream.open_logs() {
+                // Callers that wait are told; what concerns the store is found when the ends are recorded.
+                let _ = log.rest();
+            }
+        }
+    }
+
+    /// Brings the logs that were written to to rest. Gives their ends, to be recorded.
+    pub(crate) fn ends(&self) -> Result<Vec<(LogName, LogEnd)>> {
+        self.context.resources.health.check()?;
+        let mut ends = Vec::new();
+        for (name, _) in self.active.list() {
+            let Some(log) = (match name {
+                // Its end comes last, below.
+                LogName::CommitJournal => None,
+                LogName::Shard(..) => self.log(name)?,
+            }) else {
+                continue;
+            };
+            if log.check_undamaged().is_ok() {
+                log.rest()?;
+                log.save_live_index();
+                ends.extend(log.known_end().map(|end| (name, end)));
+            }
+        }
+        ends.extend(self.rest_journal()?);
+        Ok(ends)
+    }
+
+    /// Ends the threads, lets the directory go, and wakes all who wait at a log.
+    pub(crate) fn close(&self) {
+        // The journal's log has the context, and the context has the journal.
+        *self.context.journal.write() = None;
+        *self.journal.write() = None;
+        self.context.flushers.stop();
+        self.catalog.close();
+        *self.lock.lock() = None;
+        for stream in self.open_streams() {
+            for (_, log) in stream.open_logs() {
+                log.changes().notify();
+            }
+        }
+    }
+}

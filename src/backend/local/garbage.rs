@@ -1,0 +1,151 @@
+//! Files that are not needed any more, and how they are removed.
+//!
+//! Only what a store makes is removed, told by its name and its kind. What somebody else put into a store's directories
+//! (`lost+found`, a link, a copy of a file) stays, with the directories that it is in, and keeps nothing else from going.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
+use crate::error::{Error, Result};
+use crate::log::{Segment, SegmentPool, ShardLog};
+use crate::model::{RecordNumber, ShardId};
+use crate::sync::Mutex;
+
+/// Files that the catalog does not name any more.
+#[derive(Debug)]
+pub(super) struct Garbage {
+    segments: Vec<Arc<Segment>>,
+    /// Removed with all that is in them once the segments are gone.
+    directories: Vec<PathBuf>,
+}
+
+impl Garbage {
+    pub(super) fn of_segments(segments: Vec<Arc<Segment>>) -> Self {
+        Self {
+            segments,
+            directories: Vec::new(),
+        }
+    }
+
+    pub(super) fn of_log(directory: PathBuf, log: &ShardLog) -> Self {
+        Self {
+            segments: log.forget_all_segments(),
+            directories: vec![directory],
+        }
+    }
+
+    pub(super) fn of_stream(directory: PathBuf, logs: &[(ShardId, Arc<ShardLog>)]) -> Self {
+        let segments = logs
+            .iter()
+            .flat_map(|(_, log)| log.forget_all_segments())
+            .collect();
+        Self {
+            segments,
+            directories: vec![directory],
+        }
+    }
+}
+
+/// Recycles or removes the files that are not read, one at a time: freeing the blocks of a large file stalls every
+/// sync on the disk. What cannot be removed is tried again in the next round, and keeps nothing else from going.
+pub(super) fn empty_garbage(
+    garbage: &Mutex<Vec<Garbage>>,
+    pool: &SegmentPool,
+    disk: &dyn Disk,
+) -> Result<()> {
+    let heaps = std::mem::take(&mut *garbage.lock());
+    let mut kept = Vec::new();
+    let mut result = Ok(());
+    for mut heap in heaps {
+        let emptied = empty_heap(&mut heap, pool, disk);
+        if emptied.is_err() || !heap.segments.is_empty() {
+            kept.push(heap);
+        }
+        result = result.and(emptied);
+    }
+    garbage.lock().append(&mut kept);
+    result
+}
+
+fn empty_heap(heap: &mut Garbage, pool: &SegmentPool, disk: &dyn Disk) -> Result<()> {
+    let mut at = 0;
+    while let Some(segment) = heap.segments.get(at) {
+        match segment.retire(pool, disk)? {
+            true => drop(heap.segments.swap_remove(at)),
+            false => at += 1,
+        }
+    }
+    if heap.segments.is_empty() {
+        while let Some(directory) = heap.directories.last() {
+            remove_directory(disk, directory)?;
+            heap.directories.pop();
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is in an interrupted log's directory without being named by the catalog: what was being made
+/// when the process ended.
+pub(super) fn remove_unnamed_files(disk: &dyn Disk, log: &ShardLog) -> Result<()> {
+    let directory = log.directory();
+    for name in list_if_there(disk, directory)? {
+        if !log.names_file(&name) {
+            remove_file_of_log(disk, directory, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory of segments, or of directories of segments, unless something else is in it.
+pub(super) fn remove_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    if kind_if_there(disk, directory)? != Some(EntryKind::Directory) {
+        return Ok(());
+    }
+    for name in list_if_there(disk, directory)? {
+        match name.parse::<ShardId>() {
+            Ok(_) => remove_directory(disk, &directory.join(&name))?,
+            Err(_) => remove_file_of_log(disk, directory, &name)?,
+        }
+    }
+    match disk.remove_dir(directory) {
+        Ok(()) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(Error::io("remove", directory, error)),
+    }
+}
+
+/// Removes a file if its name is one that logs give.
+pub(super) fn remove_file_of_log(disk: &dyn Disk, directory: &Path, name: &str) -> Result<()> {
+    if number_of_file(name).is_none() {
+        return Ok(());
+    }
+    let path = directory.join(name);
+    if kind_if_there(disk, &path)? != Some(EntryKind::File) {
+        return Ok(());
+    }
+    match disk.remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// The number in the name of a log's file: a segment, its index, or a segment that a repair was writing.
+pub(super) fn number_of_file(name: &str) -> Option<RecordNumber> {
+    let (number, kind) = name.split_once('.')?;
+    let is_ours = number.len() == NUMBER_DIGITS && ["log", "index", "mending"].contains(&kind);
+    is_ours
+        .then(|| number.parse().ok().map(RecordNumber::new))
+        .flatten()
+}
+
+/// Segments are called by their first record's number, with zeros before it.
+const NUMBER_DIGITS: usize = 20;

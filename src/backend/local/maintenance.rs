@@ -1,0 +1,48 @@
+//! What is done for the logs from time to time.
+
+use std::time::Duration;
+
+use super::garbage::empty_garbage;
+use super::logs::LocalLogs;
+use crate::disk::{Step, perform};
+use crate::error::Result;
+use crate::log::Durability;
+use crate::model::LogName;
+
+impl LocalLogs {
+    /// Frees what is not needed, brings idle logs to rest, and prepares segments. Does all of it, and reports the first
+    /// thing that failed.
+    pub(crate) fn maintain(&self, monotonic: Duration) -> Result<()> {
+        let results = [
+            self.trim_journal(),
+            self.rest(&self.idle_logs(monotonic)),
+            empty_garbage(&self.garbage, &self.context.resources.pool, self.disk.as_ref()),
+            // Last, when what can be freed is free.
+            self.prepare_segments(),
+        ];
+        results.into_iter().collect()
+    }
+
+    /// Syncs what puts did not wait for.
+    pub(crate) fn sync_in_background(&self) -> Result<()> {
+        if self.context.resources.options.durability == Durability::Synced {
+            return Ok(());
+        }
+        for (log, _) in self.active.list() {
+            if let LogName::Shard(..) = log
+                && let Some(log) = self.log(log)?
+            {
+                perform(Step::BackgroundSync, || log.sync())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares segments ahead of need. Want of room is no failure here: the put that needs the segment makes it, or is refused.
+    fn prepare_segments(&self) -> Result<()> {
+        match self.context.resources.pool.prepare_wanted() {
+            Err(error) if error.is_want_of_room() => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Opening: the directory, its lock, the manifest, and recovery of what was interrupted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::active_logs::ActiveLogs;
+use super::directories::{
+    check_is_directory, make_directory, make_subdirectories, no_store_to_read, sync_ancestors,
+};
+use super::garbage::remove_unnamed_files;
+use super::logs::LocalLogs;
+use super::options::LocalOptions;
+use super::sweep;
+use crate::catalog::Catalog;
+use crate::catalog::manifest::{Home, Manifest};
+use crate::disk::{Disk, Health, Inherited, LockError, OverlayDisk, Step, perform};
+use crate::error::{Error, Result};
+use crate::evidence::Evidence;
+use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
+use crate::model::{LogName, ShardId, StreamId};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
+
+impl LocalLogs {
+    /// Takes the directory, and reads which logs there are. `on_want` is called when segments should be prepared.
+    pub(crate) fn open(
+        options: &LocalOptions,
+        directory: &Path,
+        on_want: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let overlay = options.read_only.then(|| OverlayDisk::new(options.disk.clone()));
+        let disk: Arc<dyn Disk> = match &overlay {
+            Some(overlay) => Arc::new(overlay.clone()),
+            None => options.disk.clone(),
+        };
+        match options.read_only {
+            true => check_is_directory(disk.as_ref(), directory)?,
+            false => make_directory(disk.as_ref(), directory)?,
+        }
+        let lock_path = directory.join("LOCK");
+        let take_lock = || disk.lock(&lock_path).map(Some);
+        let lock = perform(Step::Lock, take_lock).map_err(|error| match error {
+            LockError::Held(holder) => Error::Locked {
+                path: lock_path.clone(),
+                holder,
+            },
+            LockError::Io(error) => Error::io("lock", &lock_path, error),
+        })?;
+
+        let health = Health::default();
+        make_subdirectories(disk.as_ref(), directory)?;
+        let (streams, journal) = (directory.join("streams"), directory.join("journal"));
+        let home = Home {
+            disk: disk.clone(),
+            directory: directory.to_owned(),
+            health: health.clone(),
+            compaction_bytes: options.compaction_bytes,
+        };
+        let manifest = Manifest::open(
+            &home,
+            || match options.read_only {
+                true => Err(no_store_to_read(directory)),
+                false => sync_ancestors(disk.as_ref(), directory),
+            },
+            |state, has_torn_tail| {
+                let evidence = Evidence {
+                    disk: &disk,
+                    streams: &streams,
+                    journal: &journal,
+                    state,
+                };
+                match has_torn_tail {
+                    true => evidence.find_later_frame(),
+                    false => evidence.find_unknown_stream(),
+                }
+            },
+        )?;
+        let catalog = Arc::new(Catalog::new(Box::new(manifest))?);
+        let leftover_streams = sweep::leftover_streams(disk.as_ref(), &catalog, &streams)?;
+        let pool = SegmentPool::open(disk.clone(), directory.join("pool"), options.max_recycled_bytes)?;
+        let active = Arc::new(ActiveLogs::new(catalog.clone()));
+        let log_options = options.for_logs();
+        let flushers = Flushers::start(options.flusher_threads, log_options.round_logs)
+            .map_err(|error| Error::io("start a thread for", directory, error))?;
+        let resources = LogResources {
+            disk: disk.clone(),
+            open_segments: OpenSegments::new(
+                disk.clone(),
+                health.clone(),
+                options.open_segments_limit(),
+                options.max_mapped_bytes,
+            ),
+            health,
+            pool,
+            ledger: active.clone(),
+            spare_buffers: SpareBuffers::default(),
+            options: log_options,
+            on_want: Box::new(on_want),
+        };
+        let context = Arc::new(LogContext {
+            resources: Arc::new(resources),
+            flushers,
+            journal: RwLock::default(),
+            journal_doubts: OnceLock::new(),
+            commits_in_flight: AtomicUsize::new(0),
+        });
+        catalog.make_room_by({
+            let resources = Arc::downgrade(&context.resources);
+            move |failed| {
+                let resources = resources.upgrade();
+                resources.is_some_and(|resources| resources.make_room_for(failed))
+            }
+        });
+        Ok(Self {
+            directory: directory.to_owned(),
+            disk,
+            catalog,
+            context,
+            journal: RwLock::default(),
+            active,
+            garbage: Mutex::default(),
+            streams: Mutex::default(),
+            is_swept: AtomicBool::new(false),
+            leftover_streams,
+            overlay,
+            lock: Mutex::new(lock),
+        })
+    }
+
+    /// Brings back what the journal has, finds the ends of the logs that were being written to, and begins a journal. From
+    /// then on a store that is only read takes no changes, also in memory.
+    pub(crate) fn recover(&self) -> Result<()> {
+        perform(Step::PutBack, || self.put_journaled_back())?;
+        self.recover_interrupted_logs()?;
+        self.begin_journal()?;
+        if let Some(overlay) = &self.overlay {
+            self.catalog.make_read_only();
+            overlay.freeze();
+        }
+        Ok(())
+    }
+
+    /// Opens the logs that were being written to when the store was last left, so that damage is known at once.
+    fn recover_interrupted_logs(&self) -> Result<()> {
+        let interrupted: Vec<_> = {
+            let state = self.catalog.read();
+            let logs = state
+                .streams()
+                .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)));
+            logs.filter(|(_, _, log)| log.end.is_none())
+                .map(|(id, shard, _)| (id, shard))
+                .collect()
+        };
+        const THREADS: usize = 2;
+        let next = Mutex::new(interrupted.into_iter());
+        let take = || next.lock().next();
+        let inherited = Inherited::of_this_thread();
+        let recover = || -> Result<()> {
+            inherited.apply();
+            while let Some((id, shard)) = take() {
+                self.recover_log(id, shard)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (1..THREADS).map(|_| scope.spawn(recover)).collect();
+            let result = recover();
+            helpers.into_iter().fold(result, |result, helper| {
+                let other = helper
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                result.and(other)
+            })
+        })
+    }
+
+    fn recover_log(&self, id: StreamId, shard: ShardId) -> Result<()> {
+        let Some(stream) = self.known_stream(id) else {
+            return Ok(());
+        };
+        let log = stream.log(shard)?;
+        self.active.remember(LogName::Shard(id, shard));
+        let later = Evidence {
+            disk: &self.disk,
+            streams: &self.streams_directory(),
+            journal: &self.journal_directory(),
+            state: &self.catalog.read(),
+        }
+        .find_later_segment(id, shard)?;
+        match later {
+            // What is put next could get its name.
+            Some(later) => {
+                let reason = "the manifest does not name this segment, which has frames of the log";
+                log.note_damage(Error::corrupt(&later, 0, reason));
+                Ok(())
+            }
+            None => remove_unnamed_files(self.disk.as_ref(), &log),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How the logs of a directory are opened.
+
+use std::sync::Arc;
+
+use crate::catalog::manifest::COMPACTION_BYTES;
+use crate::disk::{Disk, OsDisk, open_file_limit};
+use crate::log::{Durability, LogOptions};
+
+/// Memory that records may take before they are written, where puts do not wait for that.
+const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
+
+/// What [`StoreOptions`](crate::StoreOptions) says of the logs; its methods describe each.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalOptions {
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) max_group_bytes: usize,
+    pub(crate) max_open_segments: Option<usize>,
+    pub(crate) max_mapped_bytes: u64,
+    pub(crate) max_recycled_bytes: u64,
+    pub(crate) flusher_threads: usize,
+    pub(crate) min_journaled_shards: usize,
+    pub(crate) map_sealed_segments: bool,
+    pub(crate) compaction_bytes: u64,
+    /// Nothing on the disk is changed.
+    pub(crate) read_only: bool,
+    pub(crate) disk: Arc<dyn Disk>,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Synced,
+            segment_bytes: 64 * 1024 * 1024,
+            max_group_bytes: 4 * 1024 * 1024,
+            max_open_segments: None,
+            max_mapped_bytes: 256 * 1024 * 1024,
+            max_recycled_bytes: 256 * 1024 * 1024,
+            flusher_threads: 4,
+            min_journaled_shards: 4,
+            map_sealed_segments: true,
+            compaction_bytes: COMPACTION_BYTES,
+            read_only: false,
+            disk: Arc::new(OsDisk),
+        }
+    }
+}
+
+impl LocalOptions {
+    pub(super) fn open_segments_limit(&self) -> usize {
+        const LEAST: u64 = 8;
+        const MOST: u64 = 4096;
+        self.max_open_segments
+            .unwrap_or_else(|| (open_file_limit() / 2).clamp(LEAST, MOST) as usize)
+    }
+
+    pub(super) fn for_logs(&self) -> LogOptions {
+        LogOptions {
+            durability: self.durability,
+            segment_bytes: self.segment_bytes.next_multiple_of(4096),
+            max_group_bytes: match self.durability {
+                Durability::Buffered => self.max_group_bytes.min(BUFFERED_GROUP_BYTES),
+                Durability::Synced | Durability::Written => self.max_group_bytes,
+            },
+            map_sealed_segments: self.map_sealed_segments,
+            round_logs: match self.durability {
+                Durability::Synced => self.min_journaled_shards,
+                Durability::Written | Durability::Buffered => usize::MAX,
+            },
+            // Each has its segment's file open meanwhile.
+            max_round_logs: (self.open_segments_limit() / 2).max(1),
+        }
+    }
+}

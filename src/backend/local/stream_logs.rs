@@ -1,0 +1,99 @@
+//! The logs of one stream.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
+use crate::model::{Shard, ShardId, StreamId};
+use crate::sync::Mutex;
+
+#[derive(Debug)]
+pub(crate) struct StreamLogs {
+    pub(super) id: StreamId,
+    /// For errors.
+    name: String,
+    store: u128,
+    pub(super) directory: PathBuf,
+    catalog: Arc<Catalog>,
+    context: Arc<LogContext>,
+    logs: Mutex<BTreeMap<ShardId, Arc<ShardLog>>>,
+}
+
+impl StreamLogs {
+    pub(super) fn new(
+        id: StreamId,
+        name: String,
+        store: u128,
+        directory: PathBuf,
+        catalog: Arc<Catalog>,
+        context: Arc<LogContext>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            store,
+            directory,
+            catalog,
+            context,
+            logs: Mutex::default(),
+        }
+    }
+
+    /// A shard's log, opened if need be.
+    pub(crate) fn log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+        let mut logs = self.logs.lock();
+        if let Some(log) = logs.get(&shard) {
+            return Ok(log.clone());
+        }
+        let log = self.open_log(shard)?;
+        logs.insert(shard, log.clone());
+        Ok(log)
+    }
+
+    pub(crate) fn acknowledges_from_memory(&self) -> bool {
+        self.context.resources.options.durability == Durability::Buffered
+    }
+
+    pub(crate) fn open_logs(&self) -> Vec<(ShardId, Arc<ShardLog>)> {
+        self.logs
+            .lock()
+            .iter()
+            .map(|(shard, log)| (*shard, log.clone()))
+            .collect()
+    }
+
+    pub(crate) fn forget_log(&self, shard: ShardId) {
+        self.logs.lock().remove(&shard);
+    }
+
+    fn open_log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+        let (segments, start) = {
+            let state = self.catalog.read();
+            let stream = state.stream(self.id).ok_or_else(|| Error::StreamNotFound {
+                name: self.name.clone(),
+            })?;
+            let missing = || Error::ShardNotFound {
+                stream: self.name.clone(),
+                shard,
+            };
+            let log = stream.logs.get(&shard).ok_or_else(missing)?;
+            let is_open = stream
+                .lineage
+                .as_ref()
+                .and_then(|lineage| lineage.shard(shard))
+                .is_some_and(Shard::is_open);
+            let start = match log.end {
+                Some(end) if is_open => LogStart::Rested(end),
+                Some(end) => LogStart::Sealed(end),
+                None => LogStart::Interrupted,
+            };
+            (log.segments.clone(), start)
+        };
+        let identity = LogIdentity::of_shard(self.store, self.id, shard);
+        let directory = self.directory.join(shard.to_string());
+        ShardLog::open(identity, directory, &segments, start, self.context.clone())
+    }
+}

@@ -1,0 +1,69 @@
+//! Comparing the clocks, and noting in the manifest what they show.
+
+use std::time::Duration;
+
+use super::core::StoreCore;
+use super::event::StoreEvent;
+use crate::catalog::Edit;
+use crate::error::Result;
+use crate::model::ClockStep;
+
+/// The clocks are noted in the manifest when a note is so old, while the store is open.
+const BETWEEN_NOTES: Duration = Duration::from_secs(30 * 60);
+
+/// A store that is closed earlier than this after a note does not note the clocks again.
+const WORTH_A_NOTE: Duration = Duration::from_secs(60);
+
+impl StoreCore {
+    /// Compares the clocks, tells of a step, and notes from time to time what they show.
+    pub(super) fn keep_time(&self) -> Result<()> {
+        self.compare_clocks();
+        // A store without streams has nothing that expires.
+        let is_empty = self.catalog.read().streams().len() == 0;
+        match self.clock_note_after(BETWEEN_NOTES) {
+            Some(note) if !is_empty => self.catalog.commit(|_| Ok(vec![note])),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces a note of a clock that was ahead: a later opener whose clock is further ahead would take it for
+    /// confirmed.
+    pub(super) fn correct_clock_note(&self, step: ClockStep) -> Result<()> {
+        if matches!(step, ClockStep::Forward(_)) {
+            return Ok(());
+        }
+        let noted = self
+            .catalog
+            .commit(|_| Ok(vec![Edit::ClockNoted(self.time.note())]));
+        match noted {
+            // The next round of house-keeping tries again.
+            Err(error) if error.is_want_of_room() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Compares the clocks, and tells of a step.
+    pub(super) fn compare_clocks(&self) {
+        if let Some(step) = self.time.observe() {
+            self.tell(&StoreEvent::ClockStepped(step));
+        }
+    }
+
+    /// What the clocks show, to be noted with what is committed anyway.
+    pub(super) fn clock_note(&self) -> Option<Edit> {
+        self.clock_note_after(WORTH_A_NOTE)
+    }
+
+    /// A note, unless the last one is younger than that, by the time that the store was open and by what was shown.
+    fn clock_note_after(&self, age: Duration) -> Option<Edit> {
+        let note = self.time.note();
+        let last = self.catalog.read().clock;
+        let is_due = last.is_none_or(|last| {
+            let apart = |one: u64, other: u64| u128::from(one.abs_diff(other)) >= age.as_millis();
+            apart(note.open_millis, last.open_millis)
+                || apart(note.shown.as_millis(), last.shown.as_millis())
+                || apart(note.confirmed.as_millis(), last.confirmed.as_millis())
+        });
+        is_due.then_some(Edit::ClockNoted(note))
+    }
+}

@@ -1,0 +1,90 @@
+//! What a new stream is like, and giving it its shards.
+
+use std::collections::BTreeMap;
+
+use super::core::StoreCore;
+use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting};
+use crate::error::{Error, Result};
+use crate::model::{Lineage, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits};
+
+/// What a new stream is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateStream {
+    /// How many shards it begins with. Default: 1.
+    pub shard_count: u32,
+    /// Who says how many shards it has. It is kept and shown; the store itself never changes a stream's shards.
+    pub mode: StreamMode,
+    /// The largest record, in bytes of data and partition key: 1 MiB (the default) to 10 MiB.
+    pub max_record_bytes: u32,
+    /// Names and values of the caller's own.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Default for CreateStream {
+    fn default() -> Self {
+        Self {
+            shard_count: 1,
+            mode: StreamMode::default(),
+            max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+impl CreateStream {
+    /// What a stream is like that was just created: all settings, so that what is a default today binds no stream later.
+    pub(super) fn edits(self, stream: StreamId) -> Vec<Edit> {
+        let settings = [
+            Setting::Mode(self.mode),
+            Setting::MaxRecordBytes(self.max_record_bytes),
+            Setting::Retention {
+                hours: limits::MIN_RETENTION_HOURS,
+                horizon_floor: Timestamp::EPOCH,
+            },
+        ];
+        let resource = Resource::Stream(stream);
+        let mut edits: Vec<_> = settings
+            .into_iter()
+            .map(|setting| Edit::SettingChanged {
+                resource: resource.clone(),
+                setting,
+            })
+            .collect();
+        if !self.tags.is_empty() {
+            edits.push(Edit::TagsChanged {
+                resource,
+                set: self.tags,
+                removed: Vec::new(),
+            });
+        }
+        edits
+    }
+}
+
+impl StoreCore {
+    pub(super) fn activate(&self, stream: StreamId, shard_count: u32, due: Timestamp) -> Result<()> {
+        self.catalog.commit(|catalog| match catalog.stream(stream) {
+            Some(state) if state.status() == StreamStatus::Creating => {
+                let lineage = plan_lineage(catalog, &state.name, shard_count, due)?;
+                Ok(vec![
+                    Edit::ShardsCreated { stream, lineage },
+                    Edit::LifecycleChanged {
+                        stream,
+                        lifecycle: Lifecycle::Active,
+                    },
+                ])
+            }
+            _ => Ok(Vec::new()),
+        })
+    }
+}
+
+pub(super) fn plan_lineage(
+    state: &CatalogState,
+    name: &StreamName,
+    shard_count: u32,
+    created: Timestamp,
+) -> Result<Lineage> {
+    Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
+        .map_err(|error| Error::invalid(error.to_string()))
+}

@@ -1,0 +1,55 @@
+//! What keeps a store open.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::core::StoreCore;
+use super::keeper;
+use super::options::StoreOptions;
+use crate::error::Result;
+use crate::sync::Mutex;
+
+/// Closes the store when its last user is gone.
+#[derive(Debug)]
+pub(crate) struct StoreHandle {
+    pub(crate) core: Arc<StoreCore>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl StoreHandle {
+    pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
+        let core = StoreCore::open(options, directory)?;
+        let keeper = match options.has_keeper {
+            true => match keeper::start(core.clone()) {
+                Ok(keeper) => Some(keeper),
+                Err(error) => {
+                    // Else its threads, and its lock, would stay.
+                    let _ = core.close();
+                    return Err(error);
+                }
+            },
+            false => None,
+        };
+        Ok(Arc::new(Self {
+            core,
+            keeper: Mutex::new(keeper),
+        }))
+    }
+
+    pub(super) fn close(&self) -> Result<()> {
+        self.core.keeper.stop();
+        if let Some(keeper) = self.keeper.lock().take() {
+            // A panic in there would have latched the store's health, which closing reports.
+            let _ = keeper.join();
+        }
+        self.core.close()
+    }
+}
+
+impl Drop for StoreHandle {
+    fn drop(&mut self) {
+        // No caller is left to be told; the next opener recovers.
+        let _ = self.close();
+    }
+}

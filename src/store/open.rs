@@ -1,0 +1,46 @@
+//! Opening a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::core::StoreCore;
+use super::event::StoreEvent;
+use super::keeper_signal::KeeperSignal;
+use super::options::StoreOptions;
+use super::timekeeper::TimeKeeper;
+use super::transitions::Transitions;
+use crate::backend::local::LocalLogs;
+use crate::error::Result;
+use crate::sync::{AtomicBool, Mutex};
+
+impl StoreCore {
+    pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
+        let keeper = Arc::new(KeeperSignal::default());
+        let logs = LocalLogs::open(&options.local, directory, {
+            let keeper = keeper.clone();
+            move || keeper.wake()
+        })?;
+        let catalog = logs.catalog().clone();
+        let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
+        let core = Arc::new(Self {
+            catalog,
+            logs,
+            keeper,
+            options: options.clone(),
+            streams: Mutex::default(),
+            time,
+            transitions: Transitions::new(),
+            maintaining: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        });
+        if let Some(step) = clock_step {
+            core.tell(&StoreEvent::ClockStepped(step));
+            core.correct_clock_note(step)?;
+        }
+        if !options.local.read_only {
+            core.note_next_due();
+        }
+        core.logs.recover()?;
+        Ok(core)
+    }
+}

@@ -1,0 +1,188 @@
+//! What every operation begins with: finishing the changes of streams that are due.
+//!
+//! [`Transitions`](super::transitions::Transitions) says when a change is due; here it is done, and what fails is tried again or given up.
+
+use std::time::Duration;
+
+use super::core::StoreCore;
+use super::event::StoreEvent;
+use super::stream_core::StreamCore;
+use crate::catalog::{Due, Edit, Lifecycle};
+use crate::error::{Error, Result};
+use crate::model::{StreamId, Timestamp};
+
+/// A reshard that failed so often, for another reason than a full disk, is given up.
+const MOST_FAILURES: u32 = 8;
+
+impl StoreCore {
+    /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time. What
+    /// cannot be finished is no failure of the operation. `of` is the stream that it is about, whose changes are waited
+    /// for.
+    pub(super) fn begin(&self, of: Option<StreamId>) -> Result<Timestamp> {
+        self.check_open()?;
+        if self.is_anything_due() {
+            // Told as an event, and tried again later.
+            let _ = self.settle(of);
+        }
+        Ok(self.now())
+    }
+
+    /// What every operation begins with that changes something.
+    pub(super) fn begin_change(&self, of: Option<StreamId>) -> Result<Timestamp> {
+        self.check_takes_changes()?;
+        self.begin(of)
+    }
+
+    /// The same for a caller that must not wait: `None` if something of its stream is due.
+    pub(super) fn try_begin_change(&self, of: StreamId) -> Result<Option<Timestamp>> {
+        self.check_takes_changes()?;
+        Ok((!self.is_due(of)).then(|| self.now()))
+    }
+
+    /// When a change that is asked for now is done.
+    pub(super) fn due_from(&self, now: Timestamp) -> Due {
+        let delay = self.options.transition_delay;
+        Due {
+            at: now.saturating_add(delay),
+            delay_millis: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn is_immediate(&self) -> bool {
+        self.options.transition_delay == Duration::ZERO
+    }
+
+    /// Takes over from the catalog when something is next due. The keeper is woken only if that is earlier than it
+    /// knew: it comes through here in every round itself.
+    pub(super) fn note_next_due(&self) {
+        let (now, monotonic) = (self.now(), self.time.monotonic());
+        if self.transitions.take_over(&self.catalog.read(), now, monotonic) {
+            self.keeper.wake();
+        }
+    }
+
+    /// How long the keeper may sleep until something is due.
+    pub(super) fn until_next_due(&self) -> Duration {
+        self.transitions
+            .next_due()
+            .map_or(Duration::MAX, |due| due.saturating_sub(self.time.monotonic()))
+    }
+
+    /// Whether anything is due, of whatever stream.
+    pub(super) fn is_anything_due(&self) -> bool {
+        let next = self.transitions.next_due();
+        next.is_some_and(|due| due <= self.time.monotonic())
+    }
+
+    /// Whether a change of this stream is due.
+    pub(super) fn is_due(&self, stream: StreamId) -> bool {
+        self.is_anything_due() && self.transitions.is_due(stream, self.time.monotonic())
+    }
+
+    /// Finishes what is due, but for what another thread is at. Waits for that only if it concerns the stream that is
+    /// `asked_for`. Gives the first failure, each of which has its event, and its time to be tried again.
+    pub(super) fn settle(&self, asked_for: Option<StreamId>) -> Result<()> {
+        let due = self.transitions.due_at(self.time.monotonic());
+        let writable = self.check_writable();
+        let mut result = Ok(());
+        for id in due {
+            let settled = match &writable {
+                Ok(()) => self.settle_one(id, asked_for == Some(id)),
+                // The next writer is told.
+                Err(_) => {
+                    self.transitions.delay(id, self.time.monotonic());
+                    Ok(())
+                }
+            };
+            result = result.and(settled);
+        }
+        result
+    }
+
+    fn settle_one(&self, id: StreamId, is_asked_for: bool) -> Result<()> {
+        let Some(stream) = self.known_stream(id) else {
+            self.note_next_due();
+            return Ok(());
+        };
+        let _one_at_a_time = match is_asked_for {
+            true => stream.changing.lock(),
+            false => match stream.changing.try_lock() {
+                Some(guard) => guard,
+                None => return Ok(()),
+            },
+        };
+        // Another thread may have come first.
+        let lifecycle = self
+            .catalog
+            .read()
+            .stream(id)
+            .map(|stream| stream.lifecycle.clone());
+        let Some(lifecycle) = lifecycle.filter(|_| self.transitions.is_due(id, self.time.monotonic())) else {
+            return Ok(());
+        };
+        let finished = match &lifecycle {
+            Lifecycle::Creating { due, shard_count } => self.activate(id, *shard_count, due.at),
+            Lifecycle::Updating { change, .. } => self.reshard_now(&stream, change, &lifecycle),
+            Lifecycle::Deleting { .. } => self.delete_now(&stream),
+            Lifecycle::Active => Ok(()),
+        };
+        let settled = match finished {
+            Ok(()) => Ok(()),
+            Err(error) => self.transition_failed(&stream, &lifecycle, error),
+        };
+        self.note_next_due();
+        settled
+    }
+
+    /// A reshard that can never happen is given up. All else is tried again.
+    fn transition_failed(&self, stream: &StreamCore, lifecycle: &Lifecycle, error: Error) -> Result<()> {
+        let (failures, retry_in) = self.transitions.delay(stream.id, self.time.monotonic());
+        let is_reshard = matches!(lifecycle, Lifecycle::Updating { .. });
+        if is_reshard && (is_final(&error) || is_often_enough(&error, failures)) {
+            self.catalog.commit(|state| match state.stream(stream.id) {
+                Some(state) if state.lifecycle == *lifecycle => Ok(vec![Edit::LifecycleChanged {
+                    stream: stream.id,
+                    lifecycle: Lifecycle::Active,
+                }]),
+                _ => Ok(Vec::new()),
+            })?;
+            self.tell(&StoreEvent::ReshardGivenUp {
+                stream: stream.name.clone(),
+                error,
+            });
+            return Ok(());
+        }
+        if matches!(error, Error::Poisoned { .. } | Error::Closed) {
+            return Err(error);
+        }
+        self.tell(&StoreEvent::TransitionDelayed {
+            stream: stream.name.clone(),
+            error: error.clone(),
+            retry_in,
+        });
+        match error {
+            // Nothing is wrong with the store.
+            error if error.is_want_of_room() => Ok(()),
+            error => Err(error),
+        }
+    }
+}
+
+/// Whether trying again comes to the same end, whatever happens meanwhile.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Corrupt { .. }
+            | Error::ShardNotFound { .. }
+            | Error::ShardClosed { .. }
+            | Error::InvalidSplit { .. }
+            | Error::NotAdjacent { .. }
+            | Error::InvalidArgument { .. }
+            | Error::StreamNotActive { .. }
+    )
+}
+
+fn is_often_enough(error: &Error, failures: u32) -> bool {
+    let is_of_the_store = error.is_want_of_room() || matches!(error, Error::Poisoned { .. } | Error::Closed);
+    !is_of_the_store && failures >= MOST_FAILURES
+}

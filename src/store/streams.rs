@@ -1,0 +1,89 @@
+//! The streams of a store: made, found and listed.
+
+use std::sync::Arc;
+
+use super::creation::{CreateStream, plan_lineage};
+use super::handle::StoreHandle;
+use super::stream::{Stream, StreamSummary};
+use crate::catalog::{Edit, Lifecycle};
+use crate::error::{Error, Result};
+use crate::model::{StreamId, StreamName, check_stream_name, limits};
+
+impl StoreHandle {
+    pub(super) fn stream(self: &Arc<Self>, id: StreamId) -> Option<Stream> {
+        Some(Stream::new(self.clone(), self.core.known_stream(id)?))
+    }
+
+    pub(super) fn stream_named(self: &Arc<Self>, namespace: &str, name: &str) -> Result<Stream> {
+        self.core.check_open()?;
+        let id = self.core.catalog.read().id_of(namespace, name);
+        id.and_then(|id| self.stream(id))
+            .ok_or_else(|| Error::StreamNotFound {
+                name: name.to_owned(),
+            })
+    }
+
+    pub(super) fn streams(
+        &self,
+        namespace: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<StreamSummary>> {
+        self.core.begin(None)?;
+        let state = self.core.catalog.read();
+        let streams = state.streams_by_name(namespace, after).take(limit);
+        Ok(streams
+            .map(|(id, stream)| StreamSummary::of(id, stream))
+            .collect())
+    }
+
+    pub(super) fn create_stream(self: &Arc<Self>, name: StreamName, options: CreateStream) -> Result<Stream> {
+        let store = &self.core;
+        let now = store.begin(None)?;
+        check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;
+        let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
+        if !sizes.contains(&options.max_record_bytes) {
+            let (least, most) = sizes.into_inner();
+            let bytes = options.max_record_bytes;
+            return Err(Error::invalid(format!(
+                "the largest record has {least} to {most} bytes, not {bytes}"
+            )));
+        }
+        let note = store.clock_note();
+        let mut id = None;
+        store.catalog.commit(|state| {
+            // Planned now so that a wrong count is refused now, also where the shards come later.
+            let lineage = plan_lineage(state, &name, options.shard_count, now)?;
+            if state.id_of(&name.namespace, &name.local).is_some() {
+                return Err(Error::StreamExists {
+                    name: name.local.clone(),
+                });
+            }
+            let stream = state.next_stream();
+            id = Some(stream);
+            let lifecycle = match store.is_immediate() {
+                true => Lifecycle::Active,
+                false => Lifecycle::Creating {
+                    due: store.due_from(now),
+                    shard_count: options.shard_count,
+                },
+            };
+            let mut edits = vec![Edit::StreamCreated {
+                stream,
+                name: name.clone(),
+                created: now,
+                lifecycle,
+            }];
+            edits.extend(options.edits(stream));
+            if store.is_immediate() {
+                edits.push(Edit::ShardsCreated { stream, lineage });
+            }
+            // From now on there is something that expires.
+            edits.extend(note);
+            Ok(edits)
+        })?;
+        store.note_next_due();
+        id.and_then(|id| self.stream(id))
+            .ok_or(Error::StreamNotFound { name: name.local })
+    }
+}
