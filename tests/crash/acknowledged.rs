@@ -1,10 +1,11 @@
 //! What was acknowledged is known in several places: segments, the commit journal, the manifest. Damage to one of them is
 //! noticed by the others, and a repair takes from them what it can.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anabranch::inspect::{Inspection, RepairAction};
+use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection, RepairAction};
 use anabranch::sim::{LossMode, Operation, SimDisk};
 use anabranch::{Error, HashKey, ManualClock, PutRecord, StartingPosition, StoreOptions, Stream, Timestamp};
 
@@ -145,6 +146,65 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_by_the_journals_segment() {
     let repaired = plan.apply().unwrap().unwrap();
     assert!(repaired.verification.is_sound());
     assert_eq!(read(&disk, "clicks").unwrap().len(), acknowledged);
+}
+
+/// The opener after a kill drops the journal's segments, and the edit that says so was taken to say the same of those that
+/// were begun since: what only the first of these had was dropped in silence when its own edit was lost.
+#[test]
+pub fn an_edit_of_the_journal_that_rots_is_missed_although_an_earlier_journal_was_dropped() {
+    let put_to_each = |stream: &Stream, data: &[u8]| {
+        for shard in 0..4 {
+            let put = PutRecord::new("key", data).explicit_hash_key(HashKey::new(shard << 126));
+            stream.put_record(&put).unwrap();
+        }
+    };
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 4).unwrap();
+    put_to_each(&stream, b"first");
+    let disk = disk.crash(LossMode::KeepAll);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.stream("clicks").unwrap();
+    put_to_each(&stream, &[7; 24_000]);
+    assert_eq!(files(&disk, "journal/").len(), 2);
+
+    let disk = disk.crash(LossMode::KeepAll);
+    let mut all = read(&disk.image(LossMode::KeepAll), "clicks").unwrap();
+    assert_eq!(all.len(), 8);
+    for edit in journal_edits(&disk) {
+        let disk = disk.image(LossMode::KeepAll);
+        let manifest = files(&disk, "MANIFEST").pop().unwrap();
+        flip_in_both_copies(&disk, &manifest, edit + 40);
+        assert!(!is_sound(&disk));
+        let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+        let repaired = plan.apply().unwrap().unwrap();
+        assert!(repaired.verification.is_sound());
+        let mut read = read(&disk, "clicks").unwrap();
+        all.sort();
+        read.sort();
+        assert!(
+            all == read,
+            "{} of {} records, without {edit}",
+            read.len(),
+            all.len()
+        );
+    }
+}
+
+/// Where the edits lie that named segments of the journal.
+fn journal_edits(disk: &SimDisk) -> Vec<u64> {
+    let mut edits = Vec::new();
+    let options = DumpOptions::of(DumpWhat::Manifest);
+    let dumped = inspection(disk).dump(&options, &mut |item| {
+        if let DumpItem::Edit(edit) = item
+            && format!("{:?}", edit.edit).starts_with("SegmentAdded { log: CommitJournal")
+        {
+            edits.push(edit.offset);
+        }
+        ControlFlow::Continue(())
+    });
+    dumped.unwrap();
+    edits
 }
 
 /// A log that was recovered and not written to has its end recorded when it is idle and when the store is closed.

@@ -145,6 +145,9 @@ impl LocalLogs {
     }
 
     /// Drops all segments, up to the last. Gives the end behind which the journal begins again.
+    ///
+    /// The edit tells these segments from those that are begun later: of the latter a repair has to find the ones whose
+    /// own edits are lost.
     fn drop_journal(&self, last: &SegmentEntry) -> Result<LogEnd> {
         let log = LogName::CommitJournal;
         let end = last.end_behind_all();
@@ -152,7 +155,7 @@ impl LocalLogs {
             Ok(vec![
                 Edit::LogTrimmed {
                     log,
-                    first_record: RecordNumber::END,
+                    first_record: end.next_record,
                 },
                 Edit::LogsRested {
                     ends: vec![(log, end)],
