@@ -17,6 +17,7 @@
 //! damaged ones are put right, and last the new manifest comes into force. Interrupted anywhere, it can be done again. At
 //! the end the store is verified.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -590,9 +591,7 @@ impl RepairPlan {
             mend.apply(disk.as_ref(), *identity, directory)?;
         }
         write_manifest(disk, directory, changes.number, &changes.state)?;
-        for path in &changes.set_aside {
-            remove_if_there(disk.as_ref(), path)?;
-        }
+        self.remove_set_aside(&changes.set_aside)?;
         let verification = verify_while_locked(&self.inspection)?;
         let (aside, copied) = aside.into_copies();
         Ok(Some(Repaired {
@@ -600,6 +599,20 @@ impl RepairPlan {
             copied,
             verification,
         }))
+    }
+
+    /// Durably: a segment that a crash brought back would be one that the manifest has forgotten.
+    fn remove_set_aside(&self, files: &[PathBuf]) -> Result<()> {
+        let disk = self.inspection.disk.as_ref();
+        for path in files {
+            remove_if_there(disk, path)?;
+        }
+        let directories: BTreeSet<_> = files.iter().filter_map(|path| path.parent()).collect();
+        for directory in directories {
+            disk.sync_dir(directory)
+                .map_err(|error| Error::io("sync the directory", directory, error))?;
+        }
+        Ok(())
     }
 
     fn manifest_files(&self) -> Result<Vec<PathBuf>> {
