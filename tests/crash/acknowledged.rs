@@ -171,7 +171,7 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_although_an_earlier_journal_wa
     let disk = disk.crash(LossMode::KeepAll);
     let mut all = read(&disk.image(LossMode::KeepAll), "clicks").unwrap();
     assert_eq!(all.len(), 8);
-    for edit in journal_edits(&disk) {
+    for edit in edits(&disk, "SegmentAdded { log: CommitJournal") {
         let disk = disk.image(LossMode::KeepAll);
         let manifest = files(&disk, "MANIFEST").pop().unwrap();
         flip_in_both_copies(&disk, &manifest, edit + 40);
@@ -191,13 +191,13 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_although_an_earlier_journal_wa
     }
 }
 
-/// Where the edits lie that named segments of the journal.
-fn journal_edits(disk: &SimDisk) -> Vec<u64> {
+/// Where the lists of edits lie that have one that is shown like this.
+fn edits(disk: &SimDisk, like: &str) -> Vec<u64> {
     let mut edits = Vec::new();
     let options = DumpOptions::of(DumpWhat::Manifest);
     let dumped = inspection(disk).dump(&options, &mut |item| {
         if let DumpItem::Edit(edit) = item
-            && format!("{:?}", edit.edit).starts_with("SegmentAdded { log: CommitJournal")
+            && format!("{:?}", edit.edit).starts_with(like)
         {
             edits.push(edit.offset);
         }
@@ -205,6 +205,30 @@ fn journal_edits(disk: &SimDisk) -> Vec<u64> {
     });
     dumped.unwrap();
     edits
+}
+
+/// The segments were removed, and no directory was synced.
+#[test]
+pub fn what_a_repair_sets_aside_stays_aside_when_power_is_lost() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"put").unwrap();
+    let shard = stream.describe().unwrap().shards[0].id;
+    stream.split_shard(&shard, HashKey::MAX / 2).unwrap();
+    stream.put("key", b"put").unwrap();
+    store.close().unwrap();
+    let split = edits(&disk, "Resharded")[0];
+    let manifest = files(&disk, "MANIFEST").pop().unwrap();
+    flip_in_both_copies(&disk, &manifest, split + 40);
+
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    assert!(plan.sets_aside());
+    let repaired = plan.apply_and_set_aside().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
+    let disk = disk.crash(LossMode::LoseAll);
+    assert!(is_sound(&disk));
+    assert_eq!(read(&disk, "clicks").unwrap(), [b"put"]);
 }
 
 /// A log that was recovered and not written to has its end recorded when it is idle and when the store is closed.

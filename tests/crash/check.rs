@@ -1,13 +1,14 @@
 //! Looking at everything a store shows, and comparing it with the model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anabranch::{
     HashKeyRange, ReadLimit, Record, SequenceNumber, Shard, ShardFilter, ShardId, StartingPosition, Store,
-    Stream, Timestamp,
+    Stream, StreamStatus, Timestamp,
 };
 
-use crate::model::{Horizons, Model, Presence, ShardModel, Since, StreamModel, Violation};
+use crate::model::{Change, Horizons, Model, Pending, Presence, ShardModel, Since, StreamModel, Violation};
 
 /// How to judge what is found.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,10 @@ pub struct Look {
     pub latest: Timestamp,
     /// What has expired by then may be there still.
     pub may_lag: bool,
+    /// How much time has passed.
+    pub elapsed: Duration,
+    /// Whether something may have kept the store from what was due.
+    pub may_be_late: bool,
 }
 
 impl Look {
@@ -73,7 +78,13 @@ impl Model {
                     return Err(format!("stream {} was deleted and is there", stream.name));
                 }
                 (Presence::Gone, _) | (Presence::There, true) => continue,
-                (Presence::There, false) => return Err(format!("stream {} is lost", stream.name)),
+                (Presence::There, false) => match &stream.pending {
+                    Some(pending) if pending.change == Change::Delete => {
+                        pending.check_not_early(look)?;
+                        stream.presence = Presence::Gone;
+                    }
+                    _ => return Err(format!("stream {} is lost", stream.name)),
+                },
                 (Presence::MaybeCreated, true) => {
                     if found.is_some_and(|id| taken.contains(&id)) {
                         return Err(format!("stream {} has a number that another had", stream.name));
@@ -120,7 +131,15 @@ impl Model {
                 return Err(format!("checkpoint {checkpoint} is {found:?}, not {setting:?}"));
             }
         }
-        let listed = model.check_shards(&stream, now, look)?;
+        model.check_status(summary.status, look)?;
+        if matches!(summary.status, StreamStatus::Creating | StreamStatus::Deleting) {
+            return Ok(());
+        }
+        let known = model.shards.len();
+        let listed = model.check_shards(&stream, now, summary.status, look)?;
+        if summary.status == StreamStatus::Active && known > 0 {
+            model.check_due_reshard(known, look)?;
+        }
         self.check_records(at, &stream, &listed, look)
     }
 
@@ -185,7 +204,87 @@ impl Model {
     }
 }
 
+impl Change {
+    fn status(self) -> StreamStatus {
+        match self {
+            Self::Create => StreamStatus::Creating,
+            Self::Reshard => StreamStatus::Updating,
+            Self::Delete => StreamStatus::Deleting,
+        }
+    }
+}
+
+impl Pending {
+    fn check_not_early(&self, look: Look) -> Result<(), Violation> {
+        match self.earliest <= look.elapsed {
+            true => Ok(()),
+            false => Err(format!("after {:?} this has happened: {self:?}", look.elapsed)),
+        }
+    }
+
+    /// It is found to be under way.
+    fn note_under_way(&mut self, look: Look) -> Result<(), Violation> {
+        self.is_certain = true;
+        match self.latest > look.elapsed || look.may_be_late || look.is_poisoned {
+            true => Ok(()),
+            false => Err(format!(
+                "after {:?} this is still under way: {self:?}",
+                look.elapsed
+            )),
+        }
+    }
+}
+
 impl StreamModel {
+    /// A stream is doing what it was asked to do, until that is due.
+    fn check_status(&mut self, status: StreamStatus, look: Look) -> Result<(), Violation> {
+        let is_deleting = self.pending_change() == Some(Change::Delete);
+        if is_deleting && status != StreamStatus::Deleting {
+            // Unless it was asked for in a call that failed, this is not what it should be doing.
+            let Some(deletion) = self.pending.take_if(|pending| !pending.is_certain) else {
+                return Err(format!("it is {status}, and was to be deleted"));
+            };
+            if !look.is_final() {
+                self.pending = Some(deletion);
+                return Ok(());
+            }
+            self.pending = deletion.replaces.map(|before| *before);
+        }
+        match (&mut self.pending, status) {
+            (None, StreamStatus::Active) => Ok(()),
+            (Some(pending), StreamStatus::Active) => match pending.change {
+                Change::Create => {
+                    pending.check_not_early(look)?;
+                    self.pending = None;
+                    Ok(())
+                }
+                // The shards tell.
+                Change::Reshard | Change::Delete => Ok(()),
+            },
+            (Some(pending), _) if pending.change.status() == status => pending.note_under_way(look),
+            (pending, _) => Err(format!("it is {status}, and should be doing {pending:?}")),
+        }
+    }
+
+    /// A reshard of a stream that is ACTIVE has happened, or was not recorded.
+    fn check_due_reshard(&mut self, known: usize, look: Look) -> Result<(), Violation> {
+        let has_happened = self.shards.len() > known;
+        let Some(pending) = self.pending.take_if(|pending| pending.change == Change::Reshard) else {
+            return Ok(());
+        };
+        if has_happened {
+            return pending.check_not_early(look);
+        }
+        match (pending.is_certain, look.is_final()) {
+            (true, _) => Err(format!("it is ACTIVE, and this has not happened: {pending:?}")),
+            (false, true) => Ok(()),
+            (false, false) => {
+                self.pending = Some(pending);
+                Ok(())
+            }
+        }
+    }
+
     fn horizons(&self, look: Look) -> Horizons {
         let most = self.horizon(look.latest);
         Horizons {
@@ -207,13 +306,17 @@ impl StreamModel {
         &mut self,
         stream: &Stream,
         now: Timestamp,
+        status: StreamStatus,
         look: Look,
     ) -> Result<Vec<ShardId>, Violation> {
         let shards = unwrapped("list the shards", stream.shards(&ShardFilter::FromTrimHorizon))?;
         if self.shards.is_empty() {
             self.take_first_shards(&shards)?;
         }
-        self.settle_reshard(&shards, look.is_final())?;
+        let is_under_way = status == StreamStatus::Updating;
+        // What was pending may have been done by the opener after a crash, without the records that this took.
+        let are_parents_synced = self.pending.is_none() || look.since == Since::Nothing;
+        self.settle_reshard(&shards, look.is_final() && !is_under_way, are_parents_synced)?;
         let expected: Vec<_> = self.unexpired(look.latest).map(|(id, _)| id).collect();
         let found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
         let is_left = |id: &ShardId| look.may_lag && self.shards.contains_key(id);
@@ -251,7 +354,12 @@ impl StreamModel {
     }
 
     /// Takes over the children of a reshard that has happened.
-    pub fn settle_reshard(&mut self, shards: &[Shard], is_final: bool) -> Result<(), Violation> {
+    fn settle_reshard(
+        &mut self,
+        shards: &[Shard],
+        is_final: bool,
+        are_parents_synced: bool,
+    ) -> Result<(), Violation> {
         let Some(parents) = self.maybe_resharded.clone() else {
             return Ok(());
         };
@@ -281,7 +389,9 @@ impl StreamModel {
             let parent = self.shards.get_mut(id).ok_or("a parent is unknown")?;
             parent.closed = Some(closed.ok_or_else(|| format!("{id} has children and is open"))?.at);
             // A parent is sealed, and synced, before its children are made.
-            parent.synced = parent.synced.max(parent.acknowledged);
+            if are_parents_synced {
+                parent.synced = parent.synced.max(parent.acknowledged);
+            }
         }
         let ranges_of = |ids: &mut dyn Iterator<Item = HashKeyRange>| {
             let mut ranges: Vec<_> = ids.collect();

@@ -4,6 +4,7 @@
 //! call that failed in a crash stays open until the next look at the store settles it, for ever.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use anabranch::{
     Checkpoint, Durability, HashKey, HashKeyRange, Record, RecordNumber, SequenceNumber, ShardId, StreamId,
@@ -53,6 +54,29 @@ pub struct StreamModel {
     pub checkpoints: BTreeMap<String, Setting<Option<Checkpoint>>>,
     /// A reshard of these parents may have happened.
     pub maybe_resharded: Option<Vec<ShardId>>,
+    /// What takes its time, in a store whose changes do.
+    pub pending: Option<Pending>,
+}
+
+/// A change that happens some time after it was asked for.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub change: Change,
+    /// Whether it is known to be under way: the call that asked for it may have failed in a crash.
+    pub is_certain: bool,
+    /// It does not happen before so much time has passed, counted as [`World::elapsed`](crate::world::World) is.
+    pub earliest: Duration,
+    /// It has happened when so much has, unless something kept the store from it.
+    pub latest: Duration,
+    /// What a deletion came upon.
+    pub replaces: Option<Box<Pending>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Create,
+    Reshard,
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +158,13 @@ impl Model {
         }
     }
 
+    /// Changes that take their time.
+    pub fn pending(&mut self) -> impl Iterator<Item = &mut Pending> {
+        let streams = self.streams.iter_mut();
+        let there = streams.filter(|stream| stream.presence != Presence::Gone);
+        there.filter_map(|stream| stream.pending.as_mut())
+    }
+
     /// The stream of this name that is there, or may be.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.streams
@@ -202,7 +233,17 @@ impl StreamModel {
             }),
             checkpoints: BTreeMap::new(),
             maybe_resharded: None,
+            pending: None,
         }
+    }
+
+    pub fn pending_change(&self) -> Option<Change> {
+        self.pending.as_ref().map(|pending| pending.change)
+    }
+
+    /// Whether it has no shards yet, or is about to lose them.
+    pub fn is_without_shards(&self) -> bool {
+        matches!(self.pending_change(), Some(Change::Create | Change::Delete))
     }
 
     /// The open shards in the order of their ranges.
@@ -230,7 +271,7 @@ impl StreamModel {
 
 impl Retention {
     pub fn horizon(&self, now: Timestamp) -> Timestamp {
-        let kept = std::time::Duration::from_secs(u64::from(self.hours) * 3_600);
+        let kept = Duration::from_secs(u64::from(self.hours) * 3_600);
         now.saturating_sub(kept).max(self.floor)
     }
 }

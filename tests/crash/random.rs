@@ -49,7 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Look),
         1 => Just(Op::Litter),
         4 => Just(Op::Maintain),
-        3 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
+        6 => seconds.prop_map(|seconds| Op::Advance(Duration::from_secs(seconds))),
         2 => Just(Op::Reopen),
         2 => (1..10_000_u64, any::<(bool, bool)>()).prop_map(|(hours, (forward, reopened))| {
             Op::Glitch { by: Duration::from_secs(3_600 * hours), forward, reopened }
@@ -92,15 +92,24 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
     };
     let room = prop_oneof![4 => Just(None), 1 => full];
     let journaled = prop::sample::select(vec![1, 2, 3, usize::MAX]);
+    let delay = prop::sample::select(vec![0, 0, 0, 10, 10, 2_400]).prop_map(Duration::from_secs);
     (
         any::<bool>(),
         prop::sample::select(vec![0, 256 * 1024]),
         journaled,
         any::<(bool, bool)>(),
         room,
+        delay,
     )
         .prop_map(
-            move |(map_sealed_segments, max_recycled_bytes, min_journaled_shards, few, room)| {
+            move |(
+                map_sealed_segments,
+                max_recycled_bytes,
+                min_journaled_shards,
+                few,
+                room,
+                transition_delay,
+            )| {
                 let (compacts_early, has_few_files) = few;
                 Settings {
                     durability,
@@ -111,6 +120,7 @@ fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
                     has_few_files,
                     loses_what_is_closed: false,
                     room,
+                    transition_delay,
                 }
             },
         )

@@ -6,20 +6,27 @@ use std::time::Duration;
 
 use anabranch::disk::{Disk, EntryKind, OpenMode};
 use anabranch::sim::{Calls, Operation};
-use anabranch::{Error, HashKey, Put, PutRecord, StartingPosition};
+use anabranch::{Error, HashKey, Put, PutRecord, ShardId, StartingPosition, Stream};
 
-use crate::model::{Presence, RecordModel, Retention, Setting, StreamModel};
+use crate::model::{Change, Pending, Presence, RecordModel, Retention, Setting, StreamModel};
 use crate::op::{Fault, Op, stream_name};
 use crate::world::{DIRECTORY, Failure, Stop, World};
 
 /// Where a record of a call lies in the model.
-type Place = (anabranch::ShardId, usize);
+type Place = (ShardId, usize);
 
 impl World {
     /// Does a step. After a failure that is not final it is tried again, and works; after one that is, everything is
     /// refused until the store is opened again.
     pub fn run(&mut self, op: &Op) -> Result<(), Stop> {
         loop {
+            if self.is_anything_due() {
+                // The model has to know before the store is asked for something else.
+                self.look()?;
+                if self.is_poisoned() {
+                    return self.leave_poisoned();
+                }
+            }
             self.begin_step();
             let failed = self.attempt(op)?;
             self.check_running()?;
@@ -40,7 +47,7 @@ impl World {
     fn attempt(&mut self, op: &Op) -> Result<Option<Failure>, Stop> {
         match op {
             Op::Create { stream, shards } => self.create(&stream_name(*stream), *shards),
-            Op::Delete { stream } => self.with_stream(*stream, Self::delete),
+            Op::Delete { stream } => self.with_stream_in_any_state(*stream, Self::delete),
             Op::Put { stream, key, bytes } => {
                 self.with_stream(*stream, |world, at| world.put(at, *key, *bytes))
             }
@@ -65,11 +72,11 @@ impl World {
             }
             Op::Maintain => self.maintain(),
             Op::Advance(by) => {
-                self.clock.advance(*by);
+                self.advance(*by);
                 Ok(None)
             }
             Op::Expire => {
-                self.clock.advance(Duration::from_secs(25 * 3_600));
+                self.advance(Duration::from_secs(25 * 3_600));
                 match self.maintain()? {
                     None => self.maintain(),
                     failed => Ok(failed),
@@ -104,7 +111,9 @@ impl World {
         self.may_lag = true;
         self.is_glitch = true;
         self.jump(by, forward);
-        let outcome = match reopened {
+        // What becomes due by a wrong clock gets a wrong time, as what is put then does.
+        let is_anything_pending = self.model.pending().next().is_some();
+        let outcome = match reopened && !is_anything_pending {
             true => self.reopen().map(|()| None),
             false => self.maintain(),
         };
@@ -162,7 +171,8 @@ impl World {
     fn leave_poisoned(&mut self) -> Result<(), Stop> {
         self.look()?;
         for at in 0..self.model.streams.len() {
-            if self.model.streams[at].presence == Presence::There {
+            let model = &self.model.streams[at];
+            if model.presence == Presence::There && !model.is_without_shards() {
                 let stream = self.stream(&self.model.streams[at].name.clone())?;
                 match stream.put("key", b"after a failure") {
                     Err(error) => drop(self.judge("put into a poisoned store", &error)?),
@@ -173,8 +183,33 @@ impl World {
         self.reopen()
     }
 
-    /// Does something with a stream if it is there.
+    /// Does something with a stream if it has shards.
     fn with_stream(
+        &mut self,
+        stream: u8,
+        run: impl FnOnce(&mut Self, usize) -> Result<Option<Failure>, Stop>,
+    ) -> Result<Option<Failure>, Stop> {
+        self.with_stream_in_any_state(stream, |world, at| {
+            match world.model.streams[at].is_without_shards() {
+                true => world.be_refused(at),
+                false => run(world, at),
+            }
+        })
+    }
+
+    /// A stream that is being created or deleted takes nothing.
+    fn be_refused(&mut self, at: usize) -> Result<Option<Failure>, Stop> {
+        let put = self
+            .stream(&self.model.streams[at].name.clone())?
+            .put("key", b"refused");
+        match put {
+            Ok(put) => Err(format!("{put:?} is taken by {:?}", self.model.streams[at]).into()),
+            Err(Error::StreamNotActive { .. }) => Ok(None),
+            Err(error) => self.failed("put, to be refused", &error, |_| ()),
+        }
+    }
+
+    fn with_stream_in_any_state(
         &mut self,
         stream: u8,
         run: impl FnOnce(&mut Self, usize) -> Result<Option<Failure>, Stop>,
@@ -189,7 +224,11 @@ impl World {
         if self.model.position(name).is_some() {
             return Ok(None);
         }
-        self.model.streams.push(StreamModel::new(name, shards));
+        let pending = self.pending(Change::Create);
+        self.model.streams.push(StreamModel {
+            pending,
+            ..StreamModel::new(name, shards)
+        });
         let at = self.model.streams.len() - 1;
         let created = self.store()?.create_stream(name, shards);
         match created {
@@ -210,6 +249,9 @@ impl World {
 
     fn delete(&mut self, at: usize) -> Result<Option<Failure>, Stop> {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
+        if let Some(deletion) = self.pending(Change::Delete) {
+            return self.delete_later(at, &stream, deletion);
+        }
         self.model.streams[at].presence = Presence::MaybeDeleted;
         match stream.delete() {
             Ok(()) => {
@@ -218,6 +260,36 @@ impl World {
             }
             Err(error) => self.failed("delete", &error, |world| {
                 world.model.streams[at].presence = Presence::There;
+            }),
+        }
+    }
+
+    fn delete_later(
+        &mut self,
+        at: usize,
+        stream: &Stream,
+        deletion: Pending,
+    ) -> Result<Option<Failure>, Stop> {
+        let pending = &mut self.model.streams[at].pending;
+        // What is being deleted goes on to be.
+        let is_deleting = pending
+            .as_ref()
+            .is_some_and(|pending| pending.change == Change::Delete);
+        if !is_deleting {
+            let replaces = pending.take().map(Box::new);
+            *pending = Some(Pending { replaces, ..deletion });
+        }
+        match (stream.delete(), pending) {
+            (Ok(()), Some(pending)) => {
+                pending.is_certain = true;
+                Ok(None)
+            }
+            (Ok(()), None) => Ok(None),
+            (Err(error), _) => self.failed("delete", &error, |world| {
+                let pending = &mut world.model.streams[at].pending;
+                if let Some(deletion) = pending.take_if(|_| !is_deleting) {
+                    *pending = deletion.replaces.map(|before| *before);
+                }
             }),
         }
     }
@@ -298,9 +370,7 @@ impl World {
         }
         let middle = HashKey::new(start + (end - start) / 2 + 1);
         let stream = self.stream(&self.model.streams[at].name.clone())?;
-        self.model.streams[at].maybe_resharded = Some(vec![shard]);
-        let result = stream.split_shard(&shard, middle);
-        self.resharded(at, result)
+        self.reshard(at, vec![shard], || stream.split_shard(&shard, middle))
     }
 
     fn merge(&mut self, at: usize, nth: usize) -> Result<Option<Failure>, Stop> {
@@ -310,29 +380,63 @@ impl World {
         }
         let low = nth % (open.len() - 1);
         let stream = self.stream(&self.model.streams[at].name.clone())?;
-        self.model.streams[at].maybe_resharded = Some(vec![open[low], open[low + 1]]);
-        let result = stream.merge_shards(&open[low], &open[low + 1]);
-        self.resharded(at, result)
+        let parents = vec![open[low], open[low + 1]];
+        self.reshard(at, parents, || stream.merge_shards(&open[low], &open[low + 1]))
     }
 
-    fn resharded(&mut self, at: usize, result: anabranch::Result<()>) -> Result<Option<Failure>, Stop> {
-        match result {
+    fn reshard(
+        &mut self,
+        at: usize,
+        parents: Vec<ShardId>,
+        run: impl FnOnce() -> anabranch::Result<()>,
+    ) -> Result<Option<Failure>, Stop> {
+        if self.model.streams[at].pending.is_some() {
+            return self.be_refused_while_updating("reshard", &run());
+        }
+        let pending = self.pending(Change::Reshard);
+        let model = &mut self.model.streams[at];
+        model.maybe_resharded = Some(parents);
+        model.pending = pending;
+        match run() {
             Ok(()) => {
-                let before = self.model.streams[at].shards.len();
+                let model = &mut self.model.streams[at];
+                let before = model.shards.len();
+                let happens_later = model.pending.is_some();
+                if let Some(pending) = &mut model.pending {
+                    pending.is_certain = true;
+                }
                 self.look()?;
-                match self.model.streams[at].shards.len() > before {
+                match self.model.streams[at].shards.len() > before || happens_later {
                     true => Ok(None),
                     false => Err("a reshard was acknowledged and has no children".to_owned().into()),
                 }
             }
             Err(error) => self.failed("reshard", &error, |world| {
                 world.model.streams[at].maybe_resharded = None;
+                world.model.streams[at].pending = None;
             }),
+        }
+    }
+
+    fn be_refused_while_updating(
+        &mut self,
+        what: &str,
+        result: &anabranch::Result<()>,
+    ) -> Result<Option<Failure>, Stop> {
+        match result {
+            Ok(()) => Err(format!("a stream that is UPDATING takes this: {what}").into()),
+            Err(Error::StreamNotActive { .. }) => Ok(None),
+            Err(error) => self.failed(what, error, |_| ()),
         }
     }
 
     fn retain(&mut self, at: usize, hours: u32) -> Result<Option<Failure>, Stop> {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
+        if self.model.streams[at].pending.is_some() {
+            let hours = self.model.streams[at].retention.is.hours;
+            let result = stream.increase_retention(hours);
+            return self.be_refused_while_updating("keep records for longer", &result);
+        }
         let now = self.now();
         let retention = &mut self.model.streams[at].retention;
         let floor = retention.is.horizon(now);

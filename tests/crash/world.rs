@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection};
 use anabranch::sim::{Calls, LossMode, SimDisk};
@@ -9,7 +10,7 @@ use anabranch::{Durability, Error, ManualClock, Store, StoreOptions, Stream, Tim
 
 use crate::check::Look;
 use crate::held::Held;
-use crate::model::{Model, Since, Violation};
+use crate::model::{Change, Model, Pending, Since, Violation};
 
 /// Two levels that do not exist yet, so that making them is crashed too.
 pub const DIRECTORY: &str = "/srv/store";
@@ -47,6 +48,12 @@ pub struct World {
     pub is_glitch: bool,
     /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
     pub may_lag: bool,
+    /// How much time has passed, whatever the clock was set to.
+    elapsed: Duration,
+    /// Whether the disk was, or is, so small that changes may have been put off.
+    is_small: bool,
+    /// Faults that had struck when the store was opened.
+    struck_at_open: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +71,8 @@ pub struct Settings {
     pub loses_what_is_closed: bool,
     /// Bytes that fit on the disk, until something was refused because of it.
     pub room: Option<u64>,
+    /// How long it takes to create, split, merge and delete.
+    pub transition_delay: Duration,
 }
 
 impl Settings {
@@ -105,6 +114,7 @@ impl Default for Settings {
             has_few_files: false,
             loses_what_is_closed: false,
             room: None,
+            transition_delay: Duration::ZERO,
         }
     }
 }
@@ -162,6 +172,9 @@ impl World {
             latest: Timestamp::EPOCH,
             is_glitch: false,
             may_lag: false,
+            elapsed: Duration::ZERO,
+            is_small: settings.room.is_some(),
+            struck_at_open: 0,
         }
     }
 
@@ -185,6 +198,7 @@ impl World {
         next.latest = self.latest;
         next.is_glitch = self.is_glitch;
         next.model = self.model.clone();
+        next.elapsed = self.elapsed;
         next
     }
 
@@ -212,10 +226,14 @@ impl World {
             self.begin_step();
             self.poisoned = None;
             let struck = self.disk.faults().struck();
+            self.struck_at_open = struck;
             let opened = self.options().open(DIRECTORY);
             self.check_running()?;
             match opened {
-                Ok(store) => self.store = Some(store),
+                Ok(store) => {
+                    self.store = Some(store);
+                    self.begin_waiting_again();
+                }
                 Err(error) => {
                     // What failed, failed once.
                     self.judge("open", &error)?;
@@ -316,6 +334,37 @@ impl World {
         Ok(())
     }
 
+    /// An opener waits for what the clock says is left, and never longer than a change takes.
+    fn begin_waiting_again(&mut self) {
+        let latest = self.elapsed + self.settings.transition_delay;
+        for pending in self.model.pending() {
+            pending.latest = pending.latest.max(latest);
+        }
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        self.elapsed += by;
+    }
+
+    /// A change that is asked for now.
+    pub fn pending(&self, change: Change) -> Option<Pending> {
+        let due = self.elapsed + self.settings.transition_delay;
+        (!self.settings.transition_delay.is_zero()).then(|| Pending {
+            change,
+            is_certain: false,
+            earliest: due,
+            latest: due,
+            replaces: None,
+        })
+    }
+
+    /// Whether a change may have happened since the last look.
+    pub fn is_anything_due(&mut self) -> bool {
+        let elapsed = self.elapsed;
+        self.model.pending().any(|pending| pending.earliest <= elapsed)
+    }
+
     fn compare(&mut self) -> Result<(), Violation> {
         self.note_right_clock();
         let look = Look {
@@ -323,6 +372,8 @@ impl World {
             is_poisoned: self.poisoned.is_some(),
             latest: self.latest,
             may_lag: self.may_lag,
+            elapsed: self.elapsed,
+            may_be_late: self.is_small || self.disk.faults().struck() > self.struck_at_open,
         };
         let store = self.store.as_ref().ok_or("the store is not open")?;
         let struck = self.disk.faults().struck();
@@ -443,6 +494,7 @@ impl World {
             .map_sealed_segments(self.settings.map_sealed_segments)
             .max_recycled_bytes(self.settings.max_recycled_bytes)
             .min_journaled_shards(self.settings.min_journaled_shards)
+            .transition_delay(self.settings.transition_delay)
             .compaction_bytes(if self.settings.compacts_early { 1 } else { 1 << 20 })
             .max_open_segments(if self.settings.has_few_files {
                 OPEN_SEGMENTS
