@@ -254,9 +254,10 @@ impl LargeShare {
         let most = self.of_connection.pool().bytes();
         let more = (bytes + STEP).min(most).max(bytes) - held;
         if !self.of_connection.try_grow(more) {
-            // It also waits as a holder of what belongs to all.
-            let _waiting = self.of_all.pool().begin_to_wait()?;
-            self.of_connection.grow(more, patience).await?;
+            tokio::select! {
+                grown = self.of_connection.grow(more, patience) => grown?,
+                refused = self.of_all.wait_elsewhere() => refused?,
+            }
         }
         self.of_all.grow(more, patience).await
     }

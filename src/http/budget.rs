@@ -1,13 +1,15 @@
 //! Bytes that requests and replies may hold at once: all of them together, and those of one connection.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Memory is handed out in these units, since a semaphore counts in 32 bits.
+/// Memory is handed out in these units.
 const UNIT: usize = 1024;
 
 /// What needs no more than this takes it from a part of the budget that larger bodies cannot use up.
@@ -21,20 +23,47 @@ pub(super) struct Budget {
 }
 
 /// Some bytes, of which bodies take shares.
+///
+/// A holder of a share may wait for more, and keeps what it has. So there are two rules against waiting for ever:
+/// holders get what becomes free before those who have nothing yet, and if all holders wait, the one that waits for the
+/// shortest time is refused.
 #[derive(Debug)]
 pub(super) struct Pool {
-    permits: Arc<Semaphore>,
     units: usize,
-    shares: AtomicUsize,
-    /// How many of the shares wait to grow.
-    waiting: AtomicUsize,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Debug)]
+struct PoolState {
+    free: usize,
+    holders: usize,
+    /// In the order in which they began to wait.
+    waits: BTreeMap<u64, Waiter>,
+    next_wait: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    want: Want,
+    outcome: Option<Result<(), NoRoom>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// A share of so many units.
+    Share(usize),
+    /// So many units more than the share that is held.
+    More(usize),
+    /// Nothing here: the holder of a share waits for another pool.
+    Elsewhere,
 }
 
 /// Bytes of a pool that are held. They go back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     pool: Arc<Pool>,
-    permits: OwnedSemaphorePermit,
+    units: usize,
 }
 
 /// No bytes became free in time.
@@ -58,12 +87,15 @@ impl Budget {
 
 impl Pool {
     pub(super) fn new(bytes: usize) -> Arc<Pool> {
-        let units = bytes.div_ceil(UNIT).clamp(1, u32::MAX as usize);
+        let units = bytes.div_ceil(UNIT).max(1);
         Arc::new(Pool {
-            permits: Arc::new(Semaphore::new(units)),
             units,
-            shares: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
+            state: Mutex::new(PoolState {
+                free: units,
+                holders: 0,
+                waits: BTreeMap::new(),
+                next_wait: 0,
+            }),
         })
     }
 
@@ -72,108 +104,254 @@ impl Pool {
     }
 
     fn held(&self) -> usize {
-        (self.units - self.permits.available_permits()) * UNIT
+        (self.units - self.state().free) * UNIT
     }
 
     pub(super) fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        let permits = Arc::clone(&self.permits).try_acquire_many_owned(units(bytes));
-        Some(self.share(permits.ok()?))
+        let units = bytes.div_ceil(UNIT);
+        let taken = self.state().try_take(units);
+        taken.then(|| self.share(units))
     }
 
     /// Waits for room, but not longer than `patience`.
     pub(super) async fn take(self: &Arc<Self>, bytes: usize, patience: Duration) -> Result<Share, NoRoom> {
-        Ok(self.share(self.acquire(bytes, patience).await?))
-    }
-
-    async fn acquire(&self, bytes: usize, patience: Duration) -> Result<OwnedSemaphorePermit, NoRoom> {
-        let permits = Arc::clone(&self.permits).acquire_many_owned(units(bytes));
-        match timeout(patience, permits).await {
-            Ok(Ok(permits)) => Ok(permits),
-            _ => Err(NoRoom),
+        let units = bytes.div_ceil(UNIT);
+        if units > self.units {
+            return Err(NoRoom);
         }
+        self.wait_for(Want::Share(units), patience).await?;
+        Ok(self.share(units))
     }
 
-    fn share(self: &Arc<Self>, permits: OwnedSemaphorePermit) -> Share {
-        self.shares.fetch_add(1, Ordering::Relaxed);
+    /// A share of what the state has already counted as taken.
+    fn share(self: &Arc<Self>, units: usize) -> Share {
         Share {
             pool: Arc::clone(self),
-            permits,
+            units,
         }
     }
 
-    /// Holders that wait keep what they have: if all of them waited, none would ever go on. The last one must not.
-    pub(super) fn begin_to_wait(self: &Arc<Self>) -> Result<Waiting, NoRoom> {
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting(Arc::clone(self));
-        if before + 1 < self.shares.load(Ordering::Relaxed) {
-            Ok(waiting)
-        } else {
-            Err(NoRoom)
+    async fn wait_for(self: &Arc<Self>, want: Want, patience: Duration) -> Result<(), NoRoom> {
+        timeout(patience, Wait::begin(self, want))
+            .await
+            .unwrap_or(Err(NoRoom))
+    }
+
+    fn give_back(&self, units: usize, holders: usize) {
+        self.change(|state| {
+            state.free += units;
+            state.holders -= holders;
+        });
+    }
+
+    /// Changes the state, and wakes those whose wait has ended by that.
+    fn change<R>(&self, change: impl FnOnce(&mut PoolState) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let woken = state.settle();
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PoolState {
+    /// Whether so many units were taken for a new share. Those who wait come first.
+    fn try_take(&mut self, units: usize) -> bool {
+        let can = units <= self.free && self.pending().next().is_none();
+        if can {
+            self.free -= units;
+            self.holders += 1;
+        }
+        can
+    }
+
+    /// Ends the waits that can end, and returns who has to be told.
+    fn settle(&mut self) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        while let Some((id, outcome)) = self.next_outcome() {
+            let Some(waiter) = self.waits.get_mut(&id) else {
+                break;
+            };
+            if outcome.is_ok() {
+                match waiter.want {
+                    Want::Share(units) => {
+                        self.free -= units;
+                        self.holders += 1;
+                    }
+                    Want::More(units) => self.free -= units,
+                    Want::Elsewhere => {}
+                }
+            }
+            waiter.outcome = Some(outcome);
+            woken.extend(waiter.waker.take());
+        }
+        woken
+    }
+
+    /// The wait that ends next, and how. Each wait that ends makes one fewer pending.
+    fn next_outcome(&self) -> Option<(u64, Result<(), NoRoom>)> {
+        let mut growing = self.pending().filter(|(_, want)| matches!(want, Want::More(_)));
+        let entering = self.pending().find(|(_, want)| matches!(want, Want::Share(_)));
+        let first = growing.next().or(entering);
+        if let Some((id, Want::Share(units) | Want::More(units))) = first
+            && units <= self.free
+        {
+            return Some((id, Ok(())));
+        }
+        // A holder that was refused does not wait any more and drops its share soon, so that one refusal is enough.
+        let waiting = self.pending().filter(|(_, want)| want.is_of_a_holder());
+        if self.holders > 0 && waiting.clone().count() == self.holders {
+            return waiting.last().map(|(id, _)| (id, Err(NoRoom)));
+        }
+        None
+    }
+
+    fn pending(&self) -> impl Iterator<Item = (u64, Want)> + Clone {
+        let pending = self.waits.iter().filter(|(_, waiter)| waiter.outcome.is_none());
+        pending.map(|(&id, waiter)| (id, waiter.want))
+    }
+}
+
+impl Want {
+    fn is_of_a_holder(self) -> bool {
+        matches!(self, Want::More(_) | Want::Elsewhere)
+    }
+}
+
+/// A place among those who wait, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Wait {
+    pool: Arc<Pool>,
+    id: u64,
+}
+
+impl Wait {
+    fn begin(pool: &Arc<Pool>, want: Want) -> Wait {
+        let id = pool.change(|state| {
+            let id = state.next_wait;
+            state.next_wait += 1;
+            let waiter = Waiter {
+                want,
+                outcome: None,
+                waker: None,
+            };
+            state.waits.insert(id, waiter);
+            id
+        });
+        Wait {
+            pool: Arc::clone(pool),
+            id,
         }
     }
 }
 
-/// A holder of a share waits for more.
-#[derive(Debug)]
-pub(super) struct Waiting(Arc<Pool>);
+impl Future for Wait {
+    type Output = Result<(), NoRoom>;
 
-impl Drop for Waiting {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.pool.state();
+        let Some(waiter) = state.waits.get_mut(&self.id) else {
+            return Poll::Ready(Err(NoRoom));
+        };
+        if waiter.outcome.is_none() {
+            waiter.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        // What was granted belongs to the caller from here on, so that dropping the wait does not give it back.
+        let waiter = state.waits.remove(&self.id);
+        Poll::Ready(waiter.and_then(|waiter| waiter.outcome).unwrap_or(Err(NoRoom)))
+    }
+}
+
+impl Drop for Wait {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.pool.change(|state| {
+            let Some(waiter) = state.waits.remove(&self.id) else {
+                return;
+            };
+            if waiter.outcome == Some(Ok(())) {
+                match waiter.want {
+                    Want::Share(units) => {
+                        state.free += units;
+                        state.holders -= 1;
+                    }
+                    Want::More(units) => state.free += units,
+                    Want::Elsewhere => {}
+                }
+            }
+        });
     }
 }
 
 impl Share {
+    pub(super) fn bytes(&self) -> usize {
+        self.units * UNIT
+    }
+
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.permits.num_permits() * UNIT
-    }
-
     /// Whether the share now has `bytes` more.
     pub(super) fn try_grow(&mut self, bytes: usize) -> bool {
-        let more = Arc::clone(&self.pool.permits).try_acquire_many_owned(units(bytes));
-        more.map(|more| self.permits.merge(more)).is_ok()
+        let units = bytes.div_ceil(UNIT);
+        let mut state = self.pool.state();
+        let can = units <= state.free;
+        if can {
+            state.free -= units;
+            self.units += units;
+        }
+        can
     }
 
     /// Waits until there are `bytes` more, unless all other holders wait too.
     pub(super) async fn grow(&mut self, bytes: usize, patience: Duration) -> Result<(), NoRoom> {
-        if self.try_grow(bytes) {
-            return Ok(());
-        }
-        let _waiting = self.pool.begin_to_wait()?;
-        let more = self.pool.acquire(bytes, patience).await?;
-        self.permits.merge(more);
+        let units = bytes.div_ceil(UNIT);
+        self.pool.wait_for(Want::More(units), patience).await?;
+        self.units += units;
         Ok(())
+    }
+
+    /// For a holder that waits for another pool. It ends only by a refusal, if all other holders of this pool wait too.
+    pub(super) fn wait_elsewhere(&self) -> Wait {
+        Wait::begin(&self.pool, Want::Elsewhere)
     }
 
     /// Gives back what is more than `bytes`.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        let surplus = self.permits.num_permits().saturating_sub(units(bytes) as usize);
-        drop(self.permits.split(surplus));
+        let surplus = self.units.saturating_sub(bytes.div_ceil(UNIT));
+        self.units -= surplus;
+        self.pool.give_back(surplus, 0);
     }
 
     /// A part of this share, no larger than `bytes`.
     pub(super) fn split(&mut self, bytes: usize) -> Option<Share> {
-        let part = self.permits.split(bytes / UNIT)?;
-        Some(self.pool.share(part))
+        let units = bytes / UNIT;
+        self.units = self.units.checked_sub(units)?;
+        self.pool.state().holders += 1;
+        Some(self.pool.share(units))
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.pool.shares.fetch_sub(1, Ordering::Relaxed);
+        self.pool.give_back(self.units, 1);
     }
-}
-
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -189,8 +367,10 @@ mod tests {
         share.shrink(10 * UNIT);
         assert_eq!((share.bytes(), pool.held()), (10 * UNIT, 10 * UNIT));
         assert!(share.try_grow(90 * UNIT) && !share.try_grow(1));
+        assert!(share.split(101 * UNIT).is_none());
         drop(share);
         assert_eq!(pool.held(), 0);
+        assert_eq!(pool.take(101 * UNIT, LONG).await.err(), Some(NoRoom));
     }
 
     #[tokio::test]
@@ -199,12 +379,38 @@ mod tests {
         let mut first = pool.try_take(UNIT).unwrap();
         let mut last = pool.try_take(UNIT).unwrap();
         let first = tokio::spawn(async move { first.grow(UNIT, LONG).await });
-        while pool.waiting.load(Ordering::Relaxed) == 0 {
+        while pool.state().pending().next().is_none() {
             tokio::task::yield_now().await;
         }
         assert_eq!(last.grow(UNIT, LONG).await, Err(NoRoom));
         drop(last);
         assert_eq!(first.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_waits_elsewhere_is_refused_if_all_others_wait() {
+        let pool = Pool::new(2 * UNIT);
+        let mut first = pool.try_take(UNIT).unwrap();
+        let second = pool.try_take(UNIT).unwrap();
+        let first = tokio::spawn(async move { first.grow(UNIT, LONG).await });
+        while pool.state().pending().next().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let refused = timeout(LONG, second.wait_elsewhere()).await;
+        assert_eq!(refused, Ok(Err(NoRoom)));
+        drop(second);
+        assert_eq!(first.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_gives_back_what_it_was_granted() {
+        let pool = Pool::new(2 * UNIT);
+        let share = pool.try_take(2 * UNIT).unwrap();
+        let given_up = Wait::begin(&pool, Want::Share(2));
+        drop(share);
+        assert_eq!(pool.held(), 2 * UNIT);
+        drop(given_up);
+        assert_eq!((pool.held(), pool.state().holders), (0, 0));
     }
 
     #[tokio::test]
@@ -214,5 +420,90 @@ mod tests {
         assert_eq!(budget.large.take(1, Duration::ZERO).await.err(), Some(NoRoom));
         assert!(budget.small.try_take(MOST_SMALL).is_some());
         assert_eq!(budget.held(), large.bytes());
+    }
+
+    const POOL_UNITS: usize = 10;
+
+    /// A body: how often others go on before it takes its first units, then how many units it takes each time, and how
+    /// often others go on before it takes the next.
+    fn body() -> impl Strategy<Value = (usize, Vec<(usize, usize)>)> {
+        (0..5usize, vec((1..POOL_UNITS / 2, 0..5usize), 1..3))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn bodies_that_hold_and_want_more_never_all_wait(bodies in vec(body(), 1..8)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _entered = runtime.enter();
+            let pool = Pool::new(POOL_UNITS * UNIT);
+            let bodies: Vec<_> = bodies.into_iter().map(|body| read_body(Arc::clone(&pool), body)).collect();
+            prop_assert_eq!(run(bodies), 0, "so many wait for ever");
+            let state = pool.state();
+            prop_assert_eq!((state.free, state.holders, state.waits.len()), (POOL_UNITS, 0, 0));
+        }
+    }
+
+    async fn read_body(pool: Arc<Pool>, (before, steps): (usize, Vec<(usize, usize)>)) {
+        let_others_go_on(before).await;
+        let mut held: Option<Share> = None;
+        for (units, turns) in steps {
+            if let Some(share) = &mut held {
+                if share.grow(units * UNIT, LONG).await.is_err() {
+                    return;
+                }
+            } else {
+                held = Some(pool.take(units * UNIT, LONG).await.unwrap());
+            }
+            let_others_go_on(turns).await;
+        }
+    }
+
+    async fn let_others_go_on(turns: usize) {
+        for _ in 0..turns {
+            let mut is_second = false;
+            std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut is_second, true) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Polls each future when it was woken, in turn, until none is, and says how many have not ended by then.
+    fn run(futures: Vec<impl Future<Output = ()>>) -> usize {
+        let mut tasks: Vec<_> = futures
+            .into_iter()
+            .map(|future| (Box::pin(future), Arc::new(Woken(AtomicBool::new(true)))))
+            .collect();
+        let mut any_ran = true;
+        while any_ran {
+            any_ran = false;
+            tasks.retain_mut(|(future, woken)| {
+                if !woken.0.swap(false, Ordering::Relaxed) {
+                    return true;
+                }
+                any_ran = true;
+                let waker = Waker::from(Arc::clone(woken));
+                future
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            });
+        }
+        tasks.len()
     }
 }
