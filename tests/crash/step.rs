@@ -268,7 +268,7 @@ impl World {
         &mut self,
         at: usize,
         stream: &Stream,
-        deletion: Pending,
+        mut deletion: Pending,
     ) -> Result<Option<Failure>, Stop> {
         let pending = &mut self.model.streams[at].pending;
         // What is being deleted goes on to be.
@@ -276,8 +276,8 @@ impl World {
             .as_ref()
             .is_some_and(|pending| pending.change == Change::Delete);
         if !is_deleting {
-            let replaces = pending.take().map(Box::new);
-            *pending = Some(Pending { replaces, ..deletion });
+            deletion.replaces = pending.take().map(Box::new);
+            *pending = Some(deletion);
         }
         match (stream.delete(), pending) {
             (Ok(()), Some(pending)) => {

@@ -350,7 +350,7 @@ impl World {
     /// A change that is asked for now.
     pub fn pending(&self, change: Change) -> Option<Pending> {
         let due = self.elapsed + self.settings.transition_delay;
-        (!self.settings.transition_delay.is_zero()).then(|| Pending {
+        (!self.settings.transition_delay.is_zero()).then_some(Pending {
             change,
             is_certain: false,
             earliest: due,
