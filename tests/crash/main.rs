@@ -2,7 +2,6 @@
 //!
 //! Every test drives a store on a simulated disk side by side with a model of what it should hold ([`model`]).
 //! `docs/testing.md` says which test proves what, and how to run the long versions.
-#![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
@@ -10,6 +9,7 @@ mod check;
 mod faults;
 mod held;
 mod interrupted;
+mod kill;
 mod manifest;
 mod model;
 mod omissions;

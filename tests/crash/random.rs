@@ -86,7 +86,7 @@ fn holding_ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn settings(durability: Durability) -> impl Strategy<Value = Settings> {
     let full = match durability {
-        // What a full disk does to records acknowledged from memory has a test of its own (`tests/full_disk.rs`).
+        // What a full disk does to records acknowledged from memory has a test of its own (`tests/engine/full_disk.rs`).
         Durability::Buffered => Just(None).boxed(),
         _ => (600_000..2_000_000_u64).prop_map(Some).boxed(),
     };

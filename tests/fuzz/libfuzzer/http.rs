@@ -1,8 +1,4 @@
 //! The target `http` under libFuzzer.
 #![no_main]
-#![allow(dead_code)]
 
-#[path = "../targets/mod.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::http::run(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| anabranch_fuzz::http::run(input));

@@ -1,8 +1,4 @@
 //! The target `manifest` under libFuzzer.
 #![no_main]
-#![allow(dead_code)]
 
-#[path = "../targets/mod.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::manifest::run(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| anabranch_fuzz::manifest::run(input));

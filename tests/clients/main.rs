@@ -1,0 +1,239 @@
+//! The clients that people have, run against the program: boto3, boto 2, the AWS command line and the AWS SDK for
+//! JavaScript. They install themselves below the build directory the first time.
+
+mod install;
+mod model;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anabranch_harness::program::{Program, ServerProcess};
+use install::{Python, node_modules, path_with, source_directory};
+use tempfile::TempDir;
+
+const PROGRAM: Program = Program(env!("CARGO_BIN_EXE_anabranch"));
+
+#[test]
+fn the_tutorial_runs_with_boto3_and_a_restart_changes_nothing() {
+    let programs = Python::find().environment("requirements.txt");
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let tutorial = |phase: &str, server: &ServerProcess| {
+        let mut script = bench.command("python", &programs);
+        script.arg(source_directory().join("tutorial_boto3.py"));
+        script.arg(server.url()).arg(phase).arg(bench.state_file());
+        bench.run(script, server);
+    };
+    tutorial("before", &server);
+    let server = bench.restart(server, "INT");
+    tutorial("after", &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn the_tutorial_runs_with_boto_2_redirected_by_its_configuration_file_alone() {
+    let python = Python::find();
+    if python.version > (3, 11) {
+        let (major, minor) = python.version;
+        return skipped(&format!(
+            "boto 2 needs Python 3.11 or older, and this is {major}.{minor}"
+        ));
+    }
+    let programs = python.environment("requirements.txt");
+    // As on AWS, a stream is CREATING, UPDATING and DELETING for a while.
+    let bench = Bench::new(&["--transition-delay", "300ms"]);
+    let server = bench.start();
+    let tutorial = |phase: &str, server: &ServerProcess| {
+        let port = server.address().port();
+        let configuration = fs::read_to_string(source_directory().join("boto.cfg")).expect("read boto.cfg");
+        let configuration = configuration.replace("s3_port = 4567", &format!("s3_port = {port}"));
+        let mut script = bench.command("python", &programs);
+        script.env("BOTO_CONFIG", bench.write("boto.cfg", &configuration));
+        script.arg(source_directory().join("tutorial_boto2.py"));
+        script.arg(phase).arg(bench.state_file());
+        bench.run(script, server);
+    };
+    tutorial("before", &server);
+    let server = bench.restart(server, "INT");
+    tutorial("after", &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn the_tutorial_runs_with_the_aws_command_line() {
+    let programs = Python::find().environment("requirements-cli.txt");
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let mut script = bench.command("bash", &programs);
+    script.env("AWS_ENDPOINT_URL_KINESIS", server.url());
+    script.arg(source_directory().join("aws_cli.sh"));
+    bench.run(script, &server);
+    server.stop("INT");
+}
+
+#[test]
+fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
+    };
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let mut script = bench.command("node", &modules);
+    script.env("NODE_PATH", &modules);
+    script
+        .arg(source_directory().join("node/tutorial.cjs"))
+        .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn every_command_in_the_tutorial_is_one_that_these_tests_run() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tutorial = fs::read_to_string(repository.join("docs/tutorial.md")).expect("read the tutorial");
+    let scripts = |names: &[&str]| -> Vec<String> {
+        names
+            .iter()
+            .map(|name| fs::read_to_string(source_directory().join(name)).expect("read a script"))
+            .flat_map(|script| script.lines().map(without_blanks).collect::<Vec<_>>())
+            .collect()
+    };
+    let python = scripts(&["tutorial_boto3.py", "tutorial_boto2.py"]);
+    let shell = scripts(&["aws_cli.sh"]);
+    let configuration = scripts(&["boto.cfg"]);
+    let mut checked = 0;
+    for (language, line) in code_lines(&tutorial) {
+        let script = match language {
+            "python" => &python,
+            "sh" if line.contains("aws kinesis") || line.starts_with("--") => &shell,
+            "ini" => &configuration,
+            _ => continue,
+        };
+        let line = without_blanks(&line.replace("\"http://127.0.0.1:4567\"", "ENDPOINT"));
+        let line = line.trim_end_matches('\\');
+        assert!(
+            script.iter().any(|of_script| of_script.contains(line)),
+            "no test runs this line of the tutorial: {line}"
+        );
+        checked += 1;
+    }
+    assert!(
+        checked > 50,
+        "only {checked} lines of the tutorial were found in its code blocks"
+    );
+}
+
+/// The lines of the code blocks, each with the language that its block names.
+fn code_lines(markdown: &str) -> Vec<(&str, &str)> {
+    let mut language = None;
+    let mut lines = Vec::new();
+    for line in markdown.lines() {
+        match (line.trim_start().strip_prefix("```"), language) {
+            (Some(named), None) => language = Some(named.trim()),
+            (Some(_), Some(_)) => language = None,
+            (None, Some(language)) if !line.trim().is_empty() => lines.push((language, line.trim())),
+            (None, _) => {}
+        }
+    }
+    lines
+}
+
+fn without_blanks(line: &str) -> String {
+    line.split_whitespace().collect()
+}
+
+/// A directory for one test: the store, the client's home, its output.
+struct Bench {
+    directory: TempDir,
+    server_arguments: &'static [&'static str],
+}
+
+impl Bench {
+    fn new(server_arguments: &'static [&'static str]) -> Bench {
+        let directory = tempfile::tempdir().expect("create a directory");
+        Bench {
+            directory,
+            server_arguments,
+        }
+    }
+
+    fn start(&self) -> ServerProcess {
+        PROGRAM.serve(self.directory.path(), self.server_arguments)
+    }
+
+    /// Stops the server with a signal and starts it again on the same directory and port.
+    fn restart(&self, server: ServerProcess, signal: &str) -> ServerProcess {
+        let listen = server.address().to_string();
+        server.stop(signal);
+        PROGRAM.serve_at(&listen, self.directory.path(), self.server_arguments)
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.directory.path().join("state.json")
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).expect("write a file");
+        path
+    }
+
+    /// A program that finds nothing of its user's configuration, and credentials that nobody checks.
+    fn command(&self, program: &str, programs: &Path) -> Command {
+        let own = programs.join(program);
+        let mut command = Command::new(if own.exists() { own } else { program.into() });
+        command
+            .env_clear()
+            .env("PATH", path_with(programs))
+            .env("HOME", self.directory.path())
+            .env("LANG", "C.UTF-8")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("AWS_ACCESS_KEY_ID", "any")
+            .env("AWS_SECRET_ACCESS_KEY", "any")
+            .env("AWS_DEFAULT_REGION", "eu-west-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+    }
+
+    /// Runs a script to its end, and fails with what it said if it fails.
+    fn run(&self, mut script: Command, server: &ServerProcess) {
+        const TIME_LIMIT: Duration = Duration::from_secs(600);
+        let said = self.directory.path().join("script.log");
+        let output = File::create(&said).expect("create the script's log");
+        let errors = output.try_clone().expect("share the script's log");
+        let mut child = script
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {script:?}: {error}"));
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("wait for the script") {
+                break status.to_string();
+            }
+            if started.elapsed() > TIME_LIMIT {
+                let _ = child.kill();
+                let _ = child.wait();
+                break format!("nothing after {TIME_LIMIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(
+            status == "exit status: 0",
+            "{:?} ended with {status}\nIt said:\n{}\nThe server said:\n{}",
+            script.get_args(),
+            String::from_utf8_lossy(&fs::read(&said).unwrap_or_default()),
+            server.log()
+        );
+    }
+}
+
+/// Says on the terminal, past the test runner's capture, that a test checked nothing.
+fn skipped(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\nskipped: {what}");
+}

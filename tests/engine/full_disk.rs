@@ -1,0 +1,214 @@
+//! A full disk refuses records, keeps what it acknowledged, and takes records again once there is room.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+
+use anabranch::sim::{Operation, SimDisk};
+use anabranch::{Durability, Error, HashKey, Put, PutRecord, StartingPosition, StoreOptions, Stream};
+
+const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Written, Durability::Buffered];
+
+/// Puts until the disk is full, and a little longer.
+fn fill(stream: &Stream, acknowledged: &mut Vec<Put>) {
+    let data = vec![b'x'; 20_000];
+    let mut refusals = 0;
+    while refusals < 5 {
+        match stream.put("key", &data) {
+            Ok(put) => acknowledged.push(put),
+            Err(Error::StorageFull { .. }) => refusals += 1,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(acknowledged.len() < 10_000, "the disk never fills");
+    }
+}
+
+#[test]
+fn a_full_disk_loses_no_acknowledged_record_and_reuses_no_number() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(3 << 20);
+        let options = StoreOptions::new()
+            .durability(level)
+            .segment_bytes(256 << 10)
+            .keeper(false)
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let mut acknowledged = Vec::new();
+        fill(&stream, &mut acknowledged);
+        disk.set_capacity(30 << 20);
+        for _ in 0..20 {
+            acknowledged.push(stream.put("key", b"there is room again").unwrap());
+        }
+
+        let numbers: BTreeSet<_> = acknowledged.iter().map(|put| put.sequence_number).collect();
+        assert_eq!(numbers.len(), acknowledged.len(), "{level:?}");
+        store.close().unwrap();
+        let store = options.open("store").unwrap();
+        let stream = store.stream("clicks").unwrap();
+        let stored: BTreeSet<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .map(|record| record.unwrap().sequence_number)
+            .collect();
+        assert_eq!(stored, numbers, "{level:?}");
+    }
+}
+
+/// A record for each of six shards.
+fn one_for_each() -> Vec<PutRecord<'static>> {
+    let step = HashKey::MAX.value() / 6;
+    let keys = (0..6).map(|shard| HashKey::new(step * shard + 7));
+    keys.map(|key| PutRecord::new("key", b"data").explicit_hash_key(key))
+        .collect()
+}
+
+#[test]
+fn shards_that_get_no_segment_on_a_full_disk_do_not_fail_the_others_of_the_batch() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new()
+            .durability(level)
+            .segment_bytes(64 << 10)
+            .keeper(false)
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 6).unwrap();
+        disk.set_capacity(disk.used_bytes() + (252 << 10));
+        let mut acknowledged = Vec::new();
+        let mut put_into_each = || {
+            let outcomes = stream.append(&one_for_each()).unwrap().each().wait();
+            let refused = outcomes.iter().filter(|outcome| match outcome {
+                Ok(_) => false,
+                Err(Error::StorageFull { .. }) => true,
+                Err(error) => panic!("{level:?}: {error}"),
+            });
+            let refused = refused.count();
+            acknowledged.extend(outcomes.into_iter().flatten());
+            refused
+        };
+        let refused = put_into_each();
+        assert!((1..=5).contains(&refused), "{level:?}: {refused} of 6");
+        disk.set_capacity(30 << 20);
+        assert_eq!(put_into_each(), 0, "{level:?}");
+
+        let numbers: BTreeSet<_> = acknowledged.iter().map(|put| put.sequence_number).collect();
+        let stored: BTreeSet<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .map(|record| record.unwrap().sequence_number)
+            .collect();
+        assert_eq!(stored, numbers, "{level:?}");
+        store.close().unwrap();
+    }
+}
+
+/// The directories of a stream and of its shard are made and synced, a file is renamed, and it and its directory are
+/// synced; until then no frame is anywhere that could be lost.
+#[test]
+fn a_disk_that_is_full_in_any_step_of_beginning_a_segment_refuses_one_put_and_takes_the_next() {
+    let steps = [
+        (Operation::CreateDir, 1),
+        (Operation::CreateDir, 2),
+        (Operation::SyncDir, 1),
+        (Operation::SyncDir, 2),
+        (Operation::SyncDir, 3),
+        (Operation::Rename, 1),
+        (Operation::SyncData, 1),
+    ];
+    for (level, (operation, nth)) in LEVELS
+        .into_iter()
+        .flat_map(|level| steps.map(|step| (level, step)))
+    {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new()
+            .durability(level)
+            .keeper(false)
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        disk.faults().fail_nth(operation, nth, ErrorKind::StorageFull);
+        let refused = stream.put("key", b"refused").unwrap_err();
+        assert!(
+            matches!(refused, Error::StorageFull { .. }),
+            "{level:?}, {operation} {nth}: {refused}"
+        );
+        let put = stream.put("key", b"taken").unwrap();
+        store.close().unwrap();
+        let store = options.open("store").unwrap();
+        let stream = store.stream("clicks").unwrap();
+        let stored: Vec<_> = stream
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .map(|record| record.unwrap().sequence_number)
+            .collect();
+        assert_eq!(stored, [put.sequence_number], "{level:?}, {operation} {nth}");
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_stream_can_be_deleted_on_a_full_disk_to_make_room() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(3 << 20);
+    let options = StoreOptions::new()
+        .segment_bytes(256 << 10)
+        .keeper(false)
+        .max_recycled_bytes(0)
+        .disk(disk);
+    let store = options.open("store").unwrap();
+    let big = store.create_stream("big", 1).unwrap();
+    let small = store.create_stream("small", 1).unwrap();
+    fill(&big, &mut Vec::new());
+    store.delete_stream("big").unwrap();
+    store.maintain().unwrap();
+    small.put("key", b"fits").unwrap();
+}
+
+const MIB: u64 = 1 << 20;
+
+/// Puts records of 100 KB until one is refused, and gives their bytes.
+fn fill_with_large(stream: &Stream) -> u64 {
+    let data = vec![b'x'; 100_000];
+    let mut bytes = 0;
+    loop {
+        match stream.put("key", &data) {
+            Ok(_) => bytes += data.len() as u64,
+            Err(Error::StorageFull { .. }) => return bytes,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_disk_is_not_full_while_a_smaller_segment_fits() {
+    for level in LEVELS {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(64 * MIB);
+        let options = StoreOptions::new().durability(level).keeper(false).disk(disk);
+        let store = options.open("store").unwrap();
+        let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
+        assert!(stored > 60 * MIB, "{level:?}: {stored} bytes");
+    }
+}
+
+#[test]
+fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_the_manifest() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(64 * MIB);
+    let store = StoreOptions::new()
+        .keeper(false)
+        .disk(disk.clone())
+        .open("store")
+        .unwrap();
+    fill_with_large(&store.create_stream("deleted", 1).unwrap());
+    store.delete_stream("deleted").unwrap();
+    // There is no room to prepare another segment ahead, which is all that fails.
+    drop(store.maintain());
+    // The deleted stream's files wait to be segments again.
+    disk.set_capacity(disk.used_bytes());
+    let wide = store.create_stream("wide", 4_000).unwrap();
+    wide.put("key", &vec![7; 900_000]).unwrap();
+    let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
+    assert!(stored > 50 * MIB, "{stored} bytes");
+}

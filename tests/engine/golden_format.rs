@@ -1,0 +1,285 @@
+//! The bytes on disk are pinned: what is written today is, byte for byte, what lies in `tests/golden`, and what lies
+//! there can be read.
+//!
+//! After a deliberate change of the format, `ANABRANCH_BLESS=1 cargo test --all-features --test engine golden_format::` writes
+//! the files anew; a released format's folder is never changed, the new one gets its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anabranch::sim::SimDisk;
+use anabranch::{
+    CreateStream, HashKey, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, StreamMode, StreamStatus, Timestamp,
+};
+
+const DIRECTORY: &str = "store";
+
+/// Where the same store is once more, with a manifest that is one snapshot and few edits.
+const COMPACTED: &str = "compacted";
+const ALL: ReadLimit = ReadLimit {
+    records: usize::MAX,
+    bytes: usize::MAX,
+};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-2")
+}
+
+fn shard(index: u32) -> ShardId {
+    ShardId::new(index).unwrap()
+}
+
+fn options(clock: &ManualClock) -> StoreOptions {
+    StoreOptions::new()
+        .clock(clock.clone())
+        .segment_bytes(64 << 10)
+        .min_journaled_shards(2)
+        .keeper(false)
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000)
+}
+
+/// Every kind of edit, several segments, a split and a merge, a round in the commit journal.
+fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
+    let store = options.open(directory).unwrap();
+    let orders = store.create_stream("orders", 1).unwrap();
+    let big = vec![b'x'; 30_000];
+    for _ in 0..5 {
+        orders.put("big", &big).unwrap();
+        clock.advance(Duration::from_secs(3_600));
+    }
+    orders.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    // A frame of two records and one of one, which the commit journal has in one frame.
+    let low = HashKey::MIN;
+    orders
+        .put_records(&[
+            PutRecord::new("user-3", b"one").explicit_hash_key(low),
+            PutRecord::new("user-1", b"two").explicit_hash_key(low),
+            PutRecord::new("user-2", b"three").explicit_hash_key(HashKey::MAX),
+        ])
+        .unwrap();
+    orders
+        .put_record(&PutRecord::new("user-1", b"high").explicit_hash_key(HashKey::MAX))
+        .unwrap();
+    orders.increase_retention(48).unwrap();
+    let mut reader = orders.reader(StartingPosition::TrimHorizon).unwrap();
+    reader.next().unwrap().unwrap();
+    reader.save_checkpoint("billing").unwrap();
+    reader.save_checkpoint("audit").unwrap();
+    orders.remove_checkpoint("audit").unwrap();
+
+    let tags = BTreeMap::from([("owner".to_owned(), "me".to_owned())]);
+    let options_of_second = CreateStream {
+        shard_count: 2,
+        mode: StreamMode::OnDemand,
+        tags,
+        ..CreateStream::default()
+    };
+    let clicks = store.create_stream_with("clicks", options_of_second).unwrap();
+    clicks
+        .put_record(&PutRecord::new("\u{1F40B}", b"").explicit_hash_key(HashKey::MAX))
+        .unwrap();
+    store.create_stream("gone", 1).unwrap();
+    store.delete_stream("gone").unwrap();
+    label(&store, &clicks);
+    store.close().unwrap();
+
+    // What takes time is begun, and left to be finished.
+    let slow = options.clone().transition_delay(Duration::from_secs(60));
+    let store = slow.open(directory).unwrap();
+    let clicks = store.stream("clicks").unwrap();
+    clicks
+        .put_record(&PutRecord::new("again", b"resumed").explicit_hash_key(HashKey::MAX))
+        .unwrap();
+    clicks.merge_shards(&shard(0), &shard(1)).unwrap();
+    store.create_stream("young", 3).unwrap();
+    store.delete_stream("orders").unwrap();
+    store.close().unwrap();
+}
+
+/// Tags, attributes, consumers, and a stream in a namespace.
+fn label(store: &Store, stream: &Stream) {
+    let tags = BTreeMap::from([("stage".to_owned(), "test".to_owned())]);
+    stream
+        .change_tags(&tags, &["never there".to_owned()], 50)
+        .unwrap();
+    stream.set_attribute("policy", Some(b"allow")).unwrap();
+    stream.set_attribute("passing", Some(b"soon gone")).unwrap();
+    stream.set_attribute("passing", None).unwrap();
+    stream.register_consumer("billing").unwrap();
+    let audit = stream.register_consumer("audit").unwrap();
+    stream.remove_consumer(audit.id).unwrap();
+    let tenant = store.namespace("123456789012/us-east-1").unwrap();
+    tenant.set_attribute("limits", Some(b"none")).unwrap();
+    tenant.create_stream("clicks", 2).unwrap();
+}
+
+fn written_today() -> BTreeMap<PathBuf, Vec<u8>> {
+    let disk = SimDisk::new(7);
+    for (directory, compaction_bytes) in [(DIRECTORY, 1 << 20), (COMPACTED, 1)] {
+        let clock = ManualClock::starting_at(start());
+        let options = options(&clock).compaction_bytes(compaction_bytes);
+        write_store(&options.disk(disk.clone()), Path::new(directory), &clock);
+    }
+    let mut files = BTreeMap::new();
+    for (path, _) in disk.rot().files() {
+        let name = path.strip_prefix("/").unwrap_or(&path).to_owned();
+        let of_compacted = name.strip_prefix(COMPACTED).ok();
+        let in_store = of_compacted
+            .or_else(|| name.strip_prefix(DIRECTORY).ok())
+            .unwrap();
+        // The lock says which process had the store, and the pool's files mean nothing. The segments are in the first.
+        let is_pinned = in_store != Path::new("LOCK") && !in_store.starts_with("pool");
+        if is_pinned && (of_compacted.is_none() || in_store.components().count() == 1) {
+            files.insert(name, disk.rot().read(&path).unwrap());
+        }
+    }
+    files
+}
+
+fn stored(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn collect(directory: &Path, root: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, root, files);
+            } else {
+                files.insert(
+                    path.strip_prefix(root).unwrap().to_owned(),
+                    std::fs::read(&path).unwrap(),
+                );
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    collect(directory, directory, &mut files);
+    files
+}
+
+fn write_files(directory: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    for (name, bytes) in files {
+        let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn what_is_written_today_is_byte_for_byte_the_golden_store() {
+    let today = written_today();
+    if std::env::var_os("ANABRANCH_BLESS").is_some() {
+        std::fs::remove_dir_all(golden()).ok();
+        write_files(&golden(), &today);
+    }
+    let golden = stored(&golden());
+    assert_eq!(
+        golden.keys().collect::<Vec<_>>(),
+        today.keys().collect::<Vec<_>>()
+    );
+    for (name, bytes) in &golden {
+        let differs = bytes.iter().zip(&today[name]).position(|(a, b)| a != b);
+        assert!(
+            bytes == &today[name],
+            "{} differs from byte {differs:?} on",
+            name.display()
+        );
+    }
+}
+
+#[test]
+fn the_golden_store_opens_and_holds_what_was_put() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &stored(&golden()));
+    let clock = ManualClock::starting_at(start().saturating_add(Duration::from_secs(5 * 3_600)));
+    let store = options(&clock).open(directory.path().join(DIRECTORY)).unwrap();
+    check_before_the_transitions(&store);
+    clock.advance(Duration::from_secs(60));
+    check_after_the_transitions(&store);
+}
+
+#[test]
+fn the_golden_snapshot_says_the_same_as_the_edits() {
+    let directory = tempfile::tempdir().unwrap();
+    write_files(directory.path(), &stored(&golden()));
+    let described = |name: &str| {
+        let clock = ManualClock::starting_at(start().saturating_add(Duration::from_secs(5 * 3_600)));
+        let store = options(&clock).open(directory.path().join(name)).unwrap();
+        let mut streams = store.streams(None, 10).unwrap();
+        let tenant = store.namespace("123456789012/us-east-1").unwrap();
+        streams.extend(tenant.streams(None, 10).unwrap());
+        let streams = streams.into_iter().map(|summary| {
+            let stream = store.stream_by_id(summary.id).unwrap();
+            let policy = stream.attribute("policy").unwrap();
+            let checkpoints = stream.checkpoint_names().unwrap();
+            (
+                stream.describe().unwrap(),
+                stream.consumers().unwrap(),
+                policy,
+                checkpoints,
+            )
+        });
+        (streams.collect::<Vec<_>>(), tenant.attribute("limits").unwrap())
+    };
+    let (streams, limits) = described(DIRECTORY);
+    assert_eq!(streams.len(), 4);
+    assert_eq!((streams, limits), described(COMPACTED));
+}
+
+fn check_before_the_transitions(store: &Store) {
+    let status = |name: &str| store.stream(name).unwrap().summary().unwrap().status;
+    assert_eq!(status("orders"), StreamStatus::Deleting);
+    assert_eq!(status("clicks"), StreamStatus::Updating);
+    assert_eq!(status("young"), StreamStatus::Creating);
+
+    let orders = store.stream("orders").unwrap();
+    assert_eq!(orders.summary().unwrap().retention_hours, 48);
+    let records: Vec<_> = orders
+        .reader(StartingPosition::TrimHorizon)
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let lengths: Vec<_> = records.iter().map(|record| record.data.len()).collect();
+    assert_eq!(lengths[..5], [30_000; 5]);
+    assert_eq!(
+        records[0].sequence_number.to_string(),
+        "49646437577108476416916876405827138351405044305449975810"
+    );
+    let resumed = orders.resume_reader("billing", StartingPosition::Latest).unwrap();
+    assert_eq!(resumed.count(), records.len() - 1);
+    assert_eq!(orders.checkpoint_names().unwrap(), ["billing"]);
+}
+
+fn check_after_the_transitions(store: &Store) {
+    let names: Vec<_> = store
+        .streams(None, 10)
+        .unwrap()
+        .into_iter()
+        .map(|stream| stream.name)
+        .collect();
+    assert_eq!(names, ["clicks", "young"]);
+    let clicks = store.stream("clicks").unwrap();
+    let summary = clicks.summary().unwrap();
+    assert_eq!(
+        (summary.mode, summary.status),
+        (StreamMode::OnDemand, StreamStatus::Active)
+    );
+    assert_eq!((&*summary.tags["owner"], &*summary.tags["stage"]), ("me", "test"));
+    assert_eq!(clicks.attribute("policy").unwrap().unwrap(), b"allow");
+    assert_eq!(clicks.attribute("passing").unwrap(), None);
+    let consumers = clicks.consumers().unwrap();
+    assert_eq!(consumers.len(), 1);
+    assert_eq!(consumers[0].name, "billing");
+    assert_eq!(clicks.shards(&ShardFilter::AtLatest).unwrap()[0].id, shard(2));
+    let from = clicks
+        .shard_iterator(shard(1), StartingPosition::TrimHorizon)
+        .unwrap();
+    let read = clicks.get_records(&from, &ALL).unwrap();
+    assert_eq!(read.records[0].partition_key.as_str(), "\u{1F40B}");
+    assert_eq!(&read.records[1].data[..], b"resumed");
+    assert_eq!(read.child_shards[0].shard_id, shard(2));
+    assert_eq!(store.stream("young").unwrap().describe().unwrap().shards.len(), 3);
+}

@@ -1,0 +1,213 @@
+//! Reading whole streams: parents before children, checkpoints, waiting.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anabranch::{
+    Error, HashKey, ManualClock, PutRecord, Record, ShardFilter, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, Timestamp,
+};
+use proptest::prelude::*;
+
+fn shard(index: u32) -> ShardId {
+    ShardId::new(index).unwrap()
+}
+
+fn read(stream: &Stream, position: StartingPosition) -> Vec<Record> {
+    stream
+        .reader(position)
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+/// Splits or merges open shards as the numbers say, with puts to many keys in between.
+fn write_through_reshards(stream: &Stream, reshards: &[(u8, u8)]) -> usize {
+    let mut puts = 0;
+    let mut put_some = || {
+        for key in 0..40 {
+            stream
+                .put(&format!("key-{key}"), format!("{puts}").as_bytes())
+                .unwrap();
+            puts += 1;
+        }
+    };
+    put_some();
+    for (kind, which) in reshards {
+        let open = stream.shards(&ShardFilter::AtLatest).unwrap();
+        let mut by_range = open.clone();
+        by_range.sort_by_key(|shard| shard.hash_key_range.start());
+        let chosen = usize::from(*which) % by_range.len();
+        if *kind == 0 || by_range.len() == 1 {
+            let range = by_range[chosen].hash_key_range;
+            let middle = range.start().value() + (range.end().value() - range.start().value()) / 2 + 1;
+            stream
+                .split_shard(&by_range[chosen].id, HashKey::new(middle))
+                .unwrap();
+        } else {
+            let first = chosen.min(by_range.len() - 2);
+            stream
+                .merge_shards(&by_range[first].id, &by_range[first + 1].id)
+                .unwrap();
+        }
+        put_some();
+    }
+    puts
+}
+
+fn assert_each_key_is_in_order(records: &[Record]) {
+    let mut last: HashMap<&str, (u64, _)> = HashMap::new();
+    for record in records {
+        let number: u64 = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
+        let before = last.insert(record.partition_key.as_str(), (number, record.sequence_number));
+        if let Some((earlier, sequence_number)) = before {
+            assert!(earlier < number, "{earlier} came before {number}");
+            assert!(sequence_number < record.sequence_number);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn every_key_is_read_in_the_order_of_its_puts_across_any_tree_of_reshards(
+        shards in 1u32..4,
+        reshards in prop::collection::vec((0u8..2, any::<u8>()), 0..10),
+        stop_after in 0usize..300,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let stream = store.create_stream("clicks", shards).unwrap();
+        let puts = write_through_reshards(&stream, &reshards);
+        let records = read(&stream, StartingPosition::TrimHorizon);
+        prop_assert_eq!(records.len(), puts);
+        assert_each_key_is_in_order(&records);
+
+        // The same in two goes, with a checkpoint and a restart between them.
+        let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        let mut resumed: Vec<_> = reader.by_ref().take(stop_after).map(Result::unwrap).collect();
+        reader.save_checkpoint("half-way").unwrap();
+        drop((reader, stream));
+        store.close().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let stream = store.stream("clicks").unwrap();
+        let rest = stream.resume_reader("half-way", StartingPosition::Latest).unwrap();
+        resumed.extend(rest.map(Result::unwrap));
+        prop_assert_eq!(resumed.len(), puts);
+        assert_each_key_is_in_order(&resumed);
+    }
+}
+
+#[test]
+fn a_merged_child_waits_for_both_of_its_parents() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    for n in 0..3_000 {
+        stream
+            .put_record(&PutRecord::new("low", b"parent").explicit_hash_key(HashKey::new(n)))
+            .unwrap();
+    }
+    stream
+        .put_record(&PutRecord::new("high", b"parent").explicit_hash_key(HashKey::MAX))
+        .unwrap();
+    stream.merge_shards(&shard(0), &shard(1)).unwrap();
+    stream.put("any", b"child").unwrap();
+    let records = read(&stream, StartingPosition::TrimHorizon);
+    assert_eq!(records.len(), 3_002);
+    assert_eq!(&records.last().unwrap().data[..], b"child");
+}
+
+#[test]
+fn a_reader_at_the_head_sees_what_is_put_and_what_is_split_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"before").unwrap();
+    let mut reader = stream.reader(StartingPosition::Latest).unwrap();
+    assert!(reader.next().is_none());
+    stream.put("key", b"one").unwrap();
+    stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    stream.put("key", b"two").unwrap();
+    let data: Vec<_> = reader.by_ref().map(|record| record.unwrap().data).collect();
+    assert_eq!(data, ["one", "two"]);
+    assert!(reader.next().is_none());
+}
+
+#[test]
+fn a_waiting_reader_is_woken_by_a_put() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let mut reader = stream.reader(StartingPosition::Latest).unwrap();
+    let writer = std::thread::spawn(move || stream.put("key", b"at last").unwrap());
+    let record = reader.next_within(Duration::from_secs(600)).unwrap().unwrap();
+    assert_eq!(&record.data[..], b"at last");
+    writer.join().unwrap();
+    assert!(reader.next_within(Duration::ZERO).unwrap().is_none());
+}
+
+#[test]
+fn a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let store = StoreOptions::new()
+        .clock(clock.clone())
+        .open(directory.path())
+        .unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let mut times = Vec::new();
+    for n in 0..20u32 {
+        clock.advance(Duration::from_millis(100));
+        times.push(store.now());
+        stream.put("key", n.to_string().as_bytes()).unwrap();
+        if n % 5 == 4 {
+            let open = stream.shards(&ShardFilter::AtLatest).unwrap();
+            match open.as_slice() {
+                [one] => stream.split_shard(&one.id, HashKey::MAX / 2).unwrap(),
+                [low, high] => stream.merge_shards(&low.id, &high.id).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    for (n, time) in times.into_iter().enumerate() {
+        assert_eq!(read(&stream, StartingPosition::AtTimestamp(time)).len(), 20 - n);
+        let later = time.saturating_add(Duration::from_millis(1));
+        assert_eq!(read(&stream, StartingPosition::AtTimestamp(later)).len(), 19 - n);
+    }
+}
+
+#[test]
+fn a_reader_whose_shards_expire_goes_on_with_what_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let store = StoreOptions::new()
+        .clock(clock.clone())
+        .open(directory.path())
+        .unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    stream.put("key", b"expires").unwrap();
+    // Two generations expire before the reader looks again.
+    clock.advance(Duration::from_secs(10));
+    stream.merge_shards(&shard(0), &shard(1)).unwrap();
+    clock.advance(Duration::from_secs(10));
+    stream.split_shard(&shard(2), HashKey::MAX / 2).unwrap();
+    clock.advance(Duration::from_secs(25 * 3_600));
+    store.maintain().unwrap();
+    stream.put("key", b"stays").unwrap();
+    let data: Vec<_> = reader.by_ref().map(|record| record.unwrap().data).collect();
+    assert_eq!(data, ["stays"]);
+    assert_eq!(stream.describe().unwrap().shards.len(), 2);
+}
+
+#[test]
+fn a_sequence_number_is_no_position_in_a_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let put = stream.put("key", b"data").unwrap();
+    let refused = stream.reader(StartingPosition::AtSequenceNumber(put.sequence_number));
+    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+}

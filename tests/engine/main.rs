@@ -1,0 +1,24 @@
+//! The engine at its public face.
+#![allow(clippy::unwrap_used)]
+
+#[cfg(feature = "sim")]
+mod cost;
+#[cfg(feature = "sim")]
+mod failed_opens;
+mod foreign_names;
+#[cfg(feature = "sim")]
+mod full_disk;
+#[cfg(feature = "sim")]
+mod golden_format;
+mod labels;
+mod lineage_reader;
+mod open_files;
+#[cfg(feature = "sim")]
+mod read_only;
+mod reading;
+mod store;
+#[cfg(feature = "sim")]
+mod time;
+mod tools;
+#[cfg(feature = "sim")]
+mod watch;

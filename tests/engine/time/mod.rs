@@ -1,0 +1,125 @@
+//! What time does to a store: clocks that jump, changes that take time, numbers that carry a time.
+
+mod clock;
+mod numbers;
+mod transitions;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anabranch::sim::SimDisk;
+use anabranch::{
+    ManualClock, ReadLimit, ShardFilter, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+};
+
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// A store on a simulated disk, its clock, and what it told.
+struct World {
+    disk: SimDisk,
+    clock: ManualClock,
+    delay: Duration,
+    store: Store,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with_delay(Duration::ZERO)
+    }
+
+    fn with_delay(delay: Duration) -> Self {
+        Self::on(SimDisk::new(1), delay)
+    }
+
+    fn on(disk: SimDisk, delay: Duration) -> Self {
+        let clock = ManualClock::starting_at(START);
+        let events = Arc::default();
+        let store = open(&disk, &clock, delay, &events);
+        Self {
+            disk,
+            clock,
+            delay,
+            store,
+            events,
+        }
+    }
+
+    /// Closes the store and opens it again. A real clock's monotonic part begins anew; the store must not rely on it.
+    fn reopen(&mut self) {
+        use anabranch::Clock;
+        self.store.close().unwrap();
+        self.clock = ManualClock::starting_at(self.clock.now());
+        self.store = open(&self.disk, &self.clock, self.delay, &self.events);
+    }
+
+    /// Kills the process and opens the store again.
+    fn reopen_after_kill(&mut self) {
+        self.disk = self.disk.crash(anabranch::sim::LossMode::KeepAll);
+        self.store = open(&self.disk, &self.clock, self.delay, &self.events);
+    }
+
+    /// Time passes, and the keeper comes by as it does once a second, but less often.
+    fn let_pass(&self, time: Duration) {
+        const STEP: Duration = Duration::from_secs(600);
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(STEP);
+            self.clock.advance(step);
+            self.store.maintain().unwrap();
+            left -= step;
+        }
+    }
+
+    fn stream(&self, name: &str) -> Stream {
+        self.store.stream(name).unwrap()
+    }
+
+    fn was_told(&self, part: &str) -> bool {
+        self.events
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|event| event.contains(part))
+    }
+}
+
+fn open(disk: &SimDisk, clock: &ManualClock, delay: Duration, events: &Arc<Mutex<Vec<String>>>) -> Store {
+    let events = events.clone();
+    StoreOptions::new()
+        .keeper(false)
+        .segment_bytes(64 << 10)
+        .min_journaled_shards(usize::MAX)
+        .disk(disk.clone())
+        .clock(clock.clone())
+        .transition_delay(delay)
+        .on_event(move |event| events.lock().unwrap().push(event.to_string()))
+        .open("/store")
+        .unwrap()
+}
+
+/// All that can be read of a stream, a number for each record.
+fn numbers(stream: &Stream) -> Vec<u8> {
+    stream
+        .reader(StartingPosition::TrimHorizon)
+        .unwrap()
+        .map(|record| record.unwrap().data[0])
+        .collect()
+}
+
+/// Puts a record that fills most of a segment, so that the next one begins another.
+fn put_large(stream: &Stream, number: u8) -> anabranch::Put {
+    stream.put("k", &[number; 40_000]).unwrap()
+}
+
+fn shard_count(stream: &Stream) -> usize {
+    stream.shards(&ShardFilter::FromTrimHorizon).unwrap().len()
+}
+
+const ALL: ReadLimit = ReadLimit {
+    records: 1_000,
+    bytes: 10 << 20,
+};

@@ -1,0 +1,10 @@
+//! What bytes are fed to. Each target is a function of some bytes that panics if what it tests does not hold, and has
+//! seeds. The tests and libFuzzer run it.
+
+mod base;
+pub mod http;
+pub mod journal;
+pub mod manifest;
+mod program;
+pub mod segments;
+pub mod tools;

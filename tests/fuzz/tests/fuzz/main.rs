@@ -1,0 +1,61 @@
+//! Bytes that nobody meant: in segments, indexes, the commit journal, manifests, shard iterators and on the server's sockets.
+//!
+//! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
+//! its corpus, over mutations of it and over random bytes, the same ones every time:
+//!
+//! ```text
+//! cargo test --workspace --all-features --test fuzz
+//! ANABRANCH_FUZZ_CASES=1000000 ANABRANCH_FUZZ_FIRST=5000 cargo test --workspace --all-features --test fuzz segment
+//! ```
+//! `docs/testing.md` says how the same targets are run under libFuzzer for as long as one likes.
+
+mod corpus;
+mod driver;
+mod mutation;
+
+use anabranch_fuzz::{http, journal, manifest, segments, tools};
+use anabranch_harness::allocation::CountingAllocator;
+
+/// A length that nobody checked is seen although the memory is there.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+#[test]
+fn any_bytes_in_a_segment_or_an_index_are_the_records_or_damage() {
+    driver::run("segments", 1_500, segments::run);
+}
+
+#[test]
+fn any_bytes_in_a_manifest_are_refused_or_a_sound_store() {
+    driver::run("manifest", 1_500, manifest::run);
+}
+
+#[test]
+fn any_bytes_in_the_commit_journal_are_frames_or_damage() {
+    driver::run("journal", 600, journal::run);
+}
+
+#[test]
+fn any_damage_is_looked_at_and_repaired() {
+    driver::run("tools", 400, tools::run);
+}
+
+#[test]
+fn any_bytes_on_a_connection_are_answered_or_end_it() {
+    driver::run("http", 1_500, http::run);
+}
+
+/// Writes the seeds of the corpus anew, when `ANABRANCH_BLESS` is set: they hold what the present format makes.
+#[test]
+fn every_target_has_seeds() {
+    if std::env::var_os("ANABRANCH_BLESS").is_some() {
+        corpus::write("segments", segments::seeds());
+        corpus::write("journal", journal::seeds());
+        corpus::write("manifest", manifest::seeds());
+        corpus::write("tools", tools::seeds());
+        corpus::write("http", http::seeds());
+    }
+    for target in ["segments", "journal", "manifest", "tools", "http"] {
+        assert!(corpus::read(target).len() >= 5, "{target}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Directories: what is in them, copies of them, and their modes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The bytes of a file, none for a directory, and when it was last changed.
+pub type Entry = (Option<Vec<u8>>, SystemTime);
+
+/// What is in a directory, itself included.
+pub fn tree(directory: &Path) -> BTreeMap<PathBuf, Entry> {
+    let mut tree = BTreeMap::new();
+    let mut paths = vec![directory.to_owned()];
+    while let Some(path) = paths.pop() {
+        let modified = path.metadata().unwrap().modified().unwrap();
+        let bytes = if path.is_dir() {
+            paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            None
+        } else {
+            Some(fs::read(&path).unwrap())
+        };
+        tree.insert(path, (bytes, modified));
+    }
+    tree
+}
+
+/// The files below a directory, and their bytes.
+pub fn all_files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    tree(directory)
+        .into_iter()
+        .filter_map(|(path, (bytes, _))| Some((path, bytes?)))
+        .collect()
+}
+
+pub fn set_modes(directory: &Path, of_directories: u32, of_files: u32) {
+    for path in tree(directory).keys() {
+        let mode = if path.is_dir() { of_directories } else { of_files };
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+/// A copy of a store's directory that is open is the directory as a kill would leave it.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_tree(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A client of HTTP/1.1 that sends exactly the bytes it is told to, and what every SDK sends for an operation.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::wait::PATIENCE;
+
+pub const JSON: &str = "application/x-amz-json-1.1";
+pub const CBOR: &str = "application/x-amz-cbor-1.1";
+pub const X_AMZ_DATE: &str = "20150122T012202Z";
+pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKID/20150122/eu-west-1/kinesis/aws4_request, \
+                                 SignedHeaders=host;x-amz-date;x-amz-target, Signature=80e8";
+
+/// A connection that stays open from one request to the next. Its methods panic where no answer comes, but for those
+/// whose names begin with `try`.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+/// What a request says beside its body.
+pub struct Head<'a> {
+    pub method: &'a str,
+    pub uri: &'a str,
+    pub headers: Vec<(&'a str, &'a str)>,
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub enum CallError {
+    /// The connection is gone; whether the operation was carried out is not known.
+    Lost(io::Error),
+    /// The server's answer is an error.
+    Refused(Reply),
+}
+
+impl<'a> Head<'a> {
+    /// What every SDK sends for an operation.
+    pub fn of(target: &'a str) -> Head<'a> {
+        Head {
+            method: "POST",
+            uri: "/",
+            headers: vec![
+                ("Content-Type", JSON),
+                ("X-Amz-Target", target),
+                ("X-Amz-Date", X_AMZ_DATE),
+                ("Authorization", AUTHORIZATION),
+            ],
+        }
+    }
+
+    /// With this value in place of what it had of the name; with nothing if it is empty.
+    pub fn header(mut self, name: &'a str, value: &'a str) -> Head<'a> {
+        self.headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        if !value.is_empty() {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    pub fn method(mut self, method: &'a str) -> Head<'a> {
+        self.method = method;
+        self
+    }
+
+    pub fn uri(mut self, uri: &'a str) -> Head<'a> {
+        self.uri = uri;
+        self
+    }
+
+    pub fn to_text(&self) -> String {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: kinesis.test\r\n", self.method, self.uri);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head
+    }
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        Client::try_connect(address).unwrap_or_else(|error| panic!("no connection: {error}"))
+    }
+
+    pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        // A server that never answers fails a test instead of holding it up for ever.
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Client {
+            stream: BufReader::new(stream),
+        })
+    }
+
+    pub fn call(&mut self, operation: &str, input: &Value) -> Reply {
+        let target = format!("Kinesis_20131202.{operation}");
+        self.send(&Head::of(&target), input.to_string().as_bytes())
+    }
+
+    /// The output of an operation that succeeds; null if it has none.
+    #[track_caller]
+    pub fn ok(&mut self, operation: &str, input: &Value) -> Value {
+        let output = self.try_call(operation, input);
+        output.unwrap_or_else(|error| panic!("{operation}: {error}"))
+    }
+
+    /// The output of an operation; null if it has none.
+    pub fn try_call(&mut self, operation: &str, input: &Value) -> Result<Value, CallError> {
+        let target = format!("Kinesis_20131202.{operation}");
+        let reply = self
+            .try_send(&Head::of(&target), input.to_string().as_bytes())
+            .map_err(CallError::Lost)?;
+        match reply {
+            Reply { status: 200, .. } => Ok(reply.ok()),
+            refused => Err(CallError::Refused(refused)),
+        }
+    }
+
+    pub fn send(&mut self, head: &Head<'_>, body: &[u8]) -> Reply {
+        let reply = self.try_send(head, body);
+        reply.unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    pub fn try_send(&mut self, head: &Head<'_>, body: &[u8]) -> io::Result<Reply> {
+        let text = format!("{}Content-Length: {}\r\n\r\n", head.to_text(), body.len());
+        self.stream
+            .get_mut()
+            .write_all(&[text.as_bytes(), body].concat())?;
+        let reply = self.try_read_reply(head.method == "HEAD")?;
+        reply.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Begins the call, and leaves the answer where it is.
+    pub fn begin(&mut self, operation: &str, input: &Value) {
+        let target = format!("Kinesis_20131202.{operation}");
+        let (head, body) = (Head::of(&target).to_text(), input.to_string());
+        self.write(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    }
+
+    /// The next answer, or `None` if the server has closed the connection.
+    pub fn read_reply(&mut self, is_head: bool) -> Option<Reply> {
+        let reply = self.try_read_reply(is_head);
+        reply.unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    fn try_read_reply(&mut self, is_head: bool) -> io::Result<Option<Reply>> {
+        let Some(status_line) = self.line()? else {
+            return Ok(None);
+        };
+        let status = status_line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let mut reply = Reply {
+            status: status.ok_or_else(|| io::Error::other(format!("status line {status_line:?}")))?,
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        loop {
+            let line = self.line()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let Some((name, value)) = line.split_once(": ") else {
+                break;
+            };
+            reply.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let len = reply.header("content-length").map_or(Ok(0), str::parse);
+        if !is_head {
+            reply.body = vec![0; len.map_err(io::Error::other)?];
+            self.stream.read_exact(&mut reply.body)?;
+        }
+        Ok(Some(reply))
+    }
+
+    /// Whether the server has closed the connection, after waiting for it.
+    pub fn is_closed(&mut self) -> bool {
+        match self.stream.fill_buf() {
+            Ok(bytes) => bytes.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Drops what has arrived.
+    pub fn skip(&mut self) {
+        let arrived = self.stream.buffer().len();
+        self.stream.consume(arrived);
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
+    /// None at the end of what the server sends.
+    fn line(&mut self) -> io::Result<Option<String>> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(_) => Ok(line.strip_suffix("\r\n").map(str::to_owned)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    /// The output of a call that succeeded; null if it has none.
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some(JSON));
+        if self.body.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
+    }
+
+    /// The exception and message of a call that failed with status 400.
+    #[track_caller]
+    pub fn refusal(&self) -> (String, String) {
+        assert_eq!(self.status, 400, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some(JSON));
+        let body = self.json();
+        let kind = body["__type"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(self.header("x-amzn-errortype"), Some(kind.as_str()));
+        let key = if kind == "SerializationException" {
+            "Message"
+        } else {
+            "message"
+        };
+        assert!(
+            body.as_object()
+                .unwrap()
+                .keys()
+                .all(|name| name == "__type" || name == key),
+            "{body}"
+        );
+        (kind, body[key].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Lost(error) => write!(out, "the connection is lost: {error}"),
+            CallError::Refused(Reply { status, body, .. }) => {
+                write!(out, "status {status}: {}", String::from_utf8_lossy(body))
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What several test suites share. It reaches anabranch as its users do, through the program and over sockets, and
+//! knows none of its types.
+
+pub mod allocation;
+pub mod child;
+pub mod files;
+pub mod http1;
+pub mod http2;
+pub mod program;
+pub mod wait;

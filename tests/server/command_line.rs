@@ -1,0 +1,411 @@
+//! The program as a person starts it: what it prints, how it stops, and how it fails.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use anabranch_harness::http1::{Client, Head};
+use tempfile::TempDir;
+
+use crate::PROGRAM;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = PROGRAM.command();
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A running server, and what it said when it began to serve.
+struct Running {
+    child: Child,
+    greeting: String,
+    address: String,
+}
+
+impl Running {
+    fn start(data_dir: &Path, arguments: &[&str]) -> Running {
+        let data_dir = data_dir.to_str().unwrap();
+        let mut command = program(&["--data-dir", data_dir, "--listen", "127.0.0.1:0"]);
+        let mut child = command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut greeting = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("Ctrl-C") {
+            assert_ne!(
+                out.read_line(&mut greeting).unwrap(),
+                0,
+                "it stopped after saying {greeting:?}"
+            );
+        }
+        let address = greeting.split_once("http://").unwrap().1;
+        let address = address.split_whitespace().next().unwrap().to_owned();
+        Running {
+            child,
+            greeting,
+            address,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &process])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// The status and the log, once it has ended.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+
+    /// The body of the answer to a request that succeeds.
+    #[track_caller]
+    fn request(&self, operation: &str, body: &str) -> String {
+        let target = format!("Kinesis_20131202.{operation}");
+        let mut client = Client::connect(self.address.parse().unwrap());
+        let reply = client.send(&Head::of(&target), body.as_bytes());
+        assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
+        reply.text().to_owned()
+    }
+}
+
+fn data_dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn the_help_has_an_example_and_the_exit_codes() {
+    for arguments in [["--help"].as_slice(), &["serve", "--help"]] {
+        let output = run(arguments);
+        assert!(output.status.success());
+        let help = text(&output.stdout);
+        for part in [
+            "--data-dir",
+            "./anabranch-data",
+            "127.0.0.1:4567",
+            "ANABRANCH_LISTEN",
+            "boto3.client",
+            "AWS_ENDPOINT_URL_KINESIS",
+            "Exit status:",
+        ] {
+            assert!(help.contains(part), "{part} is not in {help}");
+        }
+    }
+    assert!(text(&run(&["--version"]).stdout).starts_with("anabranch "));
+}
+
+#[test]
+fn a_start_says_where_the_data_is_and_what_to_type() {
+    let data_dir = data_dir();
+    let running = Running::start(&data_dir.path().join("deep"), &["--region", "eu-west-1"]);
+    let shown = data_dir.path().canonicalize().unwrap().join("deep");
+    assert!(
+        running.greeting.contains(shown.to_str().unwrap()),
+        "{}",
+        running.greeting
+    );
+    assert!(running.greeting.contains("\n    import boto3\n"));
+    let client = format!(
+        "\n    kinesis = boto3.client(\"kinesis\", endpoint_url=\"http://{}\", region_name=\"eu-west-1\", \
+         aws_access_key_id=\"any\", aws_secret_access_key=\"any\")\n",
+        running.address
+    );
+    assert!(running.greeting.contains(&client), "{}", running.greeting);
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn three_signals_stop_it_and_what_was_stored_is_there_again() {
+    let data_dir = data_dir();
+    for (round, signal) in ["INT", "TERM", "HUP"].into_iter().enumerate() {
+        let running = Running::start(data_dir.path(), &["--durability", "buffered"]);
+        if round == 0 {
+            running.request("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#);
+        }
+        running.request("PutRecord", r#"{"StreamName":"s","PartitionKey":"k","Data":""}"#);
+        running.signal(signal);
+        let (status, log) = running.end();
+        assert_eq!(status, Some(0), "{log}");
+        assert!(
+            log.contains("serving") && log.contains("the store is closed"),
+            "{log}"
+        );
+    }
+    let store = anabranch::Store::open(data_dir.path()).unwrap();
+    let stream = store.stream("s").unwrap();
+    assert_eq!(
+        stream
+            .reader(anabranch::StartingPosition::TrimHorizon)
+            .unwrap()
+            .take(4)
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn a_log_for_machines_has_one_object_a_line() {
+    let data_dir = data_dir();
+    let running = Running::start(data_dir.path(), &["--log-format", "json", "--log", "debug"]);
+    running.request("ListStreams", "{}");
+    running.signal("TERM");
+    let (_, log) = running.end();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let serving = lines
+        .iter()
+        .find(|line| line["message"] == "serving")
+        .expect("a line for the start");
+    for fact in [
+        "version",
+        "addresses",
+        "data_dir",
+        "durability",
+        "region",
+        "account_id",
+        "open_shards",
+    ] {
+        assert!(!serving[fact].is_null(), "no {fact} in {serving}");
+    }
+    let answered = lines
+        .iter()
+        .find(|line| line["message"] == "request answered")
+        .expect("a line for a request");
+    assert_eq!(answered["status"], 200);
+}
+
+#[test]
+fn a_directory_in_use_names_the_process_that_has_it() {
+    let data_dir = data_dir();
+    let running = Running::start(data_dir.path(), &[]);
+    let output = run(&[
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(3));
+    let message = text(&output.stderr);
+    assert!(message.contains(&running.child.id().to_string()), "{message}");
+    assert!(message.contains("--data-dir"), "{message}");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_taken_port_is_said_to_be_taken() {
+    let data_dir = data_dir();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let arguments = [
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        &address,
+    ];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(5));
+    let message = text(&output.stderr);
+    assert!(message.contains(&format!("{address} is taken")), "{message}");
+    assert!(message.contains("--listen"), "{message}");
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let data_dir = data_dir();
+    std::fs::write(data_dir.path().join("letter.txt"), "dear").unwrap();
+    let output = run(&[
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("--data-dir"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(
+        std::fs::read(data_dir.path().join("letter.txt")).unwrap(),
+        b"dear"
+    );
+
+    let file = data_dir.path().join("letter.txt");
+    let output = run(&["--data-dir", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_wrong_command_line_says_what_is_expected() {
+    let data_dir = data_dir();
+    let path = data_dir.path().join("data");
+    let path = path.to_str().unwrap();
+    for (arguments, part) in [
+        (["--transition-delay", "5"], "ms, s or m"),
+        (["--durability", "maybe"], "synced"),
+        (["--account-id", "1"], "twelve digits"),
+        (["--region", "here"], "us-east-1"),
+        (["--log", "a=b=c"], "--log"),
+        (["--listen", "4567"], "127.0.0.1:4567"),
+    ] {
+        let mut command = program(&["--data-dir", path]);
+        let output = command.args(arguments).output().unwrap();
+        let status = if arguments[0] == "--listen" { 5 } else { 2 };
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+        assert!(
+            text(&output.stderr).contains(part),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// Whether the process maps any file of the store's streams.
+fn maps_segments(running: &Running) -> bool {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", running.child.id())).unwrap();
+    maps.lines().any(|line| line.ends_with(".log"))
+}
+
+#[test]
+fn segments_are_mapped_only_if_that_is_asked_for_since_a_bad_page_would_end_the_server() {
+    for (arguments, is_mapped) in [([].as_slice(), false), (&["--map-segments"], true)] {
+        let directory = data_dir();
+        let running = Running::start(directory.path(), arguments);
+        running.request("CreateStream", r#"{"StreamName":"a","ShardCount":1}"#);
+        // More than the first segment holds.
+        let data = "QUFB".repeat(10_000);
+        for _ in 0..4 {
+            let put = format!(r#"{{"StreamName":"a","PartitionKey":"k","Data":"{data}"}}"#);
+            assert!(running.request("PutRecord", &put).contains("SequenceNumber"));
+        }
+        let iterator = running.request(
+            "GetShardIterator",
+            r#"{"StreamName":"a","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}"#,
+        );
+        let iterator = iterator.split_once("ShardIterator\":\"").unwrap().1;
+        let iterator = iterator.split('"').next().unwrap();
+        let read = running.request("GetRecords", &format!(r#"{{"ShardIterator":"{iterator}"}}"#));
+        assert!(read.contains("SequenceNumber"), "{read}");
+        assert_eq!(maps_segments(&running), is_mapped);
+        running.signal("TERM");
+        assert_eq!(running.end().0, Some(0));
+    }
+}
+
+#[test]
+fn streams_of_the_command_line_are_there_at_the_first_request_and_stay_as_they_are() {
+    let data_dir = data_dir();
+    let limits = |running: &Running| running.request("DescribeLimits", "{}");
+    let list = |running: &Running| running.request("ListStreams", "{}");
+    let arguments = [
+        "--create-stream",
+        "b:2",
+        "--create-stream",
+        "a",
+        "--create-stream",
+        "b:2",
+    ];
+    let running = Running::start(data_dir.path(), &arguments);
+    assert!(list(&running).contains(r#""StreamNames":["a","b"]"#));
+    assert!(limits(&running).contains(r#""OpenShardCount":6"#));
+    running.request("PutRecord", r#"{"StreamName":"b","PartitionKey":"k","Data":""}"#);
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+
+    let running = Running::start(data_dir.path(), &["--create-stream", "b:7,c:1"]);
+    assert!(list(&running).contains(r#""StreamNames":["a","b","c"]"#));
+    assert!(limits(&running).contains(r#""OpenShardCount":7"#));
+    running.signal("TERM");
+    let (status, log) = running.end();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("the stream is there already"), "{log}");
+    let store = anabranch::Store::open(data_dir.path()).unwrap();
+    let stream = store.stream("b").unwrap();
+    let mut reader = stream.reader(anabranch::StartingPosition::TrimHorizon).unwrap();
+    assert!(reader.next().is_some());
+}
+
+#[test]
+fn streams_are_named_in_the_environment_too() {
+    let data_dir = data_dir();
+    let mut command = program(&[
+        "--data-dir",
+        data_dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1",
+    ]);
+    // It ends for want of a port, after it has made the streams.
+    let output = command
+        .env("ANABRANCH_CREATE_STREAM", "a:1,b:3")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    let store = anabranch::Store::open(data_dir.path()).unwrap();
+    assert_eq!(store.open_shard_count().unwrap(), 4);
+}
+
+#[test]
+fn wrong_streams_are_refused_before_anything_is_made() {
+    for (arguments, part) in [
+        (["--create-stream", "a:0"].as_slice(), "number of shards"),
+        (&["--create-stream", "a b"], "name of a stream"),
+        (&["--create-stream", "a:1@eu-west-1"], "number of shards"),
+        (
+            &["--create-stream", "a", "--create-stream", "a:2"],
+            "give it once",
+        ),
+        (
+            &[
+                "--create-stream",
+                "a:2",
+                "--create-stream",
+                "b:3",
+                "--shard-limit",
+                "4",
+            ],
+            "--shard-limit 4",
+        ),
+    ] {
+        let data_dir = data_dir();
+        let directory = data_dir.path().to_str().unwrap();
+        let output = run(&[&["--data-dir", directory, "--listen", "127.0.0.1:0"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+        let store = anabranch::Store::open(data_dir.path()).unwrap();
+        assert!(store.streams(None, 10).unwrap().is_empty());
+    }
+}

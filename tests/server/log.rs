@@ -1,0 +1,214 @@
+//! What a running server logs, at every level, and what it tells its log and not its clients.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Instant;
+
+use anabranch_harness::files::all_files;
+use anabranch_harness::http1::Client;
+use anabranch_harness::http2::Http2Client;
+use anabranch_harness::program::ServerProcess;
+use serde_json::{Value, json};
+
+use crate::PROGRAM;
+
+/// The status and body of one request of a connection that stays open.
+fn call(connection: &mut Client, operation: &str, input: &Value) -> (u16, String) {
+    let reply = connection.call(operation, input);
+    (reply.status, reply.text().to_owned())
+}
+
+/// The output of a request that succeeds, on a connection of its own.
+#[track_caller]
+fn ok(server: &ServerProcess, operation: &str, input: &Value) -> Value {
+    Client::connect(server.address()).ok(operation, input)
+}
+
+/// That many ListStreams over one connection of HTTP/2, one after the other.
+fn call_over_http2(address: SocketAddr, requests: u32) {
+    let mut connection = Http2Client::connect(address);
+    for _ in 0..requests {
+        assert_eq!(connection.call("ListStreams", &json!({})).0, 200);
+    }
+}
+
+#[test]
+fn at_every_level_it_serves_until_it_is_told_to_stop() {
+    for (filter, says_that_it_serves) in [
+        ("off", false),
+        ("error", false),
+        ("warn", false),
+        ("info", true),
+        ("debug", true),
+        ("trace", true),
+        ("", true),
+        ("hyper=debug", false),
+        ("anabranch=error,info", false),
+        ("h2=off,debug", true),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = PROGRAM.serve(directory.path(), &["--log", filter]);
+        ok(
+            &server,
+            "CreateStream",
+            &json!({"StreamName": "s", "ShardCount": 1}),
+        );
+        assert_eq!(
+            ok(&server, "ListStreams", &json!({}))["StreamNames"],
+            json!(["s"])
+        );
+        server.stop("TERM");
+        let log = fs::read_to_string(directory.path().join("server.log")).unwrap();
+        for line in ["serving", "stopping", "the store is closed"] {
+            assert_eq!(
+                log.contains(line),
+                says_that_it_serves,
+                "--log {filter:?}: {line}: {log}"
+            );
+        }
+    }
+}
+
+#[test]
+fn at_debug_each_request_is_one_line_over_both_protocols() {
+    const REQUESTS: u32 = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let server = PROGRAM.serve(directory.path(), &["--log", "debug"]);
+    let mut connection = Client::connect(server.address());
+    for _ in 0..REQUESTS {
+        assert_eq!(call(&mut connection, "ListStreams", &json!({})).0, 200);
+    }
+    for _ in 0..REQUESTS {
+        ok(&server, "ListStreams", &json!({}));
+    }
+    call_over_http2(server.address(), REQUESTS);
+    server.stop("TERM");
+    let log = fs::read_to_string(directory.path().join("server.log")).unwrap();
+    let (answered, others): (Vec<_>, Vec<_>) =
+        log.lines().partition(|line| line.contains("request answered"));
+    assert_eq!(answered.len(), 3 * REQUESTS as usize, "{log}");
+    // The start, the stop, and how connections end.
+    let is_expected = |line: &&str| line.contains(" INFO ") || line.contains(" anabranch::kinesis::server");
+    let most = 10 + 2 + REQUESTS as usize;
+    assert!(
+        others.iter().all(is_expected) && others.len() <= most,
+        "{others:#?}"
+    );
+}
+
+#[test]
+fn a_library_that_is_named_says_more_than_a_line_for_each_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = PROGRAM.serve(directory.path(), &["--log", "debug,h2=trace"]);
+    call_over_http2(server.address(), 1);
+    server.stop("TERM");
+    let log = fs::read_to_string(directory.path().join("server.log")).unwrap();
+    assert!(log.contains(" h2::") && log.contains("request answered"), "{log}");
+}
+
+/// A server on a stream of two shards, one of which has a record whose bytes have changed on the disk.
+fn server_with_a_damaged_shard(directory: &Path) -> ServerProcess {
+    const DATA: &str = "these bytes are going to change";
+    let server = PROGRAM.serve(directory, &[]);
+    ok(
+        &server,
+        "CreateStream",
+        &json!({"StreamName": "s", "ShardCount": 2}),
+    );
+    let data = base64_simd::STANDARD.encode_to_string(DATA);
+    let record = json!({"StreamName": "s", "PartitionKey": "k", "ExplicitHashKey": "0", "Data": data});
+    ok(&server, "PutRecord", &record);
+    server.stop("TERM");
+    let mut changed = 0;
+    for (path, mut bytes) in all_files(&directory.join("data")) {
+        let found = bytes
+            .windows(DATA.len())
+            .position(|window| window == DATA.as_bytes());
+        if let Some(at) = found {
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            changed += 1;
+        }
+    }
+    assert!(changed > 0, "the record is in no file");
+    PROGRAM.serve(directory, &[])
+}
+
+/// What reads the damaged shard, and fails.
+fn damaged_iterator() -> Value {
+    json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON"})
+}
+
+/// A record of each shard.
+fn batch(records: u64) -> Value {
+    let records: Vec<_> = (0..records)
+        .map(|number| {
+            let hash_key = if number % 2 == 0 {
+                "0".to_owned()
+            } else {
+                u128::MAX.to_string()
+            };
+            json!({"PartitionKey": "k", "ExplicitHashKey": hash_key, "Data": ""})
+        })
+        .collect();
+    json!({"StreamName": "s", "Records": records})
+}
+
+#[test]
+fn a_failure_of_the_disk_tells_the_log_which_file_and_a_client_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_with_a_damaged_shard(directory.path());
+    let mut connection = Client::connect(server.address());
+    let put = json!({"StreamName": "s", "PartitionKey": "k", "ExplicitHashKey": "0", "Data": ""});
+    for (operation, input) in [("GetShardIterator", damaged_iterator()), ("PutRecord", put)] {
+        let (status, body) = call(&mut connection, operation, &input);
+        assert_eq!(status, 500, "{operation}: {body}");
+        assert!(
+            body.contains("InternalFailureException") && body.contains("damaged"),
+            "{body}"
+        );
+        assert!(!body.contains('/'), "{operation}: {body}");
+    }
+    let (status, body) = call(&mut connection, "PutRecords", &batch(2));
+    assert_eq!(status, 200, "{body}");
+    assert!(
+        body.contains(r#""FailedRecordCount":1"#) && !body.contains('/'),
+        "{body}"
+    );
+    let log = server.log();
+    let is_of_the_shard =
+        |line: &&str| line.contains("request failed") && line.contains("shardId-000000000000/");
+    assert!(log.lines().any(|line| is_of_the_shard(&line)), "{log}");
+    server.stop("TERM");
+}
+
+#[test]
+fn failures_of_many_records_and_requests_are_a_line_a_second() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server_with_a_damaged_shard(directory.path());
+    let mut connection = Client::connect(server.address());
+    assert_eq!(
+        call(&mut connection, "GetShardIterator", &damaged_iterator()).0,
+        500
+    );
+    let lines_before = server.log().lines().count();
+    let started = Instant::now();
+    for _ in 0..20 {
+        let (status, body) = call(&mut connection, "PutRecords", &batch(500));
+        assert_eq!(status, 200);
+        assert!(body.contains(r#""FailedRecordCount":250"#), "{body}");
+        assert_eq!(
+            call(&mut connection, "GetShardIterator", &damaged_iterator()).0,
+            500
+        );
+    }
+    let seconds = started.elapsed().as_secs() as usize;
+    let lines = server.log().lines().count() - lines_before;
+    assert!(
+        lines <= 2 * (seconds + 1),
+        "{lines} lines in {seconds} s: {}",
+        server.log()
+    );
+    server.stop("TERM");
+}

@@ -1,0 +1,15 @@
+//! The server: in this process, byte by byte, on a clock that the tests turn; and as the program that a person starts.
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod command_line;
+mod limits;
+mod log;
+#[cfg(target_os = "linux")]
+mod memory;
+mod read_only;
+mod wire;
+
+use anabranch_harness::program::Program;
+
+const PROGRAM: Program = Program(env!("CARGO_BIN_EXE_anabranch"));

@@ -1,0 +1,21 @@
+//! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
+
+mod account;
+mod budgets;
+mod cbor;
+mod connections;
+mod front;
+#[cfg(feature = "sim")]
+mod hanging;
+mod http1;
+mod http2;
+mod input_constraints;
+mod input_types;
+mod reading;
+mod restart;
+mod retention;
+mod shards;
+mod streams;
+mod tags;
+mod test_server;
+mod writing;

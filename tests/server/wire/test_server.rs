@@ -1,0 +1,256 @@
+//! A server on a store and a clock of its own, in this process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
+use anabranch::{ManualClock, Store, StoreOptions, Timestamp};
+use anabranch_harness::http1::{Client, Reply};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// `Thu Jan 22 01:22:02 UTC 2015`
+pub const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
+pub const ACCOUNT: &str = "000000000000";
+
+/// How a test wants its server.
+#[derive(Default)]
+pub struct Setup {
+    pub transition_delay: Duration,
+    pub options: Option<fn(ServerOptions) -> ServerOptions>,
+}
+
+pub struct TestServer {
+    pub clock: ManualClock,
+    pub store: Store,
+    pub address: SocketAddr,
+    gauges: Option<ServerGauges>,
+    setup: Setup,
+    runtime: Runtime,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    directory: TempDir,
+}
+
+impl TestServer {
+    pub fn start() -> TestServer {
+        TestServer::with(Setup::default())
+    }
+
+    pub fn with_options(options: fn(ServerOptions) -> ServerOptions) -> TestServer {
+        TestServer::with(Setup {
+            options: Some(options),
+            ..Setup::default()
+        })
+    }
+
+    pub fn with(setup: Setup) -> TestServer {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = ManualClock::starting_at(START);
+        let store = open(directory.path().join("data"), &clock, &setup);
+        let mut server = TestServer {
+            clock,
+            store,
+            address: "127.0.0.1:0".parse().unwrap(),
+            gauges: None,
+            setup,
+            runtime: Runtime::new().unwrap(),
+            running: None,
+            directory,
+        };
+        server.serve();
+        server
+    }
+
+    fn serve(&mut self) {
+        let mut options = ServerOptions::new("127.0.0.1:0");
+        if let Some(change) = self.setup.options {
+            options = change(options);
+        }
+        let server = self
+            .runtime
+            .block_on(Server::bind(self.store.clone(), options))
+            .unwrap();
+        self.address = server.local_addr();
+        self.gauges = Some(server.gauges());
+        let (stop, stopped) = oneshot::channel();
+        let running = self.runtime.spawn(server.run_until(async {
+            let _ = stopped.await;
+        }));
+        self.running = Some((stop, running));
+    }
+
+    /// Stops the server, and waits until it has answered what it had taken.
+    pub fn stop(&mut self) {
+        if let Some((stop, running)) = self.running.take() {
+            stop.send(()).unwrap();
+            self.runtime.block_on(running).unwrap();
+        }
+    }
+
+    /// A new server on the same directory, as after a restart of the machine.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.store.close().unwrap();
+        self.store = open(self.directory.path().join("data"), &self.clock, &self.setup);
+        self.serve();
+    }
+
+    pub fn gauges(&self) -> &ServerGauges {
+        self.gauges.as_ref().unwrap()
+    }
+
+    pub fn begin_stop(&mut self) -> JoinHandle<()> {
+        let (stop, running) = self.running.take().unwrap();
+        stop.send(()).unwrap();
+        running
+    }
+
+    /// Waits until the server has stopped, which it does before any grace of a test is over.
+    pub fn finish(&self, running: JoinHandle<()>) {
+        let within = self
+            .runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(60), running).await });
+        within.expect("the server stops").unwrap();
+    }
+
+    /// Lets time pass, and what is due then happen.
+    pub fn advance(&self, time: Duration) {
+        self.clock.advance(time);
+        self.store.maintain().unwrap();
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// One operation on a connection of its own.
+    pub fn call(&self, operation: &str, input: &Value) -> Reply {
+        self.connect().call(operation, input)
+    }
+
+    /// The output of an operation that succeeds.
+    #[track_caller]
+    pub fn ok(&self, operation: &str, input: &Value) -> Value {
+        self.call(operation, input).ok()
+    }
+
+    /// The exception and message of an operation that fails with status 400.
+    #[track_caller]
+    pub fn refusal(&self, operation: &str, input: &Value) -> (String, String) {
+        self.call(operation, input).refusal()
+    }
+
+    #[track_caller]
+    pub fn create(&self, name: &str, shards: u32) {
+        self.ok(
+            "CreateStream",
+            &json!({ "StreamName": name, "ShardCount": shards }),
+        );
+    }
+
+    #[track_caller]
+    pub fn put(&self, stream: &str, key: &str, data: &str) -> Value {
+        let data = base64_simd::STANDARD.encode_to_string(data);
+        self.ok(
+            "PutRecord",
+            &json!({ "StreamName": stream, "PartitionKey": key, "Data": data }),
+        )
+    }
+
+    /// A stream of one shard, with `count` records of 900,000 bytes.
+    pub fn fill(&self, name: &str, count: usize) {
+        let stream = self.store.create_stream(name, 1).unwrap();
+        for _ in 0..count {
+            stream.put("k", &vec![7; 900_000]).unwrap();
+        }
+    }
+
+    #[track_caller]
+    pub fn iterator(&self, stream: &str, shard: &str, kind: &str) -> String {
+        let input = json!({ "StreamName": stream, "ShardId": shard, "ShardIteratorType": kind });
+        text(&self.ok("GetShardIterator", &input)["ShardIterator"])
+    }
+
+    #[track_caller]
+    pub fn get(&self, iterator: &str) -> Value {
+        self.ok("GetRecords", &json!({ "ShardIterator": iterator }))
+    }
+
+    /// How many records all shards of a stream hold.
+    #[track_caller]
+    pub fn count_records(&self, stream: &str) -> usize {
+        let shards = self.ok("ListShards", &json!({ "StreamName": stream }));
+        let shards = shards["Shards"].as_array().unwrap();
+        shards
+            .iter()
+            .map(|shard| {
+                let iterator = self.iterator(stream, shard["ShardId"].as_str().unwrap(), "TRIM_HORIZON");
+                self.get(&iterator)["Records"].as_array().unwrap().len()
+            })
+            .sum()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn open(path: PathBuf, clock: &ManualClock, setup: &Setup) -> Store {
+    StoreOptions::new()
+        .clock(clock.clone())
+        .keeper(false)
+        .segment_bytes(1 << 20)
+        .transition_delay(setup.transition_delay)
+        .open(path)
+        .unwrap()
+}
+
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a string: {value}"))
+        .to_owned()
+}
+
+/// The member `name` of every item of a list.
+#[track_caller]
+pub fn all(list: &Value, name: &str) -> Vec<String> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|item| text(&item[name]))
+        .collect()
+}
+
+pub fn not_found(message: impl Into<String>) -> (String, String) {
+    ("ResourceNotFoundException".to_owned(), message.into())
+}
+
+pub fn in_use(message: impl Into<String>) -> (String, String) {
+    ("ResourceInUseException".to_owned(), message.into())
+}
+
+pub fn invalid_argument(message: impl Into<String>) -> (String, String) {
+    ("InvalidArgumentException".to_owned(), message.into())
+}
+
+/// The exception for these failures, each the text behind `Value`.
+pub fn validation(failures: &[&str]) -> (String, String) {
+    let (count, plural) = (failures.len(), if failures.len() == 1 { "" } else { "s" });
+    let failures: Vec<_> = failures
+        .iter()
+        .map(|failure| format!("Value {failure}"))
+        .collect();
+    let message = format!(
+        "{count} validation error{plural} detected: {}",
+        failures.join("; ")
+    );
+    ("ValidationException".to_owned(), message)
+}

@@ -1,0 +1,5 @@
+//! What the sources may look like.
+#![allow(clippy::unwrap_used)]
+
+mod log_statements;
+mod structure;

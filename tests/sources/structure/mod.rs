@@ -1,0 +1,107 @@
+//! What uses what in `src`: no circles, floors that import only downwards, files and `unsafe` in one place.
+//!
+//! `docs/design.md` has the floors. An exception has its reason here, and one that is not needed any more fails too.
+
+mod made_up;
+mod rules;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use rules::{Breach, Exception, circles, complaints, unsafe_outside, upward_imports, uses_outside};
+use tree::Uses;
+
+/// From the top. Floors in one row do not know each other.
+const FLOORS: [&[&str]; 12] = [
+    &["cli"],
+    &["kinesis"],
+    &["http"],
+    &["consumer"],
+    &["store", "inspect"],
+    &["backend"],
+    &["evidence"],
+    &["catalog"],
+    &["log"],
+    &["disk"],
+    &["error", "sync"],
+    &["model"],
+];
+
+const CIRCLES: [Exception; 0] = [];
+
+const UPWARD_IMPORTS: [Exception; 0] = [];
+
+const FILES: [&str; 4] = ["std::fs", "std::os::unix::fs", "rustix", "memmap2"];
+
+const FILES_OUTSIDE_OF_DISK: [Exception; 2] = [
+    Exception {
+        of: "cli/bench/",
+        uses: "",
+        reason: "compares the engine with files that are written without it, and removes what it made",
+    },
+    Exception {
+        of: "cli/serve.rs",
+        uses: "std::fs::canonicalize",
+        reason: "shows where the store is, whatever the working directory is",
+    },
+];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    check("circles of imports", &circles(source()), &CIRCLES);
+}
+
+#[test]
+fn floors_import_only_downwards() {
+    check(
+        "imports that do not go down",
+        &upward_imports(source(), &FLOORS),
+        &UPWARD_IMPORTS,
+    );
+}
+
+#[test]
+fn only_disk_touches_files() {
+    check(
+        "uses of files outside of `disk`",
+        &uses_outside(source(), "disk", &FILES),
+        &FILES_OUTSIDE_OF_DISK,
+    );
+}
+
+#[test]
+fn only_disk_has_unsafe_code() {
+    check(
+        "`unsafe` outside of `disk`",
+        &unsafe_outside(source(), "disk"),
+        &[],
+    );
+}
+
+/// That the rules are asked about the whole of `src`, and not about a part that happened to be found.
+#[test]
+fn the_whole_source_is_read() {
+    let source = source();
+    for floor in FLOORS.into_iter().flatten() {
+        let is_there =
+            |file: &String| file.starts_with(&format!("{floor}/")) || *file == format!("{floor}.rs");
+        assert!(source.keys().any(is_there), "no file of {floor} was found");
+    }
+    assert!(source["store/store.rs"].files.contains("store/handle.rs"));
+    assert!(source["cli/serve.rs"].files.contains("kinesis/server.rs"));
+    let has_unsafe = |file: &&String| source[*file].has_unsafe;
+    assert!(source.keys().any(|file| has_unsafe(&file)));
+}
+
+fn source() -> &'static BTreeMap<String, Uses> {
+    static SOURCE: LazyLock<BTreeMap<String, Uses>> =
+        LazyLock::new(|| tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
+    &SOURCE
+}
+
+fn check(what: &str, breaches: &[Breach], exceptions: &[Exception]) {
+    let complaints = complaints(breaches, exceptions);
+    assert!(complaints.is_empty(), "{what}:\n{}", complaints.join("\n"));
+}
