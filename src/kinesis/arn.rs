@@ -1,4 +1,4 @@
-//! Amazon resource names, and the names of regions.
+//! Amazon resource names, account ids, and the names of regions.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl fmt::Display for StreamArn<'_> {
 
 /// The stream that an ARN names, if `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:stream/\S+`.
 ///
-/// A server holds the streams of one account and one region, so the ARN's own are not compared with anything.
+/// Whose stream that is says its [scope](super::scope::Scope).
 pub(super) fn stream_name(arn: &str) -> Option<&str> {
     const RESOURCE: &str = ":stream/";
     let parts = Parts::of(arn)?;
@@ -42,13 +42,17 @@ pub(super) fn stream_name(arn: &str) -> Option<&str> {
     })
 }
 
+/// The region and the account that an ARN is of, both unchecked.
+pub(super) fn region_and_account(arn: &str) -> Option<(&str, &str)> {
+    let mut parts = arn.get(Parts::of(arn)?.service_end..)?.split(':');
+    Some((parts.next()?, parts.next()?))
+}
+
 /// A colon and an account id.
-const ACCOUNT_BYTES: usize = 13;
+const ACCOUNT_BYTES: usize = 1 + ACCOUNT_ID_BYTES;
 
 fn is_account(text: &str) -> bool {
-    text.len() == ACCOUNT_BYTES
-        && text.starts_with(':')
-        && text.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+    text.strip_prefix(':').is_some_and(is_account_id)
 }
 
 /// Where the parts of an ARN may begin and end, each looked for once: an ARN that is too long has not been refused yet.
@@ -138,6 +142,17 @@ pub(super) fn resource(arn: &str) -> ResourceName<'_> {
     }
 }
 
+/// How many digits an account id has.
+pub(super) const ACCOUNT_ID_BYTES: usize = 12;
+
+/// Whether `text` is an account id.
+pub(super) fn is_account_id(text: &str) -> bool {
+    text.len() == ACCOUNT_ID_BYTES && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The longest name that is taken for a region's. AWS' longest has 14 bytes.
+pub(super) const MOST_REGION_BYTES: usize = 32;
+
 /// Whether `text` looks like a region's name: `eu-west-1`, `us-gov-east-1`. Clients that derive the region from a
 /// host name sign for regions such as `0` or `localhost`.
 pub(super) fn is_region(text: &str) -> bool {
@@ -146,7 +161,8 @@ pub(super) fn is_region(text: &str) -> bool {
         return false;
     };
     let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    area.len() >= 2
+    text.len() <= MOST_REGION_BYTES
+        && area.len() >= 2
         && is_word(area)
         && !middle.is_empty()
         && middle.iter().all(is_word)

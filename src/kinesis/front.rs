@@ -198,7 +198,7 @@ async fn answer_call(
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,
-                region: authentication::region(parts),
+                scope: authentication::scope(parts, service.scope),
                 authenticated: authentication::check(parts),
                 body: body.bytes.clone(),
             };

@@ -49,6 +49,7 @@ mod operations;
 mod options;
 mod protocol;
 mod request_id;
+mod scope;
 mod server;
 mod service;
 mod shape;

@@ -29,9 +29,9 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// The region that ARNs name when a request is not signed for one.
+    /// The region of requests that are not signed for one.
     pub const DEFAULT_REGION: &'static str = "us-east-1";
-    /// The account that ARNs and messages name.
+    /// The account of requests that name no ARN of another.
     pub const DEFAULT_ACCOUNT_ID: &'static str = "000000000000";
 
     /// The most open shards of all streams together: the greatest quota that AWS gives to a new account.
@@ -74,13 +74,14 @@ impl ServerOptions {
         }
     }
 
-    /// The region that ARNs name when a request is not signed for one (default `us-east-1`).
+    /// The region that a request is about if it is not signed for one (default `us-east-1`). A stream belongs to an account
+    /// and a region: the same name in another one is another stream.
     pub fn region(mut self, region: impl Into<String>) -> ServerOptions {
         self.region = region.into();
         self
     }
 
-    /// The account that ARNs and messages name, twelve digits (default `000000000000`).
+    /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
         self

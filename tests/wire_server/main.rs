@@ -15,6 +15,7 @@ mod http2_client;
 mod input_constraints;
 mod input_types;
 mod reading;
+mod regions;
 mod restart;
 mod retention;
 mod shards;

@@ -234,7 +234,7 @@ fn tags_are_checked_when_a_stream_is_created_with_them() {
         ))
     );
     server.ok("CreateStream", &create(json!({"Zeichen ä": "a/b=c+d-e@f_g.h"})));
-    let tags = server.store.stream("s").unwrap().summary().unwrap().tags;
+    let tags = server.streams().stream("s").unwrap().summary().unwrap().tags;
     assert_eq!(tags.get("Zeichen ä").map(String::as_str), Some("a/b=c+d-e@f_g.h"));
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
-use anabranch::{ManualClock, Store, StoreOptions, Timestamp};
+use anabranch::{ManualClock, Namespace, Store, StoreOptions, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 /// `Thu Jan 22 01:22:02 UTC 2015`
 pub const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
 pub const ACCOUNT: &str = "000000000000";
+/// What a [`Client`] signs for.
+pub const REGION: &str = "eu-west-1";
 pub const JSON: &str = "application/x-amz-json-1.1";
 pub const CBOR: &str = "application/x-amz-cbor-1.1";
 pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKID/20150122/eu-west-1/kinesis/aws4_request, \
@@ -156,6 +158,11 @@ impl TestServer {
         );
     }
 
+    /// The streams that a [`Client`] can name.
+    pub fn streams(&self) -> Namespace {
+        self.store.namespace(&format!("{ACCOUNT}/{REGION}")).unwrap()
+    }
+
     #[track_caller]
     pub fn put(&self, stream: &str, key: &str, data: &str) -> Value {
         let data = base64_simd::STANDARD.encode_to_string(data);
@@ -167,7 +174,7 @@ impl TestServer {
 
     /// A stream of one shard, with `count` records of 900,000 bytes.
     pub fn fill(&self, name: &str, count: usize) {
-        let stream = self.store.create_stream(name, 1).unwrap();
+        let stream = self.streams().create_stream(name, 1).unwrap();
         for _ in 0..count {
             stream.put("k", &vec![7; 900_000]).unwrap();
         }

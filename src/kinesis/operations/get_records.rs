@@ -64,7 +64,7 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
         }
         other => context.refusal(other),
     };
-    let stream = context.service.store.stream(name).map_err(refusal)?;
+    let stream = context.stream(name).map_err(refusal)?;
     // That the shard is missing is said before what is wrong with the position.
     let first = stream
         .shard_iterator(shard, StartingPosition::TrimHorizon)
@@ -254,14 +254,15 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         next,
         stream_name,
     } = open_iterator(context, call.get(OPEN_SHARD_ITERATOR))?;
-    check_same_stream(call.get(STREAM_ARN), &stream_name)?;
     let refusal = |error| match error {
         Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
             context.shard_does_not_exist(shard_id, &stream_name)
         }
         other => context.refusal(other),
     };
+    check_same_name(call.get(STREAM_ARN), &stream_name)?;
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
+    check_same_scope(call, &stream)?;
     let limit = ReadLimit {
         records: call.input.limit(LIMIT, MOST_RECORDS),
         bytes: context.most_read_bytes,
@@ -301,16 +302,28 @@ fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, Api
     Ok(issued.contents)
 }
 
-/// Refuses an ARN of another stream than the iterator's.
-fn check_same_stream(stream_arn: Option<&str>, of_iterator: &str) -> Result<(), ApiError> {
+/// Refuses an ARN of a stream with another name than the iterator's.
+fn check_same_name(stream_arn: Option<&str>, of_iterator: &str) -> Result<(), ApiError> {
     match stream_arn {
-        Some(text) if arn::stream_name(text) != Some(of_iterator) => {
-            Err(ApiError::invalid_argument(format!(
-                "StreamARN {text} and the ShardIterator, which is of stream {of_iterator}, are not of the same stream."
-            )))
+        Some(arn) if arn::stream_name(arn) != Some(of_iterator) => Err(other_stream(arn, of_iterator)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an ARN of a stream of another account or region than the iterator's.
+fn check_same_scope(call: &Call<'_>, stream: &Stream) -> Result<(), ApiError> {
+    match call.get(STREAM_ARN) {
+        Some(arn) if call.context.scope.namespace() != stream.namespace() => {
+            Err(other_stream(arn, stream.name()))
         }
         _ => Ok(()),
     }
+}
+
+fn other_stream(arn: &str, of_iterator: &str) -> ApiError {
+    ApiError::invalid_argument(format!(
+        "StreamARN {arn} and the ShardIterator, which is of stream {of_iterator}, are not of the same stream."
+    ))
 }
 
 fn reply_with(call: &Call<'_>, read: GetRecords, next: Option<&str>) -> Reply {

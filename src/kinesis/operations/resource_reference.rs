@@ -27,7 +27,7 @@ impl Call<'_> {
         let arn = self.get(RESOURCE_ARN);
         let context = self.context;
         let refusal = |error| context.refusal(error);
-        let stream = |name| context.service.store.stream(name).map_err(refusal);
+        let stream = |name| context.stream(name).map_err(refusal);
         match arn::resource(arn) {
             ResourceName::Stream(name) => Ok(Named::Stream(stream(name)?)),
             ResourceName::Consumer {

@@ -401,7 +401,7 @@ pub(super) fn claim_shards(context: Context<'_>, additional: u32) -> Result<Shar
          (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
          for current limits and how to request higher limits.",
         context.account_id(),
-        context.region
+        context.scope.region()
     )))
 }
 
