@@ -29,6 +29,40 @@ impl fmt::Display for StreamArn<'_> {
     }
 }
 
+/// `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME/consumer/CONSUMER:CREATED`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ConsumerArn<'a> {
+    pub(super) stream: StreamArn<'a>,
+    pub(super) consumer_name: &'a str,
+    pub(super) created_seconds: u64,
+}
+
+impl fmt::Display for ConsumerArn<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConsumerArn {
+            stream,
+            consumer_name,
+            created_seconds,
+        } = self;
+        write!(formatter, "{stream}{CONSUMER}{consumer_name}:{created_seconds}")
+    }
+}
+
+/// Whether `arn` begins like the API model's
+/// `^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+`, and names a consumer.
+pub(super) fn is_consumer(arn: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    match resource(arn) {
+        ResourceName::Consumer { stream, name, .. } => is_name(stream) && is_name(name),
+        ResourceName::Stream(_) | ResourceName::Unknown => false,
+    }
+}
+
+const CONSUMER: &str = "/consumer/";
+
 /// The stream that an ARN names, if `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:stream/\S+`.
 ///
 /// Whose stream that is says its [scope](super::scope::Scope).
@@ -122,7 +156,6 @@ pub(super) fn is_resource(arn: &str) -> bool {
 
 /// What the ARN of a resource names.
 pub(super) fn resource(arn: &str) -> ResourceName<'_> {
-    const CONSUMER: &str = "/consumer/";
     let Some(name) = stream_name(arn) else {
         return ResourceName::Unknown;
     };
@@ -252,6 +285,33 @@ mod tests {
             "x:arn:aws:kinesis:eu-west-1:000000000000:stream/a",
         ] {
             assert!(!is_resource(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_arn_of_a_consumer_has_its_stream_its_name_and_when_it_was_registered() {
+        let arn = ConsumerArn {
+            stream: StreamArn {
+                region: "eu-west-1",
+                account_id: "000000000000",
+                stream_name: "a.b",
+            },
+            consumer_name: "c-d",
+            created_seconds: 1_421_889_722,
+        };
+        let text = "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c-d:1421889722";
+        assert_eq!(arn.to_string(), text);
+        assert!(is_consumer(text));
+        for other in [
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/:1",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c d:1",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c:x",
+            "arn:aws:kinesis:eu-west-1:000000000000:queue/a/consumer/c:1",
+            "",
+        ] {
+            assert!(!is_consumer(other), "{other}");
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) type Performed = (Option<&'static str>, ReplyBody);
 /// anything is done.
 pub(super) async fn perform(
     service: Arc<Service>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     request: ApiRequest,
 ) -> Result<Performed, ApiError> {
     let class = request
@@ -70,6 +70,7 @@ pub(super) async fn perform(
                 protocol: request.protocol,
                 scope: request.scope,
                 body: request.body,
+                connection: Arc::clone(connection),
                 most_read_bytes,
             });
             reply

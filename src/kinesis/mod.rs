@@ -53,6 +53,7 @@ mod scope;
 mod server;
 mod service;
 mod shape;
+mod subscriptions;
 mod token;
 mod validate;
 

@@ -21,7 +21,7 @@ use super::scope::Scope;
 use super::service::{Context, Service};
 use super::shape::Member;
 use super::validate::validate;
-use crate::http::{Encode, ReplyBody};
+use crate::http::{Connection, Encode, ReplyBody};
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub(super) struct Request {
     /// Whose streams it is about, unless it names an ARN.
     pub(super) scope: Scope,
     pub(super) body: Bytes,
+    /// The one that the request came on.
+    pub(super) connection: Arc<Connection>,
     /// The most bytes of data and partition keys that a read may read.
     pub(super) most_read_bytes: usize,
 }
@@ -219,10 +221,6 @@ impl Reply {
 
     /// Messages of an [event stream](super::protocol::event_stream), which are sent as they come, until the sender is
     /// dropped. A message that has to count for the memory of replies owns its share of that.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no operation that streams is offered yet")
-    )]
     pub(super) fn events(messages: mpsc::Receiver<Bytes>) -> Reply {
         Reply {
             content_type: Some(super::protocol::event_stream::CONTENT_TYPE),

@@ -25,6 +25,7 @@ pub struct ServerOptions {
     pub(super) shard_limit: u64,
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
+    pub(super) subscription_life: Duration,
     pub(super) http: HttpOptions,
 }
 
@@ -56,6 +57,7 @@ impl ServerOptions {
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_blocking_calls: 32,
             simulated: None,
+            subscription_life: Duration::from_secs(300),
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -159,6 +161,13 @@ impl ServerOptions {
     /// thread of the async runtime, instead of on one of their own (default: not). A server that others use must not.
     pub fn simulated(mut self, seed: u64) -> ServerOptions {
         self.simulated = Some(seed);
+        self
+    }
+
+    /// How long a subscription of SubscribeToShard lasts, by the store's clock (default 5 min, as on AWS). Then its client
+    /// subscribes again.
+    pub fn subscription_life(mut self, life: Duration) -> ServerOptions {
+        self.subscription_life = life;
         self
     }
 

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -9,6 +10,7 @@ use super::options::ServerOptions;
 use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
 use super::scope::Scope;
+use super::subscriptions::Subscriptions;
 use super::token::Tokens;
 use crate::http::Resources;
 use crate::{Namespace, Store, Stream};
@@ -25,6 +27,8 @@ pub(super) struct Service {
     /// Held from the reading of the account's settings to the writing of others.
     pub(super) account_settings: Mutex<()>,
     pub(super) tokens: Tokens,
+    pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) subscription_life: Duration,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
     /// What the connections share, with the memory for requests and replies.
@@ -56,6 +60,8 @@ impl Service {
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),
             tokens,
+            subscriptions: Arc::default(),
+            subscription_life: options.subscription_life,
             request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
             http: Arc::new(Resources::new(&options.http)),

@@ -6,6 +6,7 @@ mod account;
 mod budgets;
 mod cbor;
 mod connections;
+mod fan_out;
 mod front;
 #[cfg(feature = "sim")]
 mod hanging;

@@ -159,6 +159,12 @@ fn settings(call: &Call<'_>, commitment: Option<&Commitment>, now: Timestamp) ->
     })
 }
 
+/// Whether the account has promised to pay for a minimum of throughput, and still has to.
+pub(super) fn has_commitment(context: Context<'_>) -> Result<bool, ApiError> {
+    let commitment = Commitment::load(context)?;
+    Ok(commitment.is_some_and(|commitment| !commitment.has_ended(context.service.store.now())))
+}
+
 /// The promise to pay for a minimum of throughput, which has no effect here but on what is answered: it lasts for a day
 /// at least, and ends by itself where it was asked to end earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

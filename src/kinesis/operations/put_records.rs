@@ -497,6 +497,7 @@ mod tests {
                     protocol: Protocol::Json,
                     scope,
                     body: Bytes::copy_from_slice(body.as_bytes()),
+                    connection: service.http.connection(),
                     most_read_bytes: 0,
                 };
                 let begun = begin_unchecked(request.context(), &request.body, form, Waiting::Allowed);

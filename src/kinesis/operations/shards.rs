@@ -136,7 +136,7 @@ fn new_listing(call: &Call<'_>) -> Result<Listing, ApiError> {
 }
 
 /// Clients send back the time that they were told; some of them only to the second.
-fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
+pub(super) fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
     const TOLERANCE: u64 = 1000;
     u64::try_from(milliseconds)
         .is_ok_and(|milliseconds| milliseconds.abs_diff(summary.created.as_millis()) < TOLERANCE)

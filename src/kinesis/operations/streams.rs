@@ -3,7 +3,7 @@
 use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::tag_rules::{MOST_TAGS, Tagged};
-use super::{shapes, tags};
+use super::{consumers, shapes, tags};
 use crate::kinesis::arn::StreamArn;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
@@ -138,16 +138,13 @@ fn refuse_what_is_not_offered(call: &Call<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
+const ENFORCE_CONSUMER_DELETION: Key<Option<Boolean>> = optional("EnforceConsumerDeletion", BOOLEAN);
+
 pub(super) const DELETE_STREAM: Operation = Operation {
     name: "DeleteStream",
     class: Class::Control,
     resource: Resource::Stream,
-    input: members![
-        optional("EnforceConsumerDeletion", BOOLEAN),
-        STREAM_NAME,
-        STREAM_ARN,
-        STREAM_ID,
-    ],
+    input: members![ENFORCE_CONSUMER_DELETION, STREAM_NAME, STREAM_ARN, STREAM_ID,],
     output: members![],
     errors: &[
         exception::RESOURCE_NOT_FOUND,
@@ -161,6 +158,9 @@ pub(super) const DELETE_STREAM: Operation = Operation {
 
 fn delete_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let stream = call.stream()?;
+    if call.get(ENFORCE_CONSUMER_DELETION) != Some(true) {
+        consumers::check_none(call.context, &stream)?;
+    }
     stream.delete().map_err(|error| call.context.refusal(error))?;
     Ok(Reply::empty())
 }
@@ -283,12 +283,14 @@ pub(super) const DESCRIBE_STREAM_SUMMARY: Operation = Operation {
 
 fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
-    let summary = call.stream()?.summary().map_err(|error| context.refusal(error))?;
+    let stream = call.stream()?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    let consumers = stream.consumers().map_err(|error| context.refusal(error))?;
     Ok(call.reply(|reply| {
         reply.set(STREAM_DESCRIPTION_SUMMARY, |stream: &mut Members<'_>| {
             set_summary(stream, context, &summary);
             stream.set(OPEN_SHARD_COUNT, summary.open_shard_count);
-            stream.set(CONSUMER_COUNT, 0);
+            stream.set(CONSUMER_COUNT, consumers.len() as u32);
             stream.set(QUEUE_COUNT, 0);
             stream.set(CHANNEL_COUNT, 0);
             stream.set(MAX_RECORD_SIZE_IN_KIB, summary.max_record_bytes / 1024);
