@@ -112,6 +112,24 @@ pub enum Error {
         consumer: ConsumerId,
     },
 
+    /// The stream has a consumer of this name registered already.
+    #[error("stream {stream} has a consumer {consumer} already")]
+    ConsumerExists {
+        /// The stream.
+        stream: String,
+        /// The name of both consumers.
+        consumer: String,
+    },
+
+    /// More consumers than the caller allows. None was registered.
+    #[error("stream {stream} has {limit} consumers already, and the most is {limit}")]
+    TooManyConsumers {
+        /// The stream.
+        stream: String,
+        /// How many the caller allows.
+        limit: usize,
+    },
+
     /// More tags than the caller allows. None was changed.
     #[error("there would be {count} tags, and the most is {limit}")]
     TooManyTags {

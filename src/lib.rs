@@ -83,8 +83,8 @@ pub use model::{
     StreamNameError, StreamStatus, SystemClock, Timestamp, check_stream_name,
 };
 pub use store::{
-    Append, AppendEach, ConsumerDescription, CreateStream, GetRecords, Namespace, Put, ShardIterator,
-    ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamSummary,
+    Append, AppendEach, ConsumerDescription, CreateStream, GetRecords, Namespace, NewConsumer, Put,
+    ShardIterator, ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamSummary,
 };
 
 /// Compiles the README's example.

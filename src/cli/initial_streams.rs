@@ -1,22 +1,28 @@
-//! The streams that are there when the server begins to serve: `--create-stream clicks:2`.
+//! The streams that are there when the server begins to serve: `--create-stream clicks:2@eu-west-1`.
 
 use std::collections::BTreeMap;
 
 use anabranch::kinesis::ServerOptions;
-use anabranch::{Error, Store};
+use anabranch::{Error, Namespace, Store};
 use tracing::info;
 
 use super::Failure;
 
-/// One stream to be there: `NAME` or `NAME:SHARDS`.
+/// One stream to be there: `NAME`, `NAME:SHARDS`, and either with `@REGION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InitialStream {
     name: String,
     shard_count: u32,
+    /// `None` is that of the server.
+    region: Option<String>,
 }
 
 /// Reads one of the arguments.
 pub(super) fn parse(text: &str) -> Result<InitialStream, String> {
+    let (text, region) = match text.split_once('@') {
+        Some((text, region)) => (text, Some(region)),
+        None => (text, None),
+    };
     let (name, shards) = match text.split_once(':') {
         Some((name, shards)) => (name, Some(shards)),
         None => (text, None),
@@ -38,48 +44,83 @@ pub(super) fn parse(text: &str) -> Result<InitialStream, String> {
             }
         },
     };
+    if let Some(region) = region {
+        let options = ServerOptions::new("").region(region);
+        options.namespace().map_err(|error| error.to_string())?;
+    }
     Ok(InitialStream {
         name: name.to_owned(),
         shard_count,
+        region: region.map(str::to_owned),
     })
 }
 
 /// Makes those of the streams that are not there, and leaves those that are as they are. None is made if not all can be
 /// within `shard_limit`.
-pub(super) fn create(store: &Store, streams: &[InitialStream], shard_limit: u64) -> Result<(), Failure> {
-    let mut missing: BTreeMap<&str, u32> = BTreeMap::new();
-    for InitialStream { name, shard_count } in streams {
-        if let Some(other) = missing.insert(name, *shard_count)
-            && other != *shard_count
+pub(super) fn create(
+    store: &Store,
+    streams: &[InitialStream],
+    options: &ServerOptions,
+    shard_limit: u64,
+) -> Result<(), Failure> {
+    let mut missing: BTreeMap<(String, &str), u32> = BTreeMap::new();
+    for stream in streams {
+        let (name, shard_count) = (stream.name.as_str(), stream.shard_count);
+        if let Some(other) = missing.insert((stream.namespace(options)?, name), shard_count)
+            && other != shard_count
         {
             return Err(Failure::Usage(format!(
                 "--create-stream {name}:{shard_count}: the stream is given with {other} shards too; give it once"
             )));
         }
     }
-    for name in missing.keys().copied().collect::<Vec<_>>() {
-        match store.stream(name) {
-            Ok(_) => {
-                info!(stream = name, "the stream is there already, and stays as it is");
-                missing.remove(name);
-            }
-            Err(Error::StreamNotFound { .. }) => {}
+    let mut wanted: Vec<(Namespace, &str, u32)> = Vec::new();
+    for ((namespace, name), shard_count) in missing {
+        let namespace = store.namespace(&namespace).map_err(Failure::Store)?;
+        match namespace.stream(name) {
+            Ok(_) => info!(
+                stream = name,
+                namespace = namespace.name(),
+                "the stream is there already, and stays as it is"
+            ),
+            Err(Error::StreamNotFound { .. }) => wanted.push((namespace, name, shard_count)),
             Err(error) => return Err(Failure::Store(error)),
         }
     }
     let open = store.open_shard_count().map_err(Failure::Store)?;
-    let wanted: u64 = missing.values().copied().map(u64::from).sum();
-    if wanted > 0 && open.saturating_add(wanted) > shard_limit {
+    let more: u64 = wanted
+        .iter()
+        .map(|(.., shard_count)| u64::from(*shard_count))
+        .sum();
+    if more > 0 && open.saturating_add(more) > shard_limit {
         return Err(Failure::Usage(format!(
-            "--create-stream: {wanted} more shards beside the {open} that are open would exceed --shard-limit \
+            "--create-stream: {more} more shards beside the {open} that are open would exceed --shard-limit \
              {shard_limit}; ask for fewer, or raise the limit"
         )));
     }
-    for (name, shard_count) in missing {
-        store.create_stream(name, shard_count).map_err(Failure::Store)?;
-        info!(stream = name, shard_count, "the stream is created");
+    for (namespace, name, shard_count) in wanted {
+        namespace
+            .create_stream(name, shard_count)
+            .map_err(Failure::Store)?;
+        info!(
+            stream = name,
+            namespace = namespace.name(),
+            shard_count,
+            "the stream is created"
+        );
     }
     Ok(())
+}
+
+impl InitialStream {
+    fn namespace(&self, options: &ServerOptions) -> Result<String, Failure> {
+        let options = options.clone();
+        let options = match &self.region {
+            Some(region) => options.region(region),
+            None => options,
+        };
+        options.namespace().map_err(Failure::Bind)
+    }
 }
 
 #[cfg(test)]
@@ -87,14 +128,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_has_a_name_and_may_have_a_number_of_shards() {
-        for (text, name, shard_count) in [
-            ("clicks", "clicks", 4),
-            ("a.b-c_D:1", "a.b-c_D", 1),
-            ("x:300", "x", 300),
+    fn a_stream_has_a_name_and_may_have_a_number_of_shards_and_a_region() {
+        for (text, name, shard_count, region) in [
+            ("clicks", "clicks", 4, None),
+            ("a.b-c_D:1", "a.b-c_D", 1, None),
+            ("x:300", "x", 300, None),
+            ("x:2@eu-west-1", "x", 2, Some("eu-west-1")),
+            ("x@us-gov-east-1", "x", 4, Some("us-gov-east-1")),
         ] {
-            let name = name.to_owned();
-            assert_eq!(parse(text), Ok(InitialStream { name, shard_count }));
+            let stream = InitialStream {
+                name: name.to_owned(),
+                shard_count,
+                region: region.map(str::to_owned),
+            };
+            assert_eq!(parse(text), Ok(stream));
         }
         let too_long = "x".repeat(129);
         for wrong in [
@@ -109,6 +156,10 @@ mod tests {
             "a b",
             "é",
             "a/b",
+            "a@",
+            "a@here",
+            "a@eu-west-1:2",
+            "@eu-west-1",
             &too_long,
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");

@@ -47,11 +47,11 @@ pub(super) struct ServeArguments {
     )]
     pub(super) listen: String,
 
-    /// The region in ARNs, for requests that are not signed for one
+    /// The region of requests that are not signed for one; streams of other regions are apart
     #[arg(long, default_value = ServerOptions::DEFAULT_REGION, env = "ANABRANCH_REGION")]
     region: String,
 
-    /// The account in ARNs and messages: twelve digits
+    /// The account of requests that name no ARN of another: twelve digits
     #[arg(long, value_name = "ID", default_value = ServerOptions::DEFAULT_ACCOUNT_ID, env = "ANABRANCH_ACCOUNT_ID")]
     account_id: String,
 
@@ -75,10 +75,11 @@ pub(super) struct ServeArguments {
 
     /// A stream to make before serving, with 4 shards unless told otherwise; one that is there stays as it is
     ///
-    /// Can be given several times, and with commas between streams: --create-stream clicks:2 --create-stream orders.
+    /// Can be given several times, and with commas between streams: --create-stream clicks:2 --create-stream orders. The
+    /// stream is made in the region that is given with it, or else in that of --region: clicks:2@eu-west-1.
     #[arg(
         long,
-        value_name = "NAME[:SHARDS]",
+        value_name = "NAME[:SHARDS][@REGION]",
         value_delimiter = ',',
         value_parser = initial_streams::parse,
         env = "ANABRANCH_CREATE_STREAM"
@@ -136,9 +137,10 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let opening = Instant::now();
     let store = open(arguments, descriptors).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
-    let created = initial_streams::create(&store, &arguments.create_stream, arguments.shard_limit);
-    let served =
-        created.and_then(|()| runtime.block_on(serve(arguments, descriptors, store.clone(), opened_in)));
+    let options = server_options(arguments, descriptors);
+    let created = initial_streams::create(&store, &arguments.create_stream, &options, arguments.shard_limit);
+    let served = created
+        .and_then(|()| runtime.block_on(serve(arguments, options, descriptors, store.clone(), opened_in)));
     let closed = store.close().map_err(Failure::Store);
     // Whatever still runs has no answer to give any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -181,19 +183,26 @@ impl Descriptors {
     }
 }
 
+fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> ServerOptions {
+    ServerOptions::new(&arguments.listen)
+        .region(&arguments.region)
+        .account_id(&arguments.account_id)
+        .shard_limit(arguments.shard_limit)
+        .max_connections(max_connections(arguments, descriptors))
+        .shutdown_grace(arguments.shutdown_grace)
+}
+
+fn max_connections(arguments: &ServeArguments, descriptors: Descriptors) -> usize {
+    arguments.max_connections.unwrap_or(descriptors.connections)
+}
+
 async fn serve(
     arguments: &ServeArguments,
+    options: ServerOptions,
     descriptors: Descriptors,
     store: Store,
     opened_in: Duration,
 ) -> Result<(), Failure> {
-    let max_connections = arguments.max_connections.unwrap_or(descriptors.connections);
-    let options = ServerOptions::new(&arguments.listen)
-        .region(&arguments.region)
-        .account_id(&arguments.account_id)
-        .shard_limit(arguments.shard_limit)
-        .max_connections(max_connections)
-        .shutdown_grace(arguments.shutdown_grace);
     let stop = stop_signal().map_err(|source| Failure::System {
         doing: "wait for signals",
         source,
@@ -213,7 +222,7 @@ async fn serve(
         region = arguments.region,
         account_id = arguments.account_id,
         open_shards,
-        max_connections,
+        max_connections = max_connections(arguments, descriptors),
         max_open_segments = descriptors.segments,
         opened_in_ms = opened_in.as_millis() as u64,
         "serving"

@@ -321,12 +321,17 @@ impl Stop {
         self.notify.notify_waiters();
     }
 
-    /// Ready when no request is waited for any more that has not come as a whole.
-    pub(super) async fn ends_half_requests(&self) {
+    /// Ready when the server stops.
+    pub(super) async fn begins(&self) {
         let begins = self.notify.notified();
         if self.begun.get().is_none() {
             begins.await;
         }
+    }
+
+    /// Ready when no request is waited for any more that has not come as a whole.
+    pub(super) async fn ends_half_requests(&self) {
+        self.begins().await;
         if let Some(begun) = self.begun.get() {
             sleep_until(*begun + Stop::PATIENCE).await;
         }

@@ -46,6 +46,11 @@ impl Resources {
         }
     }
 
+    /// Ready when the server stops.
+    pub(crate) async fn stops(&self) {
+        self.stop.begins().await;
+    }
+
     #[cfg(test)]
     pub(crate) fn connection(&self) -> Arc<super::Connection> {
         self.connections.add()

@@ -33,7 +33,7 @@ pub(crate) type Reply = Response<ReplyBody>;
 pub(crate) trait Routes: Send + Sync + 'static {
     fn answer(
         self: &Arc<Self>,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Reply> + Send;
 

@@ -11,7 +11,7 @@ use super::contents::Contents;
 use super::finding::{Damage, Finding, InspectedLog};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
-use crate::catalog::Edit;
+use crate::catalog::{CatalogState, Edit};
 use crate::error::{Error, Result};
 use crate::log::SurveyedFrame;
 use crate::model::{
@@ -24,7 +24,8 @@ use crate::model::{
 pub struct DumpOptions {
     /// Which layer of the store.
     pub what: DumpWhat,
-    /// Only this stream, by its name, with its namespace and a slash in front if it has one, or by its number.
+    /// Only this stream, by its name, with its namespace and a slash in front if it has one, or by its number. The
+    /// namespace may be left out where one stream alone has the name.
     pub stream: Option<String>,
     /// Only this shard of each stream.
     pub shard: Option<ShardId>,
@@ -241,13 +242,22 @@ impl DumpOptions {
         };
         let by_name = contents.state().and_then(|state| {
             let StreamName { namespace, local } = StreamName::parse(name);
-            state.id_of(&namespace, &local)
+            state
+                .id_of(&namespace, &local)
+                .or_else(|| only_one_named(state, name))
         });
         match by_name.or_else(|| name.parse().ok().map(StreamId::new)) {
             Some(id) => Ok(Some(id)),
             None => Err(Error::StreamNotFound { name: name.clone() }),
         }
     }
+}
+
+/// The stream that has this name in its namespace, if no other has it in another.
+fn only_one_named(state: &CatalogState, name: &str) -> Option<StreamId> {
+    let mut named = state.streams().filter(|(_, stream)| stream.name.local == name);
+    let (id, _) = named.next()?;
+    named.next().is_none().then_some(id)
 }
 
 struct Dump<'a> {

@@ -1,4 +1,4 @@
-//! Amazon resource names, and the names of regions.
+//! Amazon resource names, account ids, and the names of regions.
 
 use std::fmt;
 
@@ -29,9 +29,43 @@ impl fmt::Display for StreamArn<'_> {
     }
 }
 
+/// `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME/consumer/CONSUMER:CREATED`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ConsumerArn<'a> {
+    pub(super) stream: StreamArn<'a>,
+    pub(super) consumer_name: &'a str,
+    pub(super) created_seconds: u64,
+}
+
+impl fmt::Display for ConsumerArn<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConsumerArn {
+            stream,
+            consumer_name,
+            created_seconds,
+        } = self;
+        write!(formatter, "{stream}{CONSUMER}{consumer_name}:{created_seconds}")
+    }
+}
+
+/// Whether `arn` begins like the API model's
+/// `^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+`, and names a consumer.
+pub(super) fn is_consumer(arn: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_plain)
+    };
+    match resource(arn) {
+        ResourceName::Consumer { stream, name, .. } => is_name(stream) && is_name(name),
+        ResourceName::Stream(_) | ResourceName::Unknown => false,
+    }
+}
+
+const CONSUMER: &str = "/consumer/";
+
 /// The stream that an ARN names, if `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:stream/\S+`.
 ///
-/// A server holds the streams of one account and one region, so the ARN's own are not compared with anything.
+/// Whose stream that is says its [scope](super::scope::Scope).
 pub(super) fn stream_name(arn: &str) -> Option<&str> {
     const RESOURCE: &str = ":stream/";
     let parts = Parts::of(arn)?;
@@ -42,13 +76,17 @@ pub(super) fn stream_name(arn: &str) -> Option<&str> {
     })
 }
 
+/// The region and the account that an ARN is of, both unchecked.
+pub(super) fn region_and_account(arn: &str) -> Option<(&str, &str)> {
+    let mut parts = arn.get(Parts::of(arn)?.service_end..)?.split(':');
+    Some((parts.next()?, parts.next()?))
+}
+
 /// A colon and an account id.
-const ACCOUNT_BYTES: usize = 13;
+const ACCOUNT_BYTES: usize = 1 + ACCOUNT_ID_BYTES;
 
 fn is_account(text: &str) -> bool {
-    text.len() == ACCOUNT_BYTES
-        && text.starts_with(':')
-        && text.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+    text.strip_prefix(':').is_some_and(is_account_id)
 }
 
 /// Where the parts of an ARN may begin and end, each looked for once: an ARN that is too long has not been refused yet.
@@ -118,7 +156,6 @@ pub(super) fn is_resource(arn: &str) -> bool {
 
 /// What the ARN of a resource names.
 pub(super) fn resource(arn: &str) -> ResourceName<'_> {
-    const CONSUMER: &str = "/consumer/";
     let Some(name) = stream_name(arn) else {
         return ResourceName::Unknown;
     };
@@ -138,6 +175,17 @@ pub(super) fn resource(arn: &str) -> ResourceName<'_> {
     }
 }
 
+/// How many digits an account id has.
+pub(super) const ACCOUNT_ID_BYTES: usize = 12;
+
+/// Whether `text` is an account id.
+pub(super) fn is_account_id(text: &str) -> bool {
+    text.len() == ACCOUNT_ID_BYTES && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The longest name that is taken for a region's. AWS' longest has 14 bytes.
+pub(super) const MOST_REGION_BYTES: usize = 32;
+
 /// Whether `text` looks like a region's name: `eu-west-1`, `us-gov-east-1`. Clients that derive the region from a
 /// host name sign for regions such as `0` or `localhost`.
 pub(super) fn is_region(text: &str) -> bool {
@@ -146,7 +194,8 @@ pub(super) fn is_region(text: &str) -> bool {
         return false;
     };
     let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    area.len() >= 2
+    text.len() <= MOST_REGION_BYTES
+        && area.len() >= 2
         && is_word(area)
         && !middle.is_empty()
         && middle.iter().all(is_word)
@@ -236,6 +285,33 @@ mod tests {
             "x:arn:aws:kinesis:eu-west-1:000000000000:stream/a",
         ] {
             assert!(!is_resource(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_arn_of_a_consumer_has_its_stream_its_name_and_when_it_was_registered() {
+        let arn = ConsumerArn {
+            stream: StreamArn {
+                region: "eu-west-1",
+                account_id: "000000000000",
+                stream_name: "a.b",
+            },
+            consumer_name: "c-d",
+            created_seconds: 1_421_889_722,
+        };
+        let text = "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c-d:1421889722";
+        assert_eq!(arn.to_string(), text);
+        assert!(is_consumer(text));
+        for other in [
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/:1",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c d:1",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c:x",
+            "arn:aws:kinesis:eu-west-1:000000000000:queue/a/consumer/c:1",
+            "",
+        ] {
+            assert!(!is_consumer(other), "{other}");
         }
     }
 

@@ -5,8 +5,8 @@
 
 use hyper::http::request::Parts;
 
-use super::arn::is_region;
 use super::error::ApiError;
+use super::scope::Scope;
 
 const IN_HEADER: [&str; 3] = ["Credential", "Signature", "SignedHeaders"];
 const IN_QUERY: [&str; 5] = [
@@ -37,20 +37,23 @@ pub(super) fn check(parts: &Parts) -> Result<(), ApiError> {
     }
 }
 
-/// The region that the request was signed for, if it looks like one.
-pub(super) fn region(parts: &Parts) -> Option<String> {
-    let scope = match authorization(parts) {
+/// Whose streams the request is about: those of `home`, in the region that the request was signed for. One that was
+/// signed for what does not look like a region is taken to be signed for home's.
+pub(super) fn scope(parts: &Parts, home: Scope) -> Scope {
+    let region = credential_scope(parts).and_then(|scope| {
+        // AKID/20261122/eu-west-1/kinesis/aws4_request
+        home.in_region(scope.split('/').nth(2)?)
+    });
+    region.unwrap_or(home)
+}
+
+fn credential_scope(parts: &Parts) -> Option<String> {
+    match authorization(parts) {
         Some(header) => header_parameter(&header, IN_HEADER[0]).map(str::to_owned),
         None => query_pairs(parts)
             .find(|(name, _)| *name == IN_QUERY[1])
             .map(|(_, value)| value.replace("%2F", "/").replace("%2f", "/")),
-    }?;
-    // AKID/20261122/eu-west-1/kinesis/aws4_request
-    scope
-        .split('/')
-        .nth(2)
-        .filter(|region| is_region(region))
-        .map(str::to_owned)
+    }
 }
 
 fn check_header(parts: &Parts, header: &str) -> Result<(), ApiError> {
@@ -227,16 +230,20 @@ mod tests {
 
     #[test]
     fn the_region_is_that_of_the_credential_scope_if_it_is_one() {
+        let home = Scope::new("123456789012", "ap-south-1").unwrap();
+        let region = |parts: &Parts| scope(parts, home).region().to_owned();
         let signed_for = |scope: &str| {
             let header = format!("X Credential=AKID/20261122/{scope}/kinesis/aws4_request,Signature=a");
             region(&parts("/", &[("authorization", &header)]))
         };
-        assert_eq!(signed_for("eu-west-1").as_deref(), Some("eu-west-1"));
-        assert_eq!(signed_for("0"), None);
-        assert_eq!(signed_for("localhost"), None);
-        assert_eq!(region(&parts("/", &[("authorization", "X Credential=a")])), None);
-        assert_eq!(region(&parts("/", &[])), None);
+        assert_eq!(signed_for("eu-west-1"), "eu-west-1");
+        assert_eq!(signed_for("0"), "ap-south-1");
+        assert_eq!(signed_for("localhost"), "ap-south-1");
+        let incomplete = parts("/", &[("authorization", "X Credential=a")]);
+        assert_eq!(region(&incomplete), "ap-south-1");
+        assert_eq!(region(&parts("/", &[])), "ap-south-1");
         let query = "/?X-Amz-Credential=AKID%2F20261122%2Fus-east-2%2Fkinesis%2Faws4_request";
-        assert_eq!(region(&parts(query, &[])).as_deref(), Some("us-east-2"));
+        assert_eq!(region(&parts(query, &[])), "us-east-2");
+        assert_eq!(scope(&incomplete, home).account_id(), "123456789012");
     }
 }

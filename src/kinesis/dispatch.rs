@@ -9,6 +9,7 @@ use super::operation::{self, Class, Operation, Request, Run};
 use super::operations;
 use super::options::{MOST_READ_BYTES, reply_bytes};
 use super::protocol::Protocol;
+use super::scope::Scope;
 use super::service::Service;
 use crate::http::{Connection, Granted, MOST_SMALL, ReplyBody, ReplyShare};
 
@@ -18,8 +19,8 @@ pub(super) struct ApiRequest {
     /// `None` if there is no such operation.
     pub(super) operation: Option<&'static Operation>,
     pub(super) protocol: Protocol,
-    /// What the request was signed for.
-    pub(super) region: Option<String>,
+    /// Whose streams it is about, unless it names an ARN.
+    pub(super) scope: Scope,
     pub(super) authenticated: Result<(), ApiError>,
     pub(super) body: Bytes,
 }
@@ -36,7 +37,7 @@ pub(super) type Performed = (Option<&'static str>, ReplyBody);
 /// anything is done.
 pub(super) async fn perform(
     service: Arc<Service>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     request: ApiRequest,
 ) -> Result<Performed, ApiError> {
     let class = request
@@ -67,8 +68,9 @@ pub(super) async fn perform(
                 service: Arc::clone(&service),
                 operation,
                 protocol: request.protocol,
-                region: request.region,
+                scope: request.scope,
                 body: request.body,
+                connection: Arc::clone(connection),
                 most_read_bytes,
             });
             reply
@@ -189,8 +191,9 @@ mod tests {
         fn new() -> Bench {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(directory.path().join("data")).unwrap();
+            let scope = Scope::new("000000000000", "us-east-1").unwrap();
             Bench {
-                service: Arc::new(Service::new(store, &ServerOptions::new(""))),
+                service: Arc::new(Service::new(store, scope, &ServerOptions::new(""))),
                 _directory: directory,
             }
         }
@@ -203,7 +206,7 @@ mod tests {
             let request = ApiRequest {
                 operation: Some(operation),
                 protocol: Protocol::Json,
-                region: None,
+                scope: self.service.scope,
                 authenticated: Ok(()),
                 body: Bytes::from_static(body.as_bytes()),
             };

@@ -34,7 +34,7 @@ const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
 const PLAIN_JSON: &str = "application/json";
 
 impl Routes for Service {
-    async fn answer(self: &Arc<Self>, connection: &Connection, request: Request<Incoming>) -> Reply {
+    async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
         let request_id = self.request_ids.request_id();
         let (parts, body) = request.into_parts();
@@ -59,7 +59,7 @@ impl Routes for Service {
 
 async fn answer_head(
     service: &Arc<Service>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
@@ -150,7 +150,7 @@ impl ContentType {
 
 async fn answer_call(
     service: &Arc<Service>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
@@ -198,7 +198,7 @@ async fn answer_call(
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,
-                region: authentication::region(parts),
+                scope: authentication::scope(parts, service.scope),
                 authenticated: authentication::check(parts),
                 body: body.bytes.clone(),
             };

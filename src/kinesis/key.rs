@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use super::arn::StreamArn;
+use super::arn::{ConsumerArn, StreamArn};
 use super::convert::{Input, Value};
 use super::protocol::{Protocol, Writer};
 use super::shape::{AnyShape, Kind, Lengths, Member, Pattern};
@@ -438,6 +438,11 @@ impl Members<'_> {
         self.writer.member(key.name()).empty_list()
     }
 
+    /// Leaves out a member that the API model says is always there, and AWS leaves out too.
+    pub(super) fn leave_out<T: Presence>(&mut self, key: Key<T>) {
+        self.check_declared(&key.member);
+    }
+
     fn check_declared(&mut self, member: &Member) {
         if cfg!(debug_assertions) {
             let at = position(self.declared, member);
@@ -501,6 +506,7 @@ impl Plain for HashKey {}
 impl Plain for StreamStatus {}
 impl Plain for StreamMode {}
 impl Plain for StreamArn<'_> {}
+impl Plain for ConsumerArn<'_> {}
 
 impl<P: Plain> WriteAs<Text> for P {
     fn write(self, writer: &mut Writer, _: Kind) {

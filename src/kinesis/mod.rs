@@ -49,9 +49,11 @@ mod operations;
 mod options;
 mod protocol;
 mod request_id;
+mod scope;
 mod server;
 mod service;
 mod shape;
+mod subscriptions;
 mod token;
 mod validate;
 

@@ -13,14 +13,15 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::convert::Input;
+use super::convert::{Input, Value};
 use super::error::ApiError;
 use super::key::{Key, Members, Presence, write_structure};
 use super::protocol::{Document, Protocol};
+use super::scope::Scope;
 use super::service::{Context, Service};
 use super::shape::Member;
 use super::validate::validate;
-use crate::http::{Encode, ReplyBody};
+use crate::http::{Connection, Encode, ReplyBody};
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -75,9 +76,11 @@ pub(super) struct Request {
     pub(super) service: Arc<Service>,
     pub(super) operation: &'static Operation,
     pub(super) protocol: Protocol,
-    /// What the request was signed for.
-    pub(super) region: Option<String>,
+    /// Whose streams it is about, unless it names an ARN.
+    pub(super) scope: Scope,
     pub(super) body: Bytes,
+    /// The one that the request came on.
+    pub(super) connection: Arc<Connection>,
     /// The most bytes of data and partition keys that a read may read.
     pub(super) most_read_bytes: usize,
 }
@@ -103,8 +106,12 @@ impl Request {
         let operation = self.operation;
         let input = Input::from_document(document, operation.input)?;
         validate(&input, operation.input)?;
+        let context = match named_arn(&input) {
+            Some(arn) => self.context().at_arn(arn),
+            None => self.context(),
+        };
         Ok(Call {
-            context: self.context(),
+            context,
             operation,
             input,
         })
@@ -113,11 +120,20 @@ impl Request {
     pub(super) fn context(&self) -> Context<'_> {
         Context {
             service: &self.service,
-            region: self.region.as_deref().unwrap_or(&self.service.region),
+            scope: self.scope,
             protocol: self.protocol,
             most_read_bytes: self.most_read_bytes,
         }
     }
+}
+
+/// The ARN by which the input names what the call is about.
+fn named_arn<'a>(input: &'a Input<'_>) -> Option<&'a str> {
+    const MEMBERS: [&str; 3] = ["StreamARN", "ResourceARN", "ConsumerARN"];
+    MEMBERS.into_iter().find_map(|member| match input.value(member) {
+        Some(Value::String(arn)) => Some(&**arn),
+        _ => None,
+    })
 }
 
 /// A body of the request's encoding, whose outermost value is a structure.
@@ -205,10 +221,6 @@ impl Reply {
 
     /// Messages of an [event stream](super::protocol::event_stream), which are sent as they come, until the sender is
     /// dropped. A message that has to count for the memory of replies owns its share of that.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no operation that streams is offered yet")
-    )]
     pub(super) fn events(messages: mpsc::Receiver<Bytes>) -> Reply {
         Reply {
             content_type: Some(super::protocol::event_stream::CONTENT_TYPE),

@@ -25,13 +25,14 @@ pub struct ServerOptions {
     pub(super) shard_limit: u64,
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
+    pub(super) subscription_life: Duration,
     pub(super) http: HttpOptions,
 }
 
 impl ServerOptions {
-    /// The region that ARNs name when a request is not signed for one.
+    /// The region of requests that are not signed for one.
     pub const DEFAULT_REGION: &'static str = "us-east-1";
-    /// The account that ARNs and messages name.
+    /// The account of requests that name no ARN of another.
     pub const DEFAULT_ACCOUNT_ID: &'static str = "000000000000";
 
     /// The most open shards of all streams together: the greatest quota that AWS gives to a new account.
@@ -56,6 +57,7 @@ impl ServerOptions {
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_blocking_calls: 32,
             simulated: None,
+            subscription_life: Duration::from_secs(300),
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -74,13 +76,14 @@ impl ServerOptions {
         }
     }
 
-    /// The region that ARNs name when a request is not signed for one (default `us-east-1`).
+    /// The region that a request is about if it is not signed for one (default `us-east-1`). A stream belongs to an account
+    /// and a region: the same name in another one is another stream.
     pub fn region(mut self, region: impl Into<String>) -> ServerOptions {
         self.region = region.into();
         self
     }
 
-    /// The account that ARNs and messages name, twelve digits (default `000000000000`).
+    /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
         self
@@ -158,6 +161,13 @@ impl ServerOptions {
     /// thread of the async runtime, instead of on one of their own (default: not). A server that others use must not.
     pub fn simulated(mut self, seed: u64) -> ServerOptions {
         self.simulated = Some(seed);
+        self
+    }
+
+    /// How long a subscription of SubscribeToShard lasts, by the store's clock (default 5 min, as on AWS). Then its client
+    /// subscribes again.
+    pub fn subscription_life(mut self, life: Duration) -> ServerOptions {
+        self.subscription_life = life;
         self
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::arn;
+use super::arn::is_account_id;
 use super::options::ServerOptions;
+use super::scope::Scope;
 use super::service::Service;
 use crate::Store;
 use crate::http::{self, ListenError, Listener, ServerGauges, TcpListener};
@@ -77,9 +78,9 @@ impl Server {
     /// # Errors
     /// If the address cannot be listened on, or an option makes no sense.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
-        check(&options)?;
+        let scope = scope(&options)?;
         let listener = TcpListener::bind(&options.listen).await?;
-        Ok(Server::new(store, options, listener))
+        Ok(Server::new(store, scope, options, listener))
     }
 
     /// Where the server listens, with the port that it got: the first address, if it was told a name with several.
@@ -100,14 +101,14 @@ impl<L: Listener> Server<L> {
     /// # Errors
     /// If an option makes no sense.
     pub fn over(listener: L, store: Store, options: ServerOptions) -> Result<Server<L>, BindError> {
-        check(&options)?;
-        Ok(Server::new(store, options, listener))
+        let scope = scope(&options)?;
+        Ok(Server::new(store, scope, options, listener))
     }
 
-    fn new(store: Store, options: ServerOptions, listener: L) -> Server<L> {
+    fn new(store: Store, scope: Scope, options: ServerOptions, listener: L) -> Server<L> {
         Server {
             listener,
-            service: Arc::new(Service::new(store, &options)),
+            service: Arc::new(Service::new(store, scope, &options)),
             options,
         }
     }
@@ -133,17 +134,38 @@ impl<L: Listener> Server<L> {
     }
 }
 
-fn check(options: &ServerOptions) -> Result<(), BindError> {
-    let account_id = &options.account_id;
-    if account_id.len() != 12 || !account_id.bytes().all(|byte| byte.is_ascii_digit()) {
+impl ServerOptions {
+    /// The [namespace](crate::Store::namespace) of the streams of the [account](ServerOptions::account_id) in the
+    /// [region](ServerOptions::region) of these options: `000000000000/us-east-1`.
+    ///
+    /// ```
+    /// use anabranch::Store;
+    /// use anabranch::kinesis::ServerOptions;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = Store::open(directory.path().join("data"))?;
+    /// let streams = store.namespace(&ServerOptions::new("127.0.0.1:0").namespace()?)?;
+    /// // A server that is bound with these options serves it.
+    /// streams.create_stream("clicks", 2)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the account id or the region is none.
+    pub fn namespace(&self) -> Result<String, BindError> {
+        scope(self).map(|scope| scope.namespace())
+    }
+}
+
+/// The scope of requests that do not say another one.
+fn scope(options: &ServerOptions) -> Result<Scope, BindError> {
+    let (account_id, region) = (&options.account_id, &options.region);
+    if !is_account_id(account_id) {
         return Err(BindError::AccountId {
             account_id: account_id.clone(),
         });
     }
-    if !arn::is_region(&options.region) {
-        return Err(BindError::Region {
-            region: options.region.clone(),
-        });
-    }
-    Ok(())
+    Scope::new(account_id, region).ok_or_else(|| BindError::Region {
+        region: region.clone(),
+    })
 }

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -8,22 +9,26 @@ use super::failures::Failures;
 use super::options::ServerOptions;
 use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
+use super::scope::Scope;
+use super::subscriptions::Subscriptions;
 use super::token::Tokens;
-use crate::Store;
 use crate::http::Resources;
+use crate::{Namespace, Store, Stream};
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) store: Store,
-    pub(super) region: String,
-    pub(super) account_id: String,
+    /// That of requests which do not say another one.
+    pub(super) scope: Scope,
     pub(super) shard_limit: u64,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
     /// Held from the reading of the account's settings to the writing of others.
     pub(super) account_settings: Mutex<()>,
     pub(super) tokens: Tokens,
+    pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) subscription_life: Duration,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
     /// What the connections share, with the memory for requests and replies.
@@ -34,27 +39,29 @@ pub(super) struct Service {
     pub(super) blocking_calls: Arc<Semaphore>,
 }
 
-/// One request's view of the service: who answers, as whom, in which encoding.
+/// One request's view of the service: who answers, about whose streams, in which encoding.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
-    pub(super) region: &'a str,
+    /// Whose streams the request is about.
+    pub(super) scope: Scope,
     pub(super) protocol: Protocol,
     /// The most bytes of data and partition keys that a read may read.
     pub(super) most_read_bytes: usize,
 }
 
 impl Service {
-    pub(super) fn new(store: Store, options: &ServerOptions) -> Service {
+    pub(super) fn new(store: Store, scope: Scope, options: &ServerOptions) -> Service {
         let tokens = Tokens::new(&store.token_key(), options.simulated);
         Service {
             store,
-            region: options.region.clone(),
-            account_id: options.account_id.clone(),
+            scope,
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),
             tokens,
+            subscriptions: Arc::default(),
+            subscription_life: options.subscription_life,
             request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
             http: Arc::new(Resources::new(&options.http)),
@@ -68,6 +75,22 @@ impl Service {
 
 impl Context<'_> {
     pub(super) fn account_id(&self) -> &str {
-        &self.service.account_id
+        self.scope.account_id()
+    }
+
+    /// The streams that can be meant by their names.
+    pub(super) fn streams(&self) -> crate::Result<Namespace> {
+        self.service.store.namespace(&self.scope.namespace())
+    }
+
+    /// A stream by its name, in whatever state.
+    pub(super) fn stream(&self, name: &str) -> crate::Result<Stream> {
+        self.streams()?.stream(name)
+    }
+
+    /// The same for a request that names its resource by an ARN, which says whose it is.
+    pub(super) fn at_arn(self, arn: &str) -> Self {
+        let scope = self.scope.of_arn(arn);
+        Self { scope, ..self }
     }
 }

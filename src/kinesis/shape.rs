@@ -116,6 +116,10 @@ impl Pattern {
         printed: r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+",
         matches: Some(super::arn::is_resource),
     };
+    pub(super) const CONSUMER_ARN: Pattern = Pattern {
+        printed: r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+",
+        matches: Some(super::arn::is_consumer),
+    };
     pub(super) const STREAM_ID: Pattern = Pattern {
         printed: "[a-z0-9]{20}-[a-z0-9]{3}",
         matches: Some(is_stream_id),

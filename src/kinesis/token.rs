@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::request_id::UniqueNumbers;
-use crate::{RecordNumber, ShardFilter, ShardId, StreamId, Timestamp};
+use crate::{ConsumerId, RecordNumber, ShardFilter, ShardId, StreamId, Timestamp};
 
 /// How long a token can be used.
 pub(super) const LIFETIME: Duration = Duration::from_millis(300_000);
@@ -56,6 +56,14 @@ pub(super) struct ShardsToken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamsToken {
     pub(super) after: String,
+}
+
+/// Where ListStreamConsumers goes on. The name is for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ConsumersToken {
+    pub(super) stream_id: StreamId,
+    pub(super) after: ConsumerId,
+    pub(super) stream_name: String,
 }
 
 /// What can be put into a token.
@@ -200,6 +208,25 @@ impl Contents for StreamsToken {
     fn decode(bytes: &[u8]) -> Option<Self> {
         Some(StreamsToken {
             after: Fields(bytes).text()?,
+        })
+    }
+}
+
+impl Contents for ConsumersToken {
+    const KIND: u8 = 4;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.stream_id.value().to_be_bytes());
+        out.extend_from_slice(&self.after.value().to_be_bytes());
+        out.extend_from_slice(self.stream_name.as_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(ConsumersToken {
+            stream_id: StreamId::new(fields.u64()?),
+            after: ConsumerId::new(fields.u64()?),
+            stream_name: fields.text()?,
         })
     }
 }

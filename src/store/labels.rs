@@ -20,6 +20,25 @@ pub struct ConsumerDescription {
     pub created: Timestamp,
 }
 
+/// How a consumer is registered, besides its name.
+#[derive(Clone, Debug)]
+pub struct NewConsumer {
+    /// Its tags (default none).
+    pub tags: BTreeMap<String, String>,
+    /// How many consumers the stream may have with it (default any number). That is checked in the same step, so callers
+    /// at once cannot exceed it together.
+    pub max_consumers: usize,
+}
+
+impl Default for NewConsumer {
+    fn default() -> Self {
+        Self {
+            tags: BTreeMap::new(),
+            max_consumers: usize::MAX,
+        }
+    }
+}
+
 impl Stream {
     /// The stream's tags: names and values of the caller's own.
     ///
@@ -152,9 +171,17 @@ impl Stream {
     /// by. Durable on return.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for the name, and if a consumer of this name exists; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
+    /// As for [`register_consumer_with`](Self::register_consumer_with).
     pub fn register_consumer(&self, name: &str) -> Result<ConsumerDescription> {
+        self.register_consumer_with(name, NewConsumer::default())
+    }
+
+    /// As [`register_consumer`](Self::register_consumer), with its tags and with a limit, in one step.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for the name, [`Error::ConsumerExists`], [`Error::TooManyConsumers`]; otherwise as for
+    /// [`summary`](Self::summary), and what happens on the disk.
+    pub fn register_consumer_with(&self, name: &str, options: NewConsumer) -> Result<ConsumerDescription> {
         check_stream_name(name).map_err(|error| Error::invalid(format!("consumer {name:?}: {error}")))?;
         let store = self.store_core();
         let created = store.begin(Some(self.core.id))?;
@@ -162,15 +189,32 @@ impl Stream {
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             if stream.consumer_named(name).is_some() {
-                return Err(Error::invalid(format!("a consumer {name} is registered already")));
+                return Err(Error::ConsumerExists {
+                    stream: self.name().to_owned(),
+                    consumer: name.to_owned(),
+                });
+            }
+            if stream.consumers.len() >= options.max_consumers {
+                return Err(Error::TooManyConsumers {
+                    stream: self.name().to_owned(),
+                    limit: options.max_consumers,
+                });
             }
             id = stream.next_consumer();
-            Ok(vec![Edit::ConsumerRegistered {
+            let mut edits = vec![Edit::ConsumerRegistered {
                 stream: self.core.id,
                 consumer: id,
                 name: name.to_owned(),
                 created,
-            }])
+            }];
+            if !options.tags.is_empty() {
+                edits.push(Edit::TagsChanged {
+                    resource: Resource::Consumer(self.core.id, id),
+                    set: options.tags.clone(),
+                    removed: Vec::new(),
+                });
+            }
+            Ok(edits)
         })?;
         Ok(ConsumerDescription {
             id,

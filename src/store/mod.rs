@@ -37,7 +37,7 @@ mod watch;
 pub use append::{Append, AppendEach, Put};
 pub use creation::CreateStream;
 pub use event::StoreEvent;
-pub use labels::ConsumerDescription;
+pub use labels::{ConsumerDescription, NewConsumer};
 pub use namespace::Namespace;
 pub use options::StoreOptions;
 pub use read::{GetRecords, ShardIterator};

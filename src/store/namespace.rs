@@ -74,6 +74,20 @@ impl Namespace {
         self.handle.streams(&self.name, after, limit)
     }
 
+    /// How many open shards its streams have together, as [`Store::open_shard_count`](crate::Store::open_shard_count)
+    /// counts them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn open_shard_count(&self) -> Result<u64> {
+        self.handle.core.begin(None)?;
+        let state = self.handle.core.catalog.read();
+        let streams = state.streams_by_name(&self.name, None);
+        Ok(streams
+            .map(|(_, stream)| u64::from(stream.open_and_coming_shard_count()))
+            .sum())
+    }
+
     /// An attribute of this namespace's owner: bytes under a name, which mean nothing to the store.
     ///
     /// # Errors

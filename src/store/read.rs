@@ -132,6 +132,24 @@ impl Stream {
         Ok(seconds <= known.max(last_arrival))
     }
 
+    /// A sequence number behind which a position is: reading after it goes on at the position. It need not be a record's,
+    /// and rises with the time at which it is asked for, also where the position stays.
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`], [`Error::Closed`].
+    pub fn sequence_number_before(&self, position: &ShardIterator) -> Result<SequenceNumber> {
+        let (identity, now) = self.read(|stream, moment| {
+            let view = ShardView::of(stream, position.shard, moment);
+            let view = view.ok_or_else(|| Error::ShardNotFound {
+                stream: stream.name.local.clone(),
+                shard: position.shard,
+            })?;
+            Ok((view.identity, view.now))
+        })?;
+        let before = RecordNumber::new(position.next.value().saturating_sub(1));
+        Ok(identity.sequence_number(before, now))
+    }
+
     pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
         self.readable(shard).map(|(_, log)| log)
     }

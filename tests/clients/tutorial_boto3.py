@@ -385,6 +385,49 @@ def check_the_calls_of_terraform():
     expect_equal(day.total_seconds(), 86400.0, "how long it lasts at least")
 
 
+def check_enhanced_fan_out():
+    kinesis.create_stream(StreamName="pushed", ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName="pushed", WaiterConfig={"Delay": 1})
+    arn = kinesis.describe_stream_summary(StreamName="pushed")["StreamDescriptionSummary"]["StreamARN"]
+    consumer = kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="app", Tags={"a": "b"})["Consumer"]
+    described = kinesis.describe_stream_consumer(StreamARN=arn, ConsumerName="app")["ConsumerDescription"]
+    expect_equal(described, {**consumer, "StreamARN": arn}, "the consumer's description")
+    pages = kinesis.get_paginator("list_stream_consumers").paginate(StreamARN=arn)
+    expect_equal([page["Consumers"] for page in pages], [[consumer]], "the stream's consumers")
+
+    put = kinesis.put_record(StreamName="pushed", PartitionKey="k", Data=b"before")
+    subscribed = {"ConsumerARN": consumer["ConsumerARN"], "ShardId": put["ShardId"]}
+    begin = {"Type": "TRIM_HORIZON"}
+    events = kinesis.subscribe_to_shard(**subscribed, StartingPosition=begin)["EventStream"]
+    pushed, continuation, is_split = [], None, False
+    for event in events:
+        event = event["SubscribeToShardEvent"]
+        pushed += [record["Data"] for record in event["Records"]]
+        if "ContinuationSequenceNumber" not in event:
+            break
+        continuation = event["ContinuationSequenceNumber"]
+        if pushed == [b"before"]:
+            kinesis.put_record(StreamName="pushed", PartitionKey="k", Data=b"after")
+        elif len(pushed) == 2 and not is_split:
+            is_split = True
+            middle = str(2**127)
+            kinesis.split_shard(StreamName="pushed", ShardToSplit=put["ShardId"], NewStartingHashKey=middle)
+    expect_equal(pushed, [b"before", b"after"], "what was pushed")
+    children = [child["ShardId"] for child in event["ChildShards"]]
+    expect_equal(children, ["shardId-000000000001", "shardId-000000000002"], "the shards behind the end")
+
+    after = {"Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": continuation}
+    events = kinesis.subscribe_to_shard(**subscribed, StartingPosition=after)["EventStream"]
+    expect_equal([event["SubscribeToShardEvent"]["Records"] for event in events], [[]], "what is left of the shard")
+    try:
+        kinesis.delete_stream(StreamName="pushed")
+        raise AssertionError("a stream with a consumer was deleted")
+    except kinesis.exceptions.ResourceInUseException:
+        kinesis.deregister_stream_consumer(ConsumerARN=consumer["ConsumerARN"])
+    kinesis.delete_stream(StreamName="pushed")
+    kinesis.get_waiter("stream_not_exists").wait(StreamName="pushed", WaiterConfig={"Delay": 1})
+
+
 def tags_of(stream_name):
     tags = kinesis.list_tags_for_stream(StreamName=stream_name)["Tags"]
     return {tag["Key"]: tag["Value"] for tag in tags}
@@ -420,6 +463,7 @@ def before_the_restart(state_file):
 def after_the_restart(state_file):
     check_that_all_is_as_it_was(state_file)
     check_tags()
+    check_enhanced_fan_out()
     check_the_calls_of_terraform()
     delete_the_stream()
 

@@ -157,7 +157,7 @@ fn three_signals_stop_it_and_what_was_stored_is_there_again() {
         );
     }
     let store = anabranch::Store::open(data_dir.path()).unwrap();
-    let stream = store.stream("s").unwrap();
+    let stream = in_default_region(&store).stream("s").unwrap();
     assert_eq!(
         stream
             .reader(anabranch::StartingPosition::TrimHorizon)
@@ -345,7 +345,7 @@ fn streams_of_the_command_line_are_there_at_the_first_request_and_stay_as_they_a
     running.signal("TERM");
     assert_eq!(running.end().0, Some(0));
 
-    let running = Running::start(data_dir.path(), &["--create-stream", "b:7,c:1"]);
+    let running = Running::start(data_dir.path(), &["--create-stream", "b:7,c:1,a:1@eu-west-1"]);
     assert!(list(&running).contains(r#""StreamNames":["a","b","c"]"#));
     assert!(limits(&running).contains(r#""OpenShardCount":7"#));
     running.signal("TERM");
@@ -353,9 +353,20 @@ fn streams_of_the_command_line_are_there_at_the_first_request_and_stay_as_they_a
     assert_eq!(status, Some(0));
     assert!(log.contains("the stream is there already"), "{log}");
     let store = anabranch::Store::open(data_dir.path()).unwrap();
-    let stream = store.stream("b").unwrap();
+    let stream = in_default_region(&store).stream("b").unwrap();
     let mut reader = stream.reader(anabranch::StartingPosition::TrimHorizon).unwrap();
     assert!(reader.next().is_some());
+    let in_europe = store.namespace("000000000000/eu-west-1").unwrap();
+    let names = in_europe.streams(None, 10).unwrap();
+    assert_eq!(
+        names.iter().map(|stream| &*stream.name).collect::<Vec<_>>(),
+        ["a"]
+    );
+}
+
+/// The streams of requests that are not signed for a region.
+fn in_default_region(store: &anabranch::Store) -> anabranch::Namespace {
+    store.namespace("000000000000/us-east-1").unwrap()
 }
 
 #[test]
@@ -382,7 +393,8 @@ fn wrong_streams_are_refused_before_anything_is_made() {
     for (arguments, part) in [
         (["--create-stream", "a:0"].as_slice(), "number of shards"),
         (&["--create-stream", "a b"], "name of a stream"),
-        (&["--create-stream", "a:1@eu-west-1"], "number of shards"),
+        (&["--create-stream", "a:1@here"], "name of a region"),
+        (&["--create-stream", "a", "--region", "here"], "name of a region"),
         (
             &["--create-stream", "a", "--create-stream", "a:2"],
             "give it once",
@@ -406,6 +418,6 @@ fn wrong_streams_are_refused_before_anything_is_made() {
         assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
         assert!(output.stdout.is_empty());
         let store = anabranch::Store::open(data_dir.path()).unwrap();
-        assert!(store.streams(None, 10).unwrap().is_empty());
+        assert_eq!(store.open_shard_count().unwrap(), 0);
     }
 }

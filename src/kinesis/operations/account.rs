@@ -38,7 +38,7 @@ pub(super) const DESCRIBE_LIMITS: Operation = Operation {
 
 fn describe_limits(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
-    let open_shards = context.service.store.open_shard_count();
+    let open_shards = context.streams().and_then(|streams| streams.open_shard_count());
     let open_shards = open_shards.map_err(|error| context.refusal(error))?;
     let on_demand_streams = on_demand_stream_count(context)?;
     let shard_limit = count(context.service.shard_limit);
@@ -53,10 +53,11 @@ fn describe_limits(call: &Call<'_>) -> Result<Reply, ApiError> {
 
 fn on_demand_stream_count(context: Context<'_>) -> Result<u64, ApiError> {
     const PAGE: usize = 1000;
+    let streams = context.streams().map_err(|error| context.refusal(error))?;
     let mut count = 0;
     let mut after: Option<String> = None;
     loop {
-        let page = context.service.store.streams(after.as_deref(), PAGE);
+        let page = streams.streams(after.as_deref(), PAGE);
         let mut page = page.map_err(|error| context.refusal(error))?;
         let on_demand = page.iter().filter(|stream| stream.mode == StreamMode::OnDemand);
         count += on_demand.count() as u64;
@@ -158,6 +159,12 @@ fn settings(call: &Call<'_>, commitment: Option<&Commitment>, now: Timestamp) ->
     })
 }
 
+/// Whether the account has promised to pay for a minimum of throughput, and still has to.
+pub(super) fn has_commitment(context: Context<'_>) -> Result<bool, ApiError> {
+    let commitment = Commitment::load(context)?;
+    Ok(commitment.is_some_and(|commitment| !commitment.has_ended(context.service.store.now())))
+}
+
 /// The promise to pay for a minimum of throughput, which has no effect here but on what is answered: it lasts for a day
 /// at least, and ends by itself where it was asked to end earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +219,8 @@ impl Commitment {
     }
 
     fn load(context: Context<'_>) -> Result<Option<Commitment>, ApiError> {
-        let bytes = context.service.store.attribute(Commitment::ATTRIBUTE);
+        let streams = context.streams();
+        let bytes = streams.and_then(|streams| streams.attribute(Commitment::ATTRIBUTE));
         let Some(bytes) = bytes.map_err(|error| context.refusal(error))? else {
             return Ok(None);
         };
@@ -224,10 +232,9 @@ impl Commitment {
     }
 
     fn store(self, context: Context<'_>) -> Result<(), ApiError> {
-        let stored = context
-            .service
-            .store
-            .set_attribute(Commitment::ATTRIBUTE, Some(&self.encode()));
+        let streams = context.streams();
+        let stored =
+            streams.and_then(|streams| streams.set_attribute(Commitment::ATTRIBUTE, Some(&self.encode())));
         stored.map_err(|error| context.refusal(error))
     }
 

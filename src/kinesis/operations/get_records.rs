@@ -15,8 +15,8 @@ use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
 use crate::kinesis::token::{Issued, IteratorToken, LIFETIME};
 use crate::{
-    Error, ForeignReason, GetRecords, ReadLimit, SequenceNumber, ShardId, ShardIterator, StartingPosition,
-    Stream,
+    ChildShard, Error, ForeignReason, GetRecords, ReadLimit, SequenceNumber, ShardId, ShardIterator,
+    StartingPosition, Stream,
 };
 
 const SHARD_ITERATOR_TYPE: Key<Text> = required("ShardIteratorType", shapes::SHARD_ITERATOR_TYPE);
@@ -58,29 +58,65 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
     let name = call.stream_name()?;
     let raw_id = call.get(SHARD_ID);
     let shard = shard_id(raw_id).ok_or_else(|| context.could_not_find_shard(raw_id, name))?;
-    let refusal = |error| match error {
+    let stream = context
+        .stream(name)
+        .map_err(|error| missing(context, shard, name, error))?;
+    let start = Start {
+        operation: GET_SHARD_ITERATOR.name,
+        kind: call.get(SHARD_ITERATOR_TYPE),
+        number: call.get(STARTING_SEQUENCE_NUMBER),
+        milliseconds: call.get(TIMESTAMP),
+    };
+    let iterator = new_position(context, &stream, shard, &start)?;
+    if call.get(DRY_RUN) == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    let token = seal(context, &iterator, name);
+    Ok(call.reply(|reply| reply.set(NEW_SHARD_ITERATOR, token.as_str())))
+}
+
+/// What is said where the shard or its stream is missing.
+pub(super) fn missing(context: Context<'_>, shard: ShardId, stream: &str, error: Error) -> ApiError {
+    match error {
         Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
-            context.shard_does_not_exist(shard, name)
+            context.shard_does_not_exist(shard, stream)
         }
         other => context.refusal(other),
-    };
-    let stream = context.service.store.stream(name).map_err(refusal)?;
+    }
+}
+
+/// Where an operation is asked to begin to read a shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// For messages.
+    pub(super) operation: &'static str,
+    pub(super) kind: &'a str,
+    pub(super) number: Option<&'a str>,
+    pub(super) milliseconds: Option<i64>,
+}
+
+/// The position in a shard that is asked for.
+pub(super) fn new_position(
+    context: Context<'_>,
+    stream: &Stream,
+    shard: ShardId,
+    start: &Start<'_>,
+) -> Result<ShardIterator, ApiError> {
+    let name = stream.name();
+    let refusal = |error| missing(context, shard, name, error);
     // That the shard is missing is said before what is wrong with the position.
     let first = stream
         .shard_iterator(shard, StartingPosition::TrimHorizon)
         .map_err(refusal)?;
-    let iterator = match starting_position(call, &stream, shard)? {
-        StartingPosition::TrimHorizon => first,
+    match start.position(context, stream, shard)? {
+        StartingPosition::TrimHorizon => Ok(first),
         position => stream
             .shard_iterator(shard, position)
             .map_err(|error| match error {
                 Error::ForeignSequenceNumber {
                     reason: ForeignReason::OtherStream,
                     ..
-                } => {
-                    let number = call.get(STARTING_SEQUENCE_NUMBER).unwrap_or_default();
-                    foreign_number(context, number, shard, name)
-                }
+                } => start.foreign_number(context, start.number.unwrap_or_default(), shard, name),
                 Error::ForeignSequenceNumber {
                     reason: ForeignReason::OtherShard { encoded, .. },
                     ..
@@ -90,94 +126,97 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
                      SequenceNumber has reached max possible value for the shard.",
                 ),
                 other => refusal(other),
-            })?,
-    };
-    if call.get(DRY_RUN) == Some(true) {
-        return Err(ApiError::dry_run());
+            }),
     }
-    let token = seal(context, &iterator, name);
-    Ok(call.reply(|reply| reply.set(NEW_SHARD_ITERATOR, token.as_str())))
 }
 
-fn starting_position(call: &Call<'_>, stream: &Stream, shard: ShardId) -> Result<StartingPosition, ApiError> {
-    let kind = call.get(SHARD_ITERATOR_TYPE);
-    let number = call.get(STARTING_SEQUENCE_NUMBER);
-    let disagree = |also: &str| {
-        ApiError::invalid_argument(format!(
-            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or \
-             (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {also}."
-        ))
-    };
-    match (kind, number) {
-        ("TRIM_HORIZON" | "LATEST", Some(_)) => Err(disagree("also a StartingSequenceNumber")),
-        ("AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER", None) => Err(disagree("no StartingSequenceNumber")),
-        ("TRIM_HORIZON", None) => Ok(StartingPosition::TrimHorizon),
-        ("LATEST", None) => Ok(StartingPosition::Latest),
-        ("AT_SEQUENCE_NUMBER", Some(number)) => sequence_number(call.context, number, shard, stream.name())
-            .map(StartingPosition::AtSequenceNumber),
-        ("AFTER_SEQUENCE_NUMBER", Some(number)) => {
-            sequence_number(call.context, number, shard, stream.name())
-                .map(StartingPosition::AfterSequenceNumber)
+impl Start<'_> {
+    fn position(
+        &self,
+        context: Context<'_>,
+        stream: &Stream,
+        shard: ShardId,
+    ) -> Result<StartingPosition, ApiError> {
+        let kind = self.kind;
+        let disagree = |also: &str| {
+            ApiError::invalid_argument(format!(
+                "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or \
+                 (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {kind} and {also}."
+            ))
+        };
+        let number = |number| self.sequence_number(context, number, shard, stream.name());
+        match (kind, self.number) {
+            ("TRIM_HORIZON" | "LATEST", Some(_)) => Err(disagree("also a StartingSequenceNumber")),
+            ("AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER", None) => {
+                Err(disagree("no StartingSequenceNumber"))
+            }
+            ("TRIM_HORIZON", None) => Ok(StartingPosition::TrimHorizon),
+            ("LATEST", None) => Ok(StartingPosition::Latest),
+            ("AT_SEQUENCE_NUMBER", Some(text)) => number(text).map(StartingPosition::AtSequenceNumber),
+            ("AFTER_SEQUENCE_NUMBER", Some(text)) => number(text).map(StartingPosition::AfterSequenceNumber),
+            _ => self.time(context),
         }
-        _ => starting_time(call),
     }
-}
 
-fn starting_time(call: &Call<'_>) -> Result<StartingPosition, ApiError> {
-    let milliseconds = call.get(TIMESTAMP).ok_or_else(|| {
-        ApiError::invalid_argument(
-            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. \
-             Current request has no timestamp parameter.",
-        )
-    })?;
-    let (time, now) = (timestamp(milliseconds), call.context.service.store.now());
-    if time > now {
-        return Err(ApiError::invalid_argument(format!(
-            "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
-             timestampInMillis: {milliseconds}, currentTimestampInMillis: {}",
-            now.as_millis()
-        )));
+    fn time(&self, context: Context<'_>) -> Result<StartingPosition, ApiError> {
+        let milliseconds = self.milliseconds.ok_or_else(|| {
+            ApiError::invalid_argument(
+                "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. \
+                 Current request has no timestamp parameter.",
+            )
+        })?;
+        let (time, now) = (timestamp(milliseconds), context.service.store.now());
+        if time > now {
+            return Err(ApiError::invalid_argument(format!(
+                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. \
+                 timestampInMillis: {milliseconds}, currentTimestampInMillis: {}",
+                now.as_millis()
+            )));
+        }
+        Ok(StartingPosition::AtTimestamp(time))
     }
-    Ok(StartingPosition::AtTimestamp(time))
-}
 
-/// A number that the engine can look for in `shard`. Numbers of the layouts that AWS used before can be told apart,
-/// but no shard of ours has ever issued one.
-fn sequence_number(
-    context: Context<'_>,
-    text: &str,
-    shard: ShardId,
-    stream: &str,
-) -> Result<SequenceNumber, ApiError> {
-    let number = SequenceNumber::parse_any(text).map_err(|_| {
+    /// A number that the engine can look for in `shard`. Numbers of the layouts that AWS used before can be told apart,
+    /// but no shard of ours has ever issued one.
+    fn sequence_number(
+        &self,
+        context: Context<'_>,
+        text: &str,
+        shard: ShardId,
+        stream: &str,
+    ) -> Result<SequenceNumber, ApiError> {
+        let number = SequenceNumber::parse_any(text).map_err(|_| {
+            ApiError::invalid_argument(format!(
+                "StartingSequenceNumber {text} used in {} on shard {shard} in stream {stream} under account {} is \
+                 invalid.",
+                self.operation,
+                context.account_id()
+            ))
+        })?;
+        if i64::from(number.shard_index()) != i64::from(shard.index()) {
+            return Err(number_of_other_shard(
+                format_args!("shardId-{:012}", number.shard_index()),
+                shard,
+            ));
+        }
+        number
+            .current()
+            .map_err(|_| self.foreign_number(context, text, shard, stream))
+    }
+
+    fn foreign_number(&self, context: Context<'_>, number: &str, shard: ShardId, stream: &str) -> ApiError {
         ApiError::invalid_argument(format!(
-            "StartingSequenceNumber {text} used in GetShardIterator on shard {shard} in stream {stream} under \
-             account {} is invalid.",
+            "StartingSequenceNumber {number} used in {} on shard {shard} in stream {stream} under account {} is invalid \
+             because it did not come from this stream.",
+            self.operation,
             context.account_id()
         ))
-    })?;
-    if i64::from(number.shard_index()) != i64::from(shard.index()) {
-        return Err(number_of_other_shard(
-            format_args!("shardId-{:012}", number.shard_index()),
-            shard,
-        ));
     }
-    number
-        .current()
-        .map_err(|_| foreign_number(context, text, shard, stream))
 }
 
 fn number_of_other_shard(encoded: impl std::fmt::Display, shard: ShardId) -> ApiError {
     ApiError::invalid_argument(format!(
         "Invalid StartingSequenceNumber. It encodes {encoded}, while it was used in a call to a shard with {shard}"
-    ))
-}
-
-fn foreign_number(context: Context<'_>, number: &str, shard: ShardId, stream: &str) -> ApiError {
-    ApiError::invalid_argument(format!(
-        "StartingSequenceNumber {number} used in GetShardIterator on shard {shard} in stream {stream} under \
-         account {} is invalid because it did not come from this stream.",
-        context.account_id()
     ))
 }
 
@@ -254,14 +293,10 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         next,
         stream_name,
     } = open_iterator(context, call.get(OPEN_SHARD_ITERATOR))?;
-    check_same_stream(call.get(STREAM_ARN), &stream_name)?;
-    let refusal = |error| match error {
-        Error::StreamNotFound { .. } | Error::ShardNotFound { .. } => {
-            context.shard_does_not_exist(shard_id, &stream_name)
-        }
-        other => context.refusal(other),
-    };
+    let refusal = |error| missing(context, shard_id, &stream_name, error);
+    check_same_name(call.get(STREAM_ARN), &stream_name)?;
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
+    check_same_scope(call, &stream)?;
     let limit = ReadLimit {
         records: call.input.limit(LIMIT, MOST_RECORDS),
         bytes: context.most_read_bytes,
@@ -301,16 +336,28 @@ fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, Api
     Ok(issued.contents)
 }
 
-/// Refuses an ARN of another stream than the iterator's.
-fn check_same_stream(stream_arn: Option<&str>, of_iterator: &str) -> Result<(), ApiError> {
+/// Refuses an ARN of a stream with another name than the iterator's.
+fn check_same_name(stream_arn: Option<&str>, of_iterator: &str) -> Result<(), ApiError> {
     match stream_arn {
-        Some(text) if arn::stream_name(text) != Some(of_iterator) => {
-            Err(ApiError::invalid_argument(format!(
-                "StreamARN {text} and the ShardIterator, which is of stream {of_iterator}, are not of the same stream."
-            )))
+        Some(arn) if arn::stream_name(arn) != Some(of_iterator) => Err(other_stream(arn, of_iterator)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an ARN of a stream of another account or region than the iterator's.
+fn check_same_scope(call: &Call<'_>, stream: &Stream) -> Result<(), ApiError> {
+    match call.get(STREAM_ARN) {
+        Some(arn) if call.context.scope.namespace() != stream.namespace() => {
+            Err(other_stream(arn, stream.name()))
         }
         _ => Ok(()),
     }
+}
+
+fn other_stream(arn: &str, of_iterator: &str) -> ApiError {
+    ApiError::invalid_argument(format!(
+        "StreamARN {arn} and the ShardIterator, which is of stream {of_iterator}, are not of the same stream."
+    ))
 }
 
 fn reply_with(call: &Call<'_>, read: GetRecords, next: Option<&str>) -> Reply {
@@ -326,15 +373,16 @@ fn reply_with(call: &Call<'_>, read: GetRecords, next: Option<&str>) -> Reply {
         reply.set_some(NEXT_SHARD_ITERATOR, next);
         reply.set(BEHIND_LATEST, millis_behind_latest);
         if !child_shards.is_empty() {
-            let child_shards = child_shards.iter().map(|child| {
-                |members: &mut Members<'_>| {
-                    members.set(SHARD_ID, child.shard_id);
-                    members.set(PARENT_SHARDS, child.parent_shards.iter().copied());
-                    members.set(HASH_KEY_RANGE, range_members(&child.hash_key_range));
-                }
-            });
-            reply.set(CHILD_SHARDS, child_shards);
+            reply.set(CHILD_SHARDS, child_shards.iter().map(child_members));
         }
     });
     Reply::encoded(RecordsBody::new(call.context.protocol, records, members, before))
+}
+
+pub(super) fn child_members(child: &ChildShard) -> impl FnOnce(&mut Members<'_>) {
+    |members| {
+        members.set(SHARD_ID, child.shard_id);
+        members.set(PARENT_SHARDS, child.parent_shards.iter().copied());
+        members.set(HASH_KEY_RANGE, range_members(&child.hash_key_range));
+    }
 }

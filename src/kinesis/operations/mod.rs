@@ -4,6 +4,7 @@
 
 mod account;
 mod channels;
+mod consumer_reference;
 mod consumers;
 mod get_records;
 mod policies;
@@ -18,6 +19,7 @@ mod shards;
 mod stream_reference;
 mod stream_settings;
 mod streams;
+mod subscribe;
 mod tag_rules;
 mod tags;
 
@@ -44,7 +46,7 @@ pub(super) static ALL: [Operation; 57] = [
     consumers::DESCRIBE_STREAM_CONSUMER,
     consumers::LIST_STREAM_CONSUMERS,
     consumers::DEREGISTER_STREAM_CONSUMER,
-    consumers::SUBSCRIBE_TO_SHARD,
+    subscribe::SUBSCRIBE_TO_SHARD,
     tags::ADD_TAGS_TO_STREAM,
     tags::REMOVE_TAGS_FROM_STREAM,
     tags::LIST_TAGS_FOR_STREAM,

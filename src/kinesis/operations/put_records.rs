@@ -334,6 +334,10 @@ fn begin_unchecked(context: Context<'_>, body: &[u8], form: Form, waiting: Waiti
         (Protocol::Json, Form::Many) => PutBody::of_many(body, MOST_RECORDS)?,
         (Protocol::Cbor, _) => return None,
     };
+    let context = match body.stream_arn.as_deref() {
+        Some(arn) => context.at_arn(arn),
+        None => context,
+    };
     begin_ordinary(context, &body, form, waiting)
 }
 
@@ -364,7 +368,7 @@ fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting:
         records.push(ordinary_record(entry, &decoded[start..end])?);
         start = end;
     }
-    let stream = match context.service.store.stream(stream_name) {
+    let stream = match context.stream(stream_name) {
         Ok(stream) => stream,
         Err(error) => return Some(Err(context.refusal(error))),
     };
@@ -397,6 +401,7 @@ mod tests {
     use super::*;
     use crate::Store;
     use crate::kinesis::ServerOptions;
+    use crate::kinesis::scope::Scope;
     use crate::kinesis::service::Service;
 
     /// A member of a request, absent or with one of several values, most of them wrong in some way.
@@ -477,8 +482,10 @@ mod tests {
         ) {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(directory.path().join("data")).unwrap();
-            store.create_stream("s", 1).unwrap();
-            let service = Arc::new(Service::new(store, &ServerOptions::new("")));
+            let scope = Scope::new("000000000000", "us-east-1").unwrap();
+            let streams = store.namespace(&scope.namespace()).unwrap();
+            streams.create_stream("s", 1).unwrap();
+            let service = Arc::new(Service::new(store, scope, &ServerOptions::new("")));
             let requests = ones
                 .iter()
                 .map(|body| (&PUT_RECORD, Form::One, body))
@@ -488,8 +495,9 @@ mod tests {
                     service: Arc::clone(&service),
                     operation,
                     protocol: Protocol::Json,
-                    region: None,
+                    scope,
                     body: Bytes::copy_from_slice(body.as_bytes()),
+                    connection: service.http.connection(),
                     most_read_bytes: 0,
                 };
                 let begun = begin_unchecked(request.context(), &request.body, form, Waiting::Allowed);

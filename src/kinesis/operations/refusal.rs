@@ -38,6 +38,14 @@ impl Context<'_> {
             | Error::BatchTooLarge { .. }
             | Error::TooManyTags { .. }
             | Error::InvalidArgument { .. } => ApiError::invalid_argument(error.to_string()),
+            Error::ConsumerExists { stream, consumer } => ApiError::in_use(format!(
+                "Consumer {consumer} of stream {stream} under account {} already exists.",
+                self.account_id()
+            )),
+            Error::TooManyConsumers { stream, limit } => ApiError::limit_exceeded(format!(
+                "Stream {stream} under account {} has {limit} registered consumers, and cannot have more.",
+                self.account_id()
+            )),
             Error::ReadOnly => ApiError::access_denied(
                 "This server is read-only: it serves a store that must not be changed. Only operations that read are \
                  allowed.",

@@ -27,23 +27,15 @@ impl Call<'_> {
         let arn = self.get(RESOURCE_ARN);
         let context = self.context;
         let refusal = |error| context.refusal(error);
-        let stream = |name| context.service.store.stream(name).map_err(refusal);
         match arn::resource(arn) {
-            ResourceName::Stream(name) => Ok(Named::Stream(stream(name)?)),
+            ResourceName::Stream(name) => Ok(Named::Stream(context.stream(name).map_err(refusal)?)),
             ResourceName::Consumer {
-                stream: of,
+                stream,
                 name,
                 created_seconds,
             } => {
-                let stream = stream(of)?;
-                let consumers = stream.consumers().map_err(refusal)?;
-                let consumer = consumers
-                    .into_iter()
-                    .find(|known| known.name == name && known.created.as_seconds() == created_seconds);
-                match consumer {
-                    Some(consumer) => Ok(Named::Consumer(stream, consumer)),
-                    None => Err(context.consumer_not_found(name)),
-                }
+                let (stream, consumer) = context.consumer(stream, name, Some(created_seconds))?;
+                Ok(Named::Consumer(stream, consumer))
             }
             ResourceName::Unknown => Err(context.resource_not_found(arn)),
         }

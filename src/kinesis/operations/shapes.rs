@@ -24,6 +24,8 @@ pub(super) const RECORD_DISTRIBUTION_STRATEGY: Shape<Text> = TEXT.one_of(&["AUTO
 
 pub(super) const STREAM_ARN: Shape<Text> = TEXT.pattern(Pattern::STREAM_ARN).at_least(1).at_most(2048);
 
+pub(super) const CONSUMER_ARN: Shape<Text> = TEXT.pattern(Pattern::CONSUMER_ARN).at_least(1).at_most(2048);
+
 pub(super) const STREAM_ID: Shape<Text> = TEXT.pattern(Pattern::STREAM_ID).at_least(1).at_most(24);
 
 pub(super) const LIMIT: Shape<Integer> = INTEGER.at_least(1).at_most(10_000);

@@ -136,7 +136,7 @@ fn new_listing(call: &Call<'_>) -> Result<Listing, ApiError> {
 }
 
 /// Clients send back the time that they were told; some of them only to the second.
-fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
+pub(super) fn is_creation(summary: &StreamSummary, milliseconds: i64) -> bool {
     const TOLERANCE: u64 = 1000;
     u64::try_from(milliseconds)
         .is_ok_and(|milliseconds| milliseconds.abs_diff(summary.created.as_millis()) < TOLERANCE)
@@ -401,7 +401,7 @@ pub(super) fn claim_shards(context: Context<'_>, additional: u32) -> Result<Shar
          (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
          for current limits and how to request higher limits.",
         context.account_id(),
-        context.region
+        context.scope.region()
     )))
 }
 

@@ -24,8 +24,6 @@ impl Call<'_> {
     pub(super) fn stream(&self) -> Result<Stream, ApiError> {
         let name = self.stream_name()?;
         self.context
-            .service
-            .store
             .stream(name)
             .map_err(|error| self.context.refusal(error))
     }

@@ -3,7 +3,7 @@
 use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::tag_rules::{MOST_TAGS, Tagged};
-use super::{shapes, tags};
+use super::{consumers, shapes, tags};
 use crate::kinesis::arn::StreamArn;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
@@ -94,8 +94,7 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         return Err(tagged.too_many());
     }
 
-    let store = &context.service.store;
-    match store.stream(name) {
+    match context.stream(name) {
         Ok(_) => {
             return Err(context.refusal(Error::StreamExists {
                 name: name.to_owned(),
@@ -114,8 +113,9 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
             .map_or(limits::DEFAULT_MAX_RECORD_BYTES, |kib| kib.saturating_mul(1024)),
         tags,
     };
-    store
-        .create_stream_with(name, stream)
+    context
+        .streams()
+        .and_then(|streams| streams.create_stream_with(name, stream))
         .map_err(|error| context.refusal(error))?;
     Ok(Reply::empty())
 }
@@ -138,16 +138,13 @@ fn refuse_what_is_not_offered(call: &Call<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
+const ENFORCE_CONSUMER_DELETION: Key<Option<Boolean>> = optional("EnforceConsumerDeletion", BOOLEAN);
+
 pub(super) const DELETE_STREAM: Operation = Operation {
     name: "DeleteStream",
     class: Class::Control,
     resource: Resource::Stream,
-    input: members![
-        optional("EnforceConsumerDeletion", BOOLEAN),
-        STREAM_NAME,
-        STREAM_ARN,
-        STREAM_ID,
-    ],
+    input: members![ENFORCE_CONSUMER_DELETION, STREAM_NAME, STREAM_ARN, STREAM_ID,],
     output: members![],
     errors: &[
         exception::RESOURCE_NOT_FOUND,
@@ -160,12 +157,11 @@ pub(super) const DELETE_STREAM: Operation = Operation {
 };
 
 fn delete_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
-    let name = call.stream_name()?;
-    call.context
-        .service
-        .store
-        .delete_stream(name)
-        .map_err(|error| call.context.refusal(error))?;
+    let stream = call.stream()?;
+    if call.get(ENFORCE_CONSUMER_DELETION) != Some(true) {
+        consumers::check_none(call.context, &stream)?;
+    }
+    stream.delete().map_err(|error| call.context.refusal(error))?;
     Ok(Reply::empty())
 }
 
@@ -287,12 +283,14 @@ pub(super) const DESCRIBE_STREAM_SUMMARY: Operation = Operation {
 
 fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
-    let summary = call.stream()?.summary().map_err(|error| context.refusal(error))?;
+    let stream = call.stream()?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    let consumers = stream.consumers().map_err(|error| context.refusal(error))?;
     Ok(call.reply(|reply| {
         reply.set(STREAM_DESCRIPTION_SUMMARY, |stream: &mut Members<'_>| {
             set_summary(stream, context, &summary);
             stream.set(OPEN_SHARD_COUNT, summary.open_shard_count);
-            stream.set(CONSUMER_COUNT, 0);
+            stream.set(CONSUMER_COUNT, consumers.len() as u32);
             stream.set(QUEUE_COUNT, 0);
             stream.set(CHANNEL_COUNT, 0);
             stream.set(MAX_RECORD_SIZE_IN_KIB, summary.max_record_bytes / 1024);
@@ -315,8 +313,8 @@ fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamS
 /// What descriptions and lists have in common.
 fn set_identity(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary) {
     let arn = StreamArn {
-        region: context.region,
-        account_id: context.account_id(),
+        region: context.scope.region(),
+        account_id: context.scope.account_id(),
         stream_name: &summary.name,
     };
     stream.set(STREAM_NAME_SHOWN, summary.name.as_str());
@@ -359,7 +357,6 @@ pub(super) const LIST_STREAMS: Operation = Operation {
 fn list_streams(call: &Call<'_>) -> Result<Reply, ApiError> {
     const MOST_STREAMS: usize = 100;
     let context = call.context;
-    let store = &context.service.store;
     let tokens = &context.service.tokens;
     // Paginators send the name that they began after along with every token: the token is further on.
     let token = match call.get(NEXT_TOKEN) {
@@ -369,14 +366,15 @@ fn list_streams(call: &Call<'_>) -> Result<Reply, ApiError> {
     let after = token.as_ref().map(|token| token.after.as_str());
     let limit = call.input.limit(LIMIT, MOST_STREAMS);
     let after = after.or(call.get(EXCLUSIVE_START_STREAM_NAME));
-    let mut streams = store
-        .streams(after, limit + 1)
+    let mut streams = context
+        .streams()
+        .and_then(|streams| streams.streams(after, limit + 1))
         .map_err(|error| context.refusal(error))?;
     let has_more = streams.len() > limit;
     streams.truncate(limit);
     let next = streams.last().filter(|_| has_more).map(|last| {
         tokens.seal(
-            store.now(),
+            context.service.store.now(),
             &StreamsToken {
                 after: last.name.clone(),
             },

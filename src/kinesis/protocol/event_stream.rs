@@ -6,10 +6,6 @@
 //! ```
 //!
 //! All numbers are big-endian.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no operation that streams is offered yet")
-)]
 
 pub(in crate::kinesis) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 

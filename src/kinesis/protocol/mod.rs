@@ -23,7 +23,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    pub(super) fn content_type(self) -> &'static str {
+    pub(super) const fn content_type(self) -> &'static str {
         match self {
             Protocol::Json => "application/x-amz-json-1.1",
             Protocol::Cbor => "application/x-amz-cbor-1.1",

@@ -75,11 +75,16 @@ fn a_stream_in_a_namespace_is_shown_by_its_whole_name() {
     let opened = options().open(store.path()).unwrap();
     let tenant = opened.namespace("tenant/region").unwrap();
     tenant.create_stream("clicks", 2).unwrap();
+    tenant.create_stream("only-here", 3).unwrap();
     opened.close().unwrap();
 
-    for (name, count) in [("clicks", 1), ("tenant/region/clicks", 2)] {
+    for (asked, name, count) in [
+        ("clicks", "clicks", 1),
+        ("tenant/region/clicks", "tenant/region/clicks", 2),
+        ("only-here", "tenant/region/only-here", 3),
+    ] {
         let mut options = DumpOptions::of(DumpWhat::Lineage);
-        options.stream = Some(name.to_owned());
+        options.stream = Some(asked.to_owned());
         let mut shown = Vec::new();
         let mut show = |item| {
             if let DumpItem::Shard(shard) = item {

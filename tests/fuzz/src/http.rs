@@ -153,8 +153,10 @@ impl Served {
             .disk(disk)
             .open(base::DIRECTORY)
             .expect("an empty disk takes a store");
+        // What requests are signed for.
         let stream = store
-            .create_stream("clicks", 2)
+            .namespace("000000000000/eu-west-1")
+            .and_then(|streams| streams.create_stream("clicks", 2))
             .expect("a new store has no streams");
         stream.put("key", b"data").expect("there is room");
         let runtime = tokio::runtime::Builder::new_multi_thread()

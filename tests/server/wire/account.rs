@@ -143,7 +143,7 @@ fn settings_that_cannot_be_read_are_a_failure_of_the_server() {
     let server = TestServer::start();
     let name = "minimum-throughput-billing-commitment";
     server
-        .store
+        .streams()
         .set_attribute(name, Some(b"of another program"))
         .unwrap();
     let input = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});

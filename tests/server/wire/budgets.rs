@@ -226,7 +226,7 @@ fn a_reply_of_http1_that_is_not_read_is_given_up() {
 fn reads_are_smaller_while_other_replies_hold_the_memory() {
     let server = TestServer::with_options(|options| options.max_buffered_reply_bytes(4 << 20));
     server.fill("large", 12);
-    let stream = server.store.create_stream("many", 1).unwrap();
+    let stream = server.streams().create_stream("many", 1).unwrap();
     for _ in 0..100 {
         stream.put("k", &[7; 20_000]).unwrap();
     }

@@ -10,6 +10,8 @@ use anabranch_harness::http1::Client;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
+use super::test_server::{ACCOUNT, REGION};
+
 fn put(stream: &str) -> Value {
     json!({"StreamName": stream, "PartitionKey": "k", "Data": "aGk="})
 }
@@ -27,17 +29,17 @@ fn a_split_that_hangs_keeps_no_worker_from_other_requests() {
         .disk(disk.clone())
         .open(Path::new("/store"))
         .unwrap();
+    let options = ServerOptions::new("127.0.0.1:0");
+    let streams = store.namespace(&format!("{ACCOUNT}/{REGION}")).unwrap();
     for name in ["splitting", "other"] {
-        store.create_stream(name, 2).unwrap();
+        streams.create_stream(name, 2).unwrap();
     }
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    let server = runtime
-        .block_on(Server::bind(store.clone(), ServerOptions::new("127.0.0.1:0")))
-        .unwrap();
+    let server = runtime.block_on(Server::bind(store.clone(), options)).unwrap();
     let address = server.local_addr();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = runtime.spawn(server.run_until(async {
@@ -48,7 +50,7 @@ fn a_split_that_hangs_keeps_no_worker_from_other_requests() {
     }
 
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
-    let splitting = store.stream("splitting").unwrap();
+    let splitting = streams.stream("splitting").unwrap();
     let split =
         thread::spawn(move || splitting.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 100)));
     stall.wait_until_reached();

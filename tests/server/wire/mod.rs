@@ -4,6 +4,7 @@ mod account;
 mod budgets;
 mod cbor;
 mod connections;
+mod fan_out;
 mod front;
 #[cfg(feature = "sim")]
 mod hanging;
@@ -12,6 +13,7 @@ mod http2;
 mod input_constraints;
 mod input_types;
 mod reading;
+mod regions;
 mod restart;
 mod retention;
 mod shards;

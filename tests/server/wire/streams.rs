@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::test_server::{
-    ACCOUNT, Setup, TestServer, all, in_use, invalid_argument, not_found, text, validation,
+    ACCOUNT, REGION, Setup, TestServer, all, in_use, invalid_argument, not_found, text, validation,
 };
 
 fn describe(server: &TestServer, name: &str) -> Value {
@@ -77,7 +77,7 @@ fn a_stream_is_described_in_full() {
 fn a_stream_can_be_named_by_its_arn() {
     let server = TestServer::start();
     server.create("s", 1);
-    let arn = "arn:aws:kinesis:us-east-2:123456789012:stream/s";
+    let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s");
     for input in [
         json!({"StreamARN": arn}),
         json!({"StreamARN": arn, "StreamName": "s"}),
@@ -234,7 +234,7 @@ fn tags_are_checked_when_a_stream_is_created_with_them() {
         ))
     );
     server.ok("CreateStream", &create(json!({"Zeichen ä": "a/b=c+d-e@f_g.h"})));
-    let tags = server.store.stream("s").unwrap().summary().unwrap().tags;
+    let tags = server.streams().stream("s").unwrap().summary().unwrap().tags;
     assert_eq!(tags.get("Zeichen ä").map(String::as_str), Some("a/b=c+d-e@f_g.h"));
 }
 

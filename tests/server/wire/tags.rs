@@ -494,7 +494,12 @@ fn consumer_arn(stream: &str, consumer: &ConsumerDescription) -> String {
 fn a_consumer_has_tags_of_its_own() {
     let mut server = TestServer::start();
     server.create("s", 1);
-    let consumer = server.store.stream("s").unwrap().register_consumer("c").unwrap();
+    let consumer = server
+        .streams()
+        .stream("s")
+        .unwrap()
+        .register_consumer("c")
+        .unwrap();
     let arn = consumer_arn("s", &consumer);
     let tags = |server: &TestServer| listed(&server.ok(LIST_OF_RESOURCE, &json!({"ResourceARN": arn})));
     assert_eq!(tags(&server), [""; 0]);
@@ -513,7 +518,7 @@ fn a_consumer_has_tags_of_its_own() {
     assert_eq!(tags(&server), ["a=1"]);
     assert_eq!(tags_of(&server, "s"), [""; 0]);
 
-    let stream = server.store.stream("s").unwrap();
+    let stream = server.streams().stream("s").unwrap();
     stream.remove_consumer(consumer.id).unwrap();
     server.clock.advance(Duration::from_secs(1));
     let again = stream.register_consumer("c").unwrap();

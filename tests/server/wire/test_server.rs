@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
-use anabranch::{ManualClock, Store, StoreOptions, Timestamp};
+use anabranch::{ManualClock, Namespace, Store, StoreOptions, Timestamp};
 use anabranch_harness::http1::{Client, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 /// `Thu Jan 22 01:22:02 UTC 2015`
 pub const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
 pub const ACCOUNT: &str = "000000000000";
+/// What a [`Client`] signs for.
+pub const REGION: &str = "eu-west-1";
 
 /// How a test wants its server.
 #[derive(Default)]
@@ -152,6 +154,11 @@ impl TestServer {
         );
     }
 
+    /// The streams that a [`Client`] can name.
+    pub fn streams(&self) -> Namespace {
+        self.store.namespace(&format!("{ACCOUNT}/{REGION}")).unwrap()
+    }
+
     #[track_caller]
     pub fn put(&self, stream: &str, key: &str, data: &str) -> Value {
         let data = base64_simd::STANDARD.encode_to_string(data);
@@ -163,7 +170,7 @@ impl TestServer {
 
     /// A stream of one shard, with `count` records of 900,000 bytes.
     pub fn fill(&self, name: &str, count: usize) {
-        let stream = self.store.create_stream(name, 1).unwrap();
+        let stream = self.streams().create_stream(name, 1).unwrap();
         for _ in 0..count {
             stream.put("k", &vec![7; 900_000]).unwrap();
         }

@@ -1,0 +1,365 @@
+//! SubscribeToShard: records of one shard, pushed to a consumer as they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::get_records::{
+    CHILD_SHARD_LIST, DRY_RUN, MILLIS_BEHIND_LATEST, RECORD_LIST, Start, child_members, missing, new_position,
+};
+use super::records_body::RecordsBody;
+use super::shapes;
+use super::shards::{SHARD_ID, shard_id};
+use super::stream_reference::STREAM_ID;
+use crate::http::{Connection, Encode, Granted, ReplyShare};
+use crate::kinesis::error::{ApiError, exception};
+use crate::kinesis::key::{
+    Events, Key, List, Long, Shape, Structure, TIME, Text, Time, events, members, optional, required,
+    structure, write_structure,
+};
+use crate::kinesis::operation::{Class, Operation, Reply, Request, Resource, on_blocking_thread};
+use crate::kinesis::options::reply_bytes;
+use crate::kinesis::protocol::{Protocol, event_stream};
+use crate::kinesis::scope::Scope;
+use crate::kinesis::service::{Context, Service};
+use crate::kinesis::shape::Member;
+use crate::kinesis::subscriptions::{Ended, Subscribed, Subscription};
+use crate::{ReadLimit, ShardIterator, ShardWatch, Stream, Timestamp};
+
+const CONSUMER_ARN: Key<Text> = required("ConsumerARN", shapes::CONSUMER_ARN);
+const TYPE: Key<Text> = required("Type", shapes::SHARD_ITERATOR_TYPE);
+const SEQUENCE_NUMBER: Key<Option<Text>> = optional("SequenceNumber", shapes::SEQUENCE_NUMBER);
+const TIMESTAMP: Key<Option<Time>> = optional("Timestamp", TIME);
+const STARTING_POSITION: Key<Structure> = required(
+    "StartingPosition",
+    structure(members![TYPE, SEQUENCE_NUMBER, TIMESTAMP]),
+);
+
+const RECORDS: Key<List<Structure>> = required("Records", RECORD_LIST);
+const CONTINUATION_SEQUENCE_NUMBER: Key<Text> =
+    required("ContinuationSequenceNumber", shapes::SEQUENCE_NUMBER);
+const BEHIND_LATEST: Key<Long> = required("MillisBehindLatest", MILLIS_BEHIND_LATEST);
+const CHILD_SHARDS: Key<Option<List<Structure>>> = optional("ChildShards", CHILD_SHARD_LIST);
+const EVENT_MEMBERS: &[Member] = members![RECORDS, CONTINUATION_SEQUENCE_NUMBER, BEHIND_LATEST, CHILD_SHARDS];
+
+const EVENT: Key<Structure> = required("SubscribeToShardEvent", structure(EVENT_MEMBERS));
+const EVENT_STREAM: Shape<Events> = events(members![
+    EVENT,
+    optional("ResourceNotFoundException", shapes::EXCEPTION),
+    optional("ResourceInUseException", shapes::EXCEPTION),
+    optional("KMSDisabledException", shapes::EXCEPTION),
+    optional("KMSInvalidStateException", shapes::EXCEPTION),
+    optional("KMSAccessDeniedException", shapes::EXCEPTION),
+    optional("KMSNotFoundException", shapes::EXCEPTION),
+    optional("KMSOptInRequired", shapes::EXCEPTION),
+    optional("KMSThrottlingException", shapes::EXCEPTION),
+    optional("InternalFailureException", shapes::EXCEPTION),
+]);
+
+pub(super) const SUBSCRIBE_TO_SHARD: Operation = Operation {
+    name: "SubscribeToShard",
+    class: Class::Data,
+    resource: Resource::Consumer,
+    input: members![CONSUMER_ARN, STREAM_ID, SHARD_ID, STARTING_POSITION, DRY_RUN],
+    output: members![required("EventStream", EVENT_STREAM)],
+    errors: &[
+        exception::RESOURCE_NOT_FOUND,
+        exception::INVALID_ARGUMENT,
+        exception::RESOURCE_IN_USE,
+        exception::LIMIT_EXCEEDED,
+        exception::ACCESS_DENIED,
+        exception::DRY_RUN,
+    ],
+    run: Some(|request| Box::pin(subscribe_to_shard(request))),
+};
+
+async fn subscribe_to_shard(request: Request) -> Result<Reply, ApiError> {
+    let service = Arc::clone(&request.service);
+    let connection = Arc::clone(&request.connection);
+    let (subscription, pushed) = request.on_blocking_thread(begin).await?;
+    let (events, messages) = mpsc::channel(1);
+    let push = Push {
+        service,
+        connection,
+        pushed,
+        events,
+    };
+    tokio::spawn(push.run(subscription));
+    Ok(Reply::events(messages))
+}
+
+/// Checks everything before the reply begins: what is refused then is an ordinary reply.
+fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
+    let call = request.checked()?;
+    let context = call.context;
+    let (stream, consumer) = context.consumer_of_arn(call.get(CONSUMER_ARN))?;
+    let raw_id = call.get(SHARD_ID);
+    let shard = shard_id(raw_id).ok_or_else(|| context.could_not_find_shard(raw_id, stream.name()))?;
+    let position = call.get(STARTING_POSITION);
+    let start = Start {
+        operation: SUBSCRIBE_TO_SHARD.name,
+        kind: position.get(TYPE),
+        number: position.get(SEQUENCE_NUMBER),
+        milliseconds: position.get(TIMESTAMP),
+    };
+    let next = new_position(context, &stream, shard, &start)?;
+    if call.get(DRY_RUN) == Some(true) {
+        return Err(ApiError::dry_run());
+    }
+    // From before the first read on, so that nothing is missed.
+    let watch = stream.watch(&[shard]).map_err(|error| context.refusal(error))?;
+    let to = Subscribed {
+        stream: stream.id(),
+        consumer: consumer.id,
+        shard,
+    };
+    let now = context.service.store.now();
+    let subscription = context.service.subscriptions.begin(to, now);
+    let subscription = subscription.map_err(|_| in_use())?;
+    // It may have been removed before the subscription could be ended with it.
+    context.consumer_of_arn(call.get(CONSUMER_ARN))?;
+    let pushed = Pushed {
+        scope: context.scope,
+        consumer_name: consumer.name,
+        stream,
+        next,
+        watch,
+        began: now,
+    };
+    Ok((subscription, pushed))
+}
+
+fn in_use() -> ApiError {
+    ApiError::in_use("Another active subscription exists for this consumer")
+}
+
+/// A shard that is pushed, and how far it is.
+struct Pushed {
+    scope: Scope,
+    consumer_name: String,
+    stream: Stream,
+    next: ShardIterator,
+    watch: ShardWatch,
+    began: Timestamp,
+}
+
+/// Pushes a shard until the subscription ends.
+struct Push {
+    service: Arc<Service>,
+    connection: Arc<Connection>,
+    pushed: Pushed,
+    events: mpsc::Sender<Bytes>,
+}
+
+impl Push {
+    /// Clients give up on a subscription that is silent: the earliest after ten seconds.
+    const LONGEST_SILENCE: Duration = Duration::from_secs(4);
+
+    async fn run(self, mut subscription: Subscription) {
+        let Push {
+            service,
+            connection,
+            pushed,
+            events,
+        } = self;
+        let (scope, consumer_name, began) = (pushed.scope, pushed.consumer_name.clone(), pushed.began);
+        let pushing = push(&service, &connection, pushed, &events);
+        let refused = tokio::select! {
+            biased;
+            () = events.closed() => None,
+            () = service.http.stops() => None,
+            ended = subscription.ended() => Some(match ended {
+                Ended::TakenOver => in_use(),
+                Ended::ConsumerRemoved => context(&service, scope).consumer_not_found(&consumer_name),
+            }),
+            () = life_is_over(&service, began) => None,
+            pushed = pushing => pushed.err(),
+        };
+        // A client that has seen the end may subscribe again at once.
+        drop(subscription);
+        if let Some(error) = refused {
+            service.failures.note_request(&error);
+            // A client that does not read is not waited for.
+            let _ = timeout(Push::LONGEST_SILENCE, events.send(exception_message(&error))).await;
+        }
+    }
+}
+
+fn context(service: &Service, scope: Scope) -> Context<'_> {
+    Context {
+        service,
+        scope,
+        protocol: Protocol::Json,
+        most_read_bytes: 0,
+    }
+}
+
+/// Ready when a subscription that began then has lasted long enough. The store's clock may jump.
+async fn life_is_over(service: &Service, began: Timestamp) {
+    const MOST: Duration = Duration::from_secs(1);
+    loop {
+        let left = service
+            .subscription_life
+            .saturating_sub(service.store.now().since(began));
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(MOST)).await;
+    }
+}
+
+/// Sends events until the end of the shard.
+async fn push(
+    service: &Arc<Service>,
+    connection: &Arc<Connection>,
+    mut pushed: Pushed,
+    events: &mpsc::Sender<Bytes>,
+) -> Result<(), ApiError> {
+    send(
+        events,
+        event_stream::event("initial-response", JSON, b"{}").into(),
+    )
+    .await?;
+    let mut spoke = Instant::now();
+    loop {
+        let read = next_event(service, connection, &pushed).await?;
+        let is_silent = !read.has_news && spoke.elapsed() < Push::LONGEST_SILENCE;
+        if !is_silent {
+            send(events, read.message).await?;
+            spoke = Instant::now();
+        }
+        match read.next {
+            None => return Ok(()),
+            Some(next) => pushed.next = next,
+        }
+        if !read.has_news {
+            tokio::select! {
+                () = pushed.watch.changed() => {}
+                () = sleep_until(spoke + Push::LONGEST_SILENCE) => {}
+            }
+        }
+    }
+}
+
+async fn send(events: &mpsc::Sender<Bytes>, message: Bytes) -> Result<(), ApiError> {
+    // The error goes nowhere: a subscription whose client is gone ends without a word.
+    let sent = events.send(message).await;
+    sent.map_err(|_| ApiError::unavailable("The client is gone."))
+}
+
+/// An event that is ready to be sent.
+struct Event {
+    message: Bytes,
+    /// Records, or the end of the shard.
+    has_news: bool,
+    next: Option<ShardIterator>,
+}
+
+/// An event with what there is, in memory that counts for replies.
+async fn next_event(
+    service: &Arc<Service>,
+    connection: &Arc<Connection>,
+    pushed: &Pushed,
+) -> Result<Event, ApiError> {
+    /// A record of more comes alone.
+    const MOST_READ_BYTES: usize = 1 << 20;
+    const LESS_READ_BYTES: usize = 64 << 10;
+    let mut wanted = reply_bytes(MOST_READ_BYTES);
+    loop {
+        let reduced = reply_bytes(LESS_READ_BYTES).min(wanted);
+        let reserved = service
+            .http
+            .replies
+            .reserve_large(connection, wanted, reduced)
+            .await;
+        let Ok((mut share, granted)) = reserved else {
+            // Others hold the memory. Records are late then, and none is lost.
+            continue;
+        };
+        let limit = match granted {
+            Granted::Full => MOST_READ_BYTES,
+            Granted::Reduced => LESS_READ_BYTES,
+        };
+        let (scope, stream, next) = (pushed.scope, pushed.stream.clone(), pushed.next);
+        let work_service = Arc::clone(service);
+        let (bytes, has_news, next) = on_blocking_thread(service, move || {
+            read_event(context(&work_service, scope), &stream, next, limit)
+        })
+        .await?;
+        if service.http.replies.fit(&mut share, connection, bytes.len()) {
+            return Ok(Event {
+                message: Bytes::from_owner(Held { bytes, _share: share }),
+                has_news,
+                next,
+            });
+        }
+        wanted = bytes.len();
+    }
+}
+
+/// A message, and its share of the memory for replies until its last byte is in the socket.
+struct Held {
+    bytes: Vec<u8>,
+    _share: ReplyShare,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+type ReadEvent = (Vec<u8>, bool, Option<ShardIterator>);
+
+fn read_event(
+    context: Context<'_>,
+    stream: &Stream,
+    from: ShardIterator,
+    most_bytes: usize,
+) -> Result<ReadEvent, ApiError> {
+    const MOST_RECORDS: usize = 10_000;
+    let limit = ReadLimit {
+        records: MOST_RECORDS,
+        bytes: most_bytes,
+    };
+    let refusal = |error| missing(context, from.shard, stream.name(), error);
+    let read = stream.get_records(&from, &limit).map_err(refusal)?;
+    let continuation = match (read.records.last(), &read.next) {
+        // The end of the shard is told by having none.
+        (_, None) => None,
+        (Some(last), Some(_)) => Some(last.sequence_number),
+        (None, Some(next)) => Some(stream.sequence_number_before(next).map_err(refusal)?),
+    };
+    let has_news = !read.records.is_empty() || read.next.is_none();
+    let mut before = 0;
+    let members = write_structure(Protocol::Json, 256, EVENT_MEMBERS, |event| {
+        before = event.set_empty_list(RECORDS);
+        match continuation {
+            Some(number) => event.set(CONTINUATION_SEQUENCE_NUMBER, number),
+            None => event.leave_out(CONTINUATION_SEQUENCE_NUMBER),
+        }
+        event.set(BEHIND_LATEST, read.millis_behind_latest);
+        if !read.child_shards.is_empty() {
+            event.set(CHILD_SHARDS, read.child_shards.iter().map(child_members));
+        }
+    });
+    let mut body = RecordsBody::new(Protocol::Json, read.records, members, before);
+    let mut payload = Vec::with_capacity(body.len());
+    body.encode(&mut payload, usize::MAX);
+    let message = event_stream::event(EVENT.name(), JSON, &payload);
+    Ok((message, has_news, read.next))
+}
+
+/// Events are JSON, whatever the request was.
+const JSON: &str = Protocol::Json.content_type();
+
+fn exception_message(error: &ApiError) -> Bytes {
+    let kind = match error.status {
+        500.. => exception::INTERNAL_FAILURE,
+        _ => error.kind,
+    };
+    event_stream::exception(kind, JSON, &error.body(Protocol::Json)).into()
+}

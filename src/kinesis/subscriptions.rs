@@ -1,0 +1,172 @@
+//! Which consumers get which shards pushed: one subscription at a time for each of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::{ConsumerId, ShardId, StreamId, Timestamp};
+
+/// The subscriptions that are active.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    active: HashMap<Subscribed, Active>,
+    begun: u64,
+}
+
+/// What a subscription is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Subscribed {
+    pub(super) stream: StreamId,
+    pub(super) consumer: ConsumerId,
+    pub(super) shard: ShardId,
+}
+
+#[derive(Debug)]
+struct Active {
+    number: u64,
+    began: Timestamp,
+    end: oneshot::Sender<Ended>,
+}
+
+/// Why a subscription ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    TakenOver,
+    ConsumerRemoved,
+}
+
+/// A subscription, active until it is dropped or another takes over.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    home: Arc<Subscriptions>,
+    to: Subscribed,
+    number: u64,
+    end: oneshot::Receiver<Ended>,
+}
+
+/// Another subscription is too young to be taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InUse;
+
+impl Subscriptions {
+    /// For how long a subscription cannot be taken over.
+    pub(super) const NOT_TAKEN_OVER_FOR: Duration = Duration::from_secs(5);
+
+    /// A new subscription, which takes over from one that is active.
+    pub(super) fn begin(self: &Arc<Self>, to: Subscribed, now: Timestamp) -> Result<Subscription, InUse> {
+        let mut state = self.state();
+        if let Some(active) = state.active.get(&to)
+            && now.since(active.began) < Subscriptions::NOT_TAKEN_OVER_FOR
+        {
+            return Err(InUse);
+        }
+        state.begun += 1;
+        let number = state.begun;
+        let (end, ended) = oneshot::channel();
+        let active = Active {
+            number,
+            began: now,
+            end,
+        };
+        if let Some(older) = state.active.insert(to, active) {
+            let _ = older.end.send(Ended::TakenOver);
+        }
+        Ok(Subscription {
+            home: Arc::clone(self),
+            to,
+            number,
+            end: ended,
+        })
+    }
+
+    /// Ends all subscriptions of a consumer that is removed.
+    pub(super) fn end_of_consumer(&self, stream: StreamId, consumer: ConsumerId) {
+        let is_of_consumer = |to: &Subscribed, _: &mut Active| (to.stream, to.consumer) == (stream, consumer);
+        let ended: Vec<_> = self.state().active.extract_if(is_of_consumer).collect();
+        for (_, active) in ended {
+            let _ = active.end.send(Ended::ConsumerRemoved);
+        }
+    }
+
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.state().active.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscription {
+    /// Ready when the subscription ends early.
+    pub(super) async fn ended(&mut self) -> Ended {
+        // The sender is dropped only where another one took over.
+        (&mut self.end).await.unwrap_or(Ended::TakenOver)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.home.state();
+        if state
+            .active
+            .get(&self.to)
+            .is_some_and(|active| active.number == self.number)
+        {
+            state.active.remove(&self.to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
+
+    fn to(consumer: u64, shard: u32) -> Subscribed {
+        Subscribed {
+            stream: StreamId::new(1),
+            consumer: ConsumerId::new(consumer),
+            shard: ShardId::new(shard).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_can_be_taken_over_after_five_seconds() {
+        let subscriptions = Arc::new(Subscriptions::default());
+        let mut first = subscriptions.begin(to(1, 0), START).unwrap();
+        let almost = START.saturating_add(Duration::from_millis(4_999));
+        assert_eq!(subscriptions.begin(to(1, 0), almost).err(), Some(InUse));
+        let others = [to(1, 1), to(2, 0)].map(|other| subscriptions.begin(other, almost).unwrap());
+        let second = subscriptions.begin(to(1, 0), START.saturating_add(Subscriptions::NOT_TAKEN_OVER_FOR));
+        assert_eq!(first.ended().await, Ended::TakenOver);
+        // The end of the older one is not that of the newer one.
+        drop(first);
+        assert_eq!(subscriptions.count(), 3);
+        drop((second, others));
+        assert_eq!(subscriptions.count(), 0);
+        drop(subscriptions.begin(to(1, 0), START).unwrap());
+        assert!(subscriptions.begin(to(1, 0), START).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_consumer_that_is_removed_has_no_subscriptions() {
+        let subscriptions = Arc::new(Subscriptions::default());
+        let [mut first, mut second, other] =
+            [to(1, 0), to(1, 1), to(2, 0)].map(|to| subscriptions.begin(to, START).unwrap());
+        subscriptions.end_of_consumer(StreamId::new(1), ConsumerId::new(1));
+        assert_eq!(first.ended().await, Ended::ConsumerRemoved);
+        assert_eq!(second.ended().await, Ended::ConsumerRemoved);
+        assert_eq!(subscriptions.count(), 1);
+        drop(other);
+    }
+}

@@ -1,0 +1,754 @@
+//! Registered consumers, and the records that are pushed to them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anabranch_harness::http1::{CBOR, Head};
+use anabranch_harness::http2::Http2Client;
+use serde_json::{Value, json};
+
+use super::test_server::{
+    ACCOUNT, REGION, START, TestServer, all, in_use, invalid_argument, not_found, text,
+};
+
+const FIRST: &str = "shardId-000000000000";
+
+fn stream_arn(stream: &str) -> String {
+    format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{stream}")
+}
+
+fn consumer_arn(stream: &str, name: &str, created_seconds: u64) -> String {
+    format!("{}/consumer/{name}:{created_seconds}", stream_arn(stream))
+}
+
+/// Registers a consumer, and gives its ARN.
+#[track_caller]
+fn register(server: &TestServer, stream: &str, name: &str) -> String {
+    let input = json!({"StreamARN": stream_arn(stream), "ConsumerName": name});
+    text(&server.ok("RegisterStreamConsumer", &input)["Consumer"]["ConsumerARN"])
+}
+
+fn position(kind: &str) -> Value {
+    json!({ "Type": kind })
+}
+
+fn after(number: &str) -> Value {
+    json!({"Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number})
+}
+
+fn subscribe(consumer: &str, shard: &str, position: &Value) -> Value {
+    json!({"ConsumerARN": consumer, "ShardId": shard, "StartingPosition": position})
+}
+
+/// A message of an event stream.
+#[derive(Debug, Clone, PartialEq)]
+enum Message {
+    Event(String, Value),
+    Exception(String, Value),
+}
+
+impl Message {
+    #[track_caller]
+    fn of(bytes: &[u8]) -> Message {
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!(number(0) as usize, bytes.len());
+        assert_eq!(number(8), crc32fast::hash(&bytes[..8]));
+        assert_eq!(
+            number(bytes.len() - 4),
+            crc32fast::hash(&bytes[..bytes.len() - 4])
+        );
+        let (mut headers, payload) = bytes[12..bytes.len() - 4].split_at(number(4) as usize);
+        let mut values = std::collections::BTreeMap::new();
+        while let [len, rest @ ..] = headers {
+            let (name, rest) = rest.split_at(usize::from(*len));
+            assert_eq!(rest[0], 7, "not a string");
+            let len = usize::from(u16::from_be_bytes(rest[1..3].try_into().unwrap()));
+            values.insert(
+                std::str::from_utf8(name).unwrap(),
+                std::str::from_utf8(&rest[3..3 + len]).unwrap(),
+            );
+            headers = &rest[3 + len..];
+        }
+        assert_eq!(values[":content-type"], "application/x-amz-json-1.1");
+        let payload = serde_json::from_slice(payload).unwrap();
+        match values[":message-type"] {
+            "event" => Message::Event(values[":event-type"].to_owned(), payload),
+            "exception" => Message::Exception(values[":exception-type"].to_owned(), payload),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// The first message of some bytes, if it is whole, and its length.
+fn first_message(bytes: &[u8]) -> Option<(Message, usize)> {
+    let len = u32::from_be_bytes(bytes.get(..4)?.try_into().unwrap()) as usize;
+    Some((Message::of(bytes.get(..len)?), len))
+}
+
+/// A subscription over HTTP/1.1, in chunks.
+struct Subscription {
+    stream: BufReader<TcpStream>,
+    arrived: Vec<u8>,
+}
+
+impl Subscription {
+    /// Subscribes, and takes the initial response.
+    #[track_caller]
+    fn begin(server: &TestServer, input: &Value) -> Subscription {
+        let head = Head::of("Kinesis_20131202.SubscribeToShard");
+        Subscription::begin_with(server, &head, input.to_string().as_bytes())
+    }
+
+    #[track_caller]
+    fn begin_with(server: &TestServer, head: &Head<'_>, body: &[u8]) -> Subscription {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let head = format!("{}Content-Length: {}\r\n\r\n", head.to_text(), body.len());
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut subscription = Subscription {
+            stream: BufReader::new(stream),
+            arrived: Vec::new(),
+        };
+        assert_eq!(subscription.line(), "HTTP/1.1 200 OK");
+        let mut headers = Vec::new();
+        loop {
+            let line = subscription.line();
+            if line.is_empty() {
+                break;
+            }
+            headers.push(line.to_ascii_lowercase());
+        }
+        for wanted in [
+            "content-type: application/vnd.amazon.eventstream",
+            "transfer-encoding: chunked",
+        ] {
+            assert!(headers.iter().any(|header| header == wanted), "{headers:?}");
+        }
+        let initial = Message::Event("initial-response".to_owned(), json!({}));
+        assert_eq!(subscription.next(), Some(initial));
+        subscription
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The next message, or `None` if the stream has ended in order.
+    #[track_caller]
+    fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Some((message, len)) = first_message(&self.arrived) {
+                self.arrived.drain(..len);
+                return Some(message);
+            }
+            let len = usize::from_str_radix(&self.line(), 16).unwrap();
+            let mut chunk = vec![0; len];
+            self.stream.read_exact(&mut chunk).unwrap();
+            assert_eq!(self.line(), "");
+            self.arrived.extend(chunk);
+            if len == 0 {
+                assert!(self.arrived.is_empty(), "a part of a message");
+                return None;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn event(&mut self) -> Value {
+        match self.next() {
+            Some(Message::Event(kind, event)) => {
+                assert_eq!(kind, "SubscribeToShardEvent");
+                event
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next event with records: their data.
+    #[track_caller]
+    fn data(&mut self) -> Vec<String> {
+        loop {
+            let event = self.event();
+            let data = data_of(&event);
+            if !data.is_empty() {
+                return data;
+            }
+        }
+    }
+}
+
+fn data_of(event: &Value) -> Vec<String> {
+    let data = all(&event["Records"], "Data");
+    let decoded = data
+        .iter()
+        .map(|data| base64_simd::STANDARD.decode_to_vec(data).unwrap());
+    decoded.map(|data| String::from_utf8(data).unwrap()).collect()
+}
+
+#[test]
+fn a_consumer_is_registered_described_listed_and_deregistered() {
+    let mut server = TestServer::start();
+    server.create("s", 1);
+    let input = json!({"StreamARN": stream_arn("s"), "ConsumerName": "app", "Tags": {"team": "a"}});
+    let consumer = server.ok("RegisterStreamConsumer", &input)["Consumer"].clone();
+    let seconds = START.as_seconds();
+    let arn = consumer_arn("s", "app", seconds);
+    let expected = json!({
+        "ConsumerName": "app",
+        "ConsumerARN": arn,
+        "ConsumerStatus": "ACTIVE",
+        "ConsumerCreationTimestamp": START.as_millis() as f64 / 1000.0,
+    });
+    assert_eq!(consumer, expected);
+    server.restart();
+    let list = json!({"StreamARN": stream_arn("s")});
+    assert_eq!(
+        server.ok("ListStreamConsumers", &list),
+        json!({"Consumers": [expected]})
+    );
+    let mut described = expected.clone();
+    described["StreamARN"] = json!(stream_arn("s"));
+    for by in [
+        json!({ "ConsumerARN": arn }),
+        json!({"StreamARN": stream_arn("s"), "ConsumerName": "app"}),
+    ] {
+        let description = server.ok("DescribeStreamConsumer", &by);
+        assert_eq!(description, json!({ "ConsumerDescription": described }));
+    }
+    let tags = server.ok("ListTagsForResource", &json!({ "ResourceARN": arn }));
+    assert_eq!(tags["Tags"], json!([{"Key": "team", "Value": "a"}]));
+    let count = |server: &TestServer| {
+        let summary = server.ok("DescribeStreamSummary", &json!({"StreamName": "s"}));
+        summary["StreamDescriptionSummary"]["ConsumerCount"].clone()
+    };
+    assert_eq!(count(&server), 1);
+    assert_eq!(
+        server.refusal("RegisterStreamConsumer", &input),
+        in_use(format!(
+            "Consumer app of stream s under account {ACCOUNT} already exists."
+        ))
+    );
+
+    assert_eq!(
+        server.ok("DeregisterStreamConsumer", &json!({ "ConsumerARN": arn })),
+        Value::Null
+    );
+    assert_eq!(count(&server), 0);
+    assert_eq!(server.ok("ListStreamConsumers", &list), json!({"Consumers": []}));
+    let gone = not_found(format!("Consumer app, account {ACCOUNT} not found."));
+    for operation in ["DescribeStreamConsumer", "DeregisterStreamConsumer"] {
+        assert_eq!(server.refusal(operation, &json!({ "ConsumerARN": arn })), gone);
+    }
+    server.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        register(&server, "s", "app"),
+        consumer_arn("s", "app", seconds + 1)
+    );
+    assert_eq!(
+        server.refusal("DescribeStreamConsumer", &json!({ "ConsumerARN": arn })),
+        gone
+    );
+}
+
+#[test]
+fn which_consumer_is_meant_has_to_be_said_in_one_way() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let arn = register(&server, "s", "app");
+    for input in [
+        json!({}),
+        json!({"ConsumerName": "app"}),
+        json!({"StreamARN": stream_arn("s")}),
+        json!({"ConsumerARN": arn, "ConsumerName": "app"}),
+        json!({"ConsumerARN": arn, "StreamARN": stream_arn("s")}),
+    ] {
+        for operation in ["DescribeStreamConsumer", "DeregisterStreamConsumer"] {
+            assert_eq!(
+                server.refusal(operation, &input),
+                invalid_argument(
+                    "Either ConsumerARN, or both StreamARN and ConsumerName should be provided."
+                ),
+                "{input}"
+            );
+        }
+    }
+    let (kind, message) = server.refusal("DescribeStreamConsumer", &json!({"ConsumerARN": stream_arn("s")}));
+    assert_eq!(kind, "ValidationException");
+    assert!(
+        message.contains("at 'consumerARN' failed to satisfy constraint"),
+        "{message}"
+    );
+    for missing in [
+        json!({"StreamARN": stream_arn("none"), "ConsumerName": "app"}),
+        json!({"ConsumerARN": consumer_arn("none", "app", 1)}),
+    ] {
+        assert_eq!(
+            server.refusal("DescribeStreamConsumer", &missing),
+            not_found(format!("Stream none under account {ACCOUNT} not found."))
+        );
+    }
+}
+
+#[test]
+fn a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    for number in 0..20 {
+        register(&server, "s", &format!("c{number}"));
+    }
+    let more = |name: &str| json!({"StreamARN": stream_arn("s"), "ConsumerName": name});
+    let (kind, message) = server.refusal("RegisterStreamConsumer", &more("c20"));
+    assert_eq!(kind, "LimitExceededException", "{message}");
+    let enable = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});
+    server.ok("UpdateAccountSettings", &enable);
+    for number in 20..50 {
+        register(&server, "s", &format!("c{number}"));
+    }
+    assert_eq!(
+        server.refusal("RegisterStreamConsumer", &more("c50")).0,
+        "LimitExceededException"
+    );
+
+    let mut names = Vec::new();
+    let mut input = json!({"StreamARN": stream_arn("s"), "MaxResults": 7});
+    loop {
+        let page = server.ok("ListStreamConsumers", &input);
+        names.extend(all(&page["Consumers"], "ConsumerName"));
+        match &page["NextToken"] {
+            Value::Null => break,
+            token => input["NextToken"] = token.clone(),
+        }
+    }
+    assert_eq!(
+        names,
+        (0..50).map(|number| format!("c{number}")).collect::<Vec<_>>()
+    );
+    server.clock.advance(Duration::from_secs(301));
+    assert_eq!(
+        server.refusal("ListStreamConsumers", &input).0,
+        "ExpiredNextTokenException"
+    );
+    input["NextToken"] = json!("x");
+    assert_eq!(
+        server.refusal("ListStreamConsumers", &input),
+        invalid_argument("Invalid NextToken.")
+    );
+}
+
+#[test]
+fn a_stream_with_consumers_is_deleted_only_if_that_is_enforced() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    register(&server, "s", "app");
+    let delete = |enforced: Value| json!({"StreamName": "s", "EnforceConsumerDeletion": enforced});
+    for enforced in [Value::Null, json!(false)] {
+        assert_eq!(
+            server.refusal("DeleteStream", &delete(enforced)),
+            in_use(format!(
+                "DeleteStream can't delete {ACCOUNT}:s because there are consumers associated with this data stream. To \
+                 delete s anyway, set the EnforceConsumerDeletion parameter to true to force the deletion of all the \
+                 consumers that are associated with it."
+            ))
+        );
+    }
+    server.ok("DeleteStream", &delete(json!(true)));
+    server.create("s", 1);
+    assert_eq!(
+        server.ok("ListStreamConsumers", &json!({"StreamARN": stream_arn("s")})),
+        json!({"Consumers": []})
+    );
+}
+
+#[test]
+fn records_are_pushed_as_they_come_from_every_position() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let first = text(&server.put("s", "k", "first")["SequenceNumber"]);
+    server.clock.advance(Duration::from_secs(10));
+    let second = text(&server.put("s", "k", "second")["SequenceNumber"]);
+    let time = START.as_seconds() as f64 + 5.0;
+    let mut subscriptions = Vec::new();
+    for (name, position, expected) in [
+        ("horizon", position("TRIM_HORIZON"), vec!["first", "second"]),
+        ("latest", position("LATEST"), vec![]),
+        (
+            "at",
+            json!({"Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": second}),
+            vec!["second"],
+        ),
+        ("after", after(&first), vec!["second"]),
+        (
+            "time",
+            json!({"Type": "AT_TIMESTAMP", "Timestamp": time}),
+            vec!["second"],
+        ),
+    ] {
+        let consumer = register(&server, "s", name);
+        let mut subscription = Subscription::begin(&server, &subscribe(&consumer, FIRST, &position));
+        if !expected.is_empty() {
+            let event = subscription.event();
+            assert_eq!(data_of(&event), expected, "{name}");
+            assert_eq!(event["ContinuationSequenceNumber"], json!(second));
+            assert_eq!(event["MillisBehindLatest"], 0);
+            assert_eq!(event["ChildShards"], Value::Null);
+            assert_eq!(event["Records"][0]["PartitionKey"], "k");
+            assert_eq!(event["Records"][0]["EncryptionType"], Value::Null);
+        }
+        subscriptions.push(subscription);
+    }
+    for number in 0..20 {
+        let data = format!("pushed {number}");
+        server.put("s", "k", &data);
+        for subscription in &mut subscriptions {
+            assert_eq!(subscription.data(), [data.as_str()]);
+        }
+    }
+}
+
+#[test]
+fn silence_is_broken_by_events_that_lead_on_from_where_they_were_sent() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    server.put("s", "k", "before");
+    let consumer = register(&server, "s", "app");
+    let mut subscription = Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("LATEST")));
+    let silent = subscription.event();
+    assert_eq!(
+        (&silent["Records"], &silent["MillisBehindLatest"]),
+        (&json!([]), &json!(0))
+    );
+    server.clock.advance(Duration::from_secs(2));
+    let later = subscription.event();
+    let number = |event: &Value| text(&event["ContinuationSequenceNumber"]);
+    assert!(number(&later) > number(&silent), "{later} {silent}");
+    drop(subscription);
+
+    server.put("s", "k", "between");
+    for event in [silent, later] {
+        let other = register(&server, "s", &number(&event));
+        let mut again = Subscription::begin(&server, &subscribe(&other, FIRST, &after(&number(&event))));
+        assert_eq!(again.data(), ["between"]);
+    }
+    // A number of a shard without records leads to its first record.
+    server.create("empty", 1);
+    let consumer = register(&server, "empty", "app");
+    let mut subscription = Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("LATEST")));
+    let continuation = number(&subscription.event());
+    drop(subscription);
+    server.put("empty", "k", "first");
+    let other = register(&server, "empty", "other");
+    let mut again = Subscription::begin(&server, &subscribe(&other, FIRST, &after(&continuation)));
+    assert_eq!(again.data(), ["first"]);
+}
+
+#[test]
+fn a_closed_shard_ends_with_its_children_and_without_a_number() {
+    let server = TestServer::start();
+    server.create("s", 2);
+    server.put("s", "k", "last");
+    let consumer = register(&server, "s", "app");
+    let shards = [FIRST, "shardId-000000000001"];
+    let mut subscriptions = shards
+        .map(|shard| Subscription::begin(&server, &subscribe(&consumer, shard, &position("TRIM_HORIZON"))));
+    let merge = json!({"StreamName": "s", "ShardToMerge": shards[0], "AdjacentShardToMerge": shards[1]});
+    server.ok("MergeShards", &merge);
+    let mut pushed = Vec::new();
+    for subscription in &mut subscriptions {
+        let end = loop {
+            let event = subscription.event();
+            pushed.extend(data_of(&event));
+            if event["ContinuationSequenceNumber"].is_null() {
+                break event;
+            }
+        };
+        assert_eq!(end["ChildShards"][0]["ShardId"], "shardId-000000000002");
+        assert_eq!(end["ChildShards"][0]["ParentShards"], json!(shards));
+        assert_eq!(end["MillisBehindLatest"], 0);
+        assert_eq!(subscription.next(), None);
+    }
+    assert_eq!(pushed, ["last"]);
+    // The consumer reads on in the child.
+    let mut child = Subscription::begin(
+        &server,
+        &subscribe(&consumer, "shardId-000000000002", &position("TRIM_HORIZON")),
+    );
+    server.put("s", "k", "of the child");
+    assert_eq!(child.data(), ["of the child"]);
+}
+
+#[test]
+fn a_subscription_lasts_five_minutes_by_the_stores_clock() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let input = subscribe(&consumer, FIRST, &position("LATEST"));
+    let mut subscription = Subscription::begin(&server, &input);
+    server.clock.advance(Duration::from_secs(299));
+    server.put("s", "k", "in time");
+    assert_eq!(subscription.data(), ["in time"]);
+    server.clock.advance(Duration::from_secs(1));
+    while let Some(message) = subscription.next() {
+        assert!(matches!(message, Message::Event(..)), "{message:?}");
+    }
+    // It has ended, so there is nothing to take over.
+    Subscription::begin(&server, &input);
+}
+
+#[test]
+fn a_second_subscription_is_refused_for_five_seconds_and_then_takes_over() {
+    let server = TestServer::start();
+    server.create("s", 2);
+    let consumer = register(&server, "s", "app");
+    let input = subscribe(&consumer, FIRST, &position("LATEST"));
+    let mut first = Subscription::begin(&server, &input);
+    let refused = in_use("Another active subscription exists for this consumer");
+    assert_eq!(server.refusal("SubscribeToShard", &input), refused);
+    server.clock.advance(Duration::from_millis(4_999));
+    assert_eq!(server.refusal("SubscribeToShard", &input), refused);
+    // Another shard and another consumer have nothing to do with it.
+    let other_shard = subscribe(&consumer, "shardId-000000000001", &position("LATEST"));
+    let _other_shard = Subscription::begin(&server, &other_shard);
+    let other = subscribe(&register(&server, "s", "other"), FIRST, &position("LATEST"));
+    let _other = Subscription::begin(&server, &other);
+    server.clock.advance(Duration::from_millis(1));
+    let mut second = Subscription::begin(&server, &input);
+    let end = loop {
+        match first.next() {
+            Some(Message::Event(..)) => {}
+            end => break end,
+        }
+    };
+    let (kind, message) = refused;
+    let payload = json!({"__type": kind, "message": message});
+    assert_eq!(end, Some(Message::Exception(kind, payload)));
+    assert_eq!(first.next(), None);
+    server.ok(
+        "PutRecord",
+        &json!({"StreamName": "s", "PartitionKey": "k", "ExplicitHashKey": "0", "Data": "YQ=="}),
+    );
+    assert_eq!(second.data(), ["a"]);
+}
+
+#[test]
+fn a_subscription_ends_with_its_consumer_and_with_its_stream() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let [removed, kept] = ["removed", "kept"].map(|name| register(&server, "s", name));
+    let [mut of_removed, mut of_kept] = [&removed, &kept]
+        .map(|consumer| Subscription::begin(&server, &subscribe(consumer, FIRST, &position("LATEST"))));
+    let end = |subscription: &mut Subscription| loop {
+        match subscription.next() {
+            Some(Message::Event(..)) => {}
+            Some(Message::Exception(kind, error)) => {
+                assert_eq!(subscription.next(), None);
+                return (kind, text(&error["message"]));
+            }
+            None => panic!("it ends without a reason"),
+        }
+    };
+    server.ok("DeregisterStreamConsumer", &json!({ "ConsumerARN": removed }));
+    assert_eq!(
+        end(&mut of_removed),
+        not_found(format!("Consumer removed, account {ACCOUNT} not found."))
+    );
+    server.put("s", "k", "a");
+    assert_eq!(of_kept.data(), ["a"]);
+    server.ok(
+        "DeleteStream",
+        &json!({"StreamName": "s", "EnforceConsumerDeletion": true}),
+    );
+    assert_eq!(
+        end(&mut of_kept),
+        not_found(format!(
+            "Shard {FIRST} in stream s under account {ACCOUNT} does not exist"
+        ))
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_subscription_is_said_before_it_begins() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let number = text(&server.put("s", "k", "a")["SequenceNumber"]);
+    let consumer = register(&server, "s", "app");
+    let latest = position("LATEST");
+    let mut dry = subscribe(&consumer, FIRST, &latest);
+    dry["DryRun"] = json!(true);
+    for (input, (kind, part)) in [
+        (
+            subscribe(&consumer_arn("s", "none", 1), FIRST, &latest),
+            ("ResourceNotFoundException", "Consumer none"),
+        ),
+        (
+            subscribe(&consumer_arn("none", "app", 1), FIRST, &latest),
+            ("ResourceNotFoundException", "Stream none"),
+        ),
+        (
+            subscribe(&consumer, "x", &latest),
+            ("ResourceNotFoundException", "Could not find shard x"),
+        ),
+        (
+            subscribe(&consumer, "shardId-000000000009", &latest),
+            ("ResourceNotFoundException", "does not exist"),
+        ),
+        (
+            subscribe(&consumer, FIRST, &position("AT_SEQUENCE_NUMBER")),
+            ("InvalidArgumentException", "no StartingSequenceNumber"),
+        ),
+        (
+            subscribe(&consumer, FIRST, &after(&"9".repeat(129))),
+            ("InvalidArgumentException", "used in SubscribeToShard on shard"),
+        ),
+        (
+            subscribe(
+                &consumer,
+                FIRST,
+                &json!({"Type": "LATEST", "SequenceNumber": number}),
+            ),
+            ("InvalidArgumentException", "also a StartingSequenceNumber"),
+        ),
+        (
+            subscribe(&consumer, FIRST, &position("SOMEWHERE")),
+            ("ValidationException", "startingPosition.type"),
+        ),
+        (dry, ("DryRunOperationException", "DryRun")),
+        (json!({}), ("ValidationException", "consumerARN")),
+    ] {
+        let (refused_kind, message) = server.refusal("SubscribeToShard", &input);
+        assert_eq!(refused_kind, kind, "{input}: {message}");
+        assert!(message.contains(part), "{input}: {message}");
+    }
+    // None of them counts as a subscription.
+    Subscription::begin(&server, &subscribe(&consumer, FIRST, &latest));
+}
+
+#[test]
+fn a_request_in_cbor_gets_events_in_json() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let input = subscribe(&consumer, FIRST, &position("TRIM_HORIZON"));
+    let mut body = Vec::new();
+    ciborium::into_writer(&input, &mut body).unwrap();
+    let head = Head::of("Kinesis_20131202.SubscribeToShard").header("Content-Type", CBOR);
+    let mut subscription = Subscription::begin_with(&server, &head, &body);
+    server.put("s", "k", "a");
+    assert_eq!(subscription.data(), ["a"]);
+}
+
+#[test]
+fn records_are_pushed_over_http2_beside_other_requests() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let mut client = Http2Client::connect(server.address);
+    let pushed = client.begin(
+        "SubscribeToShard",
+        &subscribe(&consumer, FIRST, &position("LATEST")),
+    );
+    let mut taken = 0;
+    let mut next = |client: &mut Http2Client| loop {
+        if let Some((message, len)) = first_message(&client.reply(pushed).body[taken..]) {
+            taken += len;
+            return message;
+        }
+        client.take().unwrap();
+    };
+    assert_eq!(
+        next(&mut client),
+        Message::Event("initial-response".to_owned(), json!({}))
+    );
+    for _ in 0..3 {
+        let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": "YQ=="});
+        assert_eq!(client.call("PutRecord", &put).0, 200);
+        let records = loop {
+            match next(&mut client) {
+                Message::Event(_, event) if event["Records"] == json!([]) => {}
+                Message::Event(_, event) => break event["Records"].clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(records.as_array().unwrap().len(), 1);
+    }
+    let merge = json!({"StreamName": "s", "ShardToSplit": FIRST, "NewStartingHashKey": "100"});
+    assert_eq!(client.call("SplitShard", &merge).0, 200);
+    while !client.reply(pushed).has_ended {
+        client.take().unwrap();
+    }
+    assert_eq!((client.resets(), client.goaways().len()), (vec![], 0));
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_little_and_stops_no_writer() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let mut subscription =
+        Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("TRIM_HORIZON")));
+    let stream = server.streams().stream("s").unwrap();
+    for number in 0..40u8 {
+        stream.put("k", &vec![number; 900_000]).unwrap();
+        // An event and what is on its way to the socket.
+        assert!(
+            server.gauges().reply_bytes() < 8 << 20,
+            "{}",
+            server.gauges().reply_bytes()
+        );
+    }
+    // All of it comes once it is read.
+    let mut records = 0;
+    while records < 40 {
+        records += subscription.event()["Records"].as_array().unwrap().len();
+    }
+}
+
+#[test]
+fn a_record_larger_than_an_event_comes_alone() {
+    let server = TestServer::with_options(|options| options.max_buffered_reply_bytes(32 << 20));
+    let create = json!({"StreamName": "s", "ShardCount": 1, "MaxRecordSizeInKiB": 10_240});
+    server.ok("CreateStream", &create);
+    let stream = server.streams().stream("s").unwrap();
+    let large = vec![b'x'; 10_000_000];
+    for data in [&b"before"[..], &large, b"after"] {
+        stream.put("k", data).unwrap();
+    }
+    let consumer = register(&server, "s", "app");
+    let mut subscription =
+        Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("TRIM_HORIZON")));
+    let mut lengths = Vec::new();
+    while lengths.len() < 3 {
+        lengths.extend(subscription.data().iter().map(String::len));
+    }
+    assert_eq!(lengths, [6, 10_000_000, 5]);
+}
+
+#[test]
+fn a_server_that_stops_ends_subscriptions_at_once() {
+    let mut server = TestServer::with_options(|options| options.shutdown_grace(Duration::from_secs(3600)));
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let mut subscription = Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("LATEST")));
+    let running = server.begin_stop();
+    while let Some(message) = subscription.next() {
+        assert!(matches!(message, Message::Event(..)), "{message:?}");
+    }
+    server.finish(running);
+}
+
+#[test]
+fn a_client_that_goes_away_is_no_subscriber() {
+    let server = TestServer::start();
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let input = subscribe(&consumer, FIRST, &position("LATEST"));
+    drop(Subscription::begin(&server, &input));
+    let began = std::time::Instant::now();
+    while server.gauges().connections() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "its connection stays");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Subscription::begin(&server, &input);
+}
