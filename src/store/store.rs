@@ -12,7 +12,7 @@ use super::options::StoreOptions;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::Resource;
 use crate::error::{Error, Result};
-use crate::model::{StreamId, StreamName, Timestamp, limits};
+use crate::model::{StreamId, StreamName, Timestamp};
 
 /// A directory of streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
 /// last [`Stream`] are gone.
@@ -160,7 +160,7 @@ impl Store {
     }
 
     /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
-    /// expired, prepares segments. For programs that set the clock, or run without a keeper. Of a store that is
+    /// expired, prepares for what will be put. For programs that set the clock, or run without a keeper. Of a store that is
     /// [only read](StoreOptions::read_only) there is only the clock to look at.
     ///
     /// # Errors
@@ -193,21 +193,8 @@ impl StoreOptions {
     /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
     /// report it.
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
-        const SMALLEST: u64 = 64 * 1024;
-        const LARGEST: u64 = 1024 * 1024 * 1024;
-        if !(SMALLEST..=LARGEST).contains(&self.local.segment_bytes) {
-            let bytes = self.local.segment_bytes;
-            return Err(Error::invalid(format!(
-                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
-            )));
-        }
-        if self.local.max_group_bytes > limits::MAX_BATCH_BYTES {
-            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.local.max_group_bytes);
-            return Err(Error::invalid(format!(
-                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
-            )));
-        }
-        let handle = StoreHandle::open(self, directory.as_ref())?;
+        let core = StoreCore::open(self, directory.as_ref())?;
+        let handle = StoreHandle::new(core)?;
         Ok(Store { handle })
     }
 }
