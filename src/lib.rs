@@ -70,6 +70,7 @@ mod seam;
 mod store;
 mod sync;
 
+pub use backend::memory::Memory;
 pub use consumer::StreamReader;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;

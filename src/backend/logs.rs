@@ -26,6 +26,12 @@ pub(crate) struct Batch<'a> {
     pub(crate) records: &'a [PutRecord<'a>],
 }
 
+/// Makes edits that close shards, of where their logs end.
+pub(crate) type SealPlan<'a> = dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) -> Result<Vec<Edit>> + 'a;
+
+/// Makes edits that take logs out of the catalog.
+pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> + 'a;
+
 /// The logs of a store.
 ///
 /// No verb wakes a reader, since its caller may hold locks: where a verb ends logs it gives them back, and the caller
@@ -49,7 +55,7 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         &self,
         stream: StreamId,
         shards: &[ShardId],
-        plan: &mut dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) -> Result<Vec<Edit>>,
+        plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
     /// Commits the edits that take a shard, or a whole stream, out of the catalog, and then removes its logs, once they are
@@ -58,7 +64,7 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         &self,
         stream: StreamId,
         shard: Option<ShardId>,
-        plan: &mut dyn FnMut(&CatalogState) -> Result<Vec<Edit>>,
+        plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
     /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.

@@ -10,7 +10,8 @@
 
 pub(crate) mod local;
 mod logs;
+pub(crate) mod memory;
 mod shard_log;
 
-pub(crate) use logs::{Batch, Logs, Opened};
+pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan};
 pub(crate) use shard_log::ShardLog;

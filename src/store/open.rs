@@ -9,17 +9,31 @@ use super::keeper_signal::KeeperSignal;
 use super::options::StoreOptions;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
-use crate::backend::{Opened, local};
-use crate::error::Result;
+use crate::backend::memory::Memory;
+use crate::backend::{Opened, local, memory};
+use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Mutex};
 
 impl StoreCore {
     pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
         let keeper = Arc::new(KeeperSignal::default());
-        let Opened { catalog, logs } = local::open(&options.local, directory, {
+        let opened = local::open(&options.local, directory, {
             let keeper = keeper.clone();
             move || keeper.wake()
         })?;
+        Self::begin_with(opened, keeper, options)
+    }
+
+    pub(super) fn open_in_memory(options: &StoreOptions, memory: &Memory) -> Result<Arc<Self>> {
+        if options.local.read_only {
+            return Err(Error::invalid("a store in memory is not only read"));
+        }
+        let opened = memory::open(options.memory, memory, || options.local.new_identity())?;
+        Self::begin_with(opened, Arc::default(), options)
+    }
+
+    fn begin_with(opened: Opened, keeper: Arc<KeeperSignal>, options: &StoreOptions) -> Result<Arc<Self>> {
+        let Opened { catalog, logs } = opened;
         let is_read_only = options.local.read_only;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let core = Arc::new(Self {

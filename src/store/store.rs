@@ -10,11 +10,12 @@ use super::keeper;
 use super::namespace::Namespace;
 use super::options::StoreOptions;
 use super::stream::{Stream, StreamSummary};
+use crate::backend::memory::Memory;
 use crate::catalog::Resource;
 use crate::error::{Error, Result};
 use crate::model::{StreamId, StreamName, Timestamp};
 
-/// A directory of streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
+/// A directory of streams, or memory with streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
 /// last [`Stream`] are gone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -29,6 +30,25 @@ impl Store {
     /// As for [`StoreOptions::open`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         StoreOptions::new().open(directory)
+    }
+
+    /// A store in memory, which is gone when it is closed. All else is as in a directory, but for what is slower there:
+    /// a put is acknowledged at once. For tests, and for what need not last.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// let store = anabranch::Store::in_memory()?;
+    /// let stream = store.create_stream("clicks", 4)?;
+    /// let put = stream.put("user-3", b"{}")?;
+    /// println!("{} {}", put.shard_id, put.sequence_number);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`StoreOptions::open_in_memory`].
+    pub fn in_memory() -> Result<Self> {
+        StoreOptions::new().open_in_memory(&Memory::new())
     }
 
     /// Makes a stream whose shards divide the hash space evenly. It takes records at once, unless the store has a
@@ -194,6 +214,19 @@ impl StoreOptions {
     /// report it.
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
         let core = StoreCore::open(self, directory.as_ref())?;
+        let handle = StoreHandle::new(core)?;
+        Ok(Store { handle })
+    }
+    /// Opens the store in this memory, or makes one there. Numbers of records rise as ever, and some are left out.
+    ///
+    /// Of what options say of a directory nothing matters here, and records take up to
+    /// [`max_memory_bytes`](Self::max_memory_bytes). A store in memory cannot be only read.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another opener has it, [`Error::InvalidArgument`] if it is to be only read, [`Error::Io`] if
+    /// there is no thread, or nothing random.
+    pub fn open_in_memory(&self, memory: &Memory) -> Result<Store> {
+        let core = StoreCore::open_in_memory(self, memory)?;
         let handle = StoreHandle::new(core)?;
         Ok(Store { handle })
     }

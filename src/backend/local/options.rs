@@ -1,9 +1,10 @@
 //! How the logs of a directory are opened.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::manifest::COMPACTION_BYTES;
-use crate::disk::{Disk, OsDisk, open_file_limit};
+use crate::disk::{Disk, OsDisk, new_identity, open_file_limit};
 use crate::error::{Error, Result};
 use crate::log::{Durability, LogOptions};
 use crate::model::limits;
@@ -65,6 +66,12 @@ impl LocalOptions {
             )));
         }
         Ok(())
+    }
+
+    /// A number and a secret that no other store has.
+    pub(crate) fn new_identity(&self) -> Result<(u128, [u8; 32])> {
+        let drawn = new_identity(self.disk.as_ref());
+        drawn.map_err(|error| Error::io("draw an identity for", Path::new("a store"), error))
     }
 
     pub(super) fn open_segments_limit(&self) -> usize {

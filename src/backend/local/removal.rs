@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::garbage::{Garbage, remove_directory};
 use super::logs::LocalLogs;
 use super::stream_logs::StreamLogs;
-use crate::backend::ShardLog;
-use crate::catalog::{CatalogState, Edit, LogState};
+use crate::backend::{RemovalPlan, ShardLog};
+use crate::catalog::{Edit, LogState};
 use crate::disk::{Step, is_left_out};
 use crate::error::Result;
 use crate::model::{LogName, Moment, RecordNumber, ShardId, StreamId, Timestamp};
@@ -18,7 +18,7 @@ impl LocalLogs {
         &self,
         stream: &StreamLogs,
         shard: ShardId,
-        plan: &mut dyn FnMut(&CatalogState) -> Result<Vec<Edit>>,
+        plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         // Opened before the catalog forgets which segments it has.
         let log = stream.log(shard)?;
@@ -34,7 +34,7 @@ impl LocalLogs {
     pub(super) fn remove_stream(
         &self,
         stream: &StreamLogs,
-        plan: &mut dyn FnMut(&CatalogState) -> Result<Vec<Edit>>,
+        plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         // With the logs sealed nothing is written into directories that are about to go. A log that cannot be
         // sealed takes no records either.
@@ -95,7 +95,7 @@ impl LocalLogs {
     }
 
     /// False if there was nothing to commit.
-    fn commit_removal(&self, plan: &mut dyn FnMut(&CatalogState) -> Result<Vec<Edit>>) -> Result<bool> {
+    fn commit_removal(&self, plan: &mut RemovalPlan<'_>) -> Result<bool> {
         let mut has_edits = false;
         self.catalog.commit(|state| {
             let edits = plan(state)?;

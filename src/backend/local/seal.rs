@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::logs::LocalLogs;
 use super::stream_logs::StreamLogs;
-use crate::backend::ShardLog;
-use crate::catalog::{CatalogState, Edit, LogEnd};
+use crate::backend::{SealPlan, ShardLog};
+use crate::catalog::LogEnd;
 use crate::error::{Error, Result};
 use crate::log::LocalLog;
 use crate::model::{LogName, ShardId, StreamId};
@@ -16,7 +16,7 @@ impl LocalLogs {
         &self,
         stream: StreamId,
         shards: &[ShardId],
-        plan: &mut dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) -> Result<Vec<Edit>>,
+        plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         let logs = self.known_stream(stream).ok_or_else(|| Error::StreamNotFound {
             name: format!("number {stream}"),

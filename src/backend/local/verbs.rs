@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logs::LocalLogs;
-use crate::backend::{Batch, Logs, ShardLog};
-use crate::catalog::{CatalogState, Edit, LogEnd};
+use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all};
 use crate::model::{Moment, ShardId, StreamId, Timestamp};
@@ -51,7 +51,7 @@ impl Logs for LocalLogs {
         &self,
         stream: StreamId,
         shards: &[ShardId],
-        plan: &mut dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) -> Result<Vec<Edit>>,
+        plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         self.seal_logs(stream, shards, plan)
     }
@@ -60,7 +60,7 @@ impl Logs for LocalLogs {
         &self,
         stream: StreamId,
         shard: Option<ShardId>,
-        plan: &mut dyn FnMut(&CatalogState) -> Result<Vec<Edit>>,
+        plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         let Some(logs) = self.known_stream(stream) else {
             return Ok(Vec::new());
