@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::http2_client::Http2Client;
-use crate::support::{Client, Head, Reply, TestServer};
+use crate::support::{Backend, Client, Head, Reply, TestServer};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
 const NO_ERROR: u32 = 0;
@@ -43,7 +43,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn bodies_that_are_announced_and_do_not_come_hold_nothing() {
-    let server = TestServer::start();
+    let server = TestServer::start(Backend::Directory);
     let slow: Vec<_> = (0..30).map(|_| begin_body(&server, 20 << 20, 1)).collect();
     let mut newer = Http2Client::connect(server.address);
     for _ in 0..30 {
@@ -65,7 +65,7 @@ fn bodies_that_are_announced_and_do_not_come_hold_nothing() {
 
 #[test]
 fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(1 << 20)
             .max_buffered_request_bytes(4 << 20)
@@ -89,7 +89,7 @@ fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
 /// Each holds a part of what the others wait for.
 #[test]
 fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(2 << 20)
             .max_buffered_request_bytes(4 << 20)
@@ -122,7 +122,7 @@ fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
 #[test]
 fn a_body_for_which_no_memory_gets_free_is_told_to_come_again() {
     const IDLE: Duration = Duration::from_secs(2);
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(4 << 20)
             .max_buffered_request_bytes(1)
@@ -153,7 +153,7 @@ fn a_body_for_which_no_memory_gets_free_is_told_to_come_again() {
 
 #[test]
 fn a_body_of_http2_that_stops_coming_is_given_up() {
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options.body_timeouts(Duration::from_millis(200), Duration::from_secs(60))
     });
     let mut client = Http2Client::connect(server.address);
@@ -177,7 +177,7 @@ fn replies_that_a_closed_window_keeps_back_are_few_and_are_reset() {
     const REQUESTS: usize = 30;
     /// Of 13 MB each, in 64 MiB.
     const AT_ONCE: usize = 5;
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .stall_timeout(Duration::from_millis(400))
             .body_timeouts(Duration::from_secs(600), Duration::from_secs(600))
@@ -208,7 +208,9 @@ fn replies_that_a_closed_window_keeps_back_are_few_and_are_reset() {
 /// Such a reply is in the connection's own buffer as a whole: its stream cannot be reset behind it.
 #[test]
 fn a_connection_is_closed_whose_small_replies_are_not_read() {
-    let server = TestServer::with_options(|options| options.stall_timeout(Duration::from_millis(200)));
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
     let mut hog = Http2Client::with_window(server.address, 1);
     for _ in 0..20 {
         hog.begin("ListStreams", &json!({}));
@@ -222,7 +224,9 @@ fn a_connection_is_closed_whose_small_replies_are_not_read() {
 
 #[test]
 fn a_reply_of_http1_that_is_not_read_is_given_up() {
-    let server = TestServer::with_options(|options| options.stall_timeout(Duration::from_millis(200)));
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
     server.fill("s", 12);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let mut never_reads = server.connect();
@@ -234,7 +238,9 @@ fn a_reply_of_http1_that_is_not_read_is_given_up() {
 
 #[test]
 fn reads_are_smaller_while_other_replies_hold_the_memory() {
-    let server = TestServer::with_options(|options| options.max_buffered_reply_bytes(4 << 20));
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options.max_buffered_reply_bytes(4 << 20)
+    });
     server.fill("large", 12);
     let stream = server.store.create_stream("many", 1).unwrap();
     for _ in 0..100 {
@@ -261,7 +267,7 @@ fn reads_are_smaller_while_other_replies_hold_the_memory() {
 fn a_client_that_reads_slowly_gets_its_reply_to_the_end() {
     const STALL: Duration = Duration::from_secs(2);
     const PAUSE: Duration = Duration::from_millis(50);
-    let server = TestServer::with_options(|options| options.stall_timeout(STALL));
+    let server = TestServer::with_options(Backend::Directory, |options| options.stall_timeout(STALL));
     server.fill("s", 12);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let mut client = server.connect();

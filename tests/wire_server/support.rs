@@ -2,11 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
-use anabranch::{ManualClock, Store, StoreOptions, Timestamp};
+use anabranch::{ManualClock, Memory, Store, StoreOptions, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -20,6 +19,63 @@ pub const JSON: &str = "application/x-amz-json-1.1";
 pub const CBOR: &str = "application/x-amz-cbor-1.1";
 pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKID/20150122/eu-west-1/kinesis/aws4_request, \
                                  SignedHeaders=host;x-amz-date;x-amz-target, Signature=80e8";
+
+/// What keeps the store of a test's server.
+#[derive(Clone, Copy, Debug)]
+pub enum Backend {
+    Directory,
+    Memory,
+}
+
+/// Makes tests of functions that take a backend: one for each.
+macro_rules! on_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod in_a_directory {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::support::Backend::Directory);
+            })+
+        }
+
+        mod in_memory {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::support::Backend::Memory);
+            })+
+        }
+    };
+}
+pub(crate) use on_each_backend;
+
+/// Where a store is while its server is not.
+enum Place {
+    Directory(TempDir),
+    Memory(Memory),
+}
+
+impl Place {
+    fn on(backend: Backend) -> Place {
+        match backend {
+            Backend::Directory => Place::Directory(tempfile::tempdir().unwrap()),
+            Backend::Memory => Place::Memory(Memory::new()),
+        }
+    }
+
+    /// In memory one of three reads of a shard has to wait.
+    fn open(&self, clock: &ManualClock, setup: &Setup) -> Store {
+        let options = StoreOptions::new()
+            .clock(clock.clone())
+            .keeper(false)
+            .segment_bytes(1 << 20)
+            .reads_for_each_wait(3)
+            .transition_delay(setup.transition_delay);
+        let store = match self {
+            Place::Directory(directory) => options.open(directory.path().join("data")),
+            Place::Memory(memory) => options.open_in_memory(memory),
+        };
+        store.unwrap()
+    }
+}
 
 /// How a test wants its server.
 #[derive(Default)]
@@ -36,25 +92,26 @@ pub struct TestServer {
     setup: Setup,
     runtime: Runtime,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    directory: TempDir,
+    place: Place,
 }
 
 impl TestServer {
-    pub fn start() -> TestServer {
-        TestServer::with(Setup::default())
+    pub fn start(backend: Backend) -> TestServer {
+        TestServer::with(backend, Setup::default())
     }
 
-    pub fn with_options(options: fn(ServerOptions) -> ServerOptions) -> TestServer {
-        TestServer::with(Setup {
+    pub fn with_options(backend: Backend, options: fn(ServerOptions) -> ServerOptions) -> TestServer {
+        let setup = Setup {
             options: Some(options),
             ..Setup::default()
-        })
+        };
+        TestServer::with(backend, setup)
     }
 
-    pub fn with(setup: Setup) -> TestServer {
-        let directory = tempfile::tempdir().unwrap();
+    pub fn with(backend: Backend, setup: Setup) -> TestServer {
+        let place = Place::on(backend);
         let clock = ManualClock::starting_at(START);
-        let store = open(directory.path().join("data"), &clock, &setup);
+        let store = place.open(&clock, &setup);
         let mut server = TestServer {
             clock,
             store,
@@ -63,7 +120,7 @@ impl TestServer {
             setup,
             runtime: Runtime::new().unwrap(),
             running: None,
-            directory,
+            place,
         };
         server.serve();
         server
@@ -95,11 +152,11 @@ impl TestServer {
         }
     }
 
-    /// A new server on the same directory, as after a restart of the machine.
+    /// A new server on the same store, as after a restart of the machine.
     pub fn restart(&mut self) {
         self.stop();
         self.store.close().unwrap();
-        self.store = open(self.directory.path().join("data"), &self.clock, &self.setup);
+        self.store = self.place.open(&self.clock, &self.setup);
         self.serve();
     }
 
@@ -203,16 +260,6 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn open(path: PathBuf, clock: &ManualClock, setup: &Setup) -> Store {
-    StoreOptions::new()
-        .clock(clock.clone())
-        .keeper(false)
-        .segment_bytes(1 << 20)
-        .transition_delay(setup.transition_delay)
-        .open(path)
-        .unwrap()
 }
 
 /// A connection that stays open from one request to the next.
