@@ -311,6 +311,11 @@ impl Error {
         }
     }
 
+    /// A thread of this name cannot be started.
+    pub(crate) fn no_thread(name: &'static str, source: io::Error) -> Self {
+        Self::io("start the thread", Path::new(name), source)
+    }
+
     /// An error of an operation that only makes room, where a full disk is an answer and not a failure.
     pub(crate) fn preparing(operation: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {

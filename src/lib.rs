@@ -66,14 +66,16 @@ pub mod inspect;
 pub mod kinesis;
 mod log;
 pub mod model;
+mod seam;
 mod store;
 mod sync;
 
+pub use backend::memory::Memory;
 pub use consumer::StreamReader;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
 pub use error::{Error, ForeignReason, Result, RetentionReason};
-pub use log::{Durability, ReadLimit};
+pub use log::Durability;
 pub use model::limits;
 pub use model::{
     Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, HashKey, HashKeyError, HashKeyRange,
@@ -82,6 +84,7 @@ pub use model::{
     ShardClosed, ShardFilter, ShardId, ShardIdError, StartingPosition, StreamId, StreamMode, StreamModeError,
     StreamNameError, StreamStatus, SystemClock, Timestamp, check_stream_name,
 };
+pub use seam::ReadLimit;
 pub use store::{
     Append, AppendEach, ConsumerDescription, CreateStream, GetRecords, Namespace, NewConsumer, Put,
     ShardIterator, ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamSummary,

@@ -36,6 +36,7 @@ pub(crate) use stream_state::{ConsumerState, StreamState};
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
+pub(crate) use crate::log::LogEnd;
 use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 /// The durable truth of a store.

@@ -7,10 +7,11 @@ use super::edit::Setting;
 use super::labels::Labels;
 use super::lifecycle::{Change, Lifecycle};
 use super::log_state::LogState;
+use crate::disk::{Step, is_left_out};
 use crate::log::LogEnd;
 use crate::model::{
-    Checkpoint, ConsumerId, Lineage, Reshard, ShardId, StreamMode, StreamName, StreamStatus, Timestamp,
-    limits,
+    Checkpoint, ConsumerId, Lineage, Moment, Reshard, ShardId, StreamMode, StreamName, StreamStatus,
+    Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +85,12 @@ impl StreamState {
         }
     }
 
-    /// Records that arrived earlier are not to be seen any more.
-    pub(crate) fn horizon(&self, confirmed: Timestamp) -> Timestamp {
+    /// Records that arrived earlier are not to be seen any more. The wall clock alone hides nothing.
+    pub(crate) fn horizon(&self, time: Moment) -> Timestamp {
+        let confirmed = match is_left_out(Step::ConfirmedTime) {
+            true => time.now,
+            false => time.confirmed,
+        };
         confirmed.saturating_sub(self.retention()).max(self.horizon_floor)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Server, ServerOptions};
-use anabranch::{Durability, Store, StoreOptions};
+use anabranch::{Durability, Memory, Store, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +34,12 @@ pub(super) struct ServeArguments {
     /// Several servers can read the same directory, while no program writes to it.
     #[arg(long, env = "ANABRANCH_READ_ONLY")]
     read_only: bool,
+
+    /// Keep the streams in memory, and nothing when the server ends; no directory is used
+    ///
+    /// Records take up to 1 GiB; a put beyond that is refused until records expire or a stream is deleted.
+    #[arg(long, conflicts_with_all = ["data_dir", "read_only"], env = "ANABRANCH_EPHEMERAL")]
+    ephemeral: bool,
 
     /// Host and port to listen on; port 0 takes a free one
     ///
@@ -106,6 +112,16 @@ pub(super) struct ServeArguments {
     log: LogArguments,
 }
 
+impl ServeArguments {
+    /// Where the streams are, for people.
+    fn place(&self) -> String {
+        match self.ephemeral {
+            true => "memory".to_owned(),
+            false => shown(&self.data_dir),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum DurabilityLevel {
     /// A crash of the process, the system, or the power: acknowledged after fdatasync
@@ -145,19 +161,22 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     // Whatever still runs has no answer to give any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.and(closed)?;
-    info!(data_dir = %shown(&arguments.data_dir), "the store is closed");
+    info!(data_dir = %arguments.place(), "the store is closed");
     Ok(())
 }
 
 fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Result<Store> {
-    StoreOptions::new()
+    let options = StoreOptions::new()
         .read_only(arguments.read_only)
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay)
         .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
-        .on_event(|event| tracing::warn!("{event}"))
-        .open(&arguments.data_dir)
+        .on_event(|event| tracing::warn!("{event}"));
+    match arguments.ephemeral {
+        true => options.open_in_memory(&Memory::new()),
+        false => options.open(&arguments.data_dir),
+    }
 }
 
 /// How many of the files that this process may have open are for what.
@@ -216,7 +235,7 @@ async fn serve(
         process = std::process::id(),
         %address,
         ?addresses,
-        data_dir = %shown(&arguments.data_dir),
+        data_dir = %arguments.place(),
         read_only = arguments.read_only,
         durability = ?arguments.durability,
         region = arguments.region,
@@ -247,15 +266,12 @@ fn greet(out: &mut impl Write, arguments: &ServeArguments, address: SocketAddr) 
         "anabranch {} serves Kinesis at {url}",
         env!("CARGO_PKG_VERSION")
     )?;
-    let only_read = match arguments.read_only {
-        true => ", and are only read",
-        false => "",
+    let but = match arguments {
+        ServeArguments { ephemeral: true, .. } => ", and are gone when the server ends",
+        ServeArguments { read_only: true, .. } => ", and are only read",
+        _ => "",
     };
-    writeln!(
-        out,
-        "The streams are in {}{only_read}",
-        shown(&arguments.data_dir)
-    )?;
+    writeln!(out, "The streams are in {}{but}", arguments.place())?;
     writeln!(out)?;
     writeln!(out, "From Python:")?;
     writeln!(out, "    import boto3")?;

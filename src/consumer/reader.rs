@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use std::vec;
 
 use crate::error::{Error, Result};
-use crate::log::ReadLimit;
 use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId, StartingPosition};
+use crate::seam::ReadLimit;
 use crate::store::{GetRecords, ShardIterator, ShardWatch, Stream};
 
 /// Read from one shard before it is the next one's turn.

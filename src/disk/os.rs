@@ -218,7 +218,7 @@ impl DiskFile for OsFile {
         // `length` or cuts it there; a cut would also end the process with SIGBUS. These are all the ways to get there,
         // and what closes each:
         // - This process maps a segment only through `log::segments::hold::HeldFile`, so a mapping has a `SegmentHold`,
-        //   which ends after the mapping does. Only sealed segments are mapped (`ShardLog::open_at`), and the writer of a log
+        //   which ends after the mapping does. Only sealed segments are mapped (`LocalLog::open_at`), and the writer of a log
         //   writes to its last segment alone, so nothing writes to a mapped one while its log names it.
         // - A file that a log has forgotten is renamed into the pool, where it will be written to, only by
         //   `Segment::retire`, and only if `Holds::are_over`: no hold is left, and none can begin any more.

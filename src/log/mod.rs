@@ -7,13 +7,13 @@
 //! [`SegmentLedger`] without knowing who keeps it.
 //!
 //! # How a record becomes durable
-//! Callers copy their records into the shard's pending group under one short lock ([`ShardLog::append`]). Whoever
+//! Callers copy their records into the shard's pending group under one short lock ([`LocalLog::append`]). Whoever
 //! waits first while no commit is in flight leads: it takes the whole group, writes it as one frame with one
 //! `pwrite`, syncs, publishes the new end to readers and wakes everyone in the group ([`commit`]). Groups form by
 //! themselves while a sync is in flight; there is no timer.
 //!
 //! # Invariants
-//! - A record is visible to readers only below [`ShardLog::end`], which moves after the commit that covers it.
+//! - A record is visible to readers only below [`LocalLog::readable_end`], which moves after the commit that covers it.
 //! - A segment is named by the ledger before a frame is written to it, and every earlier segment is synced before
 //!   that, so only the last segment can hold bytes that a crash could take back.
 //! - A log that was not closed cleanly is never appended to in place: the next group opens a new segment, whose salt
@@ -28,26 +28,19 @@ mod recover;
 mod segments;
 
 pub use commit::durability::Durability;
-pub use read::reader::ReadLimit;
 
 pub(crate) use commit::announce::announce_all;
-pub(crate) use commit::append::{Appended, Reservation};
-pub(crate) use commit::changes::Signal;
 pub(crate) use commit::flushers::Flushers;
 pub(crate) use commit::journal::CommitJournal;
 pub(crate) use commit::journal_doubts::JournalDoubts;
+pub(crate) use commit::local_log::{LocalLog, LogContext};
 pub(crate) use commit::resources::{LogOptions, LogResources};
 pub(crate) use commit::rest::Resting;
-pub(crate) use commit::round::wait_for_all;
-pub(crate) use commit::shard_log::{LogContext, LogTicket as Ticket, ShardLog};
 pub(crate) use commit::spare_buffers::SpareBuffers;
 pub(crate) use format::identity::LogIdentity;
 pub(crate) use format::index::SparseIndex;
 pub(crate) use format::log_end::{LogEnd, LogPosition};
-pub(crate) use format::read_record::ReadRecord;
-pub(crate) use format::record_codec::{check_batch_bytes, encoded_bytes};
 pub(crate) use format::segment_header::{HeaderDefect, PAGE_BYTES, SegmentEntry};
-pub(crate) use read::reader::LogRead;
 pub(crate) use recover::journaled_frames::JournaledFrames;
 pub(crate) use recover::mend::Mend;
 pub(crate) use recover::open::LogStart;

@@ -28,6 +28,15 @@ pub(crate) struct ClockReading {
     pub(crate) monotonic: Duration,
 }
 
+/// One moment by both reckonings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// By the wall clock.
+    pub(crate) now: Timestamp,
+    /// The confirmed time: never later. Records expire by it.
+    pub(crate) confirmed: Timestamp,
+}
+
 /// What an opener of a store leaves to later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClockNote {

@@ -34,7 +34,7 @@ pub(crate) mod wide;
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use confirmed_time::ClockStep;
-pub(crate) use confirmed_time::{CONFIRMATION, ClockNote, ClockReading, ConfirmedTime};
+pub(crate) use confirmed_time::{CONFIRMATION, ClockNote, ClockReading, ConfirmedTime, Moment};
 pub use consumer_id::ConsumerId;
 pub use hash_key::{HashKey, HashKeyError, HashKeyRange, HashKeyRangeError};
 pub use lineage::{Lineage, LineageError, Reshard, ShardFilter};

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::core::StoreCore;
 use crate::catalog::{AgeMark, Edit, StreamState};
 use crate::error::Result;
-use crate::log::LogEnd;
 use crate::model::{CONFIRMATION, LogName, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::seam::ShownEnd;
 
 /// A log has a mark for each of so many parts of the retention period, and records are hidden one part too late at most.
 const MARKS: u32 = 24;
@@ -66,7 +66,7 @@ impl StoreCore {
     }
 
     /// Where each log ends, as far as that is shown.
-    fn log_ends(&self) -> Vec<(StreamId, ShardId, LogEnd)> {
+    fn log_ends(&self) -> Vec<(StreamId, ShardId, ShownEnd)> {
         let mut written_to = Vec::new();
         let mut ends = Vec::new();
         {
@@ -74,7 +74,14 @@ impl StoreCore {
             for (id, stream) in state.streams() {
                 for (shard, log) in &stream.logs {
                     match log.end {
-                        Some(end) => ends.push((id, *shard, end)),
+                        Some(end) => ends.push((
+                            id,
+                            *shard,
+                            ShownEnd {
+                                next_record: end.next_record,
+                                last_arrival: end.last_arrival,
+                            },
+                        )),
                         None => written_to.push((id, *shard)),
                     }
                 }
@@ -82,8 +89,8 @@ impl StoreCore {
         }
         for (id, shard) in written_to {
             // A log that cannot be opened keeps its records.
-            if let Ok(Some(log)) = self.logs.log(LogName::Shard(id, shard)) {
-                ends.push((id, shard, log.shown_end()));
+            if let Ok(end) = self.logs.open(id, shard).and_then(|log| log.end()) {
+                ends.push((id, shard, end));
             }
         }
         ends
@@ -106,7 +113,7 @@ impl StoreCore {
 
 impl StreamState {
     /// Whether by the arrival times the last records of a shard, or the shard itself, would expire too late.
-    fn is_ahead(&self, shard: ShardId, end: LogEnd, limit: Timestamp) -> bool {
+    fn is_ahead(&self, shard: ShardId, end: ShownEnd, limit: Timestamp) -> bool {
         let shard = self.lineage.as_ref().and_then(|lineage| lineage.shard(shard));
         let closed = shard.and_then(|shard| shard.closed).map(|closed| closed.at);
         end.last_arrival > limit || closed.is_some_and(|closed| closed > limit)
@@ -114,7 +121,7 @@ impl StreamState {
 
     /// What a mark that is made now is about. A closed shard's is about its closing too, which counts as one more record:
     /// a mark from before says nothing of how long the shard has been closed.
-    fn marked_through(&self, shard: ShardId, end: LogEnd) -> RecordNumber {
+    fn marked_through(&self, shard: ShardId, end: ShownEnd) -> RecordNumber {
         let shard = self.lineage.as_ref().and_then(|lineage| lineage.shard(shard));
         match shard.is_some_and(|shard| !shard.is_open()) {
             true => end.next_record.next(),

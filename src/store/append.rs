@@ -2,15 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::stream::Stream;
-use super::stream_core::{Route, ShardIdentity, StreamCore, route_of};
+use super::stream_core::{Route, ShardIdentity, route_of};
+use crate::backend::{Batch, ShardLog};
 use crate::error::{Error, Result};
-use crate::log::{
-    Appended, Reservation, Ticket, announce_all, check_batch_bytes, encoded_bytes, wait_for_all,
-};
-use crate::model::{PartitionKey, PutRecord, RecordNumber, SequenceNumber, ShardId, Timestamp};
+use crate::model::{PartitionKey, PutRecord, SequenceNumber, ShardId, Timestamp};
+use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes};
 
 /// Where a record went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,6 @@ impl Stream {
             let route = &routes[route_of(routes, record)];
             self.append_to(route, records, now)
         })?;
-        part.outcome()?;
         part.put(0)
     }
 
@@ -106,10 +105,10 @@ impl Stream {
                     Ok(Append::of_one(part, records.len()))
                 }
                 Destination::Many(order) => {
-                    self.core.announce(routes, records, &order);
-                    Ok(self.append_of_many(routes, records, &order, |route, of_shard| {
-                        self.core.log_behind(route)?.append(of_shard, now)
-                    }))
+                    let routes_taken = order.groups().map(|group| &routes[group.route()]);
+                    let logs: Vec<_> = routes_taken.map(|route| self.core.log_behind(route)).collect();
+                    let appended = self.append_of_many(routes, records, &order, &logs, now, Waiting::Allowed);
+                    Ok(appended.unwrap_or_else(would_wait))
                 }
             })
     }
@@ -133,24 +132,17 @@ impl Stream {
                     let Some(log) = route.opened_log() else {
                         return Ok(None);
                     };
-                    match log.try_append(records, now)? {
-                        Some(taken) => {
-                            let part = self.part(route, taken)?;
-                            Ok(Some(Append::of_one(part, records.len())))
-                        }
-                        None => Ok(None),
-                    }
+                    let appended = log.append(records, now, Waiting::Refused)?;
+                    let ticket = self.ticket(route, appended)?;
+                    Ok(ticket.map(|ticket| Append::of_one(Part::of(route, Ok(ticket)), records.len())))
                 }
                 Destination::Many(order) => {
-                    let Some(reservations) = reserve(routes, records, &order) else {
+                    let routes_taken = order.groups().map(|group| &routes[group.route()]);
+                    let logs = routes_taken.map(|route| route.opened_log().map(Ok));
+                    let Some(logs) = logs.collect::<Option<Vec<_>>>() else {
                         return Ok(None);
                     };
-                    let mut reservations = reservations.into_iter();
-                    let take = |_: &Route, of_shard: &[PutRecord<'_>]| {
-                        let reservation = reservations.next().expect("there is one for each group");
-                        reservation.append(of_shard, now)
-                    };
-                    Ok(Some(self.append_of_many(routes, records, &order, take)))
+                    Ok(self.append_of_many(routes, records, &order, &logs, now, Waiting::Refused))
                 }
             });
         appended.unwrap_or(Ok(None))
@@ -170,52 +162,64 @@ impl Stream {
     }
 
     fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
-        let taken = self.core.log_behind(route)?.append(records, now)?;
-        self.part(route, taken)
+        let log = self.core.log_behind(route)?;
+        let appended = log.append(records, now, Waiting::Allowed)?;
+        let ticket = self.ticket(route, appended)?.unwrap_or_else(would_wait);
+        Ok(Part::of(route, Ok(ticket)))
     }
 
-    fn part(&self, route: &Route, taken: Appended) -> Result<Part> {
-        Ok(Part {
-            ticket: Ok(self.ticket(route, taken)?),
-            shard: route.identity(),
-        })
-    }
-
-    /// `take` takes in one shard's records.
+    /// `logs` has one for each group of the order. `None` if one of them would have to wait and may not.
     fn append_of_many(
         &self,
         routes: &[Route],
         records: &[PutRecord<'_>],
         order: &Order,
-        mut take: impl FnMut(&Route, &[PutRecord<'_>]) -> Result<Appended>,
-    ) -> Append {
-        let groups = order.groups();
+        logs: &[Result<&Arc<dyn ShardLog>>],
+        now: Timestamp,
+        waiting: Waiting,
+    ) -> Option<Append> {
+        let sorted: Vec<_> = order.places().map(|place| records[place]).collect();
+        let mut left = sorted.as_slice();
+        let mut batches = Vec::with_capacity(logs.len());
+        for (group, log) in order.groups().zip(logs) {
+            let (records, behind) = left.split_at(group.0.len());
+            left = behind;
+            // A log that cannot be opened fails for its own records.
+            if let Ok(log) = log {
+                let log = log.as_ref();
+                batches.push(Batch { log, records });
+            }
+        }
+        let mut appended = self.core.logs.append(&batches, now, waiting)?.into_iter();
         let mut append = Append {
-            parts: Vec::with_capacity(groups.len()),
+            parts: Vec::with_capacity(logs.len()),
             places: vec![(0, 0); records.len()],
             records: records.len(),
             done: 0,
         };
-        let mut of_shard = Vec::new();
-        for (group, part) in groups.iter().zip(0..) {
-            of_shard.clear();
-            for ((_, place), place_in_part) in group.iter().zip(0..) {
-                of_shard.push(records[*place as usize]);
+        for ((group, log), part) in order.groups().zip(logs).zip(0..) {
+            for ((_, place), place_in_part) in group.0.iter().zip(0..) {
                 append.places[*place as usize] = (part, place_in_part);
             }
-            let route = &routes[group[0].0 as usize];
-            let taken = take(route, &of_shard);
-            append.parts.push(Part {
-                ticket: taken.and_then(|taken| self.ticket(route, taken)),
-                shard: route.identity(),
-            });
+            let route = &routes[group.route()];
+            let ticket = match log {
+                Ok(_) => {
+                    let answer = appended.next().expect("there is one for each batch");
+                    let ticket = answer.and_then(|appended| self.ticket(route, appended));
+                    ticket.map(|ticket| ticket.unwrap_or_else(would_wait))
+                }
+                Err(error) => Err(error.clone()),
+            };
+            append.parts.push(Part::of(route, ticket));
         }
-        append
+        Some(append)
     }
 
-    fn ticket(&self, route: &Route, taken: Appended) -> Result<Ticket> {
-        match taken {
-            Appended::Ticket(ticket) => Ok(ticket),
+    /// `None` if the append would have had to wait.
+    fn ticket(&self, route: &Route, appended: Appended) -> Result<Option<Ticket>> {
+        match appended {
+            Appended::Taken(ticket) => Ok(Some(ticket)),
+            Appended::WouldWait => Ok(None),
             // Routes change before a log is sealed and are not read meanwhile (`StreamCore::routing`), so this
             // is a shard whose split came to nothing half way.
             Appended::Sealed => Err(Error::ShardClosed {
@@ -224,6 +228,11 @@ impl Stream {
             }),
         }
     }
+}
+
+/// An append that may wait does not answer so, and one to several logs is refused as a whole.
+fn would_wait<T>() -> T {
+    unreachable!("an append that may wait has not waited")
 }
 
 /// Where the records of a call go.
@@ -257,47 +266,24 @@ impl Destination {
     }
 }
 
+/// Routes and places of one route's records.
+struct Group<'a>(&'a [(u32, u32)]);
+
 impl Order {
     /// What each shard gets.
-    fn groups(&self) -> Vec<&[(u32, u32)]> {
-        self.0.chunk_by(|a, b| a.0 == b.0).collect()
+    fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        self.0.chunk_by(|a, b| a.0 == b.0).map(Group)
     }
 
-    /// Those that take records, once for each record.
-    fn routes(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().map(|(route, _)| *route as usize)
-    }
-}
-
-impl StreamCore {
-    /// Has shards that acknowledge from memory say together that they are about to be written to.
-    fn announce(&self, routes: &[Route], records: &[PutRecord<'_>], order: &Order) {
-        let lacks_place = |route: &Route| route.opened_log().is_none_or(|log| log.lacks_place());
-        if !self.logs.acknowledges_from_memory() || !order.routes().any(|route| lacks_place(&routes[route])) {
-            return;
-        }
-        let groups = order.groups();
-        // A log that cannot be opened says so when it is to take its records.
-        announce_all(groups.iter().filter_map(|group| {
-            let log = self.log_behind(&routes[group[0].0 as usize]).ok()?;
-            let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
-            Some((log, of_shard.map(encoded_bytes).sum()))
-        }));
+    fn places(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(_, place)| *place as usize)
     }
 }
 
-/// Room for each shard's records, in the order of the groups; `None` if one of them would have to wait for it.
-fn reserve<'a>(
-    routes: &'a [Route],
-    records: &'a [PutRecord<'a>],
-    order: &Order,
-) -> Option<Vec<Reservation<'a>>> {
-    let reserve_one = |group: &&[(u32, u32)]| {
-        let of_shard = group.iter().map(|(_, place)| &records[*place as usize]);
-        let log = routes[group[0].0 as usize].opened_log()?;
-        log.try_reserve(of_shard)
-    };
-    order.groups().iter().map(reserve_one).collect()
+impl Group<'_> {
+    fn route(&self) -> usize {
+        self.0[0].0 as usize
+    }
 }
 
 impl Append {
@@ -326,23 +312,21 @@ impl Append {
 
     fn wait_for_parts(&self) {
         match self.parts.as_slice() {
-            [
-                Part {
-                    ticket: Ok(ticket), ..
-                },
-            ] => drop(ticket.wait()),
-            _ => wait_for_all(self.tickets()),
+            // Its ticket is waited for when its outcome is looked at.
+            [_] => {}
+            _ => Ticket::wait_for_all(&self.tickets()),
         }
     }
 
-    fn tickets(&self) -> impl Iterator<Item = &Ticket> + Clone {
-        self.parts.iter().filter_map(|part| part.ticket.as_ref().ok())
+    fn tickets(&self) -> Vec<&Ticket> {
+        let tickets = self.parts.iter().map(|part| part.ticket.as_ref());
+        tickets.filter_map(Result::ok).collect()
     }
 
     /// Whether all parts have their outcome; if not, the task is woken when one more has.
     fn poll_parts(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.done == 0 && self.parts.len() > 1 {
-            Ticket::start_all(self.tickets());
+            Ticket::start_all(&self.tickets());
         }
         for part in &mut self.parts[self.done..] {
             if let Ok(ticket) = &mut part.ticket
@@ -357,7 +341,7 @@ impl Append {
 
     fn puts(&self) -> Result<Vec<Put>> {
         for part in &self.parts {
-            part.outcome()?;
+            part.placed()?;
         }
         (0..self.records).map(|record| self.put(record)).collect()
     }
@@ -377,18 +361,22 @@ impl AppendEach {
     }
 
     fn outcomes(&self) -> Vec<Result<Put>> {
-        let outcome = |record| {
-            let (part, _) = self.append.places.get(record).copied().unwrap_or((0, 0));
-            self.append.parts[part as usize].outcome()?;
-            self.append.put(record)
-        };
-        (0..self.append.records).map(outcome).collect()
+        (0..self.append.records)
+            .map(|record| self.append.put(record))
+            .collect()
     }
 }
 
 impl Part {
-    /// What became of the part, once its ticket is done.
-    fn outcome(&self) -> Result<()> {
+    fn of(route: &Route, ticket: Result<Ticket>) -> Self {
+        Self {
+            ticket,
+            shard: route.identity(),
+        }
+    }
+
+    /// Where the records are. Blocks until they are there.
+    fn placed(&self) -> Result<Placed> {
         match &self.ticket {
             Ok(ticket) => ticket.wait(),
             Err(error) => Err(error.clone()),
@@ -396,11 +384,10 @@ impl Part {
     }
 
     fn put(&self, place: u32) -> Result<Put> {
-        let ticket = self.ticket.as_ref().map_err(Error::clone)?;
-        let number = RecordNumber::new(ticket.first_record.value() + u64::from(place));
+        let placed = self.placed()?;
         Ok(Put {
             shard_id: self.shard.shard,
-            sequence_number: self.shard.sequence_number(number, ticket.arrival),
+            sequence_number: self.shard.sequence_number(placed.number(place), placed.arrival),
         })
     }
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use super::core::StoreCore;
 use super::stream_core::Routing;
-use crate::catalog::Edit;
 use crate::error::Result;
 
 impl StoreCore {
@@ -18,25 +17,11 @@ impl StoreCore {
         }
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
-        let result = match self.options.local.read_only {
-            true => Ok(()),
-            false => {
-                self.logs.finish_appends();
-                self.record_ends()
-            }
-        };
-        self.logs.close();
-        result
-    }
-
-    fn record_ends(&self) -> Result<()> {
-        let ends = self.logs.ends()?;
-        self.compare_clocks();
-        let rested = (!ends.is_empty()).then_some(Edit::LogsRested { ends });
-        let note = self
-            .clock_note()
-            .filter(|_| self.catalog.read().streams().len() > 0);
-        self.catalog
-            .commit(|_| Ok(rested.into_iter().chain(note).collect()))
+        self.logs.close(&mut || {
+            self.compare_clocks();
+            let note = self.clock_note();
+            let is_empty = self.catalog.read().streams().len() == 0;
+            note.filter(|_| !is_empty).into_iter().collect()
+        })
     }
 }

@@ -10,7 +10,7 @@ use super::options::StoreOptions;
 use super::stream_core::StreamCore;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
-use crate::backend::local::LocalLogs;
+use crate::backend::Logs;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::model::{StreamId, StreamName, Timestamp};
@@ -19,9 +19,10 @@ use crate::sync::{AtomicBool, Mutex};
 #[derive(Debug)]
 pub(crate) struct StoreCore {
     pub(super) catalog: Arc<Catalog>,
-    pub(super) logs: LocalLogs,
+    pub(super) logs: Arc<dyn Logs>,
     pub(super) keeper: Arc<KeeperSignal>,
     pub(super) options: StoreOptions,
+    pub(super) is_read_only: bool,
     pub(super) streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
     pub(super) time: TimeKeeper,
     pub(super) transitions: Transitions,
@@ -42,13 +43,13 @@ impl StoreCore {
     /// Refuses if something failed before, or the store is closed or only read.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_takes_changes()?;
-        self.logs.check_health()
+        self.logs.check()
     }
 
     /// Refuses if the store is closed or only read. The catalog refuses edits besides.
     pub(super) fn check_takes_changes(&self) -> Result<()> {
         self.check_open()?;
-        match self.options.local.read_only {
+        match self.is_read_only {
             true => Err(Error::ReadOnly),
             false => Ok(()),
         }
@@ -64,14 +65,13 @@ impl StoreCore {
     pub(super) fn stream(&self, id: StreamId, name: StreamName, max_record_bytes: u32) -> Arc<StreamCore> {
         let mut streams = self.streams.lock();
         let make = || {
-            let logs = self.logs.of_stream(id, &name.local);
             Arc::new(StreamCore::new(
                 id,
                 name,
                 self.catalog.read().store,
                 max_record_bytes,
                 self.catalog.clone(),
-                logs,
+                self.logs.clone(),
             ))
         };
         streams.entry(id).or_insert_with(make).clone()

@@ -1,12 +1,10 @@
 //! What keeps a store open.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::core::StoreCore;
 use super::keeper;
-use super::options::StoreOptions;
 use crate::error::Result;
 use crate::sync::Mutex;
 
@@ -18,9 +16,9 @@ pub(crate) struct StoreHandle {
 }
 
 impl StoreHandle {
-    pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
-        let core = StoreCore::open(options, directory)?;
-        let keeper = match options.has_keeper {
+    /// Of a store that was just opened.
+    pub(super) fn new(core: Arc<StoreCore>) -> Result<Arc<Self>> {
+        let keeper = match core.options.has_keeper {
             true => match keeper::start(core.clone()) {
                 Ok(keeper) => Some(keeper),
                 Err(error) => {

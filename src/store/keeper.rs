@@ -14,10 +14,12 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Between two rounds while something is due that cannot be finished, on a full disk say.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
+/// Of the thread.
+const NAME: &str = "anabranch-keeper";
+
 pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
-    let directory = core.logs.directory().to_owned();
     std::thread::Builder::new()
-        .name("anabranch-keeper".to_owned())
+        .name(NAME.to_owned())
         .spawn(move || {
             while core
                 .keeper
@@ -28,13 +30,13 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
                 let _ = run_round(&core);
             }
         })
-        .map_err(|error| Error::io("start a thread for", &directory, error))
+        .map_err(|error| Error::no_thread(NAME, error))
 }
 
 /// Does everything once, and reports the first thing that failed.
 pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     let _one_at_a_time = core.maintaining.lock();
-    if core.options.local.read_only {
+    if core.is_read_only {
         core.check_open()?;
         core.compare_clocks();
         return Ok(());
@@ -42,12 +44,10 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     core.check_writable()?;
     let results = [
         core.keep_time(),
-        core.logs.sweep_once(),
         core.settle(None),
-        core.logs.sync_in_background(),
         core.hide_by_age(),
-        core.trim(),
-        core.logs.maintain(core.time.monotonic()),
+        core.expire_shards(),
+        core.logs.maintain(core.time.monotonic(), core.time.moment()),
     ];
     results.into_iter().collect()
 }

@@ -9,24 +9,39 @@ use super::keeper_signal::KeeperSignal;
 use super::options::StoreOptions;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
-use crate::backend::local::LocalLogs;
-use crate::error::Result;
+use crate::backend::memory::Memory;
+use crate::backend::{Opened, local, memory};
+use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, Mutex};
 
 impl StoreCore {
     pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
         let keeper = Arc::new(KeeperSignal::default());
-        let logs = LocalLogs::open(&options.local, directory, {
+        let opened = local::open(&options.local, directory, {
             let keeper = keeper.clone();
             move || keeper.wake()
         })?;
-        let catalog = logs.catalog().clone();
+        Self::begin_with(opened, keeper, options)
+    }
+
+    pub(super) fn open_in_memory(options: &StoreOptions, memory: &Memory) -> Result<Arc<Self>> {
+        if options.local.read_only {
+            return Err(Error::invalid("a store in memory is not only read"));
+        }
+        let opened = memory::open(options.memory, memory, || options.local.new_identity())?;
+        Self::begin_with(opened, Arc::default(), options)
+    }
+
+    fn begin_with(opened: Opened, keeper: Arc<KeeperSignal>, options: &StoreOptions) -> Result<Arc<Self>> {
+        let Opened { catalog, logs } = opened;
+        let is_read_only = options.local.read_only;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let core = Arc::new(Self {
             catalog,
             logs,
             keeper,
             options: options.clone(),
+            is_read_only,
             streams: Mutex::default(),
             time,
             transitions: Transitions::new(),
@@ -35,12 +50,13 @@ impl StoreCore {
         });
         if let Some(step) = clock_step {
             core.tell(&StoreEvent::ClockStepped(step));
-            core.correct_clock_note(step)?;
+            if !is_read_only {
+                core.correct_clock_note(step)?;
+            }
         }
-        if !options.local.read_only {
+        if !is_read_only {
             core.note_next_due();
         }
-        core.logs.recover()?;
         Ok(core)
     }
 }

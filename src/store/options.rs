@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::event::{Observer, StoreEvent};
 use super::timekeeper::ClockHandle;
 use crate::backend::local::LocalOptions;
+use crate::backend::memory::MemoryOptions;
 use crate::disk::Disk;
 use crate::log::Durability;
 use crate::model::{Clock, SystemClock};
@@ -28,6 +29,7 @@ use crate::model::{Clock, SystemClock};
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     pub(super) local: LocalOptions,
+    pub(super) memory: MemoryOptions,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
     pub(super) clock: ClockHandle,
@@ -38,6 +40,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             local: LocalOptions::default(),
+            memory: MemoryOptions::default(),
             transition_delay: Duration::ZERO,
             has_keeper: true,
             clock: ClockHandle(Arc::new(SystemClock)),
@@ -137,6 +140,23 @@ impl StoreOptions {
     #[must_use]
     pub fn compaction_bytes(mut self, bytes: u64) -> Self {
         self.local.compaction_bytes = bytes;
+        self
+    }
+
+    /// How many bytes the records of a store in memory may have together, where each counts its data, its partition key and
+    /// 16 bytes. A put that would make them more is refused with [`Error::StorageFull`](crate::Error::StorageFull), until
+    /// records expire or a stream is deleted. Default: 1 GiB.
+    #[must_use]
+    pub fn max_memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory.max_bytes = bytes;
+        self
+    }
+
+    /// Has one of so many reads of a shard in memory wait for a thread, as reads of another machine would. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reads_for_each_wait(mut self, reads: u32) -> Self {
+        self.memory.reads_for_each_wait = Some(reads);
         self
     }
 

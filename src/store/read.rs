@@ -1,17 +1,19 @@
 //! Reading one shard from a position.
 
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use super::stream::Stream;
 use super::stream_core::ShardIdentity;
-use super::timekeeper::Moment;
+use crate::backend::ShardLog;
 use crate::catalog::{LogState, StreamState};
 use crate::error::{Error, ForeignReason, Result};
-use crate::log::{LogRead, ReadLimit, ReadRecord, ShardLog};
 use crate::model::{
-    ChildShard, ParsedSequenceNumber, Record, RecordNumber, SequenceNumber, Shard, ShardId, StartingPosition,
-    StreamId, Timestamp,
+    ChildShard, Moment, ParsedSequenceNumber, Record, RecordNumber, SequenceNumber, Shard, ShardId,
+    StartingPosition, StreamId, Timestamp,
 };
+use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink, Signal};
 
 /// A position in one shard: small, self-contained, and good for as long as the shard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,9 +52,11 @@ impl Stream {
     pub fn shard_iterator(&self, shard: ShardId, position: StartingPosition) -> Result<ShardIterator> {
         let (view, log) = self.readable(shard)?;
         let next = match position {
-            StartingPosition::TrimHorizon => view.visible_from(log.seek_time(view.horizon)?),
-            StartingPosition::Latest => log.end().next_record,
-            StartingPosition::AtTimestamp(time) => view.visible_from(log.seek_time(time.max(view.horizon))?),
+            StartingPosition::TrimHorizon => view.visible_from(seek_time(&log, view.horizon)?),
+            StartingPosition::Latest => log.end()?.next_record,
+            StartingPosition::AtTimestamp(time) => {
+                view.visible_from(seek_time(&log, time.max(view.horizon))?)
+            }
             StartingPosition::AtSequenceNumber(number) => {
                 view.check_number(number)?;
                 number.record_number()
@@ -72,7 +76,8 @@ impl Stream {
         })
     }
 
-    /// Reads records from a position. Never waits: where there is nothing (more) to read, the list is empty (short).
+    /// Reads records from a position. Does not wait for records: where there is nothing (more) to read, the list is empty
+    /// (short).
     ///
     /// # Errors
     /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
@@ -85,19 +90,23 @@ impl Stream {
             });
         }
         let (view, log) = self.readable(from.shard)?;
-        let read = log.read_as(view.visible_from(from.next), view.horizon, limit, |record| {
-            to_record(view.identity, record)
-        })?;
-        let is_drained = !view.shard.is_open() && read.next >= read.end.next_record;
+        let mut records = Records {
+            of: view.identity,
+            list: Vec::new(),
+        };
+        let from_record = view.visible_from(from.next);
+        let read = answer_of(&log, || log.read(from_record, view.horizon, limit, &mut records))?;
+        let records = records.list;
+        let is_drained = !view.shard.is_open() && read.is_at_end();
         let next = ShardIterator {
             next: read.next,
             ..*from
         };
         Ok(GetRecords {
-            millis_behind_latest: view.millis_behind_latest(&read, &log)?,
+            millis_behind_latest: view.millis_behind_latest(read, &records, &log)?,
             next: (!is_drained).then_some(next),
             child_shards: if is_drained { view.children } else { Vec::new() },
-            records: read.records,
+            records,
         })
     }
 
@@ -126,7 +135,7 @@ impl Stream {
             Ok((known, its_shard.is_some()))
         })?;
         let last_arrival = match shard.filter(|_| seconds > known && is_listed) {
-            Some(shard) => self.core.logs.log(shard)?.last_arrival().as_seconds(),
+            Some(shard) => self.core.open_log(shard)?.end()?.last_arrival.as_seconds(),
             None => 0,
         };
         Ok(seconds <= known.max(last_arrival))
@@ -150,19 +159,19 @@ impl Stream {
         Ok(identity.sequence_number(before, now))
     }
 
-    pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+    pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
         self.readable(shard).map(|(_, log)| log)
     }
 
     /// What the catalog says of a shard that can be read now, and its log.
-    fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<ShardLog>)> {
+    fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
         let view = self.read(|stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
                 stream: stream.name.local.clone(),
                 shard,
             })
         })?;
-        Ok((view, self.core.logs.log(shard)?))
+        Ok((view, self.core.open_log(shard)?))
     }
 }
 
@@ -180,7 +189,7 @@ struct ShardView {
 impl ShardView {
     fn of(stream: &StreamState, id: ShardId, moment: Moment) -> Option<Self> {
         let lineage = stream.lineage.as_ref()?;
-        let horizon = stream.horizon(moment.confirmed);
+        let horizon = stream.horizon(moment);
         let shard = lineage
             .shard(id)
             .filter(|shard| !shard.is_expired(horizon))?
@@ -222,13 +231,18 @@ impl ShardView {
         Ok(())
     }
 
-    fn millis_behind_latest(&self, read: &LogRead<Record>, log: &ShardLog) -> Result<u64> {
-        if read.next >= read.end.next_record {
+    fn millis_behind_latest(
+        &self,
+        read: LogRead,
+        records: &[Record],
+        log: &Arc<dyn ShardLog>,
+    ) -> Result<u64> {
+        if read.is_at_end() {
             return Ok(0);
         }
-        let arrival = match read.records.last() {
+        let arrival = match records.last() {
             Some(last) => Some(last.approximate_arrival),
-            None => log.arrival_from(read.next)?,
+            None => arrival_from(log, read.next)?,
         };
         Ok(arrival.map_or(0, |arrival| self.now.since(arrival).as_millis() as u64))
     }
@@ -241,11 +255,69 @@ fn first_visible(log: &LogState) -> Option<RecordNumber> {
     Some(log.end.map_or(hidden, |end| hidden.min(end.next_record)))
 }
 
-fn to_record(shard: ShardIdentity, record: ReadRecord) -> Record {
-    Record {
-        sequence_number: shard.sequence_number(record.number, record.arrival),
-        approximate_arrival: record.arrival,
-        partition_key: record.partition_key,
-        data: record.data,
+/// When a record arrived, or the one behind it if there is none of that number.
+fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
+    let one = ReadLimit { records: 1, bytes: 0 };
+    let mut found: Vec<ReadRecord> = Vec::new();
+    answer_of(log, || log.read(from, Timestamp::EPOCH, &one, &mut found))?;
+    Ok(found.first().map(|record| record.arrival))
+}
+
+fn seek_time(log: &Arc<dyn ShardLog>, time: Timestamp) -> Result<RecordNumber> {
+    answer_of(log, || log.seek_time(time))
+}
+
+/// Asks a log until it answers, and waits in between for what it fetches.
+fn answer_of<T>(log: &Arc<dyn ShardLog>, mut ask: impl FnMut() -> Poll<Result<T>>) -> Result<T> {
+    if let Poll::Ready(answer) = ask() {
+        return answer;
+    }
+    let fetched = Fetched::of(log.clone());
+    loop {
+        match ask() {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => fetched.signal.wait(Duration::MAX),
+        };
+    }
+}
+
+/// Raised when a log has fetched something.
+struct Fetched {
+    log: Arc<dyn ShardLog>,
+    signal: Arc<Signal>,
+}
+
+impl Fetched {
+    fn of(log: Arc<dyn ShardLog>) -> Self {
+        let signal = Arc::default();
+        log.changes().raise_at_each(&signal);
+        Self { log, signal }
+    }
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        self.log.changes().forget(&self.signal);
+    }
+}
+
+/// The records of a shard that a read hands out.
+struct Records {
+    of: ShardIdentity,
+    list: Vec<Record>,
+}
+
+impl RecordSink for Records {
+    fn expect(&mut self, records: usize) {
+        self.list.reserve(records);
+    }
+
+    fn take(&mut self, record: ReadRecord) {
+        self.list.push(Record {
+            sequence_number: self.of.sequence_number(record.number, record.arrival),
+            approximate_arrival: record.arrival,
+            partition_key: record.partition_key,
+            data: record.data,
+        });
     }
 }

@@ -4,13 +4,11 @@ use super::core::StoreCore;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Change, Edit, Lifecycle};
 use crate::error::{Error, Result};
-use crate::log::{LogEnd, ShardLog};
-use crate::model::{Lineage, LineageError, LogName, Reshard, ShardId, StreamStatus, Timestamp};
-use std::sync::Arc;
+use crate::model::{Lineage, LineageError, Reshard, ShardId, StreamStatus, Timestamp};
 use std::time::Duration;
 
 impl StoreCore {
-    /// Splits or merges in one step: the parents are sealed and synced, then one edit closes them and opens the
+    /// Splits or merges in one step: the parents' logs take no more records, one edit closes them and opens the
     /// children, and only then do puts find the children. Refused unless the stream is in the state in which it was
     /// asked for. The caller has the stream to change.
     pub(super) fn reshard_now(
@@ -25,19 +23,18 @@ impl StoreCore {
         stream.plan(&self.catalog.read(), change, self.now())?;
         let mut routing = stream.routing.write();
         routing.check_not_closed()?;
-        let sealed = Sealed::seal(stream, &change.parents())?;
-        // Later than every record of the parents, so that a moment separates them from their children.
-        let now = self
-            .now()
-            .max(sealed.last_arrival().saturating_add(Duration::from_millis(1)));
-        let ends = sealed.ends();
-        self.catalog.commit(|state| {
+        let parents = self.logs.seal(stream.id, &change.parents(), &mut |state, ends| {
             stream.check_is(expected, state)?;
-            let reshard = stream.plan(state, change, now)?;
+            let last_arrival = ends.iter().map(|(_, end)| end.last_arrival).max();
+            // Later than every record of the parents, so that a moment separates them from their children.
+            let last_arrival = last_arrival.unwrap_or_default();
+            let now = self
+                .now()
+                .max(last_arrival.saturating_add(Duration::from_millis(1)));
             let mut edits = vec![Edit::Resharded {
                 stream: stream.id,
-                reshard,
-                ends,
+                reshard: stream.plan(state, change, now)?,
+                ends: ends.to_vec(),
             }];
             if *expected != Lifecycle::Active {
                 edits.push(Edit::LifecycleChanged {
@@ -47,13 +44,9 @@ impl StoreCore {
             }
             Ok(edits)
         })?;
-        let parents = sealed.keep();
         *routing = Routing::Unknown;
         drop(routing);
-        for shard in change.parents() {
-            self.logs.forget_active(LogName::Shard(stream.id, shard));
-        }
-        parents.iter().for_each(|(_, log, _)| log.changes().notify());
+        parents.iter().for_each(|log| log.changes().notify());
         Ok(())
     }
 }
@@ -115,52 +108,5 @@ impl Change {
             } => lineage.split(shard, new_starting_hash_key, now),
             Self::Merge { first, second } => lineage.merge(first, second, now),
         }
-    }
-}
-
-/// Parents that take no more records: opened again unless the reshard has become durable.
-struct Sealed {
-    parents: Vec<(ShardId, Arc<ShardLog>, LogEnd)>,
-}
-
-impl Sealed {
-    fn seal(stream: &StreamCore, shards: &[ShardId]) -> Result<Self> {
-        let mut sealed = Self { parents: Vec::new() };
-        for shard in shards {
-            let log = stream.logs.log(*shard)?;
-            match log.seal() {
-                Ok(end) => sealed.parents.push((*shard, log, end)),
-                Err(error) => {
-                    log.unseal();
-                    return Err(error);
-                }
-            }
-        }
-        Ok(sealed)
-    }
-
-    fn ends(&self) -> Vec<(ShardId, LogEnd)> {
-        self.parents
-            .iter()
-            .map(|(shard, _, end)| (*shard, *end))
-            .collect()
-    }
-
-    fn last_arrival(&self) -> Timestamp {
-        self.parents
-            .iter()
-            .map(|(_, _, end)| end.last_arrival)
-            .max()
-            .unwrap_or_default()
-    }
-
-    fn keep(mut self) -> Vec<(ShardId, Arc<ShardLog>, LogEnd)> {
-        std::mem::take(&mut self.parents)
-    }
-}
-
-impl Drop for Sealed {
-    fn drop(&mut self) {
-        self.parents.iter().for_each(|(_, log, _)| log.unseal());
     }
 }

@@ -10,11 +10,12 @@ use super::keeper;
 use super::namespace::Namespace;
 use super::options::StoreOptions;
 use super::stream::{Stream, StreamSummary};
+use crate::backend::memory::Memory;
 use crate::catalog::Resource;
 use crate::error::{Error, Result};
-use crate::model::{StreamId, StreamName, Timestamp, limits};
+use crate::model::{StreamId, StreamName, Timestamp};
 
-/// A directory of streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
+/// A directory of streams, or memory with streams. Clones share it; it is closed by [`close`](Self::close), or when the last clone and the
 /// last [`Stream`] are gone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -29,6 +30,25 @@ impl Store {
     /// As for [`StoreOptions::open`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         StoreOptions::new().open(directory)
+    }
+
+    /// A store in memory, which is gone when it is closed. All else is as in a directory, but for what is slower there:
+    /// a put is acknowledged at once. For tests, and for what need not last.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// let store = anabranch::Store::in_memory()?;
+    /// let stream = store.create_stream("clicks", 4)?;
+    /// let put = stream.put("user-3", b"{}")?;
+    /// println!("{} {}", put.shard_id, put.sequence_number);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`StoreOptions::open_in_memory`].
+    pub fn in_memory() -> Result<Self> {
+        StoreOptions::new().open_in_memory(&Memory::new())
     }
 
     /// Makes a stream whose shards divide the hash space evenly. It takes records at once, unless the store has a
@@ -160,7 +180,7 @@ impl Store {
     }
 
     /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
-    /// expired, prepares segments. For programs that set the clock, or run without a keeper. Of a store that is
+    /// expired, prepares for what will be put. For programs that set the clock, or run without a keeper. Of a store that is
     /// [only read](StoreOptions::read_only) there is only the clock to look at.
     ///
     /// # Errors
@@ -193,21 +213,21 @@ impl StoreOptions {
     /// is out of range, [`Error::Io`]. A damaged shard does not keep the store from opening: its own operations
     /// report it.
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
-        const SMALLEST: u64 = 64 * 1024;
-        const LARGEST: u64 = 1024 * 1024 * 1024;
-        if !(SMALLEST..=LARGEST).contains(&self.local.segment_bytes) {
-            let bytes = self.local.segment_bytes;
-            return Err(Error::invalid(format!(
-                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
-            )));
-        }
-        if self.local.max_group_bytes > limits::MAX_BATCH_BYTES {
-            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.local.max_group_bytes);
-            return Err(Error::invalid(format!(
-                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
-            )));
-        }
-        let handle = StoreHandle::open(self, directory.as_ref())?;
+        let core = StoreCore::open(self, directory.as_ref())?;
+        let handle = StoreHandle::new(core)?;
+        Ok(Store { handle })
+    }
+    /// Opens the store in this memory, or makes one there. Numbers of records rise as ever, and some are left out.
+    ///
+    /// Of what options say of a directory nothing matters here, and records take up to
+    /// [`max_memory_bytes`](Self::max_memory_bytes). A store in memory cannot be only read.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another opener has it, [`Error::InvalidArgument`] if it is to be only read, [`Error::Io`] if
+    /// there is no thread, or nothing random.
+    pub fn open_in_memory(&self, memory: &Memory) -> Result<Store> {
+        let core = StoreCore::open_in_memory(self, memory)?;
+        let handle = StoreHandle::new(core)?;
         Ok(Store { handle })
     }
 }

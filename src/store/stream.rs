@@ -6,12 +6,11 @@ use std::sync::Arc;
 use super::core::StoreCore;
 use super::handle::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
-use super::timekeeper::Moment;
 use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamState};
 use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
-    Checkpoint, HashKey, Lineage, Shard, ShardFilter, ShardId, StreamId, StreamMode, StreamStatus, Timestamp,
-    check_stream_name, limits,
+    Checkpoint, HashKey, Lineage, Moment, Shard, ShardFilter, ShardId, StreamId, StreamMode, StreamStatus,
+    Timestamp, check_stream_name, limits,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -89,7 +88,7 @@ impl Stream {
         self.read(|stream, moment| {
             Ok(StreamDescription {
                 summary: StreamSummary::of(self.core.id, stream),
-                shards: stream.shards(&ShardFilter::FromTrimHorizon, moment.confirmed),
+                shards: stream.shards(&ShardFilter::FromTrimHorizon, moment),
             })
         })
     }
@@ -99,7 +98,7 @@ impl Stream {
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn shards(&self, filter: &ShardFilter) -> Result<Vec<Shard>> {
-        self.read(|stream, moment| Ok(stream.shards(filter, moment.confirmed)))
+        self.read(|stream, moment| Ok(stream.shards(filter, moment)))
     }
 
     /// Keeps records for longer: up to 8760 hours. What has expired already does not come back.
@@ -296,7 +295,7 @@ impl Stream {
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
         let store = self.store_core();
         store.begin(Some(self.core.id))?;
-        let confirmed = store.time.moment().confirmed;
+        let time = store.time.moment();
         store.catalog.commit(|state| {
             let stream = self.core.active_state(state)?;
             let current = stream.retention_hours;
@@ -312,7 +311,7 @@ impl Stream {
                     reason,
                 });
             }
-            let horizon_floor = stream.horizon(confirmed);
+            let horizon_floor = stream.horizon(time);
             Ok(vec![Edit::SettingChanged {
                 resource: Resource::Stream(self.core.id),
                 setting: Setting::Retention { hours, horizon_floor },
@@ -322,11 +321,11 @@ impl Stream {
 }
 
 impl StreamState {
-    fn shards(&self, filter: &ShardFilter, confirmed: Timestamp) -> Vec<Shard> {
+    fn shards(&self, filter: &ShardFilter, time: Moment) -> Vec<Shard> {
         let selected = self
             .lineage
             .iter()
-            .flat_map(|lineage| lineage.select(filter, self.horizon(confirmed)));
+            .flat_map(|lineage| lineage.select(filter, self.horizon(time)));
         selected.cloned().collect()
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::backend::local::StreamLogs;
+use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
-use crate::log::ShardLog;
 use crate::model::{
     HashKey, PutRecord, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName, StreamStatus, Timestamp,
 };
@@ -21,7 +20,7 @@ pub(super) struct StreamCore {
     pub(super) max_record_bytes: u32,
     pub(super) store: u128,
     catalog: Arc<Catalog>,
-    pub(super) logs: Arc<StreamLogs>,
+    pub(super) logs: Arc<dyn Logs>,
     /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
@@ -57,7 +56,7 @@ pub(super) struct Route {
     created_seconds: u64,
     /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those
     /// that are used.
-    log: OnceLock<Arc<ShardLog>>,
+    log: OnceLock<Arc<dyn ShardLog>>,
 }
 
 impl StreamCore {
@@ -67,7 +66,7 @@ impl StreamCore {
         store: u128,
         max_record_bytes: u32,
         catalog: Arc<Catalog>,
-        logs: Arc<StreamLogs>,
+        logs: Arc<dyn Logs>,
     ) -> Self {
         Self {
             id,
@@ -82,12 +81,16 @@ impl StreamCore {
         }
     }
 
+    pub(super) fn open_log(&self, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
+        self.logs.open(self.id, shard)
+    }
+
     /// The log that a route leads to.
-    pub(super) fn log_behind<'a>(&self, route: &'a Route) -> Result<&'a Arc<ShardLog>> {
+    pub(super) fn log_behind<'a>(&self, route: &'a Route) -> Result<&'a Arc<dyn ShardLog>> {
         if let Some(log) = route.opened_log() {
             return Ok(log);
         }
-        let log = self.logs.log(route.shard)?;
+        let log = self.open_log(route.shard)?;
         Ok(route.log.get_or_init(|| log))
     }
 
@@ -177,7 +180,7 @@ pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
 
 impl Route {
     /// The log, if a put has opened it.
-    pub(super) fn opened_log(&self) -> Option<&Arc<ShardLog>> {
+    pub(super) fn opened_log(&self) -> Option<&Arc<dyn ShardLog>> {
         self.log.get()
     }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::disk::{Step, is_left_out};
-use crate::model::{Clock, ClockNote, ClockReading, ClockStep, ConfirmedTime, Timestamp};
+use crate::model::{Clock, ClockNote, ClockReading, ClockStep, ConfirmedTime, Moment, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
 
 #[derive(Debug)]
@@ -35,15 +34,6 @@ impl std::fmt::Debug for ClockHandle {
     }
 }
 
-/// One moment by both reckonings.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    /// By the wall clock.
-    pub(super) now: Timestamp,
-    /// The confirmed time: never later. Records expire by it.
-    pub(super) confirmed: Timestamp,
-}
-
 impl TimeKeeper {
     pub(super) fn begin(clock: ClockHandle, note: Option<ClockNote>) -> (Self, Option<ClockStep>) {
         let reading = clock.read();
@@ -68,11 +58,10 @@ impl TimeKeeper {
         let ClockReading { wall, monotonic } = self.clock.read();
         let lead = self.lead_millis.load(Ordering::Acquire);
         let confirmed = Timestamp::from_millis(lead.wrapping_add(monotonic.as_millis() as u64));
-        let confirmed = match is_left_out(Step::ConfirmedTime) {
-            true => wall,
-            false => confirmed.min(wall),
-        };
-        Moment { now: wall, confirmed }
+        Moment {
+            now: wall,
+            confirmed: confirmed.min(wall),
+        }
     }
 
     /// Compares the clocks. Once a second is enough, and so is never: what has not been compared is not confirmed.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stream::Stream;
+use crate::backend::ShardLog;
 use crate::error::Result;
-use crate::log::{ShardLog, Signal};
 use crate::model::ShardId;
+use crate::seam::Signal;
 
 /// Tells when there may be something new to read in some shards of a stream: records, the end of a shard, the end of
 /// the stream or of the store.
@@ -36,7 +37,7 @@ use crate::model::ShardId;
 pub struct ShardWatch {
     stream: Stream,
     signal: Arc<Signal>,
-    logs: BTreeMap<ShardId, Arc<ShardLog>>,
+    logs: BTreeMap<ShardId, Arc<dyn ShardLog>>,
 }
 
 impl Stream {

@@ -1,12 +1,13 @@
 //! What a store keeps and shows without acting on it: tags, attributes, consumers; and streams in namespaces.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anabranch::{CreateStream, Error, Store, StoreOptions, Stream, StreamSummary, limits};
 
-fn open(directory: &Path) -> Store {
-    StoreOptions::new().keeper(false).open(directory).unwrap()
+use crate::backends::{Place, on_each_backend};
+
+fn open(place: &Place) -> Store {
+    place.open_with(&StoreOptions::new().keeper(false))
 }
 
 fn tags(tags: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -23,10 +24,20 @@ fn is_invalid<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::InvalidArgument { .. }))
 }
 
-#[test]
-fn tags_are_removed_and_set_and_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+on_each_backend!(
+    tags_are_removed_and_set_and_kept,
+    a_change_that_would_leave_too_many_tags_changes_nothing,
+    threads_at_once_cannot_exceed_the_limit_of_tags_together,
+    a_consumer_has_tags_of_its_own,
+    attributes_are_kept_with_what_they_belong_to,
+    an_attribute_has_a_plain_name_and_a_bounded_value,
+    consumers_have_names_and_numbers_of_their_own,
+    what_belongs_to_a_stream_goes_with_it,
+    streams_of_a_namespace_are_apart_from_all_others,
+);
+
+fn tags_are_removed_and_set_and_kept(place: &Place) {
+    let store = open(place);
     let options = CreateStream {
         tags: tags(&[("owner", "me"), ("stage", "draft")]),
         ..CreateStream::default()
@@ -46,7 +57,7 @@ fn tags_are_removed_and_set_and_kept() {
     assert_eq!(stream.summary().unwrap().tags, changed);
     store.close().unwrap();
 
-    let store = open(directory.path());
+    let store = open(place);
     assert_eq!(store.stream("orders").unwrap().tags().unwrap(), changed);
 }
 
@@ -54,10 +65,8 @@ fn numbered(range: std::ops::Range<usize>) -> BTreeMap<String, String> {
     range.map(|number| (number.to_string(), String::new())).collect()
 }
 
-#[test]
-fn a_change_that_would_leave_too_many_tags_changes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn a_change_that_would_leave_too_many_tags_changes_nothing(place: &Place) {
+    let store = open(place);
     let stream = store.create_stream("orders", 1).unwrap();
     stream.change_tags(&numbered(0..4), &[], 5).unwrap();
     let refused = stream.change_tags(&numbered(2..6), &["never there".to_owned()], 5);
@@ -82,10 +91,8 @@ fn a_change_that_would_leave_too_many_tags_changes_nothing() {
     assert_eq!(stream.tags().unwrap(), numbered(2..6));
 }
 
-#[test]
-fn threads_at_once_cannot_exceed_the_limit_of_tags_together() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn threads_at_once_cannot_exceed_the_limit_of_tags_together(place: &Place) {
+    let store = open(place);
     const LIMIT: usize = 50;
     const THREADS: usize = 2;
     for round in 0..20 {
@@ -113,10 +120,8 @@ fn threads_at_once_cannot_exceed_the_limit_of_tags_together() {
     }
 }
 
-#[test]
-fn a_consumer_has_tags_of_its_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn a_consumer_has_tags_of_its_own(place: &Place) {
+    let store = open(place);
     let stream = store.create_stream("orders", 1).unwrap();
     let billing = stream.register_consumer("billing").unwrap().id;
     let audit = stream.register_consumer("audit").unwrap().id;
@@ -130,7 +135,7 @@ fn a_consumer_has_tags_of_its_own() {
     assert!(matches!(too_many, Err(Error::TooManyTags { count: 3, limit: 2 })));
     store.close().unwrap();
 
-    let store = open(directory.path());
+    let store = open(place);
     let stream = store.stream("orders").unwrap();
     assert_eq!(stream.consumer_tags(billing).unwrap(), tags(&[("owner", "me")]));
     assert!(stream.consumer_tags(audit).unwrap().is_empty());
@@ -147,10 +152,8 @@ fn a_consumer_has_tags_of_its_own() {
     }
 }
 
-#[test]
-fn attributes_are_kept_with_what_they_belong_to() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn attributes_are_kept_with_what_they_belong_to(place: &Place) {
+    let store = open(place);
     let stream = store.create_stream("orders", 1).unwrap();
     let tenant = store.namespace("tenant").unwrap();
     store.set_attribute("limits", Some(b"of the store")).unwrap();
@@ -160,7 +163,7 @@ fn attributes_are_kept_with_what_they_belong_to() {
     stream.set_attribute("passing", None).unwrap();
     store.close().unwrap();
 
-    let store = open(directory.path());
+    let store = open(place);
     let stream = store.stream("orders").unwrap();
     let tenant = store.namespace("tenant").unwrap();
     assert_eq!(store.attribute("limits").unwrap().unwrap(), b"of the store");
@@ -170,10 +173,8 @@ fn attributes_are_kept_with_what_they_belong_to() {
     assert_eq!(stream.attribute("passing").unwrap(), None);
 }
 
-#[test]
-fn an_attribute_has_a_plain_name_and_a_bounded_value() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn an_attribute_has_a_plain_name_and_a_bounded_value(place: &Place) {
+    let store = open(place);
     let stream = store.create_stream("orders", 1).unwrap();
     let most = vec![7; limits::MAX_ATTRIBUTE_BYTES];
     stream.set_attribute("policy", Some(&most)).unwrap();
@@ -184,10 +185,8 @@ fn an_attribute_has_a_plain_name_and_a_bounded_value() {
     assert_eq!(stream.attribute("policy").unwrap().unwrap(), most);
 }
 
-#[test]
-fn consumers_have_names_and_numbers_of_their_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn consumers_have_names_and_numbers_of_their_own(place: &Place) {
+    let store = open(place);
     let stream = store.create_stream("orders", 1).unwrap();
     let billing = stream.register_consumer("billing").unwrap();
     let audit = stream.register_consumer("audit").unwrap();
@@ -198,17 +197,15 @@ fn consumers_have_names_and_numbers_of_their_own() {
     stream.remove_consumer(audit.id).unwrap();
     store.close().unwrap();
 
-    let store = open(directory.path());
+    let store = open(place);
     let stream = store.stream("orders").unwrap();
     let again = stream.register_consumer("audit").unwrap();
     assert!(again.id > audit.id);
     assert_eq!(stream.consumers().unwrap().len(), 2);
 }
 
-#[test]
-fn what_belongs_to_a_stream_goes_with_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn what_belongs_to_a_stream_goes_with_it(place: &Place) {
+    let store = open(place);
     let fill = |stream: &Stream| {
         stream.change_tags(&tags(&[("owner", "me")]), &[], 50).unwrap();
         stream.set_attribute("policy", Some(b"allow")).unwrap();
@@ -227,10 +224,8 @@ fn what_belongs_to_a_stream_goes_with_it() {
     assert!(is_gone(old.register_consumer("audit").map(drop)));
 }
 
-#[test]
-fn streams_of_a_namespace_are_apart_from_all_others() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
+fn streams_of_a_namespace_are_apart_from_all_others(place: &Place) {
+    let store = open(place);
     let east = store.namespace("123456789012/us-east-1").unwrap();
     let west = store.namespace("123456789012/us-west-2").unwrap();
     store
@@ -251,7 +246,7 @@ fn streams_of_a_namespace_are_apart_from_all_others() {
     store.delete_stream("clicks").unwrap();
     store.close().unwrap();
 
-    let store = open(directory.path());
+    let store = open(place);
     let east = store.namespace("123456789012/us-east-1").unwrap();
     assert!(store.streams(None, 10).unwrap().is_empty());
     assert!(matches!(

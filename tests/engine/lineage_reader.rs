@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::backends::{Place, on_each_backend};
 use anabranch::{
-    Error, HashKey, ManualClock, PutRecord, Record, ShardFilter, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, Timestamp,
+    Error, HashKey, ManualClock, PutRecord, Record, ShardFilter, ShardId, StartingPosition, StoreOptions,
+    Stream, Timestamp,
 };
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 fn shard(index: u32) -> ShardId {
     ShardId::new(index).unwrap()
@@ -67,17 +69,26 @@ fn assert_each_key_is_in_order(records: &[Record]) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+on_each_backend!(
+    every_key_is_read_in_the_order_of_its_puts_across_any_tree_of_reshards,
+    a_merged_child_waits_for_both_of_its_parents,
+    a_reader_at_the_head_sees_what_is_put_and_what_is_split_later,
+    a_waiting_reader_is_woken_by_a_put,
+    a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split,
+    a_reader_whose_shards_expire_goes_on_with_what_is_left,
+    a_sequence_number_is_no_position_in_a_stream,
+);
 
-    #[test]
-    fn every_key_is_read_in_the_order_of_its_puts_across_any_tree_of_reshards(
-        shards in 1u32..4,
-        reshards in prop::collection::vec((0u8..2, any::<u8>()), 0..10),
-        stop_after in 0usize..300,
-    ) {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+fn every_key_is_read_in_the_order_of_its_puts_across_any_tree_of_reshards(place: &Place) {
+    let histories = (
+        1u32..4,
+        prop::collection::vec((0u8..2, any::<u8>()), 0..10),
+        0usize..300,
+    );
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(24));
+    let checked = runner.run(&histories, |(shards, reshards, stop_after)| {
+        let place = place.another();
+        let store = place.open();
         let stream = store.create_stream("clicks", shards).unwrap();
         let puts = write_through_reshards(&stream, &reshards);
         let records = read(&stream, StartingPosition::TrimHorizon);
@@ -90,19 +101,21 @@ proptest! {
         reader.save_checkpoint("half-way").unwrap();
         drop((reader, stream));
         store.close().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = place.open();
         let stream = store.stream("clicks").unwrap();
-        let rest = stream.resume_reader("half-way", StartingPosition::Latest).unwrap();
+        let rest = stream
+            .resume_reader("half-way", StartingPosition::Latest)
+            .unwrap();
         resumed.extend(rest.map(Result::unwrap));
         prop_assert_eq!(resumed.len(), puts);
         assert_each_key_is_in_order(&resumed);
-    }
+        Ok(())
+    });
+    checked.unwrap();
 }
 
-#[test]
-fn a_merged_child_waits_for_both_of_its_parents() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn a_merged_child_waits_for_both_of_its_parents(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 2).unwrap();
     for n in 0..3_000 {
         stream
@@ -119,10 +132,8 @@ fn a_merged_child_waits_for_both_of_its_parents() {
     assert_eq!(&records.last().unwrap().data[..], b"child");
 }
 
-#[test]
-fn a_reader_at_the_head_sees_what_is_put_and_what_is_split_later() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn a_reader_at_the_head_sees_what_is_put_and_what_is_split_later(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     stream.put("key", b"before").unwrap();
     let mut reader = stream.reader(StartingPosition::Latest).unwrap();
@@ -135,10 +146,8 @@ fn a_reader_at_the_head_sees_what_is_put_and_what_is_split_later() {
     assert!(reader.next().is_none());
 }
 
-#[test]
-fn a_waiting_reader_is_woken_by_a_put() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn a_waiting_reader_is_woken_by_a_put(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let mut reader = stream.reader(StartingPosition::Latest).unwrap();
     let writer = std::thread::spawn(move || stream.put("key", b"at last").unwrap());
@@ -148,14 +157,9 @@ fn a_waiting_reader_is_woken_by_a_put() {
     assert!(reader.next_within(Duration::ZERO).unwrap().is_none());
 }
 
-#[test]
-fn a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split() {
-    let directory = tempfile::tempdir().unwrap();
+fn a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split(place: &Place) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
-    let store = StoreOptions::new()
-        .clock(clock.clone())
-        .open(directory.path())
-        .unwrap();
+    let store = place.open_with(&StoreOptions::new().clock(clock.clone()));
     let stream = store.create_stream("clicks", 1).unwrap();
     let mut times = Vec::new();
     for n in 0..20u32 {
@@ -178,14 +182,9 @@ fn a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split() {
     }
 }
 
-#[test]
-fn a_reader_whose_shards_expire_goes_on_with_what_is_left() {
-    let directory = tempfile::tempdir().unwrap();
+fn a_reader_whose_shards_expire_goes_on_with_what_is_left(place: &Place) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
-    let store = StoreOptions::new()
-        .clock(clock.clone())
-        .open(directory.path())
-        .unwrap();
+    let store = place.open_with(&StoreOptions::new().clock(clock.clone()));
     let stream = store.create_stream("clicks", 2).unwrap();
     let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
     stream.put("key", b"expires").unwrap();
@@ -202,10 +201,8 @@ fn a_reader_whose_shards_expire_goes_on_with_what_is_left() {
     assert_eq!(stream.describe().unwrap().shards.len(), 2);
 }
 
-#[test]
-fn a_sequence_number_is_no_position_in_a_stream() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn a_sequence_number_is_no_position_in_a_stream(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let put = stream.put("key", b"data").unwrap();
     let refused = stream.reader(StartingPosition::AtSequenceNumber(put.sequence_number));

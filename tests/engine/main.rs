@@ -1,6 +1,7 @@
 //! The engine at its public face.
 #![allow(clippy::unwrap_used)]
 
+mod backends;
 #[cfg(feature = "sim")]
 mod cost;
 #[cfg(feature = "sim")]
@@ -10,6 +11,7 @@ mod foreign_names;
 mod full_disk;
 #[cfg(feature = "sim")]
 mod golden_format;
+mod in_memory;
 mod labels;
 mod lineage_reader;
 mod open_files;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::backends::{Place, on_each_backend};
 use anabranch::{
     Error, GetRecords, PutRecord, ReadLimit, Record, ShardId, ShardIterator, StartingPosition, Store,
     StoreOptions, Stream,
@@ -58,17 +59,18 @@ fn options() -> StoreOptions {
     StoreOptions::new().segment_bytes(256 << 10).keeper(false)
 }
 
-#[test]
-fn the_same_records_are_read_in_steps_of_any_size_mapped_or_not() {
+on_each_backend!(
+    the_same_records_are_read_in_steps_of_any_size_mapped_or_not,
+    more_readers_than_places_are_remembered_each_see_everything,
+    a_checkpoint_lies_behind_the_last_record_handed_out,
+);
+
+fn the_same_records_are_read_in_steps_of_any_size_mapped_or_not(place: &Place) {
     let few = |records| ReadLimit { records, ..MUCH };
     let small = |bytes| ReadLimit { bytes, ..MUCH };
     for map in [true, false] {
-        let directory = tempfile::tempdir().unwrap();
-        let store = options()
-            .map_sealed_segments(map)
-            .max_mapped_bytes(300 << 10)
-            .open(directory.path())
-            .unwrap();
+        let place = place.another();
+        let store = place.open_with(&options().map_sealed_segments(map).max_mapped_bytes(300 << 10));
         let stream = store.create_stream("clicks", 1).unwrap();
         let put = put_all_sizes(&stream);
         let all = read_in_steps(&stream, oldest(&stream), &MUCH);
@@ -94,10 +96,8 @@ fn the_same_records_are_read_in_steps_of_any_size_mapped_or_not() {
     }
 }
 
-#[test]
-fn more_readers_than_places_are_remembered_each_see_everything() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = options().open(directory.path()).unwrap();
+fn more_readers_than_places_are_remembered_each_see_everything(place: &Place) {
+    let store = place.open_with(&options());
     let stream = store.create_stream("clicks", 1).unwrap();
     let put = put_all_sizes(&stream);
     let mut readers: Vec<_> = (1..=20).map(|step| (step, oldest(&stream), Vec::new())).collect();
@@ -147,10 +147,8 @@ fn damage_behind_the_place_where_a_reader_left_off_is_reported_there() {
     }
 }
 
-#[test]
-fn a_checkpoint_lies_behind_the_last_record_handed_out() {
-    let directory = tempfile::tempdir().unwrap();
-    let store: Store = options().open(directory.path()).unwrap();
+fn a_checkpoint_lies_behind_the_last_record_handed_out(place: &Place) {
+    let store: Store = place.open_with(&options());
     let stream = store.create_stream("clicks", 2).unwrap();
     for n in 0..50 {
         stream.put(&format!("key-{n}"), n.to_string().as_bytes()).unwrap();

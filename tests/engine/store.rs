@@ -9,6 +9,8 @@ use anabranch::{
 };
 use anabranch_harness::files::copy_tree;
 
+use crate::backends::{Place, on_each_backend};
+
 const ALL: ReadLimit = ReadLimit {
     records: usize::MAX,
     bytes: usize::MAX,
@@ -51,11 +53,24 @@ fn largest_batch(data: &[u8]) -> Vec<PutRecord<'_>> {
     batch
 }
 
-#[test]
-fn a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole() {
-    let directory = tempfile::tempdir().unwrap();
+on_each_backend!(
+    a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole,
+    what_was_put_is_read_in_order_with_rising_sequence_numbers,
+    everything_is_as_it_was_after_a_clean_close,
+    a_split_shard_is_drained_into_its_children,
+    many_writers_share_commits_and_each_record_is_there_once,
+    every_starting_position_finds_its_record,
+    a_second_opener_is_told_who_has_the_store,
+    records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments,
+    records_that_nobody_waited_for_are_committed_before_the_store_is_closed,
+    records_behind_the_horizon_are_hidden_exactly_and_do_not_come_back,
+    splits_and_merges_beside_puts_lose_no_record_and_no_order,
+    a_put_that_must_not_wait_takes_all_or_nothing,
+);
+
+fn a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole(place: &Place) {
     let options = StoreOptions::new().durability(Durability::Written);
-    let store = options.open(directory.path()).unwrap();
+    let store = place.open_with(&options);
     let data = vec![7; 1_000_000];
     let batch = largest_batch(&data);
     let mut too_large = batch.clone();
@@ -88,10 +103,8 @@ fn a_store_that_would_gather_larger_groups_than_can_be_read_does_not_open() {
     opened(limits::MAX_BATCH_BYTES).unwrap();
 }
 
-#[test]
-fn what_was_put_is_read_in_order_with_rising_sequence_numbers() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn what_was_put_is_read_in_order_with_rising_sequence_numbers(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let puts: Vec<_> = (0..100)
         .map(|n| {
@@ -113,10 +126,8 @@ fn what_was_put_is_read_in_order_with_rising_sequence_numbers() {
     }
 }
 
-#[test]
-fn everything_is_as_it_was_after_a_clean_close() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn everything_is_as_it_was_after_a_clean_close(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 2).unwrap();
     for n in 0..50 {
         stream
@@ -128,7 +139,7 @@ fn everything_is_as_it_was_after_a_clean_close() {
     store.close().unwrap();
     assert!(matches!(stream.put("a", b"b"), Err(Error::Closed)));
 
-    let store = Store::open(directory.path()).unwrap();
+    let store = place.open();
     let stream = store.stream("clicks").unwrap();
     assert_eq!(stream.describe().unwrap(), description);
     for n in 0..2 {
@@ -144,10 +155,8 @@ fn everything_is_as_it_was_after_a_clean_close() {
     );
 }
 
-#[test]
-fn a_split_shard_is_drained_into_its_children() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn a_split_shard_is_drained_into_its_children(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let parent = stream.put("a", b"parent").unwrap();
     stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
@@ -207,14 +216,10 @@ fn an_unclean_end_keeps_all_that_was_acknowledged_and_skips_no_later_put() {
     }
 }
 
-#[test]
-fn many_writers_share_commits_and_each_record_is_there_once() {
+fn many_writers_share_commits_and_each_record_is_there_once(place: &Place) {
     for durability in [Durability::Synced, Durability::Written, Durability::Buffered] {
-        let directory = tempfile::tempdir().unwrap();
-        let store = StoreOptions::new()
-            .durability(durability)
-            .open(directory.path())
-            .unwrap();
+        let place = place.another();
+        let store = place.open_with(&StoreOptions::new().durability(durability));
         let stream = store.create_stream("clicks", 3).unwrap();
         let threads: Vec<_> = (0..8)
             .map(|thread| {
@@ -244,12 +249,33 @@ fn many_writers_share_commits_and_each_record_is_there_once() {
                 .all(|(put, record)| put.sequence_number == record.sequence_number)
         );
         store.close().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = place.open();
         let stream = store.stream("clicks").unwrap();
         let mut again: Vec<_> = (0..3).flat_map(|n| read_all(&stream, shard(n))).collect();
         again.sort_by_key(|record| record.sequence_number);
         assert_eq!(again, records);
     }
+}
+
+fn records_behind_the_horizon_are_hidden_exactly_and_do_not_come_back(place: &Place) {
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let options = StoreOptions::new().clock(clock.clone());
+    let store = place.open_with(&options);
+    let stream = store.create_stream("clicks", 1).unwrap();
+    for _ in 0..48 {
+        stream.put("key", &[7; 100]).unwrap();
+        clock.advance(Duration::from_secs(3_600));
+    }
+    // 48 hours have passed; the record put 24 hours ago is the oldest that is kept.
+    assert_eq!(read_all(&stream, shard(0)).len(), 24);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(read_all(&stream, shard(0)).len(), 23);
+    store.maintain().unwrap();
+    stream.increase_retention(48).unwrap();
+    assert_eq!(read_all(&stream, shard(0)).len(), 23);
+    store.close().unwrap();
+    let store = place.open_with(&options);
+    assert_eq!(read_all(&store.stream("clicks").unwrap(), shard(0)).len(), 23);
 }
 
 #[test]
@@ -288,15 +314,9 @@ fn records_behind_the_horizon_are_hidden_exactly_and_their_segments_freed() {
     assert_eq!(read_all(&store.stream("clicks").unwrap(), shard(0)).len(), 23);
 }
 
-#[test]
-fn every_starting_position_finds_its_record() {
-    let directory = tempfile::tempdir().unwrap();
+fn every_starting_position_finds_its_record(place: &Place) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
-    let store = StoreOptions::new()
-        .clock(clock.clone())
-        .segment_bytes(64 << 10)
-        .open(directory.path())
-        .unwrap();
+    let store = place.open_with(&StoreOptions::new().clock(clock.clone()).segment_bytes(64 << 10));
     let stream = store.create_stream("clicks", 1).unwrap();
     let filler = "x".repeat(3_000);
     let puts: Vec<_> = (0..200)
@@ -326,11 +346,9 @@ fn every_starting_position_finds_its_record() {
     }
 }
 
-#[test]
-fn a_second_opener_is_told_who_has_the_store() {
-    let directory = tempfile::tempdir().unwrap();
-    let _store = Store::open(directory.path()).unwrap();
-    match Store::open(directory.path()) {
+fn a_second_opener_is_told_who_has_the_store(place: &Place) {
+    let _store = place.open();
+    match place.try_open(&StoreOptions::new()) {
         Err(Error::Locked { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
         other => panic!("{other:?}"),
     }
@@ -346,9 +364,7 @@ fn a_directory_with_other_files_is_not_taken_for_a_store() {
     ));
 }
 
-#[test]
-fn records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments() {
-    let directory = tempfile::tempdir().unwrap();
+fn records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments(place: &Place) {
     let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
     let options = StoreOptions::new()
         .clock(clock.clone())
@@ -359,13 +375,13 @@ fn records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments()
             stream.put("key", &[byte; 10_000]).unwrap();
         }
     };
-    let store = options.open(directory.path()).unwrap();
+    let store = place.open_with(&options);
     let stream = store.create_stream("clicks", 1).unwrap();
     put_many(&stream, b'a');
     let in_hand = read_all(&stream, shard(0));
     store.close().unwrap();
 
-    let store = options.open(directory.path()).unwrap();
+    let store = place.open_with(&options);
     let stream = store.stream("clicks").unwrap();
     clock.advance(Duration::from_secs(25 * 3_600));
     stream.put("key", b"later").unwrap();
@@ -378,10 +394,8 @@ fn records_in_hand_stay_what_they_are_when_a_later_opener_frees_their_segments()
     );
 }
 
-#[test]
-fn records_that_nobody_waited_for_are_committed_before_the_store_is_closed() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+fn records_that_nobody_waited_for_are_committed_before_the_store_is_closed(place: &Place) {
+    let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let append = stream.append(&[PutRecord::new("key", b"data")]).unwrap();
     store.close().unwrap();
@@ -390,7 +404,76 @@ fn records_that_nobody_waited_for_are_committed_before_the_store_is_closed() {
     let answer = append.as_mut().poll(&mut context);
     assert!(matches!(answer, std::task::Poll::Ready(Ok(_))), "{answer:?}");
 
-    let store = Store::open(directory.path()).unwrap();
+    let store = place.open();
     let stream = store.stream("clicks").unwrap();
     assert_eq!(data_of(&read_all(&stream, shard(0))), ["data"]);
+}
+
+fn splits_and_merges_beside_puts_lose_no_record_and_no_order(place: &Place) {
+    let store = place.open();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let puts: Vec<u32> = std::thread::scope(|scope| {
+        let putters: Vec<_> = (0..3)
+            .map(|key| {
+                let (stream, is_over) = (&stream, &is_over);
+                scope.spawn(move || {
+                    let mut puts = 0;
+                    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        let data = format!("{key} {puts}");
+                        stream.put(&format!("key-{key}"), data.as_bytes()).unwrap();
+                        puts += 1;
+                    }
+                    puts
+                })
+            })
+            .collect();
+        stream.merge_shards(&shard(0), &shard(1)).unwrap();
+        let mut whole = shard(2);
+        for _ in 0..5 {
+            stream.split_shard(&whole, HashKey::MAX / 2).unwrap();
+            let [low, high] = [1, 2].map(|n| shard(whole.index() + n));
+            stream.merge_shards(&low, &high).unwrap();
+            whole = shard(whole.index() + 3);
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        putters.into_iter().map(|putter| putter.join().unwrap()).collect()
+    });
+    let mut next = [0; 3];
+    for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
+        let data = String::from_utf8(record.unwrap().data.to_vec()).unwrap();
+        let (key, number) = data.split_once(' ').unwrap();
+        let next = &mut next[key.parse::<usize>().unwrap()];
+        assert_eq!(number, next.to_string());
+        *next += 1;
+    }
+    assert_eq!(next.to_vec(), puts);
+}
+
+fn a_put_that_must_not_wait_takes_all_or_nothing(place: &Place) {
+    let store = place.open();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let low = PutRecord::new("k", b"low").explicit_hash_key(HashKey::MIN);
+    let high = PutRecord::new("k", b"high").explicit_hash_key(HashKey::MAX);
+    // No log was opened yet, and then only one of the two.
+    assert!(stream.try_append(&[low, high]).unwrap().is_none());
+    stream.put_record(&low).unwrap();
+    assert!(stream.try_append(&[low, high]).unwrap().is_none());
+    assert_eq!(data_of(&read_all(&stream, shard(0))), ["low"]);
+    stream.put_record(&high).unwrap();
+    let both = stream
+        .try_append(&[high, low, low])
+        .unwrap()
+        .unwrap()
+        .wait()
+        .unwrap();
+    assert_eq!(
+        both.iter().map(|put| put.shard_id.index()).collect::<Vec<_>>(),
+        [1, 0, 0]
+    );
+    assert!(both[1].sequence_number < both[2].sequence_number);
+    let alone = stream.try_append(&[high]).unwrap().unwrap().wait().unwrap();
+    assert!(alone[0].sequence_number > both[0].sequence_number);
+    assert_eq!(data_of(&read_all(&stream, shard(0))), ["low"; 3]);
+    assert_eq!(data_of(&read_all(&stream, shard(1))), ["high"; 3]);
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use anabranch::sim::SimDisk;
+use crate::backends::{Place, on_each_backend};
 use anabranch::{
     Durability, HashKey, ManualClock, PutRecord, ShardFilter, ShardId, ShardWatch, StartingPosition, Store,
     StoreOptions, Stream, Timestamp,
@@ -21,17 +21,14 @@ struct World {
     store: Store,
     stream: Stream,
     shards: Vec<ShardId>,
+    _place: Place,
 }
 
 impl World {
-    fn new(options: StoreOptions) -> Self {
+    fn new(place: &Place, options: StoreOptions) -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
-        let store = options
-            .disk(SimDisk::new(1))
-            .clock(clock.clone())
-            .keeper(false)
-            .open("/store")
-            .unwrap();
+        let place = place.another();
+        let store = place.open_with(&options.clock(clock.clone()).keeper(false));
         let stream = store.create_stream("stream", 2).unwrap();
         let shards = stream.shards(&ShardFilter::AtLatest).unwrap();
         Self {
@@ -39,6 +36,7 @@ impl World {
             store,
             stream,
             shards: shards.iter().map(|shard| shard.id).collect(),
+            _place: place,
         }
     }
 
@@ -54,14 +52,22 @@ fn is_told(watch: &mut ShardWatch) -> bool {
     watch.wait(Duration::ZERO)
 }
 
-#[test]
-fn a_put_tells_those_who_watch_its_shard_and_no_other() {
+on_each_backend!(
+    a_put_tells_those_who_watch_its_shard_and_no_other,
+    a_record_that_is_acknowledged_from_memory_is_told_of_too,
+    the_end_of_a_shard_a_stream_and_a_store_is_told,
+    a_thread_that_waits_is_woken,
+    a_task_that_waits_is_woken_by_a_change_of_what_it_watches,
+    a_reader_in_a_task_goes_on_across_a_split,
+);
+
+fn a_put_tells_those_who_watch_its_shard_and_no_other(place: &Place) {
     for durability in [Durability::Synced, Durability::Written] {
         for min_journaled_shards in [1, usize::MAX] {
             let options = StoreOptions::new()
                 .durability(durability)
                 .min_journaled_shards(min_journaled_shards);
-            let world = World::new(options);
+            let world = World::new(place, options);
             let mut watches =
                 [0, 1, 0].map(|shard: usize| world.stream.watch(&[world.shards[shard]]).unwrap());
             let mut of_both = world.stream.watch(&world.shards).unwrap();
@@ -78,17 +84,15 @@ fn a_put_tells_those_who_watch_its_shard_and_no_other() {
     }
 }
 
-#[test]
-fn a_record_that_is_acknowledged_from_memory_is_told_of_too() {
-    let world = World::new(StoreOptions::new().durability(Durability::Buffered));
+fn a_record_that_is_acknowledged_from_memory_is_told_of_too(place: &Place) {
+    let world = World::new(place, StoreOptions::new().durability(Durability::Buffered));
     let mut watch = world.stream.watch(&world.shards).unwrap();
     world.put(0);
     assert!(watch.wait(LONG));
 }
 
-#[test]
-fn the_end_of_a_shard_a_stream_and_a_store_is_told() {
-    let world = World::new(StoreOptions::new());
+fn the_end_of_a_shard_a_stream_and_a_store_is_told(place: &Place) {
+    let world = World::new(place, StoreOptions::new());
     let split = world.shards[0];
     let mut watch = world.stream.watch(&[split]).unwrap();
     world.stream.split_shard(&split, HashKey::MAX / 8).unwrap();
@@ -111,18 +115,16 @@ fn the_end_of_a_shard_a_stream_and_a_store_is_told() {
     assert!(is_told(&mut watch));
 }
 
-#[test]
-fn a_thread_that_waits_is_woken() {
-    let world = World::new(StoreOptions::new());
+fn a_thread_that_waits_is_woken(place: &Place) {
+    let world = World::new(place, StoreOptions::new());
     let mut watch = world.stream.watch(&world.shards).unwrap();
     let waiting = thread::spawn(move || watch.wait(LONG));
     world.put(1);
     assert!(waiting.join().unwrap());
 }
 
-#[test]
-fn a_task_that_waits_is_woken_by_a_change_of_what_it_watches() {
-    let world = World::new(StoreOptions::new());
+fn a_task_that_waits_is_woken_by_a_change_of_what_it_watches(place: &Place) {
+    let world = World::new(place, StoreOptions::new());
     let mut watch = world.stream.watch(&world.shards[..1]).unwrap();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());
@@ -142,9 +144,8 @@ fn a_task_that_waits_is_woken_by_a_change_of_what_it_watches() {
     assert!(pin!(watch.changed()).poll(&mut context).is_pending());
 }
 
-#[test]
-fn a_reader_in_a_task_goes_on_across_a_split() {
-    let world = World::new(StoreOptions::new());
+fn a_reader_in_a_task_goes_on_across_a_split(place: &Place) {
+    let world = World::new(place, StoreOptions::new());
     let mut reader = world.stream.reader(StartingPosition::TrimHorizon).unwrap();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(wakes.clone());

@@ -33,10 +33,14 @@ struct Running {
 
 impl Running {
     fn start(data_dir: &Path, arguments: &[&str]) -> Running {
-        let data_dir = data_dir.to_str().unwrap();
-        let mut command = program(&["--data-dir", data_dir, "--listen", "127.0.0.1:0"]);
+        let mut command = program(&["--data-dir", data_dir.to_str().unwrap()]);
+        command.args(arguments);
+        Running::of(command)
+    }
+
+    fn of(mut command: Command) -> Running {
         let mut child = command
-            .args(arguments)
+            .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -137,6 +141,31 @@ fn a_start_says_where_the_data_is_and_what_to_type() {
     assert!(running.greeting.contains(&client), "{}", running.greeting);
     running.signal("TERM");
     assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn an_ephemeral_server_says_so_and_leaves_nothing() {
+    let empty = data_dir();
+    for _ in 0..2 {
+        let mut command = program(&["--ephemeral"]);
+        command.current_dir(empty.path());
+        let running = Running::of(command);
+        let said = "The streams are in memory, and are gone when the server ends\n";
+        assert!(running.greeting.contains(said), "{}", running.greeting);
+        let created = running.request("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#);
+        assert!(created.starts_with("HTTP/1.1 200"), "{created}");
+        let put = running.request("PutRecord", r#"{"StreamName":"s","PartitionKey":"k","Data":""}"#);
+        assert!(put.starts_with("HTTP/1.1 200"), "{put}");
+        running.signal("TERM");
+        assert_eq!(running.end().0, Some(0));
+    }
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+    let refused = run(&["--ephemeral", "--data-dir", empty.path().to_str().unwrap()]);
+    assert!(!refused.status.success());
+    assert!(
+        text(&refused.stderr).contains("cannot be used with"),
+        "{refused:?}"
+    );
 }
 
 #[test]

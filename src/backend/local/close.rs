@@ -1,6 +1,7 @@
 //! Closing: the ends of all logs, and letting the directory go.
 
 use super::logs::LocalLogs;
+use crate::catalog::Edit;
 use crate::error::Result;
 use crate::log::LogEnd;
 use crate::model::LogName;
@@ -8,7 +9,7 @@ use crate::model::LogName;
 impl LocalLogs {
     /// Commits what was taken in and not waited for yet: later no thread is left to do it, and it would come into a
     /// directory that another process may have. A log is not known as active before its first commit.
-    pub(crate) fn finish_appends(&self) {
+    pub(super) fn finish_appends(&self) {
         for stream in self.open_streams() {
             for (_, log) in stream.open_logs() {
                 // Callers that wait are told; what concerns the store is found when the ends are recorded.
@@ -17,8 +18,18 @@ impl LocalLogs {
         }
     }
 
+    /// Records where all logs end, with the edits that come `last`.
+    pub(super) fn record_all_ends(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
+        let ends = self.ends()?;
+        let mut edits = last();
+        if !ends.is_empty() {
+            edits.insert(0, Edit::LogsRested { ends });
+        }
+        self.catalog.commit(|_| Ok(edits))
+    }
+
     /// Brings the logs that were written to to rest. Gives their ends, to be recorded.
-    pub(crate) fn ends(&self) -> Result<Vec<(LogName, LogEnd)>> {
+    fn ends(&self) -> Result<Vec<(LogName, LogEnd)>> {
         self.context.resources.health.check()?;
         let mut ends = Vec::new();
         for (name, _) in self.active.list() {
@@ -40,7 +51,7 @@ impl LocalLogs {
     }
 
     /// Ends the threads, lets the directory go, and wakes all who wait at a log.
-    pub(crate) fn close(&self) {
+    pub(super) fn let_go(&self) {
         // The journal's log has the context, and the context has the journal.
         *self.context.journal.write() = None;
         *self.journal.write() = None;

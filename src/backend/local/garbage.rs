@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
-use crate::log::{Segment, SegmentPool, ShardLog};
+use crate::log::{LocalLog, Segment, SegmentPool};
 use crate::model::{RecordNumber, ShardId};
 use crate::sync::Mutex;
 
@@ -29,14 +29,14 @@ impl Garbage {
         }
     }
 
-    pub(super) fn of_log(directory: PathBuf, log: &ShardLog) -> Self {
+    pub(super) fn of_log(directory: PathBuf, log: &LocalLog) -> Self {
         Self {
             segments: log.forget_all_segments(),
             directories: vec![directory],
         }
     }
 
-    pub(super) fn of_stream(directory: PathBuf, logs: &[(ShardId, Arc<ShardLog>)]) -> Self {
+    pub(super) fn of_stream(directory: PathBuf, logs: &[(ShardId, Arc<LocalLog>)]) -> Self {
         let segments = logs
             .iter()
             .flat_map(|(_, log)| log.forget_all_segments())
@@ -45,6 +45,14 @@ impl Garbage {
             segments,
             directories: vec![directory],
         }
+    }
+}
+
+impl Garbage {
+    /// Whether a segment, or a whole directory, waits here until it is not read any more.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        let is_segment = self.segments.iter().any(|segment| segment.path == path);
+        is_segment || self.directories.iter().any(|directory| directory == path)
     }
 }
 
@@ -88,7 +96,7 @@ fn empty_heap(heap: &mut Garbage, pool: &SegmentPool, disk: &dyn Disk) -> Result
 
 /// Removes what is in an interrupted log's directory without being named by the catalog: what was being made
 /// when the process ended.
-pub(super) fn remove_unnamed_files(disk: &dyn Disk, log: &ShardLog) -> Result<()> {
+pub(super) fn remove_unnamed_files(disk: &dyn Disk, log: &LocalLog) -> Result<()> {
     let directory = log.directory();
     for name in list_if_there(disk, directory)? {
         if !log.names_file(&name) {

@@ -12,7 +12,7 @@ use crate::model::LogName;
 impl LocalLogs {
     /// Frees what is not needed, brings idle logs to rest, and prepares segments. Does all of it, and reports the first
     /// thing that failed.
-    pub(crate) fn maintain(&self, monotonic: Duration) -> Result<()> {
+    pub(super) fn keep_house(&self, monotonic: Duration) -> Result<()> {
         let results = [
             self.trim_journal(),
             self.rest(&self.idle_logs(monotonic)),
@@ -24,7 +24,7 @@ impl LocalLogs {
     }
 
     /// Syncs what puts did not wait for.
-    pub(crate) fn sync_in_background(&self) -> Result<()> {
+    pub(super) fn sync_in_background(&self) -> Result<()> {
         if self.context.resources.options.durability == Durability::Synced {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Logs in a directory of this machine: their files, the commit journal, the pool of segments, and what becomes garbage.
 //!
-//! [`LocalLogs`] has the verbs: open, recover, look up a log, remove, maintain, close.
+//! [`open`] gives the catalog and the logs; what they do is behind [`Logs`](super::Logs).
 
 mod active_logs;
 mod close;
@@ -11,10 +11,15 @@ mod logs;
 mod maintenance;
 mod open;
 mod options;
+mod removal;
 mod rest;
+mod seal;
+mod shard_log;
 mod stream_logs;
 mod sweep;
+mod verbs;
 
+#[cfg(test)]
 pub(crate) use logs::LocalLogs;
+pub(crate) use open::open;
 pub(crate) use options::LocalOptions;
-pub(crate) use stream_logs::StreamLogs;

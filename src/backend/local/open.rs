@@ -11,6 +11,7 @@ use super::garbage::remove_unnamed_files;
 use super::logs::LocalLogs;
 use super::options::LocalOptions;
 use super::sweep;
+use crate::backend::Opened;
 use crate::catalog::Catalog;
 use crate::catalog::manifest::{Home, Manifest};
 use crate::disk::{Disk, Health, Inherited, LockError, OverlayDisk, Step, perform};
@@ -20,9 +21,25 @@ use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, 
 use crate::model::{LogName, ShardId, StreamId};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
+/// Takes the directory, reads which logs there are, and recovers those that were interrupted. `on_want` is called when
+/// house-keeping has something to do.
+pub(crate) fn open(
+    options: &LocalOptions,
+    directory: &Path,
+    on_want: impl Fn() + Send + Sync + 'static,
+) -> Result<Opened> {
+    options.check()?;
+    let logs = LocalLogs::open(options, directory, on_want)?;
+    logs.recover()?;
+    Ok(Opened {
+        catalog: logs.catalog.clone(),
+        logs: Arc::new(logs),
+    })
+}
+
 impl LocalLogs {
-    /// Takes the directory, and reads which logs there are. `on_want` is called when segments should be prepared.
-    pub(crate) fn open(
+    /// `on_want` is called when segments should be prepared.
+    fn open(
         options: &LocalOptions,
         directory: &Path,
         on_want: impl Fn() + Send + Sync + 'static,
@@ -118,7 +135,7 @@ impl LocalLogs {
             journal: RwLock::default(),
             active,
             garbage: Mutex::default(),
-            streams: Mutex::default(),
+            streams: RwLock::default(),
             is_swept: AtomicBool::new(false),
             leftover_streams,
             overlay,
@@ -128,7 +145,7 @@ impl LocalLogs {
 
     /// Brings back what the journal has, finds the ends of the logs that were being written to, and begins a journal. From
     /// then on a store that is only read takes no changes, also in memory.
-    pub(crate) fn recover(&self) -> Result<()> {
+    fn recover(&self) -> Result<()> {
         perform(Step::PutBack, || self.put_journaled_back())?;
         self.recover_interrupted_logs()?;
         self.begin_journal()?;

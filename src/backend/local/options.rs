@@ -1,10 +1,13 @@
 //! How the logs of a directory are opened.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::manifest::COMPACTION_BYTES;
-use crate::disk::{Disk, OsDisk, open_file_limit};
+use crate::disk::{Disk, OsDisk, new_identity, open_file_limit};
+use crate::error::{Error, Result};
 use crate::log::{Durability, LogOptions};
+use crate::model::limits;
 
 /// Memory that records may take before they are written, where puts do not wait for that.
 const BUFFERED_GROUP_BYTES: usize = 256 * 1024;
@@ -47,6 +50,30 @@ impl Default for LocalOptions {
 }
 
 impl LocalOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        const SMALLEST: u64 = 64 * 1024;
+        const LARGEST: u64 = 1024 * 1024 * 1024;
+        if !(SMALLEST..=LARGEST).contains(&self.segment_bytes) {
+            let bytes = self.segment_bytes;
+            return Err(Error::invalid(format!(
+                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
+            )));
+        }
+        if self.max_group_bytes > limits::MAX_BATCH_BYTES {
+            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.max_group_bytes);
+            return Err(Error::invalid(format!(
+                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// A number and a secret that no other store has.
+    pub(crate) fn new_identity(&self) -> Result<(u128, [u8; 32])> {
+        let drawn = new_identity(self.disk.as_ref());
+        drawn.map_err(|error| Error::io("draw an identity for", Path::new("a store"), error))
+    }
+
     pub(super) fn open_segments_limit(&self) -> usize {
         const LEAST: u64 = 8;
         const MOST: u64 = 4096;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::log::{Durability, LogContext, LogIdentity, LogStart, ShardLog};
+use crate::log::{LocalLog, LogContext, LogIdentity, LogStart};
 use crate::model::{Shard, ShardId, StreamId};
 use crate::sync::Mutex;
 
 #[derive(Debug)]
-pub(crate) struct StreamLogs {
+pub(super) struct StreamLogs {
     pub(super) id: StreamId,
     /// For errors.
     name: String,
@@ -19,7 +19,7 @@ pub(crate) struct StreamLogs {
     pub(super) directory: PathBuf,
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
-    logs: Mutex<BTreeMap<ShardId, Arc<ShardLog>>>,
+    logs: Mutex<BTreeMap<ShardId, Arc<LocalLog>>>,
 }
 
 impl StreamLogs {
@@ -43,7 +43,7 @@ impl StreamLogs {
     }
 
     /// A shard's log, opened if need be.
-    pub(crate) fn log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+    pub(super) fn log(&self, shard: ShardId) -> Result<Arc<LocalLog>> {
         let mut logs = self.logs.lock();
         if let Some(log) = logs.get(&shard) {
             return Ok(log.clone());
@@ -53,11 +53,7 @@ impl StreamLogs {
         Ok(log)
     }
 
-    pub(crate) fn acknowledges_from_memory(&self) -> bool {
-        self.context.resources.options.durability == Durability::Buffered
-    }
-
-    pub(crate) fn open_logs(&self) -> Vec<(ShardId, Arc<ShardLog>)> {
+    pub(super) fn open_logs(&self) -> Vec<(ShardId, Arc<LocalLog>)> {
         self.logs
             .lock()
             .iter()
@@ -65,11 +61,11 @@ impl StreamLogs {
             .collect()
     }
 
-    pub(crate) fn forget_log(&self, shard: ShardId) {
+    pub(super) fn forget_log(&self, shard: ShardId) {
         self.logs.lock().remove(&shard);
     }
 
-    fn open_log(&self, shard: ShardId) -> Result<Arc<ShardLog>> {
+    fn open_log(&self, shard: ShardId) -> Result<Arc<LocalLog>> {
         let (segments, start) = {
             let state = self.catalog.read();
             let stream = state.stream(self.id).ok_or_else(|| Error::StreamNotFound {
@@ -94,6 +90,6 @@ impl StreamLogs {
         };
         let identity = LogIdentity::of_shard(self.store, self.id, shard);
         let directory = self.directory.join(shard.to_string());
-        ShardLog::open(identity, directory, &segments, start, self.context.clone())
+        LocalLog::open(identity, directory, &segments, start, self.context.clone())
     }
 }

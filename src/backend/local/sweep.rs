@@ -32,7 +32,7 @@ pub(super) fn leftover_streams(disk: &dyn Disk, catalog: &Catalog, streams: &Pat
 
 impl LocalLogs {
     /// Removes what is left over from before the store was opened, in the first round of house-keeping that can.
-    pub(crate) fn sweep_once(&self) -> Result<()> {
+    pub(super) fn sweep_once(&self) -> Result<()> {
         if self.is_swept.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -69,6 +69,10 @@ impl LocalLogs {
                 None => return Ok(()),
             };
             let path = directory.join(name);
+            // What was removed since the store was opened may still be read.
+            if self.garbage.lock().iter().any(|garbage| garbage.has(&path)) {
+                continue;
+            }
             if kind_if_there(self.disk.as_ref(), &path)? != Some(EntryKind::Directory) {
                 continue;
             }
@@ -83,7 +87,11 @@ impl LocalLogs {
 
     fn remove_segments_before(&self, directory: &Path, first: RecordNumber) -> Result<()> {
         for name in list_if_there(self.disk.as_ref(), directory)? {
-            if number_of_file(&name).is_some_and(|number| number < first) {
+            let is_read = |name: &str| {
+                let path = directory.join(name);
+                self.garbage.lock().iter().any(|garbage| garbage.has(&path))
+            };
+            if number_of_file(&name).is_some_and(|number| number < first) && !is_read(&name) {
                 remove_file_of_log(self.disk.as_ref(), directory, &name)?;
             }
         }

@@ -16,7 +16,7 @@ use crate::catalog::codec;
 use crate::catalog::edit::Edit;
 use crate::catalog::edit_log::{EditLog, Revision};
 use crate::catalog::state::CatalogState;
-use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, perform, read_whole};
+use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, new_identity, perform, read_whole};
 use crate::error::{Error, Result};
 
 /// A manifest is replaced when it is larger than this and than twice its snapshot.
@@ -172,15 +172,8 @@ impl Manifest {
 
     fn create_first(home: &Home) -> Result<Self> {
         let Home { disk, directory, .. } = home;
-        let entropy = || {
-            disk.entropy()
-                .map_err(|error| Error::io("draw an identity for", directory, error))
-        };
-        let store = (u128::from(entropy()?) << 64) | u128::from(entropy()?);
-        let mut token_key = [0; 32];
-        for bytes in token_key.chunks_exact_mut(8) {
-            bytes.copy_from_slice(&entropy()?.to_le_bytes());
-        }
+        let (store, token_key) = new_identity(disk.as_ref())
+            .map_err(|error| Error::io("draw an identity for", directory, error))?;
         let state = CatalogState::new(store, token_key);
         let mut manifest = Self::put_in_force(home, 1, &state)?;
         manifest.loaded = Some(state);

@@ -1,9 +1,7 @@
 //! Telling the ledger that logs are being written to, before numbers are told from memory.
 
-use std::sync::Arc;
-
+use super::local_log::LocalLog;
 use super::place::{Place, make_all_ready};
-use super::shard_log::ShardLog;
 use super::tail::Tail;
 use crate::disk::{Step, is_left_out};
 use crate::error::Result;
@@ -12,7 +10,7 @@ use crate::sync::MutexGuard;
 
 /// Has the ledger know of all logs that are about to take records of so many bytes and of which it does not know, at
 /// once. What cannot be done now is left to the logs' appends, which try again and report it.
-pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a Arc<ShardLog>, usize)>) {
+pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a LocalLog, usize)>) {
     let announced = logs.filter(|(log, _)| log.is_acknowledged_from_memory());
     let turns: Vec<_> = announced
         .filter_map(|(log, bytes)| Announcement::begin(log, log.tail.lock(), bytes).ok())
@@ -22,12 +20,12 @@ pub(crate) fn announce_all<'a>(logs: impl Iterator<Item = (&'a Arc<ShardLog>, us
 
 /// A log of which writers are kept out until the ledger knows of it.
 struct Announcement<'a> {
-    log: &'a ShardLog,
+    log: &'a LocalLog,
     next_record: RecordNumber,
     bytes: usize,
 }
 
-impl ShardLog {
+impl LocalLog {
     pub(super) fn has_to_announce(&self, tail: &Tail) -> bool {
         self.is_acknowledged_from_memory()
             && !tail.is_announced
@@ -53,7 +51,7 @@ impl ShardLog {
 impl<'a> Announcement<'a> {
     /// Takes the log's turn, if it has to be announced and the turn is free.
     fn begin(
-        log: &'a ShardLog,
+        log: &'a LocalLog,
         mut tail: MutexGuard<'a, Tail>,
         bytes: usize,
     ) -> Result<Self, MutexGuard<'a, Tail>> {

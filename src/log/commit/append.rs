@@ -1,25 +1,16 @@
 //! Appending: records get their numbers and go into the pending group.
 
-use std::sync::Arc;
-
 use super::durability::Durability;
-use super::shard_log::{LogTicket, ShardLog};
+use super::local_log::LocalLog;
 use super::tail::Tail;
 use crate::error::{Error, Result};
-use crate::log::format::record_codec::{check_batch_bytes, encoded_bytes};
 use crate::model::{PutRecord, Timestamp};
+use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes, stored_bytes};
 use crate::sync::MutexGuard;
-
-/// The answer to an append.
-pub(crate) enum Appended {
-    Ticket(LogTicket),
-    /// The log was sealed: the records belong elsewhere.
-    Sealed,
-}
 
 /// Room in a log's pending group. Until it is used or dropped the log does not rest.
 pub(crate) struct Reservation<'a> {
-    log: &'a Arc<ShardLog>,
+    log: &'a LocalLog,
     bytes: usize,
 }
 
@@ -42,40 +33,33 @@ impl Drop for Reservation<'_> {
     }
 }
 
-impl ShardLog {
+impl LocalLog {
     /// Gives records their numbers and takes them into the pending group. All of them get the same arrival time:
     /// `now`, or that of the last record if the clock went back.
     ///
-    /// Waits while too much is pending.
-    pub(crate) fn append(self: &Arc<Self>, records: &[PutRecord<'_>], now: Timestamp) -> Result<Appended> {
-        self.check_takes_records()?;
-        let bytes = check_batch_bytes(records)?;
-        let tail = self.lock_with_room_for(bytes)?;
-        self.take_in(tail, records, now, bytes)
-    }
-
-    /// The same, unless that would have to wait: then `None`, and nothing was taken.
-    pub(crate) fn try_append(
-        self: &Arc<Self>,
+    /// Waits while too much is pending, if it may.
+    pub(crate) fn append(
+        &self,
         records: &[PutRecord<'_>],
         now: Timestamp,
-    ) -> Result<Option<Appended>> {
+        waiting: Waiting,
+    ) -> Result<Appended> {
         self.check_takes_records()?;
         let bytes = check_batch_bytes(records)?;
-        let tail = self.tail.lock();
-        match self.has_to_wait(&tail, bytes) {
-            true => Ok(None),
-            false => self.take_in(tail, records, now, bytes).map(Some),
-        }
+        let tail = match waiting {
+            Waiting::Allowed => self.lock_with_room_for(bytes)?,
+            Waiting::Refused => match self.tail.lock() {
+                tail if self.has_to_wait(&tail, bytes) => return Ok(Appended::WouldWait),
+                tail => tail,
+            },
+        };
+        self.take_in(tail, records, now, bytes)
     }
 
     /// Keeps room for records, so that they can be taken in without waiting once other logs have room for theirs too.
     /// `None` if that would have to wait.
-    pub(crate) fn try_reserve<'a>(
-        self: &'a Arc<Self>,
-        records: impl Iterator<Item = &'a PutRecord<'a>>,
-    ) -> Option<Reservation<'a>> {
-        let bytes = records.map(encoded_bytes).sum();
+    pub(crate) fn try_reserve(&self, records: &[PutRecord<'_>]) -> Option<Reservation<'_>> {
+        let bytes = records.iter().map(stored_bytes).sum();
         let mut tail = self.tail.lock();
         if self.has_to_wait(&tail, bytes) {
             return None;
@@ -97,12 +81,14 @@ impl ShardLog {
     }
 
     fn take_in(
-        self: &Arc<Self>,
+        &self,
         mut tail: MutexGuard<'_, Tail>,
         records: &[PutRecord<'_>],
         now: Timestamp,
         bytes: usize,
     ) -> Result<Appended> {
+        // The caller has the log, so that this is no case that comes up.
+        let this = self.shared().ok_or(Error::Closed)?;
         // Looked at again under the lock: a failure may have come while this waited.
         self.context.resources.health.check()?;
         if let Some(error) = &tail.stalled {
@@ -131,22 +117,20 @@ impl ShardLog {
         let outcome = tail.pending.outcome.clone();
         drop(tail);
 
-        let awaited = match self.context.resources.options.durability {
-            Durability::Synced | Durability::Written => Some(outcome),
-            Durability::Buffered => {
-                if is_first {
-                    self.context.flushers.commit_soon(self);
-                }
-                None
-            }
-        };
-        Ok(Appended::Ticket(LogTicket::new(
-            self.clone(),
-            awaited,
+        let placed = Placed {
             first_record,
             arrival,
-            bytes,
-        )))
+        };
+        let ticket = match self.context.resources.options.durability {
+            Durability::Synced | Durability::Written => Ticket::of_group(placed, this, outcome, bytes),
+            Durability::Buffered => {
+                if is_first {
+                    self.context.flushers.commit_soon(&this);
+                }
+                Ticket::done(placed)
+            }
+        };
+        Ok(Appended::Taken(ticket))
     }
 
     /// Waits until the pending group has room for so many bytes, and this log's records can be given numbers. A group

@@ -1,23 +1,13 @@
-//! A log as tickets and flushers know it.
+//! A log as flushers know it.
 
 use std::sync::Arc;
 
-use super::outcome::Outcome;
 use super::sharing::Sharing;
 use crate::error::Result;
 use crate::sync::AtomicBool;
 
 /// Something that can commit.
 pub(crate) trait Commits: Send + Sync + Sized + 'static {
-    /// Blocks until a group has its outcome, and leads whenever no other thread does.
-    fn wait_for(&self, outcome: &Outcome) -> Result<()>;
-
-    /// Whether something is pending and no thread commits it. While a commit is in flight its end takes care of that.
-    fn needs_a_leader(&self) -> bool;
-
-    /// Has flushers commit these logs, which are all of one store.
-    fn have_committed(logs: Vec<Arc<Self>>);
-
     /// Whether a flusher has been asked to commit. Changed with the flushers' queue locked.
     fn is_queued(&self) -> &AtomicBool;
 

@@ -6,8 +6,8 @@ use super::commits::Commits;
 use super::flushers::Flushers;
 use super::journal_doubts::JournalDoubts;
 use super::resources::LogResources;
-use super::ticket::CommitTicket;
 use crate::log::segments::segment::Segment;
+use crate::seam::Ticket;
 use crate::sync::{AtomicUsize, OnceLock, RwLock};
 
 /// What all logs of a store share.
@@ -26,7 +26,7 @@ pub(crate) struct CommitContext<L: Commits> {
 pub(crate) trait TakesFrames<L: Commits>: Send + Sync {
     /// Takes the frames of a round. They are durable when the ticket is done. `None` if the segments had better be
     /// synced themselves.
-    fn append(&self, frames: &[FrameOf<'_, L>]) -> Option<CommitTicket<L>>;
+    fn append(&self, frames: &[FrameOf<'_, L>]) -> Option<Ticket>;
 }
 
 /// A frame, its log and its segment.

@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use super::outcome::Outcome;
 use super::spare_buffers::SpareBuffers;
 use crate::log::format::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use crate::log::format::record_codec;
 use crate::log::format::segment_header::PAGE_BYTES;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
+use crate::seam::Outcome;
 
 /// Records that will be committed together.
 #[derive(Debug)]

@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::append::Appended;
 use super::context::{FrameOf, TakesFrames};
-use super::shard_log::{LogTicket, ShardLog};
+use super::local_log::LocalLog;
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::Result;
 use crate::log::format::frame_home::FrameHome;
 use crate::log::segments::ledger::LogChange;
 use crate::log::segments::segment::Segment;
 use crate::model::{LogName, PutRecord, RecordNumber, Timestamp};
+use crate::seam::{Appended, Ticket, Waiting};
 use crate::sync::{AtomicBool, Mutex};
 
 /// When the journal's finished files have as many bytes as this many of the largest segments, its logs' segments are
@@ -31,10 +31,10 @@ const MAX_SEGMENTS: u64 = 4;
 /// Where the frames of rounds go.
 #[derive(Debug)]
 pub(crate) struct CommitJournal {
-    log: Arc<ShardLog>,
+    log: Arc<LocalLog>,
     /// Logs that have frames in the journal and not yet durably in their segments. A log is here before the journal has
     /// its frame.
-    unsynced: Mutex<BTreeMap<LogName, Arc<ShardLog>>>,
+    unsynced: Mutex<BTreeMap<LogName, Arc<LocalLog>>>,
     /// Each of them keeps frames in memory.
     max_unsynced: usize,
     is_sync_asked: AtomicBool,
@@ -42,7 +42,7 @@ pub(crate) struct CommitJournal {
 
 impl CommitJournal {
     /// Of the log that is the journal.
-    pub(crate) fn new(log: Arc<ShardLog>, max_unsynced: usize) -> Self {
+    pub(crate) fn new(log: Arc<LocalLog>, max_unsynced: usize) -> Self {
         Self {
             log,
             unsynced: Mutex::default(),
@@ -51,14 +51,14 @@ impl CommitJournal {
         }
     }
 
-    pub(crate) fn log(&self) -> &Arc<ShardLog> {
+    pub(crate) fn log(&self) -> &Arc<LocalLog> {
         &self.log
     }
 
     /// Has the ledger know which logs have frames here, once for each time that they are written to: if the journal is
     /// damaged, only these may lack something.
-    fn are_known<'a>(&self, logs: impl Iterator<Item = &'a ShardLog> + Clone) -> bool {
-        let is_unknown = |log: &&ShardLog| !log.files.is_known_journaled.load(Ordering::Relaxed);
+    fn are_known<'a>(&self, logs: impl Iterator<Item = &'a LocalLog> + Clone) -> bool {
+        let is_unknown = |log: &&LocalLog| !log.files.is_known_journaled.load(Ordering::Relaxed);
         if !logs.clone().any(|log| is_unknown(&log)) {
             return true;
         }
@@ -84,7 +84,7 @@ impl CommitJournal {
     }
 
     /// Takes note of logs that are about to have frames here.
-    fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a ShardLog>) -> bool {
+    fn has_room_for<'a>(&self, logs: impl Iterator<Item = &'a LocalLog>) -> bool {
         let finished = self.finished_bytes();
         let mut unsynced = self.unsynced.lock();
         for log in logs {
@@ -149,8 +149,8 @@ impl CommitJournal {
     }
 }
 
-impl TakesFrames<ShardLog> for CommitJournal {
-    fn append(&self, frames: &[FrameOf<'_, ShardLog>]) -> Option<LogTicket> {
+impl TakesFrames<LocalLog> for CommitJournal {
+    fn append(&self, frames: &[FrameOf<'_, LocalLog>]) -> Option<Ticket> {
         let logs = frames.iter().map(|frame| frame.log);
         if !self.has_room_for(logs.clone()) || !self.are_known(logs) {
             return None;
@@ -160,9 +160,9 @@ impl TakesFrames<ShardLog> for CommitJournal {
             .map(|frame| PutRecord::new(home_name(frame.segment), frame.bytes))
             .collect();
         debug_assert!(!records.is_empty(), "a round without frames needs no journal");
-        match self.log.append(&records, Timestamp::EPOCH) {
-            Ok(Appended::Ticket(ticket)) => Some(ticket),
-            Ok(Appended::Sealed) | Err(_) => None,
+        match self.log.append(&records, Timestamp::EPOCH, Waiting::Allowed) {
+            Ok(Appended::Taken(ticket)) => Some(ticket),
+            Ok(Appended::Sealed | Appended::WouldWait) | Err(_) => None,
         }
     }
 }

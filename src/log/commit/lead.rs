@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 
 use super::commits::Commits;
 use super::group::Group;
-use super::outcome::Outcome;
+use super::local_log::LocalLog;
 use super::round::{self, Round};
-use super::shard_log::ShardLog;
 use super::sharing::{Sharing, is_small};
 use super::tail::Tail;
 use crate::error::Result;
 use crate::sync::{AtomicBool, MutexGuard};
 
-impl ShardLog {
+impl LocalLog {
     /// Waits until nothing is pending or in flight, or what is pending cannot be written.
     pub(super) fn drain(&self) -> Result<()> {
         let mut tail = self.tail.lock();
@@ -58,41 +57,7 @@ impl ShardLog {
     }
 }
 
-impl Commits for ShardLog {
-    fn wait_for(&self, outcome: &Outcome) -> Result<()> {
-        let mut tail = self.tail.lock();
-        loop {
-            if let Some(result) = outcome.get() {
-                return result;
-            }
-            if !tail.is_committing {
-                tail = self.lead(tail);
-                continue;
-            }
-            // Counted only while the group is pending: the flag tells the leader that a thread is there to go on.
-            let is_pending = std::ptr::eq(outcome, tail.pending.outcome.as_ref());
-            if is_pending {
-                tail.pending.waiting_threads += 1;
-            }
-            tail = self.wait_for_parity(outcome.parity, tail);
-            if is_pending && std::ptr::eq(outcome, tail.pending.outcome.as_ref()) {
-                tail.pending.waiting_threads -= 1;
-            }
-        }
-    }
-
-    fn needs_a_leader(&self) -> bool {
-        let tail = self.tail.lock();
-        !tail.is_committing && !tail.pending.is_empty()
-    }
-
-    fn have_committed(logs: Vec<Arc<Self>>) {
-        if let Some(log) = logs.first() {
-            let context = log.context.clone();
-            context.flushers.commit(logs);
-        }
-    }
-
+impl Commits for LocalLog {
     fn is_queued(&self) -> &AtomicBool {
         &self.is_queued
     }
@@ -102,7 +67,7 @@ impl Commits for ShardLog {
     }
 
     fn lacks_place(&self) -> bool {
-        ShardLog::lacks_place(self)
+        LocalLog::lacks_place(self)
     }
 
     fn pending_bytes(&self) -> usize {
@@ -121,10 +86,10 @@ impl Commits for ShardLog {
     }
 
     fn write_deferred(&self) -> Result<()> {
-        ShardLog::write_deferred(self)
+        LocalLog::write_deferred(self)
     }
 
     fn sync(&self) -> Result<()> {
-        ShardLog::sync(self)
+        LocalLog::sync(self)
     }
 }

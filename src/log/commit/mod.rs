@@ -1,16 +1,16 @@
 //! Group commit: records are taken in, become frames, and are durable when their tickets say so.
 //!
 //! A file here imports only files that stand above it in this list, or a lower floor:
-//! - [`durability`], [`spare_buffers`], [`outcome`], [`group`], [`tail`], [`changes`], [`sharing`]: values.
+//! - [`durability`], [`spare_buffers`], [`group`], [`tail`], [`sharing`]: values.
 //! - [`resources`], [`place`], [`writer`]: putting groups into segments.
-//! - [`commits`], [`ticket`], [`flushers`], [`journal_doubts`], [`context`]: who waits, and who commits for them. They
+//! - [`commits`], [`flushers`], [`journal_doubts`], [`context`]: who waits, and who commits for them. They
 //!   know a log only as something that can commit, and the journal as something that takes frames.
-//! - [`shard_log`], [`turn`], [`round`], [`lead`], [`announce`], [`append`], [`rest`]: a log, and what is done with it.
+//! - [`local_log`], [`turn`], [`round`], [`lead`], [`answer`], [`announce`], [`append`], [`rest`]: a log, and what is done with it.
 //! - [`journal`]: a log whose records are other logs' frames.
 
 pub(super) mod announce;
+pub(super) mod answer;
 pub(super) mod append;
-pub(super) mod changes;
 pub(super) mod commits;
 pub(super) mod context;
 pub(super) mod durability;
@@ -21,15 +21,13 @@ pub(super) mod group;
 pub(super) mod journal;
 pub(super) mod journal_doubts;
 pub(super) mod lead;
-pub(super) mod outcome;
+pub(super) mod local_log;
 pub(super) mod place;
 pub(super) mod resources;
 pub(super) mod rest;
 pub(super) mod round;
-pub(super) mod shard_log;
 pub(super) mod sharing;
 pub(super) mod spare_buffers;
 pub(super) mod tail;
-pub(super) mod ticket;
 pub(super) mod turn;
 pub(super) mod writer;

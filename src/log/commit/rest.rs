@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::shard_log::ShardLog;
+use super::local_log::LocalLog;
 use crate::disk::{Step, is_left_out, perform};
 use crate::error::Result;
 use crate::log::format::log_end::LogEnd;
@@ -12,20 +12,20 @@ use crate::log::format::log_end::LogEnd;
 #[derive(Debug)]
 #[must_use = "the log takes nothing meanwhile"]
 pub(crate) struct Resting {
-    log: Arc<ShardLog>,
+    log: Arc<LocalLog>,
     end: LogEnd,
     is_recorded: bool,
 }
 
-impl ShardLog {
+impl LocalLog {
     /// Waits for the commit that is in flight, if one is, and syncs what was written.
     pub(super) fn sync_in_turn(&self) -> Result<()> {
         self.wait_for_turn();
         self.sync()
     }
 
-    /// Where readers stop.
-    pub(crate) fn end(&self) -> LogEnd {
+    /// Where readers stop, once all that was acknowledged can be read.
+    pub(crate) fn readable_end(&self) -> LogEnd {
         if self.is_acknowledged_from_memory() {
             // What was acknowledged from memory is read through the file like all else, so it is written first.
             // Where that fails, readers see what was written before.
@@ -100,7 +100,7 @@ impl ShardLog {
 
 impl Resting {
     /// Has the turn of this log already.
-    fn of(log: &Arc<ShardLog>) -> Result<Option<Self>> {
+    fn of(log: &Arc<LocalLog>) -> Result<Option<Self>> {
         let mut resting = Self {
             log: log.clone(),
             end: LogEnd::EMPTY,

@@ -9,45 +9,37 @@ use std::sync::Arc;
 use super::context::FrameOf;
 use super::durability::Durability;
 use super::group::Group;
+use super::local_log::{LocalLog, LogContext};
 use super::place::{Place, make_all_ready};
-use super::shard_log::{LogContext, LogTicket, ShardLog};
-use super::sharing::{Sharing, is_small};
+use super::sharing::Sharing;
 use super::turn::{FrameOrPlace, InFlight, Turn};
 use super::writer::PlacedFrame;
 use crate::error::Result;
 use crate::log::format::log_end::LogEnd;
 use crate::log::segments::open_segments::OpenSegment;
+use crate::seam::{Awaited, Outcome, Ticket};
 
 /// A round with more is done in pieces, each of which the journal takes as one group.
 const MAX_ROUND_BYTES: usize = 16 * 1024 * 1024;
 
-/// Blocks until all tickets have their outcome. Commits them itself, together, if no other thread does.
-pub(crate) fn wait_for_all<'a>(tickets: impl Iterator<Item = &'a LogTicket> + Clone) {
-    let count = tickets.clone().count();
-    let bytes = tickets.clone().map(|ticket| ticket.bytes).sum();
-    let round_logs = tickets
-        .clone()
-        .next()
-        .map_or(usize::MAX, |first| first.log.context.resources.options.round_logs);
-    if count >= round_logs && is_small(count, bytes) {
-        commit_all(&tickets, Sharing::Journal);
-    } else if tickets
-        .clone()
-        .filter(|ticket| ticket.log.lacks_place())
-        .nth(1)
-        .is_some()
-    {
-        commit_all(&tickets, Sharing::Ledger);
-    } else {
-        // The others are committed by flushers while this thread commits the first.
-        LogTicket::start_all(tickets.clone().skip(1));
+/// A group that is waited for, and its log.
+#[derive(Clone, Copy)]
+pub(super) struct AwaitedGroup<'a> {
+    pub(super) log: &'a LocalLog,
+    outcome: &'a Outcome,
+}
+
+impl<'a> AwaitedGroup<'a> {
+    pub(super) fn of(awaited: &'a Awaited) -> Option<Self> {
+        Some(Self {
+            log: awaited.by()?,
+            outcome: awaited.outcome(),
+        })
     }
-    // Each ticket keeps its outcome.
-    tickets.for_each(|ticket| drop(ticket.wait()));
 }
 
 /// Commits what is pending in these logs where no other thread does.
-pub(super) fn commit_pending(logs: &[Arc<ShardLog>], sharing: Sharing) {
+pub(super) fn commit_pending(logs: &[Arc<LocalLog>], sharing: Sharing) {
     let mut round = Round::new(sharing);
     for log in logs {
         if let Some((in_flight, group)) = log.take_turn() {
@@ -61,21 +53,20 @@ pub(super) fn commit_pending(logs: &[Arc<ShardLog>], sharing: Sharing) {
     round.commit();
 }
 
-/// Commits the groups of all tickets, in as few rounds as there can be beside what others commit.
-fn commit_all<'a>(tickets: &(impl Iterator<Item = &'a LogTicket> + Clone), sharing: Sharing) {
+/// Commits all these groups, in as few rounds as there can be beside what others commit.
+pub(super) fn commit_all(groups: &[AwaitedGroup<'_>], sharing: Sharing) {
     loop {
         let mut round = Round::new(sharing);
         let mut last_awaited = None;
-        for ticket in tickets.clone() {
-            let Some(outcome) = ticket.outcome() else { continue };
-            match ticket.log.take_turn_for(outcome) {
+        for AwaitedGroup { log, outcome } in groups.iter().copied() {
+            match log.take_turn_for(outcome) {
                 Turn::Answered => {}
                 Turn::Taken(in_flight, group) => round.parts.push(Part {
-                    log: &ticket.log,
+                    log,
                     in_flight,
                     group,
                 }),
-                Turn::Awaited => last_awaited = Some(&ticket.log),
+                Turn::Awaited => last_awaited = Some(log),
             }
         }
         if !round.parts.is_empty() {
@@ -96,7 +87,7 @@ pub(super) struct Round<'a> {
 }
 
 struct Part<'a> {
-    log: &'a ShardLog,
+    log: &'a LocalLog,
     in_flight: InFlight<'a>,
     group: Group,
 }
@@ -110,7 +101,7 @@ impl<'a> Round<'a> {
     }
 
     /// A round of one, which shares the journal's sync with others that are going on.
-    pub(super) fn of(log: &'a ShardLog, in_flight: InFlight<'a>, group: Group) -> Self {
+    pub(super) fn of(log: &'a LocalLog, in_flight: InFlight<'a>, group: Group) -> Self {
         Self {
             parts: vec![Part {
                 log,
@@ -234,7 +225,7 @@ fn frame_in_new_places<'a>(
 }
 
 /// Has the journal take the frames, if there are any and it has room.
-fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<LogTicket> {
+fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<Ticket> {
     if framed.is_empty() {
         return None;
     }
@@ -253,7 +244,7 @@ fn journal(context: &LogContext, framed: &[(Part<'_>, PlacedFrame)]) -> Option<L
 /// What has to be done once groups have their answers.
 #[derive(Default)]
 struct Answers {
-    for_flushers: Vec<Arc<ShardLog>>,
+    for_flushers: Vec<Arc<LocalLog>>,
 }
 
 impl Answers {

@@ -47,6 +47,11 @@ impl Tail {
 
     /// Whether nothing is taken, and nothing will be before the next append.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_committing && self.pending.is_empty() && self.reserved == 0 && !self.is_sealed
+        self.is_quiet() && self.reserved == 0 && !self.is_sealed
+    }
+
+    /// Whether all that was taken is committed.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.is_committing && self.pending.is_empty()
     }
 }

@@ -8,15 +8,15 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::group::Group;
-use super::outcome::Outcome;
+use super::local_log::LocalLog;
 use super::place::Place;
-use super::shard_log::ShardLog;
 use super::tail::Tail;
 use super::writer::PlacedFrame;
 use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
 use crate::model::RecordNumber;
+use crate::seam::Outcome;
 use crate::sync::MutexGuard;
 
 /// What becomes of a group that a thread wants to commit.
@@ -39,12 +39,12 @@ pub(super) enum FrameOrPlace {
 pub(super) struct InFlight<'a> {
     pub(super) outcome: Arc<Outcome>,
     pub(super) first_record: RecordNumber,
-    log: &'a ShardLog,
+    log: &'a LocalLog,
     is_answered: bool,
 }
 
 impl<'a> InFlight<'a> {
-    pub(super) fn new(log: &'a ShardLog, group: &Group) -> Self {
+    pub(super) fn new(log: &'a LocalLog, group: &Group) -> Self {
         Self {
             outcome: group.outcome.clone(),
             first_record: group.first_record,
@@ -55,7 +55,7 @@ impl<'a> InFlight<'a> {
 
     /// Gives the log if a flusher has to commit what has gathered meanwhile.
     #[must_use = "a caller may wait for what has gathered"]
-    pub(super) fn answer(mut self, result: Result<()>, group: Group) -> Option<Arc<ShardLog>> {
+    pub(super) fn answer(mut self, result: Result<()>, group: Group) -> Option<Arc<LocalLog>> {
         self.is_answered = true;
         self.log.finish_commit(&self, result, group)
     }
@@ -72,7 +72,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-impl ShardLog {
+impl LocalLog {
     /// Takes the pending group, if there is one and no thread commits.
     pub(super) fn take_turn(&self) -> Option<(InFlight<'_>, Group)> {
         let mut tail = self.tail.lock();

@@ -10,6 +10,5 @@ pub(super) mod identity;
 pub(super) mod index;
 pub(super) mod log_end;
 pub(super) mod read_buffers;
-pub(super) mod read_record;
 pub(super) mod record_codec;
 pub(super) mod segment_header;

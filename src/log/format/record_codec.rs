@@ -19,13 +19,14 @@ use bytes::Bytes;
 
 use super::frame::FrameDefect;
 use super::read_buffers::{BUFFER_BYTES, ReadBuffers};
-use crate::error::Error;
-use crate::model::{PartitionKey, PutRecord, Timestamp, limits};
+use crate::model::{PartitionKey, Timestamp};
+use crate::seam::RECORD_OVERHEAD_BYTES;
 
-pub(crate) const RECORD_HEADER_BYTES: usize = 16;
+/// What a record counts besides its key and its data, so that a batch's bytes are those of a group.
+pub(crate) const RECORD_HEADER_BYTES: usize = RECORD_OVERHEAD_BYTES;
 
 /// Adds one record to a group's body. The lengths were checked before: a key has at most 1,024 bytes
-/// ([`PartitionKey::check`]), and the data is part of a batch ([`check_batch_bytes`]).
+/// ([`PartitionKey::check`]), and the data is part of a batch ([`check_batch_bytes`](crate::seam::check_batch_bytes)).
 pub(crate) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arrival: Timestamp) {
     let mut header = [0; RECORD_HEADER_BYTES];
     header[0..4].copy_from_slice(&(data.len() as u32).to_le_bytes());
@@ -34,23 +35,6 @@ pub(crate) fn encode(body: &mut Vec<u8>, partition_key: &str, data: &[u8], arriv
     body.extend_from_slice(&header);
     body.extend_from_slice(partition_key.as_bytes());
     body.extend_from_slice(data);
-}
-
-/// How many bytes the records of one call have as they are stored, unless that is more than a call can put.
-pub(crate) fn check_batch_bytes(records: &[PutRecord<'_>]) -> Result<usize, Error> {
-    let bytes = records.iter().map(encoded_bytes).fold(0, usize::saturating_add);
-    match bytes <= limits::MAX_BATCH_BYTES {
-        true => Ok(bytes),
-        false => Err(Error::BatchTooLarge {
-            bytes,
-            limit: limits::MAX_BATCH_BYTES,
-        }),
-    }
-}
-
-/// How many bytes [`encode`] adds.
-pub(crate) fn encoded_bytes(record: &PutRecord<'_>) -> usize {
-    RECORD_HEADER_BYTES + record.partition_key.len() + record.data.len()
 }
 
 /// A record cut from a body, whose bytes it shares.

@@ -4,35 +4,16 @@ use std::sync::Arc;
 
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
-use crate::log::commit::shard_log::ShardLog;
+use crate::log::commit::local_log::LocalLog;
 use crate::log::format::frame::{FrameDefect, FrameHeader};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
 use crate::log::format::index::{IndexEntry, SparseIndex};
 use crate::log::format::log_end::{LogEnd, LogPosition};
-use crate::log::format::read_record::ReadRecord;
 use crate::log::format::record_codec::RECORD_HEADER_BYTES;
 use crate::log::segments::index_file::index_of;
 use crate::log::segments::segment::Segment;
 use crate::model::{RecordNumber, Timestamp};
-
-/// How much one read may return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadLimit {
-    /// At most this many records.
-    pub records: usize,
-    /// At most this many bytes of data and partition keys; but one record, however large, is always returned.
-    pub bytes: usize,
-}
-
-/// Records that were read, as they are or as what their reader makes of them.
-#[derive(Debug)]
-pub(crate) struct LogRead<R = ReadRecord> {
-    pub(crate) records: Vec<R>,
-    /// Where the next read goes on.
-    pub(crate) next: RecordNumber,
-    /// Where the log ended when this was read.
-    pub(crate) end: LogEnd,
-}
+use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink};
 
 /// A segment and where its frames end.
 struct Stretch {
@@ -43,61 +24,55 @@ struct Stretch {
     is_last: bool,
 }
 
-impl ShardLog {
+impl LocalLog {
     /// Records from a number on, without those that arrived before `horizon`.
     ///
     /// Stops early, without an error, in front of damage: the next read reports it.
-    pub(crate) fn read(&self, from: RecordNumber, horizon: Timestamp, limit: &ReadLimit) -> Result<LogRead> {
-        self.read_as(from, horizon, limit, |record| record)
-    }
-
-    /// As [`read`](Self::read), made into something else one by one: records are many, and a second list of them would
-    /// cost more than their checksums.
-    pub(crate) fn read_as<R>(
+    pub(crate) fn read(
         &self,
         from: RecordNumber,
         horizon: Timestamp,
         limit: &ReadLimit,
-        make: impl Fn(ReadRecord) -> R,
-    ) -> Result<LogRead<R>> {
-        let end = self.end();
-        let mut read = LogRead {
-            records: Vec::new(),
-            next: from,
-            end,
-        };
+        sink: &mut dyn RecordSink,
+    ) -> Result<LogRead> {
+        let end = self.readable_end();
+        let mut next = from;
         let mut reading = Reading {
             limit,
             horizon,
             taken: 0,
             bytes: 0,
             is_full: limit.records == 0,
+            sink,
         };
-        while !reading.is_full && read.next < end.next_record {
-            let Some(stretch) = self.stretch_from(read.next, end) else {
+        while !reading.is_full && next < end.next_record {
+            let Some(stretch) = self.stretch_from(next, end) else {
                 break;
             };
-            match self.read_stretch(&stretch, &mut reading, &mut read, &make) {
+            match self.read_stretch(&stretch, end, &mut reading, &mut next) {
                 Ok(StretchEnd::Reached) => {}
                 // At least this record is left out, also where the arrivals are not in order.
                 Ok(StretchEnd::BehindHorizon) => {
-                    read.next = self.seek_time(horizon)?.max(read.next.next());
+                    next = self.first_since(horizon)?.max(next.next());
                 }
                 // It fell behind the trim horizon meanwhile: what comes next is looked up again.
                 Err(_) if stretch.segment.is_forgotten() => {}
-                Err(_) if !read.records.is_empty() => break,
+                Err(_) if reading.taken > 0 => break,
                 Err(error) => return Err(error),
             }
         }
         match &self.lost_tail {
-            Some(damage) if read.records.is_empty() && read.next >= end.next_record => Err(damage.clone()),
-            _ => Ok(read),
+            Some(damage) if reading.taken == 0 && next >= end.next_record => Err(damage.clone()),
+            _ => Ok(LogRead {
+                next,
+                end: end.next_record,
+            }),
         }
     }
 
     /// The first record that arrived at `time` or later, or the number behind the last record.
-    pub(crate) fn seek_time(&self, time: Timestamp) -> Result<RecordNumber> {
-        let end = self.end();
+    pub(crate) fn first_since(&self, time: Timestamp) -> Result<RecordNumber> {
+        let end = self.readable_end();
         let mut from = self.first_segment_reaching(time);
         while time <= end.last_arrival && from < end.next_record {
             let Some(stretch) = self.stretch_from(from, end) else {
@@ -113,33 +88,24 @@ impl ShardLog {
         Ok(end.next_record)
     }
 
-    /// When a record arrived, or the one behind it if there is none of that number.
-    pub(crate) fn arrival_from(&self, from: RecordNumber) -> Result<Option<Timestamp>> {
-        let one = self.read(
-            from,
-            Timestamp::from_millis(0),
-            &ReadLimit { records: 1, bytes: 0 },
-        )?;
-        Ok(one.records.first().map(|record| record.arrival))
-    }
-
-    fn read_stretch<R>(
+    /// Reads from `next` on, and moves it forward.
+    fn read_stretch(
         &self,
         stretch: &Stretch,
+        end: LogEnd,
         reading: &mut Reading<'_>,
-        read: &mut LogRead<R>,
-        make: &impl Fn(ReadRecord) -> R,
+        next: &mut RecordNumber,
     ) -> Result<StretchEnd> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
         let (bytes, noted) = self.open_at(stretch, reading.wanted(), |index| {
-            index.entry_before_record(read.next)
+            index.entry_before_record(*next)
         })?;
         let left_off = self
             .files
             .left_off
             .lock()
-            .before(read.next, segment.entry.base_position, stretch.end);
+            .before(*next, segment.entry.base_position, stretch.end);
         let begun =
             left_off.filter(|place| noted.is_none_or(|noted| noted.first_record <= place.next_record));
         let mut cursor = match begun {
@@ -147,18 +113,18 @@ impl ShardLog {
             None => FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted),
         }
         .numbered_before(stretch.next_first);
-        while let Some(frame) = cursor.find_record(read.next).map_err(report)? {
+        while let Some(frame) = cursor.find_record(*next).map_err(report)? {
             let mut records = cursor.records(&frame).map_err(report)?;
             let defect = |defect| self.report_defect(segment, &frame, defect);
-            for _ in frame.header.first_record.value()..read.next.value() {
+            for _ in frame.header.first_record.value()..next.value() {
                 if let Some(peeked) = records.peek().map_err(defect)? {
                     records.skip(&peeked);
                 }
             }
-            read.next = read.next.max(frame.header.first_record);
-            if read.records.capacity() == 0 {
-                read.records
-                    .reserve(reading.expected_records(&frame.header, read.end));
+            *next = (*next).max(frame.header.first_record);
+            if reading.taken == 0 {
+                let expected = reading.expected_records(&frame.header, end);
+                reading.sink.expect(expected);
             }
             while let Some(peeked) = records.peek().map_err(defect)? {
                 if peeked.arrival < reading.horizon {
@@ -170,14 +136,14 @@ impl ShardLog {
                 }
                 records.check_key(&peeked).map_err(defect)?;
                 let record = records.record(&peeked);
-                read.records.push(make(ReadRecord {
-                    number: read.next,
+                reading.sink.take(ReadRecord {
+                    number: *next,
                     arrival: record.arrival,
                     partition_key: record.partition_key,
                     data: record.data,
-                }));
+                });
                 records.skip(&peeked);
-                read.next = read.next.next();
+                *next = next.next();
             }
             if reading.is_full {
                 break;
@@ -185,7 +151,7 @@ impl ShardLog {
         }
         self.leave_off(begun, cursor.end());
         if !reading.is_full {
-            read.next = stretch.next_first;
+            *next = stretch.next_first;
         }
         Ok(StretchEnd::Reached)
     }
@@ -322,6 +288,7 @@ struct Reading<'a> {
     taken: usize,
     bytes: usize,
     is_full: bool,
+    sink: &'a mut dyn RecordSink,
 }
 
 enum StretchEnd {

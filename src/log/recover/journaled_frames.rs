@@ -9,15 +9,15 @@ use bytes::Bytes;
 use super::open::LogStart;
 use crate::disk::{DiskFile, Step, perform};
 use crate::error::{Error, Result};
-use crate::log::commit::shard_log::{LogContext, ShardLog};
+use crate::log::commit::local_log::{LocalLog, LogContext};
 use crate::log::format::frame::{FrameHeader, FrameSeed};
 use crate::log::format::frame_home::FrameHome;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::LogPosition;
 use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
-use crate::log::read::reader::ReadLimit;
 use crate::log::segments::segment::Segment;
 use crate::model::{LogName, RecordNumber, Timestamp};
+use crate::seam::ReadLimit;
 
 /// The frames of a journal, by the segment that they belong to.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl JournaledFrames {
             bytes: 16 * 1024 * 1024,
         };
         let identity = LogIdentity::commit_journal(store);
-        let log = ShardLog::open(
+        let log = LocalLog::open(
             identity,
             directory,
             segments,
@@ -48,10 +48,11 @@ impl JournaledFrames {
         let mut journaled = Self::default();
         let mut from = RecordNumber::FIRST;
         loop {
-            match log.read(from, Timestamp::EPOCH, &STEP) {
-                Ok(read) if read.records.is_empty() => return Ok((journaled, None)),
+            let mut records = Vec::new();
+            match log.read(from, Timestamp::EPOCH, &STEP, &mut records) {
+                Ok(_) if records.is_empty() => return Ok((journaled, None)),
                 Ok(read) => {
-                    for record in read.records {
+                    for record in records {
                         journaled.add(record.partition_key.as_str(), record.data);
                     }
                     from = read.next;

@@ -7,7 +7,7 @@ use super::recovery::{self, RecoveredTail};
 use crate::disk::{Step, is_left_out};
 use crate::error::Result;
 use crate::log::commit::journal::CommitJournal;
-use crate::log::commit::shard_log::{LogContext, ShardLog, StartingPoint};
+use crate::log::commit::local_log::{LocalLog, LogContext, StartingPoint};
 use crate::log::commit::writer::Placement;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::LogEnd;
@@ -27,7 +27,7 @@ pub(crate) enum LogStart {
     Interrupted,
 }
 
-impl ShardLog {
+impl LocalLog {
     /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
     pub(crate) fn open(
         identity: LogIdentity,
@@ -90,7 +90,7 @@ impl CommitJournal {
         max_unsynced: usize,
     ) -> Result<Self> {
         let identity = LogIdentity::commit_journal(store);
-        let log = ShardLog::open(identity, directory, segments, start, context.clone())?;
+        let log = LocalLog::open(identity, directory, segments, start, context.clone())?;
         Ok(Self::new(log, max_unsynced))
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::disk::{DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
-use crate::log::commit::shard_log::LogContext;
+use crate::log::commit::local_log::LogContext;
 use crate::log::format::frame::{ALIGNMENT, FrameDefect, FrameSeed};
 use crate::log::format::frame_cursor::{FrameCursor, SegmentBytes, WalkError};
 use crate::log::format::frame_search::search_headers;

@@ -11,10 +11,10 @@ use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkErr
 use crate::log::format::frame_search::search_headers;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::{LogEnd, LogPosition};
-use crate::log::format::read_record::ReadRecord;
 use crate::log::format::record_codec::Records;
 use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::model::{RecordNumber, Timestamp};
+use crate::seam::ReadRecord;
 
 /// What a segment's frames are.
 #[derive(Debug)]

@@ -42,6 +42,6 @@ fn a_committed_group_that_is_not_woken_is_found() {
 #[test]
 fn a_segment_that_is_recycled_while_it_is_held_is_found() {
     let found = panic_of(|| leave_out(Step::HeldIsKept, recycling::readers_beside_recycling));
-    let is_told_by_the_disk = found.contains("under a mapping") || found.contains("has it open from before");
+    let is_told_by_the_disk = found.contains("under a mapping") || found.contains("it is open from before");
     assert!(is_told_by_the_disk, "{found}");
 }

@@ -1,7 +1,7 @@
 //! Readers beside writers.
 
 use super::*;
-use crate::log::ReadLimit;
+use crate::seam::ReadLimit;
 use crate::sync::explore;
 
 #[test]

@@ -3,7 +3,7 @@
 //! The simulated disk panics when a file is written to that is mapped or still open as what it was.
 
 use super::*;
-use crate::log::ReadLimit;
+use crate::seam::ReadLimit;
 use crate::store::ShardIterator;
 use crate::sync::explore;
 

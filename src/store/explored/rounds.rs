@@ -1,6 +1,9 @@
 //! Puts to several shards, made durable together by the commit journal.
 
+use std::any::Any;
+
 use super::*;
+use crate::backend::local::LocalLogs;
 use crate::model::LogName;
 use crate::sync::{explore, explore_often};
 
@@ -8,6 +11,12 @@ const SHARDS: u32 = 3;
 
 fn world() -> World {
     World::with(SHARDS, |options| options.min_journaled_shards(2))
+}
+
+/// For what only the logs of this machine do.
+fn local_logs(world: &World) -> &LocalLogs {
+    let logs: &dyn Any = world.stream.store_core().logs.as_ref();
+    logs.downcast_ref().unwrap()
 }
 
 fn putter_into_all(world: &World, name: &'static str, records: usize) -> Thread {
@@ -139,12 +148,7 @@ fn the_journal_rests_only_when_its_frames_are_durable_elsewhere() {
         let world = world();
         let keeper = world.thread(|world| {
             for _ in 0..2 {
-                world
-                    .stream
-                    .store_core()
-                    .logs
-                    .rest(&[LogName::CommitJournal])
-                    .unwrap();
+                local_logs(world).rest(&[LogName::CommitJournal]).unwrap();
             }
         });
         join([keeper, putter_into_all(&world, "a", 1)]);
@@ -158,10 +162,10 @@ fn logs_that_rest_together_go_on_with_the_next_round() {
         let world = world();
         world.put_into_all("first", 0, SHARDS).unwrap();
         let keeper = world.thread(|world| {
-            let core = world.stream.store_core();
-            let written_to = core.logs.active();
+            let logs = local_logs(world);
+            let written_to = logs.active();
             for _ in 0..2 {
-                core.logs.rest(&written_to).unwrap();
+                logs.rest(&written_to).unwrap();
             }
         });
         join([keeper, putter_into_all(&world, "a", 2), world.putter("b", 1)]);

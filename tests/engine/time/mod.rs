@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anabranch::sim::SimDisk;
 use anabranch::{
-    ManualClock, ReadLimit, ShardFilter, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    ManualClock, Memory, ReadLimit, ShardFilter, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -17,9 +17,38 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// A store on a simulated disk, its clock, and what it told.
+/// What keeps a world's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Directory,
+    Memory,
+}
+
+/// Makes tests of functions that take a backend: one for each.
+macro_rules! on_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod in_a_directory {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::time::Backend::Directory);
+            })+
+        }
+
+        mod in_memory {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::time::Backend::Memory);
+            })+
+        }
+    };
+}
+pub(crate) use on_each_backend;
+
+/// A store on a simulated disk or in memory, its clock, and what it told.
 struct World {
     disk: SimDisk,
+    /// Used instead of the disk.
+    memory: Option<Memory>,
     clock: ManualClock,
     delay: Duration,
     store: Store,
@@ -27,20 +56,27 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
-        Self::with_delay(Duration::ZERO)
+    fn new(backend: Backend) -> Self {
+        Self::with_delay(backend, Duration::ZERO)
     }
 
-    fn with_delay(delay: Duration) -> Self {
-        Self::on(SimDisk::new(1), delay)
+    fn with_delay(backend: Backend, delay: Duration) -> Self {
+        Self::on(backend, SimDisk::new(1), delay)
     }
 
-    fn on(disk: SimDisk, delay: Duration) -> Self {
+    /// With a store that has another number.
+    fn another(backend: Backend) -> Self {
+        Self::on(backend, SimDisk::new(2), Duration::ZERO)
+    }
+
+    fn on(backend: Backend, disk: SimDisk, delay: Duration) -> Self {
+        let memory = (backend == Backend::Memory).then(Memory::new);
         let clock = ManualClock::starting_at(START);
         let events = Arc::default();
-        let store = open(&disk, &clock, delay, &events);
+        let store = open(&disk, memory.as_ref(), &clock, delay, &events);
         Self {
             disk,
+            memory,
             clock,
             delay,
             store,
@@ -53,13 +89,24 @@ impl World {
         use anabranch::Clock;
         self.store.close().unwrap();
         self.clock = ManualClock::starting_at(self.clock.now());
-        self.store = open(&self.disk, &self.clock, self.delay, &self.events);
+        self.open_again();
     }
 
-    /// Kills the process and opens the store again.
+    /// Kills the process and opens the store again, which is on the disk.
     fn reopen_after_kill(&mut self) {
+        assert!(self.memory.is_none(), "memory does not outlive the process");
         self.disk = self.disk.crash(anabranch::sim::LossMode::KeepAll);
-        self.store = open(&self.disk, &self.clock, self.delay, &self.events);
+        self.open_again();
+    }
+
+    fn open_again(&mut self) {
+        self.store = open(
+            &self.disk,
+            self.memory.as_ref(),
+            &self.clock,
+            self.delay,
+            &self.events,
+        );
     }
 
     /// Time passes, and the keeper comes by as it does once a second, but less often.
@@ -87,18 +134,28 @@ impl World {
     }
 }
 
-fn open(disk: &SimDisk, clock: &ManualClock, delay: Duration, events: &Arc<Mutex<Vec<String>>>) -> Store {
+fn open(
+    disk: &SimDisk,
+    memory: Option<&Memory>,
+    clock: &ManualClock,
+    delay: Duration,
+    events: &Arc<Mutex<Vec<String>>>,
+) -> Store {
     let events = events.clone();
-    StoreOptions::new()
+    let options = StoreOptions::new()
         .keeper(false)
+        .reads_for_each_wait(3)
         .segment_bytes(64 << 10)
         .min_journaled_shards(usize::MAX)
         .disk(disk.clone())
         .clock(clock.clone())
         .transition_delay(delay)
-        .on_event(move |event| events.lock().unwrap().push(event.to_string()))
-        .open("/store")
-        .unwrap()
+        .on_event(move |event| events.lock().unwrap().push(event.to_string()));
+    let store = match memory {
+        Some(memory) => options.open_in_memory(memory),
+        None => options.open("/store"),
+    };
+    store.unwrap()
 }
 
 /// All that can be read of a stream, a number for each record.

@@ -4,16 +4,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::test_server::{START, TestServer, validation};
+use super::test_server::{Backend, START, TestServer, on_each_backend, validation};
 
 const LIMITS: &str = "DescribeLimits";
 const DESCRIBE: &str = "DescribeAccountSettings";
 const UPDATE: &str = "UpdateAccountSettings";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-#[test]
-fn limits_count_open_shards_and_on_demand_streams() {
-    let server = TestServer::with_options(|options| options.shard_limit(9));
+on_each_backend!(
+    limits_count_open_shards_and_on_demand_streams,
+    a_limit_that_the_api_cannot_say_is_the_greatest_that_it_can,
+    a_commitment_lasts_a_day_at_least_and_ends_by_itself,
+    settings_out_of_their_constraints_are_refused,
+    settings_that_cannot_be_read_are_a_failure_of_the_server,
+);
+
+fn limits_count_open_shards_and_on_demand_streams(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.shard_limit(9));
     let limits = |open: u32, on_demand: u32| {
         json!({
             "ShardLimit": 9,
@@ -34,9 +41,8 @@ fn limits_count_open_shards_and_on_demand_streams() {
     assert_eq!(server.ok(LIMITS, &json!({})), limits(4, 0));
 }
 
-#[test]
-fn a_limit_that_the_api_cannot_say_is_the_greatest_that_it_can() {
-    let server = TestServer::with_options(|options| options.shard_limit(u64::MAX));
+fn a_limit_that_the_api_cannot_say_is_the_greatest_that_it_can(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.shard_limit(u64::MAX));
     let limits = server.ok(LIMITS, &json!({}));
     assert_eq!(limits["ShardLimit"], 1_000_000);
     assert_eq!(limits["OnDemandStreamCountLimit"], 1_000_000);
@@ -74,9 +80,8 @@ fn in_seconds(mut settings: Value) -> Value {
     settings
 }
 
-#[test]
-fn a_commitment_lasts_a_day_at_least_and_ends_by_itself() {
-    let mut server = TestServer::start();
+fn a_commitment_lasts_a_day_at_least_and_ends_by_itself(backend: Backend) {
+    let mut server = TestServer::start(backend);
     let never = commitment("DISABLED", &[]);
     check(&server, &never);
     assert_eq!(update(&server, "DISABLED"), never);
@@ -111,9 +116,8 @@ fn a_commitment_lasts_a_day_at_least_and_ends_by_itself() {
     );
 }
 
-#[test]
-fn settings_out_of_their_constraints_are_refused() {
-    let server = TestServer::start();
+fn settings_out_of_their_constraints_are_refused(backend: Backend) {
+    let server = TestServer::start(backend);
     assert_eq!(
         server.refusal(UPDATE, &json!({})),
         validation(&[
@@ -138,9 +142,8 @@ fn settings_out_of_their_constraints_are_refused() {
     check(&server, &commitment("DISABLED", &[]));
 }
 
-#[test]
-fn settings_that_cannot_be_read_are_a_failure_of_the_server() {
-    let server = TestServer::start();
+fn settings_that_cannot_be_read_are_a_failure_of_the_server(backend: Backend) {
+    let server = TestServer::start(backend);
     let name = "minimum-throughput-billing-commitment";
     server
         .streams()

@@ -9,7 +9,7 @@ use anabranch_harness::http2::Http2Client;
 use anabranch_harness::wait::wait_until;
 use serde_json::json;
 
-use super::test_server::TestServer;
+use super::test_server::{Backend, TestServer};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
 const NO_ERROR: u32 = 0;
@@ -33,7 +33,7 @@ fn large_request(address: SocketAddr, bytes: usize) -> Reply {
 
 #[test]
 fn bodies_that_are_announced_and_do_not_come_hold_nothing() {
-    let server = TestServer::start();
+    let server = TestServer::start(Backend::Directory);
     let slow: Vec<_> = (0..30).map(|_| begin_body(&server, 20 << 20, 1)).collect();
     let mut newer = Http2Client::connect(server.address);
     for _ in 0..30 {
@@ -55,7 +55,7 @@ fn bodies_that_are_announced_and_do_not_come_hold_nothing() {
 
 #[test]
 fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(1 << 20)
             .max_buffered_request_bytes(4 << 20)
@@ -79,7 +79,7 @@ fn large_bodies_that_stop_coming_leave_room_for_small_requests() {
 /// Each holds a part of what the others wait for.
 #[test]
 fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(2 << 20)
             .max_buffered_request_bytes(4 << 20)
@@ -112,7 +112,7 @@ fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
 #[test]
 fn a_body_for_which_no_memory_gets_free_is_told_to_come_again() {
     const IDLE: Duration = Duration::from_secs(2);
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .max_request_bytes(4 << 20)
             .max_buffered_request_bytes(1)
@@ -143,7 +143,7 @@ fn a_body_for_which_no_memory_gets_free_is_told_to_come_again() {
 
 #[test]
 fn a_body_of_http2_that_stops_coming_is_given_up() {
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options.body_timeouts(Duration::from_millis(200), Duration::from_secs(60))
     });
     let mut client = Http2Client::connect(server.address);
@@ -167,7 +167,7 @@ fn replies_that_a_closed_window_keeps_back_are_few_and_are_reset() {
     const REQUESTS: usize = 30;
     /// Of 13 MB each, in 64 MiB.
     const AT_ONCE: usize = 5;
-    let server = TestServer::with_options(|options| {
+    let server = TestServer::with_options(Backend::Directory, |options| {
         options
             .stall_timeout(Duration::from_millis(400))
             .body_timeouts(Duration::from_secs(600), Duration::from_secs(600))
@@ -198,7 +198,9 @@ fn replies_that_a_closed_window_keeps_back_are_few_and_are_reset() {
 /// Such a reply is in the connection's own buffer as a whole: its stream cannot be reset behind it.
 #[test]
 fn a_connection_is_closed_whose_small_replies_are_not_read() {
-    let server = TestServer::with_options(|options| options.stall_timeout(Duration::from_millis(200)));
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
     let mut hog = Http2Client::with_window(server.address, 1);
     for _ in 0..20 {
         hog.begin("ListStreams", &json!({}));
@@ -212,7 +214,9 @@ fn a_connection_is_closed_whose_small_replies_are_not_read() {
 
 #[test]
 fn a_reply_of_http1_that_is_not_read_is_given_up() {
-    let server = TestServer::with_options(|options| options.stall_timeout(Duration::from_millis(200)));
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
     server.fill("s", 12);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let mut never_reads = server.connect();
@@ -224,7 +228,9 @@ fn a_reply_of_http1_that_is_not_read_is_given_up() {
 
 #[test]
 fn reads_are_smaller_while_other_replies_hold_the_memory() {
-    let server = TestServer::with_options(|options| options.max_buffered_reply_bytes(4 << 20));
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options.max_buffered_reply_bytes(4 << 20)
+    });
     server.fill("large", 12);
     let stream = server.streams().create_stream("many", 1).unwrap();
     for _ in 0..100 {
@@ -251,7 +257,7 @@ fn reads_are_smaller_while_other_replies_hold_the_memory() {
 fn a_client_that_reads_slowly_gets_its_reply_to_the_end() {
     const STALL: Duration = Duration::from_secs(2);
     const PAUSE: Duration = Duration::from_millis(50);
-    let server = TestServer::with_options(|options| options.stall_timeout(STALL));
+    let server = TestServer::with_options(Backend::Directory, |options| options.stall_timeout(STALL));
     server.fill("s", 12);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let mut client = server.connect();

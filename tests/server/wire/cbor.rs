@@ -4,7 +4,7 @@ use anabranch_harness::http1::{CBOR, Head, Reply};
 use ciborium::Value;
 use ciborium::value::Integer;
 
-use super::test_server::{START, TestServer};
+use super::test_server::{Backend, START, TestServer, on_each_backend};
 
 fn map(members: &[(&str, Value)]) -> Value {
     Value::Map(
@@ -52,9 +52,17 @@ fn call(server: &TestServer, operation: &str, input: &Value) -> (u16, Value) {
     (reply.status, output)
 }
 
-#[test]
-fn records_go_in_and_out_as_bytes_with_times_in_milliseconds() {
-    let server = TestServer::start();
+on_each_backend!(
+    records_go_in_and_out_as_bytes_with_times_in_milliseconds,
+    a_time_is_not_taken_for_seconds,
+    what_is_no_number_is_neither_a_time_nor_a_count,
+    errors_are_in_cbor_too,
+    tags_are_maps_in_requests_and_lists_in_replies,
+    limits_are_numbers_and_times_of_the_account_are_in_milliseconds,
+);
+
+fn records_go_in_and_out_as_bytes_with_times_in_milliseconds(backend: Backend) {
+    let server = TestServer::start(backend);
     let create = map(&[("StreamName", text("foo")), ("ShardCount", Value::from(1))]);
     assert_eq!(call(&server, "CreateStream", &create), (200, Value::Null));
 
@@ -102,9 +110,8 @@ fn records_go_in_and_out_as_bytes_with_times_in_milliseconds() {
     assert_eq!(member(&read, "MillisBehindLatest"), &Value::from(0));
 }
 
-#[test]
-fn a_time_is_not_taken_for_seconds() {
-    let server = TestServer::start();
+fn a_time_is_not_taken_for_seconds(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.put("s", "k", "old");
     let later = START.as_millis() + 1;
@@ -126,9 +133,8 @@ fn a_time_is_not_taken_for_seconds() {
     assert_eq!(member(&records[0], "Data"), &Value::Bytes(b"new".to_vec()));
 }
 
-#[test]
-fn what_is_no_number_is_neither_a_time_nor_a_count() {
-    let server = TestServer::start();
+fn what_is_no_number_is_neither_a_time_nor_a_count(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let not_a_number = Value::Float(f64::NAN);
     let tagged = Value::Tag(1, Box::new(not_a_number.clone()));
@@ -153,9 +159,8 @@ fn what_is_no_number_is_neither_a_time_nor_a_count() {
     }
 }
 
-#[test]
-fn errors_are_in_cbor_too() {
-    let server = TestServer::start();
+fn errors_are_in_cbor_too(backend: Backend) {
+    let server = TestServer::start(backend);
     let (status, error) = call(&server, "DescribeStream", &map(&[("StreamName", text("x"))]));
     assert_eq!(status, 400);
     assert_eq!(member(&error, "__type"), &text("ResourceNotFoundException"));
@@ -180,9 +185,8 @@ fn errors_are_in_cbor_too() {
     );
 }
 
-#[test]
-fn tags_are_maps_in_requests_and_lists_in_replies() {
-    let server = TestServer::start();
+fn tags_are_maps_in_requests_and_lists_in_replies(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let stream = ("StreamName", text("s"));
     let tags = map(&[("b", text("2")), ("team:ä", text(""))]);
@@ -215,9 +219,8 @@ fn tags_are_maps_in_requests_and_lists_in_replies() {
     );
 }
 
-#[test]
-fn limits_are_numbers_and_times_of_the_account_are_in_milliseconds() {
-    let server = TestServer::start();
+fn limits_are_numbers_and_times_of_the_account_are_in_milliseconds(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 3);
     let (status, limits) = call(&server, "DescribeLimits", &map(&[]));
     assert_eq!(status, 200);

@@ -8,7 +8,7 @@ use anabranch_harness::http1::{Client, Head};
 use anabranch_harness::http2::Http2Client;
 use serde_json::json;
 
-use super::test_server::TestServer;
+use super::test_server::{Backend, TestServer};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
 /// A test that waited for this to pass would not end.
@@ -25,7 +25,7 @@ fn half_request(server: &TestServer) -> Client {
 
 #[test]
 fn for_a_newcomer_beyond_the_limit_the_longest_idle_connection_is_closed() {
-    let server = TestServer::with_options(|options| options.max_connections(3));
+    let server = TestServer::with_options(Backend::Directory, |options| options.max_connections(3));
     let mut busy = half_request(&server);
     let (mut first, mut second) = (server.connect(), server.connect());
     for is_first in [true, false, true] {
@@ -45,7 +45,7 @@ fn for_a_newcomer_beyond_the_limit_the_longest_idle_connection_is_closed() {
 
 #[test]
 fn many_idle_connections_do_not_lock_out_newcomers() {
-    let server = TestServer::with_options(|options| options.max_connections(16));
+    let server = TestServer::with_options(Backend::Directory, |options| options.max_connections(16));
     let mut kept = server.connect();
     let mut idle = Vec::new();
     for _ in 0..20 {
@@ -59,7 +59,7 @@ fn many_idle_connections_do_not_lock_out_newcomers() {
 
 #[test]
 fn a_newcomer_waits_while_all_connections_are_busy() {
-    let server = TestServer::with_options(|options| options.max_connections(2));
+    let server = TestServer::with_options(Backend::Directory, |options| options.max_connections(2));
     let (mut first, mut second) = (half_request(&server), half_request(&server));
     let mut third = server.connect();
     third.begin("ListStreams", &json!({}));
@@ -102,7 +102,7 @@ fn a_name_stands_for_all_of_its_addresses() {
 
 #[test]
 fn heads_have_the_same_limit_in_both_versions() {
-    let server = TestServer::start();
+    let server = TestServer::start(Backend::Directory);
     let is_answered = |size: usize, count: usize, status: u16| {
         let value = "a".repeat(size);
         let names: Vec<String> = (0..count).map(|n| format!("x-{n}")).collect();
@@ -133,7 +133,7 @@ fn heads_have_the_same_limit_in_both_versions() {
 
 #[test]
 fn a_stop_closes_idle_connections_and_ends_half_requests_at_once() {
-    let mut server = TestServer::with_options(|options| options.shutdown_grace(AN_HOUR));
+    let mut server = TestServer::with_options(Backend::Directory, |options| options.shutdown_grace(AN_HOUR));
     let mut idle = server.connect();
     assert_eq!(idle.call("ListStreams", &json!({})).status, 200);
     let mut silent = server.connect();
@@ -161,7 +161,7 @@ fn a_stop_closes_idle_connections_and_ends_half_requests_at_once() {
 
 #[test]
 fn a_stop_lets_requests_finish_that_have_come_as_a_whole() {
-    let mut server = TestServer::with_options(|options| options.shutdown_grace(AN_HOUR));
+    let mut server = TestServer::with_options(Backend::Directory, |options| options.shutdown_grace(AN_HOUR));
     server.fill("s", 10);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let mut reader = server.connect();
@@ -187,7 +187,9 @@ fn a_stop_lets_requests_finish_that_have_come_as_a_whole() {
 
 #[test]
 fn a_stop_does_not_wait_for_ever() {
-    let mut server = TestServer::with_options(|options| options.shutdown_grace(Duration::from_millis(200)));
+    let mut server = TestServer::with_options(Backend::Directory, |options| {
+        options.shutdown_grace(Duration::from_millis(200))
+    });
     server.fill("s", 10);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let mut never_reads = server.connect();

@@ -9,8 +9,29 @@ use anabranch_harness::http2::Http2Client;
 use serde_json::{Value, json};
 
 use super::test_server::{
-    ACCOUNT, REGION, START, TestServer, all, in_use, invalid_argument, not_found, text,
+    ACCOUNT, Backend, REGION, START, TestServer, all, in_use, invalid_argument, not_found, on_each_backend,
+    text,
 };
+
+on_each_backend!(
+    a_consumer_is_registered_described_listed_and_deregistered,
+    which_consumer_is_meant_has_to_be_said_in_one_way,
+    a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages,
+    a_stream_with_consumers_is_deleted_only_if_that_is_enforced,
+    records_are_pushed_as_they_come_from_every_position,
+    silence_is_broken_by_events_that_lead_on_from_where_they_were_sent,
+    a_closed_shard_ends_with_its_children_and_without_a_number,
+    a_subscription_lasts_five_minutes_by_the_stores_clock,
+    a_second_subscription_is_refused_for_five_seconds_and_then_takes_over,
+    a_subscription_ends_with_its_consumer_and_with_its_stream,
+    what_is_wrong_with_a_subscription_is_said_before_it_begins,
+    a_request_in_cbor_gets_events_in_json,
+    records_are_pushed_over_http2_beside_other_requests,
+    a_reader_that_does_not_read_holds_little_and_stops_no_writer,
+    a_record_larger_than_an_event_comes_alone,
+    a_server_that_stops_ends_subscriptions_at_once,
+    a_client_that_goes_away_is_no_subscriber,
+);
 
 const FIRST: &str = "shardId-000000000000";
 
@@ -188,9 +209,8 @@ fn data_of(event: &Value) -> Vec<String> {
     decoded.map(|data| String::from_utf8(data).unwrap()).collect()
 }
 
-#[test]
-fn a_consumer_is_registered_described_listed_and_deregistered() {
-    let mut server = TestServer::start();
+fn a_consumer_is_registered_described_listed_and_deregistered(backend: Backend) {
+    let mut server = TestServer::start(backend);
     server.create("s", 1);
     let input = json!({"StreamARN": stream_arn("s"), "ConsumerName": "app", "Tags": {"team": "a"}});
     let consumer = server.ok("RegisterStreamConsumer", &input)["Consumer"].clone();
@@ -253,9 +273,8 @@ fn a_consumer_is_registered_described_listed_and_deregistered() {
     );
 }
 
-#[test]
-fn which_consumer_is_meant_has_to_be_said_in_one_way() {
-    let server = TestServer::start();
+fn which_consumer_is_meant_has_to_be_said_in_one_way(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let arn = register(&server, "s", "app");
     for input in [
@@ -292,9 +311,8 @@ fn which_consumer_is_meant_has_to_be_said_in_one_way() {
     }
 }
 
-#[test]
-fn a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages() {
-    let server = TestServer::start();
+fn a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for number in 0..20 {
         register(&server, "s", &format!("c{number}"));
@@ -338,9 +356,8 @@ fn a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages() {
     );
 }
 
-#[test]
-fn a_stream_with_consumers_is_deleted_only_if_that_is_enforced() {
-    let server = TestServer::start();
+fn a_stream_with_consumers_is_deleted_only_if_that_is_enforced(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     register(&server, "s", "app");
     let delete = |enforced: Value| json!({"StreamName": "s", "EnforceConsumerDeletion": enforced});
@@ -362,9 +379,8 @@ fn a_stream_with_consumers_is_deleted_only_if_that_is_enforced() {
     );
 }
 
-#[test]
-fn records_are_pushed_as_they_come_from_every_position() {
-    let server = TestServer::start();
+fn records_are_pushed_as_they_come_from_every_position(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let first = text(&server.put("s", "k", "first")["SequenceNumber"]);
     server.clock.advance(Duration::from_secs(10));
@@ -408,9 +424,8 @@ fn records_are_pushed_as_they_come_from_every_position() {
     }
 }
 
-#[test]
-fn silence_is_broken_by_events_that_lead_on_from_where_they_were_sent() {
-    let server = TestServer::start();
+fn silence_is_broken_by_events_that_lead_on_from_where_they_were_sent(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.put("s", "k", "before");
     let consumer = register(&server, "s", "app");
@@ -444,9 +459,8 @@ fn silence_is_broken_by_events_that_lead_on_from_where_they_were_sent() {
     assert_eq!(again.data(), ["first"]);
 }
 
-#[test]
-fn a_closed_shard_ends_with_its_children_and_without_a_number() {
-    let server = TestServer::start();
+fn a_closed_shard_ends_with_its_children_and_without_a_number(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 2);
     server.put("s", "k", "last");
     let consumer = register(&server, "s", "app");
@@ -479,9 +493,8 @@ fn a_closed_shard_ends_with_its_children_and_without_a_number() {
     assert_eq!(child.data(), ["of the child"]);
 }
 
-#[test]
-fn a_subscription_lasts_five_minutes_by_the_stores_clock() {
-    let server = TestServer::start();
+fn a_subscription_lasts_five_minutes_by_the_stores_clock(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let consumer = register(&server, "s", "app");
     let input = subscribe(&consumer, FIRST, &position("LATEST"));
@@ -497,9 +510,8 @@ fn a_subscription_lasts_five_minutes_by_the_stores_clock() {
     Subscription::begin(&server, &input);
 }
 
-#[test]
-fn a_second_subscription_is_refused_for_five_seconds_and_then_takes_over() {
-    let server = TestServer::start();
+fn a_second_subscription_is_refused_for_five_seconds_and_then_takes_over(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 2);
     let consumer = register(&server, "s", "app");
     let input = subscribe(&consumer, FIRST, &position("LATEST"));
@@ -532,9 +544,8 @@ fn a_second_subscription_is_refused_for_five_seconds_and_then_takes_over() {
     assert_eq!(second.data(), ["a"]);
 }
 
-#[test]
-fn a_subscription_ends_with_its_consumer_and_with_its_stream() {
-    let server = TestServer::start();
+fn a_subscription_ends_with_its_consumer_and_with_its_stream(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let [removed, kept] = ["removed", "kept"].map(|name| register(&server, "s", name));
     let [mut of_removed, mut of_kept] = [&removed, &kept]
@@ -568,9 +579,8 @@ fn a_subscription_ends_with_its_consumer_and_with_its_stream() {
     );
 }
 
-#[test]
-fn what_is_wrong_with_a_subscription_is_said_before_it_begins() {
-    let server = TestServer::start();
+fn what_is_wrong_with_a_subscription_is_said_before_it_begins(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let number = text(&server.put("s", "k", "a")["SequenceNumber"]);
     let consumer = register(&server, "s", "app");
@@ -625,9 +635,8 @@ fn what_is_wrong_with_a_subscription_is_said_before_it_begins() {
     Subscription::begin(&server, &subscribe(&consumer, FIRST, &latest));
 }
 
-#[test]
-fn a_request_in_cbor_gets_events_in_json() {
-    let server = TestServer::start();
+fn a_request_in_cbor_gets_events_in_json(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let consumer = register(&server, "s", "app");
     let input = subscribe(&consumer, FIRST, &position("TRIM_HORIZON"));
@@ -639,9 +648,8 @@ fn a_request_in_cbor_gets_events_in_json() {
     assert_eq!(subscription.data(), ["a"]);
 }
 
-#[test]
-fn records_are_pushed_over_http2_beside_other_requests() {
-    let server = TestServer::start();
+fn records_are_pushed_over_http2_beside_other_requests(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let consumer = register(&server, "s", "app");
     let mut client = Http2Client::connect(server.address);
@@ -681,9 +689,8 @@ fn records_are_pushed_over_http2_beside_other_requests() {
     assert_eq!((client.resets(), client.goaways().len()), (vec![], 0));
 }
 
-#[test]
-fn a_reader_that_does_not_read_holds_little_and_stops_no_writer() {
-    let server = TestServer::start();
+fn a_reader_that_does_not_read_holds_little_and_stops_no_writer(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let consumer = register(&server, "s", "app");
     let mut subscription =
@@ -705,9 +712,8 @@ fn a_reader_that_does_not_read_holds_little_and_stops_no_writer() {
     }
 }
 
-#[test]
-fn a_record_larger_than_an_event_comes_alone() {
-    let server = TestServer::with_options(|options| options.max_buffered_reply_bytes(32 << 20));
+fn a_record_larger_than_an_event_comes_alone(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.max_buffered_reply_bytes(32 << 20));
     let create = json!({"StreamName": "s", "ShardCount": 1, "MaxRecordSizeInKiB": 10_240});
     server.ok("CreateStream", &create);
     let stream = server.streams().stream("s").unwrap();
@@ -725,9 +731,10 @@ fn a_record_larger_than_an_event_comes_alone() {
     assert_eq!(lengths, [6, 10_000_000, 5]);
 }
 
-#[test]
-fn a_server_that_stops_ends_subscriptions_at_once() {
-    let mut server = TestServer::with_options(|options| options.shutdown_grace(Duration::from_secs(3600)));
+fn a_server_that_stops_ends_subscriptions_at_once(backend: Backend) {
+    let mut server = TestServer::with_options(backend, |options| {
+        options.shutdown_grace(Duration::from_secs(3600))
+    });
     server.create("s", 1);
     let consumer = register(&server, "s", "app");
     let mut subscription = Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("LATEST")));
@@ -738,9 +745,8 @@ fn a_server_that_stops_ends_subscriptions_at_once() {
     server.finish(running);
 }
 
-#[test]
-fn a_client_that_goes_away_is_no_subscriber() {
-    let server = TestServer::start();
+fn a_client_that_goes_away_is_no_subscriber(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let consumer = register(&server, "s", "app");
     let input = subscribe(&consumer, FIRST, &position("LATEST"));

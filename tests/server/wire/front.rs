@@ -3,7 +3,7 @@
 use anabranch_harness::http1::{AUTHORIZATION, CBOR, Head, JSON, Reply};
 use serde_json::json;
 
-use super::test_server::TestServer;
+use super::test_server::{Backend, TestServer, on_each_backend};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
 const ACCESS_DENIED: &str = "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be \
@@ -13,9 +13,24 @@ fn send(server: &TestServer, head: &Head<'_>, body: &str) -> Reply {
     server.connect().send(head, body.as_bytes())
 }
 
-#[test]
-fn every_reply_carries_ids() {
-    let server = TestServer::start();
+on_each_backend!(
+    every_reply_carries_ids,
+    browsers_may_ask_from_anywhere,
+    only_post_is_served,
+    an_empty_body_is_refused_in_cbor_unless_json_was_asked_for,
+    an_unknown_content_type_is_refused_in_xml,
+    plain_json_is_recognised_and_never_works,
+    a_body_that_is_no_object_is_refused_before_the_target_is_looked_at,
+    an_unknown_target_is_refused_before_the_signature_is_looked_at,
+    the_content_type_may_carry_parameters,
+    a_request_has_to_be_signed_in_one_way,
+    an_unsigned_write_stores_nothing,
+    the_signature_names_the_region_if_it_is_one,
+    operations_that_are_not_offered_say_so,
+);
+
+fn every_reply_carries_ids(backend: Backend) {
+    let server = TestServer::start(backend);
     for head in [Head::of(LIST), Head::of("x"), Head::of(LIST).method("GET")] {
         let (first, second) = (send(&server, &head, "{}"), send(&server, &head, "{}"));
         let id = first.header("x-amzn-requestid").unwrap();
@@ -27,9 +42,8 @@ fn every_reply_carries_ids() {
     }
 }
 
-#[test]
-fn browsers_may_ask_from_anywhere() {
-    let server = TestServer::start();
+fn browsers_may_ask_from_anywhere(backend: Backend) {
+    let server = TestServer::start(backend);
     let preflight = Head {
         method: "OPTIONS",
         uri: "/",
@@ -65,9 +79,8 @@ fn browsers_may_ask_from_anywhere() {
     assert_eq!(reply.header("access-control-expose-headers"), None);
 }
 
-#[test]
-fn only_post_is_served() {
-    let server = TestServer::start();
+fn only_post_is_served(backend: Backend) {
+    let server = TestServer::start(backend);
     for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let reply = send(
             &server,
@@ -86,9 +99,8 @@ fn only_post_is_served() {
     assert_eq!(reply.json()["__type"], "AccessDeniedException");
 }
 
-#[test]
-fn an_empty_body_is_refused_in_cbor_unless_json_was_asked_for() {
-    let server = TestServer::start();
+fn an_empty_body_is_refused_in_cbor_unless_json_was_asked_for(backend: Backend) {
+    let server = TestServer::start(backend);
     let reply = send(&server, &Head::of(LIST), "");
     assert_eq!(reply.refusal(), ("SerializationException".into(), String::new()));
     let reply = send(&server, &Head::of("Kinesis_20131202.Nothing"), "");
@@ -102,9 +114,8 @@ fn an_empty_body_is_refused_in_cbor_unless_json_was_asked_for() {
     }
 }
 
-#[test]
-fn an_unknown_content_type_is_refused_in_xml() {
-    let server = TestServer::start();
+fn an_unknown_content_type_is_refused_in_xml(backend: Backend) {
+    let server = TestServer::start(backend);
     let head = Head::of(LIST).header("Content-Type", "text/plain");
     let reply = send(&server, &head, "{}");
     assert_eq!(
@@ -120,9 +131,8 @@ fn an_unknown_content_type_is_refused_in_xml() {
     }
 }
 
-#[test]
-fn plain_json_is_recognised_and_never_works() {
-    let server = TestServer::start();
+fn plain_json_is_recognised_and_never_works(backend: Backend) {
+    let server = TestServer::start(backend);
     let head = || Head::of(LIST).header("Content-Type", "application/json; charset=utf-8");
     let reply = send(&server, &head(), "{}");
     assert_eq!(reply.status, 404);
@@ -138,9 +148,8 @@ fn plain_json_is_recognised_and_never_works() {
     );
 }
 
-#[test]
-fn a_body_that_is_no_object_is_refused_before_the_target_is_looked_at() {
-    let server = TestServer::start();
+fn a_body_that_is_no_object_is_refused_before_the_target_is_looked_at(backend: Backend) {
+    let server = TestServer::start(backend);
     for body in [
         "hello",
         "{",
@@ -166,9 +175,8 @@ fn a_body_that_is_no_object_is_refused_before_the_target_is_looked_at() {
     }
 }
 
-#[test]
-fn an_unknown_target_is_refused_before_the_signature_is_looked_at() {
-    let server = TestServer::start();
+fn an_unknown_target_is_refused_before_the_signature_is_looked_at(backend: Backend) {
+    let server = TestServer::start(backend);
     for target in [
         "",
         "ListStreams",
@@ -185,9 +193,8 @@ fn an_unknown_target_is_refused_before_the_signature_is_looked_at() {
     }
 }
 
-#[test]
-fn the_content_type_may_carry_parameters() {
-    let server = TestServer::start();
+fn the_content_type_may_carry_parameters(backend: Backend) {
+    let server = TestServer::start(backend);
     let content_type = format!("  {JSON} ; charset=utf-8");
     assert_eq!(
         send(
@@ -200,9 +207,8 @@ fn the_content_type_may_carry_parameters() {
     );
 }
 
-#[test]
-fn a_request_has_to_be_signed_in_one_way() {
-    let server = TestServer::start();
+fn a_request_has_to_be_signed_in_one_way(backend: Backend) {
+    let server = TestServer::start(backend);
     let unsigned = || Head::of(LIST).header("Authorization", "");
     let query = "/?X-Amz-Algorithm=a&X-Amz-Credential=b&X-Amz-Signature=c&X-Amz-SignedHeaders=d&X-Amz-Date=e";
     assert_eq!(send(&server, &unsigned().uri(query), "{}").status, 200);
@@ -242,9 +248,8 @@ fn a_request_has_to_be_signed_in_one_way() {
     );
 }
 
-#[test]
-fn an_unsigned_write_stores_nothing() {
-    let server = TestServer::start();
+fn an_unsigned_write_stores_nothing(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for operation in ["PutRecord", "PutRecords"] {
         let target = format!("Kinesis_20131202.{operation}");
@@ -256,9 +261,10 @@ fn an_unsigned_write_stores_nothing() {
     assert_eq!(server.count_records("s"), 0);
 }
 
-#[test]
-fn the_signature_names_the_region_if_it_is_one() {
-    let server = TestServer::with_options(|options| options.region("ap-south-1").account_id("123456789012"));
+fn the_signature_names_the_region_if_it_is_one(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options.region("ap-south-1").account_id("123456789012")
+    });
     for region in ["eu-west-1", "ap-south-1"] {
         let streams = server.store.namespace(&format!("123456789012/{region}"));
         streams.unwrap().create_stream("s", 1).unwrap();
@@ -281,9 +287,8 @@ fn the_signature_names_the_region_if_it_is_one() {
     }
 }
 
-#[test]
-fn operations_that_are_not_offered_say_so() {
-    let server = TestServer::start();
+fn operations_that_are_not_offered_say_so(backend: Backend) {
+    let server = TestServer::start(backend);
     for operation in ["StartStreamEncryption", "CreateQueue", "UpdateShardCount"] {
         assert_eq!(
             server.refusal(operation, &json!({})),

@@ -7,13 +7,30 @@ use std::time::Duration;
 use anabranch_harness::http1::{Client, Head};
 use serde_json::json;
 
-use super::test_server::TestServer;
+use super::test_server::{Backend, TestServer, on_each_backend};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
 
-#[test]
-fn a_connection_takes_one_request_after_another() {
-    let server = TestServer::start();
+on_each_backend!(
+    a_connection_takes_one_request_after_another,
+    requests_can_be_sent_ahead,
+    a_request_may_come_byte_by_byte,
+    a_body_may_be_chunked,
+    a_client_that_waits_for_leave_to_send_gets_it,
+    only_the_target_says_what_is_meant,
+    half_open_clients_do_not_keep_others_from_being_served,
+    a_silent_connection_is_closed_after_its_time,
+    a_body_that_stops_coming_is_given_up,
+    a_body_has_to_end_at_some_time,
+    a_body_that_says_it_is_too_long_is_refused_at_once,
+    a_body_that_becomes_too_long_is_cut_off,
+    a_client_that_sends_all_of_a_refused_body_still_gets_the_answer,
+    a_client_that_has_closed_its_side_still_gets_its_answer,
+    what_is_not_http_is_turned_away,
+);
+
+fn a_connection_takes_one_request_after_another(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     assert_eq!(
         client
@@ -47,9 +64,8 @@ fn a_connection_takes_one_request_after_another() {
     assert!(client.is_closed());
 }
 
-#[test]
-fn requests_can_be_sent_ahead() {
-    let server = TestServer::start();
+fn requests_can_be_sent_ahead(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     let request = format!("{}Content-Length: 2\r\n\r\n{{}}", Head::of(LIST).to_text());
     client.write(request.repeat(5).as_bytes());
@@ -58,9 +74,8 @@ fn requests_can_be_sent_ahead() {
     }
 }
 
-#[test]
-fn a_request_may_come_byte_by_byte() {
-    let server = TestServer::start();
+fn a_request_may_come_byte_by_byte(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     let request = format!("{}Content-Length: 2\r\n\r\n{{}}", Head::of(LIST).to_text());
     for byte in request.as_bytes() {
@@ -69,18 +84,16 @@ fn a_request_may_come_byte_by_byte() {
     assert_eq!(client.read_reply(false).unwrap().status, 200);
 }
 
-#[test]
-fn a_body_may_be_chunked() {
-    let server = TestServer::start();
+fn a_body_may_be_chunked(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     let head = Head::of(LIST).header("Transfer-Encoding", "chunked").to_text();
     client.write(format!("{head}\r\n1\r\n{{\r\n1\r\n}}\r\n0\r\n\r\n").as_bytes());
     assert_eq!(client.read_reply(false).unwrap().status, 200);
 }
 
-#[test]
-fn a_client_that_waits_for_leave_to_send_gets_it() {
-    let server = TestServer::start();
+fn a_client_that_waits_for_leave_to_send_gets_it(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     let head = Head::of(LIST).header("Expect", "100-continue").to_text();
     client.write(format!("{head}Content-Length: 2\r\n\r\n").as_bytes());
@@ -89,9 +102,8 @@ fn a_client_that_waits_for_leave_to_send_gets_it() {
     assert_eq!(client.read_reply(false).unwrap().status, 200);
 }
 
-#[test]
-fn only_the_target_says_what_is_meant() {
-    let server = TestServer::start();
+fn only_the_target_says_what_is_meant(backend: Backend) {
+    let server = TestServer::start(backend);
     for uri in [
         "/",
         "/any/path?a=b",
@@ -106,9 +118,8 @@ fn only_the_target_says_what_is_meant() {
     }
 }
 
-#[test]
-fn half_open_clients_do_not_keep_others_from_being_served() {
-    let server = TestServer::start();
+fn half_open_clients_do_not_keep_others_from_being_served(backend: Backend) {
+    let server = TestServer::start(backend);
     let head = Head::of("Kinesis_20131202.PutRecords").to_text();
     let mut waiting = Vec::new();
     for _ in 0..60 {
@@ -125,9 +136,10 @@ fn half_open_clients_do_not_keep_others_from_being_served() {
     drop(waiting);
 }
 
-#[test]
-fn a_silent_connection_is_closed_after_its_time() {
-    let server = TestServer::with_options(|options| options.idle_timeout(Duration::from_millis(300)));
+fn a_silent_connection_is_closed_after_its_time(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options.idle_timeout(Duration::from_millis(300))
+    });
     let mut silent = server.connect();
     let mut half_a_head = server.connect();
     half_a_head.write(b"POST / HTTP/1.1\r\nHost");
@@ -138,9 +150,8 @@ fn a_silent_connection_is_closed_after_its_time() {
     assert!(idle.is_closed());
 }
 
-#[test]
-fn a_body_that_stops_coming_is_given_up() {
-    let server = TestServer::with_options(|options| {
+fn a_body_that_stops_coming_is_given_up(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
         options.body_timeouts(Duration::from_millis(200), Duration::from_secs(60))
     });
     let mut client = server.connect();
@@ -151,9 +162,8 @@ fn a_body_that_stops_coming_is_given_up() {
     assert!(client.is_closed());
 }
 
-#[test]
-fn a_body_has_to_end_at_some_time() {
-    let server = TestServer::with_options(|options| {
+fn a_body_has_to_end_at_some_time(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
         options.body_timeouts(Duration::from_secs(60), Duration::from_millis(500))
     });
     let mut client = server.connect();
@@ -169,9 +179,8 @@ fn a_body_has_to_end_at_some_time() {
     dribbling.join().unwrap();
 }
 
-#[test]
-fn a_body_that_says_it_is_too_long_is_refused_at_once() {
-    let server = TestServer::with_options(|options| options.max_request_bytes(1000));
+fn a_body_that_says_it_is_too_long_is_refused_at_once(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.max_request_bytes(1000));
     let mut client = server.connect();
     client.write(format!("{}Content-Length: 1001\r\n\r\n", Head::of(LIST).to_text()).as_bytes());
     let reply = client.read_reply(false).unwrap();
@@ -189,9 +198,8 @@ fn a_body_that_says_it_is_too_long_is_refused_at_once() {
     assert_eq!(client.call("ListStreams", &json!({})).status, 200);
 }
 
-#[test]
-fn a_body_that_becomes_too_long_is_cut_off() {
-    let server = TestServer::with_options(|options| options.max_request_bytes(1000));
+fn a_body_that_becomes_too_long_is_cut_off(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.max_request_bytes(1000));
     let mut client = server.connect();
     let head = Head::of(LIST).header("Transfer-Encoding", "chunked").to_text();
     client.write(format!("{head}\r\n").as_bytes());
@@ -204,18 +212,16 @@ fn a_body_that_becomes_too_long_is_cut_off() {
     assert_eq!(reply.json()["__type"], "RequestEntityTooLargeException");
 }
 
-#[test]
-fn a_client_that_sends_all_of_a_refused_body_still_gets_the_answer() {
-    let server = TestServer::start();
+fn a_client_that_sends_all_of_a_refused_body_still_gets_the_answer(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     let reply = client.send(&Head::of(LIST), &vec![b' '; 30 << 20]);
     assert_eq!(reply.status, 413);
     assert_eq!(client.call("ListStreams", &json!({})).status, 200);
 }
 
-#[test]
-fn a_client_that_has_closed_its_side_still_gets_its_answer() {
-    let server = TestServer::start();
+fn a_client_that_has_closed_its_side_still_gets_its_answer(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for _ in 0..100 {
         let mut client = server.connect();
@@ -230,9 +236,8 @@ fn a_client_that_has_closed_its_side_still_gets_its_answer() {
     assert_eq!(server.count_records("s"), 100);
 }
 
-#[test]
-fn what_is_not_http_is_turned_away() {
-    let server = TestServer::start();
+fn what_is_not_http_is_turned_away(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     client.write(b"hello\r\n\r\n");
     assert_eq!(client.read_reply(false).unwrap().status, 400);

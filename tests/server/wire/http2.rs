@@ -4,11 +4,19 @@ use anabranch_harness::http2::{Http2Client, frame};
 use base64_simd::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::test_server::TestServer;
+use super::test_server::{Backend, TestServer, on_each_backend};
 
-#[test]
-fn both_versions_share_the_port() {
-    let server = TestServer::start();
+on_each_backend!(
+    both_versions_share_the_port,
+    many_requests_share_a_connection,
+    large_bodies_go_both_ways,
+    a_reply_is_finished_after_the_client_has_said_goodbye,
+    ten_thousand_requests_whose_end_comes_later_see_no_reset_and_no_farewell,
+    a_refused_request_too_is_read_to_its_end,
+);
+
+fn both_versions_share_the_port(backend: Backend) {
+    let server = TestServer::start(backend);
     let mut newer = Http2Client::connect(server.address);
     assert_eq!(
         newer.call("CreateStream", &json!({"StreamName": "s", "ShardCount": 1})),
@@ -26,9 +34,8 @@ fn both_versions_share_the_port() {
     );
 }
 
-#[test]
-fn many_requests_share_a_connection() {
-    let server = TestServer::start();
+fn many_requests_share_a_connection(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 4);
     let mut client = Http2Client::connect(server.address);
     let streams: Vec<u32> = (0..50)
@@ -45,9 +52,8 @@ fn many_requests_share_a_connection() {
     assert_eq!(server.count_records("s"), 50);
 }
 
-#[test]
-fn large_bodies_go_both_ways() {
-    let server = TestServer::start();
+fn large_bodies_go_both_ways(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let mut client = Http2Client::connect(server.address);
     let data = BASE64.encode_to_string(vec![7; 500_000]);
@@ -62,9 +68,8 @@ fn large_bodies_go_both_ways() {
 }
 
 /// SDKs that make a session for each request say goodbye before the reply is there.
-#[test]
-fn a_reply_is_finished_after_the_client_has_said_goodbye() {
-    let server = TestServer::start();
+fn a_reply_is_finished_after_the_client_has_said_goodbye(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for _ in 0..4 {
         server.put("s", "k", &"x".repeat(200_000));
@@ -104,10 +109,9 @@ const ENDINGS: [fn(&mut Http2Client, &[u8]) -> u32; 4] = [
 ];
 
 /// The SDK for Java sends the end of each request in an empty DATA frame of its own.
-#[test]
-fn ten_thousand_requests_whose_end_comes_later_see_no_reset_and_no_farewell() {
+fn ten_thousand_requests_whose_end_comes_later_see_no_reset_and_no_farewell(backend: Backend) {
     const AT_ONCE: usize = 100;
-    let server = TestServer::start();
+    let server = TestServer::start(backend);
     server.create("s", 4);
     let mut client = Http2Client::connect(server.address);
     let body = br#"{"StreamName":"s","PartitionKey":"k","Data":"AAAA"}"#;
@@ -136,9 +140,8 @@ fn ten_thousand_requests_whose_end_comes_later_see_no_reset_and_no_farewell() {
     assert_eq!(server.count_records("s"), 10_000);
 }
 
-#[test]
-fn a_refused_request_too_is_read_to_its_end() {
-    let server = TestServer::with_options(|options| options.max_request_bytes(1_000_000));
+fn a_refused_request_too_is_read_to_its_end(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.max_request_bytes(1_000_000));
     let mut client = Http2Client::connect(server.address);
     let too_long = vec![b' '; 3_000_000];
     for _ in 0..4 {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::test_server::{TestServer, validation};
+use super::test_server::{Backend, TestServer, on_each_backend, validation};
 
 const ARN_PATTERN: &str = r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+";
 const NAME_PATTERN: &str = "[a-zA-Z0-9_.-]+";
@@ -56,9 +56,19 @@ fn assert_refused(server: &TestServer, operation: &str, input: &Value, failures:
     );
 }
 
-#[test]
-fn required_members_are_missed() {
-    let server = TestServer::start();
+on_each_backend!(
+    required_members_are_missed,
+    names_are_held_against_their_pattern_and_length,
+    arns_are_held_against_their_pattern_and_length,
+    numbers_are_held_against_their_bounds,
+    a_put_reports_all_that_is_wrong_with_it,
+    a_batch_reports_by_record_and_does_not_repeat_it,
+    an_iterator_is_asked_for_by_one_of_five_types,
+    a_stream_is_created_in_one_of_two_modes,
+);
+
+fn required_members_are_missed(backend: Backend) {
+    let server = TestServer::start(backend);
     for (operation, paths) in [
         ("CreateStream", vec!["streamName"]),
         ("IncreaseStreamRetentionPeriod", vec!["retentionPeriodHours"]),
@@ -75,9 +85,8 @@ fn required_members_are_missed() {
     }
 }
 
-#[test]
-fn names_are_held_against_their_pattern_and_length() {
-    let server = TestServer::start();
+fn names_are_held_against_their_pattern_and_length(backend: Backend) {
+    let server = TestServer::start(backend);
     let long = "a".repeat(129);
     for (operation, member, path) in [
         ("CreateStream", "StreamName", "streamName"),
@@ -132,9 +141,8 @@ fn names_are_held_against_their_pattern_and_length() {
     );
 }
 
-#[test]
-fn arns_are_held_against_their_pattern_and_length() {
-    let server = TestServer::start();
+fn arns_are_held_against_their_pattern_and_length(backend: Backend) {
+    let server = TestServer::start(backend);
     for operation in [
         "DeleteStream",
         "DescribeStream",
@@ -164,9 +172,8 @@ fn arns_are_held_against_their_pattern_and_length() {
     }
 }
 
-#[test]
-fn numbers_are_held_against_their_bounds() {
-    let server = TestServer::start();
+fn numbers_are_held_against_their_bounds(backend: Backend) {
+    let server = TestServer::start(backend);
     let above = |value: &str, path: &str, bound: u32| {
         must(
             value,
@@ -239,9 +246,8 @@ fn numbers_are_held_against_their_bounds() {
     );
 }
 
-#[test]
-fn a_put_reports_all_that_is_wrong_with_it() {
-    let server = TestServer::start();
+fn a_put_reports_all_that_is_wrong_with_it(backend: Backend) {
+    let server = TestServer::start(backend);
     let long = "ä".repeat(257);
     assert_refused(
         &server,
@@ -280,9 +286,8 @@ fn a_put_reports_all_that_is_wrong_with_it() {
     );
 }
 
-#[test]
-fn a_batch_reports_by_record_and_does_not_repeat_it() {
-    let server = TestServer::start();
+fn a_batch_reports_by_record_and_does_not_repeat_it(backend: Backend) {
+    let server = TestServer::start(backend);
     let put = |records: Value| json!({"StreamName": "s", "Records": records});
     let masked = |constraint: &str| {
         format!("at 'records' failed to satisfy constraint: Member must have length {constraint}")
@@ -319,9 +324,8 @@ fn a_batch_reports_by_record_and_does_not_repeat_it() {
     assert_eq!(message.matches("failed to satisfy constraint").count(), 10);
 }
 
-#[test]
-fn an_iterator_is_asked_for_by_one_of_five_types() {
-    let server = TestServer::start();
+fn an_iterator_is_asked_for_by_one_of_five_types(backend: Backend) {
+    let server = TestServer::start(backend);
     assert_refused(
         &server,
         "GetShardIterator",
@@ -339,9 +343,8 @@ fn an_iterator_is_asked_for_by_one_of_five_types() {
     );
 }
 
-#[test]
-fn a_stream_is_created_in_one_of_two_modes() {
-    let server = TestServer::start();
+fn a_stream_is_created_in_one_of_two_modes(backend: Backend) {
+    let server = TestServer::start(backend);
     assert_refused(
         &server,
         "CreateStream",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::test_server::TestServer;
+use super::test_server::{Backend, TestServer, on_each_backend};
 
 /// Which members of an operation are of which type.
 struct Types {
@@ -149,13 +149,18 @@ const TYPES: &[Types] = &[
 /// Two values of a wrong type, and what is said of them.
 type Refusals = [(Value, String); 2];
 
-#[test]
-fn members_of_a_wrong_type_are_refused_before_anything_else() {
+on_each_backend!(
+    members_of_a_wrong_type_are_refused_before_anything_else,
+    lists_maps_structures_and_blobs_have_words_of_their_own,
+    types_are_checked_before_constraints,
+);
+
+fn members_of_a_wrong_type_are_refused_before_anything_else(backend: Backend) {
     const NUMBER: &str =
         "class com.amazon.coral.value.json.numbers.TruncatingBigNumber can not be converted to";
     const BOOLEAN: &str = "class java.lang.Boolean can not be converted to";
     const STRING: &str = "class java.lang.String can not be converted to";
-    let server = TestServer::start();
+    let server = TestServer::start(backend);
     let mut client = server.connect();
     for types in TYPES {
         let kinds: [(&[&str], Refusals); 4] = [
@@ -207,9 +212,8 @@ fn members_of_a_wrong_type_are_refused_before_anything_else() {
     }
 }
 
-#[test]
-fn lists_maps_structures_and_blobs_have_words_of_their_own() {
-    let server = TestServer::start();
+fn lists_maps_structures_and_blobs_have_words_of_their_own(backend: Backend) {
+    let server = TestServer::start(backend);
     let record = |member: &str, value: Value| json!({"Records": [{member: value}]});
     for (operation, input, message) in [
         ("PutRecords", json!({"Records": "x"}), "Expected list or null"),
@@ -281,9 +285,8 @@ fn lists_maps_structures_and_blobs_have_words_of_their_own() {
     }
 }
 
-#[test]
-fn types_are_checked_before_constraints() {
-    let server = TestServer::start();
+fn types_are_checked_before_constraints(backend: Backend) {
+    let server = TestServer::start(backend);
     let (kind, _) = server.refusal(
         "PutRecord",
         &json!({"StreamName": "", "PartitionKey": "", "Data": 1}),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use base64_simd::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::test_server::{ACCOUNT, START, TestServer, all, invalid_argument, not_found, text};
+use super::test_server::{
+    ACCOUNT, Backend, START, TestServer, all, invalid_argument, not_found, on_each_backend, text,
+};
 
 const SHARD: &str = "shardId-000000000000";
 
@@ -41,9 +43,30 @@ fn increased(number: &str, by: u128) -> String {
     format!("{head}{:030}", tail.parse::<u128>().unwrap() + by)
 }
 
-#[test]
-fn an_iterator_and_the_arn_of_another_stream_are_refused() {
-    let server = TestServer::start();
+on_each_backend!(
+    an_iterator_and_the_arn_of_another_stream_are_refused,
+    a_name_and_the_arn_of_another_stream_are_refused_by_every_operation_that_takes_both,
+    every_type_of_iterator_begins_at_its_place,
+    a_number_of_no_record_is_a_place_too,
+    latest_is_after_the_records_of_the_moment_it_is_asked_for,
+    reading_goes_on_where_it_stopped,
+    a_reader_is_told_how_far_it_is_behind,
+    an_iterator_can_be_used_again_and_each_reply_has_a_new_one,
+    an_iterator_expires_after_five_minutes,
+    a_forged_iterator_is_refused,
+    a_closed_shard_is_drained_and_then_names_its_children,
+    a_shard_that_is_not_there_is_named_by_its_id,
+    type_and_number_have_to_agree,
+    numbers_that_the_shard_cannot_have_are_refused,
+    nothing_comes_after_the_end_of_a_closed_shard,
+    a_starting_time_has_to_be_given_and_past,
+    an_iterator_dies_with_its_stream,
+    an_iterator_dies_with_its_shard,
+    a_dry_run_reads_nothing,
+);
+
+fn an_iterator_and_the_arn_of_another_stream_are_refused(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.create("t", 1);
     server.put("s", "k", "a");
@@ -65,9 +88,8 @@ fn an_iterator_and_the_arn_of_another_stream_are_refused() {
     }
 }
 
-#[test]
-fn a_name_and_the_arn_of_another_stream_are_refused_by_every_operation_that_takes_both() {
-    let server = TestServer::start();
+fn a_name_and_the_arn_of_another_stream_are_refused_by_every_operation_that_takes_both(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.create("t", 1);
     let other = format!("arn:aws:kinesis:eu-west-1:{ACCOUNT}:stream/t");
@@ -112,9 +134,8 @@ fn a_name_and_the_arn_of_another_stream_are_refused_by_every_operation_that_take
     }
 }
 
-#[test]
-fn every_type_of_iterator_begins_at_its_place() {
-    let server = TestServer::start();
+fn every_type_of_iterator_begins_at_its_place(backend: Backend) {
+    let server = TestServer::start(backend);
     let numbers = three_records(&server);
     let none = Value::Null;
     assert_eq!(
@@ -152,9 +173,8 @@ fn every_type_of_iterator_begins_at_its_place() {
     }
 }
 
-#[test]
-fn a_number_of_no_record_is_a_place_too() {
-    let server = TestServer::start();
+fn a_number_of_no_record_is_a_place_too(backend: Backend) {
+    let server = TestServer::start(backend);
     let numbers = three_records(&server);
     let shards = server.ok("ListShards", &json!({"StreamName": "s"}))["Shards"].clone();
     let number = "StartingSequenceNumber";
@@ -167,9 +187,8 @@ fn a_number_of_no_record_is_a_place_too() {
     }
 }
 
-#[test]
-fn latest_is_after_the_records_of_the_moment_it_is_asked_for() {
-    let server = TestServer::start();
+fn latest_is_after_the_records_of_the_moment_it_is_asked_for(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.put("s", "k", "before");
     let iterator = server.iterator("s", "0", "LATEST");
@@ -177,9 +196,8 @@ fn latest_is_after_the_records_of_the_moment_it_is_asked_for() {
     assert_eq!(data(&server.get(&iterator)), ["after"]);
 }
 
-#[test]
-fn reading_goes_on_where_it_stopped() {
-    let server = TestServer::start();
+fn reading_goes_on_where_it_stopped(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for n in 0..7 {
         server.put("s", "k", &n.to_string());
@@ -200,9 +218,8 @@ fn reading_goes_on_where_it_stopped() {
     assert_eq!(data(&server.get(&iterator)), ["7"]);
 }
 
-#[test]
-fn a_reader_is_told_how_far_it_is_behind() {
-    let server = TestServer::start();
+fn a_reader_is_told_how_far_it_is_behind(backend: Backend) {
+    let server = TestServer::start(backend);
     three_records(&server);
     let iterator = server.iterator("s", "0", "TRIM_HORIZON");
     let page = server.ok("GetRecords", &json!({"ShardIterator": iterator, "Limit": 1}));
@@ -211,9 +228,8 @@ fn a_reader_is_told_how_far_it_is_behind() {
     assert_eq!(page["MillisBehindLatest"], 0);
 }
 
-#[test]
-fn an_iterator_can_be_used_again_and_each_reply_has_a_new_one() {
-    let server = TestServer::start();
+fn an_iterator_can_be_used_again_and_each_reply_has_a_new_one(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let iterator = server.iterator("s", "0", "LATEST");
     let mut seen = std::collections::HashSet::from([iterator.clone()]);
@@ -226,9 +242,8 @@ fn an_iterator_can_be_used_again_and_each_reply_has_a_new_one() {
     server.get(&format!("\"{iterator}\""));
 }
 
-#[test]
-fn an_iterator_expires_after_five_minutes() {
-    let server = TestServer::start();
+fn an_iterator_expires_after_five_minutes(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let iterator = server.iterator("s", "0", "LATEST");
     server.clock.advance(Duration::from_millis(300_000));
@@ -250,9 +265,8 @@ fn an_iterator_expires_after_five_minutes() {
     server.get(&next);
 }
 
-#[test]
-fn a_forged_iterator_is_refused() {
-    let server = TestServer::start();
+fn a_forged_iterator_is_refused(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let iterator = server.iterator("s", "0", "LATEST");
     let listing = {
@@ -275,9 +289,8 @@ fn a_forged_iterator_is_refused() {
     }
 }
 
-#[test]
-fn a_closed_shard_is_drained_and_then_names_its_children() {
-    let server = TestServer::start();
+fn a_closed_shard_is_drained_and_then_names_its_children(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.put("s", "k", "a");
     let early = server.iterator("s", "0", "TRIM_HORIZON");
@@ -326,9 +339,8 @@ fn a_closed_shard_is_drained_and_then_names_its_children() {
     );
 }
 
-#[test]
-fn a_shard_that_is_not_there_is_named_by_its_id() {
-    let server = TestServer::start();
+fn a_shard_that_is_not_there_is_named_by_its_id(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let input = |stream: &str, shard: &str| json!({"StreamName": stream, "ShardId": shard, "ShardIteratorType": "LATEST"});
     for shard in ["x", "shardId-", "shardId-2147483648"] {
@@ -358,9 +370,8 @@ fn a_shard_that_is_not_there_is_named_by_its_id() {
     }
 }
 
-#[test]
-fn type_and_number_have_to_agree() {
-    let server = TestServer::start();
+fn type_and_number_have_to_agree(backend: Backend) {
+    let server = TestServer::start(backend);
     let numbers = three_records(&server);
     let disagree = |kind: &str, also: &str| {
         invalid_argument(format!(
@@ -390,9 +401,8 @@ fn type_and_number_have_to_agree() {
     );
 }
 
-#[test]
-fn numbers_that_the_shard_cannot_have_are_refused() {
-    let server = TestServer::start();
+fn numbers_that_the_shard_cannot_have_are_refused(backend: Backend) {
+    let server = TestServer::start(backend);
     let numbers = three_records(&server);
     let refusal = |number: &str| {
         server.refusal(
@@ -448,9 +458,8 @@ fn numbers_that_the_shard_cannot_have_are_refused() {
     );
 }
 
-#[test]
-fn nothing_comes_after_the_end_of_a_closed_shard() {
-    let server = TestServer::start();
+fn nothing_comes_after_the_end_of_a_closed_shard(backend: Backend) {
+    let server = TestServer::start(backend);
     three_records(&server);
     server.ok(
         "SplitShard",
@@ -477,9 +486,8 @@ fn nothing_comes_after_the_end_of_a_closed_shard() {
     );
 }
 
-#[test]
-fn a_starting_time_has_to_be_given_and_past() {
-    let server = TestServer::start();
+fn a_starting_time_has_to_be_given_and_past(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     assert_eq!(
         server.refusal(
@@ -503,9 +511,8 @@ fn a_starting_time_has_to_be_given_and_past() {
     );
 }
 
-#[test]
-fn an_iterator_dies_with_its_stream() {
-    let server = TestServer::start();
+fn an_iterator_dies_with_its_stream(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let iterator = server.iterator("s", "0", "LATEST");
     server.ok("DeleteStream", &json!({"StreamName": "s"}));
@@ -523,9 +530,8 @@ fn an_iterator_dies_with_its_stream() {
     );
 }
 
-#[test]
-fn an_iterator_dies_with_its_shard() {
-    let server = TestServer::start();
+fn an_iterator_dies_with_its_shard(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.ok(
         "SplitShard",
@@ -543,9 +549,8 @@ fn an_iterator_dies_with_its_shard() {
     );
 }
 
-#[test]
-fn a_dry_run_reads_nothing() {
-    let server = TestServer::start();
+fn a_dry_run_reads_nothing(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let iterator = server.iterator("s", "0", "LATEST");
     let input = json!({"ShardIterator": iterator, "DryRun": true});

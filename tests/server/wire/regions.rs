@@ -3,7 +3,15 @@
 use anabranch_harness::http1::{Head, Reply};
 use serde_json::{Value, json};
 
-use super::test_server::{ACCOUNT, TestServer};
+use super::test_server::{ACCOUNT, Backend, TestServer, on_each_backend};
+
+on_each_backend!(
+    a_name_in_two_regions_is_two_streams_also_after_a_restart,
+    an_arn_says_which_stream_is_meant_whatever_the_request_is_signed_for,
+    an_iterator_is_not_of_the_stream_of_that_name_in_another_region,
+    a_name_under_two_accounts_is_two_streams,
+    the_shard_limit_is_for_all_regions_together_and_settings_are_not,
+);
 
 const WEST: &str = "eu-west-1";
 const EAST: &str = "us-east-1";
@@ -79,9 +87,8 @@ fn arn(region: &str, account: &str) -> Value {
     json!({"StreamARN": format!("arn:aws:kinesis:{region}:{account}:stream/s")})
 }
 
-#[test]
-fn a_name_in_two_regions_is_two_streams_also_after_a_restart() {
-    let mut server = TestServer::start();
+fn a_name_in_two_regions_is_two_streams_also_after_a_restart(backend: Backend) {
+    let mut server = TestServer::start(backend);
     let by_name = json!({"StreamName": "s"});
     {
         let (west, east) = (Region::of(&server, WEST), Region::of(&server, EAST));
@@ -122,9 +129,8 @@ fn a_name_in_two_regions_is_two_streams_also_after_a_restart() {
     );
 }
 
-#[test]
-fn an_arn_says_which_stream_is_meant_whatever_the_request_is_signed_for() {
-    let server = TestServer::start();
+fn an_arn_says_which_stream_is_meant_whatever_the_request_is_signed_for(backend: Backend) {
+    let server = TestServer::start(backend);
     let (west, east) = (Region::of(&server, WEST), Region::of(&server, EAST));
     west.ok("CreateStream", &create(1));
     east.ok("CreateStream", &create(1));
@@ -164,9 +170,8 @@ fn an_arn_says_which_stream_is_meant_whatever_the_request_is_signed_for() {
     );
 }
 
-#[test]
-fn an_iterator_is_not_of_the_stream_of_that_name_in_another_region() {
-    let server = TestServer::start();
+fn an_iterator_is_not_of_the_stream_of_that_name_in_another_region(backend: Backend) {
+    let server = TestServer::start(backend);
     let (west, east) = (Region::of(&server, WEST), Region::of(&server, EAST));
     west.ok("CreateStream", &create(1));
     east.ok("CreateStream", &create(1));
@@ -183,9 +188,8 @@ fn an_iterator_is_not_of_the_stream_of_that_name_in_another_region() {
     assert!(message.contains("not of the same stream"), "{message}");
 }
 
-#[test]
-fn a_name_under_two_accounts_is_two_streams() {
-    let server = TestServer::start();
+fn a_name_under_two_accounts_is_two_streams(backend: Backend) {
+    let server = TestServer::start(backend);
     let west = Region::of(&server, WEST);
     west.ok("CreateStream", &create(1));
     let theirs = arn(WEST, OTHER_ACCOUNT);
@@ -210,9 +214,8 @@ fn a_name_under_two_accounts_is_two_streams() {
     assert_eq!(west.names(), json!(["s"]));
 }
 
-#[test]
-fn the_shard_limit_is_for_all_regions_together_and_settings_are_not() {
-    let server = TestServer::with_options(|options| options.shard_limit(3));
+fn the_shard_limit_is_for_all_regions_together_and_settings_are_not(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.shard_limit(3));
     let (west, east) = (Region::of(&server, WEST), Region::of(&server, EAST));
     west.ok("CreateStream", &create(2));
     let (kind, message) = east.refusal("CreateStream", &create(2));

@@ -2,11 +2,15 @@
 
 use serde_json::json;
 
-use super::test_server::{TestServer, all, text};
+use super::test_server::{Backend, TestServer, all, on_each_backend, text};
 
-#[test]
-fn streams_records_and_tokens_are_still_good_after_a_restart() {
-    let mut server = TestServer::start();
+on_each_backend!(
+    streams_records_and_tokens_are_still_good_after_a_restart,
+    a_token_of_another_store_is_worthless,
+);
+
+fn streams_records_and_tokens_are_still_good_after_a_restart(backend: Backend) {
+    let mut server = TestServer::start(backend);
     server.create("a", 3);
     server.create("b", 1);
     for n in 0..20 {
@@ -37,9 +41,8 @@ fn streams_records_and_tokens_are_still_good_after_a_restart() {
     );
 }
 
-#[test]
-fn a_token_of_another_store_is_worthless() {
-    let (here, there) = (TestServer::start(), TestServer::start());
+fn a_token_of_another_store_is_worthless(backend: Backend) {
+    let (here, there) = (TestServer::start(backend), TestServer::start(backend));
     for server in [&here, &there] {
         server.create("s", 2);
         server.create("t", 1);

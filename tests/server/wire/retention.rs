@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::test_server::{TestServer, invalid_argument};
+use super::test_server::{Backend, TestServer, invalid_argument, on_each_backend};
 
 const INCREASE: &str = "IncreaseStreamRetentionPeriod";
 const DECREASE: &str = "DecreaseStreamRetentionPeriod";
@@ -18,9 +18,14 @@ fn current(server: &TestServer) -> Value {
     summary["StreamDescriptionSummary"]["RetentionPeriodHours"].clone()
 }
 
-#[test]
-fn the_period_goes_up_and_down_within_its_bounds() {
-    let server = TestServer::start();
+on_each_backend!(
+    the_period_goes_up_and_down_within_its_bounds,
+    periods_out_of_bounds_are_refused_in_the_words_of_aws,
+    records_older_than_the_period_are_not_read,
+);
+
+fn the_period_goes_up_and_down_within_its_bounds(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for (operation, period) in [
         (INCREASE, 24),
@@ -35,9 +40,8 @@ fn the_period_goes_up_and_down_within_its_bounds() {
     }
 }
 
-#[test]
-fn periods_out_of_bounds_are_refused_in_the_words_of_aws() {
-    let server = TestServer::start();
+fn periods_out_of_bounds_are_refused_in_the_words_of_aws(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for operation in [INCREASE, DECREASE] {
         for period in [23, 0, -5] {
@@ -74,9 +78,8 @@ fn periods_out_of_bounds_are_refused_in_the_words_of_aws() {
     assert_eq!(current(&server), 48);
 }
 
-#[test]
-fn records_older_than_the_period_are_not_read() {
-    let server = TestServer::start();
+fn records_older_than_the_period_are_not_read(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.ok(INCREASE, &hours(72));
     server.put("s", "k", "old");

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::test_server::{
-    ACCOUNT, START, Setup, TestServer, all, in_use, invalid_argument, not_found, text, validation,
+    ACCOUNT, Backend, START, Setup, TestServer, all, in_use, invalid_argument, not_found, on_each_backend,
+    text, validation,
 };
 
 const LAST_KEY: &str = "340282366920938463463374607431768211455";
@@ -45,9 +46,29 @@ fn already_resharded(index: u32) -> (String, String) {
     ))
 }
 
-#[test]
-fn a_split_closes_the_shard_and_opens_two() {
-    let server = TestServer::start();
+on_each_backend!(
+    a_split_closes_the_shard_and_opens_two,
+    a_merge_closes_two_shards_and_opens_one,
+    what_cannot_be_split_is_refused_in_the_words_of_aws,
+    what_cannot_be_merged_is_refused_in_the_words_of_aws,
+    on_demand_streams_are_not_resharded_by_hand,
+    shards_that_are_being_made_count_against_the_limit,
+    creations_at_the_same_time_do_not_pass_the_limit_together,
+    without_a_limit_of_its_own_a_server_has_that_of_an_account,
+    an_account_can_have_a_limit_of_shards,
+    shards_are_listed_in_pages,
+    every_filter_selects_its_shards,
+    expired_shards_are_not_listed,
+    a_filter_needs_what_its_type_says,
+    a_list_is_named_or_continued_but_not_both,
+    a_place_in_the_list_of_shards_is_kept_for_five_minutes,
+    a_place_in_the_list_belongs_to_the_stream_and_not_to_its_name,
+    a_creation_time_tells_streams_of_one_name_apart,
+    a_second_reshard_waits_for_the_first,
+);
+
+fn a_split_closes_the_shard_and_opens_two(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.clock.advance(Duration::from_secs(60));
     assert_eq!(
@@ -77,9 +98,8 @@ fn a_split_closes_the_shard_and_opens_two() {
     }
 }
 
-#[test]
-fn a_merge_closes_two_shards_and_opens_one() {
-    let server = TestServer::start();
+fn a_merge_closes_two_shards_and_opens_one(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 3);
     assert_eq!(server.ok("MergeShards", &merge(&id(1), "2")), Value::Null);
     let shards = server.ok("ListShards", &json!({"StreamName": "s"}))["Shards"].clone();
@@ -99,9 +119,8 @@ fn a_merge_closes_two_shards_and_opens_one() {
     assert!(shards[2]["SequenceNumberRange"]["EndingSequenceNumber"].is_string());
 }
 
-#[test]
-fn what_cannot_be_split_is_refused_in_the_words_of_aws() {
-    let server = TestServer::start();
+fn what_cannot_be_split_is_refused_in_the_words_of_aws(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 2);
     for shard in ["shard", "shardId-", "shardId-9999999999", "5-"] {
         assert_eq!(server.refusal("SplitShard", &split(shard, "5")), no_shard(shard));
@@ -132,9 +151,8 @@ fn what_cannot_be_split_is_refused_in_the_words_of_aws() {
     );
 }
 
-#[test]
-fn what_cannot_be_merged_is_refused_in_the_words_of_aws() {
-    let server = TestServer::start();
+fn what_cannot_be_merged_is_refused_in_the_words_of_aws(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 4);
     assert_eq!(server.refusal("MergeShards", &merge("x", "y")), no_shard("x"));
     assert_eq!(server.refusal("MergeShards", &merge("0", "y")), no_shard("y"));
@@ -162,9 +180,8 @@ fn what_cannot_be_merged_is_refused_in_the_words_of_aws() {
     );
 }
 
-#[test]
-fn on_demand_streams_are_not_resharded_by_hand() {
-    let server = TestServer::start();
+fn on_demand_streams_are_not_resharded_by_hand(backend: Backend) {
+    let server = TestServer::start(backend);
     server.ok(
         "CreateStream",
         &json!({"StreamName": "s", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}}),
@@ -189,12 +206,14 @@ fn beyond(current: u32, additional: u32) -> (String, String) {
     ("LimitExceededException".to_owned(), message)
 }
 
-#[test]
-fn shards_that_are_being_made_count_against_the_limit() {
-    let server = TestServer::with(Setup {
-        transition_delay: Duration::from_secs(10),
-        options: Some(|options| options.shard_limit(3)),
-    });
+fn shards_that_are_being_made_count_against_the_limit(backend: Backend) {
+    let server = TestServer::with(
+        backend,
+        Setup {
+            transition_delay: Duration::from_secs(10),
+            options: Some(|options| options.shard_limit(3)),
+        },
+    );
     let create = |name: &str, shards: u32| {
         server.call("CreateStream", &json!({"StreamName": name, "ShardCount": shards}))
     };
@@ -211,9 +230,8 @@ fn shards_that_are_being_made_count_against_the_limit() {
     create("t", 1).ok();
 }
 
-#[test]
-fn creations_at_the_same_time_do_not_pass_the_limit_together() {
-    let server = TestServer::with_options(|options| options.shard_limit(3));
+fn creations_at_the_same_time_do_not_pass_the_limit_together(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.shard_limit(3));
     let created: u32 = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..16)
             .map(|number| {
@@ -229,9 +247,8 @@ fn creations_at_the_same_time_do_not_pass_the_limit_together() {
     assert_eq!(created, 3);
 }
 
-#[test]
-fn without_a_limit_of_its_own_a_server_has_that_of_an_account() {
-    let server = TestServer::start();
+fn without_a_limit_of_its_own_a_server_has_that_of_an_account(backend: Backend) {
+    let server = TestServer::start(backend);
     let create = |name: &str, shards: u32| {
         server.call("CreateStream", &json!({"StreamName": name, "ShardCount": shards}))
     };
@@ -240,9 +257,8 @@ fn without_a_limit_of_its_own_a_server_has_that_of_an_account() {
     assert_eq!(create("t", 1).refusal().0, "LimitExceededException");
 }
 
-#[test]
-fn an_account_can_have_a_limit_of_shards() {
-    let server = TestServer::with_options(|options| options.shard_limit(3));
+fn an_account_can_have_a_limit_of_shards(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.shard_limit(3));
     assert_eq!(
         server.refusal("CreateStream", &json!({"StreamName": "s", "ShardCount": 4})),
         beyond(0, 4)
@@ -257,9 +273,8 @@ fn an_account_can_have_a_limit_of_shards() {
     assert_eq!(server.ok("ListStreams", &json!({}))["StreamNames"], json!(["s"]));
 }
 
-#[test]
-fn shards_are_listed_in_pages() {
-    let server = TestServer::start();
+fn shards_are_listed_in_pages(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1005);
     let first = server.ok("ListShards", &json!({"StreamName": "s"}));
     assert_eq!(first["Shards"].as_array().unwrap().len(), 1000);
@@ -292,9 +307,8 @@ fn shards_are_listed_in_pages() {
     );
 }
 
-#[test]
-fn every_filter_selects_its_shards() {
-    let server = TestServer::start();
+fn every_filter_selects_its_shards(backend: Backend) {
+    let server = TestServer::start(backend);
     let at = |seconds: u64| START.as_seconds() as f64 + seconds as f64;
     let timed = |kind: &str, seconds: u64| json!({"Type": kind, "Timestamp": at(seconds)});
     server.create("s", 2);
@@ -368,9 +382,8 @@ fn every_filter_selects_its_shards() {
     );
 }
 
-#[test]
-fn expired_shards_are_not_listed() {
-    let server = TestServer::start();
+fn expired_shards_are_not_listed(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.ok("SplitShard", &split("0", "1000"));
     server.advance(Duration::from_secs(25 * 3600));
@@ -383,9 +396,8 @@ fn expired_shards_are_not_listed() {
     assert_eq!(shards[0]["ParentShardId"], id(0));
 }
 
-#[test]
-fn a_filter_needs_what_its_type_says() {
-    let server = TestServer::start();
+fn a_filter_needs_what_its_type_says(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let refusal =
         |filter: Value| server.refusal("ListShards", &json!({"StreamName": "s", "ShardFilter": filter}));
@@ -422,9 +434,8 @@ fn a_filter_needs_what_its_type_says() {
     );
 }
 
-#[test]
-fn a_list_is_named_or_continued_but_not_both() {
-    let server = TestServer::start();
+fn a_list_is_named_or_continued_but_not_both(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 2);
     let token = server.ok("ListShards", &json!({"StreamName": "s", "MaxResults": 1}))["NextToken"].clone();
     assert_eq!(
@@ -456,9 +467,8 @@ fn a_list_is_named_or_continued_but_not_both() {
     }
 }
 
-#[test]
-fn a_place_in_the_list_of_shards_is_kept_for_five_minutes() {
-    let server = TestServer::start();
+fn a_place_in_the_list_of_shards_is_kept_for_five_minutes(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 2);
     let token = server.ok("ListShards", &json!({"StreamName": "s", "MaxResults": 1}))["NextToken"].clone();
     server.clock.advance(Duration::from_secs(300));
@@ -470,9 +480,8 @@ fn a_place_in_the_list_of_shards_is_kept_for_five_minutes() {
     );
 }
 
-#[test]
-fn a_place_in_the_list_belongs_to_the_stream_and_not_to_its_name() {
-    let server = TestServer::start();
+fn a_place_in_the_list_belongs_to_the_stream_and_not_to_its_name(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 2);
     let token = server.ok("ListShards", &json!({"StreamName": "s", "MaxResults": 1}))["NextToken"].clone();
     server.ok("DeleteStream", &json!({"StreamName": "s"}));
@@ -483,9 +492,8 @@ fn a_place_in_the_list_belongs_to_the_stream_and_not_to_its_name() {
     );
 }
 
-#[test]
-fn a_creation_time_tells_streams_of_one_name_apart() {
-    let server = TestServer::start();
+fn a_creation_time_tells_streams_of_one_name_apart(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let created = START.as_seconds() as f64;
     for time in [created, created + 0.5, created - 0.9] {
@@ -506,13 +514,15 @@ fn a_creation_time_tells_streams_of_one_name_apart() {
     );
 }
 
-#[test]
-fn a_second_reshard_waits_for_the_first() {
+fn a_second_reshard_waits_for_the_first(backend: Backend) {
     let delay = Duration::from_secs(1);
-    let server = TestServer::with(Setup {
-        transition_delay: delay,
-        ..Setup::default()
-    });
+    let server = TestServer::with(
+        backend,
+        Setup {
+            transition_delay: delay,
+            ..Setup::default()
+        },
+    );
     server.create("s", 2);
     server.advance(delay);
     server.ok("MergeShards", &merge("0", "1"));

@@ -5,16 +5,32 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::test_server::{
-    ACCOUNT, REGION, Setup, TestServer, all, in_use, invalid_argument, not_found, text, validation,
+    ACCOUNT, Backend, REGION, Setup, TestServer, all, in_use, invalid_argument, not_found, on_each_backend,
+    text, validation,
 };
 
 fn describe(server: &TestServer, name: &str) -> Value {
     server.ok("DescribeStream", &json!({ "StreamName": name }))["StreamDescription"].clone()
 }
 
-#[test]
-fn a_stream_is_described_in_full() {
-    let server = TestServer::start();
+on_each_backend!(
+    a_stream_is_described_in_full,
+    a_stream_can_be_named_by_its_arn,
+    operations_on_a_missing_stream_say_that_it_is_not_found,
+    a_name_is_taken_once,
+    a_stream_without_a_shard_count_has_four,
+    settings_that_would_be_forgotten_are_refused,
+    tags_are_checked_when_a_stream_is_created_with_them,
+    shards_are_described_a_hundred_at_a_time,
+    streams_are_listed_by_name_in_pages,
+    a_list_of_streams_has_at_most_a_hundred_whatever_its_limit,
+    a_place_in_the_list_of_streams_is_kept_for_five_minutes,
+    a_deleted_stream_is_gone_and_its_name_is_free,
+    states_pass_as_they_do_on_aws,
+);
+
+fn a_stream_is_described_in_full(backend: Backend) {
+    let server = TestServer::start(backend);
     let reply = server.call("CreateStream", &json!({"StreamName": "a.b-c_D", "ShardCount": 3}));
     assert_eq!(
         (reply.status, reply.body.len(), reply.header("content-length")),
@@ -73,9 +89,8 @@ fn a_stream_is_described_in_full() {
     );
 }
 
-#[test]
-fn a_stream_can_be_named_by_its_arn() {
-    let server = TestServer::start();
+fn a_stream_can_be_named_by_its_arn(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let arn = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/s");
     for input in [
@@ -108,9 +123,8 @@ fn a_stream_can_be_named_by_its_arn() {
     );
 }
 
-#[test]
-fn operations_on_a_missing_stream_say_that_it_is_not_found() {
-    let server = TestServer::start();
+fn operations_on_a_missing_stream_say_that_it_is_not_found(backend: Backend) {
+    let server = TestServer::start(backend);
     for (operation, mut input) in [
         ("DescribeStream", json!({})),
         ("DescribeStreamSummary", json!({})),
@@ -147,9 +161,8 @@ fn operations_on_a_missing_stream_say_that_it_is_not_found() {
     }
 }
 
-#[test]
-fn a_name_is_taken_once() {
-    let server = TestServer::start();
+fn a_name_is_taken_once(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     assert_eq!(
         server.refusal("CreateStream", &json!({"StreamName": "s", "ShardCount": 1})),
@@ -157,9 +170,8 @@ fn a_name_is_taken_once() {
     );
 }
 
-#[test]
-fn a_stream_without_a_shard_count_has_four() {
-    let server = TestServer::start();
+fn a_stream_without_a_shard_count_has_four(backend: Backend) {
+    let server = TestServer::start(backend);
     server.ok("CreateStream", &json!({"StreamName": "a"}));
     server.ok(
         "CreateStream",
@@ -185,9 +197,8 @@ fn a_stream_without_a_shard_count_has_four() {
     );
 }
 
-#[test]
-fn settings_that_would_be_forgotten_are_refused() {
-    let server = TestServer::start();
+fn settings_that_would_be_forgotten_are_refused(backend: Backend) {
+    let server = TestServer::start(backend);
     let create = |name: &str, value: Value| {
         let mut input = json!({"StreamName": "s", "ShardCount": 1});
         input[name] = value;
@@ -207,9 +218,8 @@ fn settings_that_would_be_forgotten_are_refused() {
     assert_eq!(summary["StreamDescriptionSummary"]["MaxRecordSizeInKiB"], 2048);
 }
 
-#[test]
-fn tags_are_checked_when_a_stream_is_created_with_them() {
-    let server = TestServer::start();
+fn tags_are_checked_when_a_stream_is_created_with_them(backend: Backend) {
+    let server = TestServer::start(backend);
     let create = |tags: Value| json!({"StreamName": "s", "ShardCount": 1, "Tags": tags});
     assert_eq!(
         server.refusal("CreateStream", &create(json!({"a": "!"}))),
@@ -238,9 +248,8 @@ fn tags_are_checked_when_a_stream_is_created_with_them() {
     assert_eq!(tags.get("Zeichen ä").map(String::as_str), Some("a/b=c+d-e@f_g.h"));
 }
 
-#[test]
-fn shards_are_described_a_hundred_at_a_time() {
-    let server = TestServer::start();
+fn shards_are_described_a_hundred_at_a_time(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 150);
     let page = |input: Value| {
         let page = server.ok("DescribeStream", &input)["StreamDescription"].clone();
@@ -275,9 +284,8 @@ fn shards_are_described_a_hundred_at_a_time() {
     );
 }
 
-#[test]
-fn streams_are_listed_by_name_in_pages() {
-    let server = TestServer::start();
+fn streams_are_listed_by_name_in_pages(backend: Backend) {
+    let server = TestServer::start(backend);
     for name in ["d", "a", "e", "B", "c"] {
         server.create(name, 1);
     }
@@ -327,9 +335,8 @@ fn streams_are_listed_by_name_in_pages() {
     assert_eq!(behind["StreamNames"], json!(["c", "d", "e"]));
 }
 
-#[test]
-fn a_list_of_streams_has_at_most_a_hundred_whatever_its_limit() {
-    let server = TestServer::start();
+fn a_list_of_streams_has_at_most_a_hundred_whatever_its_limit(backend: Backend) {
+    let server = TestServer::start(backend);
     for number in 0..101 {
         server.create(&format!("s{number:03}"), 1);
     }
@@ -347,9 +354,8 @@ fn a_list_of_streams_has_at_most_a_hundred_whatever_its_limit() {
     }
 }
 
-#[test]
-fn a_place_in_the_list_of_streams_is_kept_for_five_minutes() {
-    let server = TestServer::start();
+fn a_place_in_the_list_of_streams_is_kept_for_five_minutes(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("a", 1);
     server.create("b", 1);
     let token = text(&server.ok("ListStreams", &json!({"Limit": 1}))["NextToken"]);
@@ -369,9 +375,8 @@ fn a_place_in_the_list_of_streams_is_kept_for_five_minutes() {
     );
 }
 
-#[test]
-fn a_deleted_stream_is_gone_and_its_name_is_free() {
-    let server = TestServer::start();
+fn a_deleted_stream_is_gone_and_its_name_is_free(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.put("s", "k", "old");
     server.ok(
@@ -386,13 +391,15 @@ fn a_deleted_stream_is_gone_and_its_name_is_free() {
     assert_eq!(server.count_records("s"), 0);
 }
 
-#[test]
-fn states_pass_as_they_do_on_aws() {
+fn states_pass_as_they_do_on_aws(backend: Backend) {
     let delay = Duration::from_secs(1);
-    let server = TestServer::with(Setup {
-        transition_delay: delay,
-        ..Setup::default()
-    });
+    let server = TestServer::with(
+        backend,
+        Setup {
+            transition_delay: delay,
+            ..Setup::default()
+        },
+    );
     let status = || text(&describe(&server, "s")["StreamStatus"]);
     let not_active = |state: &str| {
         in_use(format!(

@@ -5,7 +5,10 @@ use std::time::Duration;
 use anabranch::ConsumerDescription;
 use serde_json::{Value, json};
 
-use super::test_server::{ACCOUNT, Setup, TestServer, all, in_use, invalid_argument, not_found, validation};
+use super::test_server::{
+    ACCOUNT, Backend, Setup, TestServer, all, in_use, invalid_argument, not_found, on_each_backend,
+    validation,
+};
 
 const LIST: &str = "ListTagsForStream";
 const ADD: &str = "AddTagsToStream";
@@ -16,16 +19,33 @@ const LIST_OF_RESOURCE: &str = "ListTagsForResource";
 const INVALID_CHARACTERS: &str = "Some tags contain invalid characters. Valid characters: Unicode letters, digits, \
                                   white space, _ . / = + - % @.";
 
-fn with_tags(tags: &Value) -> TestServer {
-    let server = TestServer::start();
+on_each_backend!(
+    a_stream_without_tags_has_an_empty_list,
+    tags_are_listed_in_the_order_of_their_keys_code_points,
+    a_page_goes_on_behind_a_key_that_need_not_be_there,
+    a_stream_is_named_by_its_arn_too,
+    tags_are_there_after_a_restart_and_go_with_their_stream,
+    what_cannot_be_listed_is_refused_in_the_words_of_aws,
+    tags_are_added_overwritten_and_removed,
+    a_tag_has_letters_digits_and_spaces_of_all_scripts_and_colons,
+    no_more_than_fifty_tags_are_on_a_stream_and_ten_in_a_call,
+    calls_at_once_cannot_put_more_than_fifty_tags_on_a_stream,
+    tags_of_wrong_characters_are_refused_and_nothing_is_changed,
+    tags_out_of_their_constraints_are_refused,
+    only_tags_of_an_active_stream_are_changed,
+    a_consumer_has_tags_of_its_own,
+    resources_that_are_not_there_are_not_found,
+);
+
+fn with_tags(backend: Backend, tags: &Value) -> TestServer {
+    let server = TestServer::start(backend);
     let input = json!({"StreamName": "s", "ShardCount": 1, "Tags": tags});
     server.ok("CreateStream", &input);
     server
 }
 
-#[test]
-fn a_stream_without_tags_has_an_empty_list() {
-    let server = TestServer::start();
+fn a_stream_without_tags_has_an_empty_list(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     assert_eq!(
         server.ok(LIST, &json!({"StreamName": "s"})),
@@ -33,9 +53,11 @@ fn a_stream_without_tags_has_an_empty_list() {
     );
 }
 
-#[test]
-fn tags_are_listed_in_the_order_of_their_keys_code_points() {
-    let server = with_tags(&json!({"b": "2", "ä": "", "B": "x=y", "a": "1", "a b": "3"}));
+fn tags_are_listed_in_the_order_of_their_keys_code_points(backend: Backend) {
+    let server = with_tags(
+        backend,
+        &json!({"b": "2", "ä": "", "B": "x=y", "a": "1", "a b": "3"}),
+    );
     let tags = json!([
         {"Key": "B", "Value": "x=y"},
         {"Key": "a", "Value": "1"},
@@ -48,12 +70,11 @@ fn tags_are_listed_in_the_order_of_their_keys_code_points() {
     assert_eq!(server_tags["Tags"], tags);
 }
 
-#[test]
-fn a_page_goes_on_behind_a_key_that_need_not_be_there() {
+fn a_page_goes_on_behind_a_key_that_need_not_be_there(backend: Backend) {
     let tags: serde_json::Map<_, _> = (10..60)
         .map(|number| (number.to_string(), json!(format!("v{number}"))))
         .collect();
-    let server = with_tags(&Value::Object(tags));
+    let server = with_tags(backend, &Value::Object(tags));
     let all = server.ok(LIST, &json!({"StreamName": "s"}));
     assert_eq!(all["Tags"].as_array().unwrap().len(), 50);
     assert_eq!(all["HasMoreTags"], false);
@@ -98,9 +119,8 @@ fn a_page_goes_on_behind_a_key_that_need_not_be_there() {
     }
 }
 
-#[test]
-fn a_stream_is_named_by_its_arn_too() {
-    let server = with_tags(&json!({"a": "1"}));
+fn a_stream_is_named_by_its_arn_too(backend: Backend) {
+    let server = with_tags(backend, &json!({"a": "1"}));
     let arn = format!("arn:aws:kinesis:eu-west-1:{ACCOUNT}:stream/s");
     let expected = json!({"Tags": [{"Key": "a", "Value": "1"}], "HasMoreTags": false});
     assert_eq!(server.ok(LIST, &json!({"StreamARN": arn})), expected);
@@ -110,9 +130,8 @@ fn a_stream_is_named_by_its_arn_too() {
     );
 }
 
-#[test]
-fn tags_are_there_after_a_restart_and_go_with_their_stream() {
-    let mut server = with_tags(&json!({"a": "1"}));
+fn tags_are_there_after_a_restart_and_go_with_their_stream(backend: Backend) {
+    let mut server = with_tags(backend, &json!({"a": "1"}));
     server.restart();
     let expected = json!({"Tags": [{"Key": "a", "Value": "1"}], "HasMoreTags": false});
     assert_eq!(server.ok(LIST, &json!({"StreamName": "s"})), expected);
@@ -121,9 +140,8 @@ fn tags_are_there_after_a_restart_and_go_with_their_stream() {
     assert_eq!(server.ok(LIST, &json!({"StreamName": "s"}))["Tags"], json!([]));
 }
 
-#[test]
-fn what_cannot_be_listed_is_refused_in_the_words_of_aws() {
-    let server = TestServer::start();
+fn what_cannot_be_listed_is_refused_in_the_words_of_aws(backend: Backend) {
+    let server = TestServer::start(backend);
     assert_eq!(
         server.refusal(LIST, &json!({"StreamName": "s"})),
         not_found(format!("Stream s under account {ACCOUNT} not found."))
@@ -181,9 +199,8 @@ fn listed(reply: &Value) -> Vec<String> {
     tags.map(|(key, value)| format!("{key}={value}")).collect()
 }
 
-#[test]
-fn tags_are_added_overwritten_and_removed() {
-    let mut server = TestServer::start();
+fn tags_are_added_overwritten_and_removed(backend: Backend) {
+    let mut server = TestServer::start(backend);
     server.create("s", 1);
     let added = json!({"StreamName": "s", "Tags": {"b": "2", "a": "1"}});
     assert_eq!(server.ok(ADD, &added), Value::Null);
@@ -205,9 +222,8 @@ fn tags_are_added_overwritten_and_removed() {
     assert_eq!(tags_of(&server, "s"), [""; 0]);
 }
 
-#[test]
-fn a_tag_has_letters_digits_and_spaces_of_all_scripts_and_colons() {
-    let server = TestServer::start();
+fn a_tag_has_letters_digits_and_spaces_of_all_scripts_and_colons(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let tags = json!({
         "team:owner": "arn:aws:iam::123456789012:role/x",
@@ -228,9 +244,8 @@ fn a_tag_has_letters_digits_and_spaces_of_all_scripts_and_colons() {
     assert_eq!(tags_of(&server, "s"), [""; 0]);
 }
 
-#[test]
-fn no_more_than_fifty_tags_are_on_a_stream_and_ten_in_a_call() {
-    let server = TestServer::start();
+fn no_more_than_fifty_tags_are_on_a_stream_and_ten_in_a_call(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     for tens in 0..5 {
         server.ok(
@@ -282,9 +297,8 @@ fn no_more_than_fifty_tags_are_on_a_stream_and_ten_in_a_call() {
     assert_eq!(tags_of(&server, "s").len(), 50);
 }
 
-#[test]
-fn calls_at_once_cannot_put_more_than_fifty_tags_on_a_stream() {
-    let server = TestServer::start();
+fn calls_at_once_cannot_put_more_than_fifty_tags_on_a_stream(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.ok(
         TAG,
@@ -302,9 +316,8 @@ fn calls_at_once_cannot_put_more_than_fifty_tags_on_a_stream() {
     assert_eq!(tags_of(&server, "s").len(), 50);
 }
 
-#[test]
-fn tags_of_wrong_characters_are_refused_and_nothing_is_changed() {
-    let server = TestServer::start();
+fn tags_of_wrong_characters_are_refused_and_nothing_is_changed(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     server.ok(ADD, &json!({"StreamName": "s", "Tags": {"a": "1"}}));
     let (name, arn) = (
@@ -371,9 +384,8 @@ fn tags_of_wrong_characters_are_refused_and_nothing_is_changed() {
     );
 }
 
-#[test]
-fn tags_out_of_their_constraints_are_refused() {
-    let server = TestServer::start();
+fn tags_out_of_their_constraints_are_refused(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let (long_key, long_value) = ("k".repeat(129), "v".repeat(257));
     for (operation, target) in [
@@ -438,12 +450,14 @@ fn tags_out_of_their_constraints_are_refused() {
     assert_eq!(tags_of(&server, "s"), [""; 0]);
 }
 
-#[test]
-fn only_tags_of_an_active_stream_are_changed() {
-    let server = TestServer::with(Setup {
-        transition_delay: Duration::from_secs(10),
-        ..Setup::default()
-    });
+fn only_tags_of_an_active_stream_are_changed(backend: Backend) {
+    let server = TestServer::with(
+        backend,
+        Setup {
+            transition_delay: Duration::from_secs(10),
+            ..Setup::default()
+        },
+    );
     let created = json!({"StreamName": "s", "ShardCount": 1, "Tags": {"a": "1"}});
     server.ok("CreateStream", &created);
     let tags = json!({"b": "2"});
@@ -490,9 +504,8 @@ fn consumer_arn(stream: &str, consumer: &ConsumerDescription) -> String {
     format!("{}/consumer/{}:{created}", stream_arn(stream), consumer.name)
 }
 
-#[test]
-fn a_consumer_has_tags_of_its_own() {
-    let mut server = TestServer::start();
+fn a_consumer_has_tags_of_its_own(backend: Backend) {
+    let mut server = TestServer::start(backend);
     server.create("s", 1);
     let consumer = server
         .streams()
@@ -530,9 +543,8 @@ fn a_consumer_has_tags_of_its_own() {
     assert_eq!(server.ok(LIST_OF_RESOURCE, &of_the_new_one), json!({"Tags": []}));
 }
 
-#[test]
-fn resources_that_are_not_there_are_not_found() {
-    let server = TestServer::start();
+fn resources_that_are_not_there_are_not_found(backend: Backend) {
+    let server = TestServer::start(backend);
     server.create("s", 1);
     let head = format!("arn:aws:kinesis:eu-west-1:{ACCOUNT}:");
     let resource = |rest: &str| format!("Resource {head}{rest} under account {ACCOUNT} not found.");

@@ -1,11 +1,10 @@
 //! A server on a store and a clock of its own, in this process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
-use anabranch::{ManualClock, Namespace, Store, StoreOptions, Timestamp};
+use anabranch::{ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
 use anabranch_harness::http1::{Client, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,6 +17,63 @@ pub const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
 pub const ACCOUNT: &str = "000000000000";
 /// What a [`Client`] signs for.
 pub const REGION: &str = "eu-west-1";
+
+/// What keeps the store of a test's server.
+#[derive(Clone, Copy, Debug)]
+pub enum Backend {
+    Directory,
+    Memory,
+}
+
+/// Makes tests of functions that take a backend: one for each.
+macro_rules! on_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod in_a_directory {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::wire::test_server::Backend::Directory);
+            })+
+        }
+
+        mod in_memory {
+            $(#[test]
+            fn $test() {
+                super::$test(crate::wire::test_server::Backend::Memory);
+            })+
+        }
+    };
+}
+pub(crate) use on_each_backend;
+
+/// Where a store is while its server is not.
+enum Place {
+    Directory(TempDir),
+    Memory(Memory),
+}
+
+impl Place {
+    fn on(backend: Backend) -> Place {
+        match backend {
+            Backend::Directory => Place::Directory(tempfile::tempdir().unwrap()),
+            Backend::Memory => Place::Memory(Memory::new()),
+        }
+    }
+
+    /// In memory one of three reads of a shard has to wait.
+    fn open(&self, clock: &ManualClock, setup: &Setup) -> Store {
+        let options = StoreOptions::new()
+            .clock(clock.clone())
+            .keeper(false)
+            .segment_bytes(1 << 20)
+            .reads_for_each_wait(3)
+            .transition_delay(setup.transition_delay);
+        let store = match self {
+            Place::Directory(directory) => options.open(directory.path().join("data")),
+            Place::Memory(memory) => options.open_in_memory(memory),
+        };
+        store.unwrap()
+    }
+}
 
 /// How a test wants its server.
 #[derive(Default)]
@@ -34,25 +90,26 @@ pub struct TestServer {
     setup: Setup,
     runtime: Runtime,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    directory: TempDir,
+    place: Place,
 }
 
 impl TestServer {
-    pub fn start() -> TestServer {
-        TestServer::with(Setup::default())
+    pub fn start(backend: Backend) -> TestServer {
+        TestServer::with(backend, Setup::default())
     }
 
-    pub fn with_options(options: fn(ServerOptions) -> ServerOptions) -> TestServer {
-        TestServer::with(Setup {
+    pub fn with_options(backend: Backend, options: fn(ServerOptions) -> ServerOptions) -> TestServer {
+        let setup = Setup {
             options: Some(options),
             ..Setup::default()
-        })
+        };
+        TestServer::with(backend, setup)
     }
 
-    pub fn with(setup: Setup) -> TestServer {
-        let directory = tempfile::tempdir().unwrap();
+    pub fn with(backend: Backend, setup: Setup) -> TestServer {
+        let place = Place::on(backend);
         let clock = ManualClock::starting_at(START);
-        let store = open(directory.path().join("data"), &clock, &setup);
+        let store = place.open(&clock, &setup);
         let mut server = TestServer {
             clock,
             store,
@@ -61,7 +118,7 @@ impl TestServer {
             setup,
             runtime: Runtime::new().unwrap(),
             running: None,
-            directory,
+            place,
         };
         server.serve();
         server
@@ -93,11 +150,11 @@ impl TestServer {
         }
     }
 
-    /// A new server on the same directory, as after a restart of the machine.
+    /// A new server on the same store, as after a restart of the machine.
     pub fn restart(&mut self) {
         self.stop();
         self.store.close().unwrap();
-        self.store = open(self.directory.path().join("data"), &self.clock, &self.setup);
+        self.store = self.place.open(&self.clock, &self.setup);
         self.serve();
     }
 
@@ -206,16 +263,6 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn open(path: PathBuf, clock: &ManualClock, setup: &Setup) -> Store {
-    StoreOptions::new()
-        .clock(clock.clone())
-        .keeper(false)
-        .segment_bytes(1 << 20)
-        .transition_delay(setup.transition_delay)
-        .open(path)
-        .unwrap()
 }
 
 #[track_caller]

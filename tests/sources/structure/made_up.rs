@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::{Breach, Exception, circles, complaints, unsafe_outside, upward_imports, uses_outside};
+use super::rules::{
+    Breach, Exception, circles, complaints, unsafe_outside, upward_imports, uses_of_files, uses_outside,
+    words_in,
+};
 use super::tree::{Uses, uses};
 
 fn tree<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, Uses> {
@@ -242,5 +245,55 @@ fn an_exception_covers_what_it_names_and_must_be_needed() {
     assert_eq!(
         complaints(&breaches[1..], &exceptions),
         ["the exception for log/ log/ is not needed any more (so far)"]
+    );
+}
+
+#[test]
+fn a_floor_that_uses_files_which_it_must_not_know_is_found() {
+    let tree = tree([
+        ("lib.rs", "mod store; mod log; mod backend;"),
+        ("store/mod.rs", "mod put; use crate::backend::Logs;"),
+        (
+            "store/put.rs",
+            "fn f() { crate::log::write(); crate::backend::local::open(); }",
+        ),
+        ("log.rs", "pub fn write() {}"),
+        ("backend/mod.rs", "pub mod local; pub trait Logs {}"),
+        ("backend/local.rs", "pub fn open() { crate::log::write(); }"),
+    ]);
+    assert_eq!(
+        uses_of_files(&tree, "store", &["log", "backend/local"]),
+        [
+            breach("store/put.rs", "backend/local.rs"),
+            breach("store/put.rs", "log.rs")
+        ]
+    );
+}
+
+#[test]
+fn words_are_found_in_names_and_comments_of_a_floor() {
+    let texts = [
+        ("store/a.rs", "/// Of its segments.\nfn f(file_name: &str) {}"),
+        ("store/b.rs", "use std::path::Path;\nstruct JournalFrames;"),
+        (
+            "store/c.rs",
+            "/// # directory.path();\n/// A profile, and spooling.\nstruct Pathetic;",
+        ),
+        ("store/explored/d.rs", "let file = 1;"),
+        ("log.rs", "let file = 1;"),
+    ];
+    let texts = texts.map(|(file, text)| (file.to_owned(), text.to_owned()));
+    assert_eq!(
+        words_in(
+            &BTreeMap::from(texts),
+            "store",
+            &["file", "path", "segment", "journal", "pool"]
+        ),
+        [
+            breach("store/a.rs", "file"),
+            breach("store/a.rs", "segment"),
+            breach("store/b.rs", "journal"),
+            breach("store/b.rs", "path"),
+        ]
     );
 }

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use rules::{Breach, Exception, circles, complaints, unsafe_outside, upward_imports, uses_outside};
+use rules::{
+    Breach, Exception, circles, complaints, unsafe_outside, upward_imports, uses_of_files, uses_outside,
+    words_in,
+};
 use tree::Uses;
 
 /// From the top. Floors in one row do not know each other.
@@ -24,7 +27,7 @@ const FLOORS: [&[&str]; 12] = [
     &["evidence"],
     &["catalog"],
     &["log"],
-    &["disk"],
+    &["disk", "seam"],
     &["error", "sync"],
     &["model"],
 ];
@@ -48,6 +51,68 @@ const FILES_OUTSIDE_OF_DISK: [Exception; 2] = [
     },
 ];
 
+/// What `store` must not know, so that its logs can be anywhere.
+const OF_FILES: [&str; 4] = ["log/", "disk/", "backend/local/", "backend/memory/"];
+
+const OF_FILES_IN_STORE: [Exception; 7] = [
+    Exception {
+        of: "store/open.rs",
+        uses: "backend/local/open.rs",
+        reason: "is the one place that opens a store in a directory",
+    },
+    Exception {
+        of: "store/open.rs",
+        uses: "backend/memory/",
+        reason: "is the one place that opens a store in memory",
+    },
+    Exception {
+        of: "store/store.rs",
+        uses: "backend/memory/place.rs",
+        reason: "takes the memory that a store is opened in",
+    },
+    Exception {
+        of: "store/options.rs",
+        uses: "backend/memory/open.rs",
+        reason: "its methods are the options of a store in memory",
+    },
+    Exception {
+        of: "store/options.rs",
+        uses: "backend/local/options.rs",
+        reason: "its methods are the options of a store in a directory",
+    },
+    Exception {
+        of: "store/options.rs",
+        uses: "log/commit/durability.rs",
+        reason: "its methods are the options of a store in a directory",
+    },
+    Exception {
+        of: "store/options.rs",
+        uses: "disk/mod.rs",
+        reason: "its methods are the options of a store in a directory",
+    },
+];
+
+/// Words of a store in a directory.
+const WORDS_OF_FILES: [&str; 5] = ["file", "path", "segment", "journal", "pool"];
+
+const WORDS_OF_FILES_IN_STORE: [Exception; 3] = [
+    Exception {
+        of: "store/open.rs",
+        uses: "path",
+        reason: "opens a store in a directory",
+    },
+    Exception {
+        of: "store/store.rs",
+        uses: "path",
+        reason: "opens a store in a directory",
+    },
+    Exception {
+        of: "store/options.rs",
+        uses: "",
+        reason: "its methods are the options of a store in a directory",
+    },
+];
+
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     check("circles of imports", &circles(source()), &CIRCLES);
@@ -59,6 +124,24 @@ fn floors_import_only_downwards() {
         "imports that do not go down",
         &upward_imports(source(), &FLOORS),
         &UPWARD_IMPORTS,
+    );
+}
+
+#[test]
+fn store_knows_logs_by_their_traits_alone() {
+    check(
+        "uses of a backend's own in `store`",
+        &uses_of_files(source(), "store", &OF_FILES),
+        &OF_FILES_IN_STORE,
+    );
+}
+
+#[test]
+fn store_does_not_speak_of_files() {
+    check(
+        "words of files in `store`",
+        &words_in(texts(), "store", &WORDS_OF_FILES),
+        &WORDS_OF_FILES_IN_STORE,
     );
 }
 
@@ -96,9 +179,14 @@ fn the_whole_source_is_read() {
 }
 
 fn source() -> &'static BTreeMap<String, Uses> {
-    static SOURCE: LazyLock<BTreeMap<String, Uses>> =
-        LazyLock::new(|| tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
+    static SOURCE: LazyLock<BTreeMap<String, Uses>> = LazyLock::new(|| tree::uses(texts()));
     &SOURCE
+}
+
+fn texts() -> &'static BTreeMap<String, String> {
+    static TEXTS: LazyLock<BTreeMap<String, String>> =
+        LazyLock::new(|| tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
+    &TEXTS
 }
 
 fn check(what: &str, breaches: &[Breach], exceptions: &[Exception]) {

@@ -108,6 +108,62 @@ pub fn uses_outside(tree: &BTreeMap<String, Uses>, allowed: &str, paths: &[&str]
     .collect()
 }
 
+/// Uses that one floor makes of certain files, given as the beginnings of their names.
+pub fn uses_of_files(tree: &BTreeMap<String, Uses>, floor: &str, files: &[&str]) -> Vec<Breach> {
+    let own = tree.iter().filter(|(file, _)| floor_of(file) == floor);
+    let uses = own.flat_map(|(file, uses)| uses.files.iter().map(move |used| (file, used)));
+    uses.filter(|(_, used)| files.iter().any(|begin| used.starts_with(begin)))
+        .map(|(file, used)| Breach {
+            file: file.clone(),
+            uses: used.clone(),
+        })
+        .collect()
+}
+
+/// Words, in whatever form and also as parts of names, in the files of one floor that are directly below it. The hidden
+/// lines of examples do not count.
+pub fn words_in(texts: &BTreeMap<String, String>, floor: &str, words: &[&str]) -> Vec<Breach> {
+    let own = texts.iter().filter(|(file, _)| {
+        let name = file.strip_prefix(floor).and_then(|rest| rest.strip_prefix('/'));
+        name.is_some_and(|name| !name.contains('/'))
+    });
+    let mut breaches = BTreeSet::new();
+    for (file, text) in own {
+        let lines = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("/// # "));
+        for found in lines.flat_map(words_of) {
+            let singular = found.strip_suffix('s').unwrap_or(&found);
+            if words.contains(&singular) {
+                breaches.insert(Breach {
+                    file: file.clone(),
+                    uses: singular.to_owned(),
+                });
+            }
+        }
+    }
+    breaches.into_iter().collect()
+}
+
+/// In small letters; names are taken apart.
+fn words_of(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_small = false;
+    for letter in line.chars() {
+        let begins = !letter.is_ascii_alphabetic() || (letter.is_ascii_uppercase() && was_small);
+        if begins {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut()
+            && letter.is_ascii_alphabetic()
+        {
+            word.push(letter.to_ascii_lowercase());
+        }
+        was_small = letter.is_ascii_lowercase();
+    }
+    words
+}
+
 /// Files with `unsafe` outside of one floor.
 pub fn unsafe_outside(tree: &BTreeMap<String, Uses>, allowed: &str) -> Vec<Breach> {
     let files = tree

@@ -24,11 +24,11 @@ pub struct Uses {
     pub has_unsafe: bool,
 }
 
-/// Reads the tree below a directory.
-pub fn read(directory: &Path) -> BTreeMap<String, Uses> {
+/// The texts of the files below a directory.
+pub fn read(directory: &Path) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     read_texts(directory, "", &mut texts);
-    uses(&texts)
+    texts
 }
 
 /// What each file of a tree uses, by its name below the root. The tree begins with `lib.rs` and `main.rs`.

@@ -8,14 +8,14 @@ use crate::sync::{Mutex, OnceLock};
 /// What became of a group, for all who wait for it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(super) parity: usize,
+    pub(crate) parity: usize,
     result: OnceLock<Result<()>>,
     wakers: Mutex<Vec<Waker>>,
 }
 
 impl Outcome {
     /// Of a group of this parity.
-    pub(super) fn new(parity: usize) -> Self {
+    pub(crate) fn new(parity: usize) -> Self {
         Self {
             parity,
             result: OnceLock::new(),
@@ -23,14 +23,14 @@ impl Outcome {
         }
     }
 
-    pub(super) fn get(&self) -> Option<Result<()>> {
+    pub(crate) fn get(&self) -> Option<Result<()>> {
         self.result.get().cloned()
     }
 
     /// The first outcome stands. Gives the tasks that wait, to be woken once no lock is held: an executor may poll
     /// them right there.
     #[must_use = "a caller waits for this"]
-    pub(super) fn set(&self, result: Result<()>) -> Vec<Waker> {
+    pub(crate) fn set(&self, result: Result<()>) -> Vec<Waker> {
         let _ = self.result.set(result);
         // Taken after the result is set: a task that registers later finds the result first (see `register`).
         std::mem::take(&mut *self.wakers.lock())
@@ -38,7 +38,7 @@ impl Outcome {
 
     /// Registers a task to be woken, unless the outcome is there already. `place` is its own among the tasks, which it
     /// keeps for the next time: thousands may wait for one group.
-    pub(super) fn register(&self, waker: &Waker, place: &mut Option<usize>) -> Option<Result<()>> {
+    pub(crate) fn register(&self, waker: &Waker, place: &mut Option<usize>) -> Option<Result<()>> {
         let mut wakers = self.wakers.lock();
         if let Some(result) = self.get() {
             return Some(result);

@@ -8,29 +8,26 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use super::changes::LogChanges;
 use super::context::CommitContext;
 use super::durability::Durability;
 use super::tail::Tail;
-use super::ticket::CommitTicket;
 use super::writer::{Placement, Writer};
 use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
 use crate::log::segments::index_file::save_index;
 use crate::log::segments::log_files::LogFiles;
 use crate::log::segments::segment::Segment;
-use crate::model::{RecordNumber, Timestamp};
+use crate::model::RecordNumber;
+use crate::seam::{LogChanges, ShownEnd};
 use crate::sync::{AtomicBool, Condvar, Mutex};
 
-pub(crate) type LogContext = CommitContext<ShardLog>;
-
-pub(crate) type LogTicket = CommitTicket<ShardLog>;
+pub(crate) type LogContext = CommitContext<LocalLog>;
 
 /// One shard's log.
 #[derive(Debug)]
-pub(crate) struct ShardLog {
+pub(crate) struct LocalLog {
     /// For handing this log to the flushers.
-    this: Weak<ShardLog>,
+    this: Weak<LocalLog>,
     pub(crate) files: Arc<LogFiles>,
     pub(crate) context: Arc<LogContext>,
     pub(super) tail: Mutex<Tail>,
@@ -56,7 +53,7 @@ pub(crate) struct StartingPoint {
     pub(crate) lost_tail: Option<Error>,
 }
 
-impl ShardLog {
+impl LocalLog {
     pub(crate) fn new(files: LogFiles, state: StartingPoint, context: Arc<LogContext>) -> Arc<Self> {
         let StartingPoint {
             end,
@@ -85,19 +82,22 @@ impl ShardLog {
         self.this.upgrade()
     }
 
-    /// When the last record arrived that was taken in: no later one arrives earlier.
-    pub(crate) fn last_arrival(&self) -> Timestamp {
-        self.tail.lock().last_arrival
-    }
-
     /// For waiting at the end.
     pub(crate) fn changes(&self) -> &LogChanges {
         &self.changes
     }
 
-    /// Where readers stopped when they last looked: behind all of that, but not behind all that is committed.
-    pub(crate) fn shown_end(&self) -> LogEnd {
-        *self.files.published.lock()
+    /// Where the log ends now. Writes nothing, so that not all of it may be readable at once.
+    pub(crate) fn shown_end(&self) -> ShownEnd {
+        let tail = self.tail.lock();
+        let next_record = match self.is_acknowledged_from_memory() && !tail.is_quiet() {
+            true => tail.next_record,
+            false => self.files.published.lock().next_record,
+        };
+        ShownEnd {
+            next_record,
+            last_arrival: tail.last_arrival,
+        }
     }
 
     /// The number behind the last record that was given one, for telling whether anything was appended since.

@@ -1,0 +1,131 @@
+//! Removing logs that the catalog has no more, and segments of which nothing can be seen.
+//!
+//! Readers hide records exactly at the horizon. What is done here only gives back the space of whole segments and logs.
+
+use std::sync::Arc;
+
+use super::garbage::{Garbage, remove_directory};
+use super::logs::LocalLogs;
+use super::stream_logs::StreamLogs;
+use crate::backend::{RemovalPlan, ShardLog};
+use crate::catalog::{Edit, LogState};
+use crate::disk::{Step, is_left_out};
+use crate::error::Result;
+use crate::model::{LogName, Moment, RecordNumber, ShardId, StreamId, Timestamp};
+
+impl LocalLogs {
+    pub(super) fn remove_log(
+        &self,
+        stream: &StreamLogs,
+        shard: ShardId,
+        plan: &mut RemovalPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>> {
+        // Opened before the catalog forgets which segments it has.
+        let log = stream.log(shard)?;
+        if !self.commit_removal(plan)? {
+            return Ok(Vec::new());
+        }
+        stream.forget_log(shard);
+        let directory = log.directory().to_owned();
+        self.garbage.lock().push(Garbage::of_log(directory, &log));
+        Ok(vec![log])
+    }
+
+    pub(super) fn remove_stream(
+        &self,
+        stream: &StreamLogs,
+        plan: &mut RemovalPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>> {
+        // With the logs sealed nothing is written into directories that are about to go. A log that cannot be
+        // sealed takes no records either.
+        let logs = stream.open_logs();
+        for (_, log) in &logs {
+            let _ = log.seal();
+        }
+        self.remove_too_early(stream)?;
+        let removed = self.commit_removal(plan);
+        if !matches!(removed, Ok(true)) {
+            logs.iter().for_each(|(_, log)| log.unseal());
+            return removed.map(|_| Vec::new());
+        }
+        self.streams.write().remove(&stream.id);
+        for (shard, _) in &logs {
+            self.active.forget(LogName::Shard(stream.id, *shard));
+        }
+        let garbage = Garbage::of_stream(stream.directory.clone(), &logs);
+        self.garbage.lock().push(garbage);
+        Ok(logs
+            .into_iter()
+            .map(|(_, log)| log as Arc<dyn ShardLog>)
+            .collect())
+    }
+
+    /// Drops the segments of which nothing can be seen any more from the catalog, and hands their files to the garbage.
+    pub(super) fn trim(&self, time: Moment) -> Result<()> {
+        let expired: Vec<_> = {
+            let state = self.catalog.read();
+            let expired = state.streams().flat_map(|(id, stream)| {
+                let horizon = stream.horizon(time);
+                let logs = stream.logs.iter();
+                logs.filter_map(move |(shard, log)| Some((id, *shard, first_kept(log, horizon)?)))
+            });
+            expired.collect()
+        };
+        for (stream, shard, first_record) in expired {
+            self.trim_log(stream, shard, first_record)?;
+        }
+        Ok(())
+    }
+
+    fn trim_log(&self, id: StreamId, shard: ShardId, first_record: RecordNumber) -> Result<()> {
+        let Some(stream) = self.known_stream(id) else {
+            return Ok(());
+        };
+        let log = stream.log(shard)?;
+        self.catalog.commit(|state| match state.stream(id) {
+            Some(stream) if stream.logs.contains_key(&shard) => Ok(vec![Edit::LogTrimmed {
+                log: LogName::Shard(id, shard),
+                first_record,
+            }]),
+            _ => Ok(Vec::new()),
+        })?;
+        let dropped = Garbage::of_segments(log.forget_segments_before(first_record));
+        self.garbage.lock().push(dropped);
+        Ok(())
+    }
+
+    /// False if there was nothing to commit.
+    fn commit_removal(&self, plan: &mut RemovalPlan<'_>) -> Result<bool> {
+        let mut has_edits = false;
+        self.catalog.commit(|state| {
+            let edits = plan(state)?;
+            has_edits = !edits.is_empty();
+            Ok(edits)
+        })?;
+        Ok(has_edits)
+    }
+
+    /// For tests that leave a step out: removes a stream's files while the catalog still has it.
+    fn remove_too_early(&self, stream: &StreamLogs) -> Result<()> {
+        match is_left_out(Step::EditBeforeRemoval) {
+            true => remove_directory(self.disk.as_ref(), &stream.directory),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The first record of the oldest segment that holds anything that can be seen, if it is not the oldest of all. The last
+/// segment is always kept: records will follow in it.
+fn first_kept(log: &LogState, horizon: Timestamp) -> Option<RecordNumber> {
+    let expired = log
+        .segments
+        .windows(2)
+        .take_while(|pair| {
+            let is_hidden = log
+                .hidden_before
+                .is_some_and(|number| pair[1].first_record <= number);
+            is_hidden || pair[1].base_arrival < horizon
+        })
+        .count();
+    (expired > 0).then(|| log.segments[expired].first_record)
+}

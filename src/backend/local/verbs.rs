@@ -1,0 +1,118 @@
+//! What the logs of this machine do for each verb.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::logs::LocalLogs;
+use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::catalog::Edit;
+use crate::error::{Error, Result};
+use crate::log::{LocalLog, announce_all};
+use crate::model::{Moment, ShardId, StreamId, Timestamp};
+use crate::seam::{Appended, Waiting, stored_bytes};
+
+impl Logs for LocalLogs {
+    fn open(&self, stream: StreamId, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
+        let logs = self.known_stream(stream).ok_or_else(|| Error::StreamNotFound {
+            name: format!("number {stream}"),
+        })?;
+        Ok(logs.log(shard)?)
+    }
+
+    fn append(
+        &self,
+        batches: &[Batch<'_>],
+        now: Timestamp,
+        waiting: Waiting,
+    ) -> Option<Vec<Result<Appended>>> {
+        match waiting {
+            Waiting::Allowed => {
+                self.announce(batches);
+                let append = |batch: &Batch<'_>| batch.log.append(batch.records, now, waiting);
+                Some(batches.iter().map(append).collect())
+            }
+            Waiting::Refused => {
+                let reservations = batches
+                    .iter()
+                    .map(|batch| local(batch.log)?.try_reserve(batch.records));
+                let reservations: Option<Vec<_>> = reservations.collect();
+                let reserved = batches.iter().zip(reservations?);
+                Some(
+                    reserved
+                        .map(|(batch, room)| room.append(batch.records, now))
+                        .collect(),
+                )
+            }
+        }
+    }
+
+    fn seal(
+        &self,
+        stream: StreamId,
+        shards: &[ShardId],
+        plan: &mut SealPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>> {
+        self.seal_logs(stream, shards, plan)
+    }
+
+    fn remove(
+        &self,
+        stream: StreamId,
+        shard: Option<ShardId>,
+        plan: &mut RemovalPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>> {
+        let Some(logs) = self.known_stream(stream) else {
+            return Ok(Vec::new());
+        };
+        match shard {
+            Some(shard) => self.remove_log(&logs, shard, plan),
+            None => self.remove_stream(&logs, plan),
+        }
+    }
+
+    fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()> {
+        let results = [
+            self.sweep_once(),
+            self.sync_in_background(),
+            self.trim(time),
+            self.keep_house(monotonic),
+        ];
+        results.into_iter().collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.context.resources.health.check()
+    }
+
+    fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
+        let result = match self.overlay {
+            Some(_) => Ok(()),
+            None => {
+                self.finish_appends();
+                self.record_all_ends(last)
+            }
+        };
+        self.let_go();
+        result
+    }
+}
+
+impl LocalLogs {
+    /// Has logs that acknowledge from memory say together that they are about to be written to.
+    fn announce(&self, batches: &[Batch<'_>]) {
+        let logs = batches
+            .iter()
+            .filter_map(|batch| Some((local(batch.log)?, batch.records)));
+        if !self.acknowledges_from_memory() || !logs.clone().any(|(log, _)| log.lacks_place()) {
+            return;
+        }
+        announce_all(logs.map(|(log, records)| (log, records.iter().map(stored_bytes).sum())));
+    }
+}
+
+/// The log behind the trait. A store has logs of one backend.
+fn local(log: &dyn ShardLog) -> Option<&LocalLog> {
+    let log: &dyn Any = log;
+    log.downcast_ref()
+}

@@ -1,0 +1,79 @@
+//! What concerns several logs, or the catalog too.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shard_log::ShardLog;
+use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
+use crate::error::Result;
+use crate::model::{Moment, PutRecord, ShardId, StreamId, Timestamp};
+use crate::seam::{Appended, Waiting};
+
+/// A backend that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// What says which logs there are.
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) logs: Arc<dyn Logs>,
+}
+
+/// Records for one log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) log: &'a dyn ShardLog,
+    pub(crate) records: &'a [PutRecord<'a>],
+}
+
+/// Makes edits that close shards, of where their logs end.
+pub(crate) type SealPlan<'a> = dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) -> Result<Vec<Edit>> + 'a;
+
+/// Makes edits that take logs out of the catalog.
+pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> + 'a;
+
+/// The logs of a store.
+///
+/// No verb wakes a reader, since its caller may hold locks: where a verb ends logs it gives them back, and the caller
+/// has them tell it once it holds none.
+pub(crate) trait Logs: Any + Debug + Send + Sync {
+    /// The log of a shard that exists.
+    fn open(&self, stream: StreamId, shard: ShardId) -> Result<Arc<dyn ShardLog>>;
+
+    /// As [`ShardLog::append`], to several logs, each of which answers for itself. `None` if one of them would have to
+    /// wait and may not; nothing was taken then.
+    fn append(
+        &self,
+        batches: &[Batch<'_>],
+        now: Timestamp,
+        waiting: Waiting,
+    ) -> Option<Vec<Result<Appended>>>;
+
+    /// Closes shards: their logs take no more records, and the edits that `plan` makes of their ends are committed. If
+    /// they are not, the logs go on. `plan` may be asked more than once. Gives the closed logs.
+    fn seal(
+        &self,
+        stream: StreamId,
+        shards: &[ShardId],
+        plan: &mut SealPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>>;
+
+    /// Commits the edits that take a shard, or a whole stream, out of the catalog, and then removes its logs, once they are
+    /// not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
+    fn remove(
+        &self,
+        stream: StreamId,
+        shard: Option<ShardId>,
+        plan: &mut RemovalPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>>;
+
+    /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
+    fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
+
+    /// Refuses if something failed after which nothing more is written.
+    fn check(&self) -> Result<()>;
+
+    /// Makes all durable that was taken, commits the `last` edits with it, and lets the logs go. All who wait at a log
+    /// are woken. The logs are gone also where this fails.
+    fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()>;
+}

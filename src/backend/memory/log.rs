@@ -1,0 +1,222 @@
+//! One log.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::fetcher::{Fetched, Fetcher};
+use super::log_state::{LogState, bytes_of};
+use super::place::Room;
+use crate::backend::ShardLog;
+use crate::catalog::{Catalog, Edit};
+use crate::error::{Error, Result};
+use crate::model::{LogName, PartitionKey, PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::seam::{
+    Appended, LogChanges, LogRead, Placed, ReadLimit, ReadRecord, RecordSink, ShownEnd, Ticket, Waiting,
+    check_batch_bytes,
+};
+use crate::sync::{Mutex, MutexGuard};
+
+#[derive(Debug)]
+pub(super) struct MemoryLog {
+    /// For the fetcher.
+    this: Weak<MemoryLog>,
+    name: LogName,
+    catalog: Arc<Catalog>,
+    room: Room,
+    fetcher: Option<Arc<Fetcher>>,
+    state: Mutex<LogState>,
+    changes: LogChanges,
+}
+
+impl MemoryLog {
+    pub(super) fn new(
+        stream: StreamId,
+        shard: ShardId,
+        state: LogState,
+        catalog: Arc<Catalog>,
+        room: Room,
+        fetcher: Option<Arc<Fetcher>>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            name: LogName::Shard(stream, shard),
+            catalog,
+            room,
+            fetcher,
+            state: Mutex::new(state),
+            changes: LogChanges::default(),
+        })
+    }
+
+    /// Keeps writers and readers out.
+    pub(super) fn lock(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock()
+    }
+
+    /// Whether an append need not wait for the catalog.
+    pub(super) fn is_noted(&self) -> bool {
+        self.lock().is_noted
+    }
+
+    /// Frees the records before a number, and those that arrived before the horizon.
+    pub(super) fn trim(&self, horizon: Timestamp, hidden_before: Option<RecordNumber>) {
+        let mut state = self.lock();
+        let is_gone = |record: &ReadRecord| {
+            record.arrival < horizon || hidden_before.is_some_and(|number| record.number < number)
+        };
+        let gone = state.records.partition_point(is_gone);
+        if gone > 0 {
+            let bytes = state.records.drain(..gone).map(|record| bytes_of(&record)).sum();
+            self.room.give_back(bytes);
+            let kept = state.records.len();
+            state.records.shrink_to(2 * kept);
+        }
+    }
+
+    /// Frees all records, of a log that the catalog has no more.
+    pub(super) fn clear(&self, state: &mut LogState) {
+        let bytes = state.records.iter().map(bytes_of).sum();
+        state.records = VecDeque::new();
+        self.room.give_back(bytes);
+    }
+
+    /// Ends all use of the log, and gives what it has.
+    pub(super) fn close(&self) -> LogState {
+        let mut state = self.lock();
+        let closed = LogState {
+            is_closed: true,
+            ..LogState::of(self.name)
+        };
+        let left = std::mem::replace(&mut *state, closed);
+        drop(state);
+        self.changes.notify();
+        left.rested()
+    }
+
+    fn take_in(
+        &self,
+        mut state: MutexGuard<'_, LogState>,
+        records: &[PutRecord<'_>],
+        now: Timestamp,
+    ) -> Result<Placed> {
+        let keys = records
+            .iter()
+            .map(|record| PartitionKey::new(record.partition_key));
+        let keys: Vec<_> = keys
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::invalid(error.to_string()))?;
+        let first_record = (state.numbers.take(records.len()))
+            .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
+        let arrival = now.max(state.last_arrival);
+        state.last_arrival = arrival;
+        let placed = Placed {
+            first_record,
+            arrival,
+        };
+        for ((record, partition_key), place) in records.iter().zip(keys).zip(0..) {
+            state.records.push_back(ReadRecord {
+                number: placed.number(place),
+                arrival,
+                partition_key,
+                data: Bytes::copy_from_slice(record.data),
+            });
+        }
+        Ok(placed)
+    }
+
+    /// Whether a read has to wait: for what it has asked to be fetched now, or for what was asked before.
+    fn has_to_fetch(&self, state: &mut LogState) -> bool {
+        let Some(fetcher) = &self.fetcher else {
+            return false;
+        };
+        if !state.is_fetching {
+            state.reads = state.reads.wrapping_add(1);
+            state.is_fetching = state.reads.is_multiple_of(fetcher.reads_for_each_wait);
+            if state.is_fetching {
+                fetcher.ask(self.this.clone());
+            }
+        }
+        state.is_fetching
+    }
+
+    /// The log's state, once nothing has to be fetched any more.
+    fn fetched(&self) -> Poll<Result<MutexGuard<'_, LogState>>> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        match self.has_to_fetch(&mut state) {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(state)),
+        }
+    }
+}
+
+impl Fetched for MemoryLog {
+    fn note_fetched(&self) {
+        self.lock().is_fetching = false;
+        self.changes.notify();
+    }
+}
+
+impl ShardLog for MemoryLog {
+    fn append(&self, records: &[PutRecord<'_>], now: Timestamp, waiting: Waiting) -> Result<Appended> {
+        let bytes = check_batch_bytes(records)?;
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(Error::Closed);
+        }
+        if state.is_sealed {
+            return Ok(Appended::Sealed);
+        }
+        if !state.is_noted {
+            if waiting == Waiting::Refused {
+                return Ok(Appended::WouldWait);
+            }
+            let log = self.name;
+            self.catalog.commit(|_| Ok(vec![Edit::LogResumed { log }]))?;
+            state.is_noted = true;
+        }
+        self.room.take(bytes)?;
+        let placed = self.take_in(state, records, now);
+        if placed.is_err() {
+            self.room.give_back(bytes);
+        }
+        let placed = placed?;
+        self.changes.notify();
+        Ok(Appended::Taken(Ticket::done(placed)))
+    }
+
+    fn read(
+        &self,
+        from: RecordNumber,
+        horizon: Timestamp,
+        limit: &ReadLimit,
+        sink: &mut dyn RecordSink,
+    ) -> Poll<Result<LogRead>> {
+        let fetched = self.fetched();
+        fetched.map_ok(|state| state.read(from, horizon, limit, sink))
+    }
+
+    fn seek_time(&self, time: Timestamp) -> Poll<Result<RecordNumber>> {
+        self.fetched().map_ok(|state| {
+            let first = state.records.get(state.first_from(RecordNumber::FIRST, time));
+            first.map_or(state.numbers.next(), |record| record.number)
+        })
+    }
+
+    fn end(&self) -> Result<ShownEnd> {
+        let state = self.lock();
+        Ok(ShownEnd {
+            next_record: state.numbers.next(),
+            last_arrival: state.last_arrival,
+        })
+    }
+
+    fn changes(&self) -> &LogChanges {
+        &self.changes
+    }
+}

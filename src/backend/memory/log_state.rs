@@ -1,0 +1,93 @@
+//! What one log has.
+
+use std::collections::VecDeque;
+
+use super::numbers::Numbers;
+use crate::catalog::LogEnd;
+use crate::model::{LogName, PutRecord, RecordNumber, Timestamp};
+use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink, stored_bytes};
+
+/// What a log has.
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) records: VecDeque<ReadRecord>,
+    pub(super) numbers: Numbers,
+    pub(super) last_arrival: Timestamp,
+    /// Whether the catalog knows that the log is being written to.
+    pub(super) is_noted: bool,
+    pub(super) is_sealed: bool,
+    pub(super) is_closed: bool,
+    pub(super) reads: u32,
+    pub(super) is_fetching: bool,
+}
+
+impl LogState {
+    /// Of a log without a record.
+    pub(super) fn of(log: LogName) -> Self {
+        Self {
+            records: VecDeque::new(),
+            numbers: Numbers::of(log),
+            last_arrival: Timestamp::EPOCH,
+            is_noted: false,
+            is_sealed: false,
+            is_closed: false,
+            reads: 0,
+            is_fetching: false,
+        }
+    }
+
+    /// As the next opener of the store finds it.
+    pub(super) fn rested(self) -> Self {
+        Self {
+            is_fetching: false,
+            ..self
+        }
+    }
+
+    pub(super) fn end(&self) -> LogEnd {
+        LogEnd {
+            next_record: self.numbers.next(),
+            last_arrival: self.last_arrival,
+            ..LogEnd::EMPTY
+        }
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.is_sealed = true;
+    }
+
+    pub(super) fn first_from(&self, number: RecordNumber, horizon: Timestamp) -> usize {
+        self.records
+            .partition_point(|record| record.number < number || record.arrival < horizon)
+    }
+
+    pub(super) fn read(
+        &self,
+        from: RecordNumber,
+        horizon: Timestamp,
+        limit: &ReadLimit,
+        sink: &mut dyn RecordSink,
+    ) -> LogRead {
+        let end = self.numbers.next();
+        let mut next = from;
+        let (mut taken, mut bytes) = (0, 0_usize);
+        for record in self.records.range(self.first_from(from, horizon)..) {
+            bytes = bytes.saturating_add(record.partition_key.as_str().len() + record.data.len());
+            if taken >= limit.records || (taken > 0 && bytes > limit.bytes) {
+                return LogRead { next, end };
+            }
+            next = record.number.next();
+            sink.take(record.clone());
+            taken += 1;
+        }
+        // What was asked for may lie behind the end, where it is to be waited for.
+        let next = next.max(end);
+        LogRead { next, end }
+    }
+}
+
+/// The room that a record takes.
+pub(super) fn bytes_of(record: &ReadRecord) -> usize {
+    let record = PutRecord::new(record.partition_key.as_str(), &record.data);
+    stored_bytes(&record)
+}

@@ -1,0 +1,228 @@
+//! All logs, and what concerns several of them.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fetcher::Fetcher;
+use super::log::MemoryLog;
+use super::log_state::LogState;
+use super::place::{Memory, Occupied, Room};
+use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::catalog::{Catalog, Edit};
+use crate::error::{Error, Result};
+use crate::model::{LogName, Moment, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::seam::{Appended, Waiting};
+use crate::sync::Mutex;
+
+#[derive(Debug)]
+pub(super) struct MemoryLogs {
+    catalog: Arc<Catalog>,
+    room: Room,
+    fetcher: Option<Arc<Fetcher>>,
+    memory: Memory,
+    /// Until the store is closed.
+    opened: Mutex<Option<OpenLogs>>,
+}
+
+#[derive(Debug)]
+struct OpenLogs {
+    /// Those that were used since the store was opened. The memory has the others.
+    logs: BTreeMap<(StreamId, ShardId), Arc<MemoryLog>>,
+    /// Dropped once the memory has all of them.
+    _occupied: Occupied,
+}
+
+impl MemoryLogs {
+    pub(super) fn new(
+        catalog: Arc<Catalog>,
+        max_bytes: usize,
+        fetcher: Option<Fetcher>,
+        occupied: Occupied,
+    ) -> Self {
+        Self {
+            catalog,
+            room: Room::of(occupied.memory(), max_bytes),
+            fetcher: fetcher.map(Arc::new),
+            memory: occupied.memory().clone(),
+            opened: Mutex::new(Some(OpenLogs {
+                logs: BTreeMap::new(),
+                _occupied: occupied,
+            })),
+        }
+    }
+
+    fn log(&self, stream: StreamId, shard: ShardId) -> Result<Arc<MemoryLog>> {
+        let mut opened = self.opened.lock();
+        let OpenLogs { logs, .. } = opened.as_mut().ok_or(Error::Closed)?;
+        if let Some(log) = logs.get(&(stream, shard)) {
+            return Ok(log.clone());
+        }
+        // With the map locked, so that a log that is removed does not come back.
+        self.check_exists(stream, shard)?;
+        let kept = self.memory.with(|place| place.logs.remove(&(stream, shard)));
+        let state = kept.unwrap_or_else(|| LogState::of(LogName::Shard(stream, shard)));
+        let log = MemoryLog::new(
+            stream,
+            shard,
+            state,
+            self.catalog.clone(),
+            self.room.clone(),
+            self.fetcher.clone(),
+        );
+        logs.insert((stream, shard), log.clone());
+        Ok(log)
+    }
+
+    fn check_exists(&self, id: StreamId, shard: ShardId) -> Result<()> {
+        let state = self.catalog.read();
+        let stream = state.stream(id).ok_or_else(|| Error::StreamNotFound {
+            name: format!("number {id}"),
+        })?;
+        match stream.logs.contains_key(&shard) {
+            true => Ok(()),
+            false => Err(Error::ShardNotFound {
+                stream: stream.name.local.clone(),
+                shard,
+            }),
+        }
+    }
+
+    /// The logs of a stream that have anything, or those of one shard.
+    fn logs_of(
+        &self,
+        stream: StreamId,
+        is_wanted: impl Fn(ShardId) -> bool,
+    ) -> Vec<(ShardId, Arc<MemoryLog>)> {
+        let state = self.catalog.read();
+        let logs = state
+            .stream(stream)
+            .into_iter()
+            .flat_map(|stream| stream.logs.keys());
+        let shards: Vec<_> = logs.copied().filter(|shard| is_wanted(*shard)).collect();
+        drop(state);
+        let log = |shard| Some((shard, self.log(stream, shard).ok()?));
+        shards.into_iter().filter_map(log).collect()
+    }
+
+    /// From when on, and from which number on, each log keeps its records.
+    fn horizons(&self, time: Moment) -> Vec<(Arc<MemoryLog>, Timestamp, Option<RecordNumber>)> {
+        let state = self.catalog.read();
+        let horizons = state.streams().flat_map(|(id, stream)| {
+            let horizon = stream.horizon(time);
+            let logs = stream.logs.iter();
+            logs.map(move |(shard, log)| (id, *shard, horizon, log.hidden_before))
+        });
+        let horizons: Vec<_> = horizons.collect();
+        drop(state);
+        // One that was removed meanwhile keeps nothing.
+        let log = |(stream, shard, horizon, hidden)| Some((self.log(stream, shard).ok()?, horizon, hidden));
+        horizons.into_iter().filter_map(log).collect()
+    }
+}
+
+impl Logs for MemoryLogs {
+    fn open(&self, stream: StreamId, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
+        Ok(self.log(stream, shard)?)
+    }
+
+    fn append(
+        &self,
+        batches: &[Batch<'_>],
+        now: Timestamp,
+        waiting: Waiting,
+    ) -> Option<Vec<Result<Appended>>> {
+        if waiting == Waiting::Refused && !batches.iter().all(|batch| is_noted(batch.log)) {
+            return None;
+        }
+        // A log that is known to be written to stays so.
+        let append = |batch: &Batch<'_>| batch.log.append(batch.records, now, waiting);
+        Some(batches.iter().map(append).collect())
+    }
+
+    /// One step: whoever has the logs finds neither half of it.
+    fn seal(
+        &self,
+        stream: StreamId,
+        shards: &[ShardId],
+        plan: &mut SealPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>> {
+        let mut shards = shards.to_vec();
+        // Two that seal the same logs lock them in one order.
+        shards.sort_unstable();
+        let logs = shards.iter().map(|shard| self.log(stream, *shard));
+        let logs: Vec<_> = logs.collect::<Result<_>>()?;
+        let mut locked: Vec<_> = logs.iter().map(|log| log.lock()).collect();
+        let ends = shards.iter().zip(&locked).map(|(shard, log)| (*shard, log.end()));
+        let ends: Vec<_> = ends.collect();
+        self.catalog.commit(|state| plan(state, &ends))?;
+        locked.iter_mut().for_each(|log| log.seal());
+        drop(locked);
+        Ok(logs.into_iter().map(|log| log as Arc<dyn ShardLog>).collect())
+    }
+
+    fn remove(
+        &self,
+        stream: StreamId,
+        shard: Option<ShardId>,
+        plan: &mut RemovalPlan<'_>,
+    ) -> Result<Vec<Arc<dyn ShardLog>>> {
+        let is_of = |of: ShardId| shard.is_none_or(|shard| shard == of);
+        let removed = self.logs_of(stream, is_of);
+        let mut locked: Vec<_> = removed.iter().map(|(_, log)| log.lock()).collect();
+        let mut has_edits = false;
+        self.catalog.commit(|state| {
+            let edits = plan(state)?;
+            has_edits = !edits.is_empty();
+            Ok(edits)
+        })?;
+        if !has_edits {
+            return Ok(Vec::new());
+        }
+        for (log, (_, whole)) in locked.iter_mut().zip(&removed) {
+            log.seal();
+            whole.clear(log);
+        }
+        drop(locked);
+        let mut opened = self.opened.lock();
+        let OpenLogs { logs, .. } = opened.as_mut().ok_or(Error::Closed)?;
+        // Also one that was opened meanwhile. From the edit on none can be.
+        let is_removed = |name: &(StreamId, ShardId)| name.0 == stream && is_of(name.1);
+        let names: Vec<_> = logs.keys().filter(|name| is_removed(name)).copied().collect();
+        let removed = names.iter().filter_map(|name| logs.remove(name));
+        Ok(removed.map(|log| log as Arc<dyn ShardLog>).collect())
+    }
+
+    fn maintain(&self, _: Duration, time: Moment) -> Result<()> {
+        for (log, horizon, hidden_before) in self.horizons(time) {
+            log.trim(horizon, hidden_before);
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
+        let result = self.catalog.commit(|_| Ok(last()));
+        self.catalog.close();
+        let opened = self.opened.lock().take();
+        if let Some(OpenLogs { logs, _occupied }) = opened {
+            for (name, log) in logs {
+                let left = log.close();
+                self.memory.with(|place| place.logs.insert(name, left));
+            }
+        }
+        if let Some(fetcher) = &self.fetcher {
+            fetcher.stop();
+        }
+        result
+    }
+}
+
+fn is_noted(log: &dyn ShardLog) -> bool {
+    let log: &dyn Any = log;
+    log.downcast_ref().is_none_or(MemoryLog::is_noted)
+}
