@@ -17,8 +17,10 @@ const {
   MergeShardsCommand,
   PutRecordCommand,
   PutRecordsCommand,
+  RegisterStreamConsumerCommand,
   ResourceNotFoundException,
   SplitShardCommand,
+  SubscribeToShardCommand,
   waitUntilStreamExists,
   waitUntilStreamNotExists,
 } = require("@aws-sdk/client-kinesis");
@@ -48,6 +50,21 @@ async function read(ShardId) {
     }
     ShardIterator = reply.NextShardIterator;
   }
+}
+
+// Everything in a shard that is closed, pushed.
+async function pushed(StreamARN, ShardId) {
+  const { Consumer } = await client.send(new RegisterStreamConsumerCommand({ StreamARN, ConsumerName: "pushed" }));
+  const StartingPosition = { Type: "TRIM_HORIZON" };
+  const subscription = { ConsumerARN: Consumer.ConsumerARN, ShardId, StartingPosition };
+  const { EventStream } = await client.send(new SubscribeToShardCommand(subscription));
+  const records = [];
+  let children = [];
+  for await (const { SubscribeToShardEvent: event } of EventStream) {
+    records.push(...event.Records);
+    children = event.ChildShards ?? children;
+  }
+  return { records, children };
 }
 
 async function main() {
@@ -92,7 +109,11 @@ async function main() {
   const NewStartingHashKey = (2n ** 127n).toString();
   await client.send(new SplitShardCommand({ StreamName, ShardToSplit, NewStartingHashKey }));
   await waitUntilStreamExists(waiting, { StreamName });
-  const { children } = await read("shardId-000000000000");
+  const { children, records: all } = await read("shardId-000000000000");
+  const { StreamDescription: split } = await client.send(new DescribeStreamCommand({ StreamName }));
+  const byPush = await pushed(split.StreamARN, "shardId-000000000000");
+  assert.deepEqual(byPush.records.map(text), all.map(text), "what is pushed is what is read");
+  assert.deepEqual(byPush.children, children);
   assert.deepEqual(
     children.map(({ ShardId, ParentShards }) => [ShardId, ParentShards]),
     [
@@ -110,7 +131,7 @@ async function main() {
     ["shardId-000000000003"],
   );
 
-  await client.send(new DeleteStreamCommand({ StreamName }));
+  await client.send(new DeleteStreamCommand({ StreamName, EnforceConsumerDeletion: true }));
   await waitUntilStreamNotExists(waiting, { StreamName });
   const gone = client.send(new DescribeStreamCommand({ StreamName }));
   await assert.rejects(gone, (error) => error instanceof ResourceNotFoundException && /not found/.test(error.message));
