@@ -17,7 +17,6 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 static MEASURING: Mutex<()> = Mutex::new(());
 
 /// No other test allocates while this lives.
-#[must_use]
 fn alone() -> MutexGuard<'static, ()> {
     MEASURING.lock().unwrap_or_else(PoisonError::into_inner)
 }
