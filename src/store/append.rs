@@ -340,10 +340,20 @@ impl Append {
     }
 
     fn puts(&self) -> Result<Vec<Put>> {
-        for part in &self.parts {
-            part.placed()?;
+        if let [part] = self.parts.as_slice() {
+            let placed = part.placed()?;
+            // A batch has fewer records than a `u32` counts: it is limited, and each has 16 bytes and more.
+            return Ok((0..self.records as u32)
+                .map(|place| part.put_at(placed, place))
+                .collect());
         }
-        (0..self.records).map(|record| self.put(record)).collect()
+        let placed = self.parts.iter().map(Part::placed);
+        let placed: Vec<_> = placed.collect::<Result<_>>()?;
+        let puts = self.places.iter().map(|(part, place)| {
+            let part = *part as usize;
+            self.parts[part].put_at(placed[part], *place)
+        });
+        Ok(puts.collect())
     }
 
     fn put(&self, record: usize) -> Result<Put> {
@@ -385,10 +395,15 @@ impl Part {
 
     fn put(&self, place: u32) -> Result<Put> {
         let placed = self.placed()?;
-        Ok(Put {
+        Ok(self.put_at(placed, place))
+    }
+
+    fn put_at(&self, placed: Placed, place: u32) -> Put {
+        let number = placed.number(place);
+        Put {
             shard_id: self.shard.shard,
-            sequence_number: self.shard.sequence_number(placed.number(place), placed.arrival),
-        })
+            sequence_number: self.shard.sequence_number(number, placed.arrival),
+        }
     }
 }
 

@@ -1,5 +1,4 @@
 //! The same tests on each backend.
-#![allow(dead_code)]
 
 use anabranch::{Memory, Result, Store, StoreOptions};
 use tempfile::TempDir;
@@ -24,6 +23,14 @@ impl Place {
         match self {
             Self::Directory(_) => Self::directory(),
             Self::Memory(_) => Self::memory(),
+        }
+    }
+
+    /// The memory, if it is that.
+    pub fn in_memory(&self) -> Option<Memory> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Memory(memory) => Some(memory.clone()),
         }
     }
 

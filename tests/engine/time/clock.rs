@@ -29,8 +29,8 @@ on_each_backend!(
     a_clock_that_was_years_behind_for_hours_deletes_nothing_when_it_is_set_right,
 );
 
-fn a_jump_forward_that_is_undone_deletes_and_hides_nothing(backend: Backend) {
-    let world = World::new(backend);
+fn a_jump_forward_that_is_undone_deletes_and_hides_nothing(place: &Place) {
+    let world = World::new(place);
     let stream = filled(&world);
     world.clock.jump_forward(2 * DAY);
     world.let_pass(Duration::from_secs(25));
@@ -46,8 +46,8 @@ fn a_jump_forward_that_is_undone_deletes_and_hides_nothing(backend: Backend) {
     assert!(world.was_told("172800 s behind"), "{:?}", world.events);
 }
 
-fn a_jump_forward_with_restarts_in_it_deletes_nothing(backend: Backend) {
-    let mut world = World::new(backend);
+fn a_jump_forward_with_restarts_in_it_deletes_nothing(place: &Place) {
+    let mut world = World::new(place);
     filled(&world);
     world.clock.jump_forward(2 * DAY);
     for _ in 0..3 {
@@ -65,7 +65,7 @@ fn a_jump_forward_with_restarts_in_it_deletes_nothing(backend: Backend) {
 
 #[test]
 fn a_jump_between_a_kill_and_the_next_opener_deletes_nothing() {
-    let mut world = World::new(Backend::Directory);
+    let mut world = World::new(&Place::directory());
     let stream = world.store.create_stream("s", 1).unwrap();
     put_large(&stream, 0);
     put_large(&stream, 1);
@@ -79,7 +79,7 @@ fn a_jump_between_a_kill_and_the_next_opener_deletes_nothing() {
 
 #[test]
 fn a_second_jump_forward_does_not_confirm_the_first() {
-    let mut world = World::new(Backend::Directory);
+    let mut world = World::new(&Place::directory());
     let stream = world.store.create_stream("s", 1).unwrap();
     put_large(&stream, 0);
     put_large(&stream, 1);
@@ -94,8 +94,8 @@ fn a_second_jump_forward_does_not_confirm_the_first() {
     assert_eq!(numbers(&world.stream("s")), [0, 1]);
 }
 
-fn a_jump_forward_that_stands_for_an_hour_counts(backend: Backend) {
-    let world = World::new(backend);
+fn a_jump_forward_that_stands_for_an_hour_counts(place: &Place) {
+    let world = World::new(place);
     let stream = filled(&world);
     world.clock.jump_forward(2 * DAY);
     world.let_pass(Duration::from_secs(25));
@@ -105,8 +105,8 @@ fn a_jump_forward_that_stands_for_an_hour_counts(backend: Backend) {
     assert_eq!(shard_count(&stream), 2);
 }
 
-fn a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened(backend: Backend) {
-    let mut world = World::new(backend);
+fn a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened(place: &Place) {
+    let mut world = World::new(place);
     filled(&world);
     world.store.close().unwrap();
     world.clock.jump_forward(3 * DAY);
@@ -115,8 +115,8 @@ fn a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_open
     assert_eq!(numbers(&world.stream("s")), [0; 0]);
 }
 
-fn a_program_that_never_runs_for_an_hour_expires_what_is_old_too(backend: Backend) {
-    let mut world = World::new(backend);
+fn a_program_that_never_runs_for_an_hour_expires_what_is_old_too(place: &Place) {
+    let mut world = World::new(place);
     filled(&world);
     for _ in 0..3 {
         world.store.close().unwrap();
@@ -171,20 +171,20 @@ fn shard(index: u32) -> anabranch::ShardId {
     anabranch::ShardId::new(index).unwrap()
 }
 
-fn what_is_put_after_a_clock_was_a_year_ahead_expires(backend: Backend) {
-    year_ahead(&mut World::new(backend), |world| world.clock.jump_back(YEAR));
+fn what_is_put_after_a_clock_was_a_year_ahead_expires(place: &Place) {
+    year_ahead(&mut World::new(place), |world| world.clock.jump_back(YEAR));
 }
 
-fn what_is_put_after_a_clock_was_a_year_ahead_expires_across_restarts(backend: Backend) {
-    year_ahead(&mut World::new(backend), |world| {
+fn what_is_put_after_a_clock_was_a_year_ahead_expires_across_restarts(place: &Place) {
+    year_ahead(&mut World::new(place), |world| {
         world.clock.jump_back(YEAR);
         world.reopen();
         world.reopen();
     });
 }
 
-fn a_clock_that_was_years_behind_for_hours_deletes_nothing_when_it_is_set_right(backend: Backend) {
-    let world = World::new(backend);
+fn a_clock_that_was_years_behind_for_hours_deletes_nothing_when_it_is_set_right(place: &Place) {
+    let world = World::new(place);
     let stream = world.store.create_stream("s", 1).unwrap();
     put_large(&stream, 0);
     world.clock.jump_back(2 * YEAR);

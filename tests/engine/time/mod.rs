@@ -12,39 +12,14 @@ use anabranch::{
     ManualClock, Memory, ReadLimit, ShardFilter, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 
+use crate::backends::{Place, on_each_backend};
+
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
-/// What keeps a world's store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backend {
-    Directory,
-    Memory,
-}
-
-/// Makes tests of functions that take a backend: one for each.
-macro_rules! on_each_backend {
-    ($($test:ident),+ $(,)?) => {
-        mod in_a_directory {
-            $(#[test]
-            fn $test() {
-                super::$test(crate::time::Backend::Directory);
-            })+
-        }
-
-        mod in_memory {
-            $(#[test]
-            fn $test() {
-                super::$test(crate::time::Backend::Memory);
-            })+
-        }
-    };
-}
-pub(crate) use on_each_backend;
-
-/// A store on a simulated disk or in memory, its clock, and what it told.
+/// A store on a simulated disk, or in memory, its clock, and what it told.
 struct World {
     disk: SimDisk,
     /// Used instead of the disk.
@@ -56,21 +31,22 @@ struct World {
 }
 
 impl World {
-    fn new(backend: Backend) -> Self {
-        Self::with_delay(backend, Duration::ZERO)
+    fn new(place: &Place) -> Self {
+        Self::with_delay(place, Duration::ZERO)
     }
 
-    fn with_delay(backend: Backend, delay: Duration) -> Self {
-        Self::on(backend, SimDisk::new(1), delay)
+    fn with_delay(place: &Place, delay: Duration) -> Self {
+        Self::on(place, SimDisk::new(1), delay)
     }
 
     /// With a store that has another number.
-    fn another(backend: Backend) -> Self {
-        Self::on(backend, SimDisk::new(2), Duration::ZERO)
+    fn another(place: &Place) -> Self {
+        Self::on(&place.another(), SimDisk::new(2), Duration::ZERO)
     }
 
-    fn on(backend: Backend, disk: SimDisk, delay: Duration) -> Self {
-        let memory = (backend == Backend::Memory).then(Memory::new);
+    /// In memory if the place is that, and else on the disk.
+    fn on(place: &Place, disk: SimDisk, delay: Duration) -> Self {
+        let memory = place.in_memory();
         let clock = ManualClock::starting_at(START);
         let events = Arc::default();
         let store = open(&disk, memory.as_ref(), &clock, delay, &events);

@@ -11,8 +11,8 @@ on_each_backend!(
     a_checkpoint_is_good_for_its_own_stream_only,
 );
 
-fn a_records_number_is_never_of_a_time_before_its_shards_creation(backend: Backend) {
-    let world = World::new(backend);
+fn a_records_number_is_never_of_a_time_before_its_shards_creation(place: &Place) {
+    let world = World::new(place);
     let stream = world.store.create_stream("s", 1).unwrap();
     for _ in 0..6 {
         let shard = stream.put("k", b"x").unwrap().shard_id;
@@ -32,8 +32,8 @@ fn a_records_number_is_never_of_a_time_before_its_shards_creation(backend: Backe
     }
 }
 
-fn a_number_that_was_given_out_stays_possible_when_the_clock_goes_back(backend: Backend) {
-    let world = World::new(backend);
+fn a_number_that_was_given_out_stays_possible_when_the_clock_goes_back(place: &Place) {
+    let world = World::new(place);
     let stream = world.store.create_stream("s", 2).unwrap();
     world.let_pass(Duration::from_secs(10));
     let number = stream.put("k", b"x").unwrap().sequence_number;
@@ -52,8 +52,8 @@ fn parsed(number: SequenceNumber) -> anabranch::ParsedSequenceNumber {
     SequenceNumber::parse_any(&number.to_string()).unwrap()
 }
 
-fn a_number_of_an_earlier_stream_of_the_same_name_is_foreign(backend: Backend) {
-    let mut world = World::new(backend);
+fn a_number_of_an_earlier_stream_of_the_same_name_is_foreign(place: &Place) {
+    let mut world = World::new(place);
     let mut numbers: Vec<SequenceNumber> = Vec::new();
     for round in 0..4 {
         let stream = world.store.create_stream("s", 1).unwrap();
@@ -79,8 +79,8 @@ fn a_number_of_an_earlier_stream_of_the_same_name_is_foreign(backend: Backend) {
     }
 }
 
-fn a_checkpoint_is_good_for_its_own_stream_only(backend: Backend) {
-    let world = World::new(backend);
+fn a_checkpoint_is_good_for_its_own_stream_only(place: &Place) {
+    let world = World::new(place);
     let stream = world.store.create_stream("s", 1).unwrap();
     for _ in 0..3 {
         stream.put("k", b"old").unwrap();
@@ -95,7 +95,7 @@ fn a_checkpoint_is_good_for_its_own_stream_only(backend: Backend) {
     for _ in 0..4 {
         same_name.put("k", b"new").unwrap();
     }
-    let other_store = World::another(backend);
+    let other_store = World::another(place);
     let same_number = other_store.store.create_stream("s", 1).unwrap();
     for stream in [&same_name, &same_number] {
         let error = stream.reader_from(checkpoint.clone()).unwrap_err();

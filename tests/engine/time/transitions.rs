@@ -38,7 +38,7 @@ fn check_others(world: &World, name: &str) {
 #[test]
 fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stream() {
     for crashed in [false, true] {
-        let mut world = World::with_delay(Backend::Directory, DELAY);
+        let mut world = World::with_delay(&Place::directory(), DELAY);
         let bad = active(&world, "bad");
         active(&world, "good");
         if crashed {
@@ -88,7 +88,7 @@ fn damage(disk: &SimDisk, directory: &str) {
 
 #[test]
 fn reads_go_on_in_a_poisoned_store_when_something_is_due() {
-    let world = World::with_delay(Backend::Directory, DELAY);
+    let world = World::with_delay(&Place::directory(), DELAY);
     let stream = active(&world, "s");
     let from = stream
         .shard_iterator(first_shard(&stream), StartingPosition::TrimHorizon)
@@ -110,7 +110,7 @@ fn reads_go_on_in_a_poisoned_store_when_something_is_due() {
 
 #[test]
 fn a_change_that_fails_is_tried_again_after_a_pause_and_not_in_each_call() {
-    let world = World::with_delay(Backend::Directory, DELAY);
+    let world = World::with_delay(&Place::directory(), DELAY);
     let stream = active(&world, "s");
     world.store.create_stream("coming", 1).unwrap();
     world.clock.advance(DELAY);
@@ -135,8 +135,8 @@ on_each_backend!(
     what_takes_time_does_not_wait_for_a_clock_that_was_set_back,
 );
 
-fn a_split_that_an_earlier_opener_began_is_not_forgotten_when_another_is_asked_for(backend: Backend) {
-    let mut world = World::new(backend);
+fn a_split_that_an_earlier_opener_began_is_not_forgotten_when_another_is_asked_for(place: &Place) {
+    let mut world = World::new(place);
     let stream = world.store.create_stream("s", 2).unwrap();
     let shards = stream.describe().unwrap().shards;
     world.delay = HOUR;
@@ -156,8 +156,8 @@ fn a_split_that_an_earlier_opener_began_is_not_forgotten_when_another_is_asked_f
     assert_eq!(stream.summary().unwrap().open_shard_count, 4);
 }
 
-fn what_takes_time_does_not_wait_for_a_clock_that_was_set_back(backend: Backend) {
-    let mut world = World::with_delay(backend, DELAY);
+fn what_takes_time_does_not_wait_for_a_clock_that_was_set_back(place: &Place) {
+    let mut world = World::with_delay(place, DELAY);
     let stream = world.store.create_stream("s", 1).unwrap();
     world.clock.jump_back(DAY);
     world.clock.advance(DELAY);
