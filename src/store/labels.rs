@@ -173,7 +173,7 @@ impl Stream {
     /// # Errors
     /// As for [`register_consumer_with`](Self::register_consumer_with).
     pub fn register_consumer(&self, name: &str) -> Result<ConsumerDescription> {
-        self.register_consumer_with(name, NewConsumer::default())
+        self.register_consumer_with(name, &NewConsumer::default())
     }
 
     /// As [`register_consumer`](Self::register_consumer), with its tags and with a limit, in one step.
@@ -181,7 +181,7 @@ impl Stream {
     /// # Errors
     /// [`Error::InvalidArgument`] for the name, [`Error::ConsumerExists`], [`Error::TooManyConsumers`]; otherwise as for
     /// [`summary`](Self::summary), and what happens on the disk.
-    pub fn register_consumer_with(&self, name: &str, options: NewConsumer) -> Result<ConsumerDescription> {
+    pub fn register_consumer_with(&self, name: &str, options: &NewConsumer) -> Result<ConsumerDescription> {
         check_stream_name(name).map_err(|error| Error::invalid(format!("consumer {name:?}: {error}")))?;
         let store = self.store_core();
         let created = store.begin(Some(self.core.id))?;

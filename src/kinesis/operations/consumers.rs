@@ -92,7 +92,7 @@ fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
         tags,
         max_consumers: most_consumers(context)?,
     };
-    let registered = stream.register_consumer_with(name, options);
+    let registered = stream.register_consumer_with(name, &options);
     let consumer = registered.map_err(|error| context.refusal(error))?;
     Ok(call.reply(|reply| {
         reply.set(CONSUMER, |shown: &mut Members<'_>| {
