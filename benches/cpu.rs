@@ -196,7 +196,9 @@ impl Streams {
 
     fn stream(&mut self) -> Outcome<anabranch::Stream> {
         if let Some(last) = self.number.checked_sub(1) {
-            self.store.delete_stream(&format!("stream-{last}"))?;
+            self.store
+                .stream(&format!("stream-{last}"))
+                .and_then(|stream| stream.delete())?;
             self.store.maintain()?;
         }
         let stream = self.store.create_stream(&format!("stream-{}", self.number), 1)?;

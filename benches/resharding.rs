@@ -226,10 +226,10 @@ fn split_and_merge(stream: &Stream) -> Outcome<()> {
         .ok_or("there is no open shard")?;
     let (start, end) = (first.hash_key_range.start(), first.hash_key_range.end());
     let middle = HashKey::new(start.value() + (end.value() - start.value()) / 2);
-    stream.split_shard(&first.id, middle)?;
+    stream.split_shard(first.id, middle)?;
     let mut children = stream.shards(&ShardFilter::AtLatest)?;
     children.sort_by_key(|shard| shard.hash_key_range.start());
-    stream.merge_shards(&children[0].id, &children[1].id)?;
+    stream.merge_shards(children[0].id, children[1].id)?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@
 //! let stream = store.create_stream("clicks", 4)?;
 //! let put = stream.put("user-3", b"{\"page\":\"/\"}")?; // durable on return
 //! println!("{} {}", put.shard_id, put.sequence_number);
-//! stream.split_shard(&put.shard_id, HashKey::MAX / 8)?;
+//! stream.split_shard(put.shard_id, HashKey::MAX / 8)?;
 //! for record in stream.reader(StartingPosition::TrimHorizon)? {
 //!     let record = record?; // parents first, then children
 //!     println!("{} {:?}", record.partition_key, record.data);
@@ -86,8 +86,8 @@ pub use model::{
 };
 pub use seam::ReadLimit;
 pub use store::{
-    Append, AppendEach, ConsumerDescription, CreateStream, GetRecords, Namespace, NewConsumer, Put,
-    ShardIterator, ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamSummary,
+    Append, AppendEach, ConsumerDescription, Namespace, NewConsumer, PutResult, RecordBatch, ShardIterator,
+    ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
 };
 
 /// Compiles the README's example.

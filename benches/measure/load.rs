@@ -1,6 +1,6 @@
 //! What is written, by whom, and the check that it is all there afterwards.
 
-use anabranch::{HashKey, Put, PutRecord, ReadLimit, ShardFilter, StartingPosition, Store, Stream};
+use anabranch::{HashKey, PutRecord, PutResult, ReadLimit, ShardFilter, StartingPosition, Store, Stream};
 
 use super::Outcome;
 use super::batch::{Batch, Ledger, stamp_of};
@@ -15,7 +15,7 @@ pub struct StoreWriter {
     stream: Stream,
     batch: Batch,
     keys: Vec<String>,
-    last: Option<Put>,
+    last: Option<PutResult>,
 }
 
 impl StoreWriter {

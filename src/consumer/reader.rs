@@ -7,7 +7,7 @@ use std::vec;
 use crate::error::{Error, Result};
 use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId, StartingPosition};
 use crate::seam::ReadLimit;
-use crate::store::{GetRecords, ShardIterator, ShardWatch, Stream};
+use crate::store::{RecordBatch, ShardIterator, ShardWatch, Stream};
 
 /// Read from one shard before it is the next one's turn.
 const TURN: ReadLimit = ReadLimit {
@@ -31,7 +31,7 @@ const TURN: ReadLimit = ReadLimit {
 ///
 /// let stream = store.create_stream("clicks", 1)?;
 /// let put = stream.put("user-3", b"before")?;
-/// stream.split_shard(&put.shard_id, HashKey::MAX / 8)?;
+/// stream.split_shard(put.shard_id, HashKey::MAX / 8)?;
 /// stream.put("user-3", b"after")?;
 ///
 /// let mut data = Vec::new();
@@ -262,7 +262,7 @@ impl StreamReader {
     }
 
     /// What follows once the records that were read are handed out.
-    fn afterwards(&self, shard: ShardId, read: &GetRecords) -> Result<Afterwards> {
+    fn afterwards(&self, shard: ShardId, read: &RecordBatch) -> Result<Afterwards> {
         if let Some(next) = read.next {
             let next = next.next;
             return Ok(Afterwards::GoOn { shard, next });

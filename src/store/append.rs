@@ -14,7 +14,7 @@ use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes};
 
 /// Where a record went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Put {
+pub struct PutResult {
     /// The shard that took it.
     pub shard_id: ShardId,
     /// Its number: greater than that of every record that the shard, or its parents, took before.
@@ -58,7 +58,7 @@ impl Stream {
     /// [`Error::InvalidArgument`] for a partition key that is empty or longer than 256 characters,
     /// [`Error::RecordTooLarge`], [`Error::BatchTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
     /// [`Error::Corrupt`] if the shard is damaged, [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
-    pub fn put(&self, partition_key: &str, data: &[u8]) -> Result<Put> {
+    pub fn put(&self, partition_key: &str, data: &[u8]) -> Result<PutResult> {
         self.put_record(&PutRecord::new(partition_key, data))
     }
 
@@ -66,7 +66,7 @@ impl Stream {
     ///
     /// # Errors
     /// As for [`put`](Self::put).
-    pub fn put_record(&self, record: &PutRecord<'_>) -> Result<Put> {
+    pub fn put_record(&self, record: &PutRecord<'_>) -> Result<PutResult> {
         let records = std::slice::from_ref(record);
         let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
@@ -82,7 +82,7 @@ impl Stream {
     /// # Errors
     /// As for [`put`](Self::put). After an error of a check nothing was stored; after one of a shard or the disk, other
     /// shards may have theirs. [`append`](Self::append) tells which ([`Append::each`]).
-    pub fn put_records(&self, records: &[PutRecord<'_>]) -> Result<Vec<Put>> {
+    pub fn put_records(&self, records: &[PutRecord<'_>]) -> Result<Vec<PutResult>> {
         self.append(records)?.wait()
     }
 
@@ -300,7 +300,7 @@ impl Append {
     ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Corrupt`]; other shards' records may be stored then.
-    pub fn wait(self) -> Result<Vec<Put>> {
+    pub fn wait(self) -> Result<Vec<PutResult>> {
         self.wait_for_parts();
         self.puts()
     }
@@ -339,7 +339,7 @@ impl Append {
         Poll::Ready(())
     }
 
-    fn puts(&self) -> Result<Vec<Put>> {
+    fn puts(&self) -> Result<Vec<PutResult>> {
         if let [part] = self.parts.as_slice() {
             let placed = part.placed()?;
             // A batch has fewer records than a `u32` counts: it is limited, and each has 16 bytes and more.
@@ -356,7 +356,7 @@ impl Append {
         Ok(puts.collect())
     }
 
-    fn put(&self, record: usize) -> Result<Put> {
+    fn put(&self, record: usize) -> Result<PutResult> {
         // A batch has fewer records than a `u32` counts: it is limited, and each has 16 bytes and more.
         let (part, place) = self.places.get(record).copied().unwrap_or((0, record as u32));
         self.parts[part as usize].put(place)
@@ -365,12 +365,12 @@ impl Append {
 
 impl AppendEach {
     /// Blocks until all records have their outcome, and gives it in the order of the call.
-    pub fn wait(self) -> Vec<Result<Put>> {
+    pub fn wait(self) -> Vec<Result<PutResult>> {
         self.append.wait_for_parts();
         self.outcomes()
     }
 
-    fn outcomes(&self) -> Vec<Result<Put>> {
+    fn outcomes(&self) -> Vec<Result<PutResult>> {
         (0..self.append.records)
             .map(|record| self.append.put(record))
             .collect()
@@ -393,14 +393,14 @@ impl Part {
         }
     }
 
-    fn put(&self, place: u32) -> Result<Put> {
+    fn put(&self, place: u32) -> Result<PutResult> {
         let placed = self.placed()?;
         Ok(self.put_at(placed, place))
     }
 
-    fn put_at(&self, placed: Placed, place: u32) -> Put {
+    fn put_at(&self, placed: Placed, place: u32) -> PutResult {
         let number = placed.number(place);
-        Put {
+        PutResult {
             shard_id: self.shard.shard,
             sequence_number: self.shard.sequence_number(number, placed.arrival),
         }
@@ -408,7 +408,7 @@ impl Part {
 }
 
 impl Future for Append {
-    type Output = Result<Vec<Put>>;
+    type Output = Result<Vec<PutResult>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_parts(context).map(|()| self.puts())
@@ -416,7 +416,7 @@ impl Future for Append {
 }
 
 impl Future for AppendEach {
-    type Output = Vec<Result<Put>>;
+    type Output = Vec<Result<PutResult>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.append.poll_parts(context).map(|()| self.outcomes())

@@ -9,7 +9,7 @@ use crate::model::{Lineage, StreamId, StreamMode, StreamName, StreamStatus, Time
 
 /// What a new stream is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateStream {
+pub struct StreamOptions {
     /// How many shards it begins with. Default: 1.
     pub shard_count: u32,
     /// Who says how many shards it has. It is kept and shown; the store itself never changes a stream's shards.
@@ -20,7 +20,7 @@ pub struct CreateStream {
     pub tags: BTreeMap<String, String>,
 }
 
-impl Default for CreateStream {
+impl Default for StreamOptions {
     fn default() -> Self {
         Self {
             shard_count: 1,
@@ -31,7 +31,7 @@ impl Default for CreateStream {
     }
 }
 
-impl CreateStream {
+impl StreamOptions {
     /// What a stream is like that was just created: all settings, so that what is a default today binds no stream later.
     pub(super) fn edits(self, stream: StreamId) -> Vec<Edit> {
         let settings = [

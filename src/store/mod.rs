@@ -34,13 +34,13 @@ mod timekeeper;
 mod transitions;
 mod watch;
 
-pub use append::{Append, AppendEach, Put};
-pub use creation::CreateStream;
+pub use append::{Append, AppendEach, PutResult};
+pub use creation::StreamOptions;
 pub use event::StoreEvent;
 pub use labels::{ConsumerDescription, NewConsumer};
 pub use namespace::Namespace;
 pub use options::StoreOptions;
-pub use read::{GetRecords, ShardIterator};
+pub use read::{RecordBatch, ShardIterator};
 pub use store::Store;
 pub use stream::{Stream, StreamDescription, StreamSummary};
 pub use watch::ShardWatch;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::creation::CreateStream;
+use super::creation::StreamOptions;
 use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::Resource;
@@ -42,9 +42,9 @@ impl Namespace {
     pub fn create_stream(&self, name: &str, shard_count: u32) -> Result<Stream> {
         self.create_stream_with(
             name,
-            CreateStream {
+            StreamOptions {
                 shard_count,
-                ..CreateStream::default()
+                ..StreamOptions::default()
             },
         )
     }
@@ -53,7 +53,7 @@ impl Namespace {
     ///
     /// # Errors
     /// As for [`Store::create_stream`](crate::Store::create_stream).
-    pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
+    pub fn create_stream_with(&self, name: &str, options: StreamOptions) -> Result<Stream> {
         self.handle
             .create_stream(StreamName::new(&self.name, name), options)
     }

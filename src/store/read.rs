@@ -28,7 +28,7 @@ pub struct ShardIterator {
 
 /// Records of one shard, and where to go on.
 #[derive(Clone, Debug)]
-pub struct GetRecords {
+pub struct RecordBatch {
     /// In the order in which they were put. May be empty.
     pub records: Vec<Record>,
     /// Where to go on; `None` when the shard is closed and everything in it has been read.
@@ -83,7 +83,7 @@ impl Stream {
     /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
     /// stream, [`Error::Corrupt`] in front of damage (what comes before it is returned first), [`Error::Io`],
     /// [`Error::Closed`].
-    pub fn get_records(&self, from: &ShardIterator, limit: &ReadLimit) -> Result<GetRecords> {
+    pub fn get_records(&self, from: &ShardIterator, limit: &ReadLimit) -> Result<RecordBatch> {
         if from.stream != self.id() {
             return Err(Error::StreamNotFound {
                 name: format!("number {}", from.stream),
@@ -102,7 +102,7 @@ impl Stream {
             next: read.next,
             ..*from
         };
-        Ok(GetRecords {
+        Ok(RecordBatch {
             millis_behind_latest: view.millis_behind_latest(read, &records, &log)?,
             next: (!is_drained).then_some(next),
             child_shards: if is_drained { view.children } else { Vec::new() },

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::core::StoreCore;
-use super::creation::CreateStream;
+use super::creation::StreamOptions;
 use super::handle::StoreHandle;
 use super::keeper;
 use super::namespace::Namespace;
@@ -61,9 +61,9 @@ impl Store {
     pub fn create_stream(&self, name: &str, shard_count: u32) -> Result<Stream> {
         self.create_stream_with(
             name,
-            CreateStream {
+            StreamOptions {
                 shard_count,
-                ..CreateStream::default()
+                ..StreamOptions::default()
             },
         )
     }
@@ -72,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// As for [`create_stream`](Self::create_stream).
-    pub fn create_stream_with(&self, name: &str, options: CreateStream) -> Result<Stream> {
+    pub fn create_stream_with(&self, name: &str, options: StreamOptions) -> Result<Stream> {
         self.handle.create_stream(StreamName::new("", name), options)
     }
 
@@ -122,14 +122,6 @@ impl Store {
     /// [`Error::Closed`].
     pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
         self.handle.streams("", after, limit)
-    }
-
-    /// Deletes a stream with all its records.
-    ///
-    /// # Errors
-    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
-    pub fn delete_stream(&self, name: &str) -> Result<()> {
-        self.stream(name)?.delete()
     }
 
     /// How many shards are open in all streams, with those that creations and splits are still making.

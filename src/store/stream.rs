@@ -128,9 +128,9 @@ impl Stream {
     /// # Errors
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
     /// otherwise as for [`put`](Self::put).
-    pub fn split_shard(&self, shard: &ShardId, new_starting_hash_key: HashKey) -> Result<()> {
+    pub fn split_shard(&self, shard: ShardId, new_starting_hash_key: HashKey) -> Result<()> {
         self.reshard(&Change::Split {
-            shard: *shard,
+            shard,
             new_starting_hash_key,
         })
     }
@@ -141,11 +141,8 @@ impl Stream {
     /// # Errors
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
     /// otherwise as for [`put`](Self::put).
-    pub fn merge_shards(&self, first: &ShardId, second: &ShardId) -> Result<()> {
-        self.reshard(&Change::Merge {
-            first: *first,
-            second: *second,
-        })
+    pub fn merge_shards(&self, first: ShardId, second: ShardId) -> Result<()> {
+        self.reshard(&Change::Merge { first, second })
     }
 
     /// A checkpoint that was saved under a name.

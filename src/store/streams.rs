@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::creation::{CreateStream, plan_lineage};
+use super::creation::{StreamOptions, plan_lineage};
 use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::{Edit, Lifecycle};
@@ -37,7 +37,11 @@ impl StoreHandle {
             .collect())
     }
 
-    pub(super) fn create_stream(self: &Arc<Self>, name: StreamName, options: CreateStream) -> Result<Stream> {
+    pub(super) fn create_stream(
+        self: &Arc<Self>,
+        name: StreamName,
+        options: StreamOptions,
+    ) -> Result<Stream> {
         let store = &self.core;
         let now = store.begin(None)?;
         check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;

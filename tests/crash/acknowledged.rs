@@ -215,7 +215,7 @@ pub fn what_a_repair_sets_aside_stays_aside_when_power_is_lost() {
     let stream = store.create_stream("clicks", 1).unwrap();
     stream.put("key", b"put").unwrap();
     let shard = stream.describe().unwrap().shards[0].id;
-    stream.split_shard(&shard, HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard, HashKey::MAX / 2).unwrap();
     stream.put("key", b"put").unwrap();
     store.close().unwrap();
     let split = edits(&disk, "Resharded")[0];

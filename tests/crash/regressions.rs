@@ -120,7 +120,7 @@ pub fn a_stream_that_is_deleted_before_the_first_round_of_house_keeping_does_not
         .unwrap()
         .put("key", b"data")
         .unwrap();
-    store.delete_stream("clicks").unwrap();
+    store.stream("clicks").and_then(|stream| stream.delete()).unwrap();
     store.maintain().unwrap();
     store.maintain().unwrap();
     assert!(segments(&disk).is_empty());
@@ -149,7 +149,7 @@ pub fn files_that_a_crash_left_behind_are_removed() {
                 .unwrap();
         };
         put(HashKey::MAX, 10);
-        stream.split_shard(&high, HashKey::new(u128::MAX - 100)).unwrap();
+        stream.split_shard(high, HashKey::new(u128::MAX - 100)).unwrap();
         for _ in 0..4 {
             put(HashKey::MIN, 40_000);
         }
@@ -160,13 +160,13 @@ pub fn files_that_a_crash_left_behind_are_removed() {
         clock.advance(25 * hour);
         disk.faults().freeze_nth(Calls::ALL, n);
         let _ = store.maintain();
-        let _ = store.delete_stream("gone");
+        let _ = store.stream("gone").and_then(|stream| stream.delete());
         let _ = store.maintain();
         let is_over = !disk.is_frozen();
 
         let disk = disk.crash(LossMode::LoseAll);
         let store = options(&disk).clock(clock).open(DIRECTORY).unwrap();
-        let _ = store.delete_stream("gone");
+        let _ = store.stream("gone").and_then(|stream| stream.delete());
         store.maintain().unwrap();
         store.maintain().unwrap();
         let left = segments(&disk);
@@ -376,7 +376,7 @@ pub fn an_edit_that_rots_is_missed_by_what_was_built_on_it() {
     let a_stream: Build = |store| store.create_stream("new", 1)?.put("key", b"data").map(drop);
     let a_shard: Build = |store| {
         let stream = store.stream("clicks")?;
-        stream.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 127))?;
+        stream.split_shard(ShardId::new(0).unwrap(), HashKey::new(1 << 127))?;
         stream.put("key", b"data").map(drop)
     };
     let a_segment: Build = |store| store.stream("clicks")?.put("key", &[7; 60_000]).map(drop);
@@ -447,7 +447,7 @@ pub fn what_is_left_of_a_torn_frame_says_nothing_of_the_manifest() {
         .unwrap();
     let stream = open(&disk).stream("clicks").unwrap();
     stream
-        .split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 127))
+        .split_shard(ShardId::new(0).unwrap(), HashKey::new(1 << 127))
         .unwrap();
     let disk = disk.crash(LossMode::LoseAll);
     let manifest = format!("{DIRECTORY}/MANIFEST-000001");
@@ -525,7 +525,7 @@ pub fn a_child_is_read_when_one_of_its_parents_is_gone_before_the_other() {
         let store = open().unwrap();
         let stream = store.create_stream("stream", 2).unwrap();
         let parents: Vec<_> = stream.shards(&ShardFilter::AtLatest).unwrap();
-        stream.merge_shards(&parents[0].id, &parents[1].id).unwrap();
+        stream.merge_shards(parents[0].id, parents[1].id).unwrap();
         clock.advance(Duration::from_secs(25 * 3_600));
         stream.put("key", b"of the child").unwrap();
         // The first parent expires, and the disk fails before the second does.

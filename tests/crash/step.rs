@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anabranch::disk::{Disk, EntryKind, OpenMode};
 use anabranch::sim::{Calls, Operation};
-use anabranch::{Error, HashKey, Put, PutRecord, ShardId, StartingPosition, Stream};
+use anabranch::{Error, HashKey, PutRecord, PutResult, ShardId, StartingPosition, Stream};
 
 use crate::model::{Change, Pending, Presence, RecordModel, Retention, Setting, StreamModel};
 use crate::op::{Fault, Op, stream_name};
@@ -370,7 +370,7 @@ impl World {
         }
         let middle = HashKey::new(start + (end - start) / 2 + 1);
         let stream = self.stream(&self.model.streams[at].name.clone())?;
-        self.reshard(at, vec![shard], || stream.split_shard(&shard, middle))
+        self.reshard(at, vec![shard], || stream.split_shard(shard, middle))
     }
 
     fn merge(&mut self, at: usize, nth: usize) -> Result<Option<Failure>, Stop> {
@@ -381,7 +381,7 @@ impl World {
         let low = nth % (open.len() - 1);
         let stream = self.stream(&self.model.streams[at].name.clone())?;
         let parents = vec![open[low], open[low + 1]];
-        self.reshard(at, parents, || stream.merge_shards(&open[low], &open[low + 1]))
+        self.reshard(at, parents, || stream.merge_shards(open[low], open[low + 1]))
     }
 
     fn reshard(
@@ -539,7 +539,7 @@ impl World {
         }
     }
 
-    fn acknowledge(&mut self, at: usize, (shard, place): Place, put: Put) -> Result<(), Stop> {
+    fn acknowledge(&mut self, at: usize, (shard, place): Place, put: PutResult) -> Result<(), Stop> {
         let stream = &mut self.model.streams[at];
         let model = stream
             .shards

@@ -164,7 +164,7 @@ fn splitting_costs_the_same_however_much_is_stored() {
         let store = open(&disk);
         let stream = store.stream("clicks").unwrap();
         stream.put("key", b"wakes the log").unwrap();
-        calls_of(&disk, || stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap())
+        calls_of(&disk, || stream.split_shard(shard(0), HashKey::MAX / 2).unwrap())
     };
     assert_eq!(cost(1), cost(300));
 }

@@ -97,7 +97,7 @@ fn a_killed_store_opens_frees_and_closes_among_foreign_names() {
     let kept = store.stream("kept").unwrap();
     assert_eq!(kept.reader(StartingPosition::TrimHorizon).unwrap().count(), 12);
     kept.put("key", b"after the kill").unwrap();
-    store.delete_stream("gone").unwrap();
+    store.stream("gone").and_then(|stream| stream.delete()).unwrap();
     store.maintain().unwrap();
     let gone = killed.join("streams/1");
     // What only looks like a segment is all that is there.
@@ -170,7 +170,7 @@ fn nothing_is_removed_or_written_through_a_symbolic_link() {
     for _ in 0..12 {
         stream.put("key", &[7; 19_000]).unwrap();
     }
-    store.delete_stream("clicks").unwrap();
+    store.stream("clicks").and_then(|stream| stream.delete()).unwrap();
     store.maintain().unwrap();
     for file in &treasure {
         assert_eq!(fs::read(file).unwrap(), b"treasure", "{}", file.display());

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use anabranch::sim::{Operation, SimDisk};
-use anabranch::{Durability, Error, HashKey, Put, PutRecord, StartingPosition, StoreOptions, Stream};
+use anabranch::{Durability, Error, HashKey, PutRecord, PutResult, StartingPosition, StoreOptions, Stream};
 
 const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Written, Durability::Buffered];
 
 /// Puts until the disk is full, and a little longer.
-fn fill(stream: &Stream, acknowledged: &mut Vec<Put>) {
+fn fill(stream: &Stream, acknowledged: &mut Vec<PutResult>) {
     let data = vec![b'x'; 20_000];
     let mut refusals = 0;
     while refusals < 5 {
@@ -160,7 +160,7 @@ fn a_stream_can_be_deleted_on_a_full_disk_to_make_room() {
     let big = store.create_stream("big", 1).unwrap();
     let small = store.create_stream("small", 1).unwrap();
     fill(&big, &mut Vec::new());
-    store.delete_stream("big").unwrap();
+    store.stream("big").and_then(|stream| stream.delete()).unwrap();
     store.maintain().unwrap();
     small.put("key", b"fits").unwrap();
 }
@@ -202,7 +202,10 @@ fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_th
         .open("store")
         .unwrap();
     fill_with_large(&store.create_stream("deleted", 1).unwrap());
-    store.delete_stream("deleted").unwrap();
+    store
+        .stream("deleted")
+        .and_then(|stream| stream.delete())
+        .unwrap();
     // There is no room to prepare another segment ahead, which is all that fails.
     drop(store.maintain());
     // The deleted stream's files wait to be segments again.

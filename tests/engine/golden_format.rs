@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anabranch::sim::SimDisk;
 use anabranch::{
-    CreateStream, HashKey, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, StreamMode, StreamStatus, Timestamp,
+    HashKey, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store, StoreOptions,
+    Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
 };
 
 const DIRECTORY: &str = "store";
@@ -52,7 +52,7 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         orders.put("big", &big).unwrap();
         clock.advance(Duration::from_secs(3_600));
     }
-    orders.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    orders.split_shard(shard(0), HashKey::MAX / 2).unwrap();
     // A frame of two records and one of one, which the commit journal has in one frame.
     let low = HashKey::MIN;
     orders
@@ -73,18 +73,18 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     orders.remove_checkpoint("audit").unwrap();
 
     let tags = BTreeMap::from([("owner".to_owned(), "me".to_owned())]);
-    let options_of_second = CreateStream {
+    let options_of_second = StreamOptions {
         shard_count: 2,
         mode: StreamMode::OnDemand,
         tags,
-        ..CreateStream::default()
+        ..StreamOptions::default()
     };
     let clicks = store.create_stream_with("clicks", options_of_second).unwrap();
     clicks
         .put_record(&PutRecord::new("\u{1F40B}", b"").explicit_hash_key(HashKey::MAX))
         .unwrap();
     store.create_stream("gone", 1).unwrap();
-    store.delete_stream("gone").unwrap();
+    store.stream("gone").and_then(|stream| stream.delete()).unwrap();
     label(&store, &clicks);
     store.close().unwrap();
 
@@ -95,9 +95,9 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     clicks
         .put_record(&PutRecord::new("again", b"resumed").explicit_hash_key(HashKey::MAX))
         .unwrap();
-    clicks.merge_shards(&shard(0), &shard(1)).unwrap();
+    clicks.merge_shards(shard(0), shard(1)).unwrap();
     store.create_stream("young", 3).unwrap();
-    store.delete_stream("orders").unwrap();
+    store.stream("orders").and_then(|stream| stream.delete()).unwrap();
     store.close().unwrap();
 }
 

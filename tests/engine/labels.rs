@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anabranch::{CreateStream, Error, Store, StoreOptions, Stream, StreamSummary, limits};
+use anabranch::{Error, Store, StoreOptions, Stream, StreamOptions, StreamSummary, limits};
 
 use crate::backends::{Place, on_each_backend};
 
@@ -38,9 +38,9 @@ on_each_backend!(
 
 fn tags_are_removed_and_set_and_kept(place: &Place) {
     let store = open(place);
-    let options = CreateStream {
+    let options = StreamOptions {
         tags: tags(&[("owner", "me"), ("stage", "draft")]),
-        ..CreateStream::default()
+        ..StreamOptions::default()
     };
     let stream = store.create_stream_with("orders", options).unwrap();
     assert_eq!(
@@ -213,7 +213,7 @@ fn what_belongs_to_a_stream_goes_with_it(place: &Place) {
     };
     let old = store.create_stream("orders", 1).unwrap();
     fill(&old);
-    store.delete_stream("orders").unwrap();
+    store.stream("orders").and_then(|stream| stream.delete()).unwrap();
     let new = store.create_stream("orders", 1).unwrap();
     assert!(new.tags().unwrap().is_empty() && new.consumers().unwrap().is_empty());
     assert_eq!(new.attribute("policy").unwrap(), None);
@@ -243,7 +243,7 @@ fn streams_of_a_namespace_are_apart_from_all_others(place: &Place) {
         east.create_stream("clicks", 1),
         Err(Error::StreamExists { name }) if name == "clicks"
     ));
-    store.delete_stream("clicks").unwrap();
+    store.stream("clicks").and_then(|stream| stream.delete()).unwrap();
     store.close().unwrap();
 
     let store = open(place);

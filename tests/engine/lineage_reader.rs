@@ -44,12 +44,12 @@ fn write_through_reshards(stream: &Stream, reshards: &[(u8, u8)]) -> usize {
             let range = by_range[chosen].hash_key_range;
             let middle = range.start().value() + (range.end().value() - range.start().value()) / 2 + 1;
             stream
-                .split_shard(&by_range[chosen].id, HashKey::new(middle))
+                .split_shard(by_range[chosen].id, HashKey::new(middle))
                 .unwrap();
         } else {
             let first = chosen.min(by_range.len() - 2);
             stream
-                .merge_shards(&by_range[first].id, &by_range[first + 1].id)
+                .merge_shards(by_range[first].id, by_range[first + 1].id)
                 .unwrap();
         }
         put_some();
@@ -125,7 +125,7 @@ fn a_merged_child_waits_for_both_of_its_parents(place: &Place) {
     stream
         .put_record(&PutRecord::new("high", b"parent").explicit_hash_key(HashKey::MAX))
         .unwrap();
-    stream.merge_shards(&shard(0), &shard(1)).unwrap();
+    stream.merge_shards(shard(0), shard(1)).unwrap();
     stream.put("any", b"child").unwrap();
     let records = read(&stream, StartingPosition::TrimHorizon);
     assert_eq!(records.len(), 3_002);
@@ -139,7 +139,7 @@ fn a_reader_at_the_head_sees_what_is_put_and_what_is_split_later(place: &Place) 
     let mut reader = stream.reader(StartingPosition::Latest).unwrap();
     assert!(reader.next().is_none());
     stream.put("key", b"one").unwrap();
-    stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard(0), HashKey::MAX / 2).unwrap();
     stream.put("key", b"two").unwrap();
     let data: Vec<_> = reader.by_ref().map(|record| record.unwrap().data).collect();
     assert_eq!(data, ["one", "two"]);
@@ -169,8 +169,8 @@ fn a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split(place: 
         if n % 5 == 4 {
             let open = stream.shards(&ShardFilter::AtLatest).unwrap();
             match open.as_slice() {
-                [one] => stream.split_shard(&one.id, HashKey::MAX / 2).unwrap(),
-                [low, high] => stream.merge_shards(&low.id, &high.id).unwrap(),
+                [one] => stream.split_shard(one.id, HashKey::MAX / 2).unwrap(),
+                [low, high] => stream.merge_shards(low.id, high.id).unwrap(),
                 other => panic!("{other:?}"),
             }
         }
@@ -190,9 +190,9 @@ fn a_reader_whose_shards_expire_goes_on_with_what_is_left(place: &Place) {
     stream.put("key", b"expires").unwrap();
     // Two generations expire before the reader looks again.
     clock.advance(Duration::from_secs(10));
-    stream.merge_shards(&shard(0), &shard(1)).unwrap();
+    stream.merge_shards(shard(0), shard(1)).unwrap();
     clock.advance(Duration::from_secs(10));
-    stream.split_shard(&shard(2), HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard(2), HashKey::MAX / 2).unwrap();
     clock.advance(Duration::from_secs(25 * 3_600));
     store.maintain().unwrap();
     stream.put("key", b"stays").unwrap();

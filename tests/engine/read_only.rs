@@ -8,8 +8,8 @@ use anabranch::disk::Disk;
 use anabranch::inspect::Inspection;
 use anabranch::sim::{LossMode, Operation, SimDisk};
 use anabranch::{
-    CreateStream, Error, HashKey, ManualClock, PutRecord, ReadLimit, Result, ShardFilter, ShardId,
-    StartingPosition, Store, StoreOptions, Stream, StreamStatus, Timestamp,
+    Error, HashKey, ManualClock, PutRecord, ReadLimit, Result, ShardFilter, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, StreamOptions, StreamStatus, Timestamp,
 };
 use anabranch_harness::files::{set_modes, tree};
 
@@ -59,7 +59,7 @@ fn filled(store: &Store) -> Stream {
         put(&stream, 20 * round..20 * (round + 1));
     }
     let shard = ShardId::new(0).unwrap();
-    stream.split_shard(&shard, HashKey::MAX / 8).unwrap();
+    stream.split_shard(shard, HashKey::MAX / 8).unwrap();
     put(&stream, 240..260);
     let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
     reader.next().unwrap().unwrap();
@@ -221,7 +221,7 @@ fn it_shows_of_any_crash_what_a_recovery_on_the_disk_does() {
             for number in 0..200 {
                 let _ = stream.put(&key(number), &data(number))?;
             }
-            stream.split_shard(&ShardId::new(1).unwrap(), HashKey::MAX / 2)
+            stream.split_shard(ShardId::new(1).unwrap(), HashKey::MAX / 2)
         });
         for mode in LossMode::ALL {
             let disk = disk.crash(mode);
@@ -311,17 +311,17 @@ fn every_change_is_refused_and_makes_none() {
         let refusals = [
             store.create_stream("another", 1).map(drop),
             store
-                .create_stream_with("another", CreateStream::default())
+                .create_stream_with("another", StreamOptions::default())
                 .map(drop),
-            store.delete_stream("clicks"),
+            store.stream("clicks").and_then(|stream| stream.delete()),
             stream.put("key", b"data").map(drop),
             stream.put_record(&record).map(drop),
             stream.put_records(&batch).map(drop),
             stream.append(&batch).map(drop),
             stream.try_append(&[record]).map(drop),
             stream.try_append(&batch).map(drop),
-            stream.split_shard(&open[0], HashKey::MAX / 100),
-            stream.merge_shards(&open[0], &open[1]),
+            stream.split_shard(open[0], HashKey::MAX / 100),
+            stream.merge_shards(open[0], open[1]),
             stream.increase_retention(48),
             stream.decrease_retention(24),
             stream.save_checkpoint("worker", &checkpoint),
@@ -364,7 +364,7 @@ fn a_change_that_was_under_way_stays_so() {
         &store.stream_by_id(store.stream("clicks").unwrap().id()).unwrap(),
         0..3,
     );
-    store.delete_stream("clicks").unwrap();
+    store.stream("clicks").and_then(|stream| stream.delete()).unwrap();
     store.close().unwrap();
     clock.advance(2 * hour);
     let store = read_only(&disk).clock(clock.clone()).open(DIRECTORY).unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backends::{Place, on_each_backend};
 use anabranch::{
-    Error, GetRecords, PutRecord, ReadLimit, Record, ShardId, ShardIterator, StartingPosition, Store,
+    Error, PutRecord, ReadLimit, Record, RecordBatch, ShardId, ShardIterator, StartingPosition, Store,
     StoreOptions, Stream,
 };
 
@@ -29,7 +29,7 @@ fn read_in_steps(stream: &Stream, from: ShardIterator, limit: &ReadLimit) -> Vec
     let mut next = Some(from);
     let mut records = Vec::new();
     while let Some(from) = next {
-        let read: GetRecords = stream.get_records(&from, limit).unwrap();
+        let read: RecordBatch = stream.get_records(&from, limit).unwrap();
         assert!(read.records.len() <= limit.records);
         next = read.next.filter(|_| !read.records.is_empty());
         records.extend(read.records);

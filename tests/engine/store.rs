@@ -159,7 +159,7 @@ fn a_split_shard_is_drained_into_its_children(place: &Place) {
     let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let parent = stream.put("a", b"parent").unwrap();
-    stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard(0), HashKey::MAX / 2).unwrap();
     let low = stream
         .put_record(&PutRecord::new("a", b"low").explicit_hash_key(HashKey::MIN))
         .unwrap();
@@ -180,12 +180,12 @@ fn a_split_shard_is_drained_into_its_children(place: &Place) {
         [shard(1), shard(2)]
     );
 
-    stream.merge_shards(&shard(1), &shard(2)).unwrap();
+    stream.merge_shards(shard(1), shard(2)).unwrap();
     let merged = stream.put("a", b"merged").unwrap();
     assert_eq!(merged.shard_id, shard(3));
     assert!(merged.sequence_number > low.sequence_number.max(high.sequence_number));
     assert!(matches!(
-        stream.split_shard(&shard(0), HashKey::MAX / 2),
+        stream.split_shard(shard(0), HashKey::MAX / 2),
         Err(Error::ShardClosed { .. })
     ));
 }
@@ -428,12 +428,12 @@ fn splits_and_merges_beside_puts_lose_no_record_and_no_order(place: &Place) {
                 })
             })
             .collect();
-        stream.merge_shards(&shard(0), &shard(1)).unwrap();
+        stream.merge_shards(shard(0), shard(1)).unwrap();
         let mut whole = shard(2);
         for _ in 0..5 {
-            stream.split_shard(&whole, HashKey::MAX / 2).unwrap();
+            stream.split_shard(whole, HashKey::MAX / 2).unwrap();
             let [low, high] = [1, 2].map(|n| shard(whole.index() + n));
-            stream.merge_shards(&low, &high).unwrap();
+            stream.merge_shards(low, high).unwrap();
             whole = shard(whole.index() + 3);
         }
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);

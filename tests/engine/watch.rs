@@ -95,7 +95,7 @@ fn the_end_of_a_shard_a_stream_and_a_store_is_told(place: &Place) {
     let world = World::new(place, StoreOptions::new());
     let split = world.shards[0];
     let mut watch = world.stream.watch(&[split]).unwrap();
-    world.stream.split_shard(&split, HashKey::MAX / 8).unwrap();
+    world.stream.split_shard(split, HashKey::MAX / 8).unwrap();
     assert!(is_told(&mut watch));
     // The closed shard expires.
     world.clock.advance(Duration::from_secs(25 * 3_600));
@@ -156,7 +156,7 @@ fn a_reader_in_a_task_goes_on_across_a_split(place: &Place) {
         if round == 1 {
             world
                 .stream
-                .split_shard(&world.shards[0], HashKey::MAX / 8)
+                .split_shard(world.shards[0], HashKey::MAX / 8)
                 .unwrap();
         }
         world.put(0);

@@ -1,6 +1,6 @@
 //! What a store keeps in memory when nothing is going on.
 
-use anabranch::{CreateStream, Durability, HashKey, PutRecord, StoreOptions};
+use anabranch::{Durability, HashKey, PutRecord, StoreOptions, StreamOptions};
 use anabranch_harness::allocation;
 
 const SHARDS: u32 = 12;
@@ -18,10 +18,10 @@ fn a_large_record_to_each_shard_leaves_no_large_buffer_in_each() {
     let stream = store
         .create_stream_with(
             "clicks",
-            CreateStream {
+            StreamOptions {
                 shard_count: SHARDS,
                 max_record_bytes: 8 << 20,
-                ..CreateStream::default()
+                ..StreamOptions::default()
             },
         )
         .unwrap();

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anabranch::{
-    Clock, Durability, Error, HashKey, ManualClock, Put, PutRecord, Result, ShardFilter, StartingPosition,
-    Store, StoreOptions, Stream, Timestamp,
+    Clock, Durability, Error, HashKey, ManualClock, PutRecord, PutResult, Result, ShardFilter,
+    StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 
 use crate::record::{Name, Numbered};
@@ -201,7 +201,7 @@ impl Writer {
         }
     }
 
-    fn acknowledge(&self, put: &Put, name: Name, arrival: Timestamp) {
+    fn acknowledge(&self, put: &PutResult, name: Name, arrival: Timestamp) {
         let number = put.sequence_number;
         say(&format!(
             "ack {}",
@@ -232,14 +232,14 @@ impl Writer {
             open.sort_by_key(|shard| shard.hash_key_range.start());
             match open.as_slice() {
                 [first, second, _, _, ..] => {
-                    self.stream.merge_shards(&first.id, &second.id)?;
+                    self.stream.merge_shards(first.id, second.id)?;
                     say(&format!("closed {}", first.id));
                     say(&format!("closed {}", second.id));
                 }
                 [.., last] => {
                     let range = last.hash_key_range;
                     let middle = (range.start().value() >> 1) + (range.end().value() >> 1);
-                    self.stream.split_shard(&last.id, HashKey::new(middle))?;
+                    self.stream.split_shard(last.id, HashKey::new(middle))?;
                     say(&format!("closed {}", last.id));
                 }
                 [] => {}

@@ -15,7 +15,7 @@ use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
 use crate::kinesis::token::{Issued, IteratorToken, LIFETIME};
 use crate::{
-    ChildShard, Error, ForeignReason, GetRecords, ReadLimit, SequenceNumber, ShardId, ShardIterator,
+    ChildShard, Error, ForeignReason, ReadLimit, RecordBatch, SequenceNumber, ShardId, ShardIterator,
     StartingPosition, Stream,
 };
 
@@ -360,8 +360,8 @@ fn other_stream(arn: &str, of_iterator: &str) -> ApiError {
     ))
 }
 
-fn reply_with(call: &Call<'_>, read: GetRecords, next: Option<&str>) -> Reply {
-    let GetRecords {
+fn reply_with(call: &Call<'_>, read: RecordBatch, next: Option<&str>) -> Reply {
+    let RecordBatch {
         records,
         millis_behind_latest,
         child_shards,

@@ -24,7 +24,7 @@ use crate::kinesis::service::Context;
 use crate::kinesis::shape;
 use crate::kinesis::validate::failed_at;
 use crate::model::Decimals;
-use crate::{Append, Error, HashKey, Put, PutRecord, SequenceNumber, ShardId, Stream, limits};
+use crate::{Append, Error, HashKey, PutRecord, PutResult, SequenceNumber, ShardId, Stream, limits};
 
 /// The longest data of one record; a stream may allow less.
 const MOST_DATA_BYTES: usize = limits::LARGEST_RECORD_BYTES as usize;
@@ -168,7 +168,7 @@ impl PendingPut {
         // Records of one batch often are in one shard.
         let mut last_shard = (ShardId::FIRST, ShardId::FIRST.to_string());
         let mut numbers = Decimals::new();
-        let mut set = |members: &mut Members<'_>, put: &Put| {
+        let mut set = |members: &mut Members<'_>, put: &PutResult| {
             if last_shard.0 != put.shard_id {
                 last_shard = (put.shard_id, put.shard_id.to_string());
             }

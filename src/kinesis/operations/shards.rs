@@ -297,7 +297,7 @@ fn split_shard(call: &Call<'_>) -> Result<Reply, ApiError> {
     };
     // The pattern lets numbers pass that are no hash keys: they are greater than any range's end.
     let new_start: HashKey = key.parse().map_err(|_| refused(&shard.hash_key_range))?;
-    match stream.split_shard(&shard.id, new_start) {
+    match stream.split_shard(shard.id, new_start) {
         Ok(()) => Ok(Reply::empty()),
         Err(Error::InvalidSplit { range, .. }) => Err(refused(&range)),
         Err(error) => Err(context.refusal(error)),
@@ -337,7 +337,7 @@ fn merge_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
     check_open(context, &stream, &first)?;
     check_open(context, &stream, &second)?;
     stream
-        .merge_shards(&first.id, &second.id)
+        .merge_shards(first.id, second.id)
         .map_err(|error| context.refusal(error))?;
     Ok(Reply::empty())
 }

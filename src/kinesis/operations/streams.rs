@@ -16,7 +16,7 @@ use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
 use crate::kinesis::validate::missing;
-use crate::{CreateStream, Error, RetentionReason, StreamMode, StreamSummary, limits};
+use crate::{Error, RetentionReason, StreamMode, StreamOptions, StreamSummary, limits};
 
 const STREAM_MODE: Key<Text> = required("StreamMode", TEXT.one_of(&["PROVISIONED", "ON_DEMAND"]));
 
@@ -104,7 +104,7 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         Err(error) => return Err(context.refusal(error)),
     }
     let _claim = shards::claim_shards(context, shard_count)?;
-    let stream = CreateStream {
+    let stream = StreamOptions {
         shard_count,
         mode,
         max_record_bytes: call

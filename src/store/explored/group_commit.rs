@@ -64,7 +64,7 @@ fn what_nobody_waits_for_is_committed() {
 /// Polls right where it is woken, as some executors do, and so must be woken under no lock.
 struct Inline {
     append: Mutex<Option<Append>>,
-    outcome: Mutex<Option<Result<Vec<Put>>>>,
+    outcome: Mutex<Option<Result<Vec<PutResult>>>>,
     is_done: crate::sync::Condvar,
 }
 

@@ -14,9 +14,9 @@ fn a_split_and_a_merge_lose_nobodys_record() {
         let resharding = world.thread(|world| {
             world
                 .stream
-                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .split_shard(shard(0), HashKey::new(1 << 127))
                 .unwrap();
-            world.stream.merge_shards(&shard(1), &shard(2)).unwrap();
+            world.stream.merge_shards(shard(1), shard(2)).unwrap();
         });
         join([world.putter("a", 3), world.putter("b", 3), resharding]);
         world.close_and_check();
@@ -30,7 +30,7 @@ fn a_reader_comes_over_a_split_to_the_children() {
         let splitting = world.thread(|world| {
             world
                 .stream
-                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .split_shard(shard(0), HashKey::new(1 << 127))
                 .unwrap();
         });
         let reading = world.thread(|world| {
@@ -59,7 +59,7 @@ fn a_split_that_cannot_be_recorded_leaves_everything_as_it_was() {
         let splitting = world.thread(|world| {
             world
                 .stream
-                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .split_shard(shard(0), HashKey::new(1 << 127))
                 .unwrap_err();
         });
         let putting = world.thread(|world| {
@@ -153,7 +153,7 @@ fn a_split_that_meets_the_end_of_the_store_opens_nothing_again() {
         world.put_one("first", 0).unwrap();
         let splitting =
             world.thread(
-                |world| match world.stream.split_shard(&shard(0), HashKey::new(1 << 127)) {
+                |world| match world.stream.split_shard(shard(0), HashKey::new(1 << 127)) {
                     Ok(()) | Err(Error::Closed) => {}
                     Err(error) => panic!("{error}"),
                 },
@@ -199,7 +199,7 @@ fn a_put_that_must_not_wait_does_not_wait_for_a_split_that_hangs() {
         let splitting = world.thread(|world| {
             world
                 .stream
-                .split_shard(&shard(0), HashKey::new(1 << 127))
+                .split_shard(shard(0), HashKey::new(1 << 127))
                 .unwrap();
         });
         stall.wait_until_reached();

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::{Put, Store, StoreOptions, Stream};
+use super::{PutResult, Store, StoreOptions, Stream};
 use crate::disk::sim::{LossMode, Operation, SimDisk};
 use crate::error::{Error, Result};
 use crate::model::{HashKey, ManualClock, PutRecord, SequenceNumber, ShardId, StartingPosition, Timestamp};
@@ -38,7 +38,7 @@ struct World {
 
 #[derive(Clone, Debug)]
 struct Acknowledged {
-    put: Put,
+    put: PutResult,
     data: Vec<u8>,
 }
 
@@ -90,7 +90,7 @@ impl World {
         })
     }
 
-    fn put_one(&self, name: &str, number: usize) -> Result<Put> {
+    fn put_one(&self, name: &str, number: usize) -> Result<PutResult> {
         let data = format!("{name} {number}").into_bytes();
         let put = self.stream.put(name, &data)?;
         self.acknowledge(put, data);
@@ -113,7 +113,7 @@ impl World {
         Ok(())
     }
 
-    fn acknowledge(&self, put: Put, data: Vec<u8>) {
+    fn acknowledge(&self, put: PutResult, data: Vec<u8>) {
         self.put.lock().push(Acknowledged { put, data });
     }
 

@@ -110,7 +110,7 @@ fn a_split_beside_rounds_loses_nobodys_record() {
         let splitting = world.thread(|world| {
             world
                 .stream
-                .split_shard(&ShardId::FIRST, HashKey::new(1 << 100))
+                .split_shard(ShardId::FIRST, HashKey::new(1 << 100))
                 .unwrap();
         });
         join([

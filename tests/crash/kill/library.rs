@@ -230,11 +230,11 @@ fn reshard(stream: &Stream, life: u64) {
             shard.hash_key_range.end().value(),
         );
         stream
-            .split_shard(&shard.id, HashKey::new(start + (end - start) / 2))
+            .split_shard(shard.id, HashKey::new(start + (end - start) / 2))
             .unwrap();
         say(&format!("closed {}", shard.id));
     } else {
-        stream.merge_shards(&open[0].id, &open[1].id).unwrap();
+        stream.merge_shards(open[0].id, open[1].id).unwrap();
         say(&format!("closed {}", open[0].id));
         say(&format!("closed {}", open[1].id));
     }

@@ -83,7 +83,7 @@ impl Program {
                 let _ = self.store.create_stream("views", 1);
             }
             1 => {
-                let _ = self.store.delete_stream("views");
+                let _ = self.store.stream("views").and_then(|stream| stream.delete());
             }
             // The logs rest, and what was trimmed is written again.
             2 | 3 => {
@@ -97,7 +97,10 @@ impl Program {
             // The manifest grows until it is written again.
             5 => {
                 if self.store.create_stream("wide", 3_000).is_ok() {
-                    self.store.delete_stream("wide").unwrap();
+                    self.store
+                        .stream("wide")
+                        .and_then(|stream| stream.delete())
+                        .unwrap();
                 }
             }
             choice => {

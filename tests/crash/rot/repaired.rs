@@ -271,7 +271,7 @@ impl World {
         let shard = chance.one_of(&open);
         let range = shard.hash_key_range;
         let middle = range.start().value() / 2 + range.end().value() / 2;
-        let _ = stream.split_shard(&shard.id, HashKey::new(middle));
+        let _ = stream.split_shard(shard.id, HashKey::new(middle));
         self.forget_undecidable(stream.name(), shard.id);
     }
 
@@ -284,7 +284,7 @@ impl World {
         }
         let first = chance.below(open.len() - 1);
         let (a, b) = (open[first].id, open[first + 1].id);
-        if stream.merge_shards(&a, &b).is_ok() {
+        if stream.merge_shards(a, b).is_ok() {
             self.forget_undecidable(stream.name(), a);
             self.forget_undecidable(stream.name(), b);
         }

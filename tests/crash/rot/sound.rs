@@ -74,7 +74,7 @@ impl SoundStore {
             .put("user-1", b"before the interruption")
             .unwrap();
         spread(&orders, 3);
-        orders.split_shard(&shard(0), HashKey::new(1 << 126)).unwrap();
+        orders.split_shard(shard(0), HashKey::new(1 << 126)).unwrap();
         spread(&orders, 2);
 
         let disk = disk.crash(LossMode::KeepAll);
@@ -82,7 +82,7 @@ impl SoundStore {
         let orders = store.stream("orders").unwrap();
         spread(&orders, 2);
         orders.increase_retention(72).unwrap();
-        orders.merge_shards(&shard(3), &shard(1)).unwrap();
+        orders.merge_shards(shard(3), shard(1)).unwrap();
         spread(&orders, 2);
         let mut reader = orders.reader(StartingPosition::TrimHorizon).unwrap();
         reader.next().unwrap().unwrap();

@@ -12,7 +12,7 @@ fn filled(world: &World) -> Stream {
         world.let_pass(HOUR);
     }
     let shard = put_large(&stream, 3).shard_id;
-    stream.split_shard(&shard, HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard, HashKey::MAX / 2).unwrap();
     world.let_pass(HOUR);
     put_large(&stream, 4);
     stream
@@ -148,7 +148,7 @@ fn year_ahead(world: &mut World, undo: impl Fn(&mut World)) {
         .unwrap();
     assert!(records.iter().all(|record| record.approximate_arrival == ahead));
     // A shard that is closed then is closed in a year.
-    stream.split_shard(&shard(0), HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard(0), HashKey::MAX / 2).unwrap();
     put_large(&stream, 4);
     world.let_pass(19 * HOUR);
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);

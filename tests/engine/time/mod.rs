@@ -144,7 +144,7 @@ fn numbers(stream: &Stream) -> Vec<u8> {
 }
 
 /// Puts a record that fills most of a segment, so that the next one begins another.
-fn put_large(stream: &Stream, number: u8) -> anabranch::Put {
+fn put_large(stream: &Stream, number: u8) -> anabranch::PutResult {
     stream.put("k", &[number; 40_000]).unwrap()
 }
 

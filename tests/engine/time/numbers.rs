@@ -24,7 +24,7 @@ fn a_records_number_is_never_of_a_time_before_its_shards_creation(place: &Place)
             .unwrap()
             .hash_key_range;
         let middle = range.start().value() + (range.end().value() - range.start().value()) / 2 + 1;
-        stream.split_shard(&shard, HashKey::new(middle)).unwrap();
+        stream.split_shard(shard, HashKey::new(middle)).unwrap();
         let number = stream.put("k", b"x").unwrap().sequence_number;
         assert!(number.seconds() >= number.created_seconds(), "{number}");
         assert!(number.created_seconds() > world.store.now().as_seconds());
@@ -71,11 +71,15 @@ fn a_number_of_an_earlier_stream_of_the_same_name_is_foreign(place: &Place) {
         numbers.push(put.sequence_number);
         if round == 1 {
             // Its children are created ahead of the clock.
-            stream.split_shard(&put.shard_id, HashKey::MAX / 2).unwrap();
+            stream.split_shard(put.shard_id, HashKey::MAX / 2).unwrap();
             numbers.push(stream.put("k", b"y").unwrap().sequence_number);
             world.reopen();
         }
-        world.store.delete_stream("s").unwrap();
+        world
+            .store
+            .stream("s")
+            .and_then(|stream| stream.delete())
+            .unwrap();
     }
 }
 
@@ -89,7 +93,11 @@ fn a_checkpoint_is_good_for_its_own_stream_only(place: &Place) {
     assert_eq!(reader.by_ref().count(), 3);
     let checkpoint = reader.checkpoint();
     assert_eq!(stream.reader_from(checkpoint.clone()).unwrap().count(), 0);
-    world.store.delete_stream("s").unwrap();
+    world
+        .store
+        .stream("s")
+        .and_then(|stream| stream.delete())
+        .unwrap();
 
     let same_name = world.store.create_stream("s", 1).unwrap();
     for _ in 0..4 {

@@ -32,7 +32,11 @@ fn check_others(world: &World, name: &str) {
     world.store.streams(None, 10).unwrap();
     world.store.open_shard_count().unwrap();
     world.store.create_stream(name, 1).unwrap();
-    world.store.delete_stream(name).unwrap();
+    world
+        .store
+        .stream(name)
+        .and_then(|stream| stream.delete())
+        .unwrap();
 }
 
 #[test]
@@ -42,7 +46,7 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
         let bad = active(&world, "bad");
         active(&world, "good");
         if crashed {
-            bad.split_shard(&first_shard(&bad), HashKey::MAX / 2).unwrap();
+            bad.split_shard(first_shard(&bad), HashKey::MAX / 2).unwrap();
             world.disk = world.disk.crash(LossMode::KeepAll);
         } else {
             world.store.close().unwrap();
@@ -57,7 +61,7 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
                 Err(error) => matches!(error, Error::Corrupt { .. }),
             };
             assert!(is_found);
-            bad.split_shard(&first_shard(&bad), HashKey::MAX / 2).unwrap();
+            bad.split_shard(first_shard(&bad), HashKey::MAX / 2).unwrap();
         }
         assert_eq!(bad.summary().unwrap().status, StreamStatus::Updating);
         world.clock.advance(2 * DELAY);
@@ -68,7 +72,11 @@ fn a_split_that_is_due_of_a_damaged_shard_is_given_up_and_concerns_no_other_stre
         assert!(matches!(bad.put("k", b"x"), Err(Error::Corrupt { .. })));
         world.reopen();
         check_others(&world, "newer");
-        world.store.delete_stream("bad").unwrap();
+        world
+            .store
+            .stream("bad")
+            .and_then(|stream| stream.delete())
+            .unwrap();
         world.clock.advance(DELAY);
         assert!(world.stream("bad").summary().is_err());
     }
@@ -143,16 +151,16 @@ fn a_split_that_an_earlier_opener_began_is_not_forgotten_when_another_is_asked_f
     drop(stream);
     world.reopen();
     let stream = world.stream("s");
-    stream.split_shard(&shards[0].id, HashKey::MAX / 4).unwrap();
+    stream.split_shard(shards[0].id, HashKey::MAX / 4).unwrap();
     drop(stream);
     world.delay = Duration::ZERO;
     world.reopen();
     let stream = world.stream("s");
     let key = HashKey::new(u128::MAX / 4 * 3);
-    let error = stream.split_shard(&shards[1].id, key).unwrap_err();
+    let error = stream.split_shard(shards[1].id, key).unwrap_err();
     assert!(matches!(error, Error::StreamNotActive { .. }), "{error}");
     world.clock.advance(2 * HOUR);
-    stream.split_shard(&shards[1].id, key).unwrap();
+    stream.split_shard(shards[1].id, key).unwrap();
     assert_eq!(stream.summary().unwrap().open_shard_count, 4);
 }
 
@@ -163,7 +171,7 @@ fn what_takes_time_does_not_wait_for_a_clock_that_was_set_back(place: &Place) {
     world.clock.advance(DELAY);
     assert_eq!(stream.summary().unwrap().status, StreamStatus::Active);
     stream
-        .split_shard(&first_shard(&stream), HashKey::MAX / 2)
+        .split_shard(first_shard(&stream), HashKey::MAX / 2)
         .unwrap();
     drop(stream);
     world.clock.jump_back(DAY);

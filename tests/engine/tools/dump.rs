@@ -13,7 +13,7 @@ fn a_dump_shows_every_layer() {
     let opened = options().open(store.path()).unwrap();
     let stream = opened.stream("clicks").unwrap();
     let put = stream.put("user-42", b"hello").unwrap();
-    stream.split_shard(&put.shard_id, HashKey::MAX / 8).unwrap();
+    stream.split_shard(put.shard_id, HashKey::MAX / 8).unwrap();
     opened.close().unwrap();
 
     let mut kinds = Vec::new();

@@ -246,7 +246,7 @@ fn a_shard_that_was_closed_is_repaired_and_stays_closed() {
     let opened = options().open(store.path()).unwrap();
     let stream = opened.stream("clicks").unwrap();
     let shard = stream.describe().unwrap().shards[0].id;
-    stream.split_shard(&shard, HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard, HashKey::MAX / 2).unwrap();
     opened.close().unwrap();
     let frames = frames(store.path());
     check_repair(
@@ -263,7 +263,7 @@ fn a_split_that_the_manifest_has_forgotten_is_undone_only_if_a_person_says_so() 
     let opened = options().open(store.path()).unwrap();
     let stream = opened.stream("clicks").unwrap();
     let shard = stream.describe().unwrap().shards[0].id;
-    stream.split_shard(&shard, HashKey::MAX / 2).unwrap();
+    stream.split_shard(shard, HashKey::MAX / 2).unwrap();
     stream.put("key", b"a child's").unwrap();
     opened
         .create_stream("young", 1)

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anabranch::sim::SimDisk;
-use anabranch::{CreateStream, Error, HashKey, ShardId, StartingPosition, Store};
+use anabranch::{Error, HashKey, ShardId, StartingPosition, Store, StreamOptions};
 
 use super::base::{self, Base};
 use super::program::Program;
@@ -229,11 +229,11 @@ fn busy_store() -> SimDisk {
     let shard = |index| ShardId::new(index).expect("a small number");
     clicks.put("key", b"resumes the log").expect("there is room");
     clicks
-        .split_shard(&shard(0), HashKey::new(1 << 127))
+        .split_shard(shard(0), HashKey::new(1 << 127))
         .expect("one shard has all keys");
     clicks.put("key", b"begins a log").expect("there is room");
     clicks
-        .merge_shards(&shard(1), &shard(2))
+        .merge_shards(shard(1), shard(2))
         .expect("they are neighbours");
     clicks.increase_retention(48).expect("that is longer");
     let checkpoint = clicks
@@ -247,10 +247,10 @@ fn busy_store() -> SimDisk {
         .save_checkpoint("yours", &checkpoint)
         .expect("there is room");
     clicks.remove_checkpoint("yours").expect("there is room");
-    let views = CreateStream {
+    let views = StreamOptions {
         shard_count: 3,
         tags: [("owner".to_owned(), "me".to_owned())].into(),
-        ..CreateStream::default()
+        ..StreamOptions::default()
     };
     store
         .create_stream_with("views", views)
@@ -272,7 +272,10 @@ fn busy_store() -> SimDisk {
         .expect("there is room");
     drop((views, tenant));
     store.create_stream("gone", 1).expect("the name is free");
-    store.delete_stream("gone").expect("it is there");
+    store
+        .stream("gone")
+        .and_then(|stream| stream.delete())
+        .expect("it is there");
     store.close().expect("nothing fails");
     drop((clicks, store));
 
@@ -281,7 +284,7 @@ fn busy_store() -> SimDisk {
     store.create_stream("coming", 2).expect("the name is free");
     let views = store.stream("views").expect("it is there");
     views
-        .merge_shards(&shard(0), &shard(1))
+        .merge_shards(shard(0), shard(1))
         .expect("they are neighbours");
     store
         .stream("clicks")

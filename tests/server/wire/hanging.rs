@@ -52,7 +52,7 @@ fn a_split_that_hangs_keeps_no_worker_from_other_requests() {
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
     let splitting = streams.stream("splitting").unwrap();
     let split =
-        thread::spawn(move || splitting.split_shard(&ShardId::new(0).unwrap(), HashKey::new(1 << 100)));
+        thread::spawn(move || splitting.split_shard(ShardId::new(0).unwrap(), HashKey::new(1 << 100)));
     stall.wait_until_reached();
     let mut held_up: Vec<_> = [
         ("PutRecord", put("splitting")),
