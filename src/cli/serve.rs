@@ -161,7 +161,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     // Whatever still runs has no answer to give any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.and(closed)?;
-    info!(data_dir = %arguments.place(), "the store is closed");
+    let data_dir = arguments.place();
+    info!(data_dir, "the store is closed");
     Ok(())
 }
 
@@ -230,12 +231,13 @@ async fn serve(
     let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
     let address = server.local_addr();
     let addresses = server.local_addrs().to_vec();
+    let data_dir = arguments.place();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
         %address,
         ?addresses,
-        data_dir = %arguments.place(),
+        data_dir,
         read_only = arguments.read_only,
         durability = ?arguments.durability,
         region = arguments.region,

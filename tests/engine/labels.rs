@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anabranch::{Error, Store, StoreOptions, Stream, StreamOptions, StreamSummary, limits};
+use anabranch::{Error, NewConsumer, Store, StoreOptions, Stream, StreamOptions, StreamSummary, limits};
 
 use crate::backends::{Place, on_each_backend};
 
@@ -190,7 +190,14 @@ fn consumers_have_names_and_numbers_of_their_own(place: &Place) {
     let stream = store.create_stream("orders", 1).unwrap();
     let billing = stream.register_consumer("billing").unwrap();
     let audit = stream.register_consumer("audit").unwrap();
-    assert!(is_invalid(&stream.register_consumer("billing")));
+    let again = stream.register_consumer("billing");
+    assert!(matches!(again, Err(Error::ConsumerExists { consumer, .. }) if consumer == "billing"));
+    let limited = NewConsumer {
+        max_consumers: 2,
+        ..NewConsumer::default()
+    };
+    let third = stream.register_consumer_with("third", &limited);
+    assert!(matches!(third, Err(Error::TooManyConsumers { limit: 2, .. })));
     assert!(is_invalid(&stream.register_consumer("a b")));
     assert_eq!(stream.consumers().unwrap(), [billing, audit.clone()]);
     stream.remove_consumer(audit.id).unwrap();
