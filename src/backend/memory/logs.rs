@@ -206,7 +206,8 @@ impl Logs for MemoryLogs {
     }
 
     fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
-        let result = self.catalog.commit(|_| Ok(last()));
+        let edits = last();
+        let result = self.catalog.commit(|_| Ok(edits));
         self.catalog.close();
         let opened = self.opened.lock().take();
         if let Some(OpenLogs { logs, _occupied }) = opened {
