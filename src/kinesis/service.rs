@@ -26,6 +26,8 @@ pub(super) struct Service {
     pub(super) shard_claim: Mutex<()>,
     /// Held from the reading of the account's settings to the writing of others.
     pub(super) account_settings: Mutex<()>,
+    /// Held from the reading of a stream's metrics to the writing of others.
+    pub(super) shard_level_metrics: Mutex<()>,
     pub(super) tokens: Tokens,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) subscription_life: Duration,
@@ -59,6 +61,7 @@ impl Service {
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),
+            shard_level_metrics: Mutex::default(),
             tokens,
             subscriptions: Arc::default(),
             subscription_life: options.subscription_life,

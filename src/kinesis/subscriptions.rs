@@ -51,21 +51,32 @@ pub(super) struct Subscription {
     end: oneshot::Receiver<Ended>,
 }
 
-/// Another subscription is too young to be taken over.
+/// Why a subscription cannot begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InUse;
+pub(super) enum Refused {
+    /// Another one is too young to be taken over.
+    InUse,
+    /// There are as many as there may be.
+    TooMany,
+}
 
 impl Subscriptions {
     /// For how long a subscription cannot be taken over.
     pub(super) const NOT_TAKEN_OVER_FOR: Duration = Duration::from_secs(5);
 
+    /// Each is a task with a few kilobytes, and waits for its shard.
+    pub(super) const MOST: usize = 10_000;
+
     /// A new subscription, which takes over from one that is active.
-    pub(super) fn begin(self: &Arc<Self>, to: Subscribed, now: Timestamp) -> Result<Subscription, InUse> {
+    pub(super) fn begin(self: &Arc<Self>, to: Subscribed, now: Timestamp) -> Result<Subscription, Refused> {
         let mut state = self.state();
         if let Some(active) = state.active.get(&to)
             && now.since(active.began) < Subscriptions::NOT_TAKEN_OVER_FOR
         {
-            return Err(InUse);
+            return Err(Refused::InUse);
+        }
+        if state.active.len() >= Subscriptions::MOST && !state.active.contains_key(&to) {
+            return Err(Refused::TooMany);
         }
         state.begun += 1;
         let number = state.begun;
@@ -145,7 +156,7 @@ mod tests {
         let subscriptions = Arc::new(Subscriptions::default());
         let mut first = subscriptions.begin(to(1, 0), START).unwrap();
         let almost = START.saturating_add(Duration::from_millis(4_999));
-        assert_eq!(subscriptions.begin(to(1, 0), almost).err(), Some(InUse));
+        assert_eq!(subscriptions.begin(to(1, 0), almost).err(), Some(Refused::InUse));
         let others = [to(1, 1), to(2, 0)].map(|other| subscriptions.begin(other, almost).unwrap());
         let second = subscriptions.begin(to(1, 0), START.saturating_add(Subscriptions::NOT_TAKEN_OVER_FOR));
         assert_eq!(first.ended().await, Ended::TakenOver);
@@ -156,6 +167,22 @@ mod tests {
         assert_eq!(subscriptions.count(), 0);
         drop(subscriptions.begin(to(1, 0), START).unwrap());
         assert!(subscriptions.begin(to(1, 0), START).is_ok());
+    }
+
+    #[test]
+    fn there_are_no_more_subscriptions_than_there_may_be() {
+        let subscriptions = Arc::new(Subscriptions::default());
+        let numbers = 0..Subscriptions::MOST as u64;
+        let mut all: Vec<_> = numbers
+            .map(|consumer| subscriptions.begin(to(consumer, 0), START).unwrap())
+            .collect();
+        let more = || subscriptions.begin(to(u64::MAX, 0), START);
+        assert_eq!(more().err(), Some(Refused::TooMany));
+        // One that takes over is not one more.
+        let later = START.saturating_add(Subscriptions::NOT_TAKEN_OVER_FOR);
+        assert!(subscriptions.begin(to(7, 0), later).is_ok());
+        all.pop();
+        assert!(more().is_ok());
     }
 
     #[tokio::test]

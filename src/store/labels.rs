@@ -138,12 +138,7 @@ impl Stream {
         let Some(id) = consumer else {
             return Ok(&stream.labels.tags);
         };
-        let consumer = stream.consumers.get(&id);
-        let consumer = consumer.ok_or_else(|| Error::ConsumerNotFound {
-            stream: self.name().to_owned(),
-            consumer: id,
-        })?;
-        Ok(&consumer.labels.tags)
+        Ok(&self.registered(stream, id)?.labels.tags)
     }
 
     /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.
@@ -165,6 +160,34 @@ impl Stream {
         // Finds out whether the stream is there.
         self.read(|_, _| Ok(()))?;
         store.set_attribute(Resource::Stream(self.core.id), name, value)
+    }
+
+    /// As [`attribute`](Self::attribute), of a registered consumer.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerNotFound`]; otherwise as for [`summary`](Self::summary).
+    pub fn consumer_attribute(&self, id: ConsumerId, name: &str) -> Result<Option<Vec<u8>>> {
+        self.read(|stream, _| {
+            let consumer = self.registered(stream, id)?;
+            Ok(consumer.labels.attributes.get(name).cloned())
+        })
+    }
+
+    /// As [`set_attribute`](Self::set_attribute), of a registered consumer.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerNotFound`]; otherwise as for [`set_attribute`](Self::set_attribute).
+    pub fn set_consumer_attribute(&self, id: ConsumerId, name: &str, value: Option<&[u8]>) -> Result<()> {
+        let store = self.store_core();
+        self.read(|stream, _| self.registered(stream, id).map(drop))?;
+        store.set_attribute(Resource::Consumer(self.core.id, id), name, value)
+    }
+
+    fn registered<'s>(&self, stream: &'s StreamState, id: ConsumerId) -> Result<&'s ConsumerState> {
+        stream.consumers.get(&id).ok_or_else(|| Error::ConsumerNotFound {
+            stream: self.name().to_owned(),
+            consumer: id,
+        })
     }
 
     /// Registers a consumer under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, for a program to know its readers

@@ -372,6 +372,14 @@ def check_the_calls_of_terraform():
     kinesis.untag_resource(ResourceARN=arn, TagKeys=list(wanted)[1:])
     of_resource = kinesis.list_tags_for_resource(ResourceARN=arn)["Tags"]
     expect_equal(of_resource, [{"Key": "key 00", "Value": "changed"}], "the tags by ARN")
+    metrics = kinesis.enable_enhanced_monitoring(StreamName="planned", ShardLevelMetrics=["IncomingBytes"])
+    expect_equal(metrics["CurrentShardLevelMetrics"], [], "the metrics before")
+    expect_equal(metrics["DesiredShardLevelMetrics"], ["IncomingBytes"], "the metrics after")
+    kinesis.disable_enhanced_monitoring(StreamName="planned", ShardLevelMetrics=["ALL"])
+    expect_equal(kinesis.get_resource_policy(ResourceARN=arn)["Policy"], "{}", "the policy of a new stream")
+    kinesis.put_resource_policy(ResourceARN=arn, Policy='{"Version": "2012-10-17"}')
+    expect_equal(kinesis.get_resource_policy(ResourceARN=arn)["Policy"], '{"Version": "2012-10-17"}', "its policy")
+    kinesis.delete_resource_policy(ResourceARN=arn)
     kinesis.delete_stream(StreamName="planned")
     kinesis.get_waiter("stream_not_exists").wait(StreamName="planned", WaiterConfig={"Delay": 1})
 

@@ -7,6 +7,7 @@ mod channels;
 mod consumer_reference;
 mod consumers;
 mod get_records;
+mod monitoring;
 mod policies;
 mod put_body;
 mod put_records;
@@ -58,8 +59,8 @@ pub(super) static ALL: [Operation; 57] = [
     policies::DELETE_RESOURCE_POLICY,
     stream_settings::START_STREAM_ENCRYPTION,
     stream_settings::STOP_STREAM_ENCRYPTION,
-    stream_settings::ENABLE_ENHANCED_MONITORING,
-    stream_settings::DISABLE_ENHANCED_MONITORING,
+    monitoring::ENABLE_ENHANCED_MONITORING,
+    monitoring::DISABLE_ENHANCED_MONITORING,
     stream_settings::UPDATE_STREAM_MODE,
     stream_settings::UPDATE_MAX_RECORD_SIZE,
     stream_settings::UPDATE_STREAM_RECORD_DISTRIBUTION_STRATEGY,

@@ -64,6 +64,28 @@ impl Named {
         tags.map_err(|error| self.refusal(context, error))
     }
 
+    /// Bytes that the server keeps for the resource.
+    pub(super) fn attribute(&self, context: Context<'_>, name: &str) -> Result<Option<Vec<u8>>, ApiError> {
+        let attribute = match self {
+            Named::Stream(stream) => stream.attribute(name),
+            Named::Consumer(stream, consumer) => stream.consumer_attribute(consumer.id, name),
+        };
+        attribute.map_err(|error| self.refusal(context, error))
+    }
+
+    pub(super) fn set_attribute(
+        &self,
+        context: Context<'_>,
+        name: &str,
+        value: Option<&[u8]>,
+    ) -> Result<(), ApiError> {
+        let set = match self {
+            Named::Stream(stream) => stream.set_attribute(name, value),
+            Named::Consumer(stream, consumer) => stream.set_consumer_attribute(consumer.id, name, value),
+        };
+        set.map_err(|error| self.refusal(context, error))
+    }
+
     /// Removes tags and sets others, as long as there are not too many then.
     pub(super) fn change_tags(
         &self,

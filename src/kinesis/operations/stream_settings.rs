@@ -1,4 +1,4 @@
-//! What can be changed of a stream beside its shards and its retention. None of these operations is offered yet.
+//! What can be changed of a stream beside its shards, its retention and its metrics. None of these operations is offered yet.
 
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::{shapes, streams};
@@ -46,58 +46,6 @@ pub(super) const STOP_STREAM_ENCRYPTION: Operation = Operation {
         STREAM_ID,
     ],
     output: members![],
-    errors: &[
-        exception::INVALID_ARGUMENT,
-        exception::LIMIT_EXCEEDED,
-        exception::RESOURCE_IN_USE,
-        exception::RESOURCE_NOT_FOUND,
-        exception::ACCESS_DENIED,
-    ],
-    run: None,
-};
-
-pub(super) const ENABLE_ENHANCED_MONITORING: Operation = Operation {
-    name: "EnableEnhancedMonitoring",
-    class: Class::Control,
-    resource: Resource::Stream,
-    input: members![
-        STREAM_NAME,
-        required("ShardLevelMetrics", shapes::METRICS_NAME_LIST),
-        STREAM_ARN,
-        STREAM_ID,
-    ],
-    output: members![
-        STREAM_NAME,
-        optional("CurrentShardLevelMetrics", shapes::METRICS_NAME_LIST),
-        optional("DesiredShardLevelMetrics", shapes::METRICS_NAME_LIST),
-        STREAM_ARN,
-    ],
-    errors: &[
-        exception::INVALID_ARGUMENT,
-        exception::LIMIT_EXCEEDED,
-        exception::RESOURCE_IN_USE,
-        exception::RESOURCE_NOT_FOUND,
-        exception::ACCESS_DENIED,
-    ],
-    run: None,
-};
-
-pub(super) const DISABLE_ENHANCED_MONITORING: Operation = Operation {
-    name: "DisableEnhancedMonitoring",
-    class: Class::Control,
-    resource: Resource::Stream,
-    input: members![
-        STREAM_NAME,
-        required("ShardLevelMetrics", shapes::METRICS_NAME_LIST),
-        STREAM_ARN,
-        STREAM_ID,
-    ],
-    output: members![
-        STREAM_NAME,
-        optional("CurrentShardLevelMetrics", shapes::METRICS_NAME_LIST),
-        optional("DesiredShardLevelMetrics", shapes::METRICS_NAME_LIST),
-        STREAM_ARN,
-    ],
     errors: &[
         exception::INVALID_ARGUMENT,
         exception::LIMIT_EXCEEDED,

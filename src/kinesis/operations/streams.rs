@@ -1,5 +1,6 @@
 //! Creating, deleting, describing and listing streams, and how long they keep their records.
 
+use super::monitoring::shard_level_metrics;
 use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::tag_rules::{MOST_TAGS, Tagged};
@@ -232,6 +233,7 @@ fn describe_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
     let stream = call.stream()?;
     let description = stream.describe().map_err(|error| context.refusal(error))?;
+    let metrics = shard_level_metrics(context, &stream)?;
     let after = shards::exclusive_start(call, stream.name())?;
     let limit = call.input.limit(LIMIT, MOST_SHARDS);
     let rest = description
@@ -241,7 +243,7 @@ fn describe_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let has_more = rest.clone().nth(limit).is_some();
     Ok(call.reply(|reply| {
         reply.set(STREAM_DESCRIPTION, |stream: &mut Members<'_>| {
-            set_summary(stream, context, &description.summary);
+            set_summary(stream, context, &description.summary, &metrics);
             stream.set(SHARDS, rest.take(limit).map(shard_members));
             stream.set(HAS_MORE_SHARDS, has_more);
         });
@@ -286,9 +288,10 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     let stream = call.stream()?;
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
     let consumers = stream.consumers().map_err(|error| context.refusal(error))?;
+    let metrics = shard_level_metrics(context, &stream)?;
     Ok(call.reply(|reply| {
         reply.set(STREAM_DESCRIPTION_SUMMARY, |stream: &mut Members<'_>| {
-            set_summary(stream, context, &summary);
+            set_summary(stream, context, &summary, &metrics);
             stream.set(OPEN_SHARD_COUNT, summary.open_shard_count);
             stream.set(CONSUMER_COUNT, consumers.len() as u32);
             stream.set(QUEUE_COUNT, 0);
@@ -299,13 +302,13 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
 }
 
 /// What the two descriptions have in common.
-fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary) {
+fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary, metrics: &[&str]) {
     set_identity(stream, context, summary);
     stream.set(STREAM_CREATION_TIMESTAMP, summary.created);
     stream.set(RETENTION_PERIOD_HOURS, summary.retention_hours);
     stream.set(
         ENHANCED_MONITORING,
-        [|monitoring: &mut Members<'_>| monitoring.set(SHARD_LEVEL_METRICS, [""; 0])],
+        [|monitoring: &mut Members<'_>| monitoring.set(SHARD_LEVEL_METRICS, metrics.iter().copied())],
     );
     stream.set(ENCRYPTION_TYPE, "NONE");
 }

@@ -26,7 +26,7 @@ use crate::kinesis::protocol::{Protocol, event_stream};
 use crate::kinesis::scope::Scope;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::Member;
-use crate::kinesis::subscriptions::{Ended, Subscribed, Subscription};
+use crate::kinesis::subscriptions::{Ended, Refused, Subscribed, Subscription};
 use crate::{ReadLimit, ShardIterator, ShardWatch, Stream, Timestamp};
 
 const CONSUMER_ARN: Key<Text> = required("ConsumerARN", shapes::CONSUMER_ARN);
@@ -118,7 +118,10 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     };
     let now = context.service.store.now();
     let subscription = context.service.subscriptions.begin(to, now);
-    let subscription = subscription.map_err(|_| in_use())?;
+    let subscription = subscription.map_err(|refused| match refused {
+        Refused::InUse => in_use(),
+        Refused::TooMany => ApiError::limit_exceeded("This server has as many subscriptions as it may."),
+    })?;
     // It may have been removed before the subscription could be ended with it.
     context.consumer_of_arn(call.get(CONSUMER_ARN))?;
     let pushed = Pushed {
