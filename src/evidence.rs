@@ -40,7 +40,7 @@ impl Evidence<'_> {
     }
 
     /// A segment with a frame of a stream whose number no stream has had yet. It takes no time to look where there is no
-    /// such stream's directory, so whoever opens a store does, also where the manifest is whole.
+    /// such stream's directory, so each opener of a store looks, also where the manifest is whole.
     pub(crate) fn find_unknown_stream(&self) -> Result<Option<PathBuf>> {
         let is_unknown = |id: &StreamId| *id >= self.state.next_stream();
         self.segments_alone().find_in_streams(is_unknown)

@@ -106,8 +106,8 @@ pub enum Consequence {
     },
     /// Nothing yet: the program that has the store is writing there.
     BeingWritten,
-    /// Nothing that was acknowledged at the default durability: a crash came while it was written. Whoever opens the
-    /// store next drops it.
+    /// Nothing that was acknowledged at the default durability: a crash came while it was written. The next opener
+    /// of the store drops it.
     NeverAcknowledged,
     /// These records are whole, but the store does not serve them as long as it is not repaired.
     Unavailable {

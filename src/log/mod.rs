@@ -7,9 +7,9 @@
 //! [`SegmentLedger`] without knowing who keeps it.
 //!
 //! # How a record becomes durable
-//! Callers copy their records into the shard's pending group under one short lock ([`LocalLog::append`]). Whoever
-//! waits first while no commit is in flight leads: it takes the whole group, writes it as one frame with one
-//! `pwrite`, syncs, publishes the new end to readers and wakes everyone in the group ([`commit`]). Groups form by
+//! Callers copy their records into the shard's pending group under one short lock ([`LocalLog::append`]). The first
+//! caller that waits while no commit is in flight leads: it takes the whole group, writes it as one frame with one
+//! `pwrite`, syncs, publishes the new end to readers and wakes all in the group ([`commit`]). Groups form by
 //! themselves while a sync is in flight; there is no timer.
 //!
 //! # Invariants

@@ -182,8 +182,8 @@ impl StoreOptions {
         self
     }
 
-    /// Who is told of what no call reports: a clock that stepped, a split that had to be given up. Called by whichever
-    /// thread comes upon it; it must not call the store. Default: nobody.
+    /// Who is told of what no call reports: a clock that stepped, a split that had to be given up. Called by the
+    /// thread that finds it; it must not call the store. Default: no one.
     #[must_use]
     pub fn on_event(mut self, observer: impl Fn(&StoreEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer(Arc::new(observer));

@@ -1,7 +1,7 @@
 //! When changes are due that take time: creating, splitting, merging and deleting while the store has a transition delay.
 //!
-//! That a change has begun is in the manifest. When it is due is measured by the monotonic clock, so that nobody who
-//! sets the wall clock holds it up; a later opener waits for what the wall clock says is left, and never longer than the
+//! That a change has begun is in the manifest. When it is due is measured by the monotonic clock, so that a wall clock
+//! that is set does not hold it up; a later opener waits for what the wall clock says is left, and never longer than the
 //! change takes. A change that fails is tried again after a pause, by one thread, and concerns its stream alone.
 
 use std::collections::BTreeMap;

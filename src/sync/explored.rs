@@ -33,7 +33,7 @@ const PREEMPTIONS: usize = 3;
 const MAX_STEPS: usize = 200_000;
 
 /// Runs a scenario under many schedules: random ones, and ones with few changes from thread to thread at places that are
-/// drawn beforehand. Panics in the first in which the scenario panics or everybody waits, and tells its schedule.
+/// drawn beforehand. Panics in the first in which the scenario panics or all threads wait, and tells its schedule.
 ///
 /// `ANABRANCH_SCHEDULES` sets how many, `ANABRANCH_SCHEDULE` runs just the one that it holds.
 pub(crate) fn explore(scenario: impl Fn() + Send + Sync + 'static) {

@@ -1,6 +1,6 @@
 //! Files that are not needed any more, and how they are removed.
 //!
-//! Only what a store makes is removed, told by its name and its kind. What somebody else put into a store's directories
+//! Only what a store makes is removed, told by its name and its kind. What others put into a store's directories
 //! (`lost+found`, a link, a copy of a file) stays, with the directories that it is in, and keeps nothing else from going.
 
 use std::io;

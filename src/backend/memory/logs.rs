@@ -141,7 +141,7 @@ impl Logs for MemoryLogs {
         Some(batches.iter().map(append).collect())
     }
 
-    /// One step: whoever has the logs finds neither half of it.
+    /// The seal and its edit are one step: an append and a read find both or neither.
     fn seal(
         &self,
         stream: StreamId,

@@ -56,7 +56,7 @@ impl Memory {
         Self::default()
     }
 
-    /// Runs with what is kept, while nobody else does.
+    /// Runs with what is kept, one caller at a time.
     pub(super) fn with<T>(&self, run: impl FnOnce(&mut Place) -> T) -> T {
         run(&mut self.kept.place.lock())
     }

@@ -2,7 +2,7 @@
 //!
 //! Two groups of a log exist at most: the one in flight and the pending one that takes new records. They differ in
 //! parity, and each parity has a condition of its own, so that the end of a commit wakes its own group and one
-//! future leader, not everybody.
+//! future leader, not all.
 
 use std::sync::Arc;
 

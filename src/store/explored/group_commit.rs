@@ -1,4 +1,4 @@
-//! One shard's group commit: everybody gets an answer, and it is the right one.
+//! One shard's group commit: each caller gets an answer, and it is the right one.
 
 use std::future::Future;
 use std::pin::Pin;

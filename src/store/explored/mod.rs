@@ -1,7 +1,7 @@
 //! Several threads at one store, under every schedule that the explorer draws (`sync::explore`).
 //!
 //! Each scenario makes its own small store on a simulated disk, lets some threads at it, and at the end checks that
-//! nobody waits for ever (the explorer sees to that), that every caller got an answer, and that the store and whatever a
+//! no thread waits for ever (the explorer sees to that), that every caller got an answer, and that the store and whatever a
 //! power cut would leave of it hold what was acknowledged: each record once, in the order of its numbers.
 
 mod answers;
@@ -49,7 +49,7 @@ impl World {
         Self::with(shards, |options| options)
     }
 
-    /// With options of the scenario's own. One flusher, so that there is somebody to leave things to.
+    /// With options of the scenario's own. One flusher, so that a caller can leave a commit to it.
     fn with(shards: u32, options: impl Fn(StoreOptions) -> StoreOptions) -> Self {
         let disk = SimDisk::new(7);
         let clock = ManualClock::starting_at(NOW);
