@@ -44,6 +44,8 @@ enum Content {
     Encoded(EncodedBody),
     Messages {
         to_come: mpsc::Receiver<Bytes>,
+        /// The rest of the message that is being sent.
+        current: Bytes,
         ended: bool,
     },
 }
@@ -110,6 +112,7 @@ impl ReplyBody {
     pub(crate) fn messages(to_come: mpsc::Receiver<Bytes>) -> ReplyBody {
         ReplyBody::of(Content::Messages {
             to_come,
+            current: Bytes::new(),
             ended: false,
         })
     }
@@ -181,17 +184,25 @@ impl Body for ReplyBody {
             // In pieces too: then its progress shows.
             Content::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE_BYTES)),
             Content::Encoded(body) => body.next_piece(this.share.as_mut(), this.delivery.as_ref()),
-            Content::Messages { to_come, ended } => {
-                let message = to_come.poll_recv(context);
-                if let Some(delivery) = &this.delivery {
-                    delivery.message(message.is_ready());
+            Content::Messages {
+                to_come,
+                current,
+                ended,
+            } => {
+                if current.is_empty() {
+                    let message = to_come.poll_recv(context);
+                    if let Some(delivery) = &this.delivery {
+                        delivery.message(message.is_ready());
+                    }
+                    let Some(message) = ready!(message) else {
+                        *ended = true;
+                        return Poll::Ready(None);
+                    };
+                    *current = message;
                 }
-                let Some(message) = ready!(message) else {
-                    *ended = true;
-                    return Poll::Ready(None);
-                };
+                // In pieces: then the progress of a large message shows.
                 Bytes::from_owner(Message {
-                    bytes: message,
+                    bytes: current.split_to(current.len().min(PIECE_BYTES)),
                     delivery: this.delivery.clone(),
                 })
             }
@@ -254,7 +265,7 @@ impl Drop for Whole {
     }
 }
 
-/// A message on its way to the socket.
+/// A piece of a message on its way to the socket.
 struct Message {
     bytes: Bytes,
     delivery: Option<Arc<Delivery>>,

@@ -1,5 +1,6 @@
 //! The memory for replies: taken before a reply is made, given back as it goes into the socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::{Budget, MOST_SMALL, NoRoom, Share};
@@ -79,6 +80,19 @@ impl ReplyMemory {
         Ok((share, granted))
     }
 
+    /// The share of a large reply that cannot be reduced. Waits for room.
+    pub(crate) async fn reserve_whole(
+        &self,
+        connection: &Connection,
+        bytes: usize,
+    ) -> Result<ReplyShare, NoRoom> {
+        let of_connection = connection.reply_memory().take(bytes, self.patience).await?;
+        Ok(ReplyShare {
+            of_all: self.budget.large.take(bytes, self.patience).await?,
+            of_connection: Some(of_connection),
+        })
+    }
+
     /// Makes the share fit a reply of so many bytes, and says whether it does.
     pub(crate) fn fit(&self, share: &mut ReplyShare, connection: &Connection, bytes: usize) -> bool {
         let held = share.of_all.bytes();
@@ -96,7 +110,9 @@ impl ReplyMemory {
         if !for_connection {
             return false;
         }
-        if share.of_all.try_grow(bytes - held) {
+        // What is kept for small replies is not for a large one that was to be reduced.
+        let is_large = Arc::ptr_eq(share.of_all.pool(), &self.budget.large);
+        if (is_large || bytes <= MOST_SMALL) && share.of_all.try_grow(bytes - held) {
             return true;
         }
         let Some(large) = self.budget.large.try_take(bytes) else {

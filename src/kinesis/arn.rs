@@ -164,6 +164,7 @@ pub(super) fn resource(arn: &str) -> ResourceName<'_> {
     };
     let consumer = consumer
         .rsplit_once(':')
+        .filter(|(_, created)| created.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|(name, created)| Some((name, created.parse().ok()?)));
     match consumer {
         Some((name, created_seconds)) => ResourceName::Consumer {
@@ -308,6 +309,7 @@ mod tests {
             "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/:1",
             "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c d:1",
             "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c:x",
+            "arn:aws:kinesis:eu-west-1:000000000000:stream/a.b/consumer/c:+1",
             "arn:aws:kinesis:eu-west-1:000000000000:queue/a/consumer/c:1",
             "",
         ] {

@@ -141,6 +141,8 @@ impl StreamCore {
             })
             .collect();
         routes.sort_by_key(|route| route.start);
+        // A stream of many shards keeps no room for routes that it does not have.
+        routes.shrink_to_fit();
         Ok(routes)
     }
 

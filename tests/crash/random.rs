@@ -208,6 +208,44 @@ fn play_with(
     })
 }
 
+/// The parent's end and its expiry are one look apart: the split is done by the opener after a crash.
+#[test]
+fn a_shard_that_a_late_split_closed_may_have_expired_when_its_children_are_first_seen() {
+    let settings = Settings {
+        durability: Durability::Buffered,
+        map_sealed_segments: false,
+        max_recycled_bytes: 0,
+        min_journaled_shards: 1,
+        transition_delay: Duration::from_secs(10),
+        ..Settings::default()
+    };
+    let back = Op::Glitch {
+        by: Duration::from_secs(7_200),
+        forward: false,
+        reopened: false,
+    };
+    for calls in 1..60 {
+        let ops = [
+            Op::Create { stream: 1, shards: 1 },
+            Op::Expire,
+            Op::Create { stream: 0, shards: 1 },
+            Op::CrashIn {
+                calls,
+                mode: LossMode::KeepAll,
+            },
+            Op::Put {
+                stream: 1,
+                key: 0,
+                bytes: 8,
+            },
+            back.clone(),
+            Op::Split { stream: 1, nth: 0 },
+            Op::Expire,
+        ];
+        play(0, settings.clone(), &ops).unwrap_or_else(|what| panic!("a crash in call {calls}: {what}"));
+    }
+}
+
 #[test]
 fn random_programs_lose_nothing_that_was_synced() {
     play_many(Durability::Synced);

@@ -49,10 +49,16 @@ impl Fetcher {
         })
     }
 
-    /// Has something fetched for a log.
-    pub(super) fn ask(&self, log: Weak<dyn Fetched>) {
-        self.queue.state.lock().asked.push_back(log);
+    /// Has something fetched for a log. False where the thread has ended, so that nothing is to be waited for.
+    pub(super) fn ask(&self, log: Weak<dyn Fetched>) -> bool {
+        let mut state = self.queue.state.lock();
+        if state.is_stopped {
+            return false;
+        }
+        state.asked.push_back(log);
+        drop(state);
         self.queue.changed.notify_one();
+        true
     }
 
     /// Ends the thread after what it was asked for.

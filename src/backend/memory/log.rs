@@ -134,10 +134,8 @@ impl MemoryLog {
         };
         if !state.is_fetching {
             state.reads = state.reads.wrapping_add(1);
-            state.is_fetching = state.reads.is_multiple_of(fetcher.reads_for_each_wait);
-            if state.is_fetching {
-                fetcher.ask(self.this.clone());
-            }
+            state.is_fetching =
+                state.reads.is_multiple_of(fetcher.reads_for_each_wait) && fetcher.ask(self.this.clone());
         }
         state.is_fetching
     }

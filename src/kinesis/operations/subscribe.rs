@@ -270,14 +270,19 @@ async fn next_event(
     /// A record of more comes alone.
     const MOST_READ_BYTES: usize = 1 << 20;
     const LESS_READ_BYTES: usize = 64 << 10;
-    let mut wanted = reply_bytes(MOST_READ_BYTES);
+    let full = reply_bytes(MOST_READ_BYTES);
+    let reduced = reply_bytes(LESS_READ_BYTES);
+    // Of an event that did not fit: the next attempt waits for so much.
+    let mut least = 0;
     loop {
-        let reduced = reply_bytes(LESS_READ_BYTES).min(wanted);
-        let reserved = service
-            .http
-            .replies
-            .reserve_large(connection, wanted, reduced)
-            .await;
+        let replies = &service.http.replies;
+        let reserved = match least {
+            0 => replies.reserve_large(connection, full, reduced).await,
+            _ => {
+                let share = replies.reserve_whole(connection, least.max(full)).await;
+                share.map(|share| (share, Granted::Full))
+            }
+        };
         let Ok((mut share, granted)) = reserved else {
             // Others hold the memory. Records are late then, and none is lost.
             continue;
@@ -299,7 +304,7 @@ async fn next_event(
                 next,
             });
         }
-        wanted = bytes.len();
+        least = bytes.len();
     }
 }
 
