@@ -232,6 +232,7 @@ async fn serve(
     let address = server.local_addr();
     let addresses = server.local_addrs().to_vec();
     let data_dir = arguments.place();
+    let max_connections = max_connections(arguments, descriptors);
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
@@ -243,7 +244,7 @@ async fn serve(
         region = arguments.region,
         account_id = arguments.account_id,
         open_shards,
-        max_connections = max_connections(arguments, descriptors),
+        max_connections,
         max_open_segments = descriptors.segments,
         opened_in_ms = opened_in.as_millis() as u64,
         "serving"
