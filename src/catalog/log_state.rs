@@ -54,6 +54,15 @@ impl LogState {
         Ok(())
     }
 
+    /// A mark from before a shard was closed says nothing of its closing, which counts as the number at the end. Where a
+    /// crash took records back, such a mark can be of numbers from there on.
+    pub(super) fn note_closing(&mut self, end: LogEnd) {
+        self.hidden_before = self.hidden_before.map(|number| number.min(end.next_record));
+        for mark in &mut self.ages {
+            mark.before = mark.before.min(end.next_record);
+        }
+    }
+
     pub(super) fn hide_before(&mut self, number: RecordNumber) {
         self.hidden_before = self.hidden_before.max(Some(number));
         self.ages.retain(|mark| mark.before > number);

@@ -149,7 +149,9 @@ impl StreamState {
             .apply_reshard(reshard)
             .map_err(|_| "the reshard does not fit the lineage")?;
         for (shard, end) in ends {
-            self.logs.entry(*shard).or_default().rest_at(*end);
+            let log = self.logs.entry(*shard).or_default();
+            log.rest_at(*end);
+            log.note_closing(*end);
         }
         for child in &reshard.children {
             self.logs.insert(child.id, LogState::of_new_shard());

@@ -76,14 +76,13 @@ pub(super) fn create(
     }
     let mut wanted: Vec<(Namespace, &str, u32)> = Vec::new();
     for ((namespace, name), shard_count) in missing {
-        let namespace = store.namespace(&namespace).map_err(Failure::Store)?;
-        match namespace.stream(name) {
+        let streams = store.namespace(&namespace).map_err(Failure::Store)?;
+        match streams.stream(name) {
             Ok(_) => info!(
                 stream = name,
-                namespace = namespace.name(),
-                "the stream is there already, and stays as it is"
+                namespace, "the stream is there already, and stays as it is"
             ),
-            Err(Error::StreamNotFound { .. }) => wanted.push((namespace, name, shard_count)),
+            Err(Error::StreamNotFound { .. }) => wanted.push((streams, name, shard_count)),
             Err(error) => return Err(Failure::Store(error)),
         }
     }
@@ -98,16 +97,10 @@ pub(super) fn create(
              {shard_limit}; ask for fewer, or raise the limit"
         )));
     }
-    for (namespace, name, shard_count) in wanted {
-        namespace
-            .create_stream(name, shard_count)
-            .map_err(Failure::Store)?;
-        info!(
-            stream = name,
-            namespace = namespace.name(),
-            shard_count,
-            "the stream is created"
-        );
+    for (streams, name, shard_count) in wanted {
+        streams.create_stream(name, shard_count).map_err(Failure::Store)?;
+        let namespace = streams.name();
+        info!(stream = name, namespace, shard_count, "the stream is created");
     }
     Ok(())
 }

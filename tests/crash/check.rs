@@ -387,11 +387,7 @@ impl StreamModel {
                 .find(|shard| shard.id == *id)
                 .and_then(|shard| shard.closed);
             let parent = self.shards.get_mut(id).ok_or("a parent is unknown")?;
-            parent.closed = Some(
-                closed
-                    .ok_or_else(|| format!("{id} has children and is open; listed {shards:?} now {:?}", "x"))?
-                    .at,
-            );
+            parent.closed = Some(closed.ok_or_else(|| format!("{id} has children and is open"))?.at);
             // A parent is sealed, and synced, before its children are made.
             if are_parents_synced {
                 parent.synced = parent.synced.max(parent.acknowledged);

@@ -208,9 +208,9 @@ fn play_with(
     })
 }
 
-/// The parent's end and its expiry are one look apart: the split is done by the opener after a crash.
+/// What was noted of the age of a record that a crash took back is not about the shard's closing.
 #[test]
-fn a_shard_that_a_late_split_closed_may_have_expired_when_its_children_are_first_seen() {
+fn a_shard_that_lost_records_whose_age_was_noted_does_not_expire_when_it_is_closed() {
     let settings = Settings {
         durability: Durability::Buffered,
         map_sealed_segments: false,
