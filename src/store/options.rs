@@ -126,7 +126,7 @@ impl StoreOptions {
 
     /// Whether sealed segments are read through a memory mapping, without a copy. On a disk that cannot read a page, such
     /// a read ends the process with SIGBUS; so does a mapped file that another program cuts. A read through `pread` is an
-    /// [`Error::Unreadable`] then. Records that are kept keep the mapping and the file, or else a buffer
+    /// [`Error::Unreadable`](crate::Error::Unreadable) then. Records that are kept keep the mapping and the file, or else a buffer
     /// ([`Record::data`](crate::Record::data)). Default: true. `anabranch serve` has it off.
     #[must_use]
     pub fn map_sealed_segments(mut self, map: bool) -> Self {
@@ -203,11 +203,11 @@ impl StoreOptions {
     /// on the disk is changed. What recovery finds and puts right after a crash is kept in memory instead: the frames that
     /// the commit journal alone has, and the manifest. That is at most what these files have, whatever is in the shards.
     ///
-    /// All that changes something is refused with [`Error::ReadOnly`]. Records are hidden when they expire. Streams that
+    /// All that changes something is refused with [`Error::ReadOnly`](crate::Error::ReadOnly). Records are hidden when they expire. Streams that
     /// are being created, split or deleted stay in that state.
     ///
     /// The store's lock is shared with others who only read. While a program has the store open to write, opening is
-    /// refused with [`Error::Locked`], and so is a program that would write while this one reads. Where there is no `LOCK`
+    /// refused with [`Error::Locked`](crate::Error::Locked), and so is a program that would write while this one reads. Where there is no `LOCK`
     /// file, in a copy without it, say, nothing keeps writers out; then segments are not mapped. Default: false.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {

@@ -242,7 +242,7 @@ fn a_shard_that_lost_records_whose_age_was_noted_does_not_expire_when_it_is_clos
             Op::Split { stream: 1, nth: 0 },
             Op::Expire,
         ];
-        play(0, settings.clone(), &ops).unwrap_or_else(|what| panic!("a crash in call {calls}: {what}"));
+        play(0, settings, &ops).unwrap_or_else(|what| panic!("a crash in call {calls}: {what}"));
     }
 }
 
