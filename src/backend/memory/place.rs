@@ -1,4 +1,4 @@
-//! What is there between two openers of a store in memory.
+//! What a store in memory keeps while it is closed, for its next opener.
 
 use std::collections::BTreeMap;
 use std::fmt;

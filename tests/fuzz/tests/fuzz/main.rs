@@ -16,7 +16,7 @@ mod mutation;
 use anabranch_fuzz::{http, journal, manifest, segments, tools};
 use anabranch_harness::allocation::CountingAllocator;
 
-/// A length that nobody checked is seen although the memory is there.
+/// A length that was not checked is seen although the memory is there.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
