@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::lifecycle::Lifecycle;
 use super::log_state::AgeMark;
+use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
     Checkpoint, ClockNote, ConsumerId, Lineage, LogName, RecordNumber, Reshard, ShardId, StreamId,
-    StreamMode, StreamName, Timestamp,
+    StreamName, Timestamp,
 };
 
 /// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
@@ -137,6 +138,12 @@ pub(crate) enum Edit {
     },
     /// What the clocks showed.
     ClockNoted(ClockNote),
+    /// The most that a stream took in on a day since 1970, in what one shard can take, rounded up.
+    LoadPeaked {
+        stream: StreamId,
+        day: u64,
+        shards: u32,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
@@ -147,17 +154,6 @@ pub(crate) enum Resource {
     Account(String),
     Stream(StreamId),
     Consumer(StreamId, ConsumerId),
-}
-
-/// What the engine acts on, by kind of resource. Variants are only added at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Setting {
-    /// Of a stream.
-    Mode(StreamMode),
-    /// Of a stream. Records that arrived before the floor stay hidden, however long the retention becomes.
-    Retention { hours: u32, horizon_floor: Timestamp },
-    /// Of a stream.
-    MaxRecordBytes(u32),
 }
 
 impl Edit {
@@ -189,6 +185,7 @@ impl Edit {
             Self::RecordsHidden { .. } => "RecordsHidden",
             Self::AgesMarked { .. } => "AgesMarked",
             Self::ClockNoted(_) => "ClockNoted",
+            Self::LoadPeaked { .. } => "LoadPeaked",
         }
     }
 
@@ -208,6 +205,7 @@ impl Edit {
             | Self::Resharded { stream, .. }
             | Self::ShardExpired { stream, .. }
             | Self::StreamDeleted { stream }
+            | Self::LoadPeaked { stream, .. }
             | Self::ConsumerRegistered { stream, .. }
             | Self::ConsumerRemoved { stream, .. }
             | Self::ConsumerIdsReserved { stream, .. }

@@ -3,9 +3,10 @@
 //! What a state holds is taken apart here without leaving anything out, so that a field that no edit carries does not
 //! compile. The edits of a snapshot happen together, as every list of edits does: one that is cut short is no state.
 
-use super::edit::{Edit, Resource, Setting};
+use super::edit::{Edit, Resource};
 use super::labels::Labels;
 use super::log_state::LogState;
+use super::setting::Setting;
 use super::state::CatalogState;
 use super::stream_state::{ConsumerState, StreamState};
 use crate::model::{ConsumerId, LogName, StreamId};
@@ -71,6 +72,9 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         max_record_bytes,
         retention_hours,
         horizon_floor,
+        warm_throughput,
+        distribution,
+        load_peaks,
         labels,
         lineage,
         logs,
@@ -88,6 +92,8 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
     let settings = [
         Setting::Mode(*mode),
         Setting::MaxRecordBytes(*max_record_bytes),
+        Setting::Distribution(*distribution),
+        Setting::WarmThroughput(*warm_throughput),
         Setting::Retention {
             hours: *retention_hours,
             horizon_floor: *horizon_floor,
@@ -96,6 +102,11 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
     edits.extend(settings.map(|setting| Edit::SettingChanged {
         resource: resource.clone(),
         setting,
+    }));
+    edits.extend(load_peaks.iter().map(|(day, shards)| Edit::LoadPeaked {
+        stream: id,
+        day: *day,
+        shards: *shards,
     }));
     edits.extend(edits_of_labels(&resource, labels));
     edits.extend(lineage.iter().map(|lineage| Edit::ShardsCreated {

@@ -202,6 +202,9 @@ impl CatalogState {
                 self.stream_mut(*stream)?.checkpoints.remove(name);
             }
             Edit::ClockNoted(note) => self.clock = Some(*note),
+            Edit::LoadPeaked { stream, day, shards } => {
+                self.stream_mut(*stream)?.note_peak(*day, *shards);
+            }
             Edit::SegmentAdded { .. }
             | Edit::LogResumed { .. }
             | Edit::LogJournaled { .. }

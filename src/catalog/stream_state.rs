@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::edit::Setting;
 use super::labels::Labels;
-use super::lifecycle::{Change, Lifecycle};
+use super::lifecycle::{Change, Lifecycle, Steps};
 use super::log_state::LogState;
+use super::setting::Setting;
 use crate::disk::{Step, is_left_out};
 use crate::log::LogEnd;
 use crate::model::{
-    Checkpoint, ConsumerId, Lineage, Moment, Reshard, ShardId, StreamMode, StreamName, StreamStatus,
-    Timestamp, limits,
+    Checkpoint, ConsumerId, Lineage, Moment, PEAK_DAYS, RecordDistribution, Reshard, Shard, ShardId,
+    StreamMode, StreamName, StreamStatus, Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,11 @@ pub(crate) struct StreamState {
     pub(crate) max_record_bytes: u32,
     pub(crate) retention_hours: u32,
     pub(crate) horizon_floor: Timestamp,
+    /// What it is to be able to take if it scales by itself, in shards; 0 if nothing was said.
+    pub(crate) warm_throughput: u32,
+    pub(crate) distribution: RecordDistribution,
+    /// The most that it took in on a day since 1970, in shards, for the days that count.
+    pub(crate) load_peaks: BTreeMap<u64, u32>,
     pub(crate) labels: Labels,
     /// None until the stream is active for the first time.
     pub(crate) lineage: Option<Lineage>,
@@ -53,6 +58,9 @@ impl StreamState {
             max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
             retention_hours: limits::MIN_RETENTION_HOURS,
             horizon_floor: Timestamp::EPOCH,
+            warm_throughput: 0,
+            distribution: RecordDistribution::default(),
+            load_peaks: BTreeMap::new(),
             labels: Labels::default(),
             lineage: None,
             logs: BTreeMap::new(),
@@ -70,19 +78,25 @@ impl StreamState {
     /// The open shards, with those that a creation or a split is still making.
     pub(crate) fn open_and_coming_shard_count(&self) -> u32 {
         let open = self.lineage.as_ref().map_or(0, Lineage::open_shard_count);
-        match self.lifecycle {
-            Lifecycle::Creating { shard_count, .. } => shard_count,
-            Lifecycle::Updating {
-                change: Change::Split { .. },
-                ..
-            } => open.saturating_add(1),
-            Lifecycle::Updating {
-                change: Change::Merge { .. },
-                ..
-            }
-            | Lifecycle::Active
-            | Lifecycle::Deleting { .. } => open,
+        match &self.lifecycle {
+            Lifecycle::Creating { shard_count, .. } => *shard_count,
+            Lifecycle::Updating { change, .. } => match change {
+                Change::Split { .. } => open.saturating_add(1),
+                Change::Shards(Steps::Count { target, .. }) => open.max(*target),
+                Change::Shards(Steps::Halve(shards)) => {
+                    let left = shards.iter().filter(|shard| self.is_open(**shard));
+                    open.saturating_add(left.count() as u32)
+                }
+                Change::Merge { .. } | Change::Setting(_) => open,
+            },
+            Lifecycle::Active | Lifecycle::Deleting { .. } => open,
         }
+    }
+
+    pub(crate) fn is_open(&self, shard: ShardId) -> bool {
+        let lineage = self.lineage.as_ref();
+        let shard = lineage.and_then(|lineage| lineage.shard(shard));
+        shard.is_some_and(Shard::is_open)
     }
 
     /// Records that arrived earlier are not to be seen any more. The wall clock alone hides nothing.
@@ -110,7 +124,16 @@ impl StreamState {
                 self.horizon_floor = self.horizon_floor.max(horizon_floor);
             }
             Setting::MaxRecordBytes(bytes) => self.max_record_bytes = bytes,
+            Setting::WarmThroughput(shards) => self.warm_throughput = shards,
+            Setting::Distribution(distribution) => self.distribution = distribution,
         }
+    }
+
+    /// Notes what was taken in on a day, and forgets the days that do not count any more.
+    pub(super) fn note_peak(&mut self, day: u64, shards: u32) {
+        self.load_peaks.insert(day, shards);
+        let newest = self.load_peaks.keys().next_back().copied().unwrap_or(day);
+        self.load_peaks = self.load_peaks.split_off(&newest.saturating_sub(PEAK_DAYS));
     }
 
     pub(super) fn change_lifecycle(&mut self, lifecycle: &Lifecycle) -> Result<(), &'static str> {

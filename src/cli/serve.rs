@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Server, ServerOptions};
-use anabranch::{Durability, Memory, Store, StoreOptions};
+use anabranch::{Durability, Memory, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -166,6 +166,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a store does of itself is told, and what is wrong is a warning.
+fn log_event(event: &StoreEvent) {
+    match event {
+        StoreEvent::StreamScaled { .. } => info!("{event}"),
+        event => tracing::warn!("{event}"),
+    }
+}
+
 fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Result<Store> {
     let options = StoreOptions::new()
         .read_only(arguments.read_only)
@@ -173,7 +181,7 @@ fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Resu
         .transition_delay(arguments.transition_delay)
         .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
-        .on_event(|event| tracing::warn!("{event}"));
+        .on_event(log_event);
     match arguments.ephemeral {
         true => options.open_in_memory(&Memory::new()),
         false => options.open(&arguments.data_dir),

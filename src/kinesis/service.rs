@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::arn::StreamArn;
 use super::failures::Failures;
 use super::options::ServerOptions;
 use super::protocol::Protocol;
@@ -79,6 +80,15 @@ impl Service {
 impl Context<'_> {
     pub(super) fn account_id(&self) -> &str {
         self.scope.account_id()
+    }
+
+    /// The ARN of a stream of this name.
+    pub(super) fn stream_arn<'b>(&'b self, stream_name: &'b str) -> StreamArn<'b> {
+        StreamArn {
+            region: self.scope.region(),
+            account_id: self.scope.account_id(),
+            stream_name,
+        }
     }
 
     /// The streams that can be meant by their names.

@@ -45,6 +45,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     let results = [
         core.keep_time(),
         core.settle(None),
+        core.scale_on_demand_streams(),
         core.hide_by_age(),
         core.expire_shards(),
         core.logs.maintain(core.time.monotonic(), core.time.moment()),

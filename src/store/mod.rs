@@ -24,7 +24,10 @@ mod options;
 mod read;
 mod reshard;
 mod retention;
+mod scaling;
+mod settings;
 mod settle;
+mod shard_count;
 #[allow(clippy::module_inception)]
 mod store;
 mod stream;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::stream_core::StreamCore;
-use crate::catalog::{Due, Edit, Lifecycle};
+use crate::catalog::{CatalogState, Change, Due, Edit, Lifecycle};
 use crate::error::{Error, Result};
-use crate::model::{StreamId, Timestamp};
+use crate::model::{ReshardStep, StreamId, Timestamp};
 
-/// A reshard that failed so often, for another reason than a full disk, is given up.
+/// A change of an active stream that failed so often, for another reason than a full disk, is given up.
 const MOST_FAILURES: u32 = 8;
 
 impl StoreCore {
@@ -37,6 +37,25 @@ impl StoreCore {
     pub(super) fn try_begin_change(&self, of: StreamId) -> Result<Option<Timestamp>> {
         self.check_takes_changes()?;
         Ok((!self.is_due(of)).then(|| self.now()))
+    }
+
+    /// Begins a change of an active stream, which is done after the transition delay.
+    pub(super) fn schedule(
+        &self,
+        stream: &StreamCore,
+        now: Timestamp,
+        plan: impl Fn(&CatalogState) -> Result<Change>,
+    ) -> Result<Lifecycle> {
+        let due = self.due_from(now);
+        let mut begun = Lifecycle::Active;
+        self.catalog.commit(|state| {
+            stream.active_state(state)?;
+            let change = plan(state)?;
+            begun = Lifecycle::Updating { due, change };
+            Ok(vec![stream.becomes(begun.clone())])
+        })?;
+        self.note_next_due();
+        Ok(begun)
     }
 
     /// When a change that is asked for now is done.
@@ -104,7 +123,7 @@ impl StoreCore {
             self.note_next_due();
             return Ok(());
         };
-        let _one_at_a_time = match is_asked_for {
+        let one_at_a_time = match is_asked_for {
             true => stream.changing.lock(),
             false => match stream.changing.try_lock() {
                 Some(guard) => guard,
@@ -122,7 +141,30 @@ impl StoreCore {
         };
         let finished = match &lifecycle {
             Lifecycle::Creating { due, shard_count } => self.activate(id, *shard_count, due.at),
-            Lifecycle::Updating { change, .. } => self.reshard_now(&stream, change, &lifecycle),
+            Lifecycle::Updating { change, .. } => match change {
+                Change::Split {
+                    shard,
+                    new_starting_hash_key,
+                } => {
+                    let (shard, new_starting_hash_key) = (*shard, *new_starting_hash_key);
+                    let split = ReshardStep::Split {
+                        shard,
+                        new_starting_hash_key,
+                    };
+                    self.reshard_now(&stream, split, &lifecycle)
+                }
+                Change::Merge { first, second } => {
+                    let (first, second) = (*first, *second);
+                    self.reshard_now(&stream, ReshardStep::Merge { first, second }, &lifecycle)
+                }
+                Change::Setting(setting) => self.finish_setting(&stream, *setting, &lifecycle),
+                Change::Shards(steps) => {
+                    // Other changes and all puts go on between the steps.
+                    self.transitions.hold(id);
+                    drop(one_at_a_time);
+                    self.reshard_by_steps(&stream, steps, &lifecycle)
+                }
+            },
             Lifecycle::Deleting { .. } => self.delete_now(&stream),
             Lifecycle::Active => Ok(()),
         };
@@ -134,11 +176,20 @@ impl StoreCore {
         settled
     }
 
-    /// A reshard that can never happen is given up. All else is tried again.
-    fn transition_failed(&self, stream: &StreamCore, lifecycle: &Lifecycle, error: Error) -> Result<()> {
+    /// A change of an active stream that can never happen is given up. All else is tried again.
+    pub(super) fn transition_failed(
+        &self,
+        stream: &StreamCore,
+        lifecycle: &Lifecycle,
+        error: Error,
+    ) -> Result<()> {
+        if stream.check_is(lifecycle, &self.catalog.read()).is_err() {
+            // Another change of the stream, its deletion say, came between two steps.
+            return Ok(());
+        }
         let (failures, retry_in) = self.transitions.delay(stream.id, self.time.monotonic());
-        let is_reshard = matches!(lifecycle, Lifecycle::Updating { .. });
-        if is_reshard && (is_final(&error) || is_often_enough(&error, failures)) {
+        let is_update = matches!(lifecycle, Lifecycle::Updating { .. });
+        if is_update && (is_final(&error) || is_often_enough(&error, failures)) {
             self.catalog.commit(|state| match state.stream(stream.id) {
                 Some(state) if state.lifecycle == *lifecycle => Ok(vec![Edit::LifecycleChanged {
                     stream: stream.id,
@@ -146,7 +197,7 @@ impl StoreCore {
                 }]),
                 _ => Ok(Vec::new()),
             })?;
-            self.tell(&StoreEvent::ReshardGivenUp {
+            self.tell(&StoreEvent::ChangeGivenUp {
                 stream: stream.name.clone(),
                 error,
             });

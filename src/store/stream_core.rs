@@ -1,14 +1,17 @@
 //! What all handles of a stream share: its logs, and which of them takes which hash keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
 use crate::model::{
-    HashKey, PutRecord, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName, StreamStatus, Timestamp,
+    HashKey, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName,
+    StreamStatus, Timestamp,
 };
-use crate::sync::{Mutex, OnceLock, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
 
 #[derive(Debug)]
 pub(super) struct StreamCore {
@@ -17,7 +20,11 @@ pub(super) struct StreamCore {
     pub(super) name: String,
     pub(super) namespace: String,
     /// The largest record, in bytes of data and partition key.
-    pub(super) max_record_bytes: u32,
+    pub(super) max_record_bytes: AtomicU64,
+    /// Whether records go to all shards in turn.
+    pub(super) is_distributed: AtomicBool,
+    /// The place of the next record that does, in the order of the shards over and over.
+    turn: AtomicUsize,
     pub(super) store: u128,
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
@@ -26,6 +33,14 @@ pub(super) struct StreamCore {
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
+}
+
+/// The settings that puts read without the catalog.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PutSettings {
+    /// The largest record, in bytes of data and partition key.
+    pub(super) max_record_bytes: u32,
+    pub(super) distribution: RecordDistribution,
 }
 
 /// Where records go.
@@ -56,7 +71,22 @@ pub(super) struct Route {
     created_seconds: u64,
     /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those
     /// that are used.
-    log: OnceLock<Arc<dyn ShardLog>>,
+    log: OnceLock<Box<UsedLog>>,
+}
+
+#[derive(Debug)]
+struct UsedLog {
+    log: Arc<dyn ShardLog>,
+    /// What was put since the counts were last taken.
+    bytes: AtomicU64,
+    records: AtomicU64,
+}
+
+/// How much was put.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) bytes: u64,
+    pub(super) records: u64,
 }
 
 impl StreamCore {
@@ -64,7 +94,7 @@ impl StreamCore {
         id: StreamId,
         name: StreamName,
         store: u128,
-        max_record_bytes: u32,
+        settings: PutSettings,
         catalog: Arc<Catalog>,
         logs: Arc<dyn Logs>,
     ) -> Self {
@@ -72,7 +102,9 @@ impl StreamCore {
             id,
             name: name.local,
             namespace: name.namespace,
-            max_record_bytes,
+            max_record_bytes: AtomicU64::new(settings.max_record_bytes.into()),
+            is_distributed: AtomicBool::new(settings.distribution == RecordDistribution::Auto),
+            turn: AtomicUsize::new(0),
             store,
             catalog,
             logs,
@@ -91,7 +123,14 @@ impl StreamCore {
             return Ok(log);
         }
         let log = self.open_log(route.shard)?;
-        Ok(route.log.get_or_init(|| log))
+        let used = || {
+            Box::new(UsedLog {
+                log,
+                bytes: AtomicU64::new(0),
+                records: AtomicU64::new(0),
+            })
+        };
+        Ok(&route.log.get_or_init(used).log)
     }
 
     /// Runs `append` with the routes, which do not change meanwhile.
@@ -151,10 +190,22 @@ impl StreamCore {
         let stream = self.state(state.stream(self.id))?;
         match stream.status() {
             StreamStatus::Active => Ok(stream),
-            status => Err(Error::StreamNotActive {
-                name: self.name.clone(),
-                status,
-            }),
+            status => Err(self.not_active(status)),
+        }
+    }
+
+    pub(super) fn not_active(&self, status: StreamStatus) -> Error {
+        Error::StreamNotActive {
+            name: self.name.clone(),
+            status,
+        }
+    }
+
+    /// What was put to each shard since this was last asked, if the shard was ever put to.
+    pub(super) fn take_counts(&self) -> BTreeMap<ShardId, Counts> {
+        match &*self.routing.read() {
+            Routing::Open(routes) => routes.iter().filter_map(Route::take_counts).collect(),
+            Routing::Unknown | Routing::Closed => BTreeMap::new(),
         }
     }
 
@@ -166,16 +217,36 @@ impl StreamCore {
     }
 }
 
-/// The route that takes a record. The open shards tile the hash space, so there is one; where it is the only one,
-/// the partition key need not be hashed.
-pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
-    match routes {
-        [_] => 0,
-        _ => {
-            let key = record.hash_key();
-            routes
-                .partition_point(|route| route.start <= key)
-                .saturating_sub(1)
+impl StreamCore {
+    /// How the records of one call find their routes.
+    pub(super) fn placement(&self, records: usize) -> Placement {
+        match self.is_distributed.load(Ordering::Relaxed) {
+            true => Placement::InTurn(self.turn.fetch_add(records, Ordering::Relaxed)),
+            false => Placement::ByHashKey,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Placement {
+    ByHashKey,
+    /// One after the other, from this place on.
+    InTurn(usize),
+}
+
+impl Placement {
+    /// The route that takes the record at this place of a call. The open shards tile the hash space, so there is one;
+    /// where it is the only one, the partition key need not be hashed.
+    pub(super) fn route_of(self, routes: &[Route], place: usize, record: &PutRecord<'_>) -> usize {
+        match (self, routes) {
+            (_, [_]) => 0,
+            (Self::InTurn(first), _) => first.wrapping_add(place) % routes.len(),
+            (Self::ByHashKey, _) => {
+                let key = record.hash_key();
+                routes
+                    .partition_point(|route| route.start <= key)
+                    .saturating_sub(1)
+            }
         }
     }
 }
@@ -183,7 +254,26 @@ pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
 impl Route {
     /// The log, if a put has opened it.
     pub(super) fn opened_log(&self) -> Option<&Arc<dyn ShardLog>> {
-        self.log.get()
+        self.log.get().map(|used| &used.log)
+    }
+
+    /// Counts records that the log has taken in.
+    pub(super) fn count<'a>(&self, records: impl ExactSizeIterator<Item = &'a PutRecord<'a>>) {
+        if let Some(used) = self.log.get() {
+            used.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+            let bytes: usize = records.map(PutRecord::size_bytes).sum();
+            used.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// What was put since this was last asked, if anything ever was.
+    fn take_counts(&self) -> Option<(ShardId, Counts)> {
+        let used = self.log.get()?;
+        let counts = Counts {
+            bytes: used.bytes.swap(0, Ordering::Relaxed),
+            records: used.records.swap(0, Ordering::Relaxed),
+        };
+        Some((self.shard, counts))
     }
 
     pub(super) fn identity(&self) -> ShardIdentity {

@@ -16,6 +16,8 @@ use crate::sync::{AtomicU64, Mutex};
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+const NEVER: Duration = Duration::from_millis(u64::MAX);
+
 /// The changes that are under way.
 #[derive(Debug)]
 pub(super) struct Transitions {
@@ -75,6 +77,15 @@ impl Transitions {
     pub(super) fn is_due(&self, stream: StreamId, monotonic: Duration) -> bool {
         let pending = self.pending.lock();
         pending.get(&stream).is_some_and(|known| known.due <= monotonic)
+    }
+
+    /// A thread is at this change, and says so when it is done or has failed: until then it is due for none.
+    pub(super) fn hold(&self, stream: StreamId) {
+        let mut pending = self.pending.lock();
+        if let Some(known) = pending.get_mut(&stream) {
+            known.due = NEVER;
+        }
+        self.note_next(&pending);
     }
 
     /// Has a change tried again later. Gives how often it has failed, and the pause.

@@ -5,7 +5,7 @@ use super::shards::{is_creation, open_next_token};
 use super::stream_reference::{STREAM_ARN, STREAM_ID};
 use super::tag_rules::{MOST_TAGS, Tagged};
 use super::{account, shapes, tags};
-use crate::kinesis::arn::{self, ConsumerArn, StreamArn};
+use crate::kinesis::arn::{self, ConsumerArn};
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
     Integer, Key, List, Map, Members, Shape, Structure, TEXT, TIME, Text, Time, list, members, optional,
@@ -34,7 +34,7 @@ const CONSUMER_SHAPE: Shape<Structure> = structure(members![
 /// What all operations show of a consumer. It is ACTIVE from its first moment to its last.
 fn show(members: &mut Members<'_>, context: Context<'_>, stream: &Stream, consumer: &ConsumerDescription) {
     let arn = ConsumerArn {
-        stream: stream_arn(&context, stream),
+        stream: context.stream_arn(stream.name()),
         consumer_name: &consumer.name,
         created_seconds: consumer.created.as_seconds(),
     };
@@ -42,14 +42,6 @@ fn show(members: &mut Members<'_>, context: Context<'_>, stream: &Stream, consum
     members.set(CONSUMER_ARN_SHOWN, arn);
     members.set(CONSUMER_STATUS, "ACTIVE");
     members.set(CONSUMER_CREATION_TIMESTAMP, consumer.created);
-}
-
-fn stream_arn<'a>(context: &'a Context<'_>, stream: &'a Stream) -> StreamArn<'a> {
-    StreamArn {
-        region: context.scope.region(),
-        account_id: context.scope.account_id(),
-        stream_name: stream.name(),
-    }
 }
 
 const TAGS: Key<Option<Map<Text>>> = optional("Tags", shapes::TAGS);
@@ -150,7 +142,7 @@ fn describe_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(call.reply(|reply| {
         reply.set(CONSUMER_DESCRIPTION, |shown: &mut Members<'_>| {
             show(shown, context, &stream, &consumer);
-            shown.set(STREAM_ARN_SHOWN, stream_arn(&context, &stream));
+            shown.set(STREAM_ARN_SHOWN, context.stream_arn(stream.name()));
         });
     }))
 }

@@ -21,10 +21,12 @@ use crate::kinesis::key::{
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Request, Resource};
 use crate::kinesis::protocol::Protocol;
 use crate::kinesis::service::Context;
-use crate::kinesis::shape;
-use crate::kinesis::validate::failed_at;
+use crate::kinesis::shape::{self, Member};
+use crate::kinesis::validate::{failed_at, validate};
 use crate::model::Decimals;
-use crate::{Append, Error, HashKey, PutRecord, PutResult, SequenceNumber, ShardId, Stream, limits};
+use crate::{
+    Append, Error, HashKey, PutRecord, PutResult, RecordDistribution, SequenceNumber, ShardId, Stream, limits,
+};
 
 /// The longest data of one record; a stream may allow less.
 const MOST_DATA_BYTES: usize = limits::LARGEST_RECORD_BYTES as usize;
@@ -32,8 +34,10 @@ const MOST_RECORDS: usize = 500;
 /// Data and partition keys of one request together.
 const MOST_REQUEST_BYTES: usize = 10 << 20;
 
-/// AWS lets it be absent where records are distributed by themselves, which this server does not offer.
-const PARTITION_KEY: Key<Text> = required("PartitionKey", shapes::PARTITION_KEY);
+/// It may be absent where the stream distributes its records by itself.
+const PARTITION_KEY: Key<Option<Text>> = optional("PartitionKey", shapes::PARTITION_KEY);
+/// Of all other streams.
+const REQUIRED_PARTITION_KEY: Key<Text> = required("PartitionKey", shapes::PARTITION_KEY);
 const EXPLICIT_HASH_KEY: Key<Option<Text>> = optional("ExplicitHashKey", shapes::HASH_KEY);
 const DATA: Key<Blob> = required("Data", shapes::DATA.masked());
 const SEQUENCE_NUMBER_FOR_ORDERING: Key<Option<Text>> =
@@ -87,6 +91,27 @@ const ENTRIES: Key<List<Structure>> = required(
     list(&ENTRY).at_least(1).at_most(MOST_RECORDS as i64).masked(),
 );
 
+/// The constraints of a put to a stream in which the partition key says which shard a record goes to.
+const PUT_RECORD_BY_KEY: &[Member] = members![
+    SEQUENCE_NUMBER_FOR_ORDERING,
+    REQUIRED_PARTITION_KEY,
+    EXPLICIT_HASH_KEY,
+    DATA,
+    STREAM_NAME,
+    STREAM_ARN,
+    STREAM_ID,
+    DRY_RUN,
+];
+const PUT_RECORDS_BY_KEY: &[Member] = members![ENTRIES_BY_KEY, STREAM_NAME, STREAM_ARN, STREAM_ID, DRY_RUN];
+const ENTRIES_BY_KEY: Key<List<Structure>> = required(
+    "Records",
+    list(&ENTRY_BY_KEY)
+        .at_least(1)
+        .at_most(MOST_RECORDS as i64)
+        .masked(),
+);
+const ENTRY_BY_KEY: Shape<Structure> = structure(members![REQUIRED_PARTITION_KEY, EXPLICIT_HASH_KEY, DATA]);
+
 const RESULTS: Key<List<Structure>> =
     required("Records", list(&RESULT).at_least(1).at_most(MOST_RECORDS as i64));
 const RESULT: Shape<Structure> = structure(members![STORED_NUMBER, STORED_SHARD, ERROR_CODE, ERROR_MESSAGE,]);
@@ -123,7 +148,10 @@ async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
     let begun = request.on_blocking_thread(move |request| {
         match begin_unchecked(request.context(), &request.body, form, Waiting::Allowed) {
             Some(begun) => begun,
-            None => begin_checked(&request.checked()?, form),
+            None => begin_checked(
+                &request.checked_by(|context, input| check_members(context, input, form))?,
+                form,
+            ),
         }
     });
     begun.await?.reply(&answered).await
@@ -276,6 +304,27 @@ fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
     }
 }
 
+/// Whether records need a partition key depends on the stream.
+fn check_members(context: Context<'_>, input: &Input<'_>, form: Form) -> Result<(), ApiError> {
+    let (by_key, declared) = match form {
+        Form::One => (PUT_RECORD_BY_KEY, PUT_RECORD.input),
+        Form::Many => (PUT_RECORDS_BY_KEY, PUT_RECORDS.input),
+    };
+    let checked = validate(input, by_key);
+    if checked.is_err() && validate(input, declared).is_ok() && is_distributed(context, input) {
+        return Ok(());
+    }
+    checked
+}
+
+/// Whether the stream that the input names distributes its records by itself.
+fn is_distributed(context: Context<'_>, input: &Input<'_>) -> bool {
+    let name = named(input.get(STREAM_NAME), input.get(STREAM_ARN));
+    let stream = name.ok().flatten().and_then(|name| context.stream(name).ok());
+    let summary = stream.and_then(|stream| stream.summary().ok());
+    summary.is_some_and(|summary| summary.distribution == RecordDistribution::Auto)
+}
+
 fn begin_checked(call: &Call<'_>, form: Form) -> Begun {
     let stream = call.stream()?;
     let dry_run = call.get(DRY_RUN) == Some(true);
@@ -294,7 +343,7 @@ fn begin_checked(call: &Call<'_>, form: Form) -> Begun {
 }
 
 fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
-    let record = PutRecord::new(input.get(PARTITION_KEY), input.get(DATA));
+    let record = PutRecord::new(input.get(PARTITION_KEY).unwrap_or_default(), input.get(DATA));
     match input.get(EXPLICIT_HASH_KEY) {
         None => Ok(record),
         Some(text) => match text.parse::<HashKey>() {
@@ -310,6 +359,17 @@ fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
 /// New numbers are greater than all that were ever issued, so the given one only has to be one that could have been.
 fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &Stream) -> Result<(), ApiError> {
     let Some(number) = number else { return Ok(()) };
+    let summary = stream
+        .summary()
+        .map_err(|error| refusal(context, Form::One, error))?;
+    if summary.distribution == RecordDistribution::Auto {
+        return Err(ApiError::invalid_argument(format!(
+            "SequenceNumberForOrdering cannot be used with stream {} under account {}: its record distribution strategy is \
+             AUTO.",
+            stream.name(),
+            context.account_id()
+        )));
+    }
     let is_possible = match SequenceNumber::parse_any(number) {
         Ok(parsed) => stream
             .can_have_issued(&parsed)

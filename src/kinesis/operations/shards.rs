@@ -417,20 +417,60 @@ pub(super) const UPDATE_SHARD_COUNT: Operation = Operation {
     resource: Resource::Stream,
     input: members![
         STREAM_NAME,
-        required("TargetShardCount", shapes::POSITIVE),
+        TARGET_SHARD_COUNT,
         required("ScalingType", TEXT.one_of(&["UNIFORM_SCALING"])),
         STREAM_ARN,
         STREAM_ID,
     ],
     output: members![
         STREAM_NAME,
-        optional("CurrentShardCount", shapes::POSITIVE),
-        optional("TargetShardCount", shapes::POSITIVE),
+        CURRENT_SHARD_COUNT_SHOWN,
+        TARGET_SHARD_COUNT_SHOWN,
         STREAM_ARN,
     ],
     errors: RESHARD_ERRORS,
-    run: None,
+    run: Some(|request| request.blocking(update_shard_count)),
 };
+
+const TARGET_SHARD_COUNT: Key<Integer> = required("TargetShardCount", shapes::POSITIVE);
+const CURRENT_SHARD_COUNT_SHOWN: Key<Option<Integer>> = optional("CurrentShardCount", shapes::POSITIVE);
+const TARGET_SHARD_COUNT_SHOWN: Key<Option<Integer>> = optional("TargetShardCount", shapes::POSITIVE);
+
+fn update_shard_count(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let (stream, []) = reshardable(call, [])?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    let current = summary.open_shard_count;
+    // The constraint of the member lets no number pass that is not positive, nor one that is greater than an integer.
+    let target = u32::try_from(call.get(TARGET_SHARD_COUNT)).unwrap_or(u32::MAX);
+    check_target(context, current, target)?;
+    let _claim = claim_shards(context, target.saturating_sub(current))?;
+    stream
+        .update_shard_count(target)
+        .map_err(|error| context.refusal(error))?;
+    Ok(call.reply(|reply| {
+        reply.set(STREAM_NAME, stream.name());
+        reply.set(CURRENT_SHARD_COUNT_SHOWN, current);
+        reply.set(TARGET_SHARD_COUNT_SHOWN, target);
+        reply.set(STREAM_ARN, context.stream_arn(stream.name()));
+    }))
+}
+
+/// A stream gets at most twice, and at least half as many shards at once. Half of an odd number is rounded up.
+fn check_target(context: Context<'_>, current: u32, target: u32) -> Result<(), ApiError> {
+    let counts = format!("Current open shard count: {current}, Target shard count: {target}");
+    let limit = context.service.shard_limit;
+    let refusal = if target > current.saturating_mul(2) {
+        format!("UpdateShardCount cannot scale up over double your current open shard count. {counts}")
+    } else if target < current.div_ceil(2) {
+        format!("UpdateShardCount cannot scale down below half your current open shard count. {counts}")
+    } else if u64::from(target) > limit {
+        format!("Target shard count or number of open shards cannot be greater than {limit}. {counts}")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::limit_exceeded(refusal))
+}
 
 pub(super) const SHARD_LIST: Shape<List<Structure>> = list(&SHARD);
 

@@ -16,6 +16,7 @@ mod reading;
 mod regions;
 mod restart;
 mod retention;
+mod scaling;
 mod settings;
 mod shards;
 mod streams;
