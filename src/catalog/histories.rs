@@ -100,7 +100,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 },
                 6 => Lifecycle::Updating {
                     due,
-                    change: Change::Setting(Setting::Mode(StreamMode::OnDemand)),
+                    change: Change::Settings(vec![Setting::Mode(StreamMode::OnDemand); usize::from(d % 3)]),
                 },
                 _ => Lifecycle::Deleting { due },
             },

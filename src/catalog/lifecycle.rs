@@ -28,7 +28,7 @@ pub(crate) enum Change {
     },
     Shards(Steps),
     /// What the engine acts on becomes this.
-    Setting(Setting),
+    Settings(Vec<Setting>),
 }
 
 /// A change of shards that takes many splits and merges. Which of them are left follows from the shards, so that a change

@@ -87,7 +87,7 @@ impl StreamState {
                     let left = shards.iter().filter(|shard| self.is_open(**shard));
                     open.saturating_add(left.count() as u32)
                 }
-                Change::Merge { .. } | Change::Setting(_) => open,
+                Change::Merge { .. } | Change::Settings(_) => open,
             },
             Lifecycle::Active | Lifecycle::Deleting { .. } => open,
         }
@@ -129,11 +129,12 @@ impl StreamState {
         }
     }
 
-    /// Notes what was taken in on a day, and forgets the days that do not count any more.
+    /// Notes what was taken in on a day, and forgets the days that do not count then.
     pub(super) fn note_peak(&mut self, day: u64, shards: u32) {
         self.load_peaks.insert(day, shards);
-        let newest = self.load_peaks.keys().next_back().copied().unwrap_or(day);
-        self.load_peaks = self.load_peaks.split_off(&newest.saturating_sub(PEAK_DAYS));
+        // Days behind this one are of a clock that was wrong.
+        let counting = day.saturating_sub(PEAK_DAYS)..=day;
+        self.load_peaks.retain(|day, _| counting.contains(day));
     }
 
     pub(super) fn change_lifecycle(&mut self, lifecycle: &Lifecycle) -> Result<(), &'static str> {

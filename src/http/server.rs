@@ -1,6 +1,5 @@
 //! The server's life: it accepts connections, makes places for them, closes what is stalled, and stops in order.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +27,11 @@ use super::resources::Resources;
 use super::socket::Socket;
 
 pub(crate) type Reply = Response<ReplyBody>;
+
+/// An extension of a reply that is not to be sent. The connection ends instead, or in HTTP/2 the stream.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the answer is held back, as a test asked for")]
+pub(crate) struct NoAnswer;
 
 /// What answers requests.
 pub(crate) trait Routes: Send + Sync + 'static {
@@ -303,16 +307,19 @@ async fn serve<S, R>(
     }
 }
 
-/// Answers one request. There is always an answer.
+/// Answers one request. There is always an answer, unless a test asked for none.
 async fn answer<R: Routes>(
     routes: Arc<R>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Result<Reply, Infallible> {
+) -> Result<Reply, NoAnswer> {
     let Some(in_service) = connection.begin_request() else {
         return Ok(routes.connection_is_closing());
     };
     let reply = routes.answer(&connection, request).await;
+    if let Some(no_answer) = reply.extensions().get::<NoAnswer>() {
+        return Err(*no_answer);
+    }
     let delivery = Delivery::new(in_service, http2_streams::current());
     Ok(reply.map(|body| body.delivered_by(delivery)))
 }

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::emulation::Limits;
+use super::faults::Fault;
 use crate::http::{self, HttpOptions};
 
 /// How many bytes of data and partition keys a read may read.
@@ -26,6 +28,9 @@ pub struct ServerOptions {
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
     pub(super) subscription_life: Duration,
+    pub(super) limits: Limits,
+    pub(super) faults: Vec<Fault>,
+    pub(super) fault_seed: u64,
     pub(super) http: HttpOptions,
 }
 
@@ -58,6 +63,9 @@ impl ServerOptions {
             max_blocking_calls: 32,
             simulated: None,
             subscription_life: Duration::from_secs(300),
+            limits: Limits::NONE,
+            faults: Vec::new(),
+            fault_seed: 0,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -168,6 +176,21 @@ impl ServerOptions {
     /// subscribes again.
     pub fn subscription_life(mut self, life: Duration) -> ServerOptions {
         self.subscription_life = life;
+        self
+    }
+
+    /// Which limits of AWS the server has (default: none): throughput of shards, rates of calls, changes of streams. They are
+    /// for testing programs that back off, and count by the store's clock.
+    pub fn limits(mut self, limits: Limits) -> ServerOptions {
+        self.limits = limits;
+        self
+    }
+
+    /// Has some calls fail, be slow or lose their answers (default: none), for testing what clients make of that. Which calls
+    /// those are follows from `seed` and their order.
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>, seed: u64) -> ServerOptions {
+        self.faults = faults.into_iter().collect();
+        self.fault_seed = seed;
         self
     }
 

@@ -144,9 +144,9 @@ impl PartitionKey {
         self.as_bytes().is_empty()
     }
 
-    /// Checks that bytes can be a stored record's partition key, without making one.
-    pub(crate) fn check_bytes(bytes: &[u8]) -> Result<(), PartitionKeyError> {
-        // Most keys are short and ASCII, which is quickly seen. A record of a stream that distributes its records may have none.
+    /// Checks that bytes can be a stored record's partition key, without making one. That may be absent.
+    pub(crate) fn check_stored(bytes: &[u8]) -> Result<(), PartitionKeyError> {
+        // Most keys are short and ASCII, which is quickly seen.
         if bytes.len() <= MAX_PARTITION_KEY_CHARS && bytes.is_ascii() {
             return Ok(());
         }
@@ -210,7 +210,7 @@ impl TryFrom<Bytes> for PartitionKey {
     type Error = PartitionKeyError;
 
     fn try_from(bytes: Bytes) -> Result<Self, PartitionKeyError> {
-        Self::check_bytes(&bytes)?;
+        Self::check(std::str::from_utf8(&bytes).map_err(|_| PartitionKeyError::NotUtf8)?)?;
         Ok(Self::of_checked(&bytes, 0..bytes.len()))
     }
 }

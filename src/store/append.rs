@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use super::stream::Stream;
-use super::stream_core::{Placement, Route, ShardIdentity};
+use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::backend::{Batch, ShardLog};
 use crate::error::{Error, Result};
 use crate::model::{PartitionKey, PutRecord, SequenceNumber, ShardId, Timestamp};
@@ -73,7 +73,8 @@ impl Stream {
         let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
         let part = self.core.with_routes(|routes| {
-            let route = self.core.placement(1).route_of(routes, 0, record);
+            let in_turn = self.core.route_in_turn(routes);
+            let route = in_turn.unwrap_or_else(|| route_of(routes, record));
             self.append_to(&routes[route], records, now)
         })?;
         part.put(0)
@@ -138,6 +139,7 @@ impl Stream {
                     let ticket = self.ticket(route, appended)?;
                     if ticket.is_some() {
                         route.count(records.iter());
+                        self.core.end_turn();
                     }
                     Ok(ticket.map(|ticket| Append::of_one(Part::of(route, Ok(ticket)), records.len())))
                 }
@@ -172,7 +174,10 @@ impl Stream {
     }
 
     fn destination(&self, routes: &[Route], records: &[PutRecord<'_>]) -> Destination {
-        Destination::of(self.core.placement(records.len()), routes, records)
+        match self.core.route_in_turn(routes) {
+            Some(route) if !records.is_empty() => Destination::One(route),
+            _ => Destination::of(routes, records),
+        }
     }
 
     fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
@@ -180,6 +185,7 @@ impl Stream {
         let appended = log.append(records, now, Waiting::Allowed)?;
         let ticket = self.ticket(route, appended)?.unwrap_or_else(would_wait);
         route.count(records.iter());
+        self.core.end_turn();
         Ok(Part::of(route, Ok(ticket)))
     }
 
@@ -262,9 +268,9 @@ enum Destination {
 struct Order(Vec<(u32, u32)>);
 
 impl Destination {
-    fn of(placement: Placement, routes: &[Route], records: &[PutRecord<'_>]) -> Self {
+    fn of(routes: &[Route], records: &[PutRecord<'_>]) -> Self {
         match records {
-            [record] => return Self::One(placement.route_of(routes, 0, record)),
+            [record] => return Self::One(route_of(routes, record)),
             [_, ..] if routes.len() == 1 => return Self::One(0),
             _ => {}
         }
@@ -272,7 +278,7 @@ impl Destination {
             .iter()
             .zip(0..)
             // A stream has at most as many open shards as there are shard ids, which are `u32`.
-            .map(|(record, place)| (placement.route_of(routes, place as usize, record) as u32, place))
+            .map(|(record, place)| (route_of(routes, record) as u32, place))
             .collect();
         order.sort_by_key(|(route, _)| *route);
         match (order.first(), order.last()) {

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use super::event::StoreEvent;
 use super::keeper_signal::KeeperSignal;
+use super::load_windows::LoadWindows;
 use super::options::StoreOptions;
-use super::scaling::LoadWindows;
 use super::stream_core::{PutSettings, StreamCore};
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
@@ -91,6 +91,11 @@ impl StoreCore {
             (stream.name.clone(), settings)
         };
         Some(self.stream(id, name, settings))
+    }
+
+    /// A stream that a handle or a change was made of since the store was opened.
+    pub(super) fn opened_stream(&self, id: StreamId) -> Option<Arc<StreamCore>> {
+        self.streams.lock().get(&id).cloned()
     }
 
     pub(super) fn open_streams(&self) -> Vec<Arc<StreamCore>> {

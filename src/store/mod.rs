@@ -18,6 +18,7 @@ mod handle;
 mod keeper;
 mod keeper_signal;
 mod labels;
+mod load_windows;
 mod namespace;
 mod open;
 mod options;

@@ -19,15 +19,18 @@ impl StoreCore {
         self.take_step(stream, step, expected, ends_change)
     }
 
-    /// Takes all steps that are left of a change, and ends it. Other changes of the stream, its deletion above all, may
-    /// come between two steps: then the rest is refused. The caller does not have the stream to change.
+    /// Takes up to so many steps of a change, and ends it when none is left; true if it did. Other changes of the stream, its
+    /// deletion above all, may come between two steps: then the rest is refused. The caller does not have the stream to
+    /// change.
     pub(super) fn reshard_by_steps(
         &self,
         stream: &StreamCore,
         steps: &Steps,
         expected: &Lifecycle,
-    ) -> Result<()> {
-        loop {
+        most: usize,
+    ) -> Result<bool> {
+        for _ in 0..most {
+            stream.let_others_change();
             let _one_at_a_time = stream.changing.lock();
             let step = {
                 let state = self.catalog.read();
@@ -36,9 +39,13 @@ impl StoreCore {
             };
             match step {
                 Some(step) => self.take_step(stream, step, expected, false)?,
-                None => return self.end_change(stream, expected, Vec::new()),
+                None => {
+                    self.end_change(stream, expected, Vec::new())?;
+                    return Ok(true);
+                }
             }
         }
+        Ok(false)
     }
 
     /// Makes what a change leads to, and that it is done, durable at once.
@@ -88,6 +95,7 @@ impl StoreCore {
             }
             Ok(edits)
         })?;
+        stream.carry_counts(&routing);
         *routing = Routing::Unknown;
         drop(routing);
         parents.iter().for_each(|log| log.changes().notify());

@@ -1,4 +1,4 @@
-//! Ending a change of a stream's settings.
+//! Changing a stream's settings.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,37 +9,54 @@ use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    pub(super) fn finish_setting(
+    /// Changes settings of an active stream now.
+    pub(super) fn set_at_once(&self, stream: &StreamCore, settings: &[Setting]) -> Result<()> {
+        // A refusal does not wait for another thread's change.
+        stream.active_state(&self.catalog.read())?;
+        let _one_at_a_time = stream.lock_to_change();
+        self.catalog.commit(|state| {
+            stream.active_state(state)?;
+            Ok(stream.edits_of(settings))
+        })?;
+        stream.note(settings);
+        Ok(())
+    }
+
+    /// Ends a change of settings that is due. The caller has the stream to change.
+    pub(super) fn finish_settings(
         &self,
         stream: &StreamCore,
-        setting: Setting,
+        settings: &[Setting],
         expected: &Lifecycle,
     ) -> Result<()> {
-        self.end_change(stream, expected, vec![stream.has(setting)])?;
-        stream.note(setting);
+        self.end_change(stream, expected, stream.edits_of(settings))?;
+        stream.note(settings);
         Ok(())
     }
 }
 
 impl StreamCore {
-    pub(super) fn has(&self, setting: Setting) -> Edit {
-        Edit::SettingChanged {
+    fn edits_of(&self, settings: &[Setting]) -> Vec<Edit> {
+        let edit = |setting: &Setting| Edit::SettingChanged {
             resource: Resource::Stream(self.id),
-            setting,
-        }
+            setting: *setting,
+        };
+        settings.iter().map(edit).collect()
     }
 
     /// Puts read some settings without the catalog.
-    pub(super) fn note(&self, setting: Setting) {
-        match setting {
-            Setting::MaxRecordBytes(bytes) => self.max_record_bytes.store(bytes.into(), Relaxed),
-            Setting::Distribution(distribution) => {
-                let is_distributed = distribution == RecordDistribution::Auto;
-                self.is_distributed.store(is_distributed, Relaxed);
+    fn note(&self, settings: &[Setting]) {
+        for setting in settings {
+            match *setting {
+                Setting::MaxRecordBytes(bytes) => self.max_record_bytes.store(bytes.into(), Relaxed),
+                Setting::Distribution(distribution) => {
+                    let is_distributed = distribution == RecordDistribution::Auto;
+                    self.is_distributed.store(is_distributed, Relaxed);
+                }
+                // What was put before is none of the load that a stream on demand is scaled by.
+                Setting::Mode(_) => drop(self.take_counts()),
+                Setting::Retention { .. } | Setting::WarmThroughput(_) => {}
             }
-            // What was put before is none of the load that a stream on demand is scaled by.
-            Setting::Mode(_) => drop(self.take_counts()),
-            Setting::Retention { .. } | Setting::WarmThroughput(_) => {}
         }
     }
 }

@@ -14,6 +14,10 @@ use crate::model::{ReshardStep, StreamId, Timestamp};
 /// A change of an active stream that failed so often, for another reason than a full disk, is given up.
 const MOST_FAILURES: u32 = 8;
 
+/// How many splits and merges of one change are done before others get their turn: the keeper has more to do, and a call
+/// has its own business.
+const MOST_STEPS: usize = 64;
+
 impl StoreCore {
     /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time. What
     /// cannot be finished is no failure of the operation. `of` is the stream that it is about, whose changes are waited
@@ -22,7 +26,7 @@ impl StoreCore {
         self.check_open()?;
         if self.is_anything_due() {
             // Told as an event, and tried again later.
-            let _ = self.settle(of);
+            let _ = self.settle(of, false);
         }
         Ok(self.now())
     }
@@ -46,7 +50,29 @@ impl StoreCore {
         now: Timestamp,
         plan: impl Fn(&CatalogState) -> Result<Change>,
     ) -> Result<Lifecycle> {
-        let due = self.due_from(now);
+        self.schedule_with(stream, self.due_from(now), plan)
+    }
+
+    /// The same without the delay, for a change that the store begins by itself.
+    pub(super) fn schedule_at_once(
+        &self,
+        stream: &StreamCore,
+        now: Timestamp,
+        plan: impl Fn(&CatalogState) -> Result<Change>,
+    ) -> Result<Lifecycle> {
+        let due = Due {
+            at: now,
+            delay_millis: 0,
+        };
+        self.schedule_with(stream, due, plan)
+    }
+
+    fn schedule_with(
+        &self,
+        stream: &StreamCore,
+        due: Due,
+        plan: impl Fn(&CatalogState) -> Result<Change>,
+    ) -> Result<Lifecycle> {
         let mut begun = Lifecycle::Active;
         self.catalog.commit(|state| {
             stream.active_state(state)?;
@@ -99,14 +125,15 @@ impl StoreCore {
     }
 
     /// Finishes what is due, but for what another thread is at. Waits for that only if it concerns the stream that is
-    /// `asked_for`. Gives the first failure, each of which has its event, and its time to be tried again.
-    pub(super) fn settle(&self, asked_for: Option<StreamId>) -> Result<()> {
+    /// `asked_for`. Of changes that take many steps it takes some: of the stream that is asked for, or of all if it is the
+    /// keeper that comes. Gives the first failure, each of which has its event, and its time to be tried again.
+    pub(super) fn settle(&self, asked_for: Option<StreamId>, is_keeper: bool) -> Result<()> {
         let due = self.transitions.due_at(self.time.monotonic());
         let writable = self.check_writable();
         let mut result = Ok(());
         for id in due {
             let settled = match &writable {
-                Ok(()) => self.settle_one(id, asked_for == Some(id)),
+                Ok(()) => self.settle_one(id, asked_for == Some(id), is_keeper),
                 // The next writer is told.
                 Err(_) => {
                     self.transitions.delay(id, self.time.monotonic());
@@ -118,13 +145,13 @@ impl StoreCore {
         result
     }
 
-    fn settle_one(&self, id: StreamId, is_asked_for: bool) -> Result<()> {
+    fn settle_one(&self, id: StreamId, is_asked_for: bool, is_keeper: bool) -> Result<()> {
         let Some(stream) = self.known_stream(id) else {
             self.note_next_due();
             return Ok(());
         };
         let one_at_a_time = match is_asked_for {
-            true => stream.changing.lock(),
+            true => stream.lock_to_change(),
             false => match stream.changing.try_lock() {
                 Some(guard) => guard,
                 None => return Ok(()),
@@ -157,12 +184,15 @@ impl StoreCore {
                     let (first, second) = (*first, *second);
                     self.reshard_now(&stream, ReshardStep::Merge { first, second }, &lifecycle)
                 }
-                Change::Setting(setting) => self.finish_setting(&stream, *setting, &lifecycle),
+                Change::Settings(settings) => self.finish_settings(&stream, settings, &lifecycle),
+                // A call on another stream does not wait for this one's many steps.
+                Change::Shards(_) if !is_asked_for && !is_keeper => return Ok(()),
                 Change::Shards(steps) => {
                     // Other changes and all puts go on between the steps.
-                    self.transitions.hold(id);
+                    let _held = self.transitions.hold(id);
                     drop(one_at_a_time);
-                    self.reshard_by_steps(&stream, steps, &lifecycle)
+                    let taken = self.reshard_by_steps(&stream, steps, &lifecycle, MOST_STEPS);
+                    taken.map(drop)
                 }
             },
             Lifecycle::Deleting { .. } => self.delete_now(&stream),

@@ -7,50 +7,16 @@ use crate::error::{Error, Result};
 use crate::model::{Timestamp, limits};
 
 impl StoreCore {
+    /// Without transition delay, the shards are there on return.
     pub(super) fn change_shard_count(&self, stream: &StreamCore, target: u32, now: Timestamp) -> Result<()> {
-        let is_there = {
-            let state = self.catalog.read();
-            let lineage = stream.active_state(&state)?.lineage.as_ref();
-            lineage.is_some_and(|lineage| lineage.open_shard_count() == target)
-        };
-        if is_there {
-            return Ok(());
-        }
-        self.change_by_steps(stream, now, |state| {
-            let lineage = stream.lineage(state)?;
-            let open = lineage.open_shard_count();
-            // Every shard is split before neighbours are merged.
-            let most = if target > open { target.max(open.saturating_mul(2)) } else { open };
-            if target == 0 || most > limits::MAX_SHARDS_PER_STREAM {
-                return Err(Error::invalid(format!(
-                    "a stream with {open} open shards cannot have {target}: it has 1 to {} at any time, and all are split \
-                     before neighbours are merged",
-                    limits::MAX_SHARDS_PER_STREAM
-                )));
-            }
-            let first_new = lineage.first_new_on_the_way_to(target);
-            let first_new = first_new.map_err(|error| stream.reshard_error(error))?;
-            Ok(Steps::Count { target, first_new })
-        })
-    }
-
-    /// Begins a change that takes many steps. Without transition delay it is done on return.
-    pub(super) fn change_by_steps(
-        &self,
-        stream: &StreamCore,
-        now: Timestamp,
-        plan: impl Fn(&CatalogState) -> Result<Steps>,
-    ) -> Result<()> {
-        let begin = || self.schedule(stream, now, |state| plan(state).map(Change::Shards));
         if !self.is_immediate() {
-            return begin().map(|_| ());
+            return self.begin_shard_count_update(stream, target, now).map(|_| ());
         }
-        let begun = {
-            let _one_at_a_time = stream.changing.lock();
-            let begun = begin()?;
-            // This thread does it.
-            self.transitions.hold(stream.id);
-            begun
+        let (begun, held) = {
+            let _one_at_a_time = stream.lock_to_change();
+            let begun = self.begin_shard_count_update(stream, target, now)?;
+            // This thread does it, unless there is nothing to do.
+            (begun, self.transitions.hold(stream.id))
         };
         let Lifecycle::Updating {
             change: Change::Shards(steps),
@@ -59,27 +25,69 @@ impl StoreCore {
         else {
             return Ok(());
         };
-        let done = self.reshard_by_steps(stream, steps, &begun);
+        let done = self.reshard_by_steps(stream, steps, &begun, usize::MAX);
+        drop(held);
         if let Err(error) = &done {
-            // Told as an event; the caller is told of the first failure.
+            // Told as an event, and tried again; the caller is told of the first failure.
             let _ = self.transition_failed(stream, &begun, error.clone());
         }
         self.note_next_due();
-        done
+        done.map(drop)
     }
 
-    pub(super) fn change_setting(&self, stream: &StreamCore, setting: Setting, now: Timestamp) -> Result<()> {
-        if !self.is_immediate() {
-            return self
-                .schedule(stream, now, |_| Ok(Change::Setting(setting)))
-                .map(|_| ());
+    /// Gives what the stream is doing from now on.
+    pub(super) fn begin_shard_count_update(
+        &self,
+        stream: &StreamCore,
+        target: u32,
+        now: Timestamp,
+    ) -> Result<Lifecycle> {
+        if stream.open_shard_count(&self.catalog.read())? == target {
+            return Ok(Lifecycle::Active);
         }
-        let _one_at_a_time = stream.changing.lock();
-        self.catalog.commit(|state| {
-            stream.active_state(state)?;
-            Ok(vec![stream.has(setting)])
-        })?;
-        stream.note(setting);
-        Ok(())
+        self.schedule(stream, now, |state| {
+            stream.steps_to(state, target).map(Change::Shards)
+        })
+    }
+
+    pub(super) fn change_settings(
+        &self,
+        stream: &StreamCore,
+        settings: Vec<Setting>,
+        now: Timestamp,
+    ) -> Result<()> {
+        if self.is_immediate() {
+            return self.set_at_once(stream, &settings);
+        }
+        let scheduled = self.schedule(stream, now, |_| Ok(Change::Settings(settings.clone())));
+        scheduled.map(|_| ())
+    }
+}
+
+impl StreamCore {
+    /// How many open shards the stream has, if it is active.
+    fn open_shard_count(&self, state: &CatalogState) -> Result<u32> {
+        let lineage = self.active_state(state)?.lineage.as_ref();
+        Ok(lineage.map_or(0, |lineage| lineage.open_shard_count()))
+    }
+
+    fn steps_to(&self, state: &CatalogState, target: u32) -> Result<Steps> {
+        let lineage = self.lineage(state)?;
+        let open = lineage.open_shard_count();
+        // For more shards, each is split before neighbours are merged.
+        let most = match target > open {
+            true => target.max(open.saturating_mul(2)),
+            false => open,
+        };
+        if target == 0 || most > limits::MAX_SHARDS_PER_STREAM {
+            return Err(Error::invalid(format!(
+                "a stream with {open} open shards cannot have {target}: it has 1 to {} at any time, and all are split \
+                 before neighbours are merged",
+                limits::MAX_SHARDS_PER_STREAM
+            )));
+        }
+        let first_new = lineage.first_new_on_the_way_to(target);
+        let first_new = first_new.map_err(|error| self.reshard_error(error))?;
+        Ok(Steps::Count { target, first_new })
     }
 }

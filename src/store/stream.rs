@@ -176,20 +176,44 @@ impl Stream {
         store.change_shard_count(&self.core, target, now)
     }
 
+    /// Begins what [`update_shard_count`](Self::update_shard_count) does, and does not wait for it: the stream is
+    /// [`Updating`](StreamStatus::Updating) until the keeper and the next calls on the stream have done it.
+    ///
+    /// # Errors
+    /// As for [`update_shard_count`](Self::update_shard_count).
+    pub fn begin_shard_count_update(&self, target: u32) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        store
+            .begin_shard_count_update(&self.core, target, now)
+            .map(|_| ())
+    }
+
     /// Says who decides how many shards the stream has from now on. It keeps those that it has.
     ///
     /// # Errors
     /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
     pub fn set_mode(&self, mode: StreamMode) -> Result<()> {
-        self.set(Setting::Mode(mode))
+        self.set(vec![Setting::Mode(mode)])
     }
 
-    /// Says how records find their shards from now on. Those that are there stay where they are.
+    /// [`set_mode`](Self::set_mode) and [`set_warm_throughput`](Self::set_warm_throughput) in one change.
+    ///
+    /// # Errors
+    /// As for those.
+    pub fn set_mode_and_warm_throughput(&self, mode: StreamMode, mib_per_second: u32) -> Result<()> {
+        check_warm_throughput(mib_per_second)?;
+        self.set(vec![Setting::Mode(mode), Setting::WarmThroughput(mib_per_second)])
+    }
+
+    /// Says how records find their shards from now on, without a transition delay. Those that are there stay where they are.
     ///
     /// # Errors
     /// As for [`set_mode`](Self::set_mode).
     pub fn set_distribution(&self, distribution: RecordDistribution) -> Result<()> {
-        self.set(Setting::Distribution(distribution))
+        let store = self.store_core();
+        store.begin_change(Some(self.core.id))?;
+        store.set_at_once(&self.core, &[Setting::Distribution(distribution)])
     }
 
     /// Says what the stream is to be able to take, in MiB a second, whatever its load: it has at least a shard for each MiB
@@ -201,7 +225,7 @@ impl Stream {
     /// [`set_mode`](Self::set_mode).
     pub fn set_warm_throughput(&self, mib_per_second: u32) -> Result<()> {
         check_warm_throughput(mib_per_second)?;
-        self.set(Setting::WarmThroughput(mib_per_second))
+        self.set(vec![Setting::WarmThroughput(mib_per_second)])
     }
 
     /// Changes how large a record can be, in bytes of data and partition key: 1 MiB to 10 MiB. Records that are there stay
@@ -211,7 +235,7 @@ impl Stream {
     /// [`Error::InvalidArgument`]; otherwise as for [`set_mode`](Self::set_mode).
     pub fn set_max_record_bytes(&self, bytes: u32) -> Result<()> {
         check_max_record_bytes(bytes)?;
-        self.set(Setting::MaxRecordBytes(bytes))
+        self.set(vec![Setting::MaxRecordBytes(bytes)])
     }
 
     /// A checkpoint that was saved under a name.
@@ -278,7 +302,7 @@ impl Stream {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
-            let _one_at_a_time = self.core.changing.lock();
+            let _one_at_a_time = self.core.lock_to_change();
             return store.delete_now(&self.core);
         }
         let due = store.due_from(now);
@@ -338,7 +362,7 @@ impl Stream {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
-            let _one_at_a_time = self.core.changing.lock();
+            let _one_at_a_time = self.core.lock_to_change();
             // One that an earlier opener began goes first.
             return store.reshard_now(&self.core, step, &Lifecycle::Active);
         }
@@ -349,10 +373,10 @@ impl Stream {
         scheduled.map(|_| ())
     }
 
-    pub(super) fn set(&self, setting: Setting) -> Result<()> {
+    fn set(&self, settings: Vec<Setting>) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
-        store.change_setting(&self.core, setting, now)
+        store.change_settings(&self.core, settings, now)
     }
 
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {

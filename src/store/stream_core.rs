@@ -11,7 +11,7 @@ use crate::model::{
     HashKey, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName,
     StreamStatus, Timestamp,
 };
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, OnceLock, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, RwLock, yield_now};
 
 #[derive(Debug)]
 pub(super) struct StreamCore {
@@ -23,13 +23,17 @@ pub(super) struct StreamCore {
     pub(super) max_record_bytes: AtomicU64,
     /// Whether records go to all shards in turn.
     pub(super) is_distributed: AtomicBool,
-    /// The place of the next record that does, in the order of the shards over and over.
+    /// Which of the shards is next, over and over.
     turn: AtomicUsize,
     pub(super) store: u128,
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
     /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
+    /// How many threads wait for that.
+    waiting_to_change: AtomicUsize,
+    /// What was put through routes that are no more, and not counted yet.
+    carried: Mutex<BTreeMap<ShardId, Counts>>,
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
@@ -109,7 +113,25 @@ impl StreamCore {
             catalog,
             logs,
             changing: Mutex::default(),
+            waiting_to_change: AtomicUsize::new(0),
+            carried: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
+        }
+    }
+
+    /// Waits until no other thread changes the stream's shards or settings.
+    pub(super) fn lock_to_change(&self) -> MutexGuard<'_, ()> {
+        self.waiting_to_change.fetch_add(1, Ordering::Relaxed);
+        let guard = self.changing.lock();
+        self.waiting_to_change.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// A thread that has many steps to take lets those first who wait: a lock that is let go and taken again at once is not
+    /// given to others.
+    pub(super) fn let_others_change(&self) {
+        while self.waiting_to_change.load(Ordering::Relaxed) > 0 {
+            yield_now();
         }
     }
 
@@ -144,6 +166,10 @@ impl StreamCore {
             let mut routing = self.routing.write();
             if matches!(*routing, Routing::Unknown) {
                 *routing = Routing::Open(self.routes()?);
+            }
+            // Used before they are let go: in a change of many steps others would soon replace them again.
+            if let Routing::Open(routes) = &*routing {
+                return append(routes);
             }
         }
     }
@@ -203,9 +229,18 @@ impl StreamCore {
 
     /// What was put to each shard since this was last asked, if the shard was ever put to.
     pub(super) fn take_counts(&self) -> BTreeMap<ShardId, Counts> {
-        match &*self.routing.read() {
-            Routing::Open(routes) => routes.iter().filter_map(Route::take_counts).collect(),
-            Routing::Unknown | Routing::Closed => BTreeMap::new(),
+        self.carry_counts(&self.routing.read());
+        std::mem::take(&mut *self.carried.lock())
+    }
+
+    /// Keeps what was put through these routes, which may be no more soon.
+    pub(super) fn carry_counts(&self, routing: &Routing) {
+        let Routing::Open(routes) = routing else { return };
+        let mut carried = self.carried.lock();
+        for (shard, counts) in routes.iter().filter_map(Route::take_counts) {
+            let known: &mut Counts = carried.entry(shard).or_default();
+            known.bytes += counts.bytes;
+            known.records += counts.records;
         }
     }
 
@@ -218,35 +253,29 @@ impl StreamCore {
 }
 
 impl StreamCore {
-    /// How the records of one call find their routes.
-    pub(super) fn placement(&self, records: usize) -> Placement {
-        match self.is_distributed.load(Ordering::Relaxed) {
-            true => Placement::InTurn(self.turn.fetch_add(records, Ordering::Relaxed)),
-            false => Placement::ByHashKey,
-        }
+    /// The one route that takes all records of the next call, where records do not go by their keys.
+    pub(super) fn route_in_turn(&self, routes: &[Route]) -> Option<usize> {
+        let is_distributed = self.is_distributed.load(Ordering::Relaxed);
+        is_distributed.then(|| self.turn.load(Ordering::Relaxed) % routes.len().max(1))
+    }
+
+    /// The next call goes to the next route. Counted when a call has been taken in, so that one that would have had to wait
+    /// and is tried again leaves none out.
+    pub(super) fn end_turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Placement {
-    ByHashKey,
-    /// One after the other, from this place on.
-    InTurn(usize),
-}
-
-impl Placement {
-    /// The route that takes the record at this place of a call. The open shards tile the hash space, so there is one;
-    /// where it is the only one, the partition key need not be hashed.
-    pub(super) fn route_of(self, routes: &[Route], place: usize, record: &PutRecord<'_>) -> usize {
-        match (self, routes) {
-            (_, [_]) => 0,
-            (Self::InTurn(first), _) => first.wrapping_add(place) % routes.len(),
-            (Self::ByHashKey, _) => {
-                let key = record.hash_key();
-                routes
-                    .partition_point(|route| route.start <= key)
-                    .saturating_sub(1)
-            }
+/// The route that takes a record by its hash key. The open shards tile the hash space, so there is one; where it is the
+/// only one, the partition key need not be hashed.
+pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
+    match routes {
+        [_] => 0,
+        _ => {
+            let key = record.hash_key();
+            routes
+                .partition_point(|route| route.start <= key)
+                .saturating_sub(1)
         }
     }
 }

@@ -79,19 +79,23 @@ impl Transitions {
         pending.get(&stream).is_some_and(|known| known.due <= monotonic)
     }
 
-    /// A thread is at this change, and says so when it is done or has failed: until then it is due for none.
-    pub(super) fn hold(&self, stream: StreamId) {
+    /// One thread is at this change: until that lets go, the change is due for no other.
+    pub(super) fn hold(&self, stream: StreamId) -> Held<'_> {
         let mut pending = self.pending.lock();
-        if let Some(known) = pending.get_mut(&stream) {
-            known.due = NEVER;
-        }
+        let known = pending.get_mut(&stream);
+        let due = known.map_or(NEVER, |known| std::mem::replace(&mut known.due, NEVER));
         self.note_next(&pending);
+        Held {
+            transitions: self,
+            stream,
+            due,
+        }
     }
 
     /// Has a change tried again later. Gives how often it has failed, and the pause.
     pub(super) fn delay(&self, stream: StreamId, monotonic: Duration) -> (u32, Duration) {
         let mut pending = self.pending.lock();
-        let Some(known) = pending.get_mut(&stream) else {
+        let Some(known) = pending.get_mut(&stream).filter(|known| known.due != NEVER) else {
             return (0, Duration::ZERO);
         };
         let pause = SHORTEST_PAUSE
@@ -108,6 +112,24 @@ impl Transitions {
         let next = pending.values().map(|known| known.due.as_millis() as u64).min();
         let next = next.unwrap_or(u64::MAX);
         next < self.next_due.swap(next, Ordering::AcqRel)
+    }
+}
+
+/// A change that one thread is at. If it is not done when this is dropped, it is due as before.
+#[must_use = "the change is held until this is dropped"]
+pub(super) struct Held<'a> {
+    transitions: &'a Transitions,
+    stream: StreamId,
+    due: Duration,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut pending = self.transitions.pending.lock();
+        if let Some(known) = pending.get_mut(&self.stream).filter(|known| known.due == NEVER) {
+            known.due = self.due;
+        }
+        self.transitions.note_next(&pending);
     }
 }
 

@@ -367,8 +367,17 @@ impl StreamModel {
         match self.maybe_resharded.clone() {
             None => Ok(()),
             Some(Resharding::Of(parents)) => self.settle_step(shards, &parents, is_final, are_parents_synced),
-            Some(Resharding::To(target)) => {
-                self.settle_steps(shards, target, is_under_way, look, are_parents_synced)
+            Some(Resharding::To {
+                target,
+                newest_before,
+            }) => {
+                self.settle_steps(shards, target, is_under_way, look, are_parents_synced)?;
+                let is_done = self.maybe_resharded.is_none() && self.open_shards().len() == target as usize;
+                let is_left = |open: &ShardId| Some(*open) <= newest_before;
+                match is_done && self.open_shards().iter().any(is_left) {
+                    true => Err("shards that were to be split are open".to_owned()),
+                    false => Ok(()),
+                }
             }
         }
     }
@@ -388,6 +397,9 @@ impl StreamModel {
             shards.iter().find(|shard| Some(shard.id) > newest)
         } {
             let parents: Vec<_> = child.parents().collect();
+            if parents.is_empty() {
+                return Err(format!("{} has no parent", child.id));
+            }
             let siblings: Vec<_> = (shards.iter())
                 .filter(|shard| shard.parents().any(|parent| parents.contains(&parent)))
                 .collect();

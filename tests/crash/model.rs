@@ -77,8 +77,12 @@ pub struct Pending {
 pub enum Resharding {
     /// A split or a merge of these.
     Of(Vec<ShardId>),
-    /// Splits and merges until so many are open. Once it has begun it is done sooner or later.
-    To(u32),
+    /// Splits and merges until so many are open. Once it has begun it is done. If there are to be more, none of the shards
+    /// up to this one is left open.
+    To {
+        target: u32,
+        newest_before: Option<ShardId>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -440,11 +440,15 @@ impl World {
             change: Change::Reshard,
             is_certain: false,
             earliest: Duration::ZERO,
-            latest: Duration::MAX,
+            latest: self.elapsed,
             replaces: None,
         });
         let model = &mut self.model.streams[at];
-        model.maybe_resharded = Some(Resharding::To(target));
+        let is_more = target as usize > model.open_shards().len();
+        model.maybe_resharded = Some(Resharding::To {
+            target,
+            newest_before: model.shards.keys().next_back().copied().filter(|_| is_more),
+        });
         model.pending = Some(pending);
         match stream.update_shard_count(target) {
             Ok(()) => {

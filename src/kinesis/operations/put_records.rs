@@ -11,6 +11,7 @@ use super::put_body::{Entry, PutBody};
 use super::refusal::failure;
 use super::shapes;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use super::throttled;
 use crate::kinesis::arn;
 use crate::kinesis::convert::Input;
 use crate::kinesis::error::{ApiError, exception};
@@ -140,6 +141,7 @@ async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
     // Beyond this size, parsing and decoding would keep an async thread from its other connections for too long.
     const MOST_BYTES_INLINE: usize = 2 << 20;
     if request.body.len() <= MOST_BYTES_INLINE
+        && !throttled::may_be(request.context())
         && let Some(begun) = begin_unchecked(request.context(), &request.body, form, Waiting::Never)
     {
         return begun?.reply(&request).await;
@@ -172,6 +174,9 @@ type Begun = Result<PendingPut, ApiError>;
 struct PendingPut {
     append: Append,
     form: Form,
+    /// For each record of the call the shard that does not take it now, if it was asked whether it does.
+    refused: Vec<Option<ShardId>>,
+    stream_name: String,
 }
 
 /// Which of the two operations is to be answered.
@@ -214,6 +219,28 @@ impl PendingPut {
         };
         let output = request.operation.output;
         let value = match self.form {
+            Form::Many if !self.refused.is_empty() => {
+                let mut puts = puts.into_iter();
+                let mut failed = 0;
+                let entries: Vec<_> = (self.refused.iter())
+                    .map(|refused| match refused {
+                        Some(shard) => Err(throttled::message(context, &self.stream_name, *shard)),
+                        None => Ok(puts.next().expect("each record that was not refused was put")),
+                    })
+                    .inspect(|entry| failed += u32::from(!matches!(entry, Ok(Ok(_)))))
+                    .collect();
+                write_structure(request.protocol, capacity, output, |reply| {
+                    reply.set(FAILED_RECORD_COUNT, failed);
+                    reply.set_list(RESULTS, &entries, |result, entry| match entry {
+                        Ok(Ok(put)) => set(result, put),
+                        Ok(Err(_)) => set_failure(result),
+                        Err(message) => {
+                            result.set(ERROR_CODE, exception::THROUGHPUT_EXCEEDED);
+                            result.set(ERROR_MESSAGE, message.as_str());
+                        }
+                    });
+                })
+            }
             Form::One => {
                 let put = puts
                     .into_iter()
@@ -233,15 +260,17 @@ impl PendingPut {
                 reply.set(FAILED_RECORD_COUNT, failed as u32);
                 reply.set_list(RESULTS, &puts, |result, put| match put {
                     Ok(put) => set(result, put),
-                    Err(_) => {
-                        result.set(ERROR_CODE, "InternalFailure");
-                        result.set(ERROR_MESSAGE, "Internal Service Failure");
-                    }
+                    Err(_) => set_failure(result),
                 });
             }),
         };
         Ok(Reply::whole(value))
     }
+}
+
+fn set_failure(result: &mut Members<'_>) {
+    result.set(ERROR_CODE, "InternalFailure");
+    result.set(ERROR_MESSAGE, "Internal Service Failure");
 }
 
 /// Begins the write of records that are in order as far as can be said without the stream.
@@ -256,7 +285,21 @@ fn begin(
     if dry_run {
         return Err(ApiError::dry_run());
     }
-    begun(context, form, stream.append(records))
+    let refused = throttled::refused(context, stream, records, form == Form::Many)
+        .map_err(|error| refusal(context, form, error))?;
+    if refused.iter().all(Option::is_none) {
+        return begun(context, form, stream, refused, stream.append(records));
+    }
+    if let (Form::One, [Some(shard)]) = (form, refused.as_slice()) {
+        let message = throttled::message(context, stream.name(), *shard);
+        return Err(ApiError::throughput_exceeded(message));
+    }
+    let taken = records
+        .iter()
+        .zip(&refused)
+        .filter(|(_, refused)| refused.is_none());
+    let taken: Vec<_> = taken.map(|(record, _)| *record).collect();
+    begun(context, form, stream, refused, stream.append(&taken))
 }
 
 /// The same where nothing may be waited for: `None` if something would have to be.
@@ -265,12 +308,26 @@ fn try_begin(context: Context<'_>, stream: &Stream, records: &[PutRecord<'_>], f
         return Some(Err(error));
     }
     let appended = stream.try_append(records).transpose()?;
-    Some(begun(context, form, appended))
+    Some(begun(context, form, stream, Vec::new(), appended))
 }
 
-fn begun(context: Context<'_>, form: Form, appended: crate::Result<Append>) -> Begun {
+fn begun(
+    context: Context<'_>,
+    form: Form,
+    stream: &Stream,
+    refused: Vec<Option<ShardId>>,
+    appended: crate::Result<Append>,
+) -> Begun {
     match appended {
-        Ok(append) => Ok(PendingPut { append, form }),
+        Ok(append) => Ok(PendingPut {
+            append,
+            form,
+            stream_name: match refused.is_empty() {
+                true => String::new(),
+                false => stream.name().to_owned(),
+            },
+            refused,
+        }),
         Err(error) => Err(refusal(context, form, error)),
     }
 }
@@ -311,10 +368,10 @@ fn check_members(context: Context<'_>, input: &Input<'_>, form: Form) -> Result<
         Form::Many => (PUT_RECORDS_BY_KEY, PUT_RECORDS.input),
     };
     let checked = validate(input, by_key);
-    if checked.is_err() && validate(input, declared).is_ok() && is_distributed(context, input) {
-        return Ok(());
+    match checked.is_err() && is_distributed(context, input) {
+        true => validate(input, declared),
+        false => checked,
     }
-    checked
 }
 
 /// Whether the stream that the input names distributes its records by itself.

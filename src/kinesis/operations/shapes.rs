@@ -2,7 +2,7 @@
 
 use crate::kinesis::key::{
     BLOB, Blob, INTEGER, Integer, Key, List, Map, Shape, Structure, TEXT, Text, list, map, members, optional,
-    structure,
+    required, structure,
 };
 use crate::kinesis::shape::Pattern;
 
@@ -53,6 +53,11 @@ pub(super) const KEY_ID: Shape<Text> = TEXT.at_least(1).at_most(2048);
 
 pub(super) const COUNT: Shape<Integer> = INTEGER.at_least(0).at_most(1_000_000);
 
+pub(super) const STREAM_MODE_DETAILS: Shape<Structure> = structure(members![STREAM_MODE]);
+pub(super) const STREAM_MODE: Key<Text> = required("StreamMode", TEXT.one_of(&["PROVISIONED", "ON_DEMAND"]));
+
+pub(super) const WARM_THROUGHPUT_MIBPS: Key<Option<Integer>> = optional("WarmThroughputMiBps", NATURAL);
+pub(super) const WARM_THROUGHPUT: Key<Option<Structure>> = optional("WarmThroughput", WARM_THROUGHPUT_OBJECT);
 pub(super) const WARM_THROUGHPUT_OBJECT: Shape<Structure> = structure(members![TARGET_MIBPS, CURRENT_MIBPS]);
 pub(super) const TARGET_MIBPS: Key<Option<Integer>> = optional("TargetMiBps", NATURAL);
 pub(super) const CURRENT_MIBPS: Key<Option<Integer>> = optional("CurrentMiBps", NATURAL);

@@ -1,14 +1,16 @@
 //! What can be changed of a stream beside its shards, its retention and its metrics. Encryption is not offered yet.
 
+use super::shapes::{STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
-use super::streams::{MODE_DETAILS_GIVEN, STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
-use super::{account, shapes};
+use super::{account, shapes, shards};
 use crate::kinesis::arn;
 use crate::kinesis::error::{ApiError, exception};
-use crate::kinesis::key::{Integer, Key, Members, Text, members, required};
+use crate::kinesis::key::{Integer, Key, Members, Structure, Text, members, required};
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
 use crate::{RecordDistribution, Stream, StreamMode, StreamStatus, StreamSummary};
+
+const MOST_SWITCHES_A_DAY: usize = 2;
 
 /// The greatest throughput that a stream can be warmed to.
 const MOST_WARM_MIBPS: u32 = 10 * 1024;
@@ -63,6 +65,8 @@ pub(super) const STOP_STREAM_ENCRYPTION: Operation = Operation {
     run: None,
 };
 
+const MODE_DETAILS: Key<Structure> = required("StreamModeDetails", shapes::STREAM_MODE_DETAILS);
+
 /// A request that must name its stream by an ARN.
 const NEEDED_STREAM_ARN: Key<Text> = required("StreamARN", shapes::STREAM_ARN);
 
@@ -70,12 +74,7 @@ pub(super) const UPDATE_STREAM_MODE: Operation = Operation {
     name: "UpdateStreamMode",
     class: Class::Control,
     resource: Resource::Stream,
-    input: members![
-        NEEDED_STREAM_ARN,
-        STREAM_ID,
-        MODE_DETAILS_GIVEN,
-        WARM_THROUGHPUT_MIBPS,
-    ],
+    input: members![NEEDED_STREAM_ARN, STREAM_ID, MODE_DETAILS, WARM_THROUGHPUT_MIBPS,],
     output: members![],
     errors: &[
         exception::INVALID_ARGUMENT,
@@ -90,18 +89,21 @@ pub(super) const UPDATE_STREAM_MODE: Operation = Operation {
 fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
     let (stream, summary) = active_stream(context, call.get(NEEDED_STREAM_ARN))?;
-    let mode = match call.get(MODE_DETAILS_GIVEN).get(STREAM_MODE) {
+    let mode = match call.get(MODE_DETAILS).get(STREAM_MODE) {
         "ON_DEMAND" => StreamMode::OnDemand,
         _ => StreamMode::Provisioned,
     };
     check_distribution(context, stream.name(), mode, summary.distribution)?;
-    if let Some(warm @ 1..) = call.get(WARM_THROUGHPUT_MIBPS) {
-        let warm = check_warm_throughput(context, stream.name(), mode, warm)?;
-        let warmed = stream.set_warm_throughput(warm);
-        warmed.map_err(|error| context.refusal(error))?;
-    }
+    let warm = match call.get(WARM_THROUGHPUT_MIBPS) {
+        Some(warm) => check_warm_throughput(context, stream.name(), mode, warm)?,
+        None => summary.warm_throughput,
+    };
     if mode != summary.mode {
-        stream.set_mode(mode).map_err(|error| context.refusal(error))?;
+        shards::count_change(call, &stream, MOST_SWITCHES_A_DAY)?;
+    }
+    if (mode, warm) != (summary.mode, summary.warm_throughput) {
+        let changed = stream.set_mode_and_warm_throughput(mode, warm);
+        changed.map_err(|error| context.refusal(error))?;
     }
     Ok(Reply::empty())
 }
@@ -244,6 +246,10 @@ pub(super) fn check_warm_throughput(
     mode: StreamMode,
     warm: i64,
 ) -> Result<u32, ApiError> {
+    if warm == 0 {
+        // That takes it back.
+        return Ok(0);
+    }
     if mode == StreamMode::Provisioned {
         return Err(ApiError::validation(format!(
             "Request is invalid. Stream {stream} under account {} is not in On-Demand mode.",

@@ -1,6 +1,7 @@
 //! Creating, deleting, describing and listing streams, and how long they keep their records.
 
 use super::monitoring::shard_level_metrics;
+use super::shapes::{STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
 use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::tag_rules::{MOST_TAGS, Tagged};
@@ -16,17 +17,14 @@ use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
 use crate::kinesis::validate::missing;
-use crate::{Error, RecordDistribution, RetentionReason, StreamMode, StreamOptions, StreamSummary, limits};
+use crate::{
+    Error, RecordDistribution, RetentionReason, StreamMode, StreamOptions, StreamStatus, StreamSummary,
+    limits,
+};
 
-pub(super) const STREAM_MODE: Key<Text> = required("StreamMode", TEXT.one_of(&["PROVISIONED", "ON_DEMAND"]));
+const MODE_DETAILS: Key<Option<Structure>> = optional("StreamModeDetails", shapes::STREAM_MODE_DETAILS);
 
-const STREAM_MODE_DETAILS: Shape<Structure> = structure(members![STREAM_MODE]);
-
-pub(super) const MODE_DETAILS_GIVEN: Key<Structure> = required("StreamModeDetails", STREAM_MODE_DETAILS);
-
-const MODE_DETAILS: Key<Option<Structure>> = optional("StreamModeDetails", STREAM_MODE_DETAILS);
-
-pub(super) const MAX_RECORD_SIZE_IN_KIB: Key<Option<Integer>> =
+const MAX_RECORD_SIZE_IN_KIB: Key<Option<Integer>> =
     optional("MaxRecordSizeInKiB", shapes::MAX_RECORD_SIZE_IN_KIB);
 
 const RECORD_DISTRIBUTION_STRATEGY: Key<Option<Text>> =
@@ -38,9 +36,6 @@ const NEW_STREAM_NAME: Key<Text> = required("StreamName", shapes::NAME);
 const SHARD_COUNT: Key<Option<Integer>> = optional("ShardCount", INTEGER.at_least(1).at_most(100_000));
 
 const TAGS: Key<Option<Map<Text>>> = optional("Tags", shapes::TAGS);
-
-pub(super) const WARM_THROUGHPUT_MIBPS: Key<Option<Integer>> =
-    optional("WarmThroughputMiBps", shapes::NATURAL);
 
 pub(super) const CREATE_STREAM: Operation = Operation {
     name: "CreateStream",
@@ -90,10 +85,8 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         _ => RecordDistribution::PartitionKey,
     };
     stream_settings::check_distribution(context, name, mode, distribution)?;
-    let warm_throughput = match call.get(WARM_THROUGHPUT_MIBPS) {
-        None | Some(0) => 0,
-        Some(warm) => stream_settings::check_warm_throughput(context, name, mode, warm)?,
-    };
+    let warm_throughput = call.get(WARM_THROUGHPUT_MIBPS).unwrap_or(0);
+    let warm_throughput = stream_settings::check_warm_throughput(context, name, mode, warm_throughput)?;
     let shard_count = shard_count.max(warm_throughput);
     let tags = tags::given(call.get(TAGS).unwrap_or_default());
     let tagged = Tagged {
@@ -116,6 +109,7 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         Err(error) => return Err(context.refusal(error)),
     }
     let _claim = shards::claim_shards(context, shard_count)?;
+    check_creating(context)?;
     let stream = StreamOptions {
         shard_count,
         mode,
@@ -131,6 +125,28 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         .and_then(|streams| streams.create_stream_with(name, stream))
         .map_err(|error| context.refusal(error))?;
     Ok(Reply::empty())
+}
+
+/// Where changes are limited as on AWS, refuses a stream while so many are being created.
+fn check_creating(context: Context<'_>) -> Result<(), ApiError> {
+    const MOST_CREATING: usize = 5;
+    if !context.service.limits.changes {
+        return Ok(());
+    }
+    let streams = context
+        .streams()
+        .and_then(|streams| streams.streams(None, usize::MAX));
+    let streams = streams.map_err(|error| context.refusal(error))?;
+    let creating = streams
+        .iter()
+        .filter(|stream| stream.status == StreamStatus::Creating);
+    if creating.count() < MOST_CREATING {
+        return Ok(());
+    }
+    Err(ApiError::limit_exceeded(format!(
+        "Account {} has {MOST_CREATING} streams in state CREATING, and cannot have more at a time.",
+        context.account_id()
+    )))
 }
 
 const ENFORCE_CONSUMER_DELETION: Key<Option<Boolean>> = optional("EnforceConsumerDeletion", BOOLEAN);
@@ -179,9 +195,6 @@ const OPEN_SHARD_COUNT: Key<Integer> = required("OpenShardCount", shapes::COUNT)
 const CONSUMER_COUNT: Key<Option<Integer>> = optional("ConsumerCount", shapes::COUNT);
 const QUEUE_COUNT: Key<Option<Integer>> = optional("QueueCount", shapes::COUNT);
 const CHANNEL_COUNT: Key<Option<Integer>> = optional("ChannelCount", shapes::COUNT);
-
-pub(super) const WARM_THROUGHPUT: Key<Option<Structure>> =
-    optional("WarmThroughput", shapes::WARM_THROUGHPUT_OBJECT);
 
 const LIMIT: Key<Option<Integer>> = optional("Limit", shapes::LIMIT);
 

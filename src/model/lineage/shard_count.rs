@@ -33,8 +33,10 @@ impl Lineage {
     ///
     /// The steps depend on the lineage alone, so a change that was interrupted goes on where it was.
     pub fn next_step(&self, target: u32, first_new: ShardId) -> Option<ReshardStep> {
-        let old = || self.open_shards().filter(|shard| shard.id < first_new);
-        let split = old().find_map(middle_split);
+        let split = self
+            .opens()
+            .filter(|shard| shard.id < first_new)
+            .find_map(middle_split);
         if split.is_some() {
             return split;
         }
@@ -64,8 +66,7 @@ impl Lineage {
     }
 
     fn smallest_pair(&self) -> Option<ReshardStep> {
-        let open = || self.open.values().filter_map(|id| self.shard(*id));
-        let pairs = open().zip(open().skip(1));
+        let pairs = self.opens().zip(self.opens().skip(1));
         let (first, second) = pairs.min_by_key(|(first, second)| {
             (
                 width(first).saturating_add(width(second)),
@@ -78,9 +79,21 @@ impl Lineage {
         })
     }
 
+    /// So many of the open shards, those with the widest ranges.
+    pub(crate) fn widest(&self, count: usize) -> Vec<ShardId> {
+        let mut open: Vec<_> = self.opens().collect();
+        open.sort_by_key(|shard| (std::cmp::Reverse(width(shard)), shard.id));
+        open.iter().take(count).map(|shard| shard.id).collect()
+    }
+
+    /// The open shards in the order of their ranges. Closed ones, which may be many more, cost nothing.
+    fn opens(&self) -> impl Iterator<Item = &Shard> {
+        self.open.values().filter_map(|id| self.shard(*id))
+    }
+
     fn widest_split(&self) -> Option<ReshardStep> {
         let widest = self
-            .open_shards()
+            .opens()
             .max_by_key(|shard| (width(shard), std::cmp::Reverse(shard.id)));
         widest.and_then(middle_split)
     }

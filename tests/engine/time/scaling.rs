@@ -200,8 +200,8 @@ fn a_hot_shard_is_split_and_a_provisioned_stream_is_left_alone(place: &Place) {
     put_evenly(&provisioned, 72_000, 1, HashKey::new(HashKey::MAX.value() / 4));
     a_minute_passes(&world);
     assert_eq!(open_shards(&provisioned), 5);
-    // Few records, but many bytes: more than half a MiB a second.
-    put_evenly(&skewed, 64, 1 << 19, HashKey::new(HashKey::MAX.value() / 8));
+    // Few records, but many bytes: a little more than a MiB a second.
+    put_evenly(&skewed, 128, 1 << 19, HashKey::new(HashKey::MAX.value() / 8));
     a_minute_passes(&world);
     assert_eq!(open_shards(&skewed), 6);
     skewed.set_mode(StreamMode::Provisioned).unwrap();
@@ -303,15 +303,27 @@ fn a_stream_that_distributes_its_records_needs_no_keys(place: &Place) {
         ..StreamOptions::default()
     };
     let stream = world.store.create_stream_with("s", options).unwrap();
-    let batch = vec![PutRecord::new("", b"batch"); 8];
-    let mut shards: Vec<_> = stream.put_records(&batch).unwrap();
-    shards.extend((0..4).map(|_| stream.put("same", b"one").unwrap()));
-    for shard in 0..4 {
-        assert_eq!(
-            shards.iter().filter(|put| put.shard_id.index() == shard).count(),
-            3
-        );
+    let batch = vec![PutRecord::new("", b"batch"); 9];
+    let puts = stream.put_records(&batch).unwrap();
+    assert!(
+        puts.iter().all(|put| put.shard_id == puts[0].shard_id),
+        "a call goes to one shard"
+    );
+    let mut calls_to = [0; 4];
+    calls_to[puts[0].shard_id.index() as usize] += 1;
+    for number in 0..11 {
+        // As a program does that must not block, unless it has to: a call that is tried twice is one.
+        let record = [PutRecord::new("same", b"one")];
+        let begun = match number % 2 {
+            0 => stream.try_append(&record).unwrap(),
+            _ => None,
+        };
+        let puts = begun
+            .map_or_else(|| stream.append(&record), Ok)
+            .and_then(|begun| begun.wait());
+        calls_to[puts.unwrap()[0].shard_id.index() as usize] += 1;
     }
+    assert_eq!(calls_to, [3; 4]);
     world.reopen();
     let stream = world.stream("s");
     stream.put("", b"later").unwrap();
@@ -334,13 +346,13 @@ fn a_stream_that_distributes_its_records_needs_no_keys(place: &Place) {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert_eq!(records.len(), 15);
+    assert_eq!(records.len(), 9 + 11 + 1 + 2);
     assert_eq!(
         records
             .iter()
             .filter(|record| record.partition_key.is_absent())
             .count(),
-        9
+        9 + 1
     );
     assert_eq!(
         stream.summary().unwrap().distribution,

@@ -14,6 +14,7 @@ on_each_backend!(
     a_count_beyond_double_half_or_the_limit_is_refused,
     the_shard_count_of_a_stream_that_is_not_active_or_on_demand_stays,
     a_mode_is_changed_and_shards_are_kept,
+    a_mode_and_warm_throughput_are_one_change,
     a_larger_record_is_taken_once_the_stream_allows_it,
     warm_throughput_needs_the_commitment_and_a_stream_on_demand,
     a_stream_that_distributes_its_records_takes_them_without_keys,
@@ -175,6 +176,31 @@ fn a_mode_is_changed_and_shards_are_kept(backend: Backend) {
     assert_eq!(server.count_records("s"), 1);
 }
 
+fn a_mode_and_warm_throughput_are_one_change(backend: Backend) {
+    let delay = Duration::from_secs(10);
+    let server = TestServer::with(
+        backend,
+        Setup {
+            transition_delay: delay,
+            options: None,
+        },
+    );
+    server.ok("CreateStream", &json!({"StreamName": "s", "ShardCount": 2}));
+    server.advance(delay);
+    let commitment = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});
+    server.ok("UpdateAccountSettings", &commitment);
+    let mut both = mode("ON_DEMAND");
+    both["WarmThroughputMiBps"] = json!(7);
+    server.ok("UpdateStreamMode", &both);
+    assert_eq!(summary(&server, "s")["StreamStatus"], "UPDATING");
+    server.advance(delay);
+    assert_eq!(
+        summary(&server, "s")["StreamModeDetails"]["StreamMode"],
+        "ON_DEMAND"
+    );
+    assert_eq!(summary(&server, "s")["WarmThroughput"]["TargetMiBps"], 7);
+}
+
 fn a_larger_record_is_taken_once_the_stream_allows_it(backend: Backend) {
     let server = TestServer::start(backend);
     server.create("s", 1);
@@ -265,6 +291,15 @@ fn a_stream_that_distributes_its_records_takes_them_without_keys(backend: Backen
     let batch = json!({"StreamName": "s", "Records": [{"Data": "aGk="}, {"Data": "aGk=", "PartitionKey": "k"}, {"Data": ""}]});
     let put = server.ok("PutRecords", &batch);
     assert_eq!(put["FailedRecordCount"], 0);
+    // What has a key can go the short way, which is tried first.
+    let with_key = json!({"StreamName": "s", "Data": "", "PartitionKey": "k"});
+    let mut calls_to = std::collections::BTreeMap::new();
+    for _ in 0..16 {
+        *calls_to
+            .entry(text(&server.ok("PutRecord", &with_key)["ShardId"]))
+            .or_insert(0) += 1;
+    }
+    assert_eq!(calls_to.values().collect::<Vec<_>>(), [&4; 4]);
     shards.sort();
     shards.dedup();
     assert_eq!(shards.len(), 4, "one record went to each shard");
@@ -274,8 +309,9 @@ fn a_stream_that_distributes_its_records_takes_them_without_keys(backend: Backen
         let records = records["Records"].as_array().unwrap().clone();
         keys.extend(records.iter().map(|record| record.get("PartitionKey").cloned()));
     }
-    assert_eq!(keys.len(), 7);
-    assert_eq!(keys.iter().flatten().collect::<Vec<_>>(), [&json!("k")]);
+    assert_eq!(keys.len(), 4 + 3 + 16);
+    let keys: Vec<_> = keys.into_iter().flatten().collect();
+    assert_eq!(keys, vec![json!("k"); 17]);
     let ordered =
         json!({"StreamName": "s", "Data": "", "PartitionKey": "k", "SequenceNumberForOrdering": "1"});
     assert_eq!(
@@ -294,7 +330,7 @@ fn a_stream_that_distributes_its_records_takes_them_without_keys(backend: Backen
         &strategy("USER_PARTITION_KEY"),
     );
     assert_eq!(server.refusal("PutRecord", &without_key), validation(&[null]));
-    assert_eq!(server.count_records("s"), 7);
+    assert_eq!(server.count_records("s"), 23);
 }
 
 fn distribution_is_for_streams_on_demand(backend: Backend) {
