@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod input_constraints;
 mod input_types;
+mod limits_of_aws;
 mod reading;
 mod regions;
 mod restart;
