@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{ConsumerLifecycle, Lifecycle};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
@@ -61,8 +61,8 @@ pub(crate) enum Edit {
     StreamDeleted {
         stream: StreamId,
     },
-    /// When the newest shard was created of a stream of this name that is gone, in epoch seconds; without a name, of
-    /// those whose names are not remembered.
+    /// When the newest shard or consumer was created of a stream of this name that is gone, in epoch seconds; without a
+    /// name, of those whose names are not remembered.
     GoneStreamNoted {
         name: Option<StreamName>,
         newest_creation: u64,
@@ -138,6 +138,17 @@ pub(crate) enum Edit {
     },
     /// What the clocks showed.
     ClockNoted(ClockNote),
+    /// What the consumer is doing from now on. One that is registered is active, unless this says something else.
+    ConsumerLifecycleChanged {
+        stream: StreamId,
+        consumer: ConsumerId,
+        lifecycle: ConsumerLifecycle,
+    },
+    /// When the newest consumer of the stream was registered that is gone, in epoch seconds.
+    GoneConsumerNoted {
+        stream: StreamId,
+        newest_creation: u64,
+    },
     /// The most that a stream took in on a day since 1970, in what one shard can take, rounded up.
     LoadPeaked {
         stream: StreamId,
@@ -185,6 +196,8 @@ impl Edit {
             Self::RecordsHidden { .. } => "RecordsHidden",
             Self::AgesMarked { .. } => "AgesMarked",
             Self::ClockNoted(_) => "ClockNoted",
+            Self::ConsumerLifecycleChanged { .. } => "ConsumerLifecycleChanged",
+            Self::GoneConsumerNoted { .. } => "GoneConsumerNoted",
             Self::LoadPeaked { .. } => "LoadPeaked",
         }
     }
@@ -209,6 +222,8 @@ impl Edit {
             | Self::ConsumerRegistered { stream, .. }
             | Self::ConsumerRemoved { stream, .. }
             | Self::ConsumerIdsReserved { stream, .. }
+            | Self::ConsumerLifecycleChanged { stream, .. }
+            | Self::GoneConsumerNoted { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::codec;
 use super::edit::{Edit, Resource};
-use super::lifecycle::{Change, Due, Lifecycle, Steps};
+use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use super::state::CatalogState;
@@ -16,7 +16,7 @@ use crate::model::{
     StreamId, StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 26;
+const KINDS: u8 = 28;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -200,7 +200,20 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 marks: vec![(log, mark)],
             }
         }
-        24 => Edit::ClockNoted(ClockNote {
+        24 => Edit::ConsumerLifecycleChanged {
+            stream,
+            consumer,
+            lifecycle: match c % 3 {
+                0 => ConsumerLifecycle::Creating { due },
+                1 => ConsumerLifecycle::Active,
+                _ => ConsumerLifecycle::Deleting { due },
+            },
+        },
+        25 => Edit::GoneConsumerNoted {
+            stream,
+            newest_creation: u64::from(d),
+        },
+        26 => Edit::ClockNoted(ClockNote {
             shown: time,
             confirmed: time,
             open_millis: u64::from(c),
@@ -271,7 +284,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 25, "{fitted:?}");
+    assert_eq!(fitted.len(), 27, "{fitted:?}");
 }
 
 #[test]

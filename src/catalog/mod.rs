@@ -29,7 +29,7 @@ mod tests;
 
 pub(crate) use edit::{Edit, Resource};
 pub(crate) use edit_log::{EditLog, Revision};
-pub(crate) use lifecycle::{Change, Due, Lifecycle, Steps};
+pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
 pub(crate) use log_state::{AgeMark, LogState};
 pub(crate) use setting::Setting;
 pub(crate) use state::CatalogState;

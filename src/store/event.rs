@@ -32,7 +32,7 @@ pub enum StoreEvent {
         /// How many it will have.
         after: u32,
     },
-    /// A change of a stream that is due failed, and is tried again later.
+    /// A change of a stream, or of a consumer of it, that is due failed, and is tried again later.
     TransitionDelayed {
         /// The stream.
         stream: String,

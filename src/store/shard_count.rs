@@ -2,6 +2,7 @@
 
 use super::core::StoreCore;
 use super::stream_core::StreamCore;
+use super::transitions::Subject;
 use crate::catalog::{CatalogState, Change, Lifecycle, Setting, Steps};
 use crate::error::{Error, Result};
 use crate::model::{Timestamp, limits};
@@ -16,7 +17,7 @@ impl StoreCore {
             let _one_at_a_time = stream.lock_to_change();
             let begun = self.begin_shard_count_update(stream, target, now)?;
             // This thread does it, unless there is nothing to do.
-            (begun, self.transitions.hold(stream.id))
+            (begun, self.transitions.hold(Subject::Stream(stream.id)))
         };
         let Lifecycle::Updating {
             change: Change::Shards(steps),

@@ -35,7 +35,7 @@ fn put_evenly(stream: &Stream, records: u32, bytes: usize, end: HashKey) {
             PutRecord::new("k", &data).explicit_hash_key(key)
         })
         .collect();
-    for batch in batch.chunks(500) {
+    for batch in batch.chunks(if bytes > 1_000 { 50 } else { 500 }) {
         stream.put_records(batch).unwrap();
     }
 }

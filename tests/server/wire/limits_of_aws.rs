@@ -289,7 +289,7 @@ fn some_records_of_a_put_are_throttled_and_the_others_are_stored(backend: Backen
 fn a_fault_of_an_operation_that_does_not_exist_is_refused_at_the_start(_: Backend) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let options = with_faults(ServerOptions::new("127.0.0.1:0"), &["PutRecordz:fail:1"]);
-    let store = anabranch::Store::in_memory();
+    let store = anabranch::Store::in_memory().unwrap();
     let refused = runtime
         .block_on(anabranch::kinesis::Server::bind(store, options))
         .unwrap_err();
