@@ -159,7 +159,7 @@ impl Stream {
     /// stream is [`Updating`](StreamStatus::Updating) until it is done.
     ///
     /// ```
-    /// # let store = anabranch::Store::in_memory();
+    /// # let store = anabranch::Store::in_memory()?;
     /// let stream = store.create_stream("clicks", 2)?;
     /// stream.update_shard_count(4)?;
     /// assert_eq!(stream.summary()?.open_shard_count, 4);
