@@ -104,7 +104,8 @@ impl ServerOptions {
         self
     }
 
-    /// The most requests that a connection of HTTP/2 may have open at once (default 128, at least 1).
+    /// The most requests that a connection of HTTP/2 may have open at once (default 128; 1 to 32,767). Each may have
+    /// 64 KiB of its body on the way, so that none keeps back another; where no more than 64 are open at once, more.
     pub fn max_streams_per_connection(mut self, streams: u32) -> ServerOptions {
         self.http.max_streams_per_connection = streams;
         self
@@ -117,9 +118,9 @@ impl ServerOptions {
         self
     }
 
-    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body beside
-    /// the part for small ones). A body takes it as it arrives. Bodies of up to 64 KiB have a quarter of it for
-    /// themselves. When it is used up, bodies are not read on until there is room, for as long as
+    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body with the
+    /// largest head beside the part for small ones). A body takes it as it arrives. Bodies that announce up to 64 KiB
+    /// have a quarter of it for themselves. When it is used up, bodies are not read on until there is room, for as long as
     /// [a body may make no progress](ServerOptions::body_timeouts); then their requests are answered with status 503.
     pub fn max_buffered_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_buffered_request_bytes = bytes;
@@ -127,16 +128,16 @@ impl ServerOptions {
     }
 
     /// How much of that the bodies of one connection may take, those of up to 64 KiB aside (default 64 MiB, at least
-    /// one longest body).
+    /// one longest body with the largest head).
     pub fn max_connection_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_connection_request_bytes = bytes;
         self
     }
 
     /// How much memory replies may take together until they are in their sockets, in bytes (default 256 MiB, at least
-    /// one largest reply beside the part for small ones). A GetRecords takes its share before it reads. A quarter is
-    /// for small replies, and for a GetRecords of up to 256 KiB where there is no room for more. When all is used up,
-    /// requests wait, as they do for request bodies.
+    /// one largest reply beside the part for small ones). A GetRecords takes its share before it reads. An eighth is
+    /// for small replies, and an eighth for a GetRecords of up to 256 KiB where there is no room for more. When all is
+    /// used up, requests wait, as they do for request bodies.
     pub fn max_buffered_reply_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_buffered_reply_bytes = bytes;
         self
