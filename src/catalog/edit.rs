@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{ConsumerLifecycle, Lifecycle};
 use super::log_state::AgeMark;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
@@ -60,8 +60,8 @@ pub(crate) enum Edit {
     StreamDeleted {
         stream: StreamId,
     },
-    /// When the newest shard was created of a stream of this name that is gone, in epoch seconds; without a name, of
-    /// those whose names are not remembered.
+    /// When the newest shard or consumer was created of a stream of this name that is gone, in epoch seconds; without a
+    /// name, of those whose names are not remembered.
     GoneStreamNoted {
         name: Option<StreamName>,
         newest_creation: u64,
@@ -137,6 +137,17 @@ pub(crate) enum Edit {
     },
     /// What the clocks showed.
     ClockNoted(ClockNote),
+    /// What the consumer is doing from now on. One that is registered is active, unless this says something else.
+    ConsumerLifecycleChanged {
+        stream: StreamId,
+        consumer: ConsumerId,
+        lifecycle: ConsumerLifecycle,
+    },
+    /// When the newest consumer of the stream was registered that is gone, in epoch seconds.
+    GoneConsumerNoted {
+        stream: StreamId,
+        newest_creation: u64,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
@@ -189,6 +200,8 @@ impl Edit {
             Self::RecordsHidden { .. } => "RecordsHidden",
             Self::AgesMarked { .. } => "AgesMarked",
             Self::ClockNoted(_) => "ClockNoted",
+            Self::ConsumerLifecycleChanged { .. } => "ConsumerLifecycleChanged",
+            Self::GoneConsumerNoted { .. } => "GoneConsumerNoted",
         }
     }
 
@@ -211,6 +224,8 @@ impl Edit {
             | Self::ConsumerRegistered { stream, .. }
             | Self::ConsumerRemoved { stream, .. }
             | Self::ConsumerIdsReserved { stream, .. }
+            | Self::ConsumerLifecycleChanged { stream, .. }
+            | Self::GoneConsumerNoted { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::codec;
 use super::edit::{Edit, Resource, Setting};
-use super::lifecycle::{Change, Due, Lifecycle};
+use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle};
 use super::log_state::AgeMark;
 use super::state::CatalogState;
 use crate::log::{LogEnd, LogPosition, SegmentEntry};
@@ -15,7 +15,7 @@ use crate::model::{
     StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 25;
+const KINDS: u8 = 27;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -180,6 +180,19 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 marks: vec![(log, mark)],
             }
         }
+        24 => Edit::ConsumerLifecycleChanged {
+            stream,
+            consumer,
+            lifecycle: match c % 3 {
+                0 => ConsumerLifecycle::Creating { due },
+                1 => ConsumerLifecycle::Active,
+                _ => ConsumerLifecycle::Deleting { due },
+            },
+        },
+        25 => Edit::GoneConsumerNoted {
+            stream,
+            newest_creation: u64::from(d),
+        },
         _ => Edit::ClockNoted(ClockNote {
             shown: time,
             confirmed: time,
@@ -246,7 +259,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 24, "{fitted:?}");
+    assert_eq!(fitted.len(), 26, "{fitted:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What a stream is doing.
+//! What a stream or a consumer is doing.
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HashKey, ShardId, StreamStatus, Timestamp};
+use crate::model::{ConsumerStatus, HashKey, ShardId, StreamStatus, Timestamp};
 
 /// What a stream is doing, and when it will be done. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,14 @@ pub(crate) enum Change {
     },
 }
 
+/// What a registered consumer is doing, and when it will be done. Variants are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ConsumerLifecycle {
+    Creating { due: Due },
+    Active,
+    Deleting { due: Due },
+}
+
 /// When a change that takes time is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Due {
@@ -51,6 +59,24 @@ impl Lifecycle {
     pub(crate) fn due(&self) -> Option<Due> {
         match self {
             Self::Creating { due, .. } | Self::Updating { due, .. } | Self::Deleting { due } => Some(*due),
+            Self::Active => None,
+        }
+    }
+}
+
+impl ConsumerLifecycle {
+    /// The state in Kinesis' words.
+    pub(crate) fn status(self) -> ConsumerStatus {
+        match self {
+            Self::Creating { .. } => ConsumerStatus::Creating,
+            Self::Active => ConsumerStatus::Active,
+            Self::Deleting { .. } => ConsumerStatus::Deleting,
+        }
+    }
+
+    pub(crate) fn due(self) -> Option<Due> {
+        match self {
+            Self::Creating { due } | Self::Deleting { due } => Some(due),
             Self::Active => None,
         }
     }

@@ -28,7 +28,7 @@ mod tests;
 
 pub(crate) use edit::{Edit, Resource, Setting};
 pub(crate) use edit_log::{EditLog, Revision};
-pub(crate) use lifecycle::{Change, Due, Lifecycle};
+pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle};
 pub(crate) use log_state::{AgeMark, LogState};
 pub(crate) use state::CatalogState;
 pub(crate) use stream_state::{ConsumerState, StreamState};

@@ -5,6 +5,7 @@
 
 use super::edit::{Edit, Resource, Setting};
 use super::labels::Labels;
+use super::lifecycle::ConsumerLifecycle;
 use super::log_state::LogState;
 use super::state::CatalogState;
 use super::stream_state::{ConsumerState, StreamState};
@@ -76,6 +77,7 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         logs,
         consumers,
         next_consumer,
+        newest_gone_consumer,
         checkpoints,
     } = state;
     let resource = Resource::Stream(id);
@@ -116,6 +118,12 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         });
     }
     edits.extend(
+        newest_gone_consumer.map(|newest_creation| Edit::GoneConsumerNoted {
+            stream: id,
+            newest_creation,
+        }),
+    );
+    edits.extend(
         checkpoints
             .iter()
             .map(|(name, checkpoint)| Edit::CheckpointSaved {
@@ -131,6 +139,7 @@ fn edits_of_consumer(stream: StreamId, consumer: ConsumerId, state: &ConsumerSta
     let ConsumerState {
         name,
         created,
+        lifecycle,
         labels,
     } = state;
     let registered = Edit::ConsumerRegistered {
@@ -139,8 +148,17 @@ fn edits_of_consumer(stream: StreamId, consumer: ConsumerId, state: &ConsumerSta
         name: name.clone(),
         created: *created,
     };
+    let is_active = *lifecycle == ConsumerLifecycle::Active;
+    let lifecycle = (!is_active).then_some(Edit::ConsumerLifecycleChanged {
+        stream,
+        consumer,
+        lifecycle: *lifecycle,
+    });
     let labels = edits_of_labels(&Resource::Consumer(stream, consumer), labels);
-    std::iter::once(registered).chain(labels).collect()
+    std::iter::once(registered)
+        .chain(lifecycle)
+        .chain(labels)
+        .collect()
 }
 
 fn edits_of_labels(resource: &Resource, labels: &Labels) -> Vec<Edit> {

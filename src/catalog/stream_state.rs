@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::edit::Setting;
 use super::labels::Labels;
-use super::lifecycle::{Change, Lifecycle};
+use super::lifecycle::{Change, ConsumerLifecycle, Lifecycle};
 use super::log_state::LogState;
 use crate::disk::{Step, is_left_out};
 use crate::log::LogEnd;
@@ -30,6 +30,8 @@ pub(crate) struct StreamState {
     pub(crate) logs: BTreeMap<ShardId, LogState>,
     pub(crate) consumers: BTreeMap<ConsumerId, ConsumerState>,
     pub(super) next_consumer: u64,
+    /// When the newest consumer was registered that is gone, in epoch seconds.
+    pub(super) newest_gone_consumer: Option<u64>,
     pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
 }
 
@@ -38,6 +40,7 @@ pub(crate) struct StreamState {
 pub(crate) struct ConsumerState {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
+    pub(crate) lifecycle: ConsumerLifecycle,
     pub(crate) labels: Labels,
 }
 
@@ -58,6 +61,7 @@ impl StreamState {
             logs: BTreeMap::new(),
             consumers: BTreeMap::new(),
             next_consumer: 1,
+            newest_gone_consumer: None,
             checkpoints: BTreeMap::new(),
         }
     }
@@ -182,10 +186,42 @@ impl StreamState {
         let registered = ConsumerState {
             name: name.to_owned(),
             created,
+            lifecycle: ConsumerLifecycle::Active,
             labels: Labels::default(),
         };
         self.consumers.insert(consumer, registered);
         Ok(())
+    }
+
+    pub(super) fn remove_consumer(&mut self, consumer: ConsumerId) -> Result<(), &'static str> {
+        let removed = self.consumers.remove(&consumer);
+        let removed = removed.ok_or("the consumer does not exist")?;
+        self.note_gone_consumer(removed.created.as_seconds());
+        Ok(())
+    }
+
+    pub(super) fn note_gone_consumer(&mut self, created_seconds: u64) {
+        self.newest_gone_consumer = self.newest_gone_consumer.max(Some(created_seconds));
+    }
+
+    /// When a consumer is registered that is registered now: in a later second than all that are gone, so that name and
+    /// second together mean one consumer for ever. A stream's first shard is as late, and so later than the consumers of
+    /// an earlier stream of its name.
+    pub(crate) fn next_consumer_creation(&self, now: Timestamp) -> Timestamp {
+        let shards = self.lineage.iter().flat_map(Lineage::shards);
+        let first_shard = shards.map(|shard| shard.created_seconds).min();
+        let behind_gone = self.newest_gone_consumer.map(|seconds| seconds.saturating_add(1));
+        let least = first_shard.max(behind_gone).unwrap_or_default();
+        now.max(Timestamp::from_seconds(least))
+    }
+
+    /// When the newest shard or consumer was created, in epoch seconds.
+    pub(super) fn newest_creation(&self) -> Option<u64> {
+        let shards = self.lineage.iter().flat_map(Lineage::shards);
+        let shards = shards.map(|shard| shard.created_seconds);
+        let consumers = self.consumers.values();
+        let consumers = consumers.map(|consumer| consumer.created.as_seconds());
+        shards.chain(consumers).chain(self.newest_gone_consumer).max()
     }
 
     pub(super) fn reserve_consumers(&mut self, through: ConsumerId) {

@@ -65,7 +65,8 @@ pub(super) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced, env = "ANABRANCH_DURABILITY")]
     durability: DurabilityLevel,
 
-    /// How long creating, resharding and deleting a stream takes, as it takes a while on AWS: 500ms, 10s, 1m
+    /// How long creating, resharding and deleting a stream takes, and creating and deleting a consumer, as it takes a while
+    /// on AWS: 500ms, 10s, 1m
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
     transition_delay: Duration,
 

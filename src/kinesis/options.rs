@@ -165,7 +165,7 @@ impl ServerOptions {
         self
     }
 
-    /// How long a subscription of SubscribeToShard lasts, by the store's clock (default 5 min, as on AWS). Then its client
+    /// How long a subscription of SubscribeToShard lasts, by the store's monotonic clock (default 5 min, as on AWS). Then its client
     /// subscribes again.
     pub fn subscription_life(mut self, life: Duration) -> ServerOptions {
         self.subscription_life = life;

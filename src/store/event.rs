@@ -23,7 +23,7 @@ pub enum StoreEvent {
         /// Why.
         error: Error,
     },
-    /// A change of a stream that is due failed, and is tried again later.
+    /// A change of a stream, or of a consumer of it, that is due failed, and is tried again later.
     TransitionDelayed {
         /// The stream.
         stream: String,

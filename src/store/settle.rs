@@ -1,4 +1,4 @@
-//! What every operation begins with: finishing the changes of streams that are due.
+//! What every operation begins with: finishing the changes of streams and consumers that are due.
 //!
 //! [`Transitions`](super::transitions::Transitions) says when a change is due; here it is done, and what fails is tried again or given up.
 
@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::stream_core::StreamCore;
-use crate::catalog::{Due, Edit, Lifecycle};
+use super::transitions::{Doing, Subject};
+use crate::catalog::{ConsumerLifecycle, Due, Edit, Lifecycle};
 use crate::error::{Error, Result};
-use crate::model::{StreamId, Timestamp};
+use crate::model::{ConsumerId, StreamId, Timestamp};
 
 /// A reshard that failed so often, for another reason than a full disk, is given up.
 const MOST_FAILURES: u32 = 8;
@@ -76,7 +77,7 @@ impl StoreCore {
 
     /// Whether a change of this stream is due.
     pub(super) fn is_due(&self, stream: StreamId) -> bool {
-        self.is_anything_due() && self.transitions.is_due(stream, self.time.monotonic())
+        self.is_anything_due() && self.is_stream_due(stream)
     }
 
     /// Finishes what is due, but for what another thread is at. Waits for that only if it concerns the stream that is
@@ -85,12 +86,13 @@ impl StoreCore {
         let due = self.transitions.due_at(self.time.monotonic());
         let writable = self.check_writable();
         let mut result = Ok(());
-        for id in due {
-            let settled = match &writable {
-                Ok(()) => self.settle_one(id, asked_for == Some(id)),
+        for subject in due {
+            let settled = match (&writable, subject) {
+                (Ok(()), Subject::Stream(id)) => self.settle_one(id, asked_for == Some(id)),
+                (Ok(()), Subject::Consumer(id, consumer)) => self.settle_consumer(id, consumer),
                 // The next writer is told.
-                Err(_) => {
-                    self.transitions.delay(id, self.time.monotonic());
+                (Err(_), _) => {
+                    self.transitions.delay(subject, self.time.monotonic());
                     Ok(())
                 }
             };
@@ -117,7 +119,7 @@ impl StoreCore {
             .read()
             .stream(id)
             .map(|stream| stream.lifecycle.clone());
-        let Some(lifecycle) = lifecycle.filter(|_| self.transitions.is_due(id, self.time.monotonic())) else {
+        let Some(lifecycle) = lifecycle.filter(|_| self.is_stream_due(id)) else {
             return Ok(());
         };
         let finished = match &lifecycle {
@@ -134,9 +136,45 @@ impl StoreCore {
         settled
     }
 
+    fn is_stream_due(&self, id: StreamId) -> bool {
+        self.transitions
+            .is_due(Subject::Stream(id), self.time.monotonic())
+    }
+
+    /// Only the catalog knows of a consumer, so that one edit finishes what it is doing.
+    fn settle_consumer(&self, id: StreamId, consumer: ConsumerId) -> Result<()> {
+        let subject = Subject::Consumer(id, consumer);
+        let due = self.transitions.due_of(subject, self.time.monotonic());
+        let finished = self.catalog.commit(|state| {
+            let consumers = state.stream(id).map(|stream| &stream.consumers);
+            let known = consumers.and_then(|consumers| consumers.get(&consumer));
+            // Another thread may have come first.
+            let known = known.filter(|known| due == Some(Doing::Consumer(known.lifecycle)));
+            Ok(match known.map(|known| known.lifecycle) {
+                Some(ConsumerLifecycle::Creating { .. }) => vec![Edit::ConsumerLifecycleChanged {
+                    stream: id,
+                    consumer,
+                    lifecycle: ConsumerLifecycle::Active,
+                }],
+                Some(ConsumerLifecycle::Deleting { .. }) => {
+                    vec![Edit::ConsumerRemoved { stream: id, consumer }]
+                }
+                Some(ConsumerLifecycle::Active) | None => Vec::new(),
+            })
+        });
+        let settled = finished.or_else(|error| {
+            let (_, retry_in) = self.transitions.delay(subject, self.time.monotonic());
+            let stream = self.known_stream(id).map(|stream| stream.name.clone());
+            self.delayed(&stream.unwrap_or_default(), error, retry_in)
+        });
+        self.note_next_due();
+        settled
+    }
+
     /// A reshard that can never happen is given up. All else is tried again.
     fn transition_failed(&self, stream: &StreamCore, lifecycle: &Lifecycle, error: Error) -> Result<()> {
-        let (failures, retry_in) = self.transitions.delay(stream.id, self.time.monotonic());
+        let subject = Subject::Stream(stream.id);
+        let (failures, retry_in) = self.transitions.delay(subject, self.time.monotonic());
         let is_reshard = matches!(lifecycle, Lifecycle::Updating { .. });
         if is_reshard && (is_final(&error) || is_often_enough(&error, failures)) {
             self.catalog.commit(|state| match state.stream(stream.id) {
@@ -152,11 +190,15 @@ impl StoreCore {
             });
             return Ok(());
         }
+        self.delayed(&stream.name, error, retry_in)
+    }
+
+    fn delayed(&self, stream: &str, error: Error, retry_in: Duration) -> Result<()> {
         if matches!(error, Error::Poisoned { .. } | Error::Closed) {
             return Err(error);
         }
         self.tell(&StoreEvent::TransitionDelayed {
-            stream: stream.name.clone(),
+            stream: stream.to_owned(),
             error: error.clone(),
             retry_in,
         });

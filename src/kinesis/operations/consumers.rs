@@ -31,7 +31,7 @@ const CONSUMER_SHAPE: Shape<Structure> = structure(members![
     CONSUMER_CREATION_TIMESTAMP,
 ]);
 
-/// What all operations show of a consumer. It is ACTIVE from its first moment to its last.
+/// What all operations show of a consumer.
 fn show(members: &mut Members<'_>, context: Context<'_>, stream: &Stream, consumer: &ConsumerDescription) {
     let arn = ConsumerArn {
         stream: stream_arn(&context, stream),
@@ -40,7 +40,7 @@ fn show(members: &mut Members<'_>, context: Context<'_>, stream: &Stream, consum
     };
     members.set(CONSUMER_NAME_SHOWN, consumer.name.as_str());
     members.set(CONSUMER_ARN_SHOWN, arn);
-    members.set(CONSUMER_STATUS, "ACTIVE");
+    members.set(CONSUMER_STATUS, consumer.status);
     members.set(CONSUMER_CREATION_TIMESTAMP, consumer.created);
 }
 
@@ -71,6 +71,7 @@ pub(super) const REGISTER_STREAM_CONSUMER: Operation = Operation {
 };
 
 fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
+    const MOST_CREATING: usize = 5;
     let context = call.context;
     let name = call.get(CONSUMER_NAME_SHOWN);
     let stream = stream_of(call)?;
@@ -91,6 +92,7 @@ fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     let options = NewConsumer {
         tags,
         max_consumers: most_consumers(context)?,
+        max_creating: MOST_CREATING,
     };
     let registered = stream.register_consumer_with(name, &options);
     let consumer = registered.map_err(|error| context.refusal(error))?;

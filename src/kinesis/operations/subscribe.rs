@@ -96,7 +96,7 @@ async fn subscribe_to_shard(request: Request) -> Result<Reply, ApiError> {
 fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     let call = request.checked()?;
     let context = call.context;
-    let (stream, consumer) = context.consumer_of_arn(call.get(CONSUMER_ARN))?;
+    let (stream, consumer) = context.active_consumer_of_arn(call.get(CONSUMER_ARN))?;
     let raw_id = call.get(SHARD_ID);
     let shard = shard_id(raw_id).ok_or_else(|| context.could_not_find_shard(raw_id, stream.name()))?;
     let position = call.get(STARTING_POSITION);
@@ -124,7 +124,7 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
         Refused::TooMany => ApiError::limit_exceeded("This server has as many subscriptions as it may."),
     })?;
     // It may have been removed before the subscription could be ended with it.
-    context.consumer_of_arn(call.get(CONSUMER_ARN))?;
+    context.active_consumer_of_arn(call.get(CONSUMER_ARN))?;
     let pushed = Pushed {
         scope: context.scope,
         consumer_name: consumer.name,

@@ -108,7 +108,7 @@ mod tests {
 
     fn of_bytes(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
         message(headers, payload.len(), |message| {
-            message.extend_from_slice(payload)
+            message.extend_from_slice(payload);
         })
     }
 

@@ -10,12 +10,14 @@ use anabranch_harness::wait::wait_until;
 use serde_json::{Value, json};
 
 use super::test_server::{
-    ACCOUNT, Backend, REGION, START, TestServer, all, in_use, invalid_argument, not_found, on_each_backend,
-    text,
+    ACCOUNT, Backend, REGION, START, Setup, TestServer, all, in_use, invalid_argument, not_found,
+    on_each_backend, text,
 };
 
 on_each_backend!(
     a_consumer_is_registered_described_listed_and_deregistered,
+    a_consumer_takes_time_to_be_made_and_to_be_removed_if_a_stream_does,
+    a_consumer_that_is_registered_again_has_another_arn,
     which_consumer_is_meant_has_to_be_said_in_one_way,
     a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages,
     a_stream_with_consumers_is_deleted_only_if_that_is_enforced,
@@ -276,6 +278,107 @@ fn a_consumer_is_registered_described_listed_and_deregistered(backend: Backend) 
         server.refusal("DescribeStreamConsumer", &json!({ "ConsumerARN": arn })),
         gone
     );
+}
+
+fn a_consumer_takes_time_to_be_made_and_to_be_removed_if_a_stream_does(backend: Backend) {
+    const DELAY: Duration = Duration::from_secs(10);
+    let setup = Setup {
+        transition_delay: DELAY,
+        ..Setup::default()
+    };
+    let mut server = TestServer::with(backend, setup);
+    server.create("s", 1);
+    server.advance(DELAY);
+    let list = json!({"StreamARN": stream_arn("s")});
+    let statuses = |server: &TestServer| {
+        let listed = server.ok("ListStreamConsumers", &list);
+        all(&listed["Consumers"], "ConsumerStatus")
+    };
+    let named = |name: &str| json!({"StreamARN": stream_arn("s"), "ConsumerName": name});
+    let exists = |server: &TestServer| {
+        let (kind, message) = server.refusal("RegisterStreamConsumer", &named("app"));
+        assert_eq!(kind, "ResourceInUseException", "{message}");
+    };
+    let registered = server.ok("RegisterStreamConsumer", &named("app"))["Consumer"].clone();
+    assert_eq!(registered["ConsumerStatus"], "CREATING");
+    let arn = text(&registered["ConsumerARN"]);
+    let created = START.as_seconds() + DELAY.as_secs();
+    let subscribe = subscribe(&arn, FIRST, &position("LATEST"));
+    let not_active = in_use(format!(
+        "Consumer app with creation timestamp {created} under stream: s , account {ACCOUNT} is not in ACTIVE status."
+    ));
+    let policy = json!({"ResourceARN": arn, "Policy": "{}"});
+    assert_eq!(server.refusal("SubscribeToShard", &subscribe), not_active);
+    assert_eq!(server.refusal("PutResourcePolicy", &policy), not_active);
+    exists(&server);
+    for number in 0..4 {
+        register(&server, "s", &format!("c{number}"));
+    }
+    let (kind, message) = server.refusal("RegisterStreamConsumer", &named("c4"));
+    assert_eq!(kind, "LimitExceededException", "{message}");
+    server.restart();
+    server.advance(DELAY - Duration::from_millis(1));
+    assert_eq!(statuses(&server), ["CREATING"; 5]);
+    server.advance(Duration::from_millis(1));
+    assert_eq!(statuses(&server), ["ACTIVE"; 5]);
+    register(&server, "s", "c4");
+
+    let mut subscription = Subscription::begin(&server, &subscribe);
+    let by_arn = json!({ "ConsumerARN": arn });
+    server.ok("DeregisterStreamConsumer", &by_arn);
+    let end = loop {
+        match subscription.next() {
+            Some(Message::Event(..)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Some(Message::Exception(kind, _)) if kind == "ResourceNotFoundException"));
+    assert_eq!(statuses(&server)[0], "DELETING");
+    assert_eq!(server.refusal("SubscribeToShard", &subscribe), not_active);
+    exists(&server);
+    server.advance(DELAY - Duration::from_secs(1));
+    // Asked for once more, it takes no longer.
+    server.ok("DeregisterStreamConsumer", &by_arn);
+    server.restart();
+    assert_eq!(
+        server.ok("DescribeStreamConsumer", &by_arn)["ConsumerDescription"]["ConsumerStatus"],
+        "DELETING"
+    );
+    server.advance(Duration::from_secs(1));
+    assert_eq!(statuses(&server), ["ACTIVE"; 5]);
+    let gone = not_found(format!("Consumer app, account {ACCOUNT} not found."));
+    assert_eq!(server.refusal("DescribeStreamConsumer", &by_arn), gone);
+    register(&server, "s", "app");
+}
+
+fn a_consumer_that_is_registered_again_has_another_arn(backend: Backend) {
+    let mut server = TestServer::start(backend);
+    let mut arns = Vec::new();
+    let begin_again = |server: &TestServer, arns: &mut Vec<String>| {
+        let arn = register(server, "s", "app");
+        for older in &*arns {
+            assert_ne!(*older, arn);
+            let input = json!({ "ConsumerARN": older });
+            let (kind, _) = server.refusal("DescribeStreamConsumer", &input);
+            assert_eq!(kind, "ResourceNotFoundException");
+        }
+        server.ok("DescribeStreamConsumer", &json!({ "ConsumerARN": arn }));
+        arns.push(arn);
+    };
+    server.create("s", 1);
+    for _ in 0..3 {
+        begin_again(&server, &mut arns);
+        let last = json!({ "ConsumerARN": arns.last() });
+        server.ok("DeregisterStreamConsumer", &last);
+    }
+    server.restart();
+    begin_again(&server, &mut arns);
+    server.ok(
+        "DeleteStream",
+        &json!({"StreamName": "s", "EnforceConsumerDeletion": true}),
+    );
+    server.create("s", 1);
+    begin_again(&server, &mut arns);
 }
 
 fn which_consumer_is_meant_has_to_be_said_in_one_way(backend: Backend) {
