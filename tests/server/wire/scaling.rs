@@ -92,7 +92,7 @@ fn a_count_beyond_double_half_or_the_limit_is_refused(backend: Backend) {
     assert_eq!(
         refusal(0),
         validation(&[
-            "Value '0' at 'targetShardCount' failed to satisfy constraint: Member must have value greater \
+            "'0' at 'targetShardCount' failed to satisfy constraint: Member must have value greater \
                       than or equal to 1"
         ])
     );
