@@ -79,6 +79,12 @@ expect "the merged shard" $'shardId-000000000003\tshardId-000000000001\tshardId-
     "$(aws kinesis list-shards --stream-name people --shard-filter Type=AT_LATEST \
         --query 'Shards[].[ShardId, ParentShardId, AdjacentParentShardId]' --output text)"
 
+expect_in "the number of shards that there will be" '"TargetShardCount": 2' "$(aws kinesis update-shard-count \
+    --stream-name people --target-shard-count 2 --scaling-type UNIFORM_SCALING)"
+aws kinesis wait stream-exists --stream-name people
+expect "the open shards after that" 2 "$(aws kinesis describe-stream-summary --stream-name people \
+    --query StreamDescriptionSummary.OpenShardCount --output text)"
+
 expect_in "FailedRecordCount" '"FailedRecordCount": 0' "$(aws kinesis put-records --stream-name people \
     --records PartitionKey=Ada,Data=one PartitionKey=Grace,Data=two)"
 refused ValidationException aws kinesis put-record --stream-name 'no blanks' --partition-key Ada --data x

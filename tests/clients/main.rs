@@ -92,6 +92,22 @@ fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
 }
 
 #[test]
+fn boto3_tries_again_where_a_fault_was_asked_for() {
+    let programs = Python::find().environment("requirements.txt");
+    let bench = Bench::new(&[
+        "--fault",
+        "PutRecord:throttle:1,PutRecord:fail:2,PutRecord:lose:3,PutRecords:throttle:30%",
+    ]);
+    let server = bench.start();
+    let mut script = bench.command("python", &programs);
+    script
+        .arg(source_directory().join("faults_boto3.py"))
+        .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
 fn every_command_in_the_tutorial_is_one_that_these_tests_run() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tutorial = fs::read_to_string(repository.join("docs/tutorial.md")).expect("read the tutorial");

@@ -436,6 +436,40 @@ def check_enhanced_fan_out():
     kinesis.get_waiter("stream_not_exists").wait(StreamName="pushed", WaiterConfig={"Delay": 1})
 
 
+def check_shard_counts_and_settings():
+    kinesis.create_stream(StreamName="scaled", ShardCount=4)
+    active = kinesis.get_waiter("stream_exists")
+    active.wait(StreamName="scaled", WaiterConfig={"Delay": 1})
+    summary = lambda: kinesis.describe_stream_summary(StreamName="scaled")["StreamDescriptionSummary"]
+    arn = summary()["StreamARN"]
+    reply = kinesis.update_shard_count(StreamName="scaled", TargetShardCount=5, ScalingType="UNIFORM_SCALING")
+    counts = (reply["CurrentShardCount"], reply["TargetShardCount"], reply["StreamARN"])
+    expect_equal(counts, (4, 5, arn), "the answer to another number of shards")
+    active.wait(StreamName="scaled", WaiterConfig={"Delay": 1})
+    expect_equal(summary()["OpenShardCount"], 5, "the open shards")
+    pages = kinesis.get_paginator("list_shards").paginate(StreamName="scaled")
+    expect_equal(sum(len(page["Shards"]) for page in pages), 15, "all shards, as on AWS")
+    try:
+        kinesis.update_shard_count(StreamName="scaled", TargetShardCount=11, ScalingType="UNIFORM_SCALING")
+        raise AssertionError("more than twice as many shards were made")
+    except kinesis.exceptions.LimitExceededException:
+        expect_equal(summary()["OpenShardCount"], 5, "the open shards after a refusal")
+
+    kinesis.update_max_record_size(StreamARN=arn, MaxRecordSizeInKiB=10240)
+    large = kinesis.put_record(StreamName="scaled", PartitionKey="k", Data=b"x" * (9 << 20))
+    expect(large["ShardId"].startswith("shardId-"), f"a large record has a shard: {large}")
+    kinesis.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+    expect_equal(summary()["StreamModeDetails"], {"StreamMode": "ON_DEMAND"}, "the mode")
+    kinesis.update_stream_record_distribution_strategy(StreamARN=arn, RecordDistributionStrategy="AUTO")
+    shards = {kinesis.put_record(StreamName="scaled", Data=b"no key")["ShardId"] for _ in range(5)}
+    expect_equal(len(shards), 5, "shards of records without keys")
+    kinesis.update_account_settings(MinimumThroughputBillingCommitment={"Status": "ENABLED"})
+    warm = kinesis.update_stream_warm_throughput(StreamName="scaled", WarmThroughputMiBps=6)["WarmThroughput"]
+    expect_equal(warm, {"TargetMiBps": 6, "CurrentMiBps": 5}, "the warm throughput")
+    kinesis.delete_stream(StreamName="scaled")
+    kinesis.get_waiter("stream_not_exists").wait(StreamName="scaled", WaiterConfig={"Delay": 1})
+
+
 def tags_of(stream_name):
     tags = kinesis.list_tags_for_stream(StreamName=stream_name)["Tags"]
     return {tag["Key"]: tag["Value"] for tag in tags}
@@ -473,6 +507,7 @@ def after_the_restart(state_file):
     check_tags()
     check_enhanced_fan_out()
     check_the_calls_of_terraform()
+    check_shard_counts_and_settings()
     delete_the_stream()
 
 

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use aws_sdk_kinesis::types::{ChildShard, Shard, ShardFilter, ShardFilterType, ShardIteratorType};
+use aws_sdk_kinesis::types::{
+    ChildShard, ScalingType, Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamMode,
+    StreamModeDetails,
+};
 
 use crate::bench::{Bench, STREAM, shard_id};
 
@@ -253,5 +256,41 @@ async fn a_closed_shard_is_listed_and_read_until_it_expires() {
         Some(shard_id(0).as_str()),
         "a child goes on naming its parent"
     );
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_gets_another_number_of_shards_and_another_mode() {
+    let bench = Bench::with_stream(4).await;
+    let updated = bench
+        .client
+        .update_shard_count()
+        .stream_name(STREAM)
+        .target_shard_count(5)
+        .scaling_type(ScalingType::UniformScaling)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(updated.current_shard_count, Some(4));
+    assert_eq!(updated.target_shard_count, Some(5));
+    let arn = updated.stream_arn.unwrap();
+    assert_eq!(bench.shards().await.len(), 15);
+
+    let on_demand = StreamModeDetails::builder()
+        .stream_mode(StreamMode::OnDemand)
+        .build()
+        .unwrap();
+    let request = bench.client.update_stream_mode().stream_arn(&arn);
+    request.stream_mode_details(on_demand).send().await.unwrap();
+    let refused = bench
+        .client
+        .update_shard_count()
+        .stream_name(STREAM)
+        .target_shard_count(4)
+        .scaling_type(ScalingType::UniformScaling)
+        .send()
+        .await
+        .unwrap_err();
+    assert!(refused.into_service_error().is_validation_exception());
     bench.close().await;
 }
