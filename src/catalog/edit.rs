@@ -137,6 +137,11 @@ pub(crate) enum Edit {
     },
     /// What the clocks showed.
     ClockNoted(ClockNote),
+    /// No further record of the log gets a number before this one: records with such numbers may have been set aside.
+    RecordNumbersReserved {
+        log: LogName,
+        before: RecordNumber,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
@@ -189,6 +194,7 @@ impl Edit {
             Self::RecordsHidden { .. } => "RecordsHidden",
             Self::AgesMarked { .. } => "AgesMarked",
             Self::ClockNoted(_) => "ClockNoted",
+            Self::RecordNumbersReserved { .. } => "RecordNumbersReserved",
         }
     }
 
@@ -222,7 +228,8 @@ impl Edit {
             Self::SegmentAdded { log, .. }
             | Self::LogResumed { log }
             | Self::LogJournaled { log }
-            | Self::LogTrimmed { log, .. } => of(std::iter::once(log)),
+            | Self::LogTrimmed { log, .. }
+            | Self::RecordNumbersReserved { log, .. } => of(std::iter::once(log)),
             Self::LogsRested { ends } => of(ends.iter().map(|(log, _)| log)),
             Self::RecordsHidden { before } => of(before.iter().map(|(log, _)| log)),
             Self::AgesMarked { marks } => of(marks.iter().map(|(log, _)| log)),

@@ -15,7 +15,7 @@ use crate::model::{
     StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 25;
+const KINDS: u8 = 26;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -180,6 +180,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 marks: vec![(log, mark)],
             }
         }
+        24 => Edit::RecordNumbersReserved { log, before: number },
         _ => Edit::ClockNoted(ClockNote {
             shown: time,
             confirmed: time,
@@ -246,7 +247,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 24, "{fitted:?}");
+    assert_eq!(fitted.len(), 25, "{fitted:?}");
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edi
         ages,
         hidden_before,
         is_journaled,
+        numbers_from,
     } = state;
     let mut edits: Vec<_> = segments
         .iter()
@@ -189,6 +190,7 @@ fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edi
     if *is_journaled {
         edits.push(Edit::LogJournaled { log });
     }
+    edits.extend(numbers_from.map(|before| Edit::RecordNumbersReserved { log, before }));
     edits.extend(hidden_before.map(|number| Edit::RecordsHidden {
         before: vec![(log, number)],
     }));

@@ -8,7 +8,7 @@ use super::labels::Labels;
 use super::log_state::LogState;
 use super::stream_state::StreamState;
 use crate::log::{LogEnd, SegmentEntry};
-use crate::model::{ClockNote, Lineage, LogName, StreamId, StreamName};
+use crate::model::{ClockNote, Lineage, LogName, RecordNumber, ShardId, StreamId, StreamName};
 
 /// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +119,27 @@ impl CatalogState {
         }
     }
 
+    /// Gives no shard the id of one that may have been in use, and no stream the number of its stream.
+    pub(crate) fn reserve_shard(&mut self, stream: StreamId, shard: ShardId) {
+        self.reserve_stream_ids(stream);
+        let known = self.streams.get_mut(&stream);
+        if let Some(lineage) = known.and_then(|stream| stream.lineage.as_mut()) {
+            lineage.reserve_ids(shard);
+        }
+    }
+
+    /// Gives no further record of a log a number before this one, which may have been in use.
+    pub(crate) fn reserve_record_numbers(&mut self, log: LogName, before: RecordNumber) {
+        if let Ok(known) = self.log_mut(log) {
+            known.reserve_numbers(before);
+        }
+    }
+
+    /// Streams may have been there of which not even the names are known. None of their shards was created later.
+    pub(crate) fn note_unknown_streams(&mut self, newest_creation: u64) {
+        self.gone.note(None, newest_creation);
+    }
+
     /// Gives no stream a number up to and including this one, which may have been in use.
     pub(crate) fn reserve_stream_ids(&mut self, through: StreamId) {
         self.next_stream = self.next_stream.max(through.value().saturating_add(1));
@@ -208,7 +229,8 @@ impl CatalogState {
             | Edit::LogsRested { .. }
             | Edit::LogTrimmed { .. }
             | Edit::RecordsHidden { .. }
-            | Edit::AgesMarked { .. } => return self.apply_to_logs(edit),
+            | Edit::AgesMarked { .. }
+            | Edit::RecordNumbersReserved { .. } => return self.apply_to_logs(edit),
         }
         Ok(())
     }
@@ -239,6 +261,7 @@ impl CatalogState {
                     self.log_mut(*log)?.ages.push(*mark);
                 }
             }
+            Edit::RecordNumbersReserved { log, before } => self.log_mut(*log)?.reserve_numbers(*before),
             _ => return Err("this edit is not about logs"),
         }
         Ok(())

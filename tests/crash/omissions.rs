@@ -11,7 +11,9 @@ use anabranch::sim::{FailedSync, Step, leave_out};
 use crate::model::Violation;
 use crate::op::Fault;
 use crate::world::Settings;
-use crate::{acknowledged, faults, interrupted, random, regressions, rot, scenario, targeted};
+use crate::{
+    acknowledged, faults, interrupted, random, regressions, repair_crashes, rot, scenario, targeted,
+};
 
 const THREADS: usize = 2;
 
@@ -223,6 +225,75 @@ const TABLE: &[(Step, Check)] = &[
     (
         Step::JournaledInLedger,
         test!(targeted::every_flipped_byte_of_a_journal_that_is_needed_is_noticed),
+    ),
+    (Step::HeaderBeforeName, CRASHES),
+    (
+        Step::DamagedIsKept,
+        test!(acknowledged::a_record_that_was_set_aside_keeps_its_number),
+    ),
+    (
+        Step::SetAsideKeepsNumbers,
+        test!(acknowledged::a_record_that_was_set_aside_keeps_its_number),
+    ),
+    (
+        Step::SetAsideKeepsNumbers,
+        test!(acknowledged::a_shard_that_was_set_aside_is_not_made_again),
+    ),
+    (
+        Step::AsideSync,
+        test!(repair_crashes::a_repair_that_sets_aside_and_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::AsideNamesSync,
+        test!(repair_crashes::a_repair_that_sets_aside_and_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::RepairPutBackSync,
+        test!(repair_crashes::a_repair_that_puts_back_what_the_journal_has_and_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::MendedPieceSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::MendedPieceNameSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_and_lost_edits_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::MendedSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::MendedNameSync,
+        test!(repair_crashes::a_repair_of_missing_directories_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::StreamDirectorySync,
+        test!(repair_crashes::a_repair_of_missing_directories_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::ShardDirectorySync,
+        test!(repair_crashes::a_repair_of_missing_directories_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::SetAsideRemovalSync,
+        test!(acknowledged::what_a_repair_sets_aside_stays_aside_when_power_is_lost),
+    ),
+    (
+        Step::ManifestSnapshotSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::ManifestNameSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::CurrentSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::CurrentNameSync,
+        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
     ),
 ];
 
