@@ -13,6 +13,9 @@ use crate::manifest::flip_in_both_copies;
 
 const SHARD: &str = "store/streams/1/shardId-000000000000";
 
+/// So many, for each pair of two changes to survive apart from each other in one of them.
+const RANDOM_OUTCOMES: usize = 12;
+
 /// A store that needs a repair.
 struct Damaged {
     disk: SimDisk,
@@ -27,23 +30,15 @@ struct Damaged {
 impl Damaged {
     /// Repairs it and crashes in each call, in each way of losing what was not synced.
     fn crash_in_each_call(&self) {
-        const OUTCOMES: [LossMode; 8] = [
-            LossMode::KeepAll,
-            LossMode::LoseAll,
-            LossMode::Prefix,
-            LossMode::Random,
-            LossMode::Random,
-            LossMode::Random,
-            LossMode::Random,
-            LossMode::Random,
-        ];
+        let outcomes = [LossMode::KeepAll, LossMode::LoseAll, LossMode::Prefix].into_iter();
+        let outcomes = outcomes.chain([LossMode::Random; RANDOM_OUTCOMES]);
         for n in 1.. {
             let disk = self.disk.image(LossMode::KeepAll);
             let plan = plan(&disk);
             disk.faults().freeze_nth(Calls::CHANGING, n);
             let repaired = plan.apply_and_set_aside();
             let is_over = !disk.is_frozen();
-            for mode in OUTCOMES {
+            for mode in outcomes.clone() {
                 let found = disk.crash(mode);
                 let what = format!("{mode:?}, call {n}");
                 match is_over {
@@ -193,8 +188,8 @@ pub fn a_repair_that_sets_aside_and_that_a_crash_interrupts_loses_nothing() {
     store.close().unwrap();
     let split = edits(&disk, "Resharded")[0];
     flip_in_both_copies(&disk, files(&disk, "MANIFEST").pop().unwrap(), split + 40);
-    let children = files(&disk, "streams/").into_iter();
-    let moved_aside = children.filter(|path| !path.starts_with(SHARD)).last();
+    let mut segments = files(&disk, "streams/").into_iter();
+    let moved_aside = segments.rfind(|path| !path.starts_with(SHARD));
     let damaged = Damaged {
         disk,
         kept: vec![b"put".to_vec()],
