@@ -23,7 +23,7 @@ pub(crate) enum Edit {
     StoreCreated {
         #[serde(with = "crate::model::wide")]
         store: u128,
-        token_key: [u8; 32],
+        secret: [u8; 32],
     },
     /// No new stream gets a number up to this one.
     StreamIdsReserved {
@@ -241,7 +241,7 @@ impl Edit {
         match self {
             Self::StoreCreated { store, .. } => Self::StoreCreated {
                 store: *store,
-                token_key: [0; 32],
+                secret: [0; 32],
             },
             other => other.clone(),
         }

@@ -13,10 +13,10 @@ use crate::model::{ConsumerId, LogName, StreamId};
 impl CatalogState {
     /// The state that a snapshot stands for.
     pub(crate) fn from_snapshot(edits: &[Edit]) -> Result<Self, &'static str> {
-        let Some((Edit::StoreCreated { store, token_key }, edits)) = edits.split_first() else {
+        let Some((Edit::StoreCreated { store, secret }, edits)) = edits.split_first() else {
             return Err("it does not begin with a snapshot");
         };
-        let mut state = Self::new(*store, *token_key);
+        let mut state = Self::new(*store, *secret);
         state.apply_all(edits)?;
         Ok(state)
     }
@@ -25,7 +25,7 @@ impl CatalogState {
     pub(crate) fn snapshot(&self) -> impl Iterator<Item = Edit> {
         let Self {
             store,
-            token_key,
+            secret,
             next_stream,
             streams,
             // They come with the streams.
@@ -37,7 +37,7 @@ impl CatalogState {
         } = self;
         let created = Edit::StoreCreated {
             store: *store,
-            token_key: *token_key,
+            secret: *secret,
         };
         let through = StreamId::new(next_stream.saturating_sub(1));
         let reserved = Edit::StreamIdsReserved { through };

@@ -15,7 +15,7 @@ use crate::model::{ClockNote, Lineage, LogName, RecordNumber, ShardId, StreamId,
 pub(crate) struct CatalogState {
     pub(crate) store: u128,
     /// A secret of this store, for tokens that must not be forged.
-    pub(crate) token_key: [u8; 32],
+    pub(crate) secret: [u8; 32],
     pub(super) next_stream: u64,
     pub(super) streams: BTreeMap<StreamId, StreamState>,
     /// By namespace and local name.
@@ -30,10 +30,10 @@ pub(crate) struct CatalogState {
 }
 
 impl CatalogState {
-    pub(crate) fn new(store: u128, token_key: [u8; 32]) -> Self {
+    pub(crate) fn new(store: u128, secret: [u8; 32]) -> Self {
         Self {
             store,
-            token_key,
+            secret,
             next_stream: 1,
             streams: BTreeMap::new(),
             names: BTreeMap::new(),

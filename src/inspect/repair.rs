@@ -37,7 +37,7 @@ use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name, write_manifest};
 use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out, perform};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{
     INTERRUPTION_GAP, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
     remove_if_there,
@@ -595,10 +595,7 @@ impl RepairPlan {
     /// applied again.
     pub fn apply(self) -> Result<Option<Repaired>> {
         match self.sets_aside() {
-            true => Err(Error::invalid(
-                "segments with records belong to no shard that the manifest knows, or do not say to which; restore the \
-                 manifest, or have them set aside",
-            )),
+            true => Err(InvalidArgument::SetsAside.into()),
             false => self.apply_and_set_aside(),
         }
     }

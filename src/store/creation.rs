@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting};
-use crate::error::{Error, Result};
+use crate::error::{InvalidArgument, Result};
 use crate::model::{Lineage, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits};
 
 /// What a new stream is like.
@@ -85,6 +85,6 @@ pub(super) fn plan_lineage(
     shard_count: u32,
     created: Timestamp,
 ) -> Result<Lineage> {
-    Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
-        .map_err(|error| Error::invalid(error.to_string()))
+    let lineage = Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name));
+    Ok(lineage.map_err(InvalidArgument::Lineage)?)
 }

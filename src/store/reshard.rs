@@ -3,7 +3,7 @@
 use super::core::StoreCore;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Change, Edit, Lifecycle};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{Lineage, LineageError, Reshard, ShardId, StreamStatus, Timestamp};
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl StreamCore {
                 first,
                 second,
             },
-            other => Error::invalid(other.to_string()),
+            other => Error::InvalidArgument(InvalidArgument::Lineage(other)),
         }
     }
 }

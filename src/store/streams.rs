@@ -6,7 +6,7 @@ use super::creation::{StreamOptions, plan_lineage};
 use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::{Edit, Lifecycle};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{StreamId, StreamName, check_stream_name, limits};
 
 impl StoreHandle {
@@ -44,14 +44,15 @@ impl StoreHandle {
     ) -> Result<Stream> {
         let store = &self.core;
         let now = store.begin(None)?;
-        check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;
+        check_stream_name(&name.local).map_err(|error| Error::bad_name(Named::Stream, &name.local, error))?;
         let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
         if !sizes.contains(&options.max_record_bytes) {
             let (least, most) = sizes.into_inner();
-            let bytes = options.max_record_bytes;
-            return Err(Error::invalid(format!(
-                "the largest record has {least} to {most} bytes, not {bytes}"
-            )));
+            return Err(Error::InvalidArgument(InvalidArgument::MaxRecordBytes {
+                actual: options.max_record_bytes.into(),
+                least: least.into(),
+                most: most.into(),
+            }));
         }
         let note = store.clock_note();
         let mut id = None;

@@ -306,7 +306,7 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         shard: shard_id,
         next,
     };
-    let read = stream.get_records(&iterator, &limit).map_err(refusal)?;
+    let read = read_what_is_kept(&stream, iterator, &limit).map_err(refusal)?;
     if call.get(DRY_RUN) == Some(true) {
         return Err(ApiError::dry_run());
     }
@@ -315,6 +315,23 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         .as_ref()
         .map(|iterator| seal(context, iterator, &stream_name));
     Ok(reply_with(call, read, next.as_deref()))
+}
+
+/// Kinesis does not tell a client that comes back behind the trim horizon: it goes on with what is kept.
+pub(super) fn read_what_is_kept(
+    stream: &Stream,
+    mut from: ShardIterator,
+    limit: &ReadLimit,
+) -> Result<RecordBatch, Error> {
+    loop {
+        match stream.get_records(&from, limit) {
+            Err(Error::Trimmed {
+                first_kept: Some(next),
+                ..
+            }) => from.next = next,
+            read => return read,
+        }
+    }
 }
 
 fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, ApiError> {

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::get_records::{
-    CHILD_SHARD_LIST, DRY_RUN, MILLIS_BEHIND_LATEST, RECORD_LIST, Start, child_members, missing, new_position,
+    CHILD_SHARD_LIST, DRY_RUN, MILLIS_BEHIND_LATEST, RECORD_LIST, Start, child_members, missing,
+    new_position, read_what_is_kept,
 };
 use super::records_body::RecordsBody;
 use super::shapes;
@@ -334,7 +335,7 @@ fn read_event(
         bytes: most_bytes,
     };
     let refusal = |error| missing(context, from.shard, stream.name(), error);
-    let read = stream.get_records(&from, &limit).map_err(refusal)?;
+    let read = read_what_is_kept(stream, from, &limit).map_err(refusal)?;
     let continuation = match (read.records.last(), &read.next) {
         // The end of the shard is told by having none.
         (_, None) => None,
