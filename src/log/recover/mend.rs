@@ -21,6 +21,10 @@ use crate::log::segments::pool::remove_if_there;
 /// The most that one frame stands for, so that no reader needs a larger buffer for it.
 const GAP_FRAME_BYTES: u64 = 1024 * 1024;
 
+/// A lost segment that is stood for has at most so much more than eight times the bytes of the one before, as logs grow:
+/// room for one large commit. A manifest that says more is not believed.
+const MOST_MISSING_BYTES: u64 = 128 * 1024 * 1024;
+
 /// Copied at a time.
 const COPY_BYTES: u64 = 1024 * 1024;
 
@@ -70,6 +74,9 @@ impl Mend {
         }
         if let (Some(through), Some(last)) = (through, pieces.last_mut()) {
             let missing = through.0.saturating_sub(last.end().0);
+            if missing > entry.bytes.saturating_mul(8).saturating_add(MOST_MISSING_BYTES) {
+                return None;
+            }
             let (before, bytes) = last.gap.unwrap_or((survey.end, 0));
             if missing > 0 {
                 last.gap = Some((before, bytes + missing));
