@@ -62,6 +62,29 @@ pub enum InvalidArgument {
         most: u64,
     },
 
+    /// The warm throughput that a stream is to have.
+    #[error("the warm throughput is up to {most} MiB a second, not {actual}")]
+    WarmThroughput {
+        /// What was asked for, in MiB a second.
+        actual: u32,
+        /// The most that can be.
+        most: u32,
+    },
+
+    /// How many open shards a stream is to be brought to.
+    #[error(
+        "a stream with {open} open shards cannot have {target}: it has 1 to {most} at any time, and all are split before \
+         neighbours are merged"
+    )]
+    TargetShardCount {
+        /// How many it has.
+        open: u32,
+        /// What was asked for.
+        target: u32,
+        /// The most that it can have at any time.
+        most: u32,
+    },
+
     /// The value of an attribute is too long.
     #[error("attribute {name} has {actual} bytes, and the most is {most}")]
     AttributeBytes {

@@ -22,6 +22,8 @@ pub(super) struct ApiRequest {
     /// Whose streams it is about, unless it names an ARN.
     pub(super) scope: Scope,
     pub(super) authenticated: Result<(), ApiError>,
+    /// What a fault answers instead of doing anything.
+    pub(super) injected: Option<ApiError>,
     pub(super) body: Bytes,
 }
 
@@ -62,7 +64,7 @@ pub(super) async fn perform(
         }
         Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
-    let reply = match request.admitted() {
+    let reply = match request.admitted(&service) {
         Ok((operation, run)) => {
             let reply = run(Request {
                 service: Arc::clone(&service),
@@ -97,12 +99,22 @@ pub(super) async fn perform(
 
 impl ApiRequest {
     /// The operation and its function, if it is offered to this client.
-    fn admitted(&self) -> Result<(&'static Operation, Run), ApiError> {
+    fn admitted(&self, service: &Service) -> Result<(&'static Operation, Run), ApiError> {
         let operation = self.operation.ok_or_else(ApiError::unknown_operation)?;
         self.authenticated.clone()?;
-        match operation.run {
-            Some(run) => Ok((operation, run)),
-            None => Err(ApiError::not_offered(operation.name)),
+        let run = operation
+            .run
+            .ok_or_else(|| ApiError::not_offered(operation.name))?;
+        if service.limits.call_rates {
+            let is_control = operation.class == Class::Control;
+            let now = service.store.now();
+            service
+                .call_rates
+                .check(operation.name, is_control, self.scope, now)?;
+        }
+        match &self.injected {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok((operation, run)),
         }
     }
 }
@@ -208,6 +220,7 @@ mod tests {
                 protocol: Protocol::Json,
                 scope: self.service.scope,
                 authenticated: Ok(()),
+                injected: None,
                 body: Bytes::from_static(body.as_bytes()),
             };
             perform(

@@ -13,12 +13,14 @@ use tracing::debug;
 
 use super::dispatch::{self, ApiRequest};
 use super::error::ApiError;
+use super::faults::Injected;
 use super::operation::Operation;
 use super::protocol::Protocol;
 use super::service::Service;
 use super::{authentication, protocol};
 use crate::http::{
-    BodyError, Connection, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes, is_head_too_large,
+    BodyError, Connection, NoAnswer, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
+    is_head_too_large,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -195,15 +197,17 @@ async fn answer_call(
         ContentType::Unknown => xml(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n"),
         ContentType::PlainJson => plain_json(&body.bytes),
         ContentType::Spoken(protocol) => {
+            let injected = inject(service, target.operation()).await;
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,
                 scope: authentication::scope(parts, service.scope),
                 authenticated: authentication::check(parts),
+                injected: injected.refusal,
                 body: body.bytes.clone(),
             };
             let reply = dispatch::perform(Arc::clone(service), connection, request).await;
-            match reply {
+            let mut reply = match reply {
                 Ok((content_type, body)) => {
                     let content_type = content_type.unwrap_or(protocol.content_type());
                     reply_with(StatusCode::OK, content_type, body)
@@ -212,9 +216,25 @@ async fn answer_call(
                     service.failures.note_request(&error);
                     error_reply(&error, protocol)
                 }
+            };
+            if injected.loses_answer {
+                reply.extensions_mut().insert(NoAnswer);
             }
+            reply
         }
     }
+}
+
+/// The faults that a test asked for, once the time has passed by which they delay the call.
+async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
+    let Some(operation) = operation else {
+        return Injected::default();
+    };
+    let injected = service.faults.inject(operation.name, operation.errors);
+    if !injected.delay.is_zero() {
+        tokio::time::sleep(injected.delay).await;
+    }
+    injected
 }
 
 /// What `X-Amz-Target` asks for. Host, path and the scope of the signature say nothing about it.

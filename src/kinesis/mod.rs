@@ -40,8 +40,10 @@ mod convert;
 mod date;
 mod declared;
 mod dispatch;
+mod emulation;
 mod error;
 mod failures;
+mod faults;
 mod front;
 mod key;
 mod operation;
@@ -58,6 +60,8 @@ mod token;
 mod validate;
 
 pub use declared::declared_api;
+pub use emulation::{Limits, LimitsError};
+pub use faults::{Fault, FaultError};
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::arn::is_account_id;
+use super::dispatch;
+use super::faults::Fault;
 use super::options::ServerOptions;
 use super::scope::Scope;
 use super::service::Service;
@@ -53,6 +55,12 @@ pub enum BindError {
         /// What was given.
         account_id: String,
     },
+    /// A fault is about an operation that does not exist.
+    #[error("there is no operation {operation:?} that a fault could be about")]
+    FaultOperation {
+        /// What was given.
+        operation: String,
+    },
     /// The region does not look like one.
     #[error("{region:?} is not the name of a region; expected something like us-east-1")]
     Region {
@@ -79,6 +87,7 @@ impl Server {
     /// If the address cannot be listened on, or an option makes no sense.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
         let scope = scope(&options)?;
+        check_faults(&options)?;
         let listener = TcpListener::bind(&options.listen).await?;
         Ok(Server::new(store, scope, options, listener))
     }
@@ -102,6 +111,7 @@ impl<L: Listener> Server<L> {
     /// If an option makes no sense.
     pub fn over(listener: L, store: Store, options: ServerOptions) -> Result<Server<L>, BindError> {
         let scope = scope(&options)?;
+        check_faults(&options)?;
         Ok(Server::new(store, scope, options, listener))
     }
 
@@ -154,6 +164,16 @@ impl ServerOptions {
     /// If the account id or the region is none.
     pub fn namespace(&self) -> Result<String, BindError> {
         scope(self).map(|scope| scope.namespace())
+    }
+}
+
+fn check_faults(options: &ServerOptions) -> Result<(), BindError> {
+    let mut operations = options.faults.iter().filter_map(Fault::operation);
+    match operations.find(|name| dispatch::operation(name).is_none()) {
+        None => Ok(()),
+        Some(operation) => Err(BindError::FaultOperation {
+            operation: operation.to_owned(),
+        }),
     }
 }
 
