@@ -1,10 +1,16 @@
 //! What can go wrong, as one enum whose variants a program can match on.
 
+mod invalid_argument;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{ConsumerId, HashKey, HashKeyRange, SequenceNumber, ShardId, StreamStatus};
+use crate::model::{
+    ConsumerId, HashKey, HashKeyRange, RecordNumber, SequenceNumber, ShardId, StreamNameError, StreamStatus,
+};
+
+pub use invalid_argument::{InvalidArgument, Named};
 
 /// The result of this crate's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -89,6 +95,21 @@ pub enum Error {
         reason: ForeignReason,
     },
 
+    /// A reader comes back to records that have expired meanwhile. It has not read them, and nothing else is wrong: where
+    /// it can go on is `first_kept`.
+    ///
+    /// In a directory a number that a crash left out counts as a record that expired, once what is around it has.
+    #[error("{shard} does not have the records from number {from} on any more: they were trimmed{}", goes_on_at(*first_kept))]
+    Trimmed {
+        /// The shard.
+        shard: ShardId,
+        /// The first record that is missed. Others behind it may be.
+        from: RecordNumber,
+        /// The first record that is still there, or the number that the next one to be put has at least. `None` if the
+        /// whole shard has expired: then its children, if it has any, have what followed.
+        first_kept: Option<RecordNumber>,
+    },
+
     /// Nothing can come after the last number of a closed shard.
     #[error("sequence number {number} is the greatest that its shard can have, so nothing comes after it")]
     SequenceNumberAtEnd {
@@ -97,11 +118,8 @@ pub enum Error {
     },
 
     /// A value is outside of what the operation takes.
-    #[error("{what}")]
-    InvalidArgument {
-        /// Which value, what it was, and what is allowed.
-        what: String,
-    },
+    #[error(transparent)]
+    InvalidArgument(#[from] InvalidArgument),
 
     /// The stream has no such consumer registered.
     #[error("stream {stream} has no consumer number {consumer}")]
@@ -350,8 +368,16 @@ impl Error {
         }
     }
 
-    pub(crate) fn invalid(what: impl Into<String>) -> Self {
-        Self::InvalidArgument { what: what.into() }
+    /// A change that cannot be written down.
+    pub(crate) fn bad_change(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::InvalidArgument(InvalidArgument::Change { reason })
+    }
+
+    /// What is wrong with the name that something was to have.
+    pub(crate) fn bad_name(of: Named, name: &str, error: StreamNameError) -> Self {
+        let name = name.to_owned();
+        Self::InvalidArgument(InvalidArgument::Name { of, name, error })
     }
 }
 
@@ -409,6 +435,13 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+fn goes_on_at(first_kept: Option<RecordNumber>) -> String {
+    match first_kept {
+        Some(number) => format!("; the first that is kept is number {number}"),
+        None => ", with the whole shard".to_owned(),
+    }
 }
 
 fn held_by(holder: Option<u32>) -> String {

@@ -3,7 +3,8 @@
 //! A manifest whose last frame a crash tore looks like one whose last frame was damaged later, and like an older copy. But
 //! an edit is durable before anything is built on it: no frame is written to a segment, of a shard or of the commit
 //! journal, and none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the
-//! manifest does not account for shows that an edit had been durable, and nothing may be dropped.
+//! manifest does not account for shows that an edit had been durable, and nothing may be dropped. So does a file with a
+//! segment's name and a damaged header page: no crash leaves one, and frames may be in it.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::catalog::{CatalogState, LogState};
-use crate::disk::{Disk, DiskFile, OpenMode, ReadablePages, list_if_there};
+use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{
-    HeaderDefect, JournaledFrames, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, SurveyedFrame,
-    is_continued, survey_segment,
+    JournaledFrames, LogEnd, LogIdentity, LogPosition, SegmentEntry, SurveyedFrame, UnnamedFile,
+    examine_unnamed, is_continued, number_of_segment, survey_segment,
 };
-use crate::model::{RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber, ShardId, StreamId};
 
 /// The streams' directory, and what the whole frames of the manifest say of it.
 pub(crate) struct Evidence<'a> {
@@ -46,7 +47,7 @@ impl Evidence<'_> {
         self.segments_alone().find_in_streams(is_unknown)
     }
 
-    /// A segment with a frame that goes on behind all those of a log that the manifest names.
+    /// A segment with a frame, or a damaged header page, behind all those of a log that the manifest names.
     pub(crate) fn find_later_segment(&self, id: StreamId, shard: ShardId) -> Result<Option<PathBuf>> {
         let log = self.state.stream(id).and_then(|stream| stream.logs.get(&shard));
         let search = self.segments_alone();
@@ -127,7 +128,36 @@ impl Search<'_> {
             }
         }
         // What has a lower number and is not there was deleted.
-        self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())
+        let in_streams =
+            self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())?;
+        Ok(in_streams.or_else(|| {
+            self.has_frames_of_unnamed_segments()
+                .then(|| journal.to_path_buf())
+        }))
+    }
+
+    /// Whether the journal has frames of a segment that the manifest does not name. Its file may be missing or damaged.
+    fn has_frames_of_unnamed_segments(&self) -> bool {
+        let state = self.evidence.state;
+        let elsewhere = self.journaled.records_elsewhere(state.store, |name, salt| {
+            let LogName::Shard(id, shard) = name else {
+                return None;
+            };
+            let Some(stream) = state.stream(id) else {
+                return (id >= state.next_stream()).then_some(LogPosition(0));
+            };
+            match stream.logs.get(&shard) {
+                Some(log) if log.segments.iter().any(|segment| segment.salt == salt) => None,
+                // A segment is durable before the next one is begun.
+                Some(log) => Some(
+                    log.segments
+                        .last()
+                        .map_or(LogPosition(0), |last| last.base_position),
+                ),
+                None => (Some(&shard) > stream.logs.keys().next_back()).then_some(LogPosition(0)),
+            }
+        });
+        !elsewhere.is_empty()
     }
 
     fn find_in_streams(&self, is_wanted: impl Fn(&StreamId) -> bool) -> Result<Option<PathBuf>> {
@@ -190,41 +220,41 @@ impl Search<'_> {
     ) -> Result<Option<PathBuf>> {
         for name in list_if_there(self.evidence.disk.as_ref(), directory)? {
             let path = directory.join(&name);
-            let number = name.strip_suffix(".log").and_then(|number| number.parse().ok());
-            if number.map(RecordNumber::new) <= named_through {
-                continue;
-            }
-            let Some((found, entry)) = self.read_header(&path)? else {
+            let Some(number) = number_of_segment(&name) else {
                 continue;
             };
-            let is_in_place = found == identity && entry.file_name() == name;
-            if is_in_place
-                && Some(entry.first_record) > named_through
-                && self.holds_frame_at(&path, identity, &entry, &entry.base())?
-            {
+            if Some(number) <= named_through {
+                continue;
+            }
+            let is_evidence = match self.examine(&path)? {
+                Some(UnnamedFile::Segment(found, entry)) => {
+                    found == identity
+                        && entry.first_record == number
+                        && self.holds_frame_at(&path, identity, &entry, &entry.base())?
+                }
+                Some(UnnamedFile::Damaged) => true,
+                Some(UnnamedFile::UnknownEncoding { codec, key }) => {
+                    return Err(Error::UnknownEncoding { path, codec, key });
+                }
+                Some(UnnamedFile::Unbegun) | None => false,
+            };
+            if is_evidence {
                 return Ok(Some(path));
             }
         }
         Ok(None)
     }
 
-    fn read_header(&self, path: &Path) -> Result<Option<(LogIdentity, SegmentEntry)>> {
-        let mut page = vec![0; PAGE_BYTES as usize];
+    /// `None` if it is no file, or not there any more.
+    fn examine(&self, path: &Path) -> Result<Option<UnnamedFile>> {
+        if kind_if_there(self.evidence.disk.as_ref(), path)? != Some(EntryKind::File) {
+            return Ok(None);
+        }
         let Some(file) = self.evidence.open(path, Vec::new())? else {
             return Ok(None);
         };
-        if file.read_exact_at(&mut page, 0).is_err() {
-            return Ok(None);
-        }
-        match SegmentEntry::decode_header(&page) {
-            Ok(header) => Ok(Some(header)),
-            Err(HeaderDefect::NotASegment) => Ok(None),
-            Err(HeaderDefect::UnknownEncoding { codec, key }) => Err(Error::UnknownEncoding {
-                path: path.to_owned(),
-                codec,
-                key,
-            }),
-        }
+        let examined = examine_unnamed(&file).map_err(|error| Error::io("measure", path, error))?;
+        Ok(Some(examined))
     }
 
     fn holds_frame_at(

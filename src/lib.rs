@@ -74,7 +74,7 @@ pub use backend::memory::Memory;
 pub use consumer::StreamReader;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
-pub use error::{Error, ForeignReason, Result, RetentionReason};
+pub use error::{Error, ForeignReason, InvalidArgument, Named, Result, RetentionReason};
 pub use log::Durability;
 pub use model::limits;
 pub use model::{

@@ -24,7 +24,7 @@ pub(crate) enum Edit {
     StoreCreated {
         #[serde(with = "crate::model::wide")]
         store: u128,
-        token_key: [u8; 32],
+        secret: [u8; 32],
     },
     /// No new stream gets a number up to this one.
     StreamIdsReserved {
@@ -155,6 +155,11 @@ pub(crate) enum Edit {
         day: u64,
         shards: u32,
     },
+    /// No further record of the log gets a number before this one: records with such numbers may have been set aside.
+    RecordNumbersReserved {
+        log: LogName,
+        before: RecordNumber,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
@@ -199,6 +204,7 @@ impl Edit {
             Self::ConsumerLifecycleChanged { .. } => "ConsumerLifecycleChanged",
             Self::GoneConsumerNoted { .. } => "GoneConsumerNoted",
             Self::LoadPeaked { .. } => "LoadPeaked",
+            Self::RecordNumbersReserved { .. } => "RecordNumbersReserved",
         }
     }
 
@@ -235,7 +241,8 @@ impl Edit {
             Self::SegmentAdded { log, .. }
             | Self::LogResumed { log }
             | Self::LogJournaled { log }
-            | Self::LogTrimmed { log, .. } => of(std::iter::once(log)),
+            | Self::LogTrimmed { log, .. }
+            | Self::RecordNumbersReserved { log, .. } => of(std::iter::once(log)),
             Self::LogsRested { ends } => of(ends.iter().map(|(log, _)| log)),
             Self::RecordsHidden { before } => of(before.iter().map(|(log, _)| log)),
             Self::AgesMarked { marks } => of(marks.iter().map(|(log, _)| log)),
@@ -247,7 +254,7 @@ impl Edit {
         match self {
             Self::StoreCreated { store, .. } => Self::StoreCreated {
                 store: *store,
-                token_key: [0; 32],
+                secret: [0; 32],
             },
             other => other.clone(),
         }

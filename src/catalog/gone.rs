@@ -12,7 +12,7 @@ const MOST_NAMES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GoneStreams {
     newest_creations: BTreeMap<StreamName, u64>,
-    /// The newest of all that are not listed.
+    /// The newest of all that are not listed, or whose names a damaged manifest has lost.
     newest_of_others: Option<u64>,
 }
 
@@ -37,8 +37,9 @@ impl GoneStreams {
     }
 
     pub(super) fn newest_creation(&self, name: &StreamName) -> Option<u64> {
+        // One that is not listed may have had this name too, after the one that is.
         let known = self.newest_creations.get(name);
-        known.copied().or(self.newest_of_others)
+        known.copied().max(self.newest_of_others)
     }
 
     /// All that [`note`](Self::note) has to be told to remember the same.

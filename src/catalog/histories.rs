@@ -16,7 +16,7 @@ use crate::model::{
     StreamId, StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 28;
+const KINDS: u8 = 29;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -213,7 +213,8 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             stream,
             newest_creation: u64::from(d),
         },
-        26 => Edit::ClockNoted(ClockNote {
+        26 => Edit::RecordNumbersReserved { log, before: number },
+        27 => Edit::ClockNoted(ClockNote {
             shown: time,
             confirmed: time,
             open_millis: u64::from(c),
@@ -284,7 +285,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 27, "{fitted:?}");
+    assert_eq!(fitted.len(), 28, "{fitted:?}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) struct LogState {
     pub(crate) hidden_before: Option<RecordNumber>,
     /// Whether the commit journal may have frames that the segments lack.
     pub(crate) is_journaled: bool,
+    /// The next segment begins with no lower number.
+    pub(crate) numbers_from: Option<RecordNumber>,
 }
 
 /// All records before a number were put before the store had been open for so long.
@@ -51,7 +53,12 @@ impl LogState {
         }
         self.segments.push(segment);
         self.end = None;
+        self.numbers_from = self.numbers_from.filter(|from| *from > segment.first_record);
         Ok(())
+    }
+
+    pub(super) fn reserve_numbers(&mut self, before: RecordNumber) {
+        self.numbers_from = self.numbers_from.max(Some(before));
     }
 
     /// A mark from before a shard was closed says nothing of its closing, which counts as the number at the end. Where a

@@ -15,10 +15,10 @@ use crate::model::{ConsumerId, LogName, StreamId};
 impl CatalogState {
     /// The state that a snapshot stands for.
     pub(crate) fn from_snapshot(edits: &[Edit]) -> Result<Self, &'static str> {
-        let Some((Edit::StoreCreated { store, token_key }, edits)) = edits.split_first() else {
+        let Some((Edit::StoreCreated { store, secret }, edits)) = edits.split_first() else {
             return Err("it does not begin with a snapshot");
         };
-        let mut state = Self::new(*store, *token_key);
+        let mut state = Self::new(*store, *secret);
         state.apply_all(edits)?;
         Ok(state)
     }
@@ -27,7 +27,7 @@ impl CatalogState {
     pub(crate) fn snapshot(&self) -> impl Iterator<Item = Edit> {
         let Self {
             store,
-            token_key,
+            secret,
             next_stream,
             streams,
             // They come with the streams.
@@ -39,7 +39,7 @@ impl CatalogState {
         } = self;
         let created = Edit::StoreCreated {
             store: *store,
-            token_key: *token_key,
+            secret: *secret,
         };
         let through = StreamId::new(next_stream.saturating_sub(1));
         let reserved = Edit::StreamIdsReserved { through };
@@ -198,6 +198,7 @@ fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edi
         ages,
         hidden_before,
         is_journaled,
+        numbers_from,
     } = state;
     let mut edits: Vec<_> = segments
         .iter()
@@ -218,6 +219,7 @@ fn edits_of_log(log: LogName, state: &LogState, begins_as: &LogState) -> Vec<Edi
     if *is_journaled {
         edits.push(Edit::LogJournaled { log });
     }
+    edits.extend(numbers_from.map(|before| Edit::RecordNumbersReserved { log, before }));
     edits.extend(hidden_before.map(|number| Edit::RecordsHidden {
         before: vec![(log, number)],
     }));

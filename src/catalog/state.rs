@@ -8,14 +8,14 @@ use super::labels::Labels;
 use super::log_state::LogState;
 use super::stream_state::{ConsumerState, StreamState};
 use crate::log::{LogEnd, SegmentEntry};
-use crate::model::{ClockNote, ConsumerId, LogName, StreamId, StreamName};
+use crate::model::{ClockNote, ConsumerId, LogName, RecordNumber, ShardId, StreamId, StreamName};
 
 /// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CatalogState {
     pub(crate) store: u128,
     /// A secret of this store, for tokens that must not be forged.
-    pub(crate) token_key: [u8; 32],
+    pub(crate) secret: [u8; 32],
     pub(super) next_stream: u64,
     pub(super) streams: BTreeMap<StreamId, StreamState>,
     /// By namespace and local name.
@@ -30,10 +30,10 @@ pub(crate) struct CatalogState {
 }
 
 impl CatalogState {
-    pub(crate) fn new(store: u128, token_key: [u8; 32]) -> Self {
+    pub(crate) fn new(store: u128, secret: [u8; 32]) -> Self {
         Self {
             store,
-            token_key,
+            secret,
             next_stream: 1,
             streams: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -117,6 +117,27 @@ impl CatalogState {
             known.segments = segments;
             known.end = end;
         }
+    }
+
+    /// Gives no shard the id of one that may have been in use, and no stream the number of its stream.
+    pub(crate) fn reserve_shard(&mut self, stream: StreamId, shard: ShardId) {
+        self.reserve_stream_ids(stream);
+        let known = self.streams.get_mut(&stream);
+        if let Some(lineage) = known.and_then(|stream| stream.lineage.as_mut()) {
+            lineage.reserve_ids(shard);
+        }
+    }
+
+    /// Gives no further record of a log a number before this one, which may have been in use.
+    pub(crate) fn reserve_record_numbers(&mut self, log: LogName, before: RecordNumber) {
+        if let Ok(known) = self.log_mut(log) {
+            known.reserve_numbers(before);
+        }
+    }
+
+    /// Streams may have been there of which not even the names are known. None of their shards was created later.
+    pub(crate) fn note_unknown_streams(&mut self, newest_creation: u64) {
+        self.gone.note(None, newest_creation);
     }
 
     /// Gives no stream a number up to and including this one, which may have been in use.
@@ -219,7 +240,8 @@ impl CatalogState {
             | Edit::LogsRested { .. }
             | Edit::LogTrimmed { .. }
             | Edit::RecordsHidden { .. }
-            | Edit::AgesMarked { .. } => return self.apply_to_logs(edit),
+            | Edit::AgesMarked { .. }
+            | Edit::RecordNumbersReserved { .. } => return self.apply_to_logs(edit),
         }
         Ok(())
     }
@@ -250,6 +272,7 @@ impl CatalogState {
                     self.log_mut(*log)?.ages.push(*mark);
                 }
             }
+            Edit::RecordNumbersReserved { log, before } => self.log_mut(*log)?.reserve_numbers(*before),
             _ => return Err("this edit is not about logs"),
         }
         Ok(())

@@ -25,7 +25,7 @@ impl EditLog for MemoryLog {
         if taken.lists.is_empty() {
             taken.lists.push(vec![Edit::StoreCreated {
                 store: 7,
-                token_key: [9; 32],
+                secret: [9; 32],
             }]);
         }
         let edits: Vec<_> = taken.lists.iter().flatten().cloned().collect();
@@ -35,7 +35,7 @@ impl EditLog for MemoryLog {
 
     fn check(&self) -> Result<()> {
         match self.0.lock().stopped {
-            Some(reason) => Err(Error::invalid(reason)),
+            Some(reason) => Err(Error::bad_change(reason)),
             None => Ok(()),
         }
     }
@@ -60,7 +60,7 @@ impl EditLog for MemoryLog {
 
     fn stop(&mut self, reason: &'static str) -> Error {
         self.0.lock().stopped = Some(reason);
-        Error::invalid(reason)
+        Error::bad_change(reason)
     }
 }
 
@@ -91,7 +91,7 @@ fn what_was_committed_is_there_when_the_log_is_loaded_again() {
 fn what_is_refused_changes_nothing() {
     let log = MemoryLog::default();
     let catalog = Catalog::new(Box::new(log.clone())).unwrap();
-    let refused = catalog.commit(|_| Err(Error::invalid("no")));
+    let refused = catalog.commit(|_| Err(Error::bad_change("no")));
     assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     log.0.lock().fails_next = Some(Error::Closed);
     assert!(matches!(catalog.commit(|_| Ok(reserve(4))), Err(Error::Closed)));

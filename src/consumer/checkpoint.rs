@@ -40,6 +40,19 @@ impl Stream {
 
     /// A reader that goes on from a checkpoint of this stream.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// let checkpoint = reader.checkpoint();
+    /// assert_eq!(stream.reader_from(checkpoint)?.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a checkpoint of another stream, also of an earlier
     /// one that had this name.
@@ -52,6 +65,22 @@ impl Stream {
 impl StreamReader {
     /// Stores under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -` that all records handed out so far are dealt
     /// with. Durable on return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// stream.put("user-42", b"{}")?;
+    /// let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// reader.next().transpose()?;
+    /// // What the record asked for is done.
+    /// reader.save_checkpoint("billing")?;
+    /// assert_eq!(stream.resume_reader("billing", StartingPosition::TrimHorizon)?.count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the name; what happens on the disk.

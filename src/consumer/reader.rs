@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use std::vec;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{Checkpoint, Record, RecordNumber, Shard, ShardFilter, ShardId, StartingPosition};
 use crate::seam::ReadLimit;
 use crate::store::{RecordBatch, ShardIterator, ShardWatch, Stream};
@@ -22,6 +22,9 @@ const TURN: ReadLimit = ReadLimit {
 /// As an iterator it ends where nothing more is there *now*, and goes on when it is called again later;
 /// [`next_within`](Self::next_within) waits. An error is handed out in its turn, and again when the reader comes back
 /// to the shard it belongs to; records of other shards go on.
+///
+/// A reader that comes back to records which have expired meanwhile is told so once, with [`Error::Trimmed`], and then goes
+/// on with the first that is kept; [`skip_trimmed`](Self::skip_trimmed) has it go on silently.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {
@@ -58,6 +61,7 @@ pub struct StreamReader {
     afterwards: Option<Afterwards>,
     /// Turns in a row that brought nothing.
     idle_turns: usize,
+    skips_trimmed: bool,
     /// Once the reader has waited: over the shards that can be read now.
     watch: Option<ShardWatch>,
 }
@@ -77,6 +81,19 @@ struct Child {
 impl Stream {
     /// A reader of the whole stream, from the oldest record, from now, or from a moment on.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let mut reader = stream.reader(StartingPosition::Latest)?;
+    /// stream.put("user-42", b"new")?;
+    /// assert_eq!(reader.next().transpose()?.unwrap().data, "new");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a sequence number, which is a position in one shard only; otherwise as for
     /// [`shard_iterator`](Self::shard_iterator).
@@ -86,22 +103,12 @@ impl Stream {
             StartingPosition::Latest => self.shards(&ShardFilter::AtLatest)?,
             StartingPosition::AtTimestamp(time) => self.shards(&ShardFilter::AtTimestamp(time))?,
             StartingPosition::AtSequenceNumber(_) | StartingPosition::AfterSequenceNumber(_) => {
-                return Err(Error::invalid(
-                    "a sequence number is a position in one shard; read a stream from TrimHorizon, Latest, \
-                     AtTimestamp or a checkpoint",
-                ));
+                return Err(InvalidArgument::PositionInOneShard.into());
             }
         };
         let mut next = BTreeMap::new();
         for shard in first {
-            let begin = match (self.shard_iterator(shard.id, position), position) {
-                // Whatever the number, no record from before the horizon is read; so the reader begins at the first, and
-                // comes to the error when it is this shard's turn, instead of keeping the others from being read.
-                (Err(Error::Corrupt { .. } | Error::Unreadable { .. }), StartingPosition::TrimHorizon) => {
-                    RecordNumber::FIRST
-                }
-                (found, _) => found?.next,
-            };
+            let begin = self.shard_iterator(shard.id, position)?.next;
             next.insert(shard.id, begin);
         }
         let checkpoint = Checkpoint {
@@ -135,16 +142,76 @@ impl StreamReader {
             batch: Vec::new().into_iter(),
             afterwards: None,
             idle_turns: 0,
+            skips_trimmed: false,
             watch: None,
         }
     }
 
     /// The stream that is read.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let reader = stream.reader(anabranch::StartingPosition::TrimHorizon)?;
+    /// assert_eq!(reader.stream().name(), "clicks");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stream(&self) -> &Stream {
         &self.stream
     }
 
+    /// Has the reader say nothing of records that expired before it came to them.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # use std::time::Duration;
+    /// # use anabranch::{ManualClock, Memory, StoreOptions, Timestamp};
+    /// # let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    /// # let store = StoreOptions::new().clock(clock.clone()).keeper(false).open_in_memory(&Memory::new())?;
+    /// use anabranch::{Error, StartingPosition};
+    ///
+    /// let stream = store.create_stream("clicks", 1)?;
+    /// stream.reader(StartingPosition::Latest)?.save_checkpoint("daily")?;
+    /// stream.put("user-42", b"expires")?;
+    /// # for _ in 0..30 { clock.advance(Duration::from_secs(3_600)); store.maintain()?; }
+    /// // More than a day later.
+    /// stream.put("user-42", b"later")?;
+    /// let mut told = stream.resume_reader("daily", StartingPosition::Latest)?;
+    /// assert!(matches!(told.next(), Some(Err(Error::Trimmed { .. }))));
+    /// assert_eq!(told.next().transpose()?.map(|record| record.data), Some("later".into()));
+    ///
+    /// let mut silent = stream.resume_reader("daily", StartingPosition::Latest)?.skip_trimmed();
+    /// assert_eq!(silent.next().transpose()?.map(|record| record.data), Some("later".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn skip_trimmed(self) -> Self {
+        Self {
+            skips_trimmed: true,
+            ..self
+        }
+    }
+
     /// Where this reader is: behind the records that were handed out so far.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// stream.put("user-42", b"first")?;
+    /// stream.put("user-42", b"second")?;
+    /// let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// reader.next().transpose()?;
+    /// let mut again = stream.reader_from(reader.checkpoint())?;
+    /// assert_eq!(again.next().transpose()?.unwrap().data, "second");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn checkpoint(&self) -> Checkpoint {
         let mut next = self.next.clone();
         let in_hand = self.batch.as_slice().first().map(|record| record.sequence_number);
@@ -157,6 +224,21 @@ impl StreamReader {
     }
 
     /// The next record, waiting for one to be put if need be; `None` if there is none within `limit`.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use std::time::Duration;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// assert!(reader.next_within(Duration::from_millis(1))?.is_none());
+    /// stream.put("user-42", b"{}")?;
+    /// assert!(reader.next_within(Duration::from_secs(1))?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`get_records`](Stream::get_records).
@@ -185,6 +267,23 @@ impl StreamReader {
     ///
     /// Reading itself is done by the calling thread, as in [`get_records`](Stream::get_records): it can take as long as
     /// the disk does. Nothing is lost where the future is dropped.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{Result, StartingPosition, StreamReader};
+    ///
+    /// async fn print_all(mut reader: StreamReader) -> Result<()> {
+    ///     loop {
+    ///         println!("{:?}", reader.next_record().await?.data);
+    ///     }
+    /// }
+    /// let task = print_all(stream.reader(StartingPosition::Latest)?);
+    /// # drop(task);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`get_records`](Stream::get_records).
@@ -228,7 +327,11 @@ impl StreamReader {
             Ok(true) => self.idle_turns = 0,
             Ok(false) => self.idle_turns += 1,
             Err(error) => {
-                self.idle_turns += 1;
+                // Behind what was trimmed there is more at once.
+                match error {
+                    Error::Trimmed { .. } => self.idle_turns = 0,
+                    _ => self.idle_turns += 1,
+                }
                 return Some(Err(error));
             }
         }
@@ -248,7 +351,11 @@ impl StreamReader {
             // It has expired, so there is nothing left to drain.
             Err(Error::ShardNotFound { .. }) => {
                 self.skip_expired(shard)?;
-                return Ok(true);
+                return self.tell_trimmed(shard, next, None);
+            }
+            Err(Error::Trimmed { first_kept, .. }) => {
+                self.next.extend(first_kept.map(|first| (shard, first)));
+                return self.tell_trimmed(shard, next, first_kept);
             }
             Err(error) => return Err(error),
         };
@@ -259,6 +366,23 @@ impl StreamReader {
             self.finish_batch();
         }
         Ok(is_progress)
+    }
+
+    /// Says once that records are missed, unless the reader was to begin with whatever is there.
+    fn tell_trimmed(
+        &self,
+        shard: ShardId,
+        from: RecordNumber,
+        first_kept: Option<RecordNumber>,
+    ) -> Result<bool> {
+        match self.skips_trimmed || from == RecordNumber::BEFORE_FIRST {
+            true => Ok(true),
+            false => Err(Error::Trimmed {
+                shard,
+                from,
+                first_kept,
+            }),
+        }
     }
 
     /// What follows once the records that were read are handed out.

@@ -203,9 +203,9 @@ pub(crate) fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 /// A number and a secret that no other store has.
 pub(crate) fn new_identity(disk: &dyn Disk) -> io::Result<(u128, [u8; 32])> {
     let store = (u128::from(disk.entropy()?) << 64) | u128::from(disk.entropy()?);
-    let mut token_key = [0; 32];
-    for bytes in token_key.chunks_exact_mut(8) {
+    let mut secret = [0; 32];
+    for bytes in secret.chunks_exact_mut(8) {
         bytes.copy_from_slice(&disk.entropy()?.to_le_bytes());
     }
-    Ok((store, token_key))
+    Ok((store, secret))
 }

@@ -163,6 +163,28 @@ steps! {
     RecoveredEndRecorded,
     /// The manifest hears that the journal may have frames of a log before it has one.
     JournaledInLedger,
+    /// A file that had bytes before gets its header page durably before it gets a segment's name.
+    HeaderBeforeName,
+    /// A file with a segment's name that no edit accounts for is kept and told of although its header page is damaged.
+    DamagedIsKept,
+    /// What a repair sets aside keeps its numbers.
+    SetAsideKeepsNumbers,
+    /// What a repair will change is copied aside durably first.
+    AsideSync,
+    /// The names of what a repair copies aside are synced.
+    AsideNamesSync,
+    /// What a repair puts back from the journal is synced before the journal is dropped.
+    RepairPutBackSync,
+    /// What a repair makes of the frames behind damage is synced before it gets a segment's name.
+    MendedPieceSync,
+    /// The name of that segment is synced before the damaged one is changed.
+    MendedPieceNameSync,
+    /// A segment that a repair puts right is synced before the manifest takes it for whole.
+    MendedSync,
+    /// The name of a segment that a repair makes again is synced before the manifest takes it for there.
+    MendedNameSync,
+    /// That a segment was moved aside is synced, so that no crash brings it back.
+    SetAsideRemovalSync,
 }
 
 impl fmt::Display for Step {

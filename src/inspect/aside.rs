@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Inspection;
-use crate::disk::{DiskFile, OpenMode};
+use crate::disk::{DiskFile, OpenMode, Step, perform};
 use crate::error::{Error, Result};
 
 /// Copied at a time.
@@ -63,9 +63,7 @@ impl<'a> Aside<'a> {
     /// Makes the copies' names durable.
     pub(super) fn finish(&self) -> Result<()> {
         for directory in &self.directories {
-            self.inspection
-                .disk
-                .sync_dir(directory)
+            perform(Step::AsideNamesSync, || self.inspection.disk.sync_dir(directory))
                 .map_err(|error| Error::preparing("sync the directory", directory, error))?;
         }
         Ok(())
@@ -102,6 +100,6 @@ impl<'a> Aside<'a> {
             copy.write_all_at(&buffer, done)?;
             done += buffer.len() as u64;
         }
-        copy.sync_data()
+        perform(Step::AsideSync, || copy.sync_data())
     }
 }

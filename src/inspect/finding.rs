@@ -121,6 +121,12 @@ pub enum Consequence {
     /// Records that were acknowledged last may be missing in the shards that were being written to. They serve what they
     /// have, and refuse writes, as long as the store is not repaired.
     LastMayBeMissing,
+    /// The file may hold records from this one on that were acknowledged. The store does not serve them, and an opener
+    /// leaves the file alone.
+    MayHoldRecords {
+        /// No record in the file has a lower number.
+        from: RecordNumber,
+    },
     /// The store does not open.
     DoesNotOpen,
     /// Nothing is lost: the other copy has it. Both are written again when the store is next opened, or repaired.
@@ -177,6 +183,7 @@ impl Finding {
             Consequence::Unavailable { .. }
             | Consequence::Lost(_)
             | Consequence::LastMayBeMissing
+            | Consequence::MayHoldRecords { .. }
             | Consequence::DoesNotOpen
             | Consequence::HeldByOtherCopy => true,
         }
@@ -292,6 +299,10 @@ impl fmt::Display for Consequence {
             Self::LastMayBeMissing => f.write_str(
                 "what was acknowledged last may be missing in the shards that were being written to; they refuse \
                  writes until the store is repaired",
+            ),
+            Self::MayHoldRecords { from } => write!(
+                f,
+                "it may hold records from number {from} on, which are not served"
             ),
             Self::DoesNotOpen => f.write_str("the store does not open until it is repaired"),
             Self::HeldByOtherCopy => f.write_str(

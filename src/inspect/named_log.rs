@@ -11,8 +11,8 @@ use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
 use crate::error::Result;
-use crate::log::{HeaderDefect, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry};
-use crate::model::{LogName, RecordNumber, Shard};
+use crate::log::{HeaderDefect, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, number_of_segment};
+use crate::model::{LogName, RecordNumber, Shard, StreamId};
 
 /// A shard's log, and what is to be found in it.
 #[derive(Clone, Debug)]
@@ -169,6 +169,15 @@ impl Inspection {
             }
         }
         Ok(files)
+    }
+
+    /// Whose segment a file is by its place, and the number in its name.
+    pub(super) fn log_of_file(&self, path: &Path) -> Option<(LogName, RecordNumber)> {
+        let first = number_of_segment(path.file_name()?.to_str()?)?;
+        let mut parts = path.strip_prefix(self.directory.join("streams")).ok()?.iter();
+        let stream = parts.next()?.to_str()?.parse().ok()?;
+        let shard = parts.next()?.to_str()?.parse().ok()?;
+        Some((LogName::Shard(StreamId::new(stream), shard), first))
     }
 
     /// The header page of a file that may be a segment.

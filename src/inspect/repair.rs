@@ -4,7 +4,9 @@
 //! - A manifest that is damaged, or that CURRENT does not name any more, is rewritten. What one copy lost is taken from the
 //!   other. Edits that neither has are lost; whole ones behind them are applied as far as they fit, and segments that
 //!   belong to a log that is known are taken in again.
-//! - Segments with whole records that belong to no log that is known are set aside, but only if a person says so.
+//! - Segments with whole records that belong to no log that is known are set aside, but only if a person says so. So are
+//!   files with segments' names that no edit accounts for and whose header pages are damaged: records may be in them.
+//! - What is set aside keeps its numbers: no stream, no shard and no record gets one of them again.
 //! - In a damaged segment the records of the damaged frames are given up, and all others are kept (`log::recover::mend`).
 //! - What only the commit journal has is written to the segments; a journal that is damaged is then given up.
 //! - A file that the operating system does not hand out is left alone: it may do so another time.
@@ -34,12 +36,13 @@ use super::unnamed::ForgottenSegment;
 use super::verify::{CheckedLog, Progress, Verification, check_log, verify_while_locked};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name, write_manifest};
-use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out};
-use crate::error::{Error, Result};
+use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out, perform};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{
-    JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory, remove_if_there,
+    INTERRUPTION_GAP, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
+    remove_if_there,
 };
-use crate::model::LogName;
+use crate::model::{LogName, RecordNumber, Timestamp};
 
 /// What a repair would do. The store is locked for as long as this is there.
 #[derive(Debug)]
@@ -77,11 +80,12 @@ pub enum RepairAction {
     MendSegment,
     /// A missing segment is made again, without its records.
     ReplaceSegment,
-    /// A segment that belongs to no shard that the manifest knows is moved to the copies. Only a person may say that this
-    /// is done: [`RepairPlan::apply_and_set_aside`].
+    /// A segment that belongs to no shard that the manifest knows, or whose header page is damaged so that nothing says
+    /// what it belongs to, is moved to the copies. Only a person may say that this is done:
+    /// [`RepairPlan::apply_and_set_aside`].
     SetAside {
-        /// Whole records that will not be served.
-        records: u64,
+        /// Whole records that will not be served; unknown where the header page is damaged.
+        records: Option<u64>,
     },
     /// A segment that the manifest had forgotten is named again.
     TakeInSegment {
@@ -137,6 +141,10 @@ struct Changes {
     files: Vec<PathBuf>,
     /// To be removed once the manifest is in force.
     set_aside: Vec<PathBuf>,
+    /// Of what the new manifest will not name: whose data it is, and its first record.
+    numbers_set_aside: Vec<(LogName, RecordNumber)>,
+    /// When the newest record arrived of those that are set aside, as far as that is known.
+    newest_set_aside: Timestamp,
 }
 
 impl Inspection {
@@ -185,13 +193,15 @@ impl RepairPlan {
             mends: Vec::new(),
             files: Vec::new(),
             set_aside: Vec::new(),
+            numbers_set_aside: Vec::new(),
+            newest_set_aside: Timestamp::EPOCH,
         };
         if damage.next().is_some() {
             self.plan_manifest(contents, manifest);
         }
         // The logs may have been gone on with, and the manifest not say so.
         let is_cut = !contents.is_in_force || manifest.has_lost_edits();
-        let journal = self.find_journal(manifest, state, is_cut)?;
+        let (journal, damaged_in_journal) = self.find_journal(manifest, state, is_cut)?;
         let frames = match journal.end {
             Some(_) => JournaledFrames::default(),
             None => self.inspection.journaled_frames(&journal, false),
@@ -216,14 +226,22 @@ impl RepairPlan {
             }
             self.plan_log(log, is_changed, &mut changes, &mut progress, on_progress);
         }
-        self.plan_set_aside(&forgotten, &mut changes);
+        self.plan_set_aside(&forgotten, &[], &mut changes);
+        let lost_with_journal: &[_] = match is_cut {
+            true => &[Loss::LastRecords],
+            false => &[],
+        };
+        self.plan_set_aside(&damaged_in_journal, lost_with_journal, &mut changes);
         if is_cut {
-            self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal);
+            self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal, &mut changes);
         }
         self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress);
         if !self.steps.is_empty() {
-            if is_cut || !forgotten.is_empty() {
+            if is_cut || !changes.numbers_set_aside.is_empty() {
                 self.keep_what_is_not_named(contents, &logs, &mut changes)?;
+            }
+            if !is_left_out(Step::SetAsideKeepsNumbers) {
+                changes.reserve_numbers();
             }
             self.changes = Some(changes);
         }
@@ -252,23 +270,24 @@ impl RepairPlan {
         });
     }
 
-    /// The commit journal, with the segments that the manifest may have lost.
+    /// The commit journal, with the segments that the manifest may have lost; and files that may have been some, whose
+    /// header pages are damaged.
     fn find_journal(
         &self,
         manifest: &ManifestSurvey,
         state: &CatalogState,
         is_cut: bool,
-    ) -> Result<NamedLog> {
+    ) -> Result<(NamedLog, Vec<ForgottenSegment>)> {
         let mut journal = NamedLog::journal_even_if_empty(&self.inspection, state);
+        let forgotten = self.inspection.forgotten_journal_segments(manifest, &journal)?;
         if is_cut {
-            let forgotten = self.inspection.forgotten_journal_segments(manifest, &journal)?;
-            journal
-                .segments
-                .extend(forgotten.iter().map(|segment| segment.entry));
+            let whole = forgotten.iter().filter_map(ForgottenSegment::entry);
+            journal.segments.extend(whole);
             journal.segments.sort_by_key(|segment| segment.first_record);
             journal.end = None;
         }
-        Ok(journal)
+        let damaged = forgotten.into_iter().filter(|segment| segment.found.is_none());
+        Ok((journal, damaged.collect()))
     }
 
     fn plan_log(
@@ -392,21 +411,21 @@ impl RepairPlan {
     fn take_in_forgotten(&mut self, log: &mut NamedLog, forgotten: &mut Vec<ForgottenSegment>) -> bool {
         let mut is_changed = false;
         forgotten.retain(|segment| {
-            if segment.identity != log.identity {
+            let Some((entry, records)) = segment.found.filter(|_| segment.identity == log.identity) else {
                 return true;
-            }
+            };
             let at = log
                 .segments
-                .partition_point(|named| named.first_record < segment.entry.first_record);
+                .partition_point(|named| named.first_record < entry.first_record);
             // What lies between must have had room in the segment before.
             let joins = log.segments[..at].last().is_none_or(|before| {
-                before.base_position <= segment.entry.base_position
-                    && before.offset_of(segment.entry.base_position) <= before.bytes
+                before.base_position <= entry.base_position
+                    && before.offset_of(entry.base_position) <= before.bytes
             });
             if !joins {
                 return true;
             }
-            log.segments.insert(at, segment.entry);
+            log.segments.insert(at, entry);
             if log.is_open() {
                 log.end = None;
             }
@@ -414,9 +433,7 @@ impl RepairPlan {
             self.steps.push(RepairStep {
                 path: segment.path.clone(),
                 log: Some(log.name.clone()),
-                action: RepairAction::TakeInSegment {
-                    records: segment.records,
-                },
+                action: RepairAction::TakeInSegment { records },
                 loses: Vec::new(),
             });
             false
@@ -424,18 +441,24 @@ impl RepairPlan {
         is_changed
     }
 
-    fn plan_set_aside(&mut self, forgotten: &[ForgottenSegment], changes: &mut Changes) {
+    fn plan_set_aside(&mut self, forgotten: &[ForgottenSegment], loses: &[Loss], changes: &mut Changes) {
         for segment in forgotten {
             self.steps.push(RepairStep {
                 path: segment.path.clone(),
                 log: segment.finding().log,
                 action: RepairAction::SetAside {
-                    records: segment.records,
+                    records: segment.records(),
                 },
-                loses: Vec::new(),
+                loses: loses.to_vec(),
             });
             changes.add_file(segment.path.clone());
-            changes.set_aside.push(segment.path.clone());
+            // The repair may make a segment of that name.
+            if !changes.mends_file(&segment.path) {
+                changes.set_aside.push(segment.path.clone());
+            }
+            changes.set_numbers_aside(segment.identity.name, segment.first_record);
+            let arrival = segment.entry().map(|entry| entry.base_arrival);
+            changes.newest_set_aside = changes.newest_set_aside.max(arrival.unwrap_or(Timestamp::EPOCH));
         }
     }
 
@@ -447,10 +470,12 @@ impl RepairPlan {
         forgotten: &[ForgottenSegment],
         frames: &JournaledFrames,
         journal: &NamedLog,
+        changes: &mut Changes,
     ) {
         let elsewhere = frames.records_elsewhere(manifest.store, |name, salt| {
-            let is_forgotten =
-                |segment: &ForgottenSegment| segment.identity.name == name && segment.entry.salt == salt;
+            let is_forgotten = |segment: &ForgottenSegment| {
+                segment.identity.name == name && segment.entry().is_some_and(|entry| entry.salt == salt)
+            };
             if forgotten.iter().any(is_forgotten) {
                 return None;
             }
@@ -470,11 +495,14 @@ impl RepairPlan {
                 },
             }
         });
-        for (name, _, records) in elsewhere {
+        for (name, first, records) in elsewhere {
+            changes.set_numbers_aside(name, first);
             self.steps.push(RepairStep {
                 path: journal.directory.clone(),
                 log: Some(InspectedLog::unnamed(name)),
-                action: RepairAction::SetAside { records },
+                action: RepairAction::SetAside {
+                    records: Some(records),
+                },
                 loses: Vec::new(),
             });
         }
@@ -499,6 +527,9 @@ impl RepairPlan {
         };
         for path in self.inspection.segment_files()? {
             if !is_named(&path) {
+                if let Some((log, first)) = self.inspection.log_of_file(&path) {
+                    changes.set_numbers_aside(log, first);
+                }
                 changes.add_file(path);
             }
         }
@@ -514,7 +545,8 @@ impl RepairPlan {
         changes: &mut Changes,
     ) -> Option<Vec<SegmentEntry>> {
         let log = &checked.log;
-        let is_damaged = check.file_damage.is_some() || !check.survey.damage.is_empty();
+        let is_damaged =
+            check.file_damage.is_some() || !check.survey.damage.is_empty() || check.is_followed_by_a_gap();
         if !is_damaged {
             let damage = check.findings(log, false).into_iter().filter(Finding::is_damage);
             let hopeless = damage.filter(|finding| !matches!(finding.damage, Damage::Forgotten { .. }));
@@ -527,7 +559,9 @@ impl RepairPlan {
             .filter(Finding::is_damage)
             .collect();
         let is_unreadable = damage.iter().any(Finding::is_unreadable);
-        let Some(mend) = Mend::plan(check.entry, &check.survey).filter(|_| !is_unreadable) else {
+        let Some(mend) =
+            Mend::plan(check.entry, &check.survey, check.expected.position()).filter(|_| !is_unreadable)
+        else {
             self.hopeless.extend(damage);
             return None;
         };
@@ -561,10 +595,7 @@ impl RepairPlan {
     /// applied again.
     pub fn apply(self) -> Result<Option<Repaired>> {
         match self.sets_aside() {
-            true => Err(Error::invalid(
-                "segments with whole records belong to no shard that the manifest knows; restore the manifest, or have \
-                 them set aside",
-            )),
+            true => Err(InvalidArgument::SetsAside.into()),
             false => self.apply_and_set_aside(),
         }
     }
@@ -609,7 +640,7 @@ impl RepairPlan {
         }
         let directories: BTreeSet<_> = files.iter().filter_map(|path| path.parent()).collect();
         for directory in directories {
-            disk.sync_dir(directory)
+            perform(Step::SetAsideRemovalSync, || disk.sync_dir(directory))
                 .map_err(|error| Error::io("sync the directory", directory, error))?;
         }
         Ok(())
@@ -640,11 +671,43 @@ impl RepairPlan {
             file.write_all_at(frame, *offset)
                 .map_err(|error| Error::preparing("write to", path, error))?;
         }
-        file.sync_data().map_err(|error| Error::io("sync", path, error))
+        perform(Step::RepairPutBackSync, || file.sync_data()).map_err(|error| Error::io("sync", path, error))
     }
 }
 
 impl Changes {
+    fn mends_file(&self, path: &Path) -> bool {
+        self.mends.iter().any(|(_, directory, mend)| {
+            mend.entries()
+                .any(|entry| directory.join(entry.file_name()) == path)
+        })
+    }
+
+    fn set_numbers_aside(&mut self, log: LogName, first: RecordNumber) {
+        self.numbers_set_aside.push((log, first));
+    }
+
+    /// Has the new manifest give no number again that something had which it does not name.
+    fn reserve_numbers(&mut self) {
+        let now = Timestamp::from(SystemTime::now());
+        for (log, first) in &self.numbers_set_aside {
+            if let LogName::Shard(stream, shard) = *log {
+                if self.state.stream(stream).is_none() {
+                    // Its shards were made before its records arrived, and before now.
+                    let newest = self.newest_set_aside.max(now);
+                    self.state.note_unknown_streams(newest.as_seconds());
+                }
+                self.state.reserve_shard(stream, shard);
+            }
+            let last = self.state.log(*log).and_then(|known| known.segments.last());
+            // What another segment follows has none of the numbers from there on.
+            if last.is_none_or(|last| *first > last.first_record) {
+                self.state
+                    .reserve_record_numbers(*log, first.saturating_add(INTERRUPTION_GAP));
+            }
+        }
+    }
+
     fn add_file(&mut self, path: PathBuf) {
         if !self.files.contains(&path) {
             self.files.push(path);
@@ -680,9 +743,14 @@ impl fmt::Display for RepairAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RewriteManifest => f.write_str("rewrite the manifest from what is whole of it"),
-            Self::SetAside { records } => write!(
+            Self::SetAside {
+                records: Some(records),
+            } => write!(
                 f,
                 "set aside what belongs to no shard that the manifest knows; it has {records} whole records"
+            ),
+            Self::SetAside { records: None } => f.write_str(
+                "set aside what no change of the manifest accounts for; its header page is damaged, and records may be in it",
             ),
             Self::MendSegment => f.write_str("keep what is whole, and give up the rest"),
             Self::ReplaceSegment => f.write_str("put an empty segment in the place of the missing one"),

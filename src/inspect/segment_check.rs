@@ -283,7 +283,23 @@ impl SegmentCheck {
         if is_end_lost {
             losses.push(self.lost_from_the_end());
         }
+        if losses.is_empty() && self.is_followed_by_a_gap() {
+            losses.push(LostRecords {
+                to: self.expected.next_record(),
+                ..self.lost_from_the_end()
+            });
+        }
         losses
+    }
+
+    /// Whether the log goes on, or ends, behind the last frame of this segment and behind all damage in it: the segment
+    /// that was there is lost, and so is the edit that named it.
+    pub(super) fn is_followed_by_a_gap(&self) -> bool {
+        let damaged = self.survey.damage.last();
+        let damaged_through = damaged.map_or(0, |damaged| damaged.offset + damaged.bytes);
+        let end = damaged_through.max(self.entry.offset_of(self.survey.end.position));
+        let expected = self.expected.position();
+        expected.is_some_and(|expected| self.entry.offset_of(expected) > end)
     }
 
     /// Without an end that the manifest knows, the number of records lost behind the surviving part of a file is unknown.

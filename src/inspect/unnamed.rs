@@ -9,30 +9,57 @@ use super::contents::Contents;
 use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use super::named_log::NamedLog;
 use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name};
-use crate::disk::ReadablePages;
+use crate::disk::{EntryKind, ReadablePages, kind_if_there};
 use crate::error::Result;
-use crate::log::{JournaledFrames, LogIdentity, SegmentEntry, survey_segment};
-use crate::model::{LogName, ShardId, StreamId};
+use crate::log::{
+    JournaledFrames, LogIdentity, SegmentEntry, UnnamedFile, examine_unnamed, number_of_segment,
+    survey_segment,
+};
+use crate::model::{LogName, RecordNumber, ShardId, StreamId};
 
-/// A segment with whole records that the manifest does not name, and does not account for either: no stream was deleted,
-/// no shard has expired, and no log was trimmed that it belonged to.
+/// A file with a segment's name that has whole records, or may have some, and that the manifest does not name, and does
+/// not account for either: no stream was deleted, no shard has expired, and no log was trimmed that it belonged to.
 #[derive(Clone, Debug)]
 pub(super) struct ForgottenSegment {
     pub(super) path: PathBuf,
+    /// By the directory that it is in.
     pub(super) identity: LogIdentity,
-    pub(super) entry: SegmentEntry,
-    pub(super) records: u64,
+    /// As the file's name says.
+    pub(super) first_record: RecordNumber,
+    /// What its header page says, and how many records are whole behind it. `None` where the page does not hold: then
+    /// nothing can be told of the rest.
+    pub(super) found: Option<(SegmentEntry, u64)>,
 }
 
 impl ForgottenSegment {
+    pub(super) fn entry(&self) -> Option<SegmentEntry> {
+        self.found.map(|(entry, _)| entry)
+    }
+
+    pub(super) fn records(&self) -> Option<u64> {
+        self.found.map(|(_, records)| records)
+    }
+
     pub(super) fn finding(&self) -> Finding {
-        let records = self.records;
-        let consequence = Consequence::Unavailable {
-            from: self.entry.first_record,
-            to: self.entry.first_record.saturating_add(records),
+        let (damage, consequence) = match self.records() {
+            Some(records) => (
+                Damage::Forgotten { records },
+                Consequence::Unavailable {
+                    from: self.first_record,
+                    to: self.first_record.saturating_add(records),
+                },
+            ),
+            None => (
+                Damage::Header {
+                    reason: "the header page does not hold, and the manifest does not name the file"
+                        .to_owned(),
+                },
+                Consequence::MayHoldRecords {
+                    from: self.first_record,
+                },
+            ),
         };
-        Finding::new(&self.path, 0, Damage::Forgotten { records }, consequence)
-            .of_log(&InspectedLog::unnamed(self.identity.name))
+        Finding::new(&self.path, 0, damage, consequence).of_log(&InspectedLog::unnamed(self.identity.name))
     }
 }
 
@@ -73,7 +100,7 @@ impl Inspection {
             return Ok(findings);
         };
         let forgotten = self.forgotten_segments(manifest, logs, &JournaledFrames::default())?;
-        self.unnamed_files_of_journal(logs, &mut findings)?;
+        self.unnamed_files_of_journal(manifest, &mut findings)?;
         let streams = self.directory.join("streams");
         for stream in self.list_if_there(&streams)? {
             let id = stream.parse().map(StreamId::new).ok();
@@ -121,19 +148,25 @@ impl Inspection {
         Ok(())
     }
 
-    fn unnamed_files_of_journal(&self, logs: &[NamedLog], findings: &mut Vec<Finding>) -> Result<()> {
-        let journal = logs.iter().find(|log| log.identity.is_commit_journal());
-        let directory = self.directory.join("journal");
-        for name in self.list_if_there(&directory)? {
-            if !journal.is_some_and(|journal| journal.names_file(&name)) {
+    fn unnamed_files_of_journal(&self, manifest: &ManifestSurvey, findings: &mut Vec<Finding>) -> Result<()> {
+        let Some(state) = &manifest.state else {
+            return Ok(());
+        };
+        let journal = NamedLog::journal_even_if_empty(self, state);
+        let forgotten = self.forgotten_journal_segments(manifest, &journal)?;
+        for name in self.list_if_there(&journal.directory)? {
+            let path = journal.directory.join(&name);
+            if !journal.names_file(&name) && forgotten.iter().all(|segment| segment.path != path) {
                 let reason = "left over; the next opener removes it";
-                findings.push(harmless(directory.join(name), reason));
+                findings.push(harmless(path, reason));
             }
         }
+        findings.extend(forgotten.iter().map(ForgottenSegment::finding));
         Ok(())
     }
 
-    /// Segments with whole records that nothing names and nothing explains: the manifest lost what was durable.
+    /// Segments that have whole records, or may have some, and that nothing names and nothing explains: the manifest lost
+    /// what was durable.
     pub(super) fn forgotten_segments(
         &self,
         manifest: &ManifestSurvey,
@@ -194,33 +227,53 @@ impl Inspection {
         }
         for name in self.list_if_there(directory)? {
             let path = directory.join(&name);
-            if !name.ends_with(".log") || matches!(owner, Owner::Log(log) if log.names_file(&name)) {
-                continue;
-            }
-            let Ok((found, entry)) = self.read_header(&path) else {
+            let Some(first_record) = number_of_segment(&name) else {
                 continue;
             };
-            let is_in_place = found == identity && name == entry.file_name();
-            let is_wanted = match owner {
-                Owner::Log(log) => log.may_have_lost(&entry, manifest),
-                Owner::Unknown => true,
-                Owner::Gone => false,
-            };
-            if !is_in_place || !is_wanted {
+            if matches!(owner, Owner::Log(log) if log.names_file(&name)) {
                 continue;
             }
-            let records = self.records_in(&path, identity, &entry, journaled);
-            if records > 0 {
-                forgotten.push(ForgottenSegment {
-                    path,
-                    identity,
-                    entry,
-                    records,
-                });
-            }
+            let found = match self.examine_unnamed(&path) {
+                Some(UnnamedFile::Segment(found, entry)) => {
+                    let is_in_place = found == identity && first_record == entry.first_record;
+                    let is_wanted = match owner {
+                        Owner::Log(log) => log.may_have_lost(&entry, manifest),
+                        Owner::Unknown | Owner::Gone => true,
+                    };
+                    if !is_in_place || !is_wanted {
+                        continue;
+                    }
+                    match self.records_in(&path, identity, &entry, journaled) {
+                        0 => continue,
+                        records => Some((entry, records)),
+                    }
+                }
+                Some(UnnamedFile::Damaged) => {
+                    let is_dropped =
+                        matches!(owner, Owner::Log(log) if log.has_dropped(first_record, manifest));
+                    if is_dropped {
+                        continue;
+                    }
+                    None
+                }
+                Some(UnnamedFile::Unbegun | UnnamedFile::UnknownEncoding { .. }) | None => continue,
+            };
+            forgotten.push(ForgottenSegment {
+                path,
+                identity,
+                first_record,
+                found,
+            });
         }
-        forgotten.sort_by_key(|segment| segment.entry.first_record);
+        forgotten.sort_by_key(|segment| segment.first_record);
         Ok(forgotten)
+    }
+
+    /// `None` where there is nothing to be read: something else than a file, or one that is not handed out.
+    fn examine_unnamed(&self, path: &Path) -> Option<UnnamedFile> {
+        let kind = kind_if_there(self.disk.as_ref(), path).ok()?;
+        let file = self.open(path).ok().filter(|_| kind == Some(EntryKind::File))?;
+        examine_unnamed(&file).ok()
     }
 
     /// The records of a segment that are whole, in its file or in the commit journal.
@@ -263,15 +316,29 @@ impl NamedLog {
                 && entry.offset_of(behind.base_position) <= entry.bytes
         });
         let is_before_end = self.is_open() || self.end.is_none_or(|end| entry.base_position < end.position);
-        // A shard with an end and without segments has lost the edits that named them. What a journal without segments had
-        // is in other segments.
-        let was_dropped = (self.identity.is_commit_journal() || !manifest.has_lost_edits())
-            && self.segments.is_empty()
-            && self.end.is_some_and(|end| entry.first_record < end.next_record);
         let is_behind_all = behind.is_empty();
         let may_be_lost = is_behind_all
             || manifest.has_lost_edits() && !manifest.is_trimmed(self.identity.name, entry.first_record);
+        let was_dropped = self.was_dropped_whole(entry.first_record, manifest);
         follows && precedes && is_before_end && !was_dropped && may_be_lost
+    }
+
+    /// Whether the manifest accounts for a file of which no more is known than the number in its name: it was trimmed away.
+    fn has_dropped(&self, first_record: RecordNumber, manifest: &ManifestSurvey) -> bool {
+        let is_before_all = self
+            .segments
+            .first()
+            .is_some_and(|first| first_record < first.first_record);
+        let was_trimmed = !manifest.has_lost_edits() || manifest.is_trimmed(self.identity.name, first_record);
+        is_before_all && was_trimmed || self.was_dropped_whole(first_record, manifest)
+    }
+
+    /// A shard with an end and without segments has lost the edits that named them. What a journal without segments had
+    /// is in other segments.
+    fn was_dropped_whole(&self, first_record: RecordNumber, manifest: &ManifestSurvey) -> bool {
+        (self.identity.is_commit_journal() || !manifest.has_lost_edits())
+            && self.segments.is_empty()
+            && self.end.is_some_and(|end| first_record < end.next_record)
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Context<'a> {
 
 impl Service {
     pub(super) fn new(store: Store, scope: Scope, options: &ServerOptions) -> Service {
-        let tokens = Tokens::new(&store.token_key(), options.simulated);
+        let tokens = Tokens::new(&store.secret(), options.simulated);
         Service {
             store,
             scope,

@@ -40,13 +40,16 @@ pub(crate) use commit::spare_buffers::SpareBuffers;
 pub(crate) use format::identity::LogIdentity;
 pub(crate) use format::index::SparseIndex;
 pub(crate) use format::log_end::{LogEnd, LogPosition};
-pub(crate) use format::segment_header::{HeaderDefect, PAGE_BYTES, SegmentEntry};
+pub(crate) use format::segment_header::{
+    HeaderDefect, INTERRUPTION_GAP, PAGE_BYTES, SegmentEntry, number_of_segment,
+};
 pub(crate) use recover::journaled_frames::JournaledFrames;
 pub(crate) use recover::mend::Mend;
 pub(crate) use recover::open::LogStart;
 pub(crate) use recover::survey::{
     DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment,
 };
+pub(crate) use recover::unnamed::{UnnamedFile, examine_unnamed};
 pub(crate) use segments::directories::make_directory as make_log_directory;
 pub(crate) use segments::ledger::{LogChange, SegmentLedger};
 pub(crate) use segments::open_segments::OpenSegments;

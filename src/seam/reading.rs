@@ -5,12 +5,30 @@ use bytes::Bytes;
 use crate::model::{PartitionKey, RecordNumber, Timestamp};
 
 /// How much one read may return.
+///
+/// The default is what GetRecords of Kinesis returns at most: 10,000 records and 10 MiB.
+///
+/// ```
+/// use anabranch::ReadLimit;
+///
+/// let few = ReadLimit { records: 100, ..ReadLimit::default() };
+/// assert_eq!(few.bytes, 10 * 1024 * 1024);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimit {
     /// At most this many records.
     pub records: usize,
     /// At most this many bytes of data and partition keys; but one record, however large, is always returned.
     pub bytes: usize,
+}
+
+impl Default for ReadLimit {
+    fn default() -> Self {
+        Self {
+            records: 10_000,
+            bytes: 10 * 1024 * 1024,
+        }
+    }
 }
 
 /// A record with its place in the log. Its bytes are shared with the mapping or buffer they were read from.
@@ -48,6 +66,9 @@ pub(crate) struct LogRead {
     pub(crate) next: RecordNumber,
     /// The number behind the last record that was shown when this was read.
     pub(crate) end: RecordNumber,
+    /// Where reading began instead, if records from the number on that was asked for are not to be seen any more. A log
+    /// that has only numbers left of what it freed counts those that were left out too.
+    pub(crate) began_behind_trimmed: Option<RecordNumber>,
 }
 
 impl LogRead {

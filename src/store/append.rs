@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::stream::Stream;
 use super::stream_core::{Route, ShardIdentity, route_of};
 use crate::backend::{Batch, ShardLog};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{PartitionKey, PutRecord, SequenceNumber, ShardId, Timestamp};
 use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes};
 
@@ -55,6 +55,16 @@ struct Part {
 impl Stream {
     /// Puts one record, and returns when it is as durable as the store's [`Durability`](crate::Durability) says.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let put = stream.put("user-42", b"{\"page\":\"/\"}")?;
+    /// println!("{} {}", put.shard_id, put.sequence_number);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a partition key that is longer than 256 characters, or that is empty unless the stream
     /// [distributes records by itself](crate::RecordDistribution::Auto),
@@ -65,6 +75,18 @@ impl Stream {
     }
 
     /// Puts one record, with a hash key of the caller's choice if it has one.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{HashKey, PutRecord};
+    ///
+    /// let record = PutRecord::new("user-42", b"{}").explicit_hash_key(HashKey::MAX);
+    /// stream.put_record(&record)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`put`](Self::put).
@@ -82,6 +104,19 @@ impl Stream {
 
     /// Puts a batch, in the order of the list within each shard. All records are checked before any is stored.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::PutRecord;
+    ///
+    /// let records = [PutRecord::new("user-42", b"first"), PutRecord::new("user-43", b"second")];
+    /// let put = stream.put_records(&records)?;
+    /// assert!(put[0].sequence_number < put[1].sequence_number);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`put`](Self::put). After an error of a check nothing was stored; after one of a shard or the disk, other
     /// shards may have theirs. [`append`](Self::append) tells which ([`Append::each`]).
@@ -94,6 +129,20 @@ impl Stream {
     /// Blocks while a shard has more to commit than [`max_group_bytes`](crate::StoreOptions::max_group_bytes), while
     /// the stream's shards are split, merged or opened, and for what has to be done first. A thread that must not block
     /// calls [`try_append`](Self::try_append).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::PutRecord;
+    ///
+    /// let first = stream.append(&[PutRecord::new("user-42", b"first")])?;
+    /// let second = stream.append(&[PutRecord::new("user-42", b"second")])?;
+    /// // Both can be in one commit.
+    /// assert!(first.wait()?[0].sequence_number < second.wait()?[0].sequence_number);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`put`](Self::put), but for what happens in a shard or on the disk: that comes with the outcome, unless
@@ -119,6 +168,22 @@ impl Stream {
     /// Takes records in if that needs no waiting at all: not for the disk, and not for a lock that is held while the
     /// disk is waited for. Otherwise gives `None` and has taken none of them: call [`append`](Self::append) on a thread
     /// that may block. So an async runtime's worker can begin every put, and awaits the [`Append`] like any other.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::PutRecord;
+    ///
+    /// let records = [PutRecord::new("user-42", b"{}")];
+    /// let append = match stream.try_append(&records)? {
+    ///     Some(append) => append,
+    ///     None => stream.append(&records)?,
+    /// };
+    /// append.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`append`](Self::append).
@@ -162,8 +227,7 @@ impl Stream {
         for (index, record) in records.iter().enumerate() {
             // A record without a key is one for any shard.
             if !(is_distributed && record.partition_key.is_empty()) {
-                PartitionKey::check(record.partition_key)
-                    .map_err(|error| Error::invalid(error.to_string()))?;
+                PartitionKey::check(record.partition_key).map_err(InvalidArgument::PartitionKey)?;
             }
             let bytes = record.size_bytes();
             if bytes > limit {

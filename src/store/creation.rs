@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{
     Lineage, RecordDistribution, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits,
 };
@@ -96,8 +96,8 @@ pub(super) fn plan_lineage(
     shard_count: u32,
     created: Timestamp,
 ) -> Result<Lineage> {
-    Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
-        .map_err(|error| Error::invalid(error.to_string()))
+    let lineage = Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name));
+    Ok(lineage.map_err(InvalidArgument::Lineage)?)
 }
 
 pub(super) fn check_max_record_bytes(bytes: u32) -> Result<()> {
@@ -106,17 +106,19 @@ pub(super) fn check_max_record_bytes(bytes: u32) -> Result<()> {
         return Ok(());
     }
     let (least, most) = sizes.into_inner();
-    Err(Error::invalid(format!(
-        "the largest record has {least} to {most} bytes, not {bytes}"
-    )))
+    Err(Error::InvalidArgument(InvalidArgument::MaxRecordBytes {
+        actual: bytes.into(),
+        least: least.into(),
+        most: most.into(),
+    }))
 }
 
 pub(super) fn check_warm_throughput(mib_per_second: u32) -> Result<()> {
     if mib_per_second <= limits::MAX_SHARDS_PER_STREAM {
         return Ok(());
     }
-    Err(Error::invalid(format!(
-        "the warm throughput is up to {} MiB a second, not {mib_per_second}",
-        limits::MAX_SHARDS_PER_STREAM
-    )))
+    Err(Error::InvalidArgument(InvalidArgument::WarmThroughput {
+        actual: mib_per_second,
+        most: limits::MAX_SHARDS_PER_STREAM,
+    }))
 }

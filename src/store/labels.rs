@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::core::StoreCore;
 use super::stream::Stream;
 use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, Resource, StreamState};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{ConsumerId, ConsumerStatus, Timestamp, check_stream_name, limits};
 
 /// A reader that was registered under a name of its own.
@@ -49,6 +49,15 @@ impl Default for NewConsumer {
 impl Stream {
     /// The stream's tags: names and values of the caller's own.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// assert!(stream.tags()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn tags(&self) -> Result<BTreeMap<String, String>> {
@@ -91,6 +100,16 @@ impl Stream {
 
     /// The tags of a registered consumer.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let consumer = stream.register_consumer("billing")?;
+    /// assert!(stream.consumer_tags(consumer.id)?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ConsumerNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn consumer_tags(&self, id: ConsumerId) -> Result<BTreeMap<String, String>> {
@@ -98,6 +117,17 @@ impl Stream {
     }
 
     /// As [`change_tags`](Self::change_tags), for a registered consumer.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let consumer = stream.register_consumer("billing")?;
+    /// stream.change_consumer_tags(consumer.id, &[("owner".into(), "ops".into())].into(), &[], 50)?;
+    /// assert_eq!(stream.consumer_tags(consumer.id)?["owner"], "ops");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ConsumerNotFound`]; otherwise as for [`change_tags`](Self::change_tags).
@@ -150,6 +180,15 @@ impl Stream {
 
     /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// assert_eq!(stream.attribute("schema")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -157,6 +196,16 @@ impl Stream {
     }
 
     /// Sets an attribute, or removes it. Durable on return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.set_attribute("schema", Some(b"2"))?;
+    /// assert_eq!(stream.attribute("schema")?.as_deref(), Some(&b"2"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of `a-z A-Z 0-9 _ . -`, and for a value of
@@ -171,6 +220,16 @@ impl Stream {
 
     /// As [`attribute`](Self::attribute), of a registered consumer.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let consumer = stream.register_consumer("billing")?;
+    /// assert_eq!(stream.consumer_attribute(consumer.id, "version")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ConsumerNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn consumer_attribute(&self, id: ConsumerId, name: &str) -> Result<Option<Vec<u8>>> {
@@ -181,6 +240,17 @@ impl Stream {
     }
 
     /// As [`set_attribute`](Self::set_attribute), of a registered consumer.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let id = stream.register_consumer("billing")?.id;
+    /// stream.set_consumer_attribute(id, "version", Some(b"7"))?;
+    /// assert_eq!(stream.consumer_attribute(id, "version")?.as_deref(), Some(&b"7"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ConsumerNotFound`]; otherwise as for [`set_attribute`](Self::set_attribute).
@@ -200,6 +270,16 @@ impl Stream {
     /// Registers a consumer under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, for a program to know its readers
     /// by. Durable on return.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let consumer = stream.register_consumer("billing")?;
+    /// assert_eq!(consumer.name, "billing");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`register_consumer_with`](Self::register_consumer_with).
     pub fn register_consumer(&self, name: &str) -> Result<ConsumerDescription> {
@@ -208,11 +288,28 @@ impl Stream {
 
     /// As [`register_consumer`](Self::register_consumer), with its tags and with a limit, in one step.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{Error, NewConsumer};
+    ///
+    /// let one = NewConsumer {
+    ///     max_consumers: 1,
+    ///     ..NewConsumer::default()
+    /// };
+    /// stream.register_consumer_with("billing", &one)?;
+    /// let refused = stream.register_consumer_with("search", &one);
+    /// assert!(matches!(refused, Err(Error::TooManyConsumers { limit: 1, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`] for the name, [`Error::ConsumerExists`], [`Error::TooManyConsumers`],
     /// [`Error::TooManyNewConsumers`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
     pub fn register_consumer_with(&self, name: &str, options: &NewConsumer) -> Result<ConsumerDescription> {
-        check_stream_name(name).map_err(|error| Error::invalid(format!("consumer {name:?}: {error}")))?;
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Consumer, name, error))?;
         let store = self.store_core();
         let now = store.begin(Some(self.core.id))?;
         let lifecycle = match store.is_immediate() {
@@ -279,6 +376,17 @@ impl Stream {
 
     /// The registered consumers, in the order in which they were registered.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.register_consumer("billing")?;
+    /// stream.register_consumer("search")?;
+    /// assert_eq!(stream.consumers()?[1].name, "search");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn consumers(&self) -> Result<Vec<ConsumerDescription>> {
@@ -292,6 +400,17 @@ impl Stream {
 
     /// Forgets a consumer with its tags and attributes, after the store's transition delay if there is one. One that does
     /// not exist is forgotten already.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let consumer = stream.register_consumer("billing")?;
+    /// stream.remove_consumer(consumer.id)?;
+    /// assert!(stream.consumers()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`summary`](Self::summary), and what happens on the disk.
@@ -373,13 +492,13 @@ impl StoreCore {
     }
 
     pub(super) fn set_attribute(&self, of: Resource, name: &str, value: Option<&[u8]>) -> Result<()> {
-        check_stream_name(name).map_err(|error| Error::invalid(format!("attribute {name:?}: {error}")))?;
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Attribute, name, error))?;
         if let Some(value) = value.filter(|value| value.len() > limits::MAX_ATTRIBUTE_BYTES) {
-            return Err(Error::invalid(format!(
-                "attribute {name} has {} bytes, and the most is {}",
-                value.len(),
-                limits::MAX_ATTRIBUTE_BYTES
-            )));
+            return Err(Error::InvalidArgument(InvalidArgument::AttributeBytes {
+                name: name.to_owned(),
+                actual: value.len(),
+                most: limits::MAX_ATTRIBUTE_BYTES,
+            }));
         }
         self.begin(None)?;
         self.catalog.commit(|state| {

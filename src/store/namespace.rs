@@ -6,7 +6,7 @@ use super::creation::StreamOptions;
 use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::Resource;
-use crate::error::{Error, Result};
+use crate::error::{InvalidArgument, Result};
 use crate::model::{StreamName, is_namespace};
 
 /// The streams of a store that have their names in one namespace, such as the account and the region that a server serves
@@ -21,10 +21,8 @@ pub struct Namespace {
 impl Namespace {
     pub(super) fn new(handle: Arc<StoreHandle>, name: &str) -> Result<Self> {
         if !is_namespace(name) {
-            return Err(Error::invalid(format!(
-                "a namespace is made of up to 128 characters of a-z, A-Z, 0-9, `_`, `.` and `-`, with slashes between \
-                 them, not {name:?}"
-            )));
+            let name = name.to_owned();
+            return Err(InvalidArgument::Namespace { name }.into());
         }
         let name = name.to_owned();
         Ok(Self { handle, name })

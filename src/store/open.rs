@@ -12,7 +12,7 @@ use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
 use crate::backend::memory::Memory;
 use crate::backend::{Opened, local, memory};
-use crate::error::{Error, Result};
+use crate::error::{InvalidArgument, Result};
 use crate::sync::{AtomicBool, Mutex};
 
 impl StoreCore {
@@ -27,7 +27,7 @@ impl StoreCore {
 
     pub(super) fn open_in_memory(options: &StoreOptions, memory: &Memory) -> Result<Arc<Self>> {
         if options.local.read_only {
-            return Err(Error::invalid("a store in memory is not only read"));
+            return Err(InvalidArgument::ReadOnlyInMemory.into());
         }
         let opened = memory::open(options.memory, memory, || options.local.new_identity())?;
         Self::begin_with(opened, Arc::default(), options)

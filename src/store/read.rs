@@ -23,6 +23,7 @@ pub struct ShardIterator {
     /// The shard.
     pub shard: ShardId,
     /// The number of the next record to read. If there is no record of that number, reading begins at the next one.
+    /// [`RecordNumber::BEFORE_FIRST`] is the trim horizon, wherever that is when records are read.
     pub next: RecordNumber,
 }
 
@@ -45,6 +46,22 @@ impl Stream {
     /// A sequence number that belongs to the shard, but to no record that is there, is a position too: reading begins
     /// at the next record. So is a time in the future: it is the end, as it is now.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{ReadLimit, StartingPosition};
+    ///
+    /// let first = stream.put("user-42", b"first")?;
+    /// stream.put("user-42", b"second")?;
+    /// let behind = StartingPosition::AfterSequenceNumber(first.sequence_number);
+    /// let from = stream.shard_iterator(first.shard_id, behind)?;
+    /// let read = stream.get_records(&from, &ReadLimit::default())?;
+    /// assert_eq!(read.records[0].data, "second");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ShardNotFound`] also once the shard has expired, [`Error::ForeignSequenceNumber`],
     /// [`Error::SequenceNumberAtEnd`], [`Error::StreamNotFound`], [`Error::Corrupt`], [`Error::Io`],
@@ -52,14 +69,13 @@ impl Stream {
     pub fn shard_iterator(&self, shard: ShardId, position: StartingPosition) -> Result<ShardIterator> {
         let (view, log) = self.readable(shard)?;
         let next = match position {
-            StartingPosition::TrimHorizon => view.visible_from(seek_time(&log, view.horizon)?),
+            StartingPosition::TrimHorizon => RecordNumber::BEFORE_FIRST,
             StartingPosition::Latest => log.end()?.next_record,
-            StartingPosition::AtTimestamp(time) => {
-                view.visible_from(seek_time(&log, time.max(view.horizon))?)
-            }
+            StartingPosition::AtTimestamp(time) if time <= view.horizon => RecordNumber::BEFORE_FIRST,
+            StartingPosition::AtTimestamp(time) => view.visible_from(seek_time(&log, time)?),
             StartingPosition::AtSequenceNumber(number) => {
                 view.check_number(number)?;
-                number.record_number()
+                number.record_number().max(RecordNumber::FIRST)
             }
             StartingPosition::AfterSequenceNumber(number) => {
                 view.check_number(number)?;
@@ -79,7 +95,40 @@ impl Stream {
     /// Reads records from a position. Does not wait for records: where there is nothing (more) to read, the list is empty
     /// (short).
     ///
+    /// What has expired since the position was given is not skipped silently, unless it is the trim horizon itself:
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # use std::time::Duration;
+    /// # use anabranch::{ManualClock, Memory, StoreOptions, Timestamp};
+    /// # let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    /// # let store = StoreOptions::new().clock(clock.clone()).keeper(false).open_in_memory(&Memory::new())?;
+    /// use anabranch::{Error, ReadLimit, ShardIterator, StartingPosition};
+    ///
+    /// let stream = store.create_stream("clicks", 1)?;
+    /// let put = stream.put("user-42", b"expires")?;
+    /// let from = stream.shard_iterator(
+    ///     put.shard_id,
+    ///     StartingPosition::AtSequenceNumber(put.sequence_number),
+    /// )?;
+    /// # for _ in 0..30 { clock.advance(Duration::from_secs(3_600)); store.maintain()?; }
+    /// // A day later.
+    /// stream.put("user-42", b"later")?;
+    /// let limit = ReadLimit::default();
+    /// let read = match stream.get_records(&from, &limit) {
+    ///     Err(Error::Trimmed { first_kept: Some(next), .. }) => {
+    ///         println!("records were missed");
+    ///         stream.get_records(&ShardIterator { next, ..from }, &limit)?
+    ///     }
+    ///     read => read?,
+    /// };
+    /// assert_eq!(read.records[0].data, "later");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
+    /// [`Error::Trimmed`] where records from the position on have expired, which says where to go on;
     /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`] also for an iterator of another
     /// stream, [`Error::Corrupt`] in front of damage (what comes before it is returned first), [`Error::Io`],
     /// [`Error::Closed`].
@@ -94,8 +143,20 @@ impl Stream {
             of: view.identity,
             list: Vec::new(),
         };
-        let from_record = view.visible_from(from.next);
+        let is_oldest = from.next == RecordNumber::BEFORE_FIRST;
+        let from_record = match is_oldest {
+            true => view.oldest(&log)?,
+            false => view.visible_from(from.next),
+        };
         let read = answer_of(&log, || log.read(from_record, view.horizon, limit, &mut records))?;
+        let first_kept = (read.began_behind_trimmed).or((from_record > from.next).then_some(from_record));
+        if !is_oldest && first_kept.is_some() {
+            return Err(Error::Trimmed {
+                shard: from.shard,
+                from: from.next,
+                first_kept,
+            });
+        }
         let records = records.list;
         let is_drained = !view.shard.is_open() && read.is_at_end();
         let next = ShardIterator {
@@ -113,6 +174,19 @@ impl Stream {
     /// Whether a sequence number can have been given out by now, as far as the time in it says: no later than the clock
     /// shows, or than the last record and the creation of its shard, or of the newest one. The clock may have gone back
     /// since.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::SequenceNumber;
+    ///
+    /// let put = stream.put("user-42", b"{}")?;
+    /// let number = SequenceNumber::parse_any(&put.sequence_number.to_string()).unwrap();
+    /// assert!(stream.can_have_issued(&number)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`summary`](Self::summary).
@@ -143,6 +217,21 @@ impl Stream {
 
     /// A sequence number behind which a position is: reading after it goes on at the position. It need not be a record's,
     /// and rises with the time at which it is asked for, also where the position stays.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let put = stream.put("user-42", b"{}")?;
+    /// let end = stream.shard_iterator(put.shard_id, StartingPosition::Latest)?;
+    /// let number = stream.sequence_number_before(&end)?;
+    /// let same = stream.shard_iterator(put.shard_id, StartingPosition::AfterSequenceNumber(number))?;
+    /// assert_eq!(same, end);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ShardNotFound`] once the shard has expired, [`Error::StreamNotFound`], [`Error::Closed`].
@@ -215,6 +304,18 @@ impl ShardView {
     /// Where reading from this record on begins.
     fn visible_from(&self, record: RecordNumber) -> RecordNumber {
         self.first_visible.map_or(record, |first| record.max(first))
+    }
+
+    /// The first record that can be seen, or, where that cannot be found for damage, the first of all: reading from there
+    /// serves what is before the damage.
+    fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
+        match seek_time(log, self.horizon) {
+            Ok(oldest) => Ok(self.visible_from(oldest)),
+            Err(Error::Corrupt { .. } | Error::Unreadable { .. }) => {
+                Ok(self.visible_from(RecordNumber::FIRST))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn check_number(&self, number: SequenceNumber) -> Result<()> {

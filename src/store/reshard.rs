@@ -3,7 +3,7 @@
 use super::core::StoreCore;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{CatalogState, Edit, Lifecycle, Steps};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{Lineage, LineageError, Reshard, ReshardStep, ShardId, StreamStatus, Timestamp};
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ impl StreamCore {
                 first,
                 second,
             },
-            other => Error::invalid(other.to_string()),
+            other => Error::InvalidArgument(InvalidArgument::Lineage(other)),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::core::StoreCore;
 use super::stream_core::StreamCore;
 use super::transitions::Subject;
 use crate::catalog::{CatalogState, Change, Lifecycle, Setting, Steps};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{Lineage, Timestamp, limits};
 
 impl StoreCore {
@@ -81,11 +81,11 @@ impl StreamCore {
             false => open,
         };
         if target == 0 || most > limits::MAX_SHARDS_PER_STREAM {
-            return Err(Error::invalid(format!(
-                "a stream with {open} open shards cannot have {target}: it has 1 to {} at any time, and all are split \
-                 before neighbours are merged",
-                limits::MAX_SHARDS_PER_STREAM
-            )));
+            return Err(Error::InvalidArgument(InvalidArgument::TargetShardCount {
+                open,
+                target,
+                most: limits::MAX_SHARDS_PER_STREAM,
+            }));
         }
         let first_new = lineage.first_new_on_the_way_to(target);
         let first_new = first_new.map_err(|error| self.reshard_error(error))?;

@@ -27,6 +27,16 @@ impl Store {
     /// Opens the store in a directory, which is made if it does not exist, with the default
     /// [options](StoreOptions).
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let store = anabranch::Store::open(directory.path().join("data"))?;
+    /// store.create_stream("clicks", 4)?.put("user-42", b"{}")?;
+    /// store.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`StoreOptions::open`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
@@ -55,6 +65,15 @@ impl Store {
     /// Makes a stream whose shards divide the hash space evenly. It takes records at once, unless the store has a
     /// [`transition_delay`](StoreOptions::transition_delay).
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let stream = store.create_stream("clicks", 4)?;
+    /// assert_eq!(stream.describe()?.shards.len(), 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::StreamExists`]; [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of
     /// `a-z A-Z 0-9 _ . -`, or a shard count out of range; [`Error::StorageFull`], [`Error::Poisoned`],
@@ -71,6 +90,21 @@ impl Store {
 
     /// Makes a stream with more to say about it.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// use anabranch::StreamOptions;
+    ///
+    /// let large = StreamOptions {
+    ///     max_record_bytes: 10 * 1024 * 1024,
+    ///     ..StreamOptions::default()
+    /// };
+    /// let stream = store.create_stream_with("pictures", large)?;
+    /// stream.put("user-42", &vec![0; 5_000_000])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`create_stream`](Self::create_stream).
     pub fn create_stream_with(&self, name: &str, options: StreamOptions) -> Result<Stream> {
@@ -78,6 +112,20 @@ impl Store {
     }
 
     /// A stream by its name, in whatever state it is. Never blocks.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// use anabranch::Error;
+    ///
+    /// let stream = match store.stream("clicks") {
+    ///     Err(Error::StreamNotFound { .. }) => store.create_stream("clicks", 1)?,
+    ///     found => found?,
+    /// };
+    /// assert_eq!(stream.name(), "clicks");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::Closed`].
@@ -108,6 +156,16 @@ impl Store {
 
     /// A stream by its number, which no other stream of this store ever has.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let same = store.stream_by_id(stream.id())?;
+    /// assert_eq!(same.name(), "clicks");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::Closed`].
     pub fn stream_by_id(&self, id: StreamId) -> Result<Stream> {
@@ -119,6 +177,19 @@ impl Store {
 
     /// Up to `limit` streams that are in no [`Namespace`], in the order of their names, from the first or from behind a name.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// for name in ["a", "b", "c"] {
+    ///     store.create_stream(name, 1)?;
+    /// }
+    /// let page = store.streams(Some("a"), 2)?;
+    /// let names: Vec<_> = page.iter().map(|stream| stream.name.as_str()).collect();
+    /// assert_eq!(names, ["b", "c"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
@@ -126,6 +197,16 @@ impl Store {
     }
 
     /// How many shards are open in all streams, with those that creations and splits are still making.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// store.create_stream("clicks", 4)?;
+    /// store.create_stream("orders", 2)?;
+    /// assert_eq!(store.open_shard_count()?, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -140,6 +221,14 @@ impl Store {
 
     /// An attribute of the store's owner: bytes under a name, which the store keeps and which mean nothing to it.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// assert_eq!(store.attribute("schema")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -147,6 +236,16 @@ impl Store {
     }
 
     /// Sets an attribute of the store's owner, or removes it. Durable on return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// store.set_attribute("schema", Some(b"2"))?;
+    /// assert_eq!(store.attribute("schema")?.as_deref(), Some(&b"2"[..]));
+    /// store.set_attribute("schema", None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a name that is not 1 to 128 characters of `a-z A-Z 0-9 _ . -`, and for a value of
@@ -158,6 +257,18 @@ impl Store {
     }
 
     /// The time by the store's clock.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.put("user-42", b"{}")?;
+    /// let record = stream.reader(anabranch::StartingPosition::TrimHorizon)?.next().unwrap()?;
+    /// let age = store.now().since(record.approximate_arrival);
+    /// println!("{} ms old", age.as_millis());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn now(&self) -> Timestamp {
         self.core().now()
     }
@@ -170,18 +281,52 @@ impl Store {
     }
 
     /// A number that no other store has.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// assert_ne!(store.id(), anabranch::Store::in_memory()?.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> u128 {
         self.core().catalog.read().store
     }
 
-    /// A secret that was made with the store and stays the same, for signing what is handed to strangers.
-    pub fn token_key(&self) -> [u8; 32] {
-        self.core().catalog.read().token_key
+    /// A secret that was drawn with the store, stays the same, and is no other store's: for signing what a program hands
+    /// to strangers and wants to know again, such as positions. Whoever has it can sign too.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let store = anabranch::Store::open(directory.path())?;
+    /// let secret = store.secret();
+    /// store.close()?;
+    /// assert_eq!(anabranch::Store::open(directory.path())?.secret(), secret);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn secret(&self) -> [u8; 32] {
+        self.core().catalog.read().secret
     }
 
     /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
     /// expired, prepares for what will be put. For programs that set the clock, or run without a keeper. Of a store that is
     /// [only read](StoreOptions::read_only) there is only the clock to look at.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # use std::time::Duration;
+    /// use anabranch::{ManualClock, Memory, StoreOptions, Timestamp};
+    ///
+    /// let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    /// let options = StoreOptions::new().clock(clock.clone()).keeper(false);
+    /// let store = options.open_in_memory(&Memory::new())?;
+    /// clock.advance(Duration::from_secs(60));
+    /// store.maintain()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The first thing that could not be done; the rest is tried all the same.
@@ -192,6 +337,18 @@ impl Store {
 
     /// Makes all that was put durable, records it, and lets the directory go. Whatever is done with this store
     /// afterwards fails with [`Error::Closed`].
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::Error;
+    ///
+    /// store.close()?;
+    /// assert!(matches!(stream.put("user-42", b"{}"), Err(Error::Closed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What could not be written. The store is closed all the same, and recovers when it is next opened.

@@ -8,7 +8,7 @@ use super::creation::{check_max_record_bytes, check_warm_throughput};
 use super::handle::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamState};
-use crate::error::{Error, Result, RetentionReason};
+use crate::error::{Error, InvalidArgument, Named, Result, RetentionReason};
 use crate::model::{
     Checkpoint, HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Shard, ShardFilter, ShardId,
     StreamId, StreamMode, StreamStatus, Timestamp, check_stream_name, limits,
@@ -63,21 +63,60 @@ impl Stream {
     }
 
     /// Its name, which no other stream of its namespace has.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// assert_eq!(stream.name(), "clicks");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> &str {
         &self.core.name
     }
 
     /// The namespace that the name is in: empty unless it was made in a [`Namespace`](super::Namespace).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let stream = store.namespace("tenant-7")?.create_stream("clicks", 1)?;
+    /// assert_eq!((stream.namespace(), stream.name()), ("tenant-7", "clicks"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn namespace(&self) -> &str {
         &self.core.namespace
     }
 
     /// Its number, which no other stream of the store ever has, a later one of the same name included.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let id = stream.id();
+    /// stream.delete()?;
+    /// assert_ne!(store.create_stream("clicks", 1)?.id(), id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(&self) -> StreamId {
         self.core.id
     }
 
     /// What it is, without its shards.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let summary = stream.summary()?;
+    /// assert_eq!((summary.retention_hours, summary.open_shard_count), (24, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::StreamNotFound`] once it is deleted, [`Error::Closed`].
@@ -86,6 +125,18 @@ impl Stream {
     }
 
     /// What it is, with its shards.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// for shard in stream.describe()?.shards {
+    ///     let range = shard.hash_key_range;
+    ///     println!("{}: {} to {}", shard.id, range.start(), range.end());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`summary`](Self::summary).
@@ -100,6 +151,20 @@ impl Stream {
 
     /// The shards that a filter selects, in the order of their ids. Expired shards are in no selection.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{HashKey, ShardFilter};
+    ///
+    /// let parent = stream.shards(&ShardFilter::AtLatest)?[0].id;
+    /// stream.split_shard(parent, HashKey::MAX / 2)?;
+    /// assert_eq!(stream.shards(&ShardFilter::AtLatest)?.len(), 2);
+    /// assert_eq!(stream.shards(&ShardFilter::FromTrimHorizon)?.len(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn shards(&self, filter: &ShardFilter) -> Result<Vec<Shard>> {
@@ -107,6 +172,16 @@ impl Stream {
     }
 
     /// Keeps records for longer: up to 8760 hours. What has expired already does not come back.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.increase_retention(7 * 24)?;
+    /// assert_eq!(stream.summary()?.retention_hours, 168);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidRetention`]; [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and
@@ -119,6 +194,17 @@ impl Stream {
 
     /// Keeps records for less long: down to 24 hours. Older ones are hidden at once.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.increase_retention(7 * 24)?;
+    /// stream.decrease_retention(48)?;
+    /// assert_eq!(stream.summary()?.retention_hours, 48);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`increase_retention`](Self::increase_retention).
     pub fn decrease_retention(&self, hours: u32) -> Result<()> {
@@ -129,6 +215,19 @@ impl Stream {
 
     /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, one for it and
     /// those above. A record that was put before is in the parent, a later one in a child.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::HashKey;
+    ///
+    /// let put = stream.put("user-42", b"before")?;
+    /// stream.split_shard(put.shard_id, HashKey::MAX / 2)?;
+    /// assert_ne!(stream.put("user-42", b"after")?.shard_id, put.shard_id);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
@@ -142,6 +241,17 @@ impl Stream {
 
     /// Closes two shards and opens one child for the hash keys of both. The range of `second` must begin where that of
     /// `first` ends.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let stream = store.create_stream("clicks", 2)?;
+    /// let shards = stream.describe()?.shards;
+    /// stream.merge_shards(shards[0].id, shards[1].id)?;
+    /// assert_eq!(stream.summary()?.open_shard_count, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
@@ -240,6 +350,17 @@ impl Stream {
 
     /// A checkpoint that was saved under a name.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// assert!(stream.checkpoint("billing")?.is_none());
+    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
+    /// assert!(stream.checkpoint("billing")?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`summary`](Self::summary).
     pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
@@ -247,6 +368,16 @@ impl Stream {
     }
 
     /// The names under which checkpoints are saved, in order.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
+    /// assert_eq!(stream.checkpoint_names()?, ["billing"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`summary`](Self::summary).
@@ -257,12 +388,24 @@ impl Stream {
     /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one.
     /// Durable on return.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let reader = stream.reader(anabranch::StartingPosition::TrimHorizon)?;
+    /// let checkpoint = reader.checkpoint();
+    /// stream.save_checkpoint("billing", &checkpoint)?;
+    /// assert_eq!(stream.checkpoint("billing")?, Some(checkpoint));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`] for the name, and for a checkpoint of another stream; otherwise as for
     /// [`summary`](Self::summary), and what happens on the disk.
     pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         self.check_checkpoint(checkpoint)?;
-        check_stream_name(name).map_err(|error| Error::invalid(format!("checkpoint {name:?}: {error}")))?;
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Checkpoint, name, error))?;
         self.store_core().begin(Some(self.core.id))?;
         self.store_core().catalog.commit(|state| {
             self.core.state(state.stream(self.core.id))?;
@@ -276,6 +419,17 @@ impl Stream {
     }
 
     /// Forgets a checkpoint. One that does not exist is forgotten already.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
+    /// stream.remove_checkpoint("billing")?;
+    /// assert!(stream.checkpoint_names()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`save_checkpoint`](Self::save_checkpoint).
@@ -294,6 +448,18 @@ impl Stream {
     }
 
     /// Deletes the stream with all its records.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::Error;
+    ///
+    /// stream.delete()?;
+    /// assert!(matches!(store.stream("clicks"), Err(Error::StreamNotFound { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::ReadOnly`],
@@ -331,15 +497,11 @@ impl Stream {
         if (checkpoint.store, checkpoint.stream) == (self.store_id(), self.id()) {
             return Ok(());
         }
-        Err(Error::invalid(format!(
-            "the checkpoint is of stream number {} of store {:032x}, and {} is stream number {} of store {:032x}; a stream \
-             that was made again is read from its beginning",
-            checkpoint.stream,
-            checkpoint.store,
-            self.name(),
-            self.id(),
-            self.store_id()
-        )))
+        Err(Error::InvalidArgument(InvalidArgument::ForeignCheckpoint {
+            name: self.name().to_owned(),
+            of: (checkpoint.store, checkpoint.stream),
+            used_with: (self.store_id(), self.id()),
+        }))
     }
 
     pub(crate) fn store_id(&self) -> u128 {

@@ -6,7 +6,7 @@ use super::creation::{StreamOptions, check_max_record_bytes, check_warm_throughp
 use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::{Edit, Lifecycle};
-use crate::error::{Error, Result};
+use crate::error::{Error, Named, Result};
 use crate::model::{StreamId, StreamName, check_stream_name};
 
 impl StoreHandle {
@@ -44,7 +44,7 @@ impl StoreHandle {
     ) -> Result<Stream> {
         let store = &self.core;
         let now = store.begin(None)?;
-        check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;
+        check_stream_name(&name.local).map_err(|error| Error::bad_name(Named::Stream, &name.local, error))?;
         check_max_record_bytes(options.max_record_bytes)?;
         check_warm_throughput(options.warm_throughput)?;
         let note = store.clock_note();

@@ -43,6 +43,20 @@ pub struct ShardWatch {
 impl Stream {
     /// Watches some shards, from now on.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use std::time::Duration;
+    ///
+    /// let shard = stream.describe()?.shards[0].id;
+    /// let mut watch = stream.watch(&[shard])?;
+    /// stream.put("user-42", b"{}")?;
+    /// assert!(watch.wait(Duration::from_secs(1)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`ShardWatch::add`].
     pub fn watch(&self, shards: &[ShardId]) -> Result<ShardWatch> {

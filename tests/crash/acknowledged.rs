@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection, RepairAction};
 use anabranch::sim::{LossMode, Operation, SimDisk};
-use anabranch::{Error, HashKey, ManualClock, PutRecord, StartingPosition, StoreOptions, Stream, Timestamp};
+use anabranch::{
+    Error, HashKey, ManualClock, PutRecord, PutResult, StartingPosition, StoreOptions, Stream, Timestamp,
+};
 
 use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies};
 
-const DIRECTORY: &str = "store";
+pub const DIRECTORY: &str = "store";
 
-fn options(disk: &SimDisk) -> StoreOptions {
+pub fn options(disk: &SimDisk) -> StoreOptions {
     StoreOptions::new()
         .segment_bytes(512 << 10)
         .keeper(false)
@@ -22,7 +24,7 @@ fn options(disk: &SimDisk) -> StoreOptions {
         .disk(disk.clone())
 }
 
-fn read(disk: &SimDisk, stream: &str) -> anabranch::Result<Vec<Vec<u8>>> {
+pub fn read(disk: &SimDisk, stream: &str) -> anabranch::Result<Vec<Vec<u8>>> {
     read_with(&options(disk), stream)
 }
 
@@ -32,15 +34,15 @@ fn read_with(options: &StoreOptions, stream: &str) -> anabranch::Result<Vec<Vec<
     reader.map(|record| Ok(record?.data.to_vec())).collect()
 }
 
-fn inspection(disk: &SimDisk) -> Inspection {
+pub fn inspection(disk: &SimDisk) -> Inspection {
     Inspection::of(DIRECTORY).disk(disk.clone())
 }
 
-fn is_sound(disk: &SimDisk) -> bool {
+pub fn is_sound(disk: &SimDisk) -> bool {
     inspection(disk).verify(&mut |_| {}).unwrap().is_sound()
 }
 
-fn files(disk: &SimDisk, kind: &str) -> Vec<PathBuf> {
+pub fn files(disk: &SimDisk, kind: &str) -> Vec<PathBuf> {
     let files = disk.rot().files().into_iter().map(|(path, _)| path);
     files
         .filter(|path| path.to_string_lossy().contains(kind) && !path.to_string_lossy().contains(".index"))
@@ -48,7 +50,7 @@ fn files(disk: &SimDisk, kind: &str) -> Vec<PathBuf> {
 }
 
 /// Damages the last edit of the manifest in both copies.
-fn lose_last_edit(disk: &SimDisk) {
+pub fn lose_last_edit(disk: &SimDisk) {
     let manifest = files(disk, "MANIFEST").pop().unwrap();
     let bytes = disk.rot().read(&manifest).unwrap();
     let last = (64..MANIFEST_STRIPE)
@@ -58,9 +60,9 @@ fn lose_last_edit(disk: &SimDisk) {
     flip_in_both_copies(disk, &manifest, last as u64 + 30);
 }
 
-fn put_to_both(stream: &Stream, data: &[u8]) {
+fn put_to_both(stream: &Stream, data: &[u8]) -> Vec<PutResult> {
     let puts = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", data).explicit_hash_key(key));
-    stream.put_records(&puts).unwrap();
+    stream.put_records(&puts).unwrap()
 }
 
 /// The last edit resumed a log, or gave it a segment, and what was put since was only in the journal. A repair forgot the
@@ -192,7 +194,7 @@ pub fn an_edit_of_the_journal_that_rots_is_missed_although_an_earlier_journal_wa
 }
 
 /// Where the lists of edits lie that have one that is shown like this.
-fn edits(disk: &SimDisk, like: &str) -> Vec<u64> {
+pub fn edits(disk: &SimDisk, like: &str) -> Vec<u64> {
     let mut edits = Vec::new();
     let options = DumpOptions::of(DumpWhat::Manifest);
     let dumped = inspection(disk).dump(&options, &mut |item| {
@@ -229,6 +231,85 @@ pub fn what_a_repair_sets_aside_stays_aside_when_power_is_lost() {
     let disk = disk.crash(LossMode::LoseAll);
     assert!(is_sound(&disk));
     assert_eq!(read(&disk, "clicks").unwrap(), [b"put"]);
+}
+
+/// The children of a split that was lost were set aside, and those of the next one got their ids and so their numbers.
+#[test]
+pub fn a_shard_that_was_set_aside_is_not_made_again() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"put").unwrap();
+    let parent = stream.describe().unwrap().shards[0].id;
+    stream.split_shard(parent, HashKey::MAX / 2).unwrap();
+    let set_aside = put_to_both(&stream, b"set aside");
+    store.close().unwrap();
+    let split = edits(&disk, "Resharded")[0];
+    let manifest = files(&disk, "MANIFEST").pop().unwrap();
+    flip_in_both_copies(&disk, &manifest, split + 40);
+
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    assert!(plan.sets_aside());
+    plan.apply_and_set_aside().unwrap();
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.stream("clicks").unwrap();
+    stream.split_shard(parent, HashKey::MAX / 2).unwrap();
+    for put in put_to_both(&stream, b"put") {
+        let is_of =
+            |gone: &PutResult| gone.shard_id == put.shard_id || gone.sequence_number == put.sequence_number;
+        assert!(!set_aside.iter().any(is_of), "{put:?}");
+    }
+    store.close().unwrap();
+    assert!(is_sound(&disk));
+}
+
+/// After a kill a log leaves 2^32 numbers out. Where the edit of the segment that begins there is lost, and its header page
+/// is damaged, the next opener left out the same ones, and gave the segment's numbers again.
+#[test]
+pub fn a_record_that_was_set_aside_keeps_its_number() {
+    let disk = SimDisk::new(1);
+    let unjournaled = |disk: &SimDisk| options(disk).min_journaled_shards(usize::MAX);
+    let store = unjournaled(&disk).open(DIRECTORY).unwrap();
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"kept")
+        .unwrap();
+    let disk = disk.crash(LossMode::KeepAll);
+    let store = unjournaled(&disk).open(DIRECTORY).unwrap();
+    let set_aside = store.stream("clicks").unwrap().put("key", b"set aside").unwrap();
+    let disk = disk.crash(LossMode::KeepAll);
+    let segment = files(&disk, "streams/").pop().unwrap();
+    let named = *edits(&disk, "SegmentAdded { log: Shard").last().unwrap();
+    flip_in_both_copies(&disk, files(&disk, "MANIFEST").pop().unwrap(), named + 40);
+    disk.rot().flip_bit(&segment, 2_000, 0).unwrap();
+
+    assert!(!is_sound(&disk));
+    assert!(matches!(
+        unjournaled(&disk).open(DIRECTORY),
+        Err(Error::Corrupt { .. })
+    ));
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    let sets_aside = RepairAction::SetAside { records: None };
+    assert!(
+        plan.steps
+            .iter()
+            .any(|step| step.action == sets_aside && step.path == segment),
+        "{:?}",
+        plan.steps
+    );
+    let repaired = plan.apply_and_set_aside().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
+    let store = unjournaled(&disk).open(DIRECTORY).unwrap();
+    let stream = store.stream("clicks").unwrap();
+    let put = stream.put("key", b"later").unwrap();
+    assert!(put.sequence_number > set_aside.sequence_number, "{put:?}");
+    store.close().unwrap();
+    assert!(is_sound(&disk));
+    assert_eq!(
+        read_with(&unjournaled(&disk), "clicks").unwrap(),
+        [&b"kept"[..], b"later"]
+    );
 }
 
 /// A log that was recovered and not written to has its end recorded when it is idle and when the store is closed.

@@ -16,6 +16,7 @@ mod omissions;
 mod op;
 mod random;
 mod regressions;
+mod repair_crashes;
 mod rot;
 mod scenario;
 mod step;

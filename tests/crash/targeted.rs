@@ -1,6 +1,7 @@
 //! Single mechanisms, each in the few steps that need it: what random programs and rot of one byte come upon too seldom.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anabranch::inspect::{Damage, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Inspection};
@@ -131,6 +132,47 @@ fn must_be_usable(disk: &SimDisk) {
     let disk = disk.crash(LossMode::LoseAll);
     let stream = open(&disk, NOT_JOURNALED).stream("new").unwrap();
     assert_eq!(read(&stream).0, [b"data"]);
+}
+
+/// A segment that is begun in a file that was one before has bytes of that behind its header page. Where the page was torn
+/// they passed for frames of a segment whose edit is lost.
+#[test]
+pub fn a_crash_while_a_used_file_becomes_a_segment_is_no_damage() {
+    for (n, seed) in (1..=20).flat_map(|n| (0..4).map(move |seed| (n, seed))) {
+        let disk = SimDisk::new(seed);
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+        let options = options(&disk, NOT_JOURNALED)
+            .keeper(false)
+            .segment_bytes(64 << 10)
+            .clock(clock.clone());
+        let store = options.open(DIRECTORY).unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let put = || stream.put("key", &[7; 50_000]);
+        for _ in 0..4 {
+            put().unwrap();
+        }
+        clock.advance(Duration::from_secs(25 * 3_600));
+        put().unwrap();
+        store.maintain().unwrap();
+        store.maintain().unwrap();
+        let is_pooled = |path: &PathBuf| path.to_string_lossy().contains(".ready");
+        let files = disk.rot().files();
+        assert!(files.iter().any(|(path, _)| is_pooled(path)), "{files:?}");
+        // One of the two takes a file that was filled ahead, the other one that was a segment.
+        disk.faults().freeze_nth(Calls::CHANGING, n);
+        let _ = put().and_then(|_| put());
+        for disk in outcomes(&disk) {
+            let inspection = Inspection::of(DIRECTORY).disk(disk.clone());
+            let verification = inspection.verify(&mut |_| {}).unwrap();
+            assert!(
+                verification.is_sound(),
+                "call {n}, seed {seed}: {:?}",
+                verification.findings
+            );
+            let stream = open(&disk, NOT_JOURNALED).stream("clicks").unwrap();
+            stream.put("key", b"more").unwrap();
+        }
+    }
 }
 
 /// A manifest that was extended for a frame too large for what was reserved must not pass for one that was cut.

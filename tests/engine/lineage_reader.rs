@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::backends::{Place, on_each_backend};
 use anabranch::{
-    Error, HashKey, ManualClock, PutRecord, Record, ShardFilter, ShardId, StartingPosition, StoreOptions,
-    Stream, Timestamp,
+    Checkpoint, Error, HashKey, InvalidArgument, ManualClock, PutRecord, ReadLimit, Record, RecordNumber,
+    ShardFilter, ShardId, ShardIterator, StartingPosition, Store, StoreOptions, Stream, StreamReader,
+    Timestamp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -76,6 +77,9 @@ on_each_backend!(
     a_waiting_reader_is_woken_by_a_put,
     a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split,
     a_reader_whose_shards_expire_goes_on_with_what_is_left,
+    a_reader_that_comes_back_behind_the_horizon_is_told_once,
+    a_reader_whose_shard_has_expired_unread_is_told_once,
+    a_shard_iterator_that_comes_back_behind_the_horizon_is_told,
     a_sequence_number_is_no_position_in_a_stream,
 );
 
@@ -201,10 +205,112 @@ fn a_reader_whose_shards_expire_goes_on_with_what_is_left(place: &Place) {
     assert_eq!(stream.describe().unwrap().shards.len(), 2);
 }
 
+/// Some records, each large enough for a few of them to fill a segment, and what is read of them at first.
+fn read_and_expired(place: &Place) -> (Store, Stream, [Checkpoint; 2], RecordNumber) {
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let options = StoreOptions::new().clock(clock.clone()).segment_bytes(64 << 10);
+    let store = place.open_with(&options);
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let mut put = (0..6).map(|_| stream.put("key", &[1; 30_000]).unwrap().sequence_number);
+    let second = put.nth(1).unwrap().record_number();
+    assert_eq!(put.count(), 4);
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    reader.next().unwrap().unwrap();
+    let after_one = reader.checkpoint();
+    assert_eq!(reader.by_ref().count(), 5);
+    let after_all = reader.checkpoint();
+    for _ in 0..26 {
+        clock.advance(Duration::from_secs(3_600));
+        store.maintain().unwrap();
+    }
+    (store, stream, [after_one, after_all], second)
+}
+
+fn a_reader_that_comes_back_behind_the_horizon_is_told_once(place: &Place) {
+    let (_store, stream, [after_one, after_all], second) = read_and_expired(place);
+    let put = stream.put("key", b"later").unwrap();
+    let mut reader = stream.reader_from(after_one.clone()).unwrap();
+    match reader.next() {
+        Some(Err(Error::Trimmed {
+            shard,
+            from,
+            first_kept,
+        })) => {
+            assert_eq!((shard, from), (put.shard_id, second));
+            assert_eq!(first_kept, Some(put.sequence_number.record_number()));
+        }
+        other => panic!("{other:?}"),
+    }
+    let data = |reader: StreamReader| -> Vec<_> { reader.map(|record| record.unwrap().data).collect() };
+    assert_eq!(data(reader), ["later"]);
+    let silent = stream.reader_from(after_one).unwrap().skip_trimmed();
+    assert_eq!(data(silent), ["later"]);
+    // Nothing was missed by those who had read all, or begin now.
+    assert_eq!(data(stream.reader_from(after_all).unwrap()), ["later"]);
+    assert_eq!(
+        data(stream.reader(StartingPosition::TrimHorizon).unwrap()),
+        ["later"]
+    );
+}
+
+fn a_reader_whose_shard_has_expired_unread_is_told_once(place: &Place) {
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let store = place.open_with(&StoreOptions::new().clock(clock.clone()));
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"read").unwrap();
+    let missed = stream.put("key", b"missed").unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().data, "read");
+    let checkpoint = reader.checkpoint();
+    stream.split_shard(missed.shard_id, HashKey::MAX / 2).unwrap();
+    clock.advance(Duration::from_secs(25 * 3_600));
+    store.maintain().unwrap();
+    stream.put("key", b"stays").unwrap();
+    let mut reader = stream.reader_from(checkpoint).unwrap();
+    match reader.next() {
+        Some(Err(Error::Trimmed {
+            shard,
+            from,
+            first_kept,
+        })) => {
+            assert_eq!((shard, first_kept), (missed.shard_id, None));
+            assert_eq!(from, missed.sequence_number.record_number());
+        }
+        other => panic!("{other:?}"),
+    }
+    let data: Vec<_> = reader.map(|record| record.unwrap().data).collect();
+    assert_eq!(data, ["stays"]);
+}
+
+fn a_shard_iterator_that_comes_back_behind_the_horizon_is_told(place: &Place) {
+    let (_store, stream, _, second) = read_and_expired(place);
+    let put = stream.put("key", b"later").unwrap();
+    let limit = ReadLimit::default();
+    let at = |next| ShardIterator {
+        stream: stream.id(),
+        shard: put.shard_id,
+        next,
+    };
+    let first_kept = match stream.get_records(&at(second), &limit) {
+        Err(Error::Trimmed { from, first_kept, .. }) if from == second => first_kept.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    for from in [first_kept, RecordNumber::BEFORE_FIRST] {
+        let read = stream.get_records(&at(from), &limit).unwrap();
+        assert_eq!(read.records[0].data, "later");
+    }
+    let oldest = stream.shard_iterator(put.shard_id, StartingPosition::TrimHorizon);
+    let read = stream.get_records(&oldest.unwrap(), &limit).unwrap();
+    assert_eq!(read.records.len(), 1);
+}
+
 fn a_sequence_number_is_no_position_in_a_stream(place: &Place) {
     let store = place.open();
     let stream = store.create_stream("clicks", 1).unwrap();
     let put = stream.put("key", b"data").unwrap();
     let refused = stream.reader(StartingPosition::AtSequenceNumber(put.sequence_number));
-    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    assert!(matches!(
+        refused,
+        Err(Error::InvalidArgument(InvalidArgument::PositionInOneShard))
+    ));
 }

@@ -154,7 +154,7 @@ fn a_closed_store_on_a_read_only_file_system_is_all_there() {
     let store = options(&disk).open(DIRECTORY).unwrap();
     let stream = filled(&store);
     let (expected, described) = (contents(&store), stream.describe().unwrap());
-    let (id, token_key) = (store.id(), store.token_key());
+    let (id, secret) = (store.id(), store.secret());
     store.close().unwrap();
     drop((store, stream));
     disk.make_read_only();
@@ -162,7 +162,7 @@ fn a_closed_store_on_a_read_only_file_system_is_all_there() {
     for _ in 0..2 {
         look(&disk, |store| {
             assert_eq!(contents(store), expected);
-            assert_eq!((store.id(), store.token_key()), (id, token_key));
+            assert_eq!((store.id(), store.secret()), (id, secret));
             let stream = store.stream("clicks").unwrap();
             assert_eq!(stream.describe().unwrap(), described);
             assert_eq!(stream.checkpoint_names().unwrap(), ["worker"]);

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use anabranch::{
-    Durability, Error, HashKey, ManualClock, PutRecord, ReadLimit, Record, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, Timestamp, limits,
+    Durability, Error, HashKey, InvalidArgument, LineageError, ManualClock, Named, PutRecord, ReadLimit,
+    Record, ShardId, StartingPosition, Store, StoreOptions, Stream, StreamNameError, Timestamp, limits,
 };
 use anabranch_harness::files::copy_tree;
 
@@ -55,6 +55,7 @@ fn largest_batch(data: &[u8]) -> Vec<PutRecord<'_>> {
 
 on_each_backend!(
     a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole,
+    what_is_wrong_with_an_argument_is_told_by_kind_and_facts,
     what_was_put_is_read_in_order_with_rising_sequence_numbers,
     everything_is_as_it_was_after_a_clean_close,
     a_split_shard_is_drained_into_its_children,
@@ -98,9 +99,58 @@ fn a_store_that_would_gather_larger_groups_than_can_be_read_does_not_open() {
     let directory = tempfile::tempdir().unwrap();
     let opened = |bytes| StoreOptions::new().max_group_bytes(bytes).open(directory.path());
     let refused = opened(limits::MAX_BATCH_BYTES + 1).unwrap_err();
-    assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
+    let most = limits::MAX_BATCH_BYTES;
+    let kind = InvalidArgument::WaitingBytes {
+        actual: most + 1,
+        most,
+    };
+    assert!(
+        matches!(&refused, Error::InvalidArgument(is) if *is == kind),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("67108864"), "{refused}");
     opened(limits::MAX_BATCH_BYTES).unwrap();
+}
+
+fn what_is_wrong_with_an_argument_is_told_by_kind_and_facts(place: &Place) {
+    fn kind<T: std::fmt::Debug>(result: anabranch::Result<T>) -> InvalidArgument {
+        match result {
+            Err(Error::InvalidArgument(kind)) => kind,
+            other => panic!("{other:?}"),
+        }
+    }
+    let store = place.open();
+    let name = InvalidArgument::Name {
+        of: Named::Stream,
+        name: "a b".to_owned(),
+        error: StreamNameError::InvalidCharacter { character: ' ' },
+    };
+    assert_eq!(kind(store.create_stream("a b", 1)), name);
+    let count = InvalidArgument::Lineage(LineageError::InvalidShardCount { count: 0 });
+    assert_eq!(kind(store.create_stream("clicks", 0)), count);
+    let stream = store.create_stream("clicks", 1).unwrap();
+    let put = kind(stream.put(&"k".repeat(257), b"data"));
+    assert!(matches!(put, InvalidArgument::PartitionKey(_)), "{put:?}");
+    let consumer = kind(stream.register_consumer(""));
+    let is_empty = matches!(
+        consumer,
+        InvalidArgument::Name {
+            of: Named::Consumer,
+            error: StreamNameError::Empty,
+            ..
+        }
+    );
+    assert!(is_empty, "{consumer:?}");
+    let most = limits::MAX_ATTRIBUTE_BYTES;
+    let attribute = InvalidArgument::AttributeBytes {
+        name: "policy".to_owned(),
+        actual: most + 1,
+        most,
+    };
+    assert_eq!(
+        kind(store.set_attribute("policy", Some(&vec![0; most + 1]))),
+        attribute
+    );
 }
 
 fn what_was_put_is_read_in_order_with_rising_sequence_numbers(place: &Place) {

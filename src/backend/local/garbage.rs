@@ -7,9 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
+use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
-use crate::log::{LocalLog, Segment, SegmentPool};
+use crate::log::{
+    LocalLog, Segment, SegmentPool, UnnamedFile, examine_unnamed, is_continued, number_of_segment,
+};
 use crate::model::{RecordNumber, ShardId};
 use crate::sync::Mutex;
 
@@ -94,16 +96,41 @@ fn empty_heap(heap: &mut Garbage, pool: &SegmentPool, disk: &dyn Disk) -> Result
     Ok(())
 }
 
-/// Removes what is in an interrupted log's directory without being named by the catalog: what was being made
-/// when the process ended.
-pub(super) fn remove_unnamed_files(disk: &dyn Disk, log: &LocalLog) -> Result<()> {
+/// Removes what is in a log's directory without being named by the catalog: what was being made when the process ended,
+/// and segments before a number, which were dropped. Others that hold frames, or may, stay: no edit accounts for them.
+pub(super) fn remove_unnamed_files(
+    disk: &Arc<dyn Disk>,
+    log: &LocalLog,
+    dropped_before: RecordNumber,
+) -> Result<()> {
     let directory = log.directory();
-    for name in list_if_there(disk, directory)? {
-        if !log.names_file(&name) {
-            remove_file_of_log(disk, directory, &name)?;
+    for name in list_if_there(disk.as_ref(), directory)? {
+        let is_kept = match number_of_segment(&name) {
+            _ if log.names_file(&name) => true,
+            Some(number) if number >= dropped_before => may_hold_frames(disk, &directory.join(&name))?,
+            _ => false,
+        };
+        if !is_kept {
+            remove_file_of_log(disk.as_ref(), directory, &name)?;
         }
     }
     Ok(())
+}
+
+fn may_hold_frames(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
+    if kind_if_there(disk.as_ref(), path)? != Some(EntryKind::File) {
+        return Ok(false);
+    }
+    let cannot = |operation| move |error| Error::io(operation, path, error);
+    let file = match disk.open(path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => Arc::new(ReadablePages::new(opened.map_err(cannot("open"))?, Vec::new())),
+    };
+    Ok(match examine_unnamed(&file).map_err(cannot("measure"))? {
+        UnnamedFile::Segment(log, entry) => is_continued(&file, log, &entry, &entry.base()),
+        UnnamedFile::Unbegun => false,
+        UnnamedFile::Damaged | UnnamedFile::UnknownEncoding { .. } => true,
+    })
 }
 
 /// Removes a directory of segments, or of directories of segments, unless something else is in it.

@@ -66,7 +66,15 @@ impl LocalLogs {
         {
             return Ok(());
         }
-        let (store, LogState { segments, end, .. }) = {
+        let (
+            store,
+            LogState {
+                segments,
+                end,
+                numbers_from,
+                ..
+            },
+        ) = {
             let state = self.catalog.read();
             (state.store, state.journal.clone())
         };
@@ -87,10 +95,15 @@ impl LocalLogs {
             directory,
             &segments,
             start,
+            numbers_from,
             MAX_UNSYNCED_LOGS,
         )?;
         if is_empty {
-            remove_unnamed_files(self.disk.as_ref(), journal.log())?;
+            let dropped_before = journal
+                .log()
+                .known_end()
+                .map_or(RecordNumber::FIRST, |end| end.next_record);
+            remove_unnamed_files(&self.disk, journal.log(), dropped_before)?;
         }
         let journal = Arc::new(journal);
         *self.context.journal.write() = Some(journal.clone());

@@ -210,7 +210,7 @@ impl LocalLogs {
                 log.note_damage(Error::corrupt(&later, 0, reason));
                 Ok(())
             }
-            None => remove_unnamed_files(self.disk.as_ref(), &log),
+            None => remove_unnamed_files(&self.disk, &log, log.first_record()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::manifest::COMPACTION_BYTES;
 use crate::disk::{Disk, OsDisk, new_identity, open_file_limit};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{Durability, LogOptions};
 use crate::model::limits;
 
@@ -54,16 +54,17 @@ impl LocalOptions {
         const SMALLEST: u64 = 64 * 1024;
         const LARGEST: u64 = 1024 * 1024 * 1024;
         if !(SMALLEST..=LARGEST).contains(&self.segment_bytes) {
-            let bytes = self.segment_bytes;
-            return Err(Error::invalid(format!(
-                "segments have {SMALLEST} to {LARGEST} bytes, not {bytes}"
-            )));
+            return Err(Error::InvalidArgument(InvalidArgument::SegmentBytes {
+                actual: self.segment_bytes,
+                least: SMALLEST,
+                most: LARGEST,
+            }));
         }
         if self.max_group_bytes > limits::MAX_BATCH_BYTES {
-            let (most, bytes) = (limits::MAX_BATCH_BYTES, self.max_group_bytes);
-            return Err(Error::invalid(format!(
-                "up to {most} bytes can wait for a commit in one shard, not {bytes}"
-            )));
+            return Err(Error::InvalidArgument(InvalidArgument::WaitingBytes {
+                actual: self.max_group_bytes,
+                most: limits::MAX_BATCH_BYTES,
+            }));
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl StreamLogs {
     }
 
     fn open_log(&self, shard: ShardId) -> Result<Arc<LocalLog>> {
-        let (segments, start) = {
+        let (segments, start, numbers_from) = {
             let state = self.catalog.read();
             let stream = state.stream(self.id).ok_or_else(|| Error::StreamNotFound {
                 name: self.name.clone(),
@@ -86,10 +86,11 @@ impl StreamLogs {
                 Some(end) => LogStart::Sealed(end),
                 None => LogStart::Interrupted,
             };
-            (log.segments.clone(), start)
+            (log.segments.clone(), start, log.numbers_from)
         };
         let identity = LogIdentity::of_shard(self.store, self.id, shard);
         let directory = self.directory.join(shard.to_string());
-        LocalLog::open(identity, directory, &segments, start, self.context.clone())
+        let context = self.context.clone();
+        LocalLog::open(identity, directory, &segments, start, numbers_from, context)
     }
 }

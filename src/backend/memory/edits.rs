@@ -22,8 +22,8 @@ impl MemoryEdits {
         make_first: impl FnOnce() -> Result<(u128, [u8; 32])>,
     ) -> Result<Self> {
         if memory.with(|place| place.edits.is_empty()) {
-            let (store, token_key) = make_first()?;
-            let created = Edit::StoreCreated { store, token_key };
+            let (store, secret) = make_first()?;
+            let created = Edit::StoreCreated { store, secret };
             memory.with(|place| place.edits.push(created));
         }
         Ok(Self {
@@ -40,7 +40,7 @@ impl EditLog for MemoryEdits {
         let state = self
             .memory
             .with(|place| CatalogState::from_snapshot(&place.edits));
-        Ok((state.map_err(Error::invalid)?, self.revision))
+        Ok((state.map_err(Error::bad_change)?, self.revision))
     }
 
     fn check(&self) -> Result<()> {
@@ -68,6 +68,8 @@ impl EditLog for MemoryEdits {
     }
 
     fn stop(&mut self, reason: &'static str) -> Error {
-        self.stopped.get_or_insert_with(|| Error::invalid(reason)).clone()
+        self.stopped
+            .get_or_insert_with(|| Error::bad_change(reason))
+            .clone()
     }
 }

@@ -11,7 +11,7 @@ use super::log_state::{LogState, bytes_of};
 use super::place::Room;
 use crate::backend::ShardLog;
 use crate::catalog::{Catalog, Edit};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{LogName, PartitionKey, PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::seam::{
     Appended, LogChanges, LogRead, Placed, ReadLimit, ReadRecord, RecordSink, ShownEnd, Ticket, Waiting,
@@ -68,7 +68,8 @@ impl MemoryLog {
             record.arrival < horizon || hidden_before.is_some_and(|number| record.number < number)
         };
         let gone = state.records.partition_point(is_gone);
-        if gone > 0 {
+        if let Some(last) = gone.checked_sub(1).and_then(|last| state.records.get(last)) {
+            state.freed_before = last.number.next();
             let bytes = state.records.drain(..gone).map(|record| bytes_of(&record)).sum();
             self.room.give_back(bytes);
             let kept = state.records.len();
@@ -108,9 +109,9 @@ impl MemoryLog {
         });
         let keys: Vec<_> = keys
             .collect::<Result<_, _>>()
-            .map_err(|error| Error::invalid(error.to_string()))?;
-        let first_record = (state.numbers.take(records.len()))
-            .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
+            .map_err(InvalidArgument::PartitionKey)?;
+        let first_record =
+            (state.numbers.take(records.len())).ok_or(InvalidArgument::SequenceNumbersUsedUp)?;
         let arrival = now.max(state.last_arrival);
         state.last_arrival = arrival;
         let placed = Placed {

@@ -13,6 +13,8 @@ pub(super) struct LogState {
     pub(super) records: VecDeque<ReadRecord>,
     pub(super) numbers: Numbers,
     pub(super) last_arrival: Timestamp,
+    /// Behind all records that were freed.
+    pub(super) freed_before: RecordNumber,
     /// Whether the catalog knows that the log is being written to.
     pub(super) is_noted: bool,
     pub(super) is_sealed: bool,
@@ -28,6 +30,7 @@ impl LogState {
             records: VecDeque::new(),
             numbers: Numbers::of(log),
             last_arrival: Timestamp::EPOCH,
+            freed_before: RecordNumber::FIRST,
             is_noted: false,
             is_sealed: false,
             is_closed: false,
@@ -71,10 +74,18 @@ impl LogState {
         let end = self.numbers.next();
         let mut next = from;
         let (mut taken, mut bytes) = (0, 0_usize);
-        for record in self.records.range(self.first_from(from, horizon)..) {
+        let first = self.first_from(from, horizon);
+        let is_behind = from < self.freed_before || self.first_from(from, Timestamp::EPOCH) < first;
+        let began = self.records.get(first).map_or(end, |record| record.number);
+        let began_behind_trimmed = is_behind.then_some(began);
+        for record in self.records.range(first..) {
             bytes = bytes.saturating_add(record.partition_key.as_str().len() + record.data.len());
             if taken >= limit.records || (taken > 0 && bytes > limit.bytes) {
-                return LogRead { next, end };
+                return LogRead {
+                    next,
+                    end,
+                    began_behind_trimmed,
+                };
             }
             next = record.number.next();
             sink.take(record.clone());
@@ -82,7 +93,11 @@ impl LogState {
         }
         // What was asked for may lie behind the end, where it is to be waited for.
         let next = next.max(end);
-        LogRead { next, end }
+        LogRead {
+            next,
+            end,
+            began_behind_trimmed,
+        }
     }
 }
 

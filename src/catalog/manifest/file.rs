@@ -172,9 +172,9 @@ impl Manifest {
 
     fn create_first(home: &Home) -> Result<Self> {
         let Home { disk, directory, .. } = home;
-        let (store, token_key) = new_identity(disk.as_ref())
+        let (store, secret) = new_identity(disk.as_ref())
             .map_err(|error| Error::io("draw an identity for", directory, error))?;
-        let state = CatalogState::new(store, token_key);
+        let state = CatalogState::new(store, secret);
         let mut manifest = Self::put_in_force(home, 1, &state)?;
         manifest.loaded = Some(state);
         Ok(manifest)
@@ -211,7 +211,7 @@ impl Manifest {
         let seed = seed(store, number, salt);
         let snapshot: Vec<_> = state.snapshot().collect();
         let body = codec::encode(&snapshot)
-            .map_err(|reason| Error::invalid(format!("the catalog cannot be stored: {reason}")))?;
+            .map_err(|reason| Error::bad_change(format!("the catalog cannot be stored: {reason}")))?;
         let frame = encode_frame(&seed, 0, &body);
         let length = (HEADER_BYTES + frame.len()) as u64;
         let reserved = length.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
@@ -345,7 +345,8 @@ impl EditLog for Manifest {
             return Err(self.stop("the catalog is not at the manifest's revision"));
         }
         self.name_durably()?;
-        let cannot_encode = |reason: String| Error::invalid(format!("the change cannot be stored: {reason}"));
+        let cannot_encode =
+            |reason: String| Error::bad_change(format!("the change cannot be stored: {reason}"));
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
         self.reserve(frame.len() as u64)?;

@@ -320,7 +320,7 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     if throughput.is_some_and(|throughput| !throughput.may_read((stream_id, shard_id), now)) {
         return Err(read_too_often(context, &stream_name, shard_id));
     }
-    let read = stream.get_records(&iterator, &limit).map_err(refusal)?;
+    let read = read_what_is_kept(&stream, iterator, &limit).map_err(refusal)?;
     if let Some(throughput) = throughput {
         let bytes = read
             .records
@@ -336,6 +336,23 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         .as_ref()
         .map(|iterator| seal(context, iterator, &stream_name));
     Ok(reply_with(call, read, next.as_deref()))
+}
+
+/// Kinesis does not tell a client that comes back behind the trim horizon: it goes on with what is kept.
+pub(super) fn read_what_is_kept(
+    stream: &Stream,
+    mut from: ShardIterator,
+    limit: &ReadLimit,
+) -> Result<RecordBatch, Error> {
+    loop {
+        match stream.get_records(&from, limit) {
+            Err(Error::Trimmed {
+                first_kept: Some(next),
+                ..
+            }) => from.next = next,
+            read => return read,
+        }
+    }
 }
 
 fn read_too_often(context: Context<'_>, stream: &str, shard: ShardId) -> ApiError {

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::get_records::{
-    CHILD_SHARD_LIST, DRY_RUN, MILLIS_BEHIND_LATEST, RECORD_LIST, Start, child_members, missing, new_position,
+    CHILD_SHARD_LIST, DRY_RUN, MILLIS_BEHIND_LATEST, RECORD_LIST, Start, child_members, missing,
+    new_position, read_what_is_kept,
 };
 use super::records_body::RecordsBody;
 use super::shapes;
@@ -381,7 +382,7 @@ impl Read {
             bytes: most_bytes,
         };
         let refusal = |error| missing(context, from.shard, stream.name(), error);
-        let batch = stream.get_records(&from, &limit).map_err(refusal)?;
+        let batch = read_what_is_kept(stream, from, &limit).map_err(refusal)?;
         let continuation = match (batch.records.last(), &batch.next) {
             // The end of the shard is told by having none.
             (_, None) => None,

@@ -3,7 +3,7 @@
 use super::durability::Durability;
 use super::local_log::LocalLog;
 use super::tail::Tail;
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{PutRecord, Timestamp};
 use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes, stored_bytes};
 use crate::sync::MutexGuard;
@@ -100,7 +100,7 @@ impl LocalLog {
         let first_record = tail.next_record;
         let next_record = first_record
             .checked_add(records.len() as u64)
-            .ok_or_else(|| Error::invalid("the shard has used up its sequence numbers"))?;
+            .ok_or(InvalidArgument::SequenceNumbersUsedUp)?;
         let arrival = now.max(tail.last_arrival);
         let is_first = tail.pending.is_empty();
         let usual = tail.usual_bytes;

@@ -138,6 +138,14 @@ impl LocalLog {
         self.files.segments.read().iter().any(is_named)
     }
 
+    /// The first number of the oldest segment that is named.
+    pub(crate) fn first_record(&self) -> RecordNumber {
+        let segments = self.files.segments.read();
+        segments
+            .first()
+            .map_or(RecordNumber::FIRST, |first| first.entry.first_record)
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         &self.files.directory
     }

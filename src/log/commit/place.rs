@@ -37,6 +37,8 @@ pub(super) struct BegunSegment {
     pub(super) previous: Option<Arc<Segment>>,
     /// Where the file is now.
     path: PathBuf,
+    /// Whether the file holds only zeros.
+    is_new: bool,
 }
 
 impl BegunSegment {
@@ -46,6 +48,7 @@ impl BegunSegment {
             file: pooled.file,
             previous,
             path: pooled.path,
+            is_new: pooled.is_new,
         }
     }
 
@@ -58,10 +61,19 @@ impl BegunSegment {
         self.file
             .write_all_at(&self.segment.entry.encode_header(self.segment.log), 0)
             .map_err(cannot("begin"))?;
-        // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
+        let sync_header = || perform(Step::SegmentHeaderSync, || self.file.sync_data());
+        // No crash leaves the bytes of an earlier life under a segment's name: they would pass for frames whose header
+        // page is damaged.
+        let is_named_first = self.is_new || is_left_out(Step::HeaderBeforeName);
+        if !is_named_first {
+            sync_header().map_err(cannot("begin"))?;
+        }
         with_room(resources, || resources.disk.rename(&self.path, path)).map_err(cannot("name"))?;
         self.path.clone_from(path);
-        perform(Step::SegmentHeaderSync, || self.file.sync_data()).map_err(cannot("begin"))?;
+        // Renamed before it is synced: where the sync of a new file has the file system commit, that is in it too.
+        if is_named_first {
+            sync_header().map_err(cannot("begin"))?;
+        }
         let sync = || resources.disk.sync_dir(directory);
         perform(Step::SegmentNameSync, || {
             resources.open_segments.with_descriptor(sync)

@@ -61,7 +61,7 @@ pub(crate) struct SegmentEntry {
 
 impl SegmentEntry {
     pub(crate) fn file_name(&self) -> String {
-        format!("{:020}.log", self.first_record.value())
+        file_name(self.first_record)
     }
 
     pub(crate) fn index_name(&self) -> String {
@@ -206,6 +206,16 @@ impl SegmentEntry {
         }
         Ok(())
     }
+}
+
+/// The number in a segment's name. What others call their files is none.
+pub(crate) fn number_of_segment(name: &str) -> Option<RecordNumber> {
+    let number = RecordNumber::new(name.strip_suffix(".log")?.parse().ok()?);
+    (name == file_name(number)).then_some(number)
+}
+
+fn file_name(first_record: RecordNumber) -> String {
+    format!("{:020}.log", first_record.value())
 }
 
 /// Why a page is not a header page that can be used.

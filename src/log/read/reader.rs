@@ -22,6 +22,8 @@ struct Stretch {
     /// First number of the segment behind, or of nothing yet.
     next_first: RecordNumber,
     is_last: bool,
+    /// Whether segments before it were freed that can have had what was asked for.
+    is_behind_freed: bool,
 }
 
 impl LocalLog {
@@ -43,16 +45,26 @@ impl LocalLog {
             taken: 0,
             bytes: 0,
             is_full: limit.records == 0,
+            first: None,
             sink,
         };
+        let mut is_behind = false;
         while !reading.is_full && next < end.next_record {
             let Some(stretch) = self.stretch_from(next, end) else {
                 break;
             };
+            if stretch.is_behind_freed {
+                // The next read tells.
+                if reading.taken > 0 {
+                    break;
+                }
+                is_behind = true;
+            }
             match self.read_stretch(&stretch, end, &mut reading, &mut next) {
                 Ok(StretchEnd::Reached) => {}
                 // At least this record is left out, also where the arrivals are not in order.
                 Ok(StretchEnd::BehindHorizon) => {
+                    is_behind |= reading.taken == 0;
                     next = self.first_since(horizon)?.max(next.next());
                 }
                 // It fell behind the trim horizon meanwhile: what comes next is looked up again.
@@ -66,6 +78,7 @@ impl LocalLog {
             _ => Ok(LogRead {
                 next,
                 end: end.next_record,
+                began_behind_trimmed: is_behind.then_some(reading.first.unwrap_or(next)),
             }),
         }
     }
@@ -136,6 +149,7 @@ impl LocalLog {
                 }
                 records.check_key(&peeked).map_err(defect)?;
                 let record = records.record(&peeked);
+                reading.first.get_or_insert(*next);
                 reading.sink.take(ReadRecord {
                     number: *next,
                     arrival: record.arrival,
@@ -197,6 +211,8 @@ impl LocalLog {
             .partition_point(|segment| segment.entry.first_record <= from)
             .saturating_sub(1);
         let segment = segments.get(at)?.clone();
+        let is_behind_freed =
+            segment.entry.first_record > from && segment.entry.base_position > LogPosition(0);
         // A segment that was begun after the end was taken is not looked into.
         let behind = segments
             .get(at + 1)
@@ -207,12 +223,14 @@ impl LocalLog {
                 end: next.entry.base_position,
                 next_first: next.entry.first_record.min(end.next_record),
                 is_last: false,
+                is_behind_freed,
             },
             None => Stretch {
                 segment,
                 end: end.position,
                 next_first: end.next_record,
                 is_last: true,
+                is_behind_freed,
             },
         })
     }
@@ -288,6 +306,8 @@ struct Reading<'a> {
     taken: usize,
     bytes: usize,
     is_full: bool,
+    /// The first record that was taken.
+    first: Option<RecordNumber>,
     sink: &'a mut dyn RecordSink,
 }
 

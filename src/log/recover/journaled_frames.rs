@@ -43,6 +43,7 @@ impl JournaledFrames {
             directory,
             segments,
             LogStart::Interrupted,
+            None,
             context.clone(),
         )?;
         let mut journaled = Self::default();

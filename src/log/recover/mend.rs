@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::survey::{DamagedStretch, SegmentSurvey};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, Step, perform};
 use crate::error::{Error, Result};
 use crate::log::format::frame::{FrameHeader, FrameSeed, HEADER_BYTES};
 use crate::log::format::identity::LogIdentity;
@@ -20,6 +20,10 @@ use crate::log::segments::pool::remove_if_there;
 
 /// The most that one frame stands for, so that no reader needs a larger buffer for it.
 const GAP_FRAME_BYTES: u64 = 1024 * 1024;
+
+/// A lost segment that is stood for has at most so much more than eight times the bytes of the one before, as logs grow:
+/// room for one large commit. A manifest that says more is not believed.
+const MOST_MISSING_BYTES: u64 = 128 * 1024 * 1024;
 
 /// Copied at a time.
 const COPY_BYTES: u64 = 1024 * 1024;
@@ -42,10 +46,15 @@ struct Piece {
 }
 
 impl Mend {
-    /// Of a segment whose damage is known. Its header page and its length are put right too.
+    /// Of a segment whose damage is known. Its header page and its length are put right too. Where the log goes on behind
+    /// all that the file has room for, at `through`, the segment between is lost, and this one stands for it.
     ///
     /// `None` where the damage leaves no room for a frame that stands for it.
-    pub(crate) fn plan(entry: SegmentEntry, survey: &SegmentSurvey) -> Option<Self> {
+    pub(crate) fn plan(
+        entry: SegmentEntry,
+        survey: &SegmentSurvey,
+        through: Option<LogPosition>,
+    ) -> Option<Self> {
         let mut pieces = vec![Piece {
             entry,
             from: PAGE_BYTES,
@@ -63,9 +72,26 @@ impl Mend {
                 pieces.push(Piece::behind(entry, stretch, resumed, survey));
             }
         }
-        for piece in pieces.iter_mut().skip(1) {
-            let bytes = piece.frame_bytes + piece.gap.map_or(0, |(_, bytes)| bytes);
-            piece.entry.bytes = PAGE_BYTES + bytes.next_multiple_of(PAGE_BYTES);
+        if let (Some(through), Some(last)) = (through, pieces.last_mut()) {
+            let missing = through.0.saturating_sub(last.end().0);
+            if missing > entry.bytes.saturating_mul(8).saturating_add(MOST_MISSING_BYTES) {
+                return None;
+            }
+            let (before, bytes) = last.gap.unwrap_or((survey.end, 0));
+            if missing > 0 {
+                last.gap = Some((before, bytes + missing));
+            }
+            if last.gap.is_some_and(|(_, bytes)| bytes < HEADER_BYTES as u64) {
+                return None;
+            }
+        }
+        for (at, piece) in pieces.iter_mut().enumerate() {
+            let bytes =
+                PAGE_BYTES + (piece.end().0 - piece.entry.base_position.0).next_multiple_of(PAGE_BYTES);
+            piece.entry.bytes = match at {
+                0 => bytes.max(entry.bytes),
+                _ => bytes,
+            };
         }
         Some(Self {
             original: entry,
@@ -99,7 +125,7 @@ impl Mend {
             piece
                 .write_new(disk, &unfinished, log, &seed, &file)
                 .and_then(|()| disk.rename(&unfinished, &path))
-                .and_then(|()| disk.sync_dir(directory))
+                .and_then(|()| perform(Step::MendedPieceNameSync, || disk.sync_dir(directory)))
                 .map_err(|error| Error::preparing("write", &path, error))?;
         }
         for piece in self.pieces.iter().take(1) {
@@ -111,12 +137,18 @@ impl Mend {
             // An index of the frames as they were is wrong now, and is built again.
             remove_if_there(disk, &directory.join(piece.entry.index_name()))?;
         }
-        disk.sync_dir(directory)
+        perform(Step::MendedNameSync, || disk.sync_dir(directory))
             .map_err(|error| Error::io("sync the directory", directory, error))
     }
 }
 
 impl Piece {
+    /// Behind all that it has, or stands for.
+    fn end(&self) -> LogPosition {
+        let gap_bytes = self.gap.map_or(0, |(_, bytes)| bytes);
+        LogPosition(self.entry.base_position.0 + self.frame_bytes + gap_bytes)
+    }
+
     fn behind(
         damaged: SegmentEntry,
         stretch: &DamagedStretch,
@@ -158,7 +190,7 @@ impl Piece {
             done += buffer.len() as u64;
         }
         self.write_gap(file.as_ref(), seed)?;
-        file.sync_data()
+        perform(Step::MendedPieceSync, || file.sync_data())
     }
 
     fn put_right(&self, file: &Arc<dyn DiskFile>, log: LogIdentity, seed: &FrameSeed) -> std::io::Result<()> {
@@ -167,7 +199,7 @@ impl Piece {
         }
         file.write_all_at(&self.entry.encode_header(log), 0)?;
         self.write_gap(file.as_ref(), seed)?;
-        file.sync_data()
+        perform(Step::MendedSync, || file.sync_data())
     }
 
     fn write_gap(&self, file: &dyn DiskFile, seed: &FrameSeed) -> std::io::Result<()> {

@@ -5,3 +5,4 @@ pub(super) mod mend;
 pub(super) mod open;
 pub(super) mod recovery;
 pub(super) mod survey;
+pub(super) mod unnamed;

@@ -29,17 +29,20 @@ pub(crate) enum LogStart {
 
 impl LocalLog {
     /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
+    ///
+    /// No new record gets a number before `numbers_from`.
     pub(crate) fn open(
         identity: LogIdentity,
         directory: PathBuf,
         entries: &[SegmentEntry],
         start: LogStart,
+        numbers_from: Option<RecordNumber>,
         context: Arc<LogContext>,
     ) -> Result<Arc<Self>> {
         let files = LogFiles::new(identity, directory, entries);
         let last = files.last();
         let in_last = |place: fn(Arc<Segment>) -> Placement| last.clone().map_or(Placement::New, place);
-        let (end, damage) = match (start, &last) {
+        let (mut end, damage) = match (start, &last) {
             (LogStart::Rested(end) | LogStart::Sealed(end), _) => (end, None),
             (LogStart::Interrupted, None) => (LogEnd::EMPTY, None),
             (LogStart::Interrupted, Some(last)) => {
@@ -48,6 +51,9 @@ impl LocalLog {
                 (end, damage)
             }
         };
+        // Numbers are left out only between segments.
+        let numbers_from = numbers_from.filter(|from| *from > end.next_record);
+        end.is_interrupted |= numbers_from.is_some();
         let placement = match start {
             LogStart::Sealed(_) => Placement::New,
             _ if !end.is_interrupted => in_last(Placement::Resume),
@@ -65,6 +71,7 @@ impl LocalLog {
             true => end.next_record.max(begun).saturating_add(INTERRUPTION_GAP),
             false => end.next_record,
         };
+        let next_record = numbers_from.map_or(next_record, |from| next_record.max(from));
         *files.published.lock() = end;
         if let Some(damage) = &damage {
             files.note_damage(damage.clone());
@@ -87,10 +94,18 @@ impl CommitJournal {
         directory: PathBuf,
         segments: &[SegmentEntry],
         start: LogStart,
+        numbers_from: Option<RecordNumber>,
         max_unsynced: usize,
     ) -> Result<Self> {
         let identity = LogIdentity::commit_journal(store);
-        let log = LocalLog::open(identity, directory, segments, start, context.clone())?;
+        let log = LocalLog::open(
+            identity,
+            directory,
+            segments,
+            start,
+            numbers_from,
+            context.clone(),
+        )?;
         Ok(Self::new(log, max_unsynced))
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct PooledFile {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
+    /// Whether it was made for this use, and holds only zeros.
+    pub(crate) is_new: bool,
 }
 
 /// How large a segment should be.
@@ -202,7 +204,12 @@ impl SegmentPool {
             let _ = self.disk.remove_file(&path);
             return Err(Error::preparing("resize", &path, error));
         }
-        Ok(PooledFile { file, path, bytes })
+        Ok(PooledFile {
+            file,
+            path,
+            bytes,
+            is_new: false,
+        })
     }
 
     fn create_for_use(&self, bytes: u64) -> Result<PooledFile> {
@@ -230,7 +237,12 @@ impl SegmentPool {
             let _ = self.disk.remove_file(&path);
             return Err(Error::preparing("reserve", &path, error));
         }
-        Ok(PooledFile { file, path, bytes })
+        Ok(PooledFile {
+            file,
+            path,
+            bytes,
+            is_new: true,
+        })
     }
 
     fn next_wanted(&self) -> Option<u64> {

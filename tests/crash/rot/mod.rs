@@ -6,7 +6,7 @@
 mod damage;
 pub mod in_use;
 mod outcome;
-mod repaired;
+pub mod repaired;
 mod sound;
 
 use std::collections::BTreeMap;

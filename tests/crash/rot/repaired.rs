@@ -9,13 +9,13 @@ use std::time::Duration;
 use anabranch::inspect::{
     DumpItem, DumpOptions, DumpWhat, Inspection, Loss, RepairAction, RepairPlan, Verification,
 };
-use anabranch::sim::{LossMode, SimDisk};
+use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{
-    HashKey, ManualClock, PutRecord, RecordNumber, ShardFilter, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, StreamId, Timestamp,
+    HashKey, ManualClock, PutRecord, RecordNumber, SequenceNumber, ShardFilter, ShardId, StartingPosition,
+    Store, StoreOptions, Stream, StreamId, Timestamp,
 };
 
-use crate::manifest::MANIFEST_STRIPE;
+use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies};
 use crate::model::Violation;
 use crate::watchdog::Case;
 
@@ -26,6 +26,9 @@ const CASES: u64 = 250;
 
 /// One in so many of them loses each of its lists of edits in turn.
 const CASES_FOR_EACH_LOST_EDIT: u64 = 16;
+
+/// One in so many loses each of its lists of edits and the header page of each of its segments, in every pair.
+const CASES_FOR_EACH_LOST_EDIT_AND_HEADER: u64 = 64;
 
 /// `ANABRANCH_REPAIR_CASES` many, from `ANABRANCH_REPAIR_FIRST_SEED` on, or from 0.
 fn seeds() -> Range<u64> {
@@ -64,8 +67,46 @@ fn no_lost_edit_takes_a_record_along_silently() {
             let rot = Rot::BothCopies(path, offset + 40, 3);
             let disk = disk.image(LossMode::KeepAll);
             rot.apply(&disk);
-            let checked = world.check_damaged(&disk, &rot);
+            let checked = world.check_damaged(&disk, &rot, &mut chance);
             checked.unwrap_or_else(|what| panic!("seed {seed}, {rot:?}, {edits:?}: {what}"));
+        }
+    }
+}
+
+/// Each of those lists is lost, and the header page of one segment after the other rots as well. What is lost with an edit
+/// is told of by the segment that it named; with its header page the segment does not say what it is.
+#[test]
+pub fn no_lost_edit_takes_a_record_along_silently_where_a_header_page_rots_too() {
+    let Range { start, end } = seeds();
+    let cases = (end - start).div_ceil(CASES_FOR_EACH_LOST_EDIT_AND_HEADER);
+    for seed in start..start + cases {
+        let mut chance = Chance::of(seed);
+        let made_up = World::new(seed, &mut chance).and_then(|mut world| {
+            let disk = world.make_up(&mut chance)?;
+            Ok((world, disk))
+        });
+        let (world, disk) = made_up.unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        let files = disk.rot().files().into_iter().map(|(path, _)| path);
+        let segments: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
+            .filter(|path| !path.to_string_lossy().contains("/pool/"))
+            .collect();
+        for ((manifest, offset), edits) in manifest_frames(&disk) {
+            for segment in &segments {
+                let _case = Case::begin(|| format!("seed {seed}, {offset}, {}", segment.display()));
+                let rot = Rot::EditAndHeader {
+                    manifest: manifest.clone(),
+                    edit: offset + 40,
+                    segment: segment.clone(),
+                    // A field, or one of the zeros.
+                    byte: *chance.one_of(&[0, 8, 12, 17, 33, 41, 49, 57, 65, 73, 81, 85, 100, 2_000, 4_093]),
+                    bit: chance.below(8) as u32,
+                };
+                let disk = disk.image(LossMode::KeepAll);
+                rot.apply(&disk);
+                let checked = world.check_damaged(&disk, &rot, &mut chance);
+                checked.unwrap_or_else(|what| panic!("seed {seed}, {rot:?}, {edits:?}: {what}"));
+            }
         }
     }
 }
@@ -103,7 +144,7 @@ fn live(seed: u64) -> Result<Vec<&'static str>, Violation> {
         let rot = &rots[rots.len() - 1];
         rot.apply(&disk);
         let outcome = world
-            .check_damaged(&disk, rot)
+            .check_damaged(&disk, rot, &mut chance)
             .map_err(|what| format!("{rots:?}: {what}"))?;
         outcomes.push(outcome);
         let is_repaired = outcome.starts_with("repaired");
@@ -154,6 +195,8 @@ struct World {
     /// Commits that are the last of their logs, as far as nobody has written down that these logs end there.
     undecidable: BTreeMap<(String, ShardId), BTreeSet<Place>>,
     streams_made: u32,
+    /// All that were ever acknowledged, with the names of their streams.
+    numbers: BTreeSet<(String, SequenceNumber)>,
 }
 
 impl World {
@@ -167,6 +210,7 @@ impl World {
             acknowledged: BTreeMap::new(),
             undecidable: BTreeMap::new(),
             streams_made: 0,
+            numbers: BTreeSet::new(),
         };
         world.open()?;
         world.create(chance)?;
@@ -364,6 +408,8 @@ impl World {
                 .or_default()
                 .insert(place.clone());
             self.acknowledged.insert(place, data);
+            self.numbers
+                .insert((stream.name().to_owned(), outcome.sequence_number));
         }
         self.undecidable.extend(last);
         Ok(())
@@ -383,7 +429,12 @@ impl World {
         }
     }
 
-    fn check_damaged(&self, disk: &SimDisk, rot: &Rot) -> Result<&'static str, Violation> {
+    fn check_damaged(
+        &self,
+        disk: &SimDisk,
+        rot: &Rot,
+        chance: &mut Chance,
+    ) -> Result<&'static str, Violation> {
         let nothing = BTreeSet::new();
         let may_pass_for_torn: BTreeSet<_> = match rot.is_in_logs() {
             true => self.undecidable.values().flatten().cloned().collect(),
@@ -407,7 +458,7 @@ impl World {
             let all = without_repair.map_err(|what| format!("one copy of the manifest rots: {what}"))?;
             self.check_read(&all, &BTreeSet::new(), "opened with one copy of the manifest")?;
         }
-        self.check_repair(disk, rot, may_pass_for_torn)
+        self.check_repair(disk, rot, may_pass_for_torn, chance)
     }
 
     fn check_repair(
@@ -415,9 +466,10 @@ impl World {
         disk: &SimDisk,
         rot: &Rot,
         mut may_be_missing: BTreeSet<Place>,
+        chance: &mut Chance,
     ) -> Result<&'static str, Violation> {
         let plan = plan(disk)?;
-        let is_double = matches!(rot, Rot::BothCopies(..));
+        let is_double = matches!(rot, Rot::BothCopies(..) | Rot::EditAndHeader { .. });
         if !plan.hopeless.is_empty() {
             // Without a snapshot there is nothing to build on, and nothing is changed.
             let before = contents(disk);
@@ -445,6 +497,8 @@ impl World {
         let plan = self::plan(disk)?;
         may_be_missing.extend(self.said_to_be_lost(&plan));
         let steps = format!("{:?}", plan.steps);
+        self.check_interrupted_repair(disk, &may_be_missing, chance)
+            .map_err(|what| format!("{what}; the plan was {steps}"))?;
         let repaired = plan
             .apply_and_set_aside()
             .map_err(|error| error.to_string())?
@@ -464,6 +518,40 @@ impl World {
             true => "repaired, both copies damaged",
             false => "repaired",
         })
+    }
+
+    /// The machine stops in some call of a repair, or just behind the last. What that leaves is repaired again, and no more
+    /// is lost than the first plan said.
+    fn check_interrupted_repair(
+        &self,
+        disk: &SimDisk,
+        may_be_missing: &BTreeSet<Place>,
+        chance: &mut Chance,
+    ) -> Result<(), Violation> {
+        const MOST_CALLS: usize = 60;
+        let disk = disk.image(LossMode::KeepAll);
+        let plan = plan(&disk)?;
+        let call = 1 + chance.below(MOST_CALLS) as u64;
+        let mode = *chance.one_of(&LossMode::ALL);
+        disk.faults().freeze_nth(Calls::CHANGING, call);
+        let repaired = plan.apply_and_set_aside();
+        let found = disk.crash(mode);
+        let when = format!("repaired again after a crash in call {call}, {mode:?}");
+        match repaired {
+            Ok(_) => must_be_sound(&found, "repaired before power was lost")?,
+            Err(_) => {
+                let plan = self::plan(&found).map_err(|what| format!("{when}: {what}"))?;
+                if !plan.hopeless.is_empty() {
+                    return Err(format!("{when}: hopeless: {:?}", plan.hopeless));
+                }
+                plan.apply_and_set_aside()
+                    .map_err(|error| format!("{when}: {error}"))?;
+                must_be_sound(&found, &when)?;
+            }
+        }
+        let all = read_all(&found, self).map_err(|what| format!("{when}: {what}"))?;
+        self.check_read(&all, may_be_missing, &when)?;
+        self.check_puts(&found).map_err(|what| format!("{when}: {what}"))
     }
 
     /// What a plan says is lost, or will not be served any more.
@@ -516,30 +604,62 @@ impl World {
         Ok(())
     }
 
-    /// Every open shard takes a record, whose number nobody has seen.
+    /// Every open shard takes a record, whose number was given to no other.
     fn check_puts(&self, disk: &SimDisk) -> Result<(), Violation> {
+        self.check_new_numbers(&disk.image(LossMode::KeepAll))?;
         let store = self
             .options(disk)
             .open(DIRECTORY)
             .map_err(|error| error.to_string())?;
         for name in self.ids.keys() {
             let Ok(stream) = store.stream(name) else { continue };
-            for shard in stream
-                .shards(&ShardFilter::AtLatest)
-                .map_err(|error| error.to_string())?
-            {
-                let put = PutRecord::new("key", b"more").explicit_hash_key(shard.hash_key_range.start());
-                let put = stream
-                    .put_record(&put)
-                    .map_err(|error| format!("{name}: {error}"))?;
-                let place = (name.clone(), put.shard_id, put.sequence_number.record_number());
-                if self.acknowledged.contains_key(&place) {
-                    return Err(format!("the number of {place:?} is given again"));
-                }
-            }
+            self.put_to_each(&stream)?;
         }
         store.close().map_err(|error| error.to_string())?;
         must_be_sound(disk, "repaired, written to and closed")
+    }
+
+    /// New shards, and streams that have the names of lost ones, give no number that was given before.
+    fn check_new_numbers(&self, disk: &SimDisk) -> Result<(), Violation> {
+        let store = self
+            .options(disk)
+            .open(DIRECTORY)
+            .map_err(|error| error.to_string())?;
+        for name in self.ids.keys() {
+            let stream = store.stream(name).or_else(|_| store.create_stream(name, 3));
+            let stream = stream.map_err(|error| error.to_string())?;
+            let shards = stream
+                .shards(&ShardFilter::AtLatest)
+                .map_err(|error| error.to_string())?;
+            let range = shards[0].hash_key_range;
+            let middle = HashKey::new(range.start().value() / 2 + range.end().value() / 2);
+            // One that is as small as can be stays.
+            let _ = stream.split_shard(shards[0].id, middle);
+            self.put_to_each(&stream)?;
+        }
+        store.close().map_err(|error| error.to_string())?;
+        must_be_sound(disk, "repaired, resharded and closed")
+    }
+
+    fn put_to_each(&self, stream: &Stream) -> Result<(), Violation> {
+        let shards = stream
+            .shards(&ShardFilter::AtLatest)
+            .map_err(|error| error.to_string())?;
+        shards
+            .iter()
+            .try_for_each(|shard| self.check_put(stream, shard.hash_key_range.start()))
+    }
+
+    fn check_put(&self, stream: &Stream, key: HashKey) -> Result<(), Violation> {
+        let put = PutRecord::new("key", b"more").explicit_hash_key(key);
+        let put = stream
+            .put_record(&put)
+            .map_err(|error| format!("{}: {error}", stream.name()))?;
+        let number = put.sequence_number;
+        match self.numbers.contains(&(stream.name().to_owned(), number)) {
+            true => Err(format!("the number {number} of {} is given again", put.shard_id)),
+            false => Ok(()),
+        }
     }
 }
 
@@ -615,6 +735,14 @@ enum Rot {
     /// The same bit of both copies of the manifest.
     BothCopies(PathBuf, u64, u32),
     Cut(PathBuf, u64),
+    /// A byte of both copies of the manifest, and one of a segment's header page.
+    EditAndHeader {
+        manifest: PathBuf,
+        edit: u64,
+        segment: PathBuf,
+        byte: u64,
+        bit: u32,
+    },
 }
 
 impl Rot {
@@ -672,12 +800,23 @@ impl Rot {
                     .unwrap();
             }
             Self::Cut(path, length) => rot.set_len(path, *length).unwrap(),
+            Self::EditAndHeader {
+                manifest,
+                edit,
+                segment,
+                byte,
+                bit,
+            } => {
+                flip_in_both_copies(disk, manifest, *edit);
+                rot.flip_bit(segment, *byte, *bit).unwrap();
+            }
         }
     }
 
     fn path(&self) -> &Path {
         match self {
             Self::Flip(path, ..) | Self::BothCopies(path, ..) | Self::Cut(path, _) => path,
+            Self::EditAndHeader { manifest, .. } => manifest,
         }
     }
 

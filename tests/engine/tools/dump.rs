@@ -19,7 +19,7 @@ fn a_dump_shows_every_layer() {
     let mut kinds = Vec::new();
     dump(store.path(), DumpWhat::Manifest, |item| match item {
         DumpItem::Edit(edit) => {
-            assert!(!format!("{:?}", edit.edit).contains(&format!("{:?}", store.token_key())));
+            assert!(!format!("{:?}", edit.edit).contains(&format!("{:?}", store.secret())));
             #[cfg(feature = "server")]
             serde_json::to_value(&edit.edit).unwrap();
             kinds.push(edit.kind);

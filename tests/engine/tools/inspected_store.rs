@@ -19,7 +19,7 @@ pub struct InspectedStore {
     path: PathBuf,
     /// The numbers of all records, in their order.
     pub put: Vec<SequenceNumber>,
-    token_key: [u8; 32],
+    secret: [u8; 32],
 }
 
 pub fn options() -> StoreOptions {
@@ -31,12 +31,12 @@ impl InspectedStore {
     pub fn closed(records: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data");
-        let (put, token_key) = fill(&path, records, |store| store.close().unwrap());
+        let (put, secret) = fill(&path, records, |store| store.close().unwrap());
         Self {
             _directory: directory,
             path,
             put,
-            token_key,
+            secret,
         }
     }
 
@@ -45,12 +45,12 @@ impl InspectedStore {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data");
         let original = directory.path().join("original");
-        let (put, token_key) = fill(&original, records, |_| copy_tree(&original, &path));
+        let (put, secret) = fill(&original, records, |_| copy_tree(&original, &path));
         Self {
             _directory: directory,
             path,
             put,
-            token_key,
+            secret,
         }
     }
 
@@ -62,7 +62,7 @@ impl InspectedStore {
             _directory: directory,
             path,
             put: self.put.clone(),
-            token_key: self.token_key,
+            secret: self.secret,
         }
     }
 
@@ -70,8 +70,8 @@ impl InspectedStore {
         &self.path
     }
 
-    pub fn token_key(&self) -> [u8; 32] {
-        self.token_key
+    pub fn secret(&self) -> [u8; 32] {
+        self.secret
     }
 
     pub fn manifest(&self) -> PathBuf {
@@ -104,7 +104,7 @@ fn fill(
         })
         .collect();
     leave(&store);
-    (put, store.token_key())
+    (put, store.secret())
 }
 
 /// Flips the lowest bit of a byte.

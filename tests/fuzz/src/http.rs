@@ -226,7 +226,7 @@ impl Served {
         token.extend_from_slice(&NOW.as_millis().to_be_bytes());
         token.extend_from_slice(&[0; 8]);
         token.extend_from_slice(contents);
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.store.token_key()).expect("any key will do");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.store.secret()).expect("any key will do");
         mac.update(&token);
         token.extend_from_slice(&mac.finalize().into_bytes()[..16]);
         BASE64.encode_to_string(&token)

@@ -53,6 +53,7 @@ on_each_backend!(
     a_reader_is_told_how_far_it_is_behind,
     an_iterator_can_be_used_again_and_each_reply_has_a_new_one,
     an_iterator_expires_after_five_minutes,
+    an_iterator_whose_records_expire_goes_on_silently_with_what_is_kept,
     a_forged_iterator_is_refused,
     a_closed_shard_is_drained_and_then_names_its_children,
     a_shard_that_is_not_there_is_named_by_its_id,
@@ -240,6 +241,20 @@ fn an_iterator_can_be_used_again_and_each_reply_has_a_new_one(backend: Backend) 
     }
     // AWS takes it in quotes as well.
     server.get(&format!("\"{iterator}\""));
+}
+
+fn an_iterator_whose_records_expire_goes_on_silently_with_what_is_kept(backend: Backend) {
+    let server = TestServer::start(backend);
+    server.create("s", 1);
+    let first = text(&server.put("s", "k", "expires")["SequenceNumber"]);
+    server.advance(Duration::from_secs(24 * 3_600 - 60));
+    server.put("s", "k", "stays");
+    let input = start("AT_SEQUENCE_NUMBER", "StartingSequenceNumber", &json!(first));
+    let iterator = text(&server.ok("GetShardIterator", &input)["ShardIterator"]);
+    assert_eq!(data(&server.get(&iterator)), ["expires", "stays"]);
+    server.advance(Duration::from_secs(120));
+    assert_eq!(data(&server.get(&iterator)), ["stays"]);
+    assert_eq!(read_from(&server, &input), ["stays"]);
 }
 
 fn an_iterator_expires_after_five_minutes(backend: Backend) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aws_sdk_kinesis::types::{
     ChildShard, ScalingType, Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamMode,
-    StreamModeDetails,
+    StreamModeDetails, StreamStatus,
 };
 
 use crate::bench::{Bench, STREAM, shard_id};
@@ -274,6 +274,20 @@ async fn a_stream_gets_another_number_of_shards_and_another_mode() {
     assert_eq!(updated.current_shard_count, Some(4));
     assert_eq!(updated.target_shard_count, Some(5));
     let arn = updated.stream_arn.unwrap();
+    // As on AWS, the answer does not wait for the shards.
+    loop {
+        let summary = bench
+            .client
+            .describe_stream_summary()
+            .stream_name(STREAM)
+            .send()
+            .await
+            .unwrap();
+        match summary.stream_description_summary.unwrap().stream_status {
+            StreamStatus::Updating => tokio::task::yield_now().await,
+            status => break assert_eq!(status, StreamStatus::Active),
+        }
+    }
     assert_eq!(bench.shards().await.len(), 15);
 
     let on_demand = StreamModeDetails::builder()

@@ -1,0 +1,185 @@
+//! Arguments that are refused, by kind and with the facts.
+
+use crate::model::{LineageError, PartitionKeyError, StreamId, StreamNameError};
+
+/// What is wrong with an argument. A program can match on it, and finds the numbers in it that the text has.
+///
+/// ```
+/// # fn main() -> anabranch::Result<()> {
+/// use anabranch::{Error, InvalidArgument, Store, StreamOptions};
+///
+/// let store = Store::in_memory()?;
+/// let options = StreamOptions { max_record_bytes: 1 << 30, ..StreamOptions::default() };
+/// match store.create_stream_with("clicks", options) {
+///     Err(Error::InvalidArgument(InvalidArgument::MaxRecordBytes { actual, most, .. })) => {
+///         assert!(actual > most);
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidArgument {
+    /// A name is not made as names of its kind are.
+    #[error("{}{error}", in_front_of(*.of, name))]
+    Name {
+        /// What was to have the name.
+        of: Named,
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        error: StreamNameError,
+    },
+
+    /// No namespace can have this name.
+    #[error(
+        "a namespace is made of up to 128 characters of a-z, A-Z, 0-9, `_`, `.` and `-`, with slashes between them, not \
+         {name:?}"
+    )]
+    Namespace {
+        /// The name.
+        name: String,
+    },
+
+    /// A partition key is empty or too long.
+    #[error(transparent)]
+    PartitionKey(#[from] PartitionKeyError),
+
+    /// The stream cannot have such shards: too many, or none, or ones that are made at such a time.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
+
+    /// The size of the largest record that a stream is to take.
+    #[error("the largest record has {least} to {most} bytes, not {actual}")]
+    MaxRecordBytes {
+        /// What was asked for.
+        actual: u64,
+        /// The least that can be.
+        least: u64,
+        /// The most that can be.
+        most: u64,
+    },
+
+    /// The warm throughput that a stream is to have.
+    #[error("the warm throughput is up to {most} MiB a second, not {actual}")]
+    WarmThroughput {
+        /// What was asked for, in MiB a second.
+        actual: u32,
+        /// The most that can be.
+        most: u32,
+    },
+
+    /// How many open shards a stream is to be brought to.
+    #[error(
+        "a stream with {open} open shards cannot have {target}: it has 1 to {most} at any time, and all are split before \
+         neighbours are merged"
+    )]
+    TargetShardCount {
+        /// How many it has.
+        open: u32,
+        /// What was asked for.
+        target: u32,
+        /// The most that it can have at any time.
+        most: u32,
+    },
+
+    /// The value of an attribute is too long.
+    #[error("attribute {name} has {actual} bytes, and the most is {most}")]
+    AttributeBytes {
+        /// The attribute.
+        name: String,
+        /// What it has.
+        actual: usize,
+        /// The most that it can have.
+        most: usize,
+    },
+
+    /// [`StoreOptions::segment_bytes`](crate::StoreOptions::segment_bytes).
+    #[error("segments have {least} to {most} bytes, not {actual}")]
+    SegmentBytes {
+        /// What was asked for.
+        actual: u64,
+        /// The least that can be.
+        least: u64,
+        /// The most that can be.
+        most: u64,
+    },
+
+    /// How many bytes may wait for a commit in one shard.
+    #[error("up to {most} bytes can wait for a commit in one shard, not {actual}")]
+    WaitingBytes {
+        /// What was asked for.
+        actual: usize,
+        /// The most that can be.
+        most: usize,
+    },
+
+    /// A store in memory was to be [only read](crate::StoreOptions::read_only).
+    #[error("a store in memory is not only read")]
+    ReadOnlyInMemory,
+
+    /// A sequence number was to be the position in a whole stream.
+    #[error(
+        "a sequence number is a position in one shard; read a stream from TrimHorizon, Latest, AtTimestamp or a \
+         checkpoint"
+    )]
+    PositionInOneShard,
+
+    /// A checkpoint is of another stream than the one that it was used with, which may have had the same name.
+    #[error(
+        "the checkpoint is of stream number {} of store {:032x}, and {name} is stream number {} of store {:032x}; a \
+         stream that was made again is read from its beginning",
+        .of.1, .of.0, .used_with.1, .used_with.0
+    )]
+    ForeignCheckpoint {
+        /// The stream that it was used with.
+        name: String,
+        /// The store and the stream that it is of.
+        of: (u128, StreamId),
+        /// The store and the stream that it was used with.
+        used_with: (u128, StreamId),
+    },
+
+    /// Every sequence number of the shard has been given out.
+    #[error("the shard has used up its sequence numbers")]
+    SequenceNumbersUsedUp,
+
+    /// A repair would set segments aside, which a person has to say.
+    #[error(
+        "segments with records belong to no shard that the manifest knows, or do not say to which; restore the manifest, \
+         or have them set aside"
+    )]
+    SetsAside,
+
+    /// What the store would have to write down of the change is too much for it, or does not fit what it has.
+    #[error("{reason}")]
+    Change {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What has a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Named {
+    /// A stream.
+    Stream,
+    /// A consumer of a stream.
+    Consumer,
+    /// A checkpoint of a reader.
+    Checkpoint,
+    /// An attribute of a stream, a consumer or the store.
+    Attribute,
+}
+
+fn in_front_of(of: Named, name: &str) -> String {
+    match of {
+        Named::Stream => String::new(),
+        Named::Consumer => format!("consumer {name:?}: "),
+        Named::Checkpoint => format!("checkpoint {name:?}: "),
+        Named::Attribute => format!("attribute {name:?}: "),
+    }
+}
