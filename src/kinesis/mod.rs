@@ -61,7 +61,8 @@ pub use declared::declared_api;
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
 
-pub use crate::http::{Listener, ServerGauges, TcpListener};
+pub use crate::disk::PrivateFileError;
+pub use crate::http::{Listener, SelfSigned, ServerGauges, TcpListener, TlsError, TlsIdentity};
 
 #[cfg(doc)]
 use crate::Store;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::http::{self, HttpOptions};
+use crate::http::{self, HttpOptions, TlsIdentity};
 
 /// How many bytes of data and partition keys a read may read.
 pub(super) const MOST_READ_BYTES: usize = 10 << 20;
@@ -72,6 +72,8 @@ impl ServerOptions {
                 body_idle_timeout: Duration::from_secs(20),
                 body_timeout: Duration::from_secs(180),
                 shutdown_grace: Duration::from_secs(5),
+                handshake_timeout: Duration::from_secs(10),
+                tls: None,
             },
         }
     }
@@ -86,6 +88,18 @@ impl ServerOptions {
     /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
+        self
+    }
+
+    /// Speaks TLS, with this certificate and its key, and nothing else (default: not).
+    pub fn tls(mut self, identity: TlsIdentity) -> ServerOptions {
+        self.http.tls = Some(identity);
+        self
+    }
+
+    /// How long a handshake of TLS may take (default 10 s).
+    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> ServerOptions {
+        self.http.handshake_timeout = timeout;
         self
     }
 

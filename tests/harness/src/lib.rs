@@ -7,4 +7,5 @@ pub mod files;
 pub mod http1;
 pub mod http2;
 pub mod program;
+pub mod tls;
 pub mod wait;

@@ -21,4 +21,5 @@ mod shards;
 mod streams;
 mod tags;
 mod test_server;
+mod tls;
 mod writing;
