@@ -4,12 +4,13 @@
 //! sends. It knows nothing of what is asked and answered. What it bounds and counts: connections, and which of them are
 //! idle (`connections`); the bytes of request bodies (`body`) and of replies (`reply`, `reply_memory`), both from a
 //! `budget`; the time that a client may take (`socket`, `tls`,
-//! `http2_streams`). [`Resources`] has all of that, and the routes
+//! `http2_streams`). Which hosts and web pages are let in says `admission`, and it is for the routes to ask. [`Resources`] has all of that, and the routes
 //! share it.
 //!
 //! Time is tokio's, and connections are whatever the listener says: under a runtime whose clock is paused and with a
 //! listener in memory, the whole server runs in a simulation.
 
+mod admission;
 mod body;
 mod budget;
 mod connections;
@@ -27,6 +28,7 @@ mod socket;
 mod tcp_listener;
 mod tls;
 
+pub(crate) use admission::{Admission, Refusal, RuleError};
 pub(crate) use body::BodyError;
 pub(crate) use budget::MOST_SMALL;
 pub(crate) use connections::Connection;

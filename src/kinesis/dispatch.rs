@@ -146,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::Store;
+    use crate::http::Admission;
     use crate::kinesis::ServerOptions;
     use crate::kinesis::key::{INTEGER, Integer, Key, TEXT, Text, members, required};
     use crate::kinesis::operation::{Reply, Resource};
@@ -193,7 +194,7 @@ mod tests {
             let store = Store::open(directory.path().join("data")).unwrap();
             let scope = Scope::new("000000000000", "us-east-1").unwrap();
             Bench {
-                service: Arc::new(Service::new(store, scope, &ServerOptions::new(""))),
+                service: Arc::new(Service::new(store, scope, Admission::default(), &ServerOptions::new(""))),
                 _directory: directory,
             }
         }

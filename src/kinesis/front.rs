@@ -12,13 +12,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tracing::debug;
 
 use super::dispatch::{self, ApiRequest};
-use super::error::ApiError;
+use super::error::{ApiError, exception};
 use super::operation::Operation;
 use super::protocol::Protocol;
 use super::service::Service;
 use super::{authentication, protocol};
 use crate::http::{
-    BodyError, Connection, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes, is_head_too_large,
+    BodyError, Connection, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes, is_head_too_large,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -29,7 +29,6 @@ const TARGET_PREFIX: &str = "Kinesis_20131202.";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
 );
-const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
 /// It is recognised, and never works.
 const PLAIN_JSON: &str = "application/json";
 
@@ -63,50 +62,39 @@ async fn answer_head(
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
-    let from_browser = parts.headers.contains_key(header::ORIGIN);
-    let mut reply = if from_browser && parts.method == Method::OPTIONS {
-        service.http.bodies.discard(body).await;
-        preflight(&parts.headers)
-    } else {
-        let mut reply = answer_call(service, connection, parts, body).await;
-        let id = service.request_ids.extended_request_id();
-        let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
-        reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
-        if from_browser {
-            reply
-                .headers_mut()
-                .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    let admitted = match service.admission.admit(parts) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            service.http.bodies.discard(body).await;
+            return not_admitted(service, parts, &refusal);
         }
-        reply
     };
-    if from_browser {
-        reply
-            .headers_mut()
-            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    }
+    let mut reply = match admitted.preflight(parts) {
+        Some(reply) => {
+            service.http.bodies.discard(body).await;
+            reply
+        }
+        None => {
+            let mut reply = answer_call(service, connection, parts, body).await;
+            let id = service.request_ids.extended_request_id();
+            let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
+            reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
+            if parts.headers.contains_key(header::ORIGIN) {
+                reply
+                    .headers_mut()
+                    .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+            }
+            reply
+        }
+    };
+    admitted.mark(reply.headers_mut());
     reply
 }
 
-fn preflight(headers: &HeaderMap) -> Reply {
-    let mut reply = Response::new(Bytes::new().into());
-    for (asked, allowed) in [
-        (
-            header::ACCESS_CONTROL_REQUEST_HEADERS,
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-        ),
-        (
-            header::ACCESS_CONTROL_REQUEST_METHOD,
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-        ),
-    ] {
-        if let Some(value) = headers.get(asked) {
-            reply.headers_mut().insert(allowed, value.clone());
-        }
-    }
-    reply
-        .headers_mut()
-        .insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
-    reply
+fn not_admitted(service: &Service, parts: &Parts, refusal: &Refusal) -> Reply {
+    service.failures.note_refusal(refusal);
+    let error = ApiError::new(403, exception::ACCESS_DENIED, refusal.to_string());
+    error_reply(&error, ContentType::of(&parts.headers).of_errors())
 }
 
 /// What the head says about the body.
@@ -249,7 +237,7 @@ impl Target {
 }
 
 fn not_authorized(content_type: &ContentType) -> Reply {
-    const KIND: &str = "AccessDeniedException";
+    const KIND: &str = exception::ACCESS_DENIED;
     const MESSAGE: &str = "Unable to determine service/operation name to be authorized";
     match content_type {
         ContentType::Spoken(protocol) => error_reply(&ApiError::new(403, KIND, MESSAGE), *protocol),

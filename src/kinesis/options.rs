@@ -22,6 +22,8 @@ pub struct ServerOptions {
     pub(super) listen: String,
     pub(super) region: String,
     pub(super) account_id: String,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_origins: Vec<String>,
     pub(super) shard_limit: u64,
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
@@ -54,6 +56,8 @@ impl ServerOptions {
             listen: listen.into(),
             region: ServerOptions::DEFAULT_REGION.to_owned(),
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_blocking_calls: 32,
             simulated: None,
@@ -88,6 +92,22 @@ impl ServerOptions {
     /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
+        self
+    }
+
+    /// One more host that requests may be sent to by their `Host` or `:authority`, without a port (default: loopback's
+    /// names and addresses, what is listened on, and the names that AWS has for Kinesis). `*.NAME` stands for all
+    /// names below one, `*` for all. The others get status 403: they are those of web pages that had a browser look
+    /// up our address under their name.
+    pub fn allow_host(mut self, host: impl Into<String>) -> ServerOptions {
+        self.allowed_hosts.push(host.into());
+        self
+    }
+
+    /// One more origin of web pages that may use the server: `https://app.example:8443` (default: those of this
+    /// machine). `*` stands for all, `null` for pages without one. The others get status 403.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> ServerOptions {
+        self.allowed_origins.push(origin.into());
         self
     }
 

@@ -12,7 +12,7 @@ use super::request_id::UniqueNumbers;
 use super::scope::Scope;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
-use crate::http::Resources;
+use crate::http::{Admission, Resources};
 use crate::{Namespace, Store, Stream};
 
 /// The store, and what the server itself was told or has to limit.
@@ -21,6 +21,8 @@ pub(super) struct Service {
     pub(super) store: Store,
     /// That of requests which do not say another one.
     pub(super) scope: Scope,
+    /// Which hosts and web pages are let in.
+    pub(super) admission: Admission,
     pub(super) shard_limit: u64,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
@@ -53,11 +55,12 @@ pub(super) struct Context<'a> {
 }
 
 impl Service {
-    pub(super) fn new(store: Store, scope: Scope, options: &ServerOptions) -> Service {
+    pub(super) fn new(store: Store, scope: Scope, admission: Admission, options: &ServerOptions) -> Service {
         let tokens = Tokens::new(&store.token_key(), options.simulated);
         Service {
             store,
             scope,
+            admission,
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),

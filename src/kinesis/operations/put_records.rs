@@ -400,6 +400,7 @@ mod tests {
 
     use super::*;
     use crate::Store;
+    use crate::http::Admission;
     use crate::kinesis::ServerOptions;
     use crate::kinesis::scope::Scope;
     use crate::kinesis::service::Service;
@@ -485,7 +486,7 @@ mod tests {
             let scope = Scope::new("000000000000", "us-east-1").unwrap();
             let streams = store.namespace(&scope.namespace()).unwrap();
             streams.create_stream("s", 1).unwrap();
-            let service = Arc::new(Service::new(store, scope, &ServerOptions::new("")));
+            let service = Arc::new(Service::new(store, scope, Admission::default(), &ServerOptions::new("")));
             let requests = ones
                 .iter()
                 .map(|body| (&PUT_RECORD, Form::One, body))

@@ -1,6 +1,7 @@
 //! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
 
 mod account;
+mod admission;
 mod budgets;
 mod cbor;
 mod connections;
