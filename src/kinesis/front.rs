@@ -11,9 +11,10 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::debug;
 
+use super::credentials::Identity;
 use super::dispatch::{self, ApiRequest};
 use super::error::{ApiError, exception};
-use super::operation::Operation;
+use super::operation::{Operation, on_blocking_thread};
 use super::protocol::Protocol;
 use super::service::Service;
 use super::{authentication, protocol};
@@ -183,11 +184,22 @@ async fn answer_call(
         ContentType::Unknown => xml(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n"),
         ContentType::PlainJson => plain_json(&body.bytes),
         ContentType::Spoken(protocol) => {
+            let authenticated = match target {
+                Target::Operation(_) => authenticate(service, parts, &body.bytes).await,
+                // Every client is told the same of it.
+                Target::Unknown | Target::None => Ok(None),
+            };
+            let scope = authentication::scope(parts, service.scope);
+            let of_caller = match &authenticated {
+                Ok(Some(caller)) => scope.of_account(&caller.account_id),
+                _ => None,
+            };
+            let scope = of_caller.unwrap_or(scope);
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,
-                scope: authentication::scope(parts, service.scope),
-                authenticated: authentication::check(parts),
+                scope,
+                authenticated,
                 body: body.bytes.clone(),
             };
             let reply = dispatch::perform(Arc::clone(service), connection, request).await;
@@ -203,6 +215,26 @@ async fn answer_call(
             }
         }
     }
+}
+
+/// Who has sent the request, if signatures are verified.
+async fn authenticate(
+    service: &Service,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Option<Arc<Identity>>, ApiError> {
+    /// Hashing more would keep an async thread from its other connections for too long.
+    const MOST_BYTES_INLINE: usize = 256 << 10;
+    let Some(keys) = &service.keys else {
+        return authentication::check(parts).map(|()| None);
+    };
+    let now = service.store.now();
+    if body.len() <= MOST_BYTES_INLINE {
+        return authentication::verify(parts, body, now, keys).map(Some);
+    }
+    let (parts, body, keys) = (parts.clone(), body.clone(), Arc::clone(keys));
+    let verified = on_blocking_thread(service, move || authentication::verify(&parts, &body, now, &keys));
+    verified.await.map(Some)
 }
 
 /// What `X-Amz-Target` asks for. Host, path and the scope of the signature say nothing about it.

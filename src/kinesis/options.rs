@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::credentials::Credentials;
 use crate::http::{self, HttpOptions, TlsIdentity};
 
 /// How many bytes of data and partition keys a read may read.
@@ -22,6 +23,7 @@ pub struct ServerOptions {
     pub(super) listen: String,
     pub(super) region: String,
     pub(super) account_id: String,
+    pub(super) credentials: Option<Credentials>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) shard_limit: u64,
@@ -56,6 +58,7 @@ impl ServerOptions {
             listen: listen.into(),
             region: ServerOptions::DEFAULT_REGION.to_owned(),
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
+            credentials: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
@@ -92,6 +95,13 @@ impl ServerOptions {
     /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
+        self
+    }
+
+    /// The keys that requests have to be signed with (default: none, and signatures are not verified). The streams that a
+    /// caller names are those of its account, and what it may do to those of others is up to their policies.
+    pub fn credentials(mut self, credentials: Credentials) -> ServerOptions {
+        self.credentials = Some(credentials);
         self
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::credentials::{Identity, Keys};
 use super::failures::Failures;
 use super::options::ServerOptions;
 use super::protocol::Protocol;
@@ -23,6 +24,8 @@ pub(super) struct Service {
     pub(super) scope: Scope,
     /// Which hosts and web pages are let in.
     pub(super) admission: Admission,
+    /// What requests have to be signed with. Without it signatures are not verified.
+    pub(super) keys: Option<Arc<Keys>>,
     pub(super) shard_limit: u64,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
@@ -49,6 +52,10 @@ pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
     /// Whose streams the request is about.
     pub(super) scope: Scope,
+    /// Who has sent the request, if signatures are verified.
+    pub(super) caller: Option<&'a Identity>,
+    /// The name of the operation.
+    pub(super) operation: &'static str,
     pub(super) protocol: Protocol,
     /// The most bytes of data and partition keys that a read may read.
     pub(super) most_read_bytes: usize,
@@ -56,11 +63,14 @@ pub(super) struct Context<'a> {
 
 impl Service {
     pub(super) fn new(store: Store, scope: Scope, admission: Admission, options: &ServerOptions) -> Service {
+        let keys = options.credentials.as_ref();
+        let keys = keys.map(|credentials| Arc::new(Keys::new(credentials, scope.account_id())));
         let tokens = Tokens::new(&store.token_key(), options.simulated);
         Service {
             store,
             scope,
             admission,
+            keys,
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),

@@ -370,8 +370,13 @@ fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting:
     }
     let stream = match context.stream(stream_name) {
         Ok(stream) => stream,
+        // Whether its caller may know that it is not there is for the checks.
+        Err(_) if context.caller.is_some() => return None,
         Err(error) => return Some(Err(context.refusal(error))),
     };
+    if let Err(refused) = context.authorize_stream(&stream) {
+        return Some(Err(refused));
+    }
     match waiting {
         Waiting::Allowed => Some(begin(context, &stream, &records, form, false)),
         Waiting::Never => try_begin(context, &stream, &records, form),
@@ -497,6 +502,7 @@ mod tests {
                     operation,
                     protocol: Protocol::Json,
                     scope,
+                    caller: None,
                     body: Bytes::copy_from_slice(body.as_bytes()),
                     connection: service.http.connection(),
                     most_read_bytes: 0,

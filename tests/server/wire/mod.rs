@@ -19,6 +19,7 @@ mod restart;
 mod retention;
 mod settings;
 mod shards;
+mod signatures;
 mod streams;
 mod tags;
 mod test_server;
