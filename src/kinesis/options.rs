@@ -24,6 +24,7 @@ pub struct ServerOptions {
     pub(super) region: String,
     pub(super) account_id: String,
     pub(super) credentials: Option<Credentials>,
+    pub(super) allow_unsigned_beyond_loopback: bool,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) shard_limit: u64,
@@ -59,6 +60,7 @@ impl ServerOptions {
             region: ServerOptions::DEFAULT_REGION.to_owned(),
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
             credentials: None,
+            allow_unsigned_beyond_loopback: false,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
@@ -102,6 +104,13 @@ impl ServerOptions {
     /// caller names are those of its account, and what it may do to those of others is up to their policies.
     pub fn credentials(mut self, credentials: Credentials) -> ServerOptions {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Serves on addresses that other machines can reach although signatures are not verified (default: not, which is a
+    /// [`BindError::Unsigned`](super::BindError::Unsigned)): everyone there can read and write everything then.
+    pub fn allow_unsigned_beyond_loopback(mut self, allow: bool) -> ServerOptions {
+        self.allow_unsigned_beyond_loopback = allow;
         self
     }
 

@@ -53,6 +53,15 @@ pub enum BindError {
         /// What was given.
         account_id: String,
     },
+    /// Other machines can reach the address, and signatures are not verified.
+    #[error(
+        "other machines can reach {address}, and without credentials signatures are not verified: everyone there could \
+         read and write all streams"
+    )]
+    Unsigned {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A host that is to be let in is none.
     #[error("{host:?} is no host; expected a name or an address without a port, *.NAME, or *")]
     Host {
@@ -102,6 +111,11 @@ impl Server {
         let scope = scope(&options)?;
         let admission = admission(&options)?;
         let listener = TcpListener::bind(&options.listen).await?;
+        let is_open = options.credentials.is_none() && !options.allow_unsigned_beyond_loopback;
+        let mut beyond = listener.addresses().iter();
+        if let Some(address) = beyond.find(|address| is_open && !address.ip().is_loopback()) {
+            return Err(BindError::Unsigned { address: *address });
+        }
         let admission = admission.listening_on(listener.addresses());
         Ok(Server::new(store, scope, admission, options, listener))
     }
