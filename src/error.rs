@@ -130,6 +130,15 @@ pub enum Error {
         limit: usize,
     },
 
+    /// More consumers that are being created than the caller allows. None was registered.
+    #[error("stream {stream} has {limit} consumers that are being created, and the most is {limit}")]
+    TooManyNewConsumers {
+        /// The stream.
+        stream: String,
+        /// How many the caller allows.
+        limit: usize,
+    },
+
     /// More tags than the caller allows. None was changed.
     #[error("there would be {count} tags, and the most is {limit}")]
     TooManyTags {

@@ -78,11 +78,12 @@ pub use error::{Error, ForeignReason, Result, RetentionReason};
 pub use log::Durability;
 pub use model::limits;
 pub use model::{
-    Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, HashKey, HashKeyError, HashKeyRange,
-    HashKeyRangeError, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey,
-    PartitionKeyError, PutRecord, Record, RecordNumber, Reshard, SequenceNumber, SequenceNumberError, Shard,
-    ShardClosed, ShardFilter, ShardId, ShardIdError, StartingPosition, StreamId, StreamMode, StreamModeError,
-    StreamNameError, StreamStatus, SystemClock, Timestamp, check_stream_name,
+    Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, ConsumerStatus, HashKey, HashKeyError,
+    HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey,
+    PartitionKeyError, PutRecord, Record, RecordDistribution, RecordNumber, Reshard, ReshardStep,
+    SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError,
+    StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
+    Timestamp, check_stream_name,
 };
 pub use seam::ReadLimit;
 pub use store::{

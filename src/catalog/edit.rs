@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{ConsumerLifecycle, Lifecycle};
 use super::log_state::AgeMark;
+use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
     Checkpoint, ClockNote, ConsumerId, Lineage, LogName, RecordNumber, Reshard, ShardId, StreamId,
-    StreamMode, StreamName, Timestamp,
+    StreamName, Timestamp,
 };
 
 /// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
@@ -60,8 +61,8 @@ pub(crate) enum Edit {
     StreamDeleted {
         stream: StreamId,
     },
-    /// When the newest shard was created of a stream of this name that is gone, in epoch seconds; without a name, of
-    /// those whose names are not remembered.
+    /// When the newest shard or consumer was created of a stream of this name that is gone, in epoch seconds; without a
+    /// name, of those whose names are not remembered.
     GoneStreamNoted {
         name: Option<StreamName>,
         newest_creation: u64,
@@ -137,6 +138,23 @@ pub(crate) enum Edit {
     },
     /// What the clocks showed.
     ClockNoted(ClockNote),
+    /// What the consumer is doing from now on. One that is registered is active, unless this says something else.
+    ConsumerLifecycleChanged {
+        stream: StreamId,
+        consumer: ConsumerId,
+        lifecycle: ConsumerLifecycle,
+    },
+    /// When the newest consumer of the stream was registered that is gone, in epoch seconds.
+    GoneConsumerNoted {
+        stream: StreamId,
+        newest_creation: u64,
+    },
+    /// The most that a stream took in on a day since 1970, in what one shard can take, rounded up.
+    LoadPeaked {
+        stream: StreamId,
+        day: u64,
+        shards: u32,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
@@ -147,17 +165,6 @@ pub(crate) enum Resource {
     Account(String),
     Stream(StreamId),
     Consumer(StreamId, ConsumerId),
-}
-
-/// What the engine acts on, by kind of resource. Variants are only added at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Setting {
-    /// Of a stream.
-    Mode(StreamMode),
-    /// Of a stream. Records that arrived before the floor stay hidden, however long the retention becomes.
-    Retention { hours: u32, horizon_floor: Timestamp },
-    /// Of a stream.
-    MaxRecordBytes(u32),
 }
 
 impl Edit {
@@ -189,6 +196,9 @@ impl Edit {
             Self::RecordsHidden { .. } => "RecordsHidden",
             Self::AgesMarked { .. } => "AgesMarked",
             Self::ClockNoted(_) => "ClockNoted",
+            Self::ConsumerLifecycleChanged { .. } => "ConsumerLifecycleChanged",
+            Self::GoneConsumerNoted { .. } => "GoneConsumerNoted",
+            Self::LoadPeaked { .. } => "LoadPeaked",
         }
     }
 
@@ -208,9 +218,12 @@ impl Edit {
             | Self::Resharded { stream, .. }
             | Self::ShardExpired { stream, .. }
             | Self::StreamDeleted { stream }
+            | Self::LoadPeaked { stream, .. }
             | Self::ConsumerRegistered { stream, .. }
             | Self::ConsumerRemoved { stream, .. }
             | Self::ConsumerIdsReserved { stream, .. }
+            | Self::ConsumerLifecycleChanged { stream, .. }
+            | Self::GoneConsumerNoted { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }

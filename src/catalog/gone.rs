@@ -7,7 +7,8 @@ use crate::model::StreamName;
 /// So many names are remembered. Of the others it is known that none of their shards was made later than some second.
 const MOST_NAMES: usize = 256;
 
-/// When the newest shard of a stream that is gone was created, in epoch seconds as its sequence numbers have it.
+/// When the newest shard or consumer of a stream that is gone was created, in epoch seconds as sequence numbers and ARNs
+/// have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GoneStreams {
     newest_creations: BTreeMap<StreamName, u64>,

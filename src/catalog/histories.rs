@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::codec;
-use super::edit::{Edit, Resource, Setting};
-use super::lifecycle::{Change, Due, Lifecycle};
+use super::edit::{Edit, Resource};
+use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
 use super::log_state::AgeMark;
+use super::setting::Setting;
 use super::state::CatalogState;
 use crate::log::{LogEnd, LogPosition, SegmentEntry};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, RecordNumber, ShardId, StreamId,
-    StreamMode, StreamName, Timestamp,
+    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, RecordDistribution, RecordNumber, ShardId,
+    StreamId, StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 25;
+const KINDS: u8 = 28;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -66,7 +67,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
         },
         3 => Edit::LifecycleChanged {
             stream,
-            lifecycle: match b % 5 {
+            lifecycle: match b % 8 {
                 0 => Lifecycle::Creating {
                     due,
                     shard_count: u32::from(c),
@@ -85,6 +86,21 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                         first: shard,
                         second: shard,
                     },
+                },
+                4 => Lifecycle::Updating {
+                    due,
+                    change: Change::Shards(Steps::Count {
+                        target: u32::from(d),
+                        first_new: shard,
+                    }),
+                },
+                5 => Lifecycle::Updating {
+                    due,
+                    change: Change::Shards(Steps::Halve(vec![shard; usize::from(d % 3)])),
+                },
+                6 => Lifecycle::Updating {
+                    due,
+                    change: Change::Settings(vec![Setting::Mode(StreamMode::OnDemand); usize::from(d % 3)]),
                 },
                 _ => Lifecycle::Deleting { due },
             },
@@ -115,13 +131,17 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
         },
         8 => Edit::SettingChanged {
             resource,
-            setting: match b % 3 {
+            setting: match b % 5 {
                 0 => Setting::Mode([StreamMode::OnDemand, StreamMode::Provisioned][usize::from(d % 2)]),
                 1 => Setting::Retention {
                     hours: u32::from(d),
                     horizon_floor: time,
                 },
-                _ => Setting::MaxRecordBytes(u32::from(d)),
+                2 => Setting::MaxRecordBytes(u32::from(d)),
+                3 => Setting::WarmThroughput(u32::from(d)),
+                _ => Setting::Distribution(
+                    [RecordDistribution::Auto, RecordDistribution::PartitionKey][usize::from(d % 2)],
+                ),
             },
         },
         9 => Edit::TagsChanged {
@@ -180,11 +200,29 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 marks: vec![(log, mark)],
             }
         }
-        _ => Edit::ClockNoted(ClockNote {
+        24 => Edit::ConsumerLifecycleChanged {
+            stream,
+            consumer,
+            lifecycle: match c % 3 {
+                0 => ConsumerLifecycle::Creating { due },
+                1 => ConsumerLifecycle::Active,
+                _ => ConsumerLifecycle::Deleting { due },
+            },
+        },
+        25 => Edit::GoneConsumerNoted {
+            stream,
+            newest_creation: u64::from(d),
+        },
+        26 => Edit::ClockNoted(ClockNote {
             shown: time,
             confirmed: time,
             open_millis: u64::from(c),
         }),
+        _ => Edit::LoadPeaked {
+            stream,
+            day: u64::from(c),
+            shards: u32::from(d),
+        },
     };
     Some(edit)
 }
@@ -246,7 +284,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 24, "{fitted:?}");
+    assert_eq!(fitted.len(), 27, "{fitted:?}");
 }
 
 #[test]

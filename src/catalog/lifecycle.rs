@@ -1,8 +1,9 @@
-//! What a stream is doing.
+//! What a stream or a consumer is doing.
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HashKey, ShardId, StreamStatus, Timestamp};
+use super::setting::Setting;
+use crate::model::{ConsumerStatus, HashKey, Lineage, ReshardStep, ShardId, StreamStatus, Timestamp};
 
 /// What a stream is doing, and when it will be done. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +14,8 @@ pub(crate) enum Lifecycle {
     Deleting { due: Due },
 }
 
-/// A change of a stream that was asked for and is not due yet. Variants are only added at the end: what takes many steps,
-/// such as another number of shards, is one change that holds those that are left, and after each step the edit of that
-/// step comes in one list with the lifecycle that holds the rest.
+/// A change of a stream that was asked for and is not done yet. Variants are only added at the end. What the
+/// change leads to comes in one list with the lifecycle that ends it, but for [`Steps`], each of which is an edit of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Split {
@@ -26,6 +26,27 @@ pub(crate) enum Change {
         first: ShardId,
         second: ShardId,
     },
+    Shards(Steps),
+    /// What the engine acts on becomes this.
+    Settings(Vec<Setting>),
+}
+
+/// A change of shards that takes many splits and merges. Which of them are left follows from the shards, so that a change
+/// that was interrupted goes on where it was. Variants are only added at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Steps {
+    /// Another number of open shards. The change began before this shard was made.
+    Count { target: u32, first_new: ShardId },
+    /// These shards are split into halves.
+    Halve(Vec<ShardId>),
+}
+
+/// What a registered consumer is doing, and when it will be done. Variants are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ConsumerLifecycle {
+    Creating { due: Due },
+    Active,
+    Deleting { due: Due },
 }
 
 /// When a change that takes time is done.
@@ -35,6 +56,16 @@ pub(crate) struct Due {
     pub(crate) at: Timestamp,
     /// How long the change takes. A later opener waits no longer than that, whatever has become of the clock.
     pub(crate) delay_millis: u64,
+}
+
+impl Steps {
+    /// The next split or merge, `None` when the change is done.
+    pub(crate) fn next(&self, lineage: &Lineage) -> Option<ReshardStep> {
+        match self {
+            Self::Count { target, first_new } => lineage.next_step(*target, *first_new),
+            Self::Halve(shards) => shards.iter().find_map(|shard| lineage.halving(*shard)),
+        }
+    }
 }
 
 impl Lifecycle {
@@ -51,6 +82,24 @@ impl Lifecycle {
     pub(crate) fn due(&self) -> Option<Due> {
         match self {
             Self::Creating { due, .. } | Self::Updating { due, .. } | Self::Deleting { due } => Some(*due),
+            Self::Active => None,
+        }
+    }
+}
+
+impl ConsumerLifecycle {
+    /// The state in Kinesis' words.
+    pub(crate) fn status(self) -> ConsumerStatus {
+        match self {
+            Self::Creating { .. } => ConsumerStatus::Creating,
+            Self::Active => ConsumerStatus::Active,
+            Self::Deleting { .. } => ConsumerStatus::Deleting,
+        }
+    }
+
+    pub(crate) fn due(self) -> Option<Due> {
+        match self {
+            Self::Creating { due } | Self::Deleting { due } => Some(due),
             Self::Active => None,
         }
     }

@@ -20,16 +20,18 @@ mod labels;
 mod lifecycle;
 mod log_state;
 pub(crate) mod manifest;
+mod setting;
 mod snapshot;
 mod state;
 mod stream_state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use edit::{Edit, Resource, Setting};
+pub(crate) use edit::{Edit, Resource};
 pub(crate) use edit_log::{EditLog, Revision};
-pub(crate) use lifecycle::{Change, Due, Lifecycle};
+pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
 pub(crate) use log_state::{AgeMark, LogState};
+pub(crate) use setting::Setting;
 pub(crate) use state::CatalogState;
 pub(crate) use stream_state::{ConsumerState, StreamState};
 

@@ -3,9 +3,11 @@
 //! What a state holds is taken apart here without leaving anything out, so that a field that no edit carries does not
 //! compile. The edits of a snapshot happen together, as every list of edits does: one that is cut short is no state.
 
-use super::edit::{Edit, Resource, Setting};
+use super::edit::{Edit, Resource};
 use super::labels::Labels;
+use super::lifecycle::ConsumerLifecycle;
 use super::log_state::LogState;
+use super::setting::Setting;
 use super::state::CatalogState;
 use super::stream_state::{ConsumerState, StreamState};
 use crate::model::{ConsumerId, LogName, StreamId};
@@ -71,11 +73,15 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         max_record_bytes,
         retention_hours,
         horizon_floor,
+        warm_throughput,
+        distribution,
+        load_peaks,
         labels,
         lineage,
         logs,
         consumers,
         next_consumer,
+        newest_gone_consumer,
         checkpoints,
     } = state;
     let resource = Resource::Stream(id);
@@ -88,6 +94,8 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
     let settings = [
         Setting::Mode(*mode),
         Setting::MaxRecordBytes(*max_record_bytes),
+        Setting::Distribution(*distribution),
+        Setting::WarmThroughput(*warm_throughput),
         Setting::Retention {
             hours: *retention_hours,
             horizon_floor: *horizon_floor,
@@ -96,6 +104,11 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
     edits.extend(settings.map(|setting| Edit::SettingChanged {
         resource: resource.clone(),
         setting,
+    }));
+    edits.extend(load_peaks.iter().map(|(day, shards)| Edit::LoadPeaked {
+        stream: id,
+        day: *day,
+        shards: *shards,
     }));
     edits.extend(edits_of_labels(&resource, labels));
     edits.extend(lineage.iter().map(|lineage| Edit::ShardsCreated {
@@ -116,6 +129,12 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         });
     }
     edits.extend(
+        newest_gone_consumer.map(|newest_creation| Edit::GoneConsumerNoted {
+            stream: id,
+            newest_creation,
+        }),
+    );
+    edits.extend(
         checkpoints
             .iter()
             .map(|(name, checkpoint)| Edit::CheckpointSaved {
@@ -131,6 +150,7 @@ fn edits_of_consumer(stream: StreamId, consumer: ConsumerId, state: &ConsumerSta
     let ConsumerState {
         name,
         created,
+        lifecycle,
         labels,
     } = state;
     let registered = Edit::ConsumerRegistered {
@@ -139,8 +159,17 @@ fn edits_of_consumer(stream: StreamId, consumer: ConsumerId, state: &ConsumerSta
         name: name.clone(),
         created: *created,
     };
+    let is_active = *lifecycle == ConsumerLifecycle::Active;
+    let lifecycle = (!is_active).then_some(Edit::ConsumerLifecycleChanged {
+        stream,
+        consumer,
+        lifecycle: *lifecycle,
+    });
     let labels = edits_of_labels(&Resource::Consumer(stream, consumer), labels);
-    std::iter::once(registered).chain(labels).collect()
+    std::iter::once(registered)
+        .chain(lifecycle)
+        .chain(labels)
+        .collect()
 }
 
 fn edits_of_labels(resource: &Resource, labels: &Labels) -> Vec<Edit> {

@@ -6,9 +6,9 @@ use super::edit::{Edit, Resource};
 use super::gone::GoneStreams;
 use super::labels::Labels;
 use super::log_state::LogState;
-use super::stream_state::StreamState;
+use super::stream_state::{ConsumerState, StreamState};
 use crate::log::{LogEnd, SegmentEntry};
-use crate::model::{ClockNote, Lineage, LogName, StreamId, StreamName};
+use crate::model::{ClockNote, ConsumerId, LogName, StreamId, StreamName};
 
 /// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
 #[derive(Clone, Debug, PartialEq)]
@@ -184,12 +184,20 @@ impl CatalogState {
                 created,
             } => return self.stream_mut(*stream)?.register(*consumer, name, *created),
             Edit::ConsumerRemoved { stream, consumer } => {
-                let removed = self.stream_mut(*stream)?.consumers.remove(consumer);
-                removed.ok_or("the consumer does not exist")?;
+                return self.stream_mut(*stream)?.remove_consumer(*consumer);
             }
             Edit::ConsumerIdsReserved { stream, through } => {
                 self.stream_mut(*stream)?.reserve_consumers(*through);
             }
+            Edit::ConsumerLifecycleChanged {
+                stream,
+                consumer,
+                lifecycle,
+            } => self.consumer_mut(*stream, *consumer)?.lifecycle = *lifecycle,
+            Edit::GoneConsumerNoted {
+                stream,
+                newest_creation,
+            } => self.stream_mut(*stream)?.note_gone_consumer(*newest_creation),
             Edit::CheckpointSaved {
                 stream,
                 name,
@@ -202,6 +210,9 @@ impl CatalogState {
                 self.stream_mut(*stream)?.checkpoints.remove(name);
             }
             Edit::ClockNoted(note) => self.clock = Some(*note),
+            Edit::LoadPeaked { stream, day, shards } => {
+                self.stream_mut(*stream)?.note_peak(*day, *shards);
+            }
             Edit::SegmentAdded { .. }
             | Edit::LogResumed { .. }
             | Edit::LogJournaled { .. }
@@ -266,8 +277,7 @@ impl CatalogState {
                 self.names.remove(&gone.name.namespace);
             }
         }
-        let created = gone.lineage.iter().flat_map(Lineage::shards);
-        if let Some(newest) = created.map(|shard| shard.created_seconds).max() {
+        if let Some(newest) = gone.newest_creation() {
             self.gone.note(Some(gone.name), newest);
         }
         Ok(())
@@ -288,9 +298,7 @@ impl CatalogState {
             }
             Resource::Stream(stream) => change(&mut self.stream_mut(*stream)?.labels),
             Resource::Consumer(stream, consumer) => {
-                let consumers = &mut self.stream_mut(*stream)?.consumers;
-                let consumer = consumers.get_mut(consumer).ok_or("the consumer does not exist")?;
-                change(&mut consumer.labels);
+                change(&mut self.consumer_mut(*stream, *consumer)?.labels);
             }
         }
         Ok(())
@@ -306,6 +314,15 @@ impl CatalogState {
 
     fn stream_mut(&mut self, stream: StreamId) -> Result<&mut StreamState, &'static str> {
         self.streams.get_mut(&stream).ok_or("the stream does not exist")
+    }
+
+    fn consumer_mut(
+        &mut self,
+        stream: StreamId,
+        consumer: ConsumerId,
+    ) -> Result<&mut ConsumerState, &'static str> {
+        let consumers = &mut self.stream_mut(stream)?.consumers;
+        consumers.get_mut(&consumer).ok_or("the consumer does not exist")
     }
 
     fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {

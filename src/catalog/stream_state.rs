@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::edit::Setting;
 use super::labels::Labels;
-use super::lifecycle::{Change, Lifecycle};
+use super::lifecycle::{Change, ConsumerLifecycle, Lifecycle, Steps};
 use super::log_state::LogState;
+use super::setting::Setting;
 use crate::disk::{Step, is_left_out};
 use crate::log::LogEnd;
 use crate::model::{
-    Checkpoint, ConsumerId, Lineage, Moment, Reshard, ShardId, StreamMode, StreamName, StreamStatus,
-    Timestamp, limits,
+    Checkpoint, ConsumerId, Lineage, Moment, PEAK_DAYS, RecordDistribution, Reshard, Shard, ShardId,
+    StreamMode, StreamName, StreamStatus, Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,11 @@ pub(crate) struct StreamState {
     pub(crate) max_record_bytes: u32,
     pub(crate) retention_hours: u32,
     pub(crate) horizon_floor: Timestamp,
+    /// What it is to be able to take if it scales by itself, in shards; 0 if nothing was said.
+    pub(crate) warm_throughput: u32,
+    pub(crate) distribution: RecordDistribution,
+    /// The most that it took in on a day since 1970, in shards, for the days that count.
+    pub(crate) load_peaks: BTreeMap<u64, u32>,
     pub(crate) labels: Labels,
     /// None until the stream is active for the first time.
     pub(crate) lineage: Option<Lineage>,
@@ -30,6 +35,8 @@ pub(crate) struct StreamState {
     pub(crate) logs: BTreeMap<ShardId, LogState>,
     pub(crate) consumers: BTreeMap<ConsumerId, ConsumerState>,
     pub(super) next_consumer: u64,
+    /// When the newest consumer was registered that is gone, in epoch seconds.
+    pub(super) newest_gone_consumer: Option<u64>,
     pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
 }
 
@@ -38,6 +45,7 @@ pub(crate) struct StreamState {
 pub(crate) struct ConsumerState {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
+    pub(crate) lifecycle: ConsumerLifecycle,
     pub(crate) labels: Labels,
 }
 
@@ -53,11 +61,15 @@ impl StreamState {
             max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
             retention_hours: limits::MIN_RETENTION_HOURS,
             horizon_floor: Timestamp::EPOCH,
+            warm_throughput: 0,
+            distribution: RecordDistribution::default(),
+            load_peaks: BTreeMap::new(),
             labels: Labels::default(),
             lineage: None,
             logs: BTreeMap::new(),
             consumers: BTreeMap::new(),
             next_consumer: 1,
+            newest_gone_consumer: None,
             checkpoints: BTreeMap::new(),
         }
     }
@@ -70,19 +82,25 @@ impl StreamState {
     /// The open shards, with those that a creation or a split is still making.
     pub(crate) fn open_and_coming_shard_count(&self) -> u32 {
         let open = self.lineage.as_ref().map_or(0, Lineage::open_shard_count);
-        match self.lifecycle {
-            Lifecycle::Creating { shard_count, .. } => shard_count,
-            Lifecycle::Updating {
-                change: Change::Split { .. },
-                ..
-            } => open.saturating_add(1),
-            Lifecycle::Updating {
-                change: Change::Merge { .. },
-                ..
-            }
-            | Lifecycle::Active
-            | Lifecycle::Deleting { .. } => open,
+        match &self.lifecycle {
+            Lifecycle::Creating { shard_count, .. } => *shard_count,
+            Lifecycle::Updating { change, .. } => match change {
+                Change::Split { .. } => open.saturating_add(1),
+                Change::Shards(Steps::Count { target, .. }) => open.max(*target),
+                Change::Shards(Steps::Halve(shards)) => {
+                    let left = shards.iter().filter(|shard| self.is_open(**shard));
+                    open.saturating_add(left.count() as u32)
+                }
+                Change::Merge { .. } | Change::Settings(_) => open,
+            },
+            Lifecycle::Active | Lifecycle::Deleting { .. } => open,
         }
+    }
+
+    pub(crate) fn is_open(&self, shard: ShardId) -> bool {
+        let lineage = self.lineage.as_ref();
+        let shard = lineage.and_then(|lineage| lineage.shard(shard));
+        shard.is_some_and(Shard::is_open)
     }
 
     /// Records that arrived earlier are not to be seen any more. The wall clock alone hides nothing.
@@ -110,7 +128,17 @@ impl StreamState {
                 self.horizon_floor = self.horizon_floor.max(horizon_floor);
             }
             Setting::MaxRecordBytes(bytes) => self.max_record_bytes = bytes,
+            Setting::WarmThroughput(shards) => self.warm_throughput = shards,
+            Setting::Distribution(distribution) => self.distribution = distribution,
         }
+    }
+
+    /// Notes what was taken in on a day, and forgets the days that do not count then.
+    pub(super) fn note_peak(&mut self, day: u64, shards: u32) {
+        self.load_peaks.insert(day, shards);
+        // Days behind this one are of a clock that was wrong.
+        let counting = day.saturating_sub(PEAK_DAYS)..=day;
+        self.load_peaks.retain(|day, _| counting.contains(day));
     }
 
     pub(super) fn change_lifecycle(&mut self, lifecycle: &Lifecycle) -> Result<(), &'static str> {
@@ -182,10 +210,42 @@ impl StreamState {
         let registered = ConsumerState {
             name: name.to_owned(),
             created,
+            lifecycle: ConsumerLifecycle::Active,
             labels: Labels::default(),
         };
         self.consumers.insert(consumer, registered);
         Ok(())
+    }
+
+    pub(super) fn remove_consumer(&mut self, consumer: ConsumerId) -> Result<(), &'static str> {
+        let removed = self.consumers.remove(&consumer);
+        let removed = removed.ok_or("the consumer does not exist")?;
+        self.note_gone_consumer(removed.created.as_seconds());
+        Ok(())
+    }
+
+    pub(super) fn note_gone_consumer(&mut self, created_seconds: u64) {
+        self.newest_gone_consumer = self.newest_gone_consumer.max(Some(created_seconds));
+    }
+
+    /// When a consumer is registered that is registered now: in a later second than all that are gone, so that name and
+    /// second together mean one consumer for ever. A stream's first shard is as late, and so later than the consumers of
+    /// an earlier stream of its name.
+    pub(crate) fn next_consumer_creation(&self, now: Timestamp) -> Timestamp {
+        let shards = self.lineage.iter().flat_map(Lineage::shards);
+        let first_shard = shards.map(|shard| shard.created_seconds).min();
+        let behind_gone = self.newest_gone_consumer.map(|seconds| seconds.saturating_add(1));
+        let least = first_shard.max(behind_gone).unwrap_or_default();
+        now.max(Timestamp::from_seconds(least))
+    }
+
+    /// When the newest shard or consumer was created, in epoch seconds.
+    pub(super) fn newest_creation(&self) -> Option<u64> {
+        let shards = self.lineage.iter().flat_map(Lineage::shards);
+        let shards = shards.map(|shard| shard.created_seconds);
+        let consumers = self.consumers.values();
+        let consumers = consumers.map(|consumer| consumer.created.as_seconds());
+        shards.chain(consumers).chain(self.newest_gone_consumer).max()
     }
 
     pub(super) fn reserve_consumers(&mut self, through: ConsumerId) {

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
-use anabranch::kinesis::{Server, ServerOptions};
-use anabranch::{Durability, Memory, Store, StoreOptions};
+use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
+use anabranch::{Durability, Memory, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,9 +66,26 @@ pub(super) struct ServeArguments {
     #[arg(long, value_enum, default_value_t = DurabilityLevel::Synced, env = "ANABRANCH_DURABILITY")]
     durability: DurabilityLevel,
 
-    /// How long creating, resharding and deleting a stream takes, as it takes a while on AWS: 500ms, 10s, 1m
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
-    transition_delay: Duration,
+    /// How long creating, resharding and deleting a stream takes, and creating and deleting a consumer, as it takes a while
+    /// on AWS: 500ms, 10s, 1m [default: 0, or 10s with --emulate aws or delays]
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "ANABRANCH_TRANSITION_DELAY")]
+    transition_delay: Option<Duration>,
+
+    /// Limits and delays of AWS, for testing programs that have to live with them: aws for all, or some of delays,
+    /// throughput, call-rates, changes
+    #[arg(long, value_name = "LIMITS", value_delimiter = ',', env = "ANABRANCH_EMULATE")]
+    emulate: Vec<Emulated>,
+
+    /// Calls that fail, for testing what a program makes of that: OPERATION:KIND:AMOUNT
+    ///
+    /// KIND is throttle, fail, slow=TIME, or lose: the answer is lost behind the effect. AMOUNT is a share of the calls, or
+    /// how many of the first: PutRecords:throttle:25%, '*:slow=200ms:3'. Can be given several times, or with commas.
+    #[arg(long, value_name = "FAULT", value_delimiter = ',', env = "ANABRANCH_FAULT")]
+    fault: Vec<Fault>,
+
+    /// Which calls the faults strike follows from this number and the order of the calls
+    #[arg(long, value_name = "SEED", default_value_t = 0, env = "ANABRANCH_FAULT_SEED")]
+    fault_seed: u64,
 
     /// The most open shards of all streams together, as a quota of AWS
     #[arg(
@@ -116,6 +134,19 @@ pub(super) struct ServeArguments {
 }
 
 impl ServeArguments {
+    fn transition_delay(&self) -> Duration {
+        /// About what AWS takes.
+        const OF_AWS: Duration = Duration::from_secs(10);
+        let emulates_delays = self.emulate.iter().any(|emulated| emulated.delays);
+        let default = if emulates_delays { OF_AWS } else { Duration::ZERO };
+        self.transition_delay.unwrap_or(default)
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = self.emulate.iter().map(|emulated| emulated.limits);
+        limits.fold(Limits::NONE, Limits::and)
+    }
+
     /// Where the streams are, for people.
     fn place(&self) -> String {
         match self.ephemeral {
@@ -126,6 +157,32 @@ impl ServeArguments {
 
     fn directory(&self) -> Option<&Path> {
         (!self.ephemeral).then_some(&*self.data_dir)
+    }
+}
+
+/// What is to be as on AWS.
+#[derive(Debug, Clone, Copy)]
+struct Emulated {
+    delays: bool,
+    limits: Limits,
+}
+
+impl FromStr for Emulated {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Emulated, String> {
+        if text == "delays" {
+            return Ok(Emulated {
+                delays: true,
+                limits: Limits::NONE,
+            });
+        }
+        let limits = text.parse::<Limits>();
+        let limits = limits.map_err(|error| format!("{error}; or delays"))?;
+        Ok(Emulated {
+            delays: text == "aws",
+            limits,
+        })
     }
 }
 
@@ -180,14 +237,22 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a store does of itself is told, and what is wrong is a warning.
+fn log_event(event: &StoreEvent) {
+    match event {
+        StoreEvent::StreamScaled { .. } => info!("{event}"),
+        event => tracing::warn!("{event}"),
+    }
+}
+
 fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Result<Store> {
     let options = StoreOptions::new()
         .read_only(arguments.read_only)
         .durability(arguments.durability.into())
-        .transition_delay(arguments.transition_delay)
+        .transition_delay(arguments.transition_delay())
         .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
-        .on_event(|event| tracing::warn!("{event}"));
+        .on_event(log_event);
     match arguments.ephemeral {
         true => options.open_in_memory(&Memory::new()),
         false => options.open(&arguments.data_dir),
@@ -223,7 +288,9 @@ fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Resul
         .account_id(&arguments.account_id)
         .shard_limit(arguments.shard_limit)
         .max_connections(max_connections(arguments, descriptors))
-        .shutdown_grace(arguments.shutdown_grace);
+        .shutdown_grace(arguments.shutdown_grace)
+        .limits(arguments.limits())
+        .faults(arguments.fault.iter().cloned(), arguments.fault_seed);
     arguments.access.given_to(options)
 }
 
@@ -288,6 +355,9 @@ async fn serve(
             false => "read and write",
         };
         warn!(%address, "no signature is verified: every client that reaches this address can {can} all streams");
+    }
+    for fault in &arguments.fault {
+        warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
     }
     // A closed standard output is no reason not to serve.
     let _ = greet(&mut io::stdout().lock(), arguments, tls, address);

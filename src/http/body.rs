@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::budget::{Budget, MOST_SMALL, NoRoom, Pool, Share};
 use super::connections::{Connection, Stop};
+use super::options::MAX_HEAD_BYTES;
 
 /// A body, and its share of the memory for requests until it is dropped.
 #[derive(Debug)]
@@ -54,6 +55,11 @@ pub(crate) struct BodyReader {
 /// How much of a refused body is swallowed, so that a client which sends all before it reads gets to see the answer.
 const MOST_DISCARDED: usize = 64 << 20;
 
+/// The most that a request holds: its body and its head.
+pub(super) fn most_bytes_of_request(most_bytes_of_body: usize) -> usize {
+    most_bytes_of_body + MAX_HEAD_BYTES
+}
+
 impl BodyReader {
     pub(super) fn new(
         most_bytes: usize,
@@ -64,7 +70,7 @@ impl BodyReader {
     ) -> BodyReader {
         BodyReader {
             most_bytes,
-            memory: Budget::new(memory_bytes, most_bytes),
+            memory: Budget::new(memory_bytes, most_bytes_of_request(most_bytes)),
             idle_timeout: idle,
             total_timeout: total,
             stop,
@@ -130,8 +136,9 @@ impl BodyReader {
         if announced.is_some_and(|len| len > self.most_bytes as u64) {
             return Err(BodyError::TooLarge);
         }
+        let most = announced.map_or(self.most_bytes, |len| len as usize);
         // Memory is taken for what is here, not for what is announced: a client that sends little has little.
-        let mut share = RequestShare::default();
+        let mut share = RequestShare::of_at_most(head_bytes + most);
         if head_bytes > 0 {
             self.hold(&mut share, connection, head_bytes).await?;
         }
@@ -166,7 +173,6 @@ impl BodyReader {
             self.hold(&mut share, connection, head_bytes + len).await?;
             if bytes.capacity() < len {
                 // Twice the room each time, but no more than the body can need.
-                let most = announced.map_or(self.most_bytes, |len| len as usize);
                 bytes.reserve((2 * len).min(most).max(len) - bytes.len());
             }
             bytes.extend_from_slice(&chunk);
@@ -199,11 +205,15 @@ impl BodyReader {
     }
 }
 
-/// What a request holds: a small part, or a large one that counts for its connection too.
-#[derive(Debug, Default)]
-struct RequestShare {
-    small: Option<Share>,
-    large: Option<LargeShare>,
+/// What a request holds: of the memory for small requests, or of that for large ones, which counts for its connection
+/// too.
+///
+/// How long the request can become says which, before it holds anything. So no request holds some of one memory while
+/// it waits for the other, and what is large never keeps back what is small.
+#[derive(Debug)]
+enum RequestShare {
+    Small(Option<Share>),
+    Large(Option<LargeShare>),
 }
 
 #[derive(Debug)]
@@ -213,6 +223,15 @@ struct LargeShare {
 }
 
 impl RequestShare {
+    /// That of a request which has no more than so many bytes. It holds nothing yet.
+    fn of_at_most(bytes: usize) -> RequestShare {
+        if bytes <= MOST_SMALL {
+            RequestShare::Small(None)
+        } else {
+            RequestShare::Large(None)
+        }
+    }
+
     /// Waits until the request may hold so many bytes in all.
     async fn hold(
         &mut self,
@@ -221,29 +240,32 @@ impl RequestShare {
         bytes: usize,
         patience: Duration,
     ) -> Result<(), NoRoom> {
-        if let Some(large) = &mut self.large {
-            return large.hold(bytes, patience).await;
+        match self {
+            RequestShare::Small(Some(small)) => match bytes.saturating_sub(small.bytes()) {
+                0 => Ok(()),
+                more => small.grow(more, patience).await,
+            },
+            RequestShare::Large(Some(large)) => large.hold(bytes, patience).await,
+            RequestShare::Small(small @ None) => {
+                *small = Some(memory.small.take(bytes, patience).await?);
+                Ok(())
+            }
+            RequestShare::Large(large @ None) => {
+                let of_connection = connection.take(bytes, patience).await?;
+                let of_all = memory.large.take(bytes, patience).await?;
+                *large = Some(LargeShare {
+                    of_connection,
+                    of_all,
+                });
+                Ok(())
+            }
         }
-        if bytes > MOST_SMALL {
-            let of_connection = connection.take(bytes, patience).await?;
-            let of_all = memory.large.take(bytes, patience).await?;
-            self.small = None;
-            self.large = Some(LargeShare {
-                of_connection,
-                of_all,
-            });
-            return Ok(());
-        }
-        match &mut self.small {
-            Some(small) if small.bytes() >= bytes => {}
-            Some(small) => small.grow(bytes - small.bytes(), patience).await?,
-            None => self.small = Some(memory.small.take(bytes, patience).await?),
-        }
-        Ok(())
     }
 }
 
 impl LargeShare {
+    /// Whoever holds memory of all and waits is known there to wait, whichever of the two pools it waits for. So if all
+    /// of them wait, one is refused.
     async fn hold(&mut self, bytes: usize, patience: Duration) -> Result<(), NoRoom> {
         /// In steps, not for each chunk of a few kilobytes.
         const STEP: usize = 64 << 10;
@@ -251,7 +273,8 @@ impl LargeShare {
         if bytes <= held {
             return Ok(());
         }
-        let most = self.of_connection.pool().bytes();
+        // No pool ever has more than its own size.
+        let most = self.of_connection.pool().bytes().min(self.of_all.pool().bytes());
         let more = (bytes + STEP).min(most).max(bytes) - held;
         if !self.of_connection.try_grow(more) {
             tokio::select! {
@@ -293,6 +316,101 @@ async fn discard(mut body: Incoming, idle_timeout: Duration, stop: Arc<Stop>) {
         match next_chunk(&mut body, idle_timeout, &stop).await {
             Ok(Some(chunk)) => discarded += chunk.len(),
             _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::budget::standstill::{let_others_go_on, run};
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const KIB: usize = 1024;
+    const MOST_BODY: usize = 300 * KIB;
+
+    /// A request: on which connection, how long at most, and its chunks, with how often others go on before each.
+    fn request() -> impl Strategy<Value = (usize, usize, Vec<(usize, usize)>)> {
+        let most = prop_oneof![1..MOST_SMALL, MOST_SMALL..MOST_BODY];
+        (0..2usize, most, vec((1..100 * KIB, 0..5usize), 1..8))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        /// Whatever the sizes of the pools are to one another.
+        #[test]
+        fn requests_of_several_connections_never_all_wait(
+            requests in vec(request(), 1..10),
+            of_connection in MOST_BODY..3 * MOST_BODY,
+            of_all in 1..3 * MOST_BODY,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _entered = runtime.enter();
+            let memory = Arc::new(Budget::new(of_all, MOST_BODY));
+            let connections = [(); 2].map(|()| Pool::new(of_connection));
+            let requests: Vec<_> = requests
+                .into_iter()
+                .map(|(connection, most, chunks)| {
+                    hold_request(Arc::clone(&memory), Arc::clone(&connections[connection]), most, chunks)
+                })
+                .collect();
+            prop_assert_eq!(run(requests), 0, "so many wait for ever");
+            prop_assert_eq!(memory.held(), 0);
+        }
+    }
+
+    async fn hold_request(
+        memory: Arc<Budget>,
+        connection: Arc<Pool>,
+        most: usize,
+        chunks: Vec<(usize, usize)>,
+    ) {
+        let mut share = RequestShare::of_at_most(most);
+        let mut bytes = 0;
+        for (chunk, turns) in chunks {
+            let_others_go_on(turns).await;
+            bytes = (bytes + chunk).min(most);
+            if share.hold(&memory, &connection, bytes, LONG).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A large request that waits holds nothing of what is for small ones.
+    #[tokio::test]
+    async fn large_requests_that_wait_leave_room_for_small_ones() {
+        let memory = Budget::new(0, MOST_BODY);
+        let connection = Pool::new(MOST_BODY);
+        let all = memory.large.try_take(MOST_BODY).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..10 {
+            let mut share = RequestShare::of_at_most(MOST_BODY);
+            // Time is up at once, and the request has its first bytes.
+            let held = share.hold(&memory, &connection, 1, Duration::ZERO).await;
+            assert_eq!(held, Err(NoRoom));
+            waiting.push(share);
+        }
+        let mut small = RequestShare::of_at_most(MOST_SMALL);
+        let held = small.hold(&memory, &connection, MOST_SMALL, Duration::ZERO).await;
+        assert_eq!(held, Ok(()));
+        drop((all, waiting));
+    }
+
+    /// The last step is as long as the smaller of the pools allows.
+    #[tokio::test]
+    async fn a_request_can_have_all_of_the_smaller_pool() {
+        for (of_connection, of_all) in [(MOST_BODY, 9 * MOST_BODY), (9 * MOST_BODY, 0)] {
+            let memory = Budget::new(of_all, MOST_BODY);
+            let connection = Pool::new(of_connection);
+            let mut share = RequestShare::of_at_most(MOST_BODY);
+            for bytes in [1, MOST_BODY - 1, MOST_BODY] {
+                let held = share.hold(&memory, &connection, bytes, LONG).await;
+                assert_eq!(held, Ok(()), "{bytes} bytes");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes that requests and replies may hold at once: all of them together, and those of one connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +25,8 @@ pub(super) struct Budget {
 /// Some bytes, of which bodies take shares.
 ///
 /// A holder of a share may wait for more, and keeps what it has. So there are two rules against waiting for ever:
-/// holders get what becomes free before those who have nothing yet, and if all holders wait, the one that waits for the
-/// shortest time is refused.
+/// holders get what becomes free before those who have nothing yet, and if all holders wait and someone wants what they
+/// hold, the one that waits for the shortest time is refused.
 #[derive(Debug)]
 pub(super) struct Pool {
     units: usize,
@@ -37,9 +37,27 @@ pub(super) struct Pool {
 struct PoolState {
     free: usize,
     holders: usize,
-    /// In the order in which they began to wait.
-    waits: BTreeMap<u64, Waiter>,
+    waits: HashMap<u64, Waiter>,
+    pending: Pending,
     next_wait: u64,
+}
+
+/// The waits that have no outcome yet.
+#[derive(Debug, Default)]
+struct Pending {
+    entering: Queue,
+    growing: Queue,
+    /// Those that grow, and those that wait elsewhere.
+    of_holders: Queue,
+}
+
+/// Waits in the order in which they began. Only its ends can be looked at: thousands may wait, and a change of the pool
+/// must not walk over them.
+#[derive(Debug, Default)]
+struct Queue {
+    ids: BTreeSet<u64>,
+    #[cfg(test)]
+    steps: std::cell::Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -93,7 +111,8 @@ impl Pool {
             state: Mutex::new(PoolState {
                 free: units,
                 holders: 0,
-                waits: BTreeMap::new(),
+                waits: HashMap::new(),
+                pending: Pending::default(),
                 next_wait: 0,
             }),
         })
@@ -103,7 +122,7 @@ impl Pool {
         self.units * UNIT
     }
 
-    fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         (self.units - self.state().free) * UNIT
     }
 
@@ -162,7 +181,7 @@ impl Pool {
 impl PoolState {
     /// Whether so many units were taken for a new share. Those who wait come first.
     fn try_take(&mut self, units: usize) -> bool {
-        let can = units <= self.free && self.pending().next().is_none();
+        let can = units <= self.free && self.pending.first_to_take().is_none();
         if can {
             self.free -= units;
             self.holders += 1;
@@ -177,6 +196,7 @@ impl PoolState {
             let Some(waiter) = self.waits.get_mut(&id) else {
                 break;
             };
+            self.pending.remove(id, waiter.want);
             if outcome.is_ok() {
                 match waiter.want {
                     Want::Share(units) => {
@@ -195,31 +215,73 @@ impl PoolState {
 
     /// The wait that ends next, and how. Each wait that ends makes one fewer pending.
     fn next_outcome(&self) -> Option<(u64, Result<(), NoRoom>)> {
-        let mut growing = self.pending().filter(|(_, want)| matches!(want, Want::More(_)));
-        let entering = self.pending().find(|(_, want)| matches!(want, Want::Share(_)));
-        let first = growing.next().or(entering);
-        if let Some((id, Want::Share(units) | Want::More(units))) = first
+        // If no one wants what is held here, waits for other pools may go on.
+        let first = self.pending.first_to_take()?;
+        if let Want::Share(units) | Want::More(units) = self.waits.get(&first)?.want
             && units <= self.free
         {
-            return Some((id, Ok(())));
+            return Some((first, Ok(())));
         }
         // A holder that was refused does not wait any more and drops its share soon, so that one refusal is enough.
-        let waiting = self.pending().filter(|(_, want)| want.is_of_a_holder());
-        if self.holders > 0 && waiting.clone().count() == self.holders {
-            return waiting.last().map(|(id, _)| (id, Err(NoRoom)));
-        }
-        None
-    }
-
-    fn pending(&self) -> impl Iterator<Item = (u64, Want)> + Clone {
-        let pending = self.waits.iter().filter(|(_, waiter)| waiter.outcome.is_none());
-        pending.map(|(&id, waiter)| (id, waiter.want))
+        let all_wait = self.holders > 0 && self.pending.of_holders.len() == self.holders;
+        let last = all_wait.then(|| self.pending.of_holders.last()).flatten();
+        last.map(|id| (id, Err(NoRoom)))
     }
 }
 
-impl Want {
-    fn is_of_a_holder(self) -> bool {
-        matches!(self, Want::More(_) | Want::Elsewhere)
+impl Pending {
+    /// The wait that is next to take units of this pool.
+    fn first_to_take(&self) -> Option<u64> {
+        self.growing.first().or_else(|| self.entering.first())
+    }
+
+    fn add(&mut self, id: u64, want: Want) {
+        self.queues_of(want).for_each(|queue| queue.add(id));
+    }
+
+    fn remove(&mut self, id: u64, want: Want) {
+        self.queues_of(want).for_each(|queue| queue.remove(id));
+    }
+
+    fn queues_of(&mut self, want: Want) -> impl Iterator<Item = &mut Queue> {
+        let (kind, of_holders) = match want {
+            Want::Share(_) => (Some(&mut self.entering), None),
+            Want::More(_) => (Some(&mut self.growing), Some(&mut self.of_holders)),
+            Want::Elsewhere => (None, Some(&mut self.of_holders)),
+        };
+        kind.into_iter().chain(of_holders)
+    }
+}
+
+impl Queue {
+    fn add(&mut self, id: u64) {
+        self.note_step();
+        self.ids.insert(id);
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.note_step();
+        self.ids.remove(&id);
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.note_step();
+        self.ids.first().copied()
+    }
+
+    fn last(&self) -> Option<u64> {
+        self.note_step();
+        self.ids.last().copied()
+    }
+
+    fn len(&self) -> usize {
+        self.note_step();
+        self.ids.len()
+    }
+
+    fn note_step(&self) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + 1);
     }
 }
 
@@ -241,6 +303,7 @@ impl Wait {
                 waker: None,
             };
             state.waits.insert(id, waiter);
+            state.pending.add(id, want);
             id
         });
         Wait {
@@ -274,15 +337,14 @@ impl Drop for Wait {
             let Some(waiter) = state.waits.remove(&self.id) else {
                 return;
             };
-            if waiter.outcome == Some(Ok(())) {
-                match waiter.want {
-                    Want::Share(units) => {
-                        state.free += units;
-                        state.holders -= 1;
-                    }
-                    Want::More(units) => state.free += units,
-                    Want::Elsewhere => {}
+            match (waiter.outcome, waiter.want) {
+                (None, want) => state.pending.remove(self.id, want),
+                (Some(Ok(())), Want::Share(units)) => {
+                    state.free += units;
+                    state.holders -= 1;
                 }
+                (Some(Ok(())), Want::More(units)) => state.free += units,
+                (Some(Ok(())), Want::Elsewhere) | (Some(Err(NoRoom)), _) => {}
             }
         });
     }
@@ -317,7 +379,8 @@ impl Share {
         Ok(())
     }
 
-    /// For a holder that waits for another pool. It ends only by a refusal, if all other holders of this pool wait too.
+    /// For a holder that waits for another pool. It ends only by a refusal: if all other holders of this pool wait too,
+    /// and someone wants what they hold.
     pub(super) fn wait_elsewhere(&self) -> Wait {
         Wait::begin(&self.pool, Want::Elsewhere)
     }
@@ -344,14 +407,68 @@ impl Drop for Share {
     }
 }
 
+/// Runs tasks until none of them can go on, and so sees a standstill.
 #[cfg(test)]
-mod tests {
+pub(super) mod standstill {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
 
+    use super::*;
+
+    pub(in crate::http) async fn let_others_go_on(turns: usize) {
+        for _ in 0..turns {
+            let mut is_second = false;
+            std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut is_second, true) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Polls each future when it was woken, in turn, until none is, and says how many have not ended by then.
+    pub(in crate::http) fn run(futures: Vec<impl Future<Output = ()>>) -> usize {
+        let mut tasks: Vec<_> = futures
+            .into_iter()
+            .map(|future| (Box::pin(future), Arc::new(Woken(AtomicBool::new(true)))))
+            .collect();
+        let mut any_ran = true;
+        while any_ran {
+            any_ran = false;
+            tasks.retain_mut(|(future, woken)| {
+                if !woken.0.swap(false, Ordering::Relaxed) {
+                    return true;
+                }
+                any_ran = true;
+                let waker = Waker::from(Arc::clone(woken));
+                future
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            });
+        }
+        tasks.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::standstill::{let_others_go_on, run};
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -379,7 +496,7 @@ mod tests {
         let mut first = pool.try_take(UNIT).unwrap();
         let mut last = pool.try_take(UNIT).unwrap();
         let first = tokio::spawn(async move { first.grow(UNIT, LONG).await });
-        while pool.state().pending().next().is_none() {
+        while pool.state().pending.first_to_take().is_none() {
             tokio::task::yield_now().await;
         }
         assert_eq!(last.grow(UNIT, LONG).await, Err(NoRoom));
@@ -393,13 +510,74 @@ mod tests {
         let mut first = pool.try_take(UNIT).unwrap();
         let second = pool.try_take(UNIT).unwrap();
         let first = tokio::spawn(async move { first.grow(UNIT, LONG).await });
-        while pool.state().pending().next().is_none() {
+        while pool.state().pending.first_to_take().is_none() {
             tokio::task::yield_now().await;
         }
         let refused = timeout(LONG, second.wait_elsewhere()).await;
         assert_eq!(refused, Ok(Err(NoRoom)));
         drop(second);
         assert_eq!(first.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_waits_elsewhere_is_left_alone_while_no_one_wants_what_it_holds() {
+        let pool = Pool::new(2 * UNIT);
+        let holder = pool.try_take(2 * UNIT).unwrap();
+        let elsewhere = holder.wait_elsewhere();
+        assert_eq!(pool.state().waits[&elsewhere.id].outcome, None);
+        let entering = Wait::begin(&pool, Want::Share(1));
+        assert_eq!(elsewhere.await, Err(NoRoom));
+        drop(holder);
+        assert_eq!(entering.await, Ok(()));
+    }
+
+    impl PoolState {
+        fn steps(&self) -> usize {
+            let Pending {
+                entering,
+                growing,
+                of_holders,
+            } = &self.pending;
+            [entering, growing, of_holders]
+                .map(|queue| queue.steps.get())
+                .iter()
+                .sum()
+        }
+    }
+
+    /// As many wait as subscriptions can, and one holder of many takes and gives back all the time.
+    #[tokio::test]
+    async fn what_a_change_costs_does_not_depend_on_how_many_wait() {
+        const WAITING: usize = 10_000;
+        const MOST_STEPS: usize = 12;
+        let pool = Pool::new((2 * WAITING + 1) * UNIT);
+        let shares: Vec<_> = (0..WAITING).map(|_| pool.try_take(UNIT).unwrap()).collect();
+        let mut busy = pool.try_take((WAITING + 1) * UNIT).unwrap();
+        let mut changes = 0;
+        let mut check = |changed: usize| {
+            changes += changed;
+            let steps = pool.state().steps();
+            assert!(
+                steps <= MOST_STEPS * changes,
+                "{steps} steps in {changes} changes"
+            );
+        };
+        check(2 * WAITING);
+        let (here, elsewhere) = shares.split_at(WAITING / 2);
+        let more = |share: &Share| Wait::begin(&share.pool, Want::More(2 * WAITING));
+        let growing: Vec<_> = here.iter().map(more).collect();
+        let elsewhere: Vec<_> = elsewhere.iter().map(Share::wait_elsewhere).collect();
+        let entering: Vec<_> = (0..WAITING).map(|_| Wait::begin(&pool, Want::Share(1))).collect();
+        check(2 * WAITING);
+        for left in (0..WAITING).rev() {
+            busy.shrink(left * UNIT);
+        }
+        check(WAITING);
+        drop((elsewhere, growing));
+        check(2 * WAITING);
+        drop((busy, entering, shares));
+        check(2 * WAITING);
+        assert_eq!((pool.held(), pool.state().holders), (0, 0));
     }
 
     #[tokio::test]
@@ -458,52 +636,5 @@ mod tests {
             }
             let_others_go_on(turns).await;
         }
-    }
-
-    async fn let_others_go_on(turns: usize) {
-        for _ in 0..turns {
-            let mut is_second = false;
-            std::future::poll_fn(|context| {
-                context.waker().wake_by_ref();
-                if std::mem::replace(&mut is_second, true) {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
-        }
-    }
-
-    struct Woken(AtomicBool);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Polls each future when it was woken, in turn, until none is, and says how many have not ended by then.
-    fn run(futures: Vec<impl Future<Output = ()>>) -> usize {
-        let mut tasks: Vec<_> = futures
-            .into_iter()
-            .map(|future| (Box::pin(future), Arc::new(Woken(AtomicBool::new(true)))))
-            .collect();
-        let mut any_ran = true;
-        while any_ran {
-            any_ran = false;
-            tasks.retain_mut(|(future, woken)| {
-                if !woken.0.swap(false, Ordering::Relaxed) {
-                    return true;
-                }
-                any_ran = true;
-                let waker = Waker::from(Arc::clone(woken));
-                future
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            });
-        }
-        tasks.len()
     }
 }

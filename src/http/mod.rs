@@ -42,7 +42,7 @@ pub(crate) use reply::{Encode, MOST_INDIVISIBLE, ReplyBody};
 pub(crate) use reply_memory::{Granted, ReplyShare};
 pub(crate) use resources::Resources;
 pub use self_signed::SelfSigned;
-pub(crate) use server::{Reply, Routes, serve_until};
+pub(crate) use server::{NoAnswer, Reply, Routes, serve_until};
 pub(crate) use tcp_listener::ListenError;
 pub use tcp_listener::TcpListener;
 pub use tls::{TlsError, TlsIdentity};

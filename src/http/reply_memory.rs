@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::{Budget, MOST_SMALL, NoRoom, Share};
+use super::budget::{MOST_SMALL, NoRoom, Pool, Share};
 use super::connections::Connection;
 
 /// What replies may hold together, and how long a request waits for its part of that.
+///
+/// Reduced replies have a part of their own: they are not read as little as large ones are not, and a small reply must
+/// not wait for them.
 #[derive(Debug)]
 pub(crate) struct ReplyMemory {
-    budget: Budget,
+    small: Arc<Pool>,
+    reduced: Arc<Pool>,
+    large: Arc<Pool>,
     patience: Duration,
 }
 
@@ -25,37 +30,35 @@ pub(crate) struct ReplyShare {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Granted {
     Full,
-    /// There are many replies that are not read, so this one gets less, from what is kept for small replies.
+    /// There are many replies that are not read, so this one gets less, from what is kept for that.
     Reduced,
 }
 
 impl ReplyMemory {
-    /// No reply takes more than `largest` in one go.
+    /// No reply takes more than `largest` in one go. An eighth is for small replies, and an eighth for reduced ones.
     pub(super) fn new(bytes: usize, largest: usize, patience: Duration) -> ReplyMemory {
+        let eighth = bytes / 8;
         ReplyMemory {
-            budget: Budget::new(bytes, largest),
+            small: Pool::new(eighth.max(MOST_SMALL)),
+            reduced: Pool::new(eighth),
+            large: Pool::new((bytes - 2 * eighth).max(largest)),
             patience,
         }
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.budget.held()
+        self.small.held() + self.reduced.held() + self.large.held()
     }
 
     /// The share of a reply that is expected to have about so many bytes, few in any case.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<ReplyShare, NoRoom> {
-        let of_all = self
-            .budget
-            .small
-            .take(bytes.min(MOST_SMALL), self.patience)
-            .await?;
         Ok(ReplyShare {
-            of_all,
+            of_all: self.small.take(bytes.min(MOST_SMALL), self.patience).await?,
             of_connection: None,
         })
     }
 
-    /// The share of a reply that may have `full` bytes, or `reduced` ones where there is no room for that.
+    /// The share of a reply that may have `full` bytes, or `reduced` ones where there is room for that earlier.
     pub(crate) async fn reserve_large(
         &self,
         connection: &Connection,
@@ -63,12 +66,12 @@ impl ReplyMemory {
         reduced: usize,
     ) -> Result<(ReplyShare, Granted), NoRoom> {
         let of_connection = connection.reply_memory().take(full, self.patience).await?;
-        let (of_all, granted) = if let Some(share) = self.budget.large.try_take(full) {
-            (share, Granted::Full)
-        } else if let Some(share) = self.budget.small.try_take(reduced) {
-            (share, Granted::Reduced)
-        } else {
-            (self.budget.large.take(full, self.patience).await?, Granted::Full)
+        let (of_all, granted) = tokio::select! {
+            biased;
+            share = self.large.take(full, self.patience) => (share?, Granted::Full),
+            share = self.reduced.take(reduced, self.patience), if reduced <= self.reduced.bytes() => {
+                (share?, Granted::Reduced)
+            }
         };
         let mut share = ReplyShare {
             of_all,
@@ -88,7 +91,7 @@ impl ReplyMemory {
     ) -> Result<ReplyShare, NoRoom> {
         let of_connection = connection.reply_memory().take(bytes, self.patience).await?;
         Ok(ReplyShare {
-            of_all: self.budget.large.take(bytes, self.patience).await?,
+            of_all: self.large.take(bytes, self.patience).await?,
             of_connection: Some(of_connection),
         })
     }
@@ -101,7 +104,10 @@ impl ReplyMemory {
             return true;
         }
         let for_connection = match &mut share.of_connection {
-            Some(of_connection) => of_connection.try_grow(bytes - held),
+            Some(of_connection) => {
+                let more = bytes.saturating_sub(of_connection.bytes());
+                of_connection.try_grow(more)
+            }
             None => {
                 share.of_connection = connection.reply_memory().try_take(bytes);
                 share.of_connection.is_some()
@@ -110,12 +116,12 @@ impl ReplyMemory {
         if !for_connection {
             return false;
         }
-        // What is kept for small replies is not for a large one that was to be reduced.
-        let is_large = Arc::ptr_eq(share.of_all.pool(), &self.budget.large);
+        // What is kept for small and reduced replies is not for a large one.
+        let is_large = Arc::ptr_eq(share.of_all.pool(), &self.large);
         if (is_large || bytes <= MOST_SMALL) && share.of_all.try_grow(bytes - held) {
             return true;
         }
-        let Some(large) = self.budget.large.try_take(bytes) else {
+        let Some(large) = self.large.try_take(bytes) else {
             return false;
         };
         share.of_all = large;
@@ -138,5 +144,78 @@ impl ReplyShare {
             of_all,
             of_connection: self.of_connection.as_mut().and_then(|share| share.split(bytes)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connections::{ConnectionMemory, Connections};
+    use super::*;
+
+    const KIB: usize = 1024;
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const LARGEST: usize = 900 * KIB;
+    const REDUCED: usize = 100 * KIB;
+
+    fn connection() -> Arc<Connection> {
+        let memory = ConnectionMemory {
+            requests: KIB,
+            replies: 4 * LARGEST,
+        };
+        Connections::new(memory).add()
+    }
+
+    /// An eighth of a megabyte for small replies, as much for reduced ones, and room for one of the largest.
+    fn memory() -> ReplyMemory {
+        ReplyMemory::new(1024 * KIB, LARGEST, PATIENCE)
+    }
+
+    #[tokio::test]
+    async fn a_reduced_reply_that_grows_waits_for_large_memory_and_leaves_the_rest_alone() {
+        let (memory, connection) = (memory(), connection());
+        let all = memory.reserve_large(&connection, LARGEST, REDUCED).await;
+        let (all, granted) = all.unwrap();
+        assert_eq!(granted, Granted::Full);
+        let (mut share, granted) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
+        assert_eq!((granted, memory.reduced.held()), (Granted::Reduced, REDUCED));
+        for _ in 0..2 {
+            assert!(!memory.fit(&mut share, &connection, REDUCED + KIB));
+            assert_eq!((memory.small.held(), memory.reduced.held()), (0, REDUCED));
+        }
+        drop(all);
+        assert!(memory.fit(&mut share, &connection, REDUCED + KIB));
+        assert_eq!((memory.small.held(), memory.reduced.held()), (0, 0));
+        assert_eq!(memory.large.held(), REDUCED + KIB);
+        assert_eq!(
+            share.of_connection.as_ref().map(Share::bytes),
+            Some(REDUCED + KIB)
+        );
+        // As large as it was to be at first.
+        assert!(memory.fit(&mut share, &connection, LARGEST));
+        assert!(memory.fit(&mut share, &connection, KIB));
+        assert_eq!((memory.held(), connection.reply_memory().held()), (KIB, KIB));
+    }
+
+    #[tokio::test]
+    async fn reduced_replies_leave_room_for_small_ones() {
+        let (memory, connection) = (memory(), connection());
+        let (_all, _) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
+        let (reduced, granted) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
+        assert_eq!(granted, Granted::Reduced);
+        assert!(memory.reserve(MOST_SMALL).await.is_ok());
+        // The next one waits for whichever becomes free first.
+        let waiting = memory.reserve_large(&connection, LARGEST, REDUCED);
+        let (next, _) = tokio::join!(waiting, async { drop(reduced) });
+        assert_eq!(next.unwrap().1, Granted::Reduced);
+    }
+
+    #[tokio::test]
+    async fn where_no_reduced_reply_fits_the_large_memory_is_waited_for() {
+        let memory = ReplyMemory::new(1, LARGEST, PATIENCE);
+        let connection = connection();
+        let (all, _) = memory.reserve_large(&connection, LARGEST, REDUCED).await.unwrap();
+        let waiting = memory.reserve_large(&connection, LARGEST, REDUCED);
+        let (next, _) = tokio::join!(waiting, async { drop(all) });
+        assert_eq!(next.unwrap().1, Granted::Full);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::body::BodyReader;
+use super::body::{BodyReader, most_bytes_of_request};
 use super::connections::{ConnectionMemory, Connections, Stop};
 use super::options::HttpOptions;
 use super::reply::Buffers;
@@ -26,7 +26,7 @@ impl Resources {
             connections: Connections::new(ConnectionMemory {
                 requests: options
                     .max_connection_request_bytes
-                    .max(options.max_request_bytes),
+                    .max(most_bytes_of_request(options.max_request_bytes)),
                 replies: options.max_connection_reply_bytes.max(options.max_reply_bytes),
             }),
             bodies: BodyReader::new(

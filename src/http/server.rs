@@ -1,6 +1,5 @@
 //! The server's life: it accepts connections, makes places for them, closes what is stalled, and stops in order.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +28,11 @@ use super::socket::Socket;
 use super::tls::{self, TlsIdentity, Transport};
 
 pub(crate) type Reply = Response<ReplyBody>;
+
+/// An extension of a reply that is not to be sent. The connection ends instead, or in HTTP/2 the stream.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the answer is held back, as a test asked for")]
+pub(crate) struct NoAnswer;
 
 /// What answers requests.
 pub(crate) trait Routes: Send + Sync + 'static {
@@ -259,8 +263,6 @@ impl ClosedForOthers {
 }
 
 fn connection_builder(options: &HttpOptions, connection: &Arc<Connection>) -> auto::Builder<StreamExecutor> {
-    const STREAM_WINDOW: u32 = 1 << 20;
-    const CONNECTION_WINDOW: u32 = 4 << 20;
     const PING_INTERVAL: Duration = Duration::from_secs(60);
     /// What of a reply is not counted by its window, but waits for the socket.
     const MOST_QUEUED_OF_REPLY: usize = 128 << 10;
@@ -272,16 +274,47 @@ fn connection_builder(options: &HttpOptions, connection: &Arc<Connection>) -> au
         .header_read_timeout(options.idle_timeout)
         // A client that has sent all it wants may say so before it has its answer.
         .half_close(true);
+    let windows = Windows::for_streams(options.max_streams_per_connection);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(options.max_streams_per_connection.max(1))
+        .initial_stream_window_size(windows.of_stream)
+        .initial_connection_window_size(windows.of_connection)
+        .max_concurrent_streams(windows.streams)
         .max_send_buf_size(MOST_QUEUED_OF_REPLY)
         .max_header_list_size(MAX_HEAD_BYTES as u32)
         .keep_alive_interval(PING_INTERVAL);
     builder
+}
+
+/// How much of request bodies may come over a connection of HTTP/2 before it is read.
+///
+/// The windows of all streams fit together into that of their connection. Otherwise bodies that are not read, since they
+/// wait for memory, could use up the connection's window, and those that hold the memory would never get their rest.
+struct Windows {
+    streams: u32,
+    of_stream: u32,
+    of_connection: u32,
+}
+
+impl Windows {
+    /// What a stream has before it hears of ours (RFC 9113, 6.9.2), and one byte.
+    const LEAST_OF_STREAM: u32 = 64 << 10;
+    const MOST_OF_STREAM: u32 = 1 << 20;
+    /// Unless the least of each stream is more.
+    const OF_CONNECTION: u32 = 8 << 20;
+    const MOST_OF_CONNECTION: u32 = i32::MAX as u32;
+
+    fn for_streams(streams: u32) -> Windows {
+        let streams = streams.clamp(1, Windows::MOST_OF_CONNECTION / Windows::LEAST_OF_STREAM);
+        let of_stream =
+            (Windows::OF_CONNECTION / streams).clamp(Windows::LEAST_OF_STREAM, Windows::MOST_OF_STREAM);
+        Windows {
+            streams,
+            of_stream,
+            of_connection: of_stream * streams,
+        }
+    }
 }
 
 /// Makes a connection ready for HTTP. `None` if it has ended before.
@@ -338,16 +371,19 @@ async fn serve<S, R>(
     }
 }
 
-/// Answers one request. There is always an answer.
+/// Answers one request. There is always an answer, unless a test asked for none.
 async fn answer<R: Routes>(
     routes: Arc<R>,
     connection: Arc<Connection>,
     request: Request<Incoming>,
-) -> Result<Reply, Infallible> {
+) -> Result<Reply, NoAnswer> {
     let Some(in_service) = connection.begin_request() else {
         return Ok(routes.connection_is_closing());
     };
     let reply = routes.answer(&connection, request).await;
+    if let Some(no_answer) = reply.extensions().get::<NoAnswer>() {
+        return Err(*no_answer);
+    }
     let delivery = Delivery::new(in_service, http2_streams::current());
     Ok(reply.map(|body| body.delivered_by(delivery)))
 }
@@ -377,6 +413,22 @@ impl From<io::Error> for AcceptError {
             AcceptError::NoDescriptor
         } else {
             AcceptError::Other(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_of_all_streams_fit_into_that_of_their_connection() {
+        for streams in [0, 1, 3, 8, 127, 128, 1_000, u32::MAX] {
+            let windows = Windows::for_streams(streams);
+            assert!(windows.streams >= 1 && windows.of_stream >= Windows::LEAST_OF_STREAM);
+            let together = u64::from(windows.streams) * u64::from(windows.of_stream);
+            assert!(together <= u64::from(windows.of_connection), "{streams}");
+            assert!(windows.of_connection <= Windows::MOST_OF_CONNECTION);
         }
     }
 }

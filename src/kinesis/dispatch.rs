@@ -24,6 +24,8 @@ pub(super) struct ApiRequest {
     pub(super) scope: Scope,
     /// Who has sent it; `None` unless signatures are verified.
     pub(super) authenticated: Result<Option<Arc<Identity>>, ApiError>,
+    /// What a fault answers instead of doing anything.
+    pub(super) injected: Option<ApiError>,
     pub(super) body: Bytes,
 }
 
@@ -64,7 +66,7 @@ pub(super) async fn perform(
         }
         Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
-    let reply = match request.admitted() {
+    let reply = match request.admitted(&service) {
         Ok((operation, run, caller)) => {
             let reply = run(Request {
                 service: Arc::clone(&service),
@@ -102,12 +104,22 @@ type Admitted = (&'static Operation, Run, Option<Arc<Identity>>);
 
 impl ApiRequest {
     /// The operation and its function, if it is offered to this client, and who that is.
-    fn admitted(&self) -> Result<Admitted, ApiError> {
+    fn admitted(&self, service: &Service) -> Result<Admitted, ApiError> {
         let operation = self.operation.ok_or_else(ApiError::unknown_operation)?;
         let caller = self.authenticated.clone()?;
-        match operation.run {
-            Some(run) => Ok((operation, run, caller)),
-            None => Err(ApiError::not_offered(operation.name)),
+        let run = operation
+            .run
+            .ok_or_else(|| ApiError::not_offered(operation.name))?;
+        if service.limits.call_rates {
+            let is_control = operation.class == Class::Control;
+            let now = service.store.now();
+            service
+                .call_rates
+                .check(operation.name, is_control, self.scope, now)?;
+        }
+        match &self.injected {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok((operation, run, caller)),
         }
     }
 }
@@ -219,6 +231,7 @@ mod tests {
                 protocol: Protocol::Json,
                 scope: self.service.scope,
                 authenticated: Ok(None),
+                injected: None,
                 body: Bytes::from_static(body.as_bytes()),
             };
             perform(

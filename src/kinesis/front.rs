@@ -14,12 +14,14 @@ use tracing::debug;
 use super::credentials::Identity;
 use super::dispatch::{self, ApiRequest};
 use super::error::{ApiError, exception};
+use super::faults::Injected;
 use super::operation::{Operation, on_blocking_thread};
 use super::protocol::Protocol;
 use super::service::Service;
 use super::{authentication, protocol};
 use crate::http::{
-    BodyError, Connection, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes, is_head_too_large,
+    BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
+    is_head_too_large,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -195,15 +197,17 @@ async fn answer_call(
                 _ => None,
             };
             let scope = of_caller.unwrap_or(scope);
+            let injected = inject(service, target.operation()).await;
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,
                 scope,
                 authenticated,
+                injected: injected.refusal,
                 body: body.bytes.clone(),
             };
             let reply = dispatch::perform(Arc::clone(service), connection, request).await;
-            match reply {
+            let mut reply = match reply {
                 Ok((content_type, body)) => {
                     let content_type = content_type.unwrap_or(protocol.content_type());
                     reply_with(StatusCode::OK, content_type, body)
@@ -212,7 +216,11 @@ async fn answer_call(
                     service.failures.note_request(&error);
                     error_reply(&error, protocol)
                 }
+            };
+            if injected.loses_answer {
+                reply.extensions_mut().insert(NoAnswer);
             }
+            reply
         }
     }
 }
@@ -235,6 +243,18 @@ async fn authenticate(
     let (parts, body, keys) = (parts.clone(), body.clone(), Arc::clone(keys));
     let verified = on_blocking_thread(service, move || authentication::verify(&parts, &body, now, &keys));
     verified.await.map(Some)
+}
+
+/// The faults that a test asked for, once the time has passed by which they delay the call.
+async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
+    let Some(operation) = operation else {
+        return Injected::default();
+    };
+    let injected = service.faults.inject(operation.name, operation.errors);
+    if !injected.delay.is_zero() {
+        tokio::time::sleep(injected.delay).await;
+    }
+    injected
 }
 
 /// What `X-Amz-Target` asks for. Host, path and the scope of the signature say nothing about it.

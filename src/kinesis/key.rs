@@ -11,7 +11,7 @@ use super::arn::{ConsumerArn, StreamArn};
 use super::convert::{Input, Value};
 use super::protocol::{Protocol, Writer};
 use super::shape::{AnyShape, Kind, Lengths, Member, Pattern};
-use crate::{HashKey, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp};
+use crate::{ConsumerStatus, HashKey, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp};
 
 /// A member of a structure. `T` is [what it holds](Holds), or an `Option` of that if it may be absent.
 #[derive(Debug)]
@@ -503,6 +503,7 @@ trait Plain: Display {}
 impl Plain for ShardId {}
 impl Plain for SequenceNumber {}
 impl Plain for HashKey {}
+impl Plain for ConsumerStatus {}
 impl Plain for StreamStatus {}
 impl Plain for StreamMode {}
 impl Plain for StreamArn<'_> {}

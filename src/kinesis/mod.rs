@@ -44,8 +44,10 @@ mod credentials;
 mod date;
 mod declared;
 mod dispatch;
+mod emulation;
 mod error;
 mod failures;
+mod faults;
 mod front;
 mod key;
 mod operation;
@@ -66,6 +68,8 @@ mod validate;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use declared::declared_api;
+pub use emulation::{Limits, LimitsError};
+pub use faults::{Fault, FaultError};
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
 

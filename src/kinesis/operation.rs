@@ -108,15 +108,23 @@ impl Request {
     /// The call, after the checks of the operation's shape, in the order in which AWS makes them, and of what its caller
     /// may do.
     pub(super) fn checked(&self) -> Result<Call<'_>, ApiError> {
+        self.checked_by(|_, input| validate(input, self.operation.input))
+    }
+
+    /// The same with a check of the input's constraints that depends on what the call is about.
+    pub(super) fn checked_by(
+        &self,
+        check: impl FnOnce(Context<'_>, &Input<'_>) -> Result<(), ApiError>,
+    ) -> Result<Call<'_>, ApiError> {
         let document = parse(self.protocol, &self.body)?;
         let operation = self.operation;
         let input = Input::from_document(document, operation.input)?;
-        validate(&input, operation.input)?;
         let context = match named_arn(&input) {
             Some(arn) => self.context().at_arn(arn),
             None => self.context(),
         };
         context.authorize(&input)?;
+        check(context, &input)?;
         Ok(Call {
             context,
             operation,

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::credentials::Credentials;
+use super::emulation::Limits;
+use super::faults::Fault;
 use crate::http::{self, HttpOptions, TlsIdentity};
 
 /// How many bytes of data and partition keys a read may read.
@@ -31,6 +33,9 @@ pub struct ServerOptions {
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
     pub(super) subscription_life: Duration,
+    pub(super) limits: Limits,
+    pub(super) faults: Vec<Fault>,
+    pub(super) fault_seed: u64,
     pub(super) http: HttpOptions,
 }
 
@@ -67,6 +72,9 @@ impl ServerOptions {
             max_blocking_calls: 32,
             simulated: None,
             subscription_life: Duration::from_secs(300),
+            limits: Limits::NONE,
+            faults: Vec::new(),
+            fault_seed: 0,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -157,7 +165,8 @@ impl ServerOptions {
         self
     }
 
-    /// The most requests that a connection of HTTP/2 may have open at once (default 128, at least 1).
+    /// The most requests that a connection of HTTP/2 may have open at once (default 128; 1 to 32,767). Each may have
+    /// 64 KiB of its body on the way, so that none keeps back another; where no more than 64 are open at once, more.
     pub fn max_streams_per_connection(mut self, streams: u32) -> ServerOptions {
         self.http.max_streams_per_connection = streams;
         self
@@ -170,9 +179,9 @@ impl ServerOptions {
         self
     }
 
-    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body beside
-    /// the part for small ones). A body takes it as it arrives. Bodies of up to 64 KiB have a quarter of it for
-    /// themselves. When it is used up, bodies are not read on until there is room, for as long as
+    /// How much memory request bodies may take together, in bytes (default 256 MiB, at least one longest body with the
+    /// largest head beside the part for small ones). A body takes it as it arrives. Bodies that announce up to 64 KiB
+    /// have a quarter of it for themselves. When it is used up, bodies are not read on until there is room, for as long as
     /// [a body may make no progress](ServerOptions::body_timeouts); then their requests are answered with status 503.
     pub fn max_buffered_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_buffered_request_bytes = bytes;
@@ -180,16 +189,16 @@ impl ServerOptions {
     }
 
     /// How much of that the bodies of one connection may take, those of up to 64 KiB aside (default 64 MiB, at least
-    /// one longest body).
+    /// one longest body with the largest head).
     pub fn max_connection_request_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_connection_request_bytes = bytes;
         self
     }
 
     /// How much memory replies may take together until they are in their sockets, in bytes (default 256 MiB, at least
-    /// one largest reply beside the part for small ones). A GetRecords takes its share before it reads. A quarter is
-    /// for small replies, and for a GetRecords of up to 256 KiB where there is no room for more. When all is used up,
-    /// requests wait, as they do for request bodies.
+    /// one largest reply beside the part for small ones). A GetRecords takes its share before it reads. An eighth is
+    /// for small replies, and an eighth for a GetRecords of up to 256 KiB where there is no room for more. When all is
+    /// used up, requests wait, as they do for request bodies.
     pub fn max_buffered_reply_bytes(mut self, bytes: usize) -> ServerOptions {
         self.http.max_buffered_reply_bytes = bytes;
         self
@@ -217,10 +226,25 @@ impl ServerOptions {
         self
     }
 
-    /// How long a subscription of SubscribeToShard lasts, by the store's clock (default 5 min, as on AWS). Then its client
+    /// How long a subscription of SubscribeToShard lasts, by the store's monotonic clock (default 5 min, as on AWS). Then its client
     /// subscribes again.
     pub fn subscription_life(mut self, life: Duration) -> ServerOptions {
         self.subscription_life = life;
+        self
+    }
+
+    /// Which limits of AWS the server has (default: none): throughput of shards, rates of calls, changes of streams. They are
+    /// for testing programs that back off, and count by the store's clock.
+    pub fn limits(mut self, limits: Limits) -> ServerOptions {
+        self.limits = limits;
+        self
+    }
+
+    /// Has some calls fail, be slow or lose their answers (default: none), for testing what clients make of that. Which calls
+    /// those are follows from `seed` and their order.
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>, seed: u64) -> ServerOptions {
+        self.faults = faults.into_iter().collect();
+        self.fault_seed = seed;
         self
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::arn::is_account_id;
+use super::dispatch;
+use super::faults::Fault;
 use super::options::ServerOptions;
 use super::scope::Scope;
 use super::service::Service;
@@ -74,6 +76,12 @@ pub enum BindError {
         /// What was given.
         origin: String,
     },
+    /// A fault is about an operation that does not exist.
+    #[error("there is no operation {operation:?} that a fault could be about")]
+    FaultOperation {
+        /// What was given.
+        operation: String,
+    },
     /// The region does not look like one.
     #[error("{region:?} is not the name of a region; expected something like us-east-1")]
     Region {
@@ -110,6 +118,7 @@ impl Server {
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
         let scope = scope(&options)?;
         let admission = admission(&options)?;
+        check_faults(&options)?;
         let listener = TcpListener::bind(&options.listen).await?;
         let is_open = options.credentials.is_none() && !options.allow_unsigned_beyond_loopback;
         let mut beyond = listener.addresses().iter();
@@ -140,6 +149,7 @@ impl<L: Listener> Server<L> {
     pub fn over(listener: L, store: Store, options: ServerOptions) -> Result<Server<L>, BindError> {
         let scope = scope(&options)?;
         let admission = admission(&options)?;
+        check_faults(&options)?;
         Ok(Server::new(store, scope, admission, options, listener))
     }
 
@@ -215,6 +225,16 @@ fn admission(options: &ServerOptions) -> Result<Admission, RuleError> {
         Some(Ok(admission)) => Ok(admission),
         // An address, of which the listener knows more, or nothing that could be listened on.
         _ => Ok(admission),
+    }
+}
+
+fn check_faults(options: &ServerOptions) -> Result<(), BindError> {
+    let mut operations = options.faults.iter().filter_map(Fault::operation);
+    match operations.find(|name| dispatch::operation(name).is_none()) {
+        None => Ok(()),
+        Some(operation) => Err(BindError::FaultOperation {
+            operation: operation.to_owned(),
+        }),
     }
 }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::arn::StreamArn;
 use super::credentials::{Identity, Keys};
+use super::emulation::{CallRates, Changes, Limits, Throughput};
 use super::failures::Failures;
+use super::faults::Faults;
 use super::options::ServerOptions;
 use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
@@ -36,6 +39,12 @@ pub(super) struct Service {
     pub(super) tokens: Tokens,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) subscription_life: Duration,
+    /// The limits of AWS that this server has, and what counts towards them.
+    pub(super) limits: Limits,
+    pub(super) call_rates: CallRates,
+    pub(super) throughput: Throughput,
+    pub(super) changes: Changes,
+    pub(super) faults: Faults,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
     /// What the connections share, with the memory for requests and replies.
@@ -78,6 +87,11 @@ impl Service {
             tokens,
             subscriptions: Arc::default(),
             subscription_life: options.subscription_life,
+            limits: options.limits,
+            call_rates: CallRates::default(),
+            throughput: Throughput::default(),
+            changes: Changes::default(),
+            faults: Faults::new(&options.faults, options.fault_seed),
             request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
             http: Arc::new(Resources::new(&options.http)),
@@ -92,6 +106,15 @@ impl Service {
 impl Context<'_> {
     pub(super) fn account_id(&self) -> &str {
         self.scope.account_id()
+    }
+
+    /// The ARN of a stream of this name.
+    pub(super) fn stream_arn<'b>(&'b self, stream_name: &'b str) -> StreamArn<'b> {
+        StreamArn {
+            region: self.scope.region(),
+            account_id: self.scope.account_id(),
+            stream_name,
+        }
     }
 
     /// The streams that can be meant by their names.

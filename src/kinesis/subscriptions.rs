@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::{ConsumerId, ShardId, StreamId, Timestamp};
+use crate::{ConsumerId, ShardId, StreamId};
 
 /// The subscriptions that are active.
 #[derive(Debug, Default)]
@@ -31,7 +31,8 @@ pub(super) struct Subscribed {
 #[derive(Debug)]
 struct Active {
     number: u64,
-    began: Timestamp,
+    /// By the store's monotonic clock.
+    began: Duration,
     end: oneshot::Sender<Ended>,
 }
 
@@ -67,11 +68,11 @@ impl Subscriptions {
     /// Each is a task with a few kilobytes, and waits for its shard.
     pub(super) const MOST: usize = 10_000;
 
-    /// A new subscription, which takes over from one that is active.
-    pub(super) fn begin(self: &Arc<Self>, to: Subscribed, now: Timestamp) -> Result<Subscription, Refused> {
+    /// A new subscription, which takes over from one that is active. The time is that of the store's monotonic clock.
+    pub(super) fn begin(self: &Arc<Self>, to: Subscribed, now: Duration) -> Result<Subscription, Refused> {
         let mut state = self.state();
         if let Some(active) = state.active.get(&to)
-            && now.since(active.began) < Subscriptions::NOT_TAKEN_OVER_FOR
+            && now.saturating_sub(active.began) < Subscriptions::NOT_TAKEN_OVER_FOR
         {
             return Err(Refused::InUse);
         }
@@ -141,7 +142,7 @@ impl Drop for Subscription {
 mod tests {
     use super::*;
 
-    const START: Timestamp = Timestamp::from_millis(1_421_889_722_000);
+    const START: Duration = Duration::from_secs(3600);
 
     fn to(consumer: u64, shard: u32) -> Subscribed {
         Subscribed {

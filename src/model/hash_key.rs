@@ -217,6 +217,13 @@ impl HashKeyRange {
         Ok((low, high))
     }
 
+    /// The key at which [`split_at`](Self::split_at) makes halves; `None` if the range has fewer than four keys.
+    pub fn middle(&self) -> Option<HashKey> {
+        let below_middle = self.start.0 + (self.end.0 - self.start.0) / 2;
+        let middle = HashKey(below_middle.checked_add(1)?);
+        self.split_at(middle).ok().map(|_| middle)
+    }
+
     /// Whether `other` begins at the place after this range's last one.
     pub fn is_followed_by(&self, other: &HashKeyRange) -> bool {
         self.end.0.checked_add(1) == Some(other.start.0)

@@ -133,10 +133,21 @@ impl PartitionKey {
         }))
     }
 
-    /// Checks that bytes can be a partition key's, without making one.
-    pub(crate) fn check_bytes(bytes: &[u8]) -> Result<(), PartitionKeyError> {
+    /// The key of a record that was put without one.
+    pub(crate) fn absent() -> Self {
+        Self(Text::Shared(Bytes::new()))
+    }
+
+    /// Whether the record was put without a key, to a stream that
+    /// [distributes records by itself](crate::RecordDistribution::Auto).
+    pub fn is_absent(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// Checks that bytes can be a stored record's partition key, without making one. That may be absent.
+    pub(crate) fn check_stored(bytes: &[u8]) -> Result<(), PartitionKeyError> {
         // Most keys are short and ASCII, which is quickly seen.
-        if (1..=MAX_PARTITION_KEY_CHARS).contains(&bytes.len()) && bytes.is_ascii() {
+        if bytes.len() <= MAX_PARTITION_KEY_CHARS && bytes.is_ascii() {
             return Ok(());
         }
         Self::check(std::str::from_utf8(bytes).map_err(|_| PartitionKeyError::NotUtf8)?)
@@ -199,7 +210,7 @@ impl TryFrom<Bytes> for PartitionKey {
     type Error = PartitionKeyError;
 
     fn try_from(bytes: Bytes) -> Result<Self, PartitionKeyError> {
-        Self::check_bytes(&bytes)?;
+        Self::check(std::str::from_utf8(&bytes).map_err(|_| PartitionKeyError::NotUtf8)?)?;
         Ok(Self::of_checked(&bytes, 0..bytes.len()))
     }
 }

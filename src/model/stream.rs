@@ -64,6 +64,25 @@ impl FromStr for StreamMode {
     }
 }
 
+/// How records find their shards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum RecordDistribution {
+    /// Records with the same partition key go to the same shard, and are read in the order in which they were put.
+    #[default]
+    PartitionKey,
+    /// Records go to all shards in turn, whatever their keys. They need no partition key.
+    Auto,
+}
+
+impl fmt::Display for RecordDistribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PartitionKey => "USER_PARTITION_KEY",
+            Self::Auto => "AUTO",
+        })
+    }
+}
+
 /// The state of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum StreamStatus {

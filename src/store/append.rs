@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use super::stream::Stream;
@@ -55,7 +56,8 @@ impl Stream {
     /// Puts one record, and returns when it is as durable as the store's [`Durability`](crate::Durability) says.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a partition key that is empty or longer than 256 characters,
+    /// [`Error::InvalidArgument`] for a partition key that is longer than 256 characters, or that is empty unless the stream
+    /// [distributes records by itself](crate::RecordDistribution::Auto),
     /// [`Error::RecordTooLarge`], [`Error::BatchTooLarge`], [`Error::StreamNotFound`], [`Error::StreamNotActive`], [`Error::StorageFull`],
     /// [`Error::Corrupt`] if the shard is damaged, [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn put(&self, partition_key: &str, data: &[u8]) -> Result<PutResult> {
@@ -71,8 +73,9 @@ impl Stream {
         let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
         let part = self.core.with_routes(|routes| {
-            let route = &routes[route_of(routes, record)];
-            self.append_to(route, records, now)
+            let in_turn = self.core.route_in_turn(routes);
+            let route = in_turn.unwrap_or_else(|| route_of(routes, record));
+            self.append_to(&routes[route], records, now)
         })?;
         part.put(0)
     }
@@ -99,7 +102,7 @@ impl Stream {
         let now = self.store_core().begin_change(Some(self.core.id))?;
         self.check_records(records)?;
         self.core
-            .with_routes(|routes| match Destination::of(routes, records) {
+            .with_routes(|routes| match self.destination(routes, records) {
                 Destination::One(route) => {
                     let part = self.append_to(&routes[route], records, now)?;
                     Ok(Append::of_one(part, records.len()))
@@ -126,7 +129,7 @@ impl Stream {
         self.check_records(records)?;
         let appended = self
             .core
-            .try_with_routes(|routes| match Destination::of(routes, records) {
+            .try_with_routes(|routes| match self.destination(routes, records) {
                 Destination::One(route) => {
                     let route = &routes[route];
                     let Some(log) = route.opened_log() else {
@@ -134,6 +137,10 @@ impl Stream {
                     };
                     let appended = log.append(records, now, Waiting::Refused)?;
                     let ticket = self.ticket(route, appended)?;
+                    if ticket.is_some() {
+                        route.count(records.iter());
+                        self.core.end_turn();
+                    }
                     Ok(ticket.map(|ticket| Append::of_one(Part::of(route, Ok(ticket)), records.len())))
                 }
                 Destination::Many(order) => {
@@ -150,9 +157,14 @@ impl Stream {
 
     fn check_records(&self, records: &[PutRecord<'_>]) -> Result<()> {
         check_batch_bytes(records)?;
-        let limit = self.core.max_record_bytes as usize;
+        let is_distributed = self.core.is_distributed.load(Ordering::Relaxed);
+        let limit = self.core.max_record_bytes.load(Ordering::Relaxed) as usize;
         for (index, record) in records.iter().enumerate() {
-            PartitionKey::check(record.partition_key).map_err(|error| Error::invalid(error.to_string()))?;
+            // A record without a key is one for any shard.
+            if !(is_distributed && record.partition_key.is_empty()) {
+                PartitionKey::check(record.partition_key)
+                    .map_err(|error| Error::invalid(error.to_string()))?;
+            }
             let bytes = record.size_bytes();
             if bytes > limit {
                 return Err(Error::RecordTooLarge { index, bytes, limit });
@@ -161,10 +173,19 @@ impl Stream {
         Ok(())
     }
 
+    fn destination(&self, routes: &[Route], records: &[PutRecord<'_>]) -> Destination {
+        match self.core.route_in_turn(routes) {
+            Some(route) if !records.is_empty() => Destination::One(route),
+            _ => Destination::of(routes, records),
+        }
+    }
+
     fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
         let log = self.core.log_behind(route)?;
         let appended = log.append(records, now, Waiting::Allowed)?;
         let ticket = self.ticket(route, appended)?.unwrap_or_else(would_wait);
+        route.count(records.iter());
+        self.core.end_turn();
         Ok(Part::of(route, Ok(ticket)))
     }
 
@@ -204,6 +225,7 @@ impl Stream {
             let route = &routes[group.route()];
             let ticket = match log {
                 Ok(_) => {
+                    route.count(group.0.iter().map(|(_, place)| &records[*place as usize]));
                     let answer = appended.next().expect("there is one for each batch");
                     let ticket = answer.and_then(|appended| self.ticket(route, appended));
                     ticket.map(|ticket| ticket.unwrap_or_else(would_wait))

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use super::event::StoreEvent;
 use super::keeper_signal::KeeperSignal;
+use super::load_windows::LoadWindows;
 use super::options::StoreOptions;
-use super::stream_core::StreamCore;
+use super::stream_core::{PutSettings, StreamCore};
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
 use crate::backend::Logs;
@@ -26,6 +27,7 @@ pub(crate) struct StoreCore {
     pub(super) streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
     pub(super) time: TimeKeeper,
     pub(super) transitions: Transitions,
+    pub(super) load_windows: LoadWindows,
     /// One round of house-keeping at a time.
     pub(super) maintaining: Mutex<()>,
     pub(super) is_closed: AtomicBool,
@@ -62,14 +64,14 @@ impl StoreCore {
         }
     }
 
-    pub(super) fn stream(&self, id: StreamId, name: StreamName, max_record_bytes: u32) -> Arc<StreamCore> {
+    pub(super) fn stream(&self, id: StreamId, name: StreamName, settings: PutSettings) -> Arc<StreamCore> {
         let mut streams = self.streams.lock();
         let make = || {
             Arc::new(StreamCore::new(
                 id,
                 name,
                 self.catalog.read().store,
-                max_record_bytes,
+                settings,
                 self.catalog.clone(),
                 self.logs.clone(),
             ))
@@ -79,12 +81,21 @@ impl StoreCore {
 
     /// A stream that exists, in whatever state.
     pub(super) fn known_stream(&self, id: StreamId) -> Option<Arc<StreamCore>> {
-        let (name, max_record_bytes) = {
+        let (name, settings) = {
             let state = self.catalog.read();
             let stream = state.stream(id)?;
-            (stream.name.clone(), stream.max_record_bytes)
+            let settings = PutSettings {
+                max_record_bytes: stream.max_record_bytes,
+                distribution: stream.distribution,
+            };
+            (stream.name.clone(), settings)
         };
-        Some(self.stream(id, name, max_record_bytes))
+        Some(self.stream(id, name, settings))
+    }
+
+    /// A stream that a handle or a change was made of since the store was opened.
+    pub(super) fn opened_stream(&self, id: StreamId) -> Option<Arc<StreamCore>> {
+        self.streams.lock().get(&id).cloned()
     }
 
     pub(super) fn open_streams(&self) -> Vec<Arc<StreamCore>> {

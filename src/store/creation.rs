@@ -5,15 +5,22 @@ use std::collections::BTreeMap;
 use super::core::StoreCore;
 use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting};
 use crate::error::{Error, Result};
-use crate::model::{Lineage, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits};
+use crate::model::{
+    Lineage, RecordDistribution, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits,
+};
 
 /// What a new stream is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
     /// How many shards it begins with. Default: 1.
     pub shard_count: u32,
-    /// Who says how many shards it has. It is kept and shown; the store itself never changes a stream's shards.
+    /// Who says how many shards it has.
     pub mode: StreamMode,
+    /// How records find their shards.
+    pub distribution: RecordDistribution,
+    /// What the stream is to be able to take if it is [on demand](StreamMode::OnDemand), in MiB a second: it gets a shard for
+    /// each. Default: 0, for what its load calls for.
+    pub warm_throughput: u32,
     /// The largest record, in bytes of data and partition key: 1 MiB (the default) to 10 MiB.
     pub max_record_bytes: u32,
     /// Names and values of the caller's own.
@@ -25,6 +32,8 @@ impl Default for StreamOptions {
         Self {
             shard_count: 1,
             mode: StreamMode::default(),
+            distribution: RecordDistribution::default(),
+            warm_throughput: 0,
             max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
             tags: BTreeMap::new(),
         }
@@ -36,6 +45,8 @@ impl StreamOptions {
     pub(super) fn edits(self, stream: StreamId) -> Vec<Edit> {
         let settings = [
             Setting::Mode(self.mode),
+            Setting::Distribution(self.distribution),
+            Setting::WarmThroughput(self.warm_throughput),
             Setting::MaxRecordBytes(self.max_record_bytes),
             Setting::Retention {
                 hours: limits::MIN_RETENTION_HOURS,
@@ -87,4 +98,25 @@ pub(super) fn plan_lineage(
 ) -> Result<Lineage> {
     Lineage::with_numbers_after(shard_count, created, state.numbers_begin_after(name))
         .map_err(|error| Error::invalid(error.to_string()))
+}
+
+pub(super) fn check_max_record_bytes(bytes: u32) -> Result<()> {
+    let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
+    if sizes.contains(&bytes) {
+        return Ok(());
+    }
+    let (least, most) = sizes.into_inner();
+    Err(Error::invalid(format!(
+        "the largest record has {least} to {most} bytes, not {bytes}"
+    )))
+}
+
+pub(super) fn check_warm_throughput(mib_per_second: u32) -> Result<()> {
+    if mib_per_second <= limits::MAX_SHARDS_PER_STREAM {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the warm throughput is up to {} MiB a second, not {mib_per_second}",
+        limits::MAX_SHARDS_PER_STREAM
+    )))
 }

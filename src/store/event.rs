@@ -15,15 +15,24 @@ pub enum StoreEvent {
     /// The wall clock went another way than the time that passed, since the store last looked or since an earlier opener
     /// did. What it has gained does not make records expire until it has stood for an hour.
     ClockStepped(ClockStep),
-    /// A split or a merge that was to happen after the store's transition delay cannot. The stream is ACTIVE, as it was
-    /// before.
-    ReshardGivenUp {
+    /// A change of a stream's shards or settings that was due cannot be done, or not as a whole. The stream is ACTIVE with
+    /// the shards that it has.
+    ChangeGivenUp {
         /// The stream.
         stream: String,
         /// Why.
         error: Error,
     },
-    /// A change of a stream that is due failed, and is tried again later.
+    /// An on-demand stream gets another number of open shards, by its load.
+    StreamScaled {
+        /// The stream.
+        stream: String,
+        /// How many shards it has.
+        before: u32,
+        /// How many it will have.
+        after: u32,
+    },
+    /// A change of a stream, or of a consumer of it, that is due failed, and is tried again later.
     TransitionDelayed {
         /// The stream.
         stream: String,
@@ -49,9 +58,18 @@ impl fmt::Display for StoreEvent {
                  one's time until it has caught up",
                 by.as_secs()
             ),
-            Self::ReshardGivenUp { stream, error } => write!(
+            Self::ChangeGivenUp { stream, error } => write!(
                 f,
-                "stream {stream} stays as it is: the split or merge that was due cannot happen: {error}"
+                "stream {stream} stays as it is: the change that was due cannot be done: {error}"
+            ),
+            Self::StreamScaled {
+                stream,
+                before,
+                after,
+            } => write!(
+                f,
+                "on-demand stream {stream} goes from {before} to {after} open shards, by what it took in the last minute \
+                 and the last month"
             ),
             Self::TransitionDelayed {
                 stream,

@@ -44,7 +44,8 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     core.check_writable()?;
     let results = [
         core.keep_time(),
-        core.settle(None),
+        core.settle(None, true),
+        core.scale_on_demand_streams(),
         core.hide_by_age(),
         core.expire_shards(),
         core.logs.maintain(core.time.monotonic(), core.time.moment()),

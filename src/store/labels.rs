@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use super::stream::Stream;
-use crate::catalog::{ConsumerState, Edit, Resource, StreamState};
+use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, Resource, StreamState};
 use crate::error::{Error, Result};
-use crate::model::{ConsumerId, Timestamp, check_stream_name, limits};
+use crate::model::{ConsumerId, ConsumerStatus, Timestamp, check_stream_name, limits};
 
 /// A reader that was registered under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +16,12 @@ pub struct ConsumerDescription {
     pub id: ConsumerId,
     /// Its name, unique among the stream's consumers.
     pub name: String,
-    /// When it was registered.
+    /// When it was registered: in a later second than every consumer of a stream of this name that is gone, so that
+    /// names with seconds are not used twice.
     pub created: Timestamp,
+    /// What it is doing: [`Active`](ConsumerStatus::Active) from its first moment to its last, unless the store has a
+    /// [`transition_delay`](crate::StoreOptions::transition_delay).
+    pub status: ConsumerStatus,
 }
 
 /// How a consumer is registered, besides its name.
@@ -28,6 +32,8 @@ pub struct NewConsumer {
     /// How many consumers the stream may have with it (default any number). That is checked in the same step, so callers
     /// at once cannot exceed it together.
     pub max_consumers: usize,
+    /// How many of the stream's consumers may be [`Creating`](ConsumerStatus::Creating) with it (default any number).
+    pub max_creating: usize,
 }
 
 impl Default for NewConsumer {
@@ -35,6 +41,7 @@ impl Default for NewConsumer {
         Self {
             tags: BTreeMap::new(),
             max_consumers: usize::MAX,
+            max_creating: usize::MAX,
         }
     }
 }
@@ -202,13 +209,19 @@ impl Stream {
     /// As [`register_consumer`](Self::register_consumer), with its tags and with a limit, in one step.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for the name, [`Error::ConsumerExists`], [`Error::TooManyConsumers`]; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::InvalidArgument`] for the name, [`Error::ConsumerExists`], [`Error::TooManyConsumers`],
+    /// [`Error::TooManyNewConsumers`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
     pub fn register_consumer_with(&self, name: &str, options: &NewConsumer) -> Result<ConsumerDescription> {
         check_stream_name(name).map_err(|error| Error::invalid(format!("consumer {name:?}: {error}")))?;
         let store = self.store_core();
-        let created = store.begin(Some(self.core.id))?;
-        let mut id = ConsumerId::new(0);
+        let now = store.begin(Some(self.core.id))?;
+        let lifecycle = match store.is_immediate() {
+            true => ConsumerLifecycle::Active,
+            false => ConsumerLifecycle::Creating {
+                due: store.due_from(now),
+            },
+        };
+        let (mut id, mut created) = (ConsumerId::new(0), now);
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             if stream.consumer_named(name).is_some() {
@@ -223,13 +236,29 @@ impl Stream {
                     limit: options.max_consumers,
                 });
             }
-            id = stream.next_consumer();
+            let is_creating = |known: &&ConsumerState| known.lifecycle.status() == ConsumerStatus::Creating;
+            if !store.is_immediate()
+                && stream.consumers.values().filter(is_creating).count() >= options.max_creating
+            {
+                return Err(Error::TooManyNewConsumers {
+                    stream: self.name().to_owned(),
+                    limit: options.max_creating,
+                });
+            }
+            (id, created) = (stream.next_consumer(), stream.next_consumer_creation(now));
             let mut edits = vec![Edit::ConsumerRegistered {
                 stream: self.core.id,
                 consumer: id,
                 name: name.to_owned(),
                 created,
             }];
+            if lifecycle != ConsumerLifecycle::Active {
+                edits.push(Edit::ConsumerLifecycleChanged {
+                    stream: self.core.id,
+                    consumer: id,
+                    lifecycle,
+                });
+            }
             if !options.tags.is_empty() {
                 edits.push(Edit::TagsChanged {
                     resource: Resource::Consumer(self.core.id, id),
@@ -239,10 +268,12 @@ impl Stream {
             }
             Ok(edits)
         })?;
+        store.note_next_due();
         Ok(ConsumerDescription {
             id,
             name: name.to_owned(),
             created,
+            status: lifecycle.status(),
         })
     }
 
@@ -259,23 +290,38 @@ impl Stream {
         })
     }
 
-    /// Forgets a consumer with its tags and attributes. One that does not exist is forgotten already.
+    /// Forgets a consumer with its tags and attributes, after the store's transition delay if there is one. One that does
+    /// not exist is forgotten already.
     ///
     /// # Errors
     /// As for [`summary`](Self::summary), and what happens on the disk.
     pub fn remove_consumer(&self, id: ConsumerId) -> Result<()> {
         let store = self.store_core();
-        store.begin(Some(self.core.id))?;
+        let now = store.begin(Some(self.core.id))?;
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
-            Ok(match stream.consumers.contains_key(&id) {
-                true => vec![Edit::ConsumerRemoved {
+            let Some(known) = stream.consumers.get(&id) else {
+                return Ok(Vec::new());
+            };
+            Ok(match known.lifecycle {
+                _ if store.is_immediate() => vec![Edit::ConsumerRemoved {
                     stream: self.core.id,
                     consumer: id,
                 }],
-                false => Vec::new(),
+                ConsumerLifecycle::Deleting { .. } => Vec::new(),
+                ConsumerLifecycle::Creating { .. } | ConsumerLifecycle::Active => {
+                    vec![Edit::ConsumerLifecycleChanged {
+                        stream: self.core.id,
+                        consumer: id,
+                        lifecycle: ConsumerLifecycle::Deleting {
+                            due: store.due_from(now),
+                        },
+                    }]
+                }
             })
-        })
+        })?;
+        store.note_next_due();
+        Ok(())
     }
 }
 
@@ -313,6 +359,7 @@ impl ConsumerDescription {
             id,
             name: consumer.name.clone(),
             created: consumer.created,
+            status: consumer.lifecycle.status(),
         }
     }
 }

@@ -18,13 +18,17 @@ mod handle;
 mod keeper;
 mod keeper_signal;
 mod labels;
+mod load_windows;
 mod namespace;
 mod open;
 mod options;
 mod read;
 mod reshard;
 mod retention;
+mod scaling;
+mod settings;
 mod settle;
+mod shard_count;
 #[allow(clippy::module_inception)]
 mod store;
 mod stream;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::keeper_signal::KeeperSignal;
+use super::load_windows::LoadWindows;
 use super::options::StoreOptions;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
@@ -36,6 +37,7 @@ impl StoreCore {
         let Opened { catalog, logs } = opened;
         let is_read_only = options.local.read_only;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
+        let load_windows = LoadWindows::new(time.monotonic());
         let core = Arc::new(Self {
             catalog,
             logs,
@@ -45,6 +47,7 @@ impl StoreCore {
             streams: Mutex::default(),
             time,
             transitions: Transitions::new(),
+            load_windows,
             maintaining: Mutex::default(),
             is_closed: AtomicBool::new(false),
         });

@@ -1,29 +1,83 @@
-//! Splitting and merging shards.
+//! Splitting and merging shards, and reaching another number of them.
 
 use super::core::StoreCore;
 use super::stream_core::{Routing, StreamCore};
-use crate::catalog::{CatalogState, Change, Edit, Lifecycle};
+use crate::catalog::{CatalogState, Edit, Lifecycle, Steps};
 use crate::error::{Error, Result};
-use crate::model::{Lineage, LineageError, Reshard, ShardId, StreamStatus, Timestamp};
+use crate::model::{Lineage, LineageError, Reshard, ReshardStep, ShardId, StreamStatus, Timestamp};
 use std::time::Duration;
 
 impl StoreCore {
-    /// Splits or merges in one step: the parents' logs take no more records, one edit closes them and opens the
-    /// children, and only then do puts find the children. Refused unless the stream is in the state in which it was
-    /// asked for. The caller has the stream to change.
+    /// Splits or merges in a stream that is in this state, and active from then on. The caller has the stream to change.
     pub(super) fn reshard_now(
         &self,
         stream: &StreamCore,
-        change: &Change,
+        step: ReshardStep,
         expected: &Lifecycle,
+    ) -> Result<()> {
+        let ends_change = *expected != Lifecycle::Active;
+        self.take_step(stream, step, expected, ends_change)
+    }
+
+    /// Takes up to so many steps of a change, and ends it when none is left; true if it did. Other changes of the stream, its
+    /// deletion above all, may come between two steps: then the rest is refused. The caller does not have the stream to
+    /// change.
+    pub(super) fn reshard_by_steps(
+        &self,
+        stream: &StreamCore,
+        steps: &Steps,
+        expected: &Lifecycle,
+        most: usize,
+    ) -> Result<bool> {
+        for _ in 0..most {
+            stream.let_others_change();
+            let _one_at_a_time = stream.changing.lock();
+            let step = {
+                let state = self.catalog.read();
+                stream.check_is(expected, &state)?;
+                steps.next(stream.lineage(&state)?)
+            };
+            match step {
+                Some(step) => self.take_step(stream, step, expected, false)?,
+                None => {
+                    self.end_change(stream, expected, Vec::new())?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes what a change leads to, and that it is done, durable at once.
+    pub(super) fn end_change(
+        &self,
+        stream: &StreamCore,
+        expected: &Lifecycle,
+        mut edits: Vec<Edit>,
+    ) -> Result<()> {
+        edits.push(stream.becomes(Lifecycle::Active));
+        self.catalog.commit(|state| {
+            stream.check_is(expected, state)?;
+            Ok(edits.clone())
+        })
+    }
+
+    /// The parents' logs take no more records, one list of edits closes them and opens the children, and only then do
+    /// puts find the children. Refused unless the stream is in the state in which the step was asked for.
+    fn take_step(
+        &self,
+        stream: &StreamCore,
+        step: ReshardStep,
+        expected: &Lifecycle,
+        ends_change: bool,
     ) -> Result<()> {
         self.check_writable()?;
         // Refused before puts are held up, if it is to be refused.
         stream.check_is(expected, &self.catalog.read())?;
-        stream.plan(&self.catalog.read(), change, self.now())?;
+        stream.plan(&self.catalog.read(), step, self.now())?;
         let mut routing = stream.routing.write();
         routing.check_not_closed()?;
-        let parents = self.logs.seal(stream.id, &change.parents(), &mut |state, ends| {
+        let parents = self.logs.seal(stream.id, &step.parents(), &mut |state, ends| {
             stream.check_is(expected, state)?;
             let last_arrival = ends.iter().map(|(_, end)| end.last_arrival).max();
             // Later than every record of the parents, so that a moment separates them from their children.
@@ -33,17 +87,15 @@ impl StoreCore {
                 .max(last_arrival.saturating_add(Duration::from_millis(1)));
             let mut edits = vec![Edit::Resharded {
                 stream: stream.id,
-                reshard: stream.plan(state, change, now)?,
+                reshard: stream.plan(state, step, now)?,
                 ends: ends.to_vec(),
             }];
-            if *expected != Lifecycle::Active {
-                edits.push(Edit::LifecycleChanged {
-                    stream: stream.id,
-                    lifecycle: Lifecycle::Active,
-                });
+            if ends_change {
+                edits.push(stream.becomes(Lifecycle::Active));
             }
             Ok(edits)
         })?;
+        stream.carry_counts(&routing);
         *routing = Routing::Unknown;
         drop(routing);
         parents.iter().for_each(|log| log.changes().notify());
@@ -52,31 +104,36 @@ impl StoreCore {
 }
 
 impl StreamCore {
-    fn check_is(&self, expected: &Lifecycle, state: &CatalogState) -> Result<()> {
+    pub(super) fn check_is(&self, expected: &Lifecycle, state: &CatalogState) -> Result<()> {
         let stream = self.state(state.stream(self.id))?;
         match stream.lifecycle == *expected {
             true => Ok(()),
-            false => Err(Error::StreamNotActive {
-                name: self.name.clone(),
-                status: stream.status(),
-            }),
+            false => Err(self.not_active(stream.status())),
         }
     }
 
-    pub(super) fn plan(&self, state: &CatalogState, change: &Change, now: Timestamp) -> Result<Reshard> {
-        let stream = self.state(state.stream(self.id))?;
-        let not_active = |status| Error::StreamNotActive {
-            name: self.name.clone(),
-            status,
-        };
-        let lineage = match (stream.status(), &stream.lineage) {
-            (StreamStatus::Active | StreamStatus::Updating, Some(lineage)) => lineage,
-            (status, _) => return Err(not_active(status)),
-        };
-        change.on(lineage, now).map_err(|error| self.reshard_error(error))
+    pub(super) fn plan(&self, state: &CatalogState, step: ReshardStep, now: Timestamp) -> Result<Reshard> {
+        step.on(self.lineage(state)?, now)
+            .map_err(|error| self.reshard_error(error))
     }
 
-    fn reshard_error(&self, error: LineageError) -> Error {
+    /// The shards, if the stream takes records.
+    pub(super) fn lineage<'a>(&self, state: &'a CatalogState) -> Result<&'a Lineage> {
+        let stream = self.state(state.stream(self.id))?;
+        match (stream.status(), &stream.lineage) {
+            (StreamStatus::Active | StreamStatus::Updating, Some(lineage)) => Ok(lineage),
+            (status, _) => Err(self.not_active(status)),
+        }
+    }
+
+    pub(super) fn becomes(&self, lifecycle: Lifecycle) -> Edit {
+        Edit::LifecycleChanged {
+            stream: self.id,
+            lifecycle,
+        }
+    }
+
+    pub(super) fn reshard_error(&self, error: LineageError) -> Error {
         let stream = self.name.clone();
         match error {
             LineageError::UnknownShard { shard } => Error::ShardNotFound { stream, shard },
@@ -92,7 +149,7 @@ impl StreamCore {
     }
 }
 
-impl Change {
+impl ReshardStep {
     fn parents(&self) -> Vec<ShardId> {
         match *self {
             Self::Split { shard, .. } => vec![shard],
@@ -100,7 +157,7 @@ impl Change {
         }
     }
 
-    fn on(&self, lineage: &Lineage, now: Timestamp) -> Result<Reshard, LineageError> {
+    pub(super) fn on(&self, lineage: &Lineage, now: Timestamp) -> Result<Reshard, LineageError> {
         match *self {
             Self::Split {
                 shard,

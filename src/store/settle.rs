@@ -1,4 +1,4 @@
-//! What every operation begins with: finishing the changes of streams that are due.
+//! What every operation begins with: finishing the changes of streams and consumers that are due.
 //!
 //! [`Transitions`](super::transitions::Transitions) says when a change is due; here it is done, and what fails is tried again or given up.
 
@@ -7,12 +7,17 @@ use std::time::Duration;
 use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::stream_core::StreamCore;
-use crate::catalog::{Due, Edit, Lifecycle};
+use super::transitions::{Doing, Subject};
+use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle};
 use crate::error::{Error, Result};
-use crate::model::{StreamId, Timestamp};
+use crate::model::{ConsumerId, ReshardStep, StreamId, Timestamp};
 
-/// A reshard that failed so often, for another reason than a full disk, is given up.
+/// A change of an active stream that failed so often, for another reason than a full disk, is given up.
 const MOST_FAILURES: u32 = 8;
+
+/// How many splits and merges of one change are done before others get their turn: the keeper has more to do, and a call
+/// has its own business.
+const MOST_STEPS: usize = 64;
 
 impl StoreCore {
     /// What every operation begins with: refuses if the store is closed, finishes what is due, and tells the time. What
@@ -22,7 +27,7 @@ impl StoreCore {
         self.check_open()?;
         if self.is_anything_due() {
             // Told as an event, and tried again later.
-            let _ = self.settle(of);
+            let _ = self.settle(of, false);
         }
         Ok(self.now())
     }
@@ -37,6 +42,47 @@ impl StoreCore {
     pub(super) fn try_begin_change(&self, of: StreamId) -> Result<Option<Timestamp>> {
         self.check_takes_changes()?;
         Ok((!self.is_due(of)).then(|| self.now()))
+    }
+
+    /// Begins a change of an active stream, which is done after the transition delay.
+    pub(super) fn schedule(
+        &self,
+        stream: &StreamCore,
+        now: Timestamp,
+        plan: impl Fn(&CatalogState) -> Result<Change>,
+    ) -> Result<Lifecycle> {
+        self.schedule_with(stream, self.due_from(now), plan)
+    }
+
+    /// The same without the delay, for a change that the store begins by itself.
+    pub(super) fn schedule_at_once(
+        &self,
+        stream: &StreamCore,
+        now: Timestamp,
+        plan: impl Fn(&CatalogState) -> Result<Change>,
+    ) -> Result<Lifecycle> {
+        let due = Due {
+            at: now,
+            delay_millis: 0,
+        };
+        self.schedule_with(stream, due, plan)
+    }
+
+    fn schedule_with(
+        &self,
+        stream: &StreamCore,
+        due: Due,
+        plan: impl Fn(&CatalogState) -> Result<Change>,
+    ) -> Result<Lifecycle> {
+        let mut begun = Lifecycle::Active;
+        self.catalog.commit(|state| {
+            stream.active_state(state)?;
+            let change = plan(state)?;
+            begun = Lifecycle::Updating { due, change };
+            Ok(vec![stream.becomes(begun.clone())])
+        })?;
+        self.note_next_due();
+        Ok(begun)
     }
 
     /// When a change that is asked for now is done.
@@ -76,21 +122,23 @@ impl StoreCore {
 
     /// Whether a change of this stream is due.
     pub(super) fn is_due(&self, stream: StreamId) -> bool {
-        self.is_anything_due() && self.transitions.is_due(stream, self.time.monotonic())
+        self.is_anything_due() && self.is_stream_due(stream)
     }
 
     /// Finishes what is due, but for what another thread is at. Waits for that only if it concerns the stream that is
-    /// `asked_for`. Gives the first failure, each of which has its event, and its time to be tried again.
-    pub(super) fn settle(&self, asked_for: Option<StreamId>) -> Result<()> {
+    /// `asked_for`. Of changes that take many steps it takes some: of the stream that is asked for, or of all if it is the
+    /// keeper that comes. Gives the first failure, each of which has its event, and its time to be tried again.
+    pub(super) fn settle(&self, asked_for: Option<StreamId>, is_keeper: bool) -> Result<()> {
         let due = self.transitions.due_at(self.time.monotonic());
         let writable = self.check_writable();
         let mut result = Ok(());
-        for id in due {
-            let settled = match &writable {
-                Ok(()) => self.settle_one(id, asked_for == Some(id)),
+        for subject in due {
+            let settled = match (&writable, subject) {
+                (Ok(()), Subject::Stream(id)) => self.settle_one(id, asked_for == Some(id), is_keeper),
+                (Ok(()), Subject::Consumer(id, consumer)) => self.settle_consumer(id, consumer),
                 // The next writer is told.
-                Err(_) => {
-                    self.transitions.delay(id, self.time.monotonic());
+                (Err(_), _) => {
+                    self.transitions.delay(subject, self.time.monotonic());
                     Ok(())
                 }
             };
@@ -99,13 +147,13 @@ impl StoreCore {
         result
     }
 
-    fn settle_one(&self, id: StreamId, is_asked_for: bool) -> Result<()> {
+    fn settle_one(&self, id: StreamId, is_asked_for: bool, is_keeper: bool) -> Result<()> {
         let Some(stream) = self.known_stream(id) else {
             self.note_next_due();
             return Ok(());
         };
-        let _one_at_a_time = match is_asked_for {
-            true => stream.changing.lock(),
+        let one_at_a_time = match is_asked_for {
+            true => stream.lock_to_change(),
             false => match stream.changing.try_lock() {
                 Some(guard) => guard,
                 None => return Ok(()),
@@ -117,12 +165,38 @@ impl StoreCore {
             .read()
             .stream(id)
             .map(|stream| stream.lifecycle.clone());
-        let Some(lifecycle) = lifecycle.filter(|_| self.transitions.is_due(id, self.time.monotonic())) else {
+        let Some(lifecycle) = lifecycle.filter(|_| self.is_stream_due(id)) else {
             return Ok(());
         };
         let finished = match &lifecycle {
             Lifecycle::Creating { due, shard_count } => self.activate(id, *shard_count, due.at),
-            Lifecycle::Updating { change, .. } => self.reshard_now(&stream, change, &lifecycle),
+            Lifecycle::Updating { change, .. } => match change {
+                Change::Split {
+                    shard,
+                    new_starting_hash_key,
+                } => {
+                    let (shard, new_starting_hash_key) = (*shard, *new_starting_hash_key);
+                    let split = ReshardStep::Split {
+                        shard,
+                        new_starting_hash_key,
+                    };
+                    self.reshard_now(&stream, split, &lifecycle)
+                }
+                Change::Merge { first, second } => {
+                    let (first, second) = (*first, *second);
+                    self.reshard_now(&stream, ReshardStep::Merge { first, second }, &lifecycle)
+                }
+                Change::Settings(settings) => self.finish_settings(&stream, settings, &lifecycle),
+                // A call on another stream does not wait for this one's many steps.
+                Change::Shards(_) if !is_asked_for && !is_keeper => return Ok(()),
+                Change::Shards(steps) => {
+                    // Other changes and all puts go on between the steps.
+                    let _held = self.transitions.hold(Subject::Stream(id));
+                    drop(one_at_a_time);
+                    let taken = self.reshard_by_steps(&stream, steps, &lifecycle, MOST_STEPS);
+                    taken.map(drop)
+                }
+            },
             Lifecycle::Deleting { .. } => self.delete_now(&stream),
             Lifecycle::Active => Ok(()),
         };
@@ -134,11 +208,57 @@ impl StoreCore {
         settled
     }
 
-    /// A reshard that can never happen is given up. All else is tried again.
-    fn transition_failed(&self, stream: &StreamCore, lifecycle: &Lifecycle, error: Error) -> Result<()> {
-        let (failures, retry_in) = self.transitions.delay(stream.id, self.time.monotonic());
-        let is_reshard = matches!(lifecycle, Lifecycle::Updating { .. });
-        if is_reshard && (is_final(&error) || is_often_enough(&error, failures)) {
+    fn is_stream_due(&self, id: StreamId) -> bool {
+        self.transitions
+            .is_due(Subject::Stream(id), self.time.monotonic())
+    }
+
+    /// Only the catalog knows of a consumer, so that one edit finishes what it is doing.
+    fn settle_consumer(&self, id: StreamId, consumer: ConsumerId) -> Result<()> {
+        let subject = Subject::Consumer(id, consumer);
+        let due = self.transitions.due_of(subject, self.time.monotonic());
+        let finished = self.catalog.commit(|state| {
+            let consumers = state.stream(id).map(|stream| &stream.consumers);
+            let known = consumers.and_then(|consumers| consumers.get(&consumer));
+            // Another thread may have come first.
+            let known = known.filter(|known| due == Some(Doing::Consumer(known.lifecycle)));
+            Ok(match known.map(|known| known.lifecycle) {
+                Some(ConsumerLifecycle::Creating { .. }) => vec![Edit::ConsumerLifecycleChanged {
+                    stream: id,
+                    consumer,
+                    lifecycle: ConsumerLifecycle::Active,
+                }],
+                Some(ConsumerLifecycle::Deleting { .. }) => {
+                    vec![Edit::ConsumerRemoved { stream: id, consumer }]
+                }
+                Some(ConsumerLifecycle::Active) | None => Vec::new(),
+            })
+        });
+        let settled = finished.or_else(|error| {
+            let (_, retry_in) = self.transitions.delay(subject, self.time.monotonic());
+            let stream = self.known_stream(id).map(|stream| stream.name.clone());
+            self.delayed(&stream.unwrap_or_default(), error, retry_in)
+        });
+        self.note_next_due();
+        settled
+    }
+
+    /// A change of an active stream that can never happen is given up. All else is tried again.
+    pub(super) fn transition_failed(
+        &self,
+        stream: &StreamCore,
+        lifecycle: &Lifecycle,
+        error: Error,
+    ) -> Result<()> {
+        if stream.check_is(lifecycle, &self.catalog.read()).is_err() {
+            // Another change of the stream, its deletion say, came between two steps.
+            return Ok(());
+        }
+        let (failures, retry_in) = self
+            .transitions
+            .delay(Subject::Stream(stream.id), self.time.monotonic());
+        let is_update = matches!(lifecycle, Lifecycle::Updating { .. });
+        if is_update && (is_final(&error) || is_often_enough(&error, failures)) {
             self.catalog.commit(|state| match state.stream(stream.id) {
                 Some(state) if state.lifecycle == *lifecycle => Ok(vec![Edit::LifecycleChanged {
                     stream: stream.id,
@@ -146,17 +266,21 @@ impl StoreCore {
                 }]),
                 _ => Ok(Vec::new()),
             })?;
-            self.tell(&StoreEvent::ReshardGivenUp {
+            self.tell(&StoreEvent::ChangeGivenUp {
                 stream: stream.name.clone(),
                 error,
             });
             return Ok(());
         }
+        self.delayed(&stream.name, error, retry_in)
+    }
+
+    fn delayed(&self, stream: &str, error: Error, retry_in: Duration) -> Result<()> {
         if matches!(error, Error::Poisoned { .. } | Error::Closed) {
             return Err(error);
         }
         self.tell(&StoreEvent::TransitionDelayed {
-            stream: stream.name.clone(),
+            stream: stream.to_owned(),
             error: error.clone(),
             retry_in,
         });

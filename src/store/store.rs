@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::StoreCore;
 use super::creation::StreamOptions;
@@ -159,6 +160,13 @@ impl Store {
     /// The time by the store's clock.
     pub fn now(&self) -> Timestamp {
         self.core().now()
+    }
+
+    /// How much time has passed since some fixed moment, by the store's monotonic clock
+    /// ([`Clock::monotonic`](crate::Clock::monotonic)): for measuring how long something lasts, whatever becomes of the
+    /// time that [`now`](Self::now) shows.
+    pub fn monotonic(&self) -> Duration {
+        self.core().time.monotonic()
     }
 
     /// A number that no other store has.

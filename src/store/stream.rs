@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::core::StoreCore;
+use super::creation::{check_max_record_bytes, check_warm_throughput};
 use super::handle::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamState};
 use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
-    Checkpoint, HashKey, Lineage, Moment, Shard, ShardFilter, ShardId, StreamId, StreamMode, StreamStatus,
-    Timestamp, check_stream_name, limits,
+    Checkpoint, HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Shard, ShardFilter, ShardId,
+    StreamId, StreamMode, StreamStatus, Timestamp, check_stream_name, limits,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -35,6 +36,10 @@ pub struct StreamSummary {
     pub retention_hours: u32,
     /// Who says how many shards it has.
     pub mode: StreamMode,
+    /// How records find their shards.
+    pub distribution: RecordDistribution,
+    /// What it is to be able to take if it is on demand, in MiB a second; 0 if that was not said.
+    pub warm_throughput: u32,
     /// The largest record it takes, in bytes of data and partition key.
     pub max_record_bytes: u32,
     /// How many of its shards take records.
@@ -129,7 +134,7 @@ impl Stream {
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::InvalidSplit`], [`Error::StreamNotActive`];
     /// otherwise as for [`put`](Self::put).
     pub fn split_shard(&self, shard: ShardId, new_starting_hash_key: HashKey) -> Result<()> {
-        self.reshard(&Change::Split {
+        self.reshard(ReshardStep::Split {
             shard,
             new_starting_hash_key,
         })
@@ -142,7 +147,95 @@ impl Stream {
     /// [`Error::ShardNotFound`], [`Error::ShardClosed`], [`Error::NotAdjacent`], [`Error::StreamNotActive`];
     /// otherwise as for [`put`](Self::put).
     pub fn merge_shards(&self, first: ShardId, second: ShardId) -> Result<()> {
-        self.reshard(&Change::Merge { first, second })
+        self.reshard(ReshardStep::Merge { first, second })
+    }
+
+    /// Gives the stream another number of open shards, by splits and merges as Kinesis' UpdateShardCount does them. For
+    /// more shards, each one is split into halves, and then neighbours are merged until there are `target`; for fewer,
+    /// neighbours are merged. Twice or half as many have even ranges if they were even before. A shard that is made on the
+    /// way is closed and empty, and expires like any other.
+    ///
+    /// Each split and merge is durable by itself. A change that a crash or a full disk interrupts goes on later, and the
+    /// stream is [`Updating`](StreamStatus::Updating) until it is done.
+    ///
+    /// ```
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let stream = store.create_stream("clicks", 2)?;
+    /// stream.update_shard_count(4)?;
+    /// assert_eq!(stream.summary()?.open_shard_count, 4);
+    /// # Ok::<(), anabranch::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for no shards, and for so many that there would be more than
+    /// [`MAX_SHARDS_PER_STREAM`](limits::MAX_SHARDS_PER_STREAM) on the way; [`Error::StreamNotActive`]; otherwise as for
+    /// [`put`](Self::put).
+    pub fn update_shard_count(&self, target: u32) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        store.change_shard_count(&self.core, target, now)
+    }
+
+    /// Begins what [`update_shard_count`](Self::update_shard_count) does, and does not wait for it: the stream is
+    /// [`Updating`](StreamStatus::Updating) until the keeper and the next calls on the stream have done it.
+    ///
+    /// # Errors
+    /// As for [`update_shard_count`](Self::update_shard_count).
+    pub fn begin_shard_count_update(&self, target: u32) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        store
+            .begin_shard_count_update(&self.core, target, now)
+            .map(|_| ())
+    }
+
+    /// Says who decides how many shards the stream has from now on. It keeps those that it has.
+    ///
+    /// # Errors
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    pub fn set_mode(&self, mode: StreamMode) -> Result<()> {
+        self.set(vec![Setting::Mode(mode)])
+    }
+
+    /// [`set_mode`](Self::set_mode) and [`set_warm_throughput`](Self::set_warm_throughput) in one change.
+    ///
+    /// # Errors
+    /// As for those.
+    pub fn set_mode_and_warm_throughput(&self, mode: StreamMode, mib_per_second: u32) -> Result<()> {
+        check_warm_throughput(mib_per_second)?;
+        self.set(vec![Setting::Mode(mode), Setting::WarmThroughput(mib_per_second)])
+    }
+
+    /// Says how records find their shards from now on, without a transition delay. Those that are there stay where they are.
+    ///
+    /// # Errors
+    /// As for [`set_mode`](Self::set_mode).
+    pub fn set_distribution(&self, distribution: RecordDistribution) -> Result<()> {
+        let store = self.store_core();
+        store.begin_change(Some(self.core.id))?;
+        store.set_at_once(&self.core, &[Setting::Distribution(distribution)])
+    }
+
+    /// Says what the stream is to be able to take, in MiB a second, whatever its load: it has at least a shard for each MiB
+    /// while it is [on demand](StreamMode::OnDemand). It gets them within some minutes, each of which can double their
+    /// number. 0 takes that back.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](limits::MAX_SHARDS_PER_STREAM); otherwise as for
+    /// [`set_mode`](Self::set_mode).
+    pub fn set_warm_throughput(&self, mib_per_second: u32) -> Result<()> {
+        check_warm_throughput(mib_per_second)?;
+        self.set(vec![Setting::WarmThroughput(mib_per_second)])
+    }
+
+    /// Changes how large a record can be, in bytes of data and partition key: 1 MiB to 10 MiB. Records that are there stay
+    /// as they are.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`]; otherwise as for [`set_mode`](Self::set_mode).
+    pub fn set_max_record_bytes(&self, bytes: u32) -> Result<()> {
+        check_max_record_bytes(bytes)?;
+        self.set(vec![Setting::MaxRecordBytes(bytes)])
     }
 
     /// A checkpoint that was saved under a name.
@@ -209,7 +302,7 @@ impl Stream {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
-            let _one_at_a_time = self.core.changing.lock();
+            let _one_at_a_time = self.core.lock_to_change();
             return store.delete_now(&self.core);
         }
         let due = store.due_from(now);
@@ -265,28 +358,25 @@ impl Stream {
         read(self.core.state(state.stream(self.core.id))?, moment)
     }
 
-    fn reshard(&self, change: &Change) -> Result<()> {
+    fn reshard(&self, step: ReshardStep) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         if store.is_immediate() {
-            let _one_at_a_time = self.core.changing.lock();
+            let _one_at_a_time = self.core.lock_to_change();
             // One that an earlier opener began goes first.
-            return store.reshard_now(&self.core, change, &Lifecycle::Active);
+            return store.reshard_now(&self.core, step, &Lifecycle::Active);
         }
-        let due = store.due_from(now);
-        store.catalog.commit(|state| {
-            self.core.active_state(state)?;
-            self.core.plan(state, change, now)?;
-            Ok(vec![Edit::LifecycleChanged {
-                stream: self.core.id,
-                lifecycle: Lifecycle::Updating {
-                    due,
-                    change: change.clone(),
-                },
-            }])
-        })?;
-        store.note_next_due();
-        Ok(())
+        let scheduled = store.schedule(&self.core, now, |state| {
+            self.core.plan(state, step, now)?;
+            Ok(Change::from(step))
+        });
+        scheduled.map(|_| ())
+    }
+
+    fn set(&self, settings: Vec<Setting>) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        store.change_settings(&self.core, settings, now)
     }
 
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
@@ -317,6 +407,21 @@ impl Stream {
     }
 }
 
+impl From<ReshardStep> for Change {
+    fn from(step: ReshardStep) -> Self {
+        match step {
+            ReshardStep::Split {
+                shard,
+                new_starting_hash_key,
+            } => Self::Split {
+                shard,
+                new_starting_hash_key,
+            },
+            ReshardStep::Merge { first, second } => Self::Merge { first, second },
+        }
+    }
+}
+
 impl StreamState {
     fn shards(&self, filter: &ShardFilter, time: Moment) -> Vec<Shard> {
         let selected = self
@@ -336,6 +441,8 @@ impl StreamSummary {
             created: stream.created,
             retention_hours: stream.retention_hours,
             mode: stream.mode,
+            distribution: stream.distribution,
+            warm_throughput: stream.warm_throughput,
             max_record_bytes: stream.max_record_bytes,
             open_shard_count: stream.lineage.as_ref().map_or(0, Lineage::open_shard_count),
             tags: stream.labels.tags.clone(),

@@ -1,14 +1,17 @@
 //! What all handles of a stream share: its logs, and which of them takes which hash keys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
 use crate::model::{
-    HashKey, PutRecord, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName, StreamStatus, Timestamp,
+    HashKey, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName,
+    StreamStatus, Timestamp,
 };
-use crate::sync::{Mutex, OnceLock, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, RwLock, yield_now};
 
 #[derive(Debug)]
 pub(super) struct StreamCore {
@@ -17,15 +20,31 @@ pub(super) struct StreamCore {
     pub(super) name: String,
     pub(super) namespace: String,
     /// The largest record, in bytes of data and partition key.
-    pub(super) max_record_bytes: u32,
+    pub(super) max_record_bytes: AtomicU64,
+    /// Whether records go to all shards in turn.
+    pub(super) is_distributed: AtomicBool,
+    /// Which of the shards is next, over and over.
+    turn: AtomicUsize,
     pub(super) store: u128,
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
     /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
+    /// How many threads wait for that.
+    waiting_to_change: AtomicUsize,
+    /// What was put through routes that are no more, and not counted yet.
+    carried: Mutex<BTreeMap<ShardId, Counts>>,
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
+}
+
+/// The settings that puts read without the catalog.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PutSettings {
+    /// The largest record, in bytes of data and partition key.
+    pub(super) max_record_bytes: u32,
+    pub(super) distribution: RecordDistribution,
 }
 
 /// Where records go.
@@ -56,7 +75,22 @@ pub(super) struct Route {
     created_seconds: u64,
     /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those
     /// that are used.
-    log: OnceLock<Arc<dyn ShardLog>>,
+    log: OnceLock<Box<UsedLog>>,
+}
+
+#[derive(Debug)]
+struct UsedLog {
+    log: Arc<dyn ShardLog>,
+    /// What was put since the counts were last taken.
+    bytes: AtomicU64,
+    records: AtomicU64,
+}
+
+/// How much was put.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) bytes: u64,
+    pub(super) records: u64,
 }
 
 impl StreamCore {
@@ -64,7 +98,7 @@ impl StreamCore {
         id: StreamId,
         name: StreamName,
         store: u128,
-        max_record_bytes: u32,
+        settings: PutSettings,
         catalog: Arc<Catalog>,
         logs: Arc<dyn Logs>,
     ) -> Self {
@@ -72,12 +106,32 @@ impl StreamCore {
             id,
             name: name.local,
             namespace: name.namespace,
-            max_record_bytes,
+            max_record_bytes: AtomicU64::new(settings.max_record_bytes.into()),
+            is_distributed: AtomicBool::new(settings.distribution == RecordDistribution::Auto),
+            turn: AtomicUsize::new(0),
             store,
             catalog,
             logs,
             changing: Mutex::default(),
+            waiting_to_change: AtomicUsize::new(0),
+            carried: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
+        }
+    }
+
+    /// Waits until no other thread changes the stream's shards or settings.
+    pub(super) fn lock_to_change(&self) -> MutexGuard<'_, ()> {
+        self.waiting_to_change.fetch_add(1, Ordering::Relaxed);
+        let guard = self.changing.lock();
+        self.waiting_to_change.fetch_sub(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// A thread that has many steps to take lets those first who wait: a lock that is let go and taken again at once is not
+    /// given to others.
+    pub(super) fn let_others_change(&self) {
+        while self.waiting_to_change.load(Ordering::Relaxed) > 0 {
+            yield_now();
         }
     }
 
@@ -91,7 +145,14 @@ impl StreamCore {
             return Ok(log);
         }
         let log = self.open_log(route.shard)?;
-        Ok(route.log.get_or_init(|| log))
+        let used = || {
+            Box::new(UsedLog {
+                log,
+                bytes: AtomicU64::new(0),
+                records: AtomicU64::new(0),
+            })
+        };
+        Ok(&route.log.get_or_init(used).log)
     }
 
     /// Runs `append` with the routes, which do not change meanwhile.
@@ -105,6 +166,10 @@ impl StreamCore {
             let mut routing = self.routing.write();
             if matches!(*routing, Routing::Unknown) {
                 *routing = Routing::Open(self.routes()?);
+            }
+            // Used before they are let go: in a change of many steps others would soon replace them again.
+            if let Routing::Open(routes) = &*routing {
+                return append(routes);
             }
         }
     }
@@ -151,10 +216,31 @@ impl StreamCore {
         let stream = self.state(state.stream(self.id))?;
         match stream.status() {
             StreamStatus::Active => Ok(stream),
-            status => Err(Error::StreamNotActive {
-                name: self.name.clone(),
-                status,
-            }),
+            status => Err(self.not_active(status)),
+        }
+    }
+
+    pub(super) fn not_active(&self, status: StreamStatus) -> Error {
+        Error::StreamNotActive {
+            name: self.name.clone(),
+            status,
+        }
+    }
+
+    /// What was put to each shard since this was last asked, if the shard was ever put to.
+    pub(super) fn take_counts(&self) -> BTreeMap<ShardId, Counts> {
+        self.carry_counts(&self.routing.read());
+        std::mem::take(&mut *self.carried.lock())
+    }
+
+    /// Keeps what was put through these routes, which may be no more soon.
+    pub(super) fn carry_counts(&self, routing: &Routing) {
+        let Routing::Open(routes) = routing else { return };
+        let mut carried = self.carried.lock();
+        for (shard, counts) in routes.iter().filter_map(Route::take_counts) {
+            let known: &mut Counts = carried.entry(shard).or_default();
+            known.bytes += counts.bytes;
+            known.records += counts.records;
         }
     }
 
@@ -166,8 +252,22 @@ impl StreamCore {
     }
 }
 
-/// The route that takes a record. The open shards tile the hash space, so there is one; where it is the only one,
-/// the partition key need not be hashed.
+impl StreamCore {
+    /// The one route that takes all records of the next call, where records do not go by their keys.
+    pub(super) fn route_in_turn(&self, routes: &[Route]) -> Option<usize> {
+        let is_distributed = self.is_distributed.load(Ordering::Relaxed);
+        is_distributed.then(|| self.turn.load(Ordering::Relaxed) % routes.len().max(1))
+    }
+
+    /// The next call goes to the next route. Counted when a call has been taken in, so that one that would have had to wait
+    /// and is tried again leaves none out.
+    pub(super) fn end_turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The route that takes a record by its hash key. The open shards tile the hash space, so there is one; where it is the
+/// only one, the partition key need not be hashed.
 pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
     match routes {
         [_] => 0,
@@ -183,7 +283,26 @@ pub(super) fn route_of(routes: &[Route], record: &PutRecord<'_>) -> usize {
 impl Route {
     /// The log, if a put has opened it.
     pub(super) fn opened_log(&self) -> Option<&Arc<dyn ShardLog>> {
-        self.log.get()
+        self.log.get().map(|used| &used.log)
+    }
+
+    /// Counts records that the log has taken in.
+    pub(super) fn count<'a>(&self, records: impl ExactSizeIterator<Item = &'a PutRecord<'a>>) {
+        if let Some(used) = self.log.get() {
+            used.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+            let bytes: usize = records.map(PutRecord::size_bytes).sum();
+            used.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// What was put since this was last asked, if anything ever was.
+    fn take_counts(&self) -> Option<(ShardId, Counts)> {
+        let used = self.log.get()?;
+        let counts = Counts {
+            bytes: used.bytes.swap(0, Ordering::Relaxed),
+            records: used.records.swap(0, Ordering::Relaxed),
+        };
+        Some((self.shard, counts))
     }
 
     pub(super) fn identity(&self) -> ShardIdentity {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::creation::{StreamOptions, plan_lineage};
+use super::creation::{StreamOptions, check_max_record_bytes, check_warm_throughput, plan_lineage};
 use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::{Edit, Lifecycle};
 use crate::error::{Error, Result};
-use crate::model::{StreamId, StreamName, check_stream_name, limits};
+use crate::model::{StreamId, StreamName, check_stream_name};
 
 impl StoreHandle {
     pub(super) fn stream(self: &Arc<Self>, id: StreamId) -> Option<Stream> {
@@ -45,14 +45,8 @@ impl StoreHandle {
         let store = &self.core;
         let now = store.begin(None)?;
         check_stream_name(&name.local).map_err(|error| Error::invalid(error.to_string()))?;
-        let sizes = limits::DEFAULT_MAX_RECORD_BYTES..=limits::LARGEST_RECORD_BYTES;
-        if !sizes.contains(&options.max_record_bytes) {
-            let (least, most) = sizes.into_inner();
-            let bytes = options.max_record_bytes;
-            return Err(Error::invalid(format!(
-                "the largest record has {least} to {most} bytes, not {bytes}"
-            )));
-        }
+        check_max_record_bytes(options.max_record_bytes)?;
+        check_warm_throughput(options.warm_throughput)?;
         let note = store.clock_note();
         let mut id = None;
         store.catalog.commit(|state| {

@@ -1,4 +1,5 @@
-//! When changes are due that take time: creating, splitting, merging and deleting while the store has a transition delay.
+//! When changes are due that take time: creating, splitting, merging and deleting streams, and creating and deleting
+//! consumers, while the store has a transition delay.
 //!
 //! That a change has begun is in the manifest. When it is due is measured by the monotonic clock, so that a wall clock
 //! that is set does not hold it up; a later opener waits for what the wall clock says is left, and never longer than the
@@ -8,25 +9,41 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::catalog::{CatalogState, Due, Lifecycle};
-use crate::model::{StreamId, Timestamp};
+use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle};
+use crate::model::{ConsumerId, StreamId, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
 
 /// After the first failure; twice as long after each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+const NEVER: Duration = Duration::from_millis(u64::MAX);
+
 /// The changes that are under way.
 #[derive(Debug)]
 pub(super) struct Transitions {
     /// When the next of them is due, in ms of the monotonic clock; `u64::MAX` if there is none.
     next_due: AtomicU64,
-    pending: Mutex<BTreeMap<StreamId, Pending>>,
+    pending: Mutex<BTreeMap<Subject, Pending>>,
+}
+
+/// What changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Stream(StreamId),
+    Consumer(StreamId, ConsumerId),
+}
+
+/// What a subject is doing, as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    Stream(Lifecycle),
+    Consumer(ConsumerLifecycle),
 }
 
 #[derive(Clone, Debug)]
 struct Pending {
-    lifecycle: Lifecycle,
+    doing: Doing,
     /// By the monotonic clock.
     due: Duration,
     failures: u32,
@@ -51,36 +68,64 @@ impl Transitions {
     /// Takes over from the catalog what is under way. True if something is due earlier than was known.
     pub(super) fn take_over(&self, state: &CatalogState, now: Timestamp, monotonic: Duration) -> bool {
         let mut pending = self.pending.lock();
-        pending.retain(|id, known| {
-            (state.stream(*id)).is_some_and(|stream| stream.lifecycle == known.lifecycle)
-        });
-        for (id, stream) in state.streams() {
-            if let Some(due) = stream.lifecycle.due() {
-                pending.entry(id).or_insert_with(|| Pending {
-                    lifecycle: stream.lifecycle.clone(),
+        pending.retain(|subject, known| Doing::of(*subject, state).as_ref() == Some(&known.doing));
+        let mut note = |subject, due: Due| {
+            if let Some(doing) = Doing::of(subject, state) {
+                pending.entry(subject).or_insert_with(|| Pending {
+                    doing,
                     due: monotonic.saturating_add(due.left(now)),
                     failures: 0,
                 });
+            }
+        };
+        for (id, stream) in state.streams() {
+            if let Some(due) = stream.lifecycle.due() {
+                note(Subject::Stream(id), due);
+            }
+            for (consumer, state) in &stream.consumers {
+                if let Some(due) = state.lifecycle.due() {
+                    note(Subject::Consumer(id, *consumer), due);
+                }
             }
         }
         self.note_next(&pending)
     }
 
-    pub(super) fn due_at(&self, monotonic: Duration) -> Vec<StreamId> {
+    pub(super) fn due_at(&self, monotonic: Duration) -> Vec<Subject> {
         let pending = self.pending.lock();
         let due = pending.iter().filter(|(_, known)| known.due <= monotonic);
-        due.map(|(id, _)| *id).collect()
+        due.map(|(subject, _)| *subject).collect()
     }
 
-    pub(super) fn is_due(&self, stream: StreamId, monotonic: Duration) -> bool {
+    /// What the subject is doing, if that is due to end.
+    pub(super) fn due_of(&self, subject: Subject, monotonic: Duration) -> Option<Doing> {
         let pending = self.pending.lock();
-        pending.get(&stream).is_some_and(|known| known.due <= monotonic)
+        let known = pending.get(&subject).filter(|known| known.due <= monotonic);
+        known.map(|known| known.doing.clone())
+    }
+
+    pub(super) fn is_due(&self, subject: Subject, monotonic: Duration) -> bool {
+        let pending = self.pending.lock();
+        pending.get(&subject).is_some_and(|known| known.due <= monotonic)
+    }
+
+    /// One thread is at this change: until that lets go, the change is due for no other.
+    pub(super) fn hold(&self, subject: Subject) -> Held<'_> {
+        let mut pending = self.pending.lock();
+        let known = pending.get_mut(&subject);
+        let due = known.map_or(NEVER, |known| std::mem::replace(&mut known.due, NEVER));
+        self.note_next(&pending);
+        Held {
+            transitions: self,
+            subject,
+            due,
+        }
     }
 
     /// Has a change tried again later. Gives how often it has failed, and the pause.
-    pub(super) fn delay(&self, stream: StreamId, monotonic: Duration) -> (u32, Duration) {
+    pub(super) fn delay(&self, subject: Subject, monotonic: Duration) -> (u32, Duration) {
         let mut pending = self.pending.lock();
-        let Some(known) = pending.get_mut(&stream) else {
+        let Some(known) = pending.get_mut(&subject).filter(|known| known.due != NEVER) else {
             return (0, Duration::ZERO);
         };
         let pause = SHORTEST_PAUSE
@@ -93,10 +138,40 @@ impl Transitions {
         (failures, pause)
     }
 
-    fn note_next(&self, pending: &BTreeMap<StreamId, Pending>) -> bool {
+    fn note_next(&self, pending: &BTreeMap<Subject, Pending>) -> bool {
         let next = pending.values().map(|known| known.due.as_millis() as u64).min();
         let next = next.unwrap_or(u64::MAX);
         next < self.next_due.swap(next, Ordering::AcqRel)
+    }
+}
+
+/// A change that one thread is at. If it is not done when this is dropped, it is due as before.
+#[must_use = "the change is held until this is dropped"]
+pub(super) struct Held<'a> {
+    transitions: &'a Transitions,
+    subject: Subject,
+    due: Duration,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut pending = self.transitions.pending.lock();
+        if let Some(known) = pending.get_mut(&self.subject).filter(|known| known.due == NEVER) {
+            known.due = self.due;
+        }
+        self.transitions.note_next(&pending);
+    }
+}
+
+impl Doing {
+    fn of(subject: Subject, state: &CatalogState) -> Option<Self> {
+        match subject {
+            Subject::Stream(id) => Some(Self::Stream(state.stream(id)?.lifecycle.clone())),
+            Subject::Consumer(id, consumer) => {
+                let consumer = state.stream(id)?.consumers.get(&consumer)?;
+                Some(Self::Consumer(consumer.lifecycle))
+            }
+        }
     }
 }
 

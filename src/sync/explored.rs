@@ -108,6 +108,14 @@ fn point() {
     }
 }
 
+/// Lets other threads go on first.
+pub(crate) fn yield_now() {
+    match is_exploring() {
+        true => shuttle::thread::yield_now(),
+        false => std::thread::yield_now(),
+    }
+}
+
 /// What was made in an exploration, while that goes on.
 fn explored<T>(made: Option<&T>) -> Option<&T> {
     made.filter(|_| is_exploring())

@@ -4,6 +4,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{self, PoisonError, TryLockError};
 pub(crate) use std::sync::{MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
+pub(crate) use std::thread::yield_now;
 use std::time::Duration;
 
 #[derive(Debug, Default)]

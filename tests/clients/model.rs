@@ -8,16 +8,9 @@ use serde_json::{Value, json};
 use crate::install::Python;
 
 /// What is declared otherwise than in the model, and why.
-const DIFFERENCES: [(&str, &str, &str); 3] = [
+const DIFFERENCES: [(&str, &str, &str); 1] = [
     // The greatest count that AWS has ever taken. A greater one would only fail later, for want of room.
     ("CreateStream.input.ShardCount.max", "100000", "absent"),
-    // Only a stream with RecordDistributionStrategy AUTO does without, and this server offers none.
-    ("PutRecord.input.PartitionKey.required", "true", "absent"),
-    (
-        "PutRecords.input.Records.member.PartitionKey.required",
-        "true",
-        "absent",
-    ),
 ];
 
 #[test]

@@ -8,7 +8,9 @@ use anabranch::{
     Stream, StreamStatus, Timestamp,
 };
 
-use crate::model::{Change, Horizons, Model, Pending, Presence, ShardModel, Since, StreamModel, Violation};
+use crate::model::{
+    Change, Horizons, Model, Pending, Presence, Resharding, ShardModel, Since, StreamModel, Violation,
+};
 
 /// How to judge what is found.
 #[derive(Clone, Copy, Debug)]
@@ -316,7 +318,7 @@ impl StreamModel {
         let is_under_way = status == StreamStatus::Updating;
         // What was pending may have been done by the opener after a crash, without the records that this took.
         let are_parents_synced = self.pending.is_none() || look.since == Since::Nothing;
-        self.settle_reshard(&shards, look.is_final() && !is_under_way, are_parents_synced)?;
+        self.settle_reshard(&shards, is_under_way, look, are_parents_synced)?;
         let expected: Vec<_> = self.unexpired(look.latest).map(|(id, _)| id).collect();
         let found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
         let is_left = |id: &ShardId| look.may_lag && self.shards.contains_key(id);
@@ -353,16 +355,88 @@ impl StreamModel {
         Ok(())
     }
 
-    /// Takes over the children of a reshard that has happened.
+    /// Takes over what has happened of a reshard.
     fn settle_reshard(
         &mut self,
         shards: &[Shard],
+        is_under_way: bool,
+        look: Look,
+        are_parents_synced: bool,
+    ) -> Result<(), Violation> {
+        let is_final = look.is_final() && !is_under_way;
+        match self.maybe_resharded.clone() {
+            None => Ok(()),
+            Some(Resharding::Of(parents)) => self.settle_step(shards, &parents, is_final, are_parents_synced),
+            Some(Resharding::To {
+                target,
+                newest_before,
+            }) => {
+                self.settle_steps(shards, target, is_under_way, look, are_parents_synced)?;
+                let is_done = self.maybe_resharded.is_none() && self.open_shards().len() == target as usize;
+                let is_left = |open: &ShardId| Some(*open) <= newest_before;
+                match is_done && self.open_shards().iter().any(is_left) {
+                    true => Err("shards that were to be split are open".to_owned()),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Takes over what has happened of a change that takes many steps: all of it, once the stream is not under way.
+    fn settle_steps(
+        &mut self,
+        shards: &[Shard],
+        target: u32,
+        is_under_way: bool,
+        look: Look,
+        are_parents_synced: bool,
+    ) -> Result<(), Violation> {
+        let known = self.shards.len();
+        while let Some(child) = {
+            let newest = self.shards.keys().next_back().copied();
+            shards.iter().find(|shard| Some(shard.id) > newest)
+        } {
+            let parents: Vec<_> = child.parents().collect();
+            if parents.is_empty() {
+                return Err(format!("{} has no parent", child.id));
+            }
+            let siblings: Vec<_> = (shards.iter())
+                .filter(|shard| shard.parents().any(|parent| parents.contains(&parent)))
+                .collect();
+            self.take_over(shards, &parents, &siblings, are_parents_synced)?;
+        }
+        if let Some(pending) = self.pending.as_ref().filter(|_| self.shards.len() > known) {
+            pending.check_not_early(look)?;
+        }
+        let open = self.open_shards().len();
+        if is_under_way {
+            return Ok(());
+        }
+        if open == target as usize {
+            self.maybe_resharded = None;
+            self.pending = None;
+            return Ok(());
+        }
+        let is_certain = self.pending.as_ref().is_some_and(|pending| pending.is_certain);
+        if is_certain || self.shards.len() > known {
+            return Err(format!(
+                "it is not under way, and has {open} open shards instead of {target}"
+            ));
+        }
+        if look.is_final() {
+            self.maybe_resharded = None;
+        }
+        Ok(())
+    }
+
+    /// Takes over the children of a split or a merge that has happened.
+    fn settle_step(
+        &mut self,
+        shards: &[Shard],
+        parents: &[ShardId],
         is_final: bool,
         are_parents_synced: bool,
     ) -> Result<(), Violation> {
-        let Some(parents) = self.maybe_resharded.clone() else {
-            return Ok(());
-        };
         let children: Vec<_> = shards
             .iter()
             .filter(|shard| shard.parents().any(|parent| parents.contains(&parent)))
@@ -373,15 +447,25 @@ impl StreamModel {
         if children.is_empty() {
             return Ok(());
         }
+        self.take_over(shards, parents, &children, are_parents_synced)
+    }
+
+    fn take_over(
+        &mut self,
+        shards: &[Shard],
+        parents: &[ShardId],
+        children: &[&Shard],
+        are_parents_synced: bool,
+    ) -> Result<(), Violation> {
         let greatest_id = self.shards.keys().next_back().copied();
-        for child in &children {
+        for child in children {
             if Some(child.id) <= greatest_id {
                 return Err(format!("{} has an id that was given out before", child.id));
             }
             let model = ShardModel::new(child.hash_key_range, child.parents().collect());
             self.shards.insert(child.id, model);
         }
-        for id in &parents {
+        for id in parents {
             let closed = shards
                 .iter()
                 .find(|shard| shard.id == *id)

@@ -53,7 +53,7 @@ pub struct StreamModel {
     pub retention: Setting<Retention>,
     pub checkpoints: BTreeMap<String, Setting<Option<Checkpoint>>>,
     /// A reshard of these parents may have happened.
-    pub maybe_resharded: Option<Vec<ShardId>>,
+    pub maybe_resharded: Option<Resharding>,
     /// What takes its time, in a store whose changes do.
     pub pending: Option<Pending>,
 }
@@ -70,6 +70,19 @@ pub struct Pending {
     pub latest: Duration,
     /// What a deletion came upon.
     pub replaces: Option<Box<Pending>>,
+}
+
+/// What perhaps happens to the shards of a stream.
+#[derive(Clone, Debug)]
+pub enum Resharding {
+    /// A split or a merge of these.
+    Of(Vec<ShardId>),
+    /// Splits and merges until so many are open. Once it has begun it is done. If there are to be more, none of the shards
+    /// up to this one is left open.
+    To {
+        target: u32,
+        newest_before: Option<ShardId>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

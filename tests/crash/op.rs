@@ -39,6 +39,11 @@ pub enum Op {
         stream: u8,
         nth: usize,
     },
+    /// Gives the stream another number of open shards, by many steps.
+    ShardCount {
+        stream: u8,
+        target: u32,
+    },
     Retain {
         stream: u8,
         hours: u32,

@@ -41,6 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (stream(), records()).prop_map(|(stream, records)| Op::Appends { stream, records }),
         3 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Split { stream, nth }),
         3 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Merge { stream, nth }),
+        2 => (stream(), 1..5_u32).prop_map(|(stream, target)| Op::ShardCount { stream, target }),
         1 => (stream(), hours).prop_map(|(stream, hours)| Op::Retain { stream, hours }),
         1 => (stream(), 0..9_usize).prop_map(|(stream, records)| Op::Checkpoint { stream, records }),
         2 => (stream(), 1..40_usize).prop_map(|(stream, records)| Op::Hold { stream, records }),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anabranch::disk::{Disk, EntryKind, OpenMode};
 use anabranch::sim::{Calls, Operation};
-use anabranch::{Error, HashKey, PutRecord, PutResult, ShardId, StartingPosition, Stream};
+use anabranch::{
+    Error, HashKey, PutRecord, PutResult, ShardFilter, ShardId, StartingPosition, Stream, StreamStatus,
+};
 
-use crate::model::{Change, Pending, Presence, RecordModel, Retention, Setting, StreamModel};
+use crate::model::{Change, Pending, Presence, RecordModel, Resharding, Retention, Setting, StreamModel};
 use crate::op::{Fault, Op, stream_name};
 use crate::world::{DIRECTORY, Failure, Stop, World};
 
@@ -59,6 +61,9 @@ impl World {
             }
             Op::Split { stream, nth } => self.with_stream(*stream, |world, at| world.split(at, *nth)),
             Op::Merge { stream, nth } => self.with_stream(*stream, |world, at| world.merge(at, *nth)),
+            Op::ShardCount { stream, target } => {
+                self.with_stream(*stream, |world, at| world.change_shard_count(at, *target))
+            }
             Op::Retain { stream, hours } => self.with_stream(*stream, |world, at| world.retain(at, *hours)),
             Op::Checkpoint { stream, records } => {
                 self.with_stream(*stream, |world, at| world.save_checkpoint(at, *records))
@@ -395,7 +400,7 @@ impl World {
         }
         let pending = self.pending(Change::Reshard);
         let model = &mut self.model.streams[at];
-        model.maybe_resharded = Some(parents);
+        model.maybe_resharded = Some(Resharding::Of(parents));
         model.pending = pending;
         match run() {
             Ok(()) => {
@@ -414,6 +419,64 @@ impl World {
             Err(error) => self.failed("reshard", &error, |world| {
                 world.model.streams[at].maybe_resharded = None;
                 world.model.streams[at].pending = None;
+            }),
+        }
+    }
+
+    fn change_shard_count(&mut self, at: usize, target: u32) -> Result<Option<Failure>, Stop> {
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        if self.model.streams[at].pending.is_some() {
+            let result = stream.update_shard_count(target);
+            return self.be_refused_while_updating("change the number of shards", &result);
+        }
+        if self.model.streams[at].open_shards().len() == target as usize {
+            return match stream.update_shard_count(target) {
+                Ok(()) => Ok(None),
+                Err(error) => self.failed("keep the number of shards", &error, |_| ()),
+            };
+        }
+        // Some of its steps may be left to later calls, also where none has to wait.
+        let pending = self.pending(Change::Reshard).unwrap_or(Pending {
+            change: Change::Reshard,
+            is_certain: false,
+            earliest: Duration::ZERO,
+            latest: self.elapsed,
+            replaces: None,
+        });
+        let model = &mut self.model.streams[at];
+        let is_more = target as usize > model.open_shards().len();
+        model.maybe_resharded = Some(Resharding::To {
+            target,
+            newest_before: model.shards.keys().next_back().copied().filter(|_| is_more),
+        });
+        model.pending = Some(pending);
+        match stream.update_shard_count(target) {
+            Ok(()) => {
+                if let Some(pending) = &mut self.model.streams[at].pending {
+                    pending.is_certain = true;
+                }
+                self.look()?;
+                let is_immediate = self.settings.transition_delay.is_zero();
+                match is_immediate && self.model.streams[at].pending.is_some() {
+                    false => Ok(None),
+                    true => Err("a number of shards was acknowledged and is not there"
+                        .to_owned()
+                        .into()),
+                }
+            }
+            Err(error) => self.failed("change the number of shards", &error, |world| {
+                let status = stream.summary().map(|summary| summary.status);
+                let open = stream.shards(&ShardFilter::AtLatest).map_or(0, |open| open.len());
+                let model = &mut world.model.streams[at];
+                match (&mut model.pending, status) {
+                    // It has begun, and goes on later.
+                    (Some(pending), Ok(StreamStatus::Updating)) => pending.is_certain = true,
+                    _ if open == target as usize => {}
+                    _ => {
+                        model.maybe_resharded = None;
+                        model.pending = None;
+                    }
+                }
             }),
         }
     }

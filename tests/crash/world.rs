@@ -49,7 +49,7 @@ pub struct World {
     /// The time by which records expire may be behind the clock, which jumped, or has gone on without a store.
     pub may_lag: bool,
     /// How much time has passed, whatever the clock was set to.
-    elapsed: Duration,
+    pub elapsed: Duration,
     /// Whether the disk was, or is, so small that changes may have been put off.
     is_small: bool,
     /// Faults that had struck when the store was opened.

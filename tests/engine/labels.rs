@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anabranch::{Error, NewConsumer, Store, StoreOptions, Stream, StreamOptions, StreamSummary, limits};
+use anabranch::{
+    ConsumerStatus, Error, NewConsumer, Store, StoreOptions, Stream, StreamOptions, StreamSummary, limits,
+};
 
 use crate::backends::{Place, on_each_backend};
 
@@ -208,6 +210,8 @@ fn consumers_have_names_and_numbers_of_their_own(place: &Place) {
     let stream = store.stream("orders").unwrap();
     let again = stream.register_consumer("audit").unwrap();
     assert!(again.id > audit.id);
+    assert!(again.created.as_seconds() > audit.created.as_seconds());
+    assert_eq!(again.status, ConsumerStatus::Active);
     assert_eq!(stream.consumers().unwrap().len(), 2);
 }
 

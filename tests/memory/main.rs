@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod buffers;
+#[cfg(feature = "server")]
+mod events;
 mod records;
 #[cfg(feature = "sim")]
 mod shards;

@@ -300,6 +300,9 @@ fn a_wrong_command_line_says_what_is_expected() {
     for (arguments, part) in [
         (["--transition-delay", "5"], "ms, s or m"),
         (["--durability", "maybe"], "synced"),
+        (["--emulate", "all"], "throughput"),
+        (["--fault", "PutRecords"], "OPERATION:KIND:AMOUNT"),
+        (["--fault", "PutRecords:break:1"], "throttle, fail"),
         (["--account-id", "1"], "twelve digits"),
         (["--region", "here"], "us-east-1"),
         (["--log", "a=b=c"], "--log"),

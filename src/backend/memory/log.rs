@@ -102,9 +102,10 @@ impl MemoryLog {
         records: &[PutRecord<'_>],
         now: Timestamp,
     ) -> Result<Placed> {
-        let keys = records
-            .iter()
-            .map(|record| PartitionKey::new(record.partition_key));
+        let keys = records.iter().map(|record| match record.partition_key {
+            "" => Ok(PartitionKey::absent()),
+            key => PartitionKey::new(key),
+        });
         let keys: Vec<_> = keys
             .collect::<Result<_, _>>()
             .map_err(|error| Error::invalid(error.to_string()))?;

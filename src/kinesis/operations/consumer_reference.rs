@@ -7,7 +7,7 @@ use crate::kinesis::error::ApiError;
 use crate::kinesis::key::{Key, Text, optional};
 use crate::kinesis::operation::{Call, Resource};
 use crate::kinesis::service::Context;
-use crate::{ConsumerDescription, Stream};
+use crate::{ConsumerDescription, ConsumerStatus, Stream};
 
 pub(super) const CONSUMER_NAME: Key<Option<Text>> = optional("ConsumerName", shapes::NAME);
 pub(super) const CONSUMER_ARN: Key<Option<Text>> = optional("ConsumerARN", shapes::CONSUMER_ARN);
@@ -40,6 +40,20 @@ impl Context<'_> {
                 created_seconds,
             } => self.consumer(stream, name, Some(created_seconds)),
             ResourceName::Stream(_) | ResourceName::Unknown => Err(self.resource_not_found(arn)),
+        }
+    }
+
+    /// The same, if it can be used.
+    pub(super) fn active_consumer_of_arn(
+        &self,
+        arn: &str,
+    ) -> Result<(Stream, ConsumerDescription), ApiError> {
+        let (stream, consumer) = self.consumer_of_arn(arn)?;
+        match consumer.status {
+            ConsumerStatus::Active => Ok((stream, consumer)),
+            ConsumerStatus::Creating | ConsumerStatus::Deleting => {
+                Err(self.consumer_not_active(stream.name(), &consumer))
+            }
         }
     }
 

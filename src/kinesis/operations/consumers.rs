@@ -5,7 +5,7 @@ use super::shards::{is_creation, open_next_token};
 use super::stream_reference::{STREAM_ARN, STREAM_ID};
 use super::tag_rules::{MOST_TAGS, Tagged};
 use super::{account, shapes, tags};
-use crate::kinesis::arn::{self, ConsumerArn, StreamArn};
+use crate::kinesis::arn::{self, ConsumerArn};
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
     Integer, Key, List, Map, Members, Shape, Structure, TEXT, TIME, Text, Time, list, members, optional,
@@ -31,25 +31,17 @@ const CONSUMER_SHAPE: Shape<Structure> = structure(members![
     CONSUMER_CREATION_TIMESTAMP,
 ]);
 
-/// What all operations show of a consumer. It is ACTIVE from its first moment to its last.
+/// What all operations show of a consumer.
 fn show(members: &mut Members<'_>, context: Context<'_>, stream: &Stream, consumer: &ConsumerDescription) {
     let arn = ConsumerArn {
-        stream: stream_arn(&context, stream),
+        stream: context.stream_arn(stream.name()),
         consumer_name: &consumer.name,
         created_seconds: consumer.created.as_seconds(),
     };
     members.set(CONSUMER_NAME_SHOWN, consumer.name.as_str());
     members.set(CONSUMER_ARN_SHOWN, arn);
-    members.set(CONSUMER_STATUS, "ACTIVE");
+    members.set(CONSUMER_STATUS, consumer.status);
     members.set(CONSUMER_CREATION_TIMESTAMP, consumer.created);
-}
-
-fn stream_arn<'a>(context: &'a Context<'_>, stream: &'a Stream) -> StreamArn<'a> {
-    StreamArn {
-        region: context.scope.region(),
-        account_id: context.scope.account_id(),
-        stream_name: stream.name(),
-    }
 }
 
 const TAGS: Key<Option<Map<Text>>> = optional("Tags", shapes::TAGS);
@@ -71,6 +63,7 @@ pub(super) const REGISTER_STREAM_CONSUMER: Operation = Operation {
 };
 
 fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
+    const MOST_CREATING: usize = 5;
     let context = call.context;
     let name = call.get(CONSUMER_NAME_SHOWN);
     let stream = stream_of(call)?;
@@ -91,6 +84,7 @@ fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     let options = NewConsumer {
         tags,
         max_consumers: most_consumers(context)?,
+        max_creating: MOST_CREATING,
     };
     let registered = stream.register_consumer_with(name, &options);
     let consumer = registered.map_err(|error| context.refusal(error))?;
@@ -150,7 +144,7 @@ fn describe_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(call.reply(|reply| {
         reply.set(CONSUMER_DESCRIPTION, |shown: &mut Members<'_>| {
             show(shown, context, &stream, &consumer);
-            shown.set(STREAM_ARN_SHOWN, stream_arn(&context, &stream));
+            shown.set(STREAM_ARN_SHOWN, context.stream_arn(stream.name()));
         });
     }))
 }

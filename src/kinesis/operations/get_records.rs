@@ -68,6 +68,14 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
         milliseconds: call.get(TIMESTAMP),
     };
     let iterator = new_position(context, &stream, shard, &start)?;
+    let service = context.service;
+    let is_throttled = service.limits.throughput
+        && !service
+            .throughput
+            .may_iterate((stream.id(), shard), service.store.now());
+    if is_throttled {
+        return Err(read_too_often(context, name, shard));
+    }
     if call.get(DRY_RUN) == Some(true) {
         return Err(ApiError::dry_run());
     }
@@ -307,7 +315,20 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         shard: shard_id,
         next,
     };
+    let service = context.service;
+    let now = service.store.now();
+    let throughput = service.limits.throughput.then_some(&service.throughput);
+    if throughput.is_some_and(|throughput| !throughput.may_read((stream_id, shard_id), now)) {
+        return Err(read_too_often(context, &stream_name, shard_id));
+    }
     let read = stream.get_records(&iterator, &limit).map_err(refusal)?;
+    if let Some(throughput) = throughput {
+        let bytes = read
+            .records
+            .iter()
+            .map(|record| record.data.len() + record.partition_key.as_bytes().len());
+        throughput.has_read((stream_id, shard_id), bytes.sum(), now);
+    }
     if call.get(DRY_RUN) == Some(true) {
         return Err(ApiError::dry_run());
     }
@@ -316,6 +337,13 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         .as_ref()
         .map(|iterator| seal(context, iterator, &stream_name));
     Ok(reply_with(call, read, next.as_deref()))
+}
+
+fn read_too_often(context: Context<'_>, stream: &str, shard: ShardId) -> ApiError {
+    ApiError::throughput_exceeded(format!(
+        "Rate exceeded for Shard - {}/{stream}/{shard}",
+        context.account_id()
+    ))
 }
 
 fn open_iterator(context: Context<'_>, token: &str) -> Result<IteratorToken, ApiError> {

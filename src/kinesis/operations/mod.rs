@@ -23,6 +23,7 @@ mod streams;
 mod subscribe;
 mod tag_rules;
 mod tags;
+mod throttled;
 
 use super::operation::Operation;
 

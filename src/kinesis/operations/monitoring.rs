@@ -5,7 +5,6 @@ use std::sync::PoisonError;
 use super::shapes;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use crate::Stream;
-use crate::kinesis::arn::StreamArn;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{Key, List, Text, members, optional, required};
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
@@ -89,12 +88,7 @@ fn change(call: &Call<'_>, stays: Rule) -> Result<Reply, ApiError> {
         reply.set(STREAM_NAME, stream.name());
         reply.set(CURRENT, current.iter().copied());
         reply.set(DESIRED, desired.iter().copied());
-        let arn = StreamArn {
-            region: context.scope.region(),
-            account_id: context.scope.account_id(),
-            stream_name: stream.name(),
-        };
-        reply.set(STREAM_ARN, arn);
+        reply.set(STREAM_ARN, context.stream_arn(stream.name()));
     }))
 }
 

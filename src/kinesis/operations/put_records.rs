@@ -11,6 +11,7 @@ use super::put_body::{Entry, PutBody};
 use super::refusal::failure;
 use super::shapes;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME, named};
+use super::throttled;
 use crate::kinesis::arn;
 use crate::kinesis::convert::Input;
 use crate::kinesis::error::{ApiError, exception};
@@ -21,10 +22,12 @@ use crate::kinesis::key::{
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Request, Resource};
 use crate::kinesis::protocol::Protocol;
 use crate::kinesis::service::Context;
-use crate::kinesis::shape;
-use crate::kinesis::validate::failed_at;
+use crate::kinesis::shape::{self, Member};
+use crate::kinesis::validate::{failed_at, validate};
 use crate::model::Decimals;
-use crate::{Append, Error, HashKey, PutRecord, PutResult, SequenceNumber, ShardId, Stream, limits};
+use crate::{
+    Append, Error, HashKey, PutRecord, PutResult, RecordDistribution, SequenceNumber, ShardId, Stream, limits,
+};
 
 /// The longest data of one record; a stream may allow less.
 const MOST_DATA_BYTES: usize = limits::LARGEST_RECORD_BYTES as usize;
@@ -32,8 +35,10 @@ const MOST_RECORDS: usize = 500;
 /// Data and partition keys of one request together.
 const MOST_REQUEST_BYTES: usize = 10 << 20;
 
-/// AWS lets it be absent where records are distributed by themselves, which this server does not offer.
-const PARTITION_KEY: Key<Text> = required("PartitionKey", shapes::PARTITION_KEY);
+/// It may be absent where the stream distributes its records by itself.
+const PARTITION_KEY: Key<Option<Text>> = optional("PartitionKey", shapes::PARTITION_KEY);
+/// Of all other streams.
+const REQUIRED_PARTITION_KEY: Key<Text> = required("PartitionKey", shapes::PARTITION_KEY);
 const EXPLICIT_HASH_KEY: Key<Option<Text>> = optional("ExplicitHashKey", shapes::HASH_KEY);
 const DATA: Key<Blob> = required("Data", shapes::DATA.masked());
 const SEQUENCE_NUMBER_FOR_ORDERING: Key<Option<Text>> =
@@ -87,6 +92,27 @@ const ENTRIES: Key<List<Structure>> = required(
     list(&ENTRY).at_least(1).at_most(MOST_RECORDS as i64).masked(),
 );
 
+/// The constraints of a put to a stream in which the partition key says which shard a record goes to.
+const PUT_RECORD_BY_KEY: &[Member] = members![
+    SEQUENCE_NUMBER_FOR_ORDERING,
+    REQUIRED_PARTITION_KEY,
+    EXPLICIT_HASH_KEY,
+    DATA,
+    STREAM_NAME,
+    STREAM_ARN,
+    STREAM_ID,
+    DRY_RUN,
+];
+const PUT_RECORDS_BY_KEY: &[Member] = members![ENTRIES_BY_KEY, STREAM_NAME, STREAM_ARN, STREAM_ID, DRY_RUN];
+const ENTRIES_BY_KEY: Key<List<Structure>> = required(
+    "Records",
+    list(&ENTRY_BY_KEY)
+        .at_least(1)
+        .at_most(MOST_RECORDS as i64)
+        .masked(),
+);
+const ENTRY_BY_KEY: Shape<Structure> = structure(members![REQUIRED_PARTITION_KEY, EXPLICIT_HASH_KEY, DATA]);
+
 const RESULTS: Key<List<Structure>> =
     required("Records", list(&RESULT).at_least(1).at_most(MOST_RECORDS as i64));
 const RESULT: Shape<Structure> = structure(members![STORED_NUMBER, STORED_SHARD, ERROR_CODE, ERROR_MESSAGE,]);
@@ -115,6 +141,7 @@ async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
     // Beyond this size, parsing and decoding would keep an async thread from its other connections for too long.
     const MOST_BYTES_INLINE: usize = 2 << 20;
     if request.body.len() <= MOST_BYTES_INLINE
+        && !throttled::may_be(request.context())
         && let Some(begun) = begin_unchecked(request.context(), &request.body, form, Waiting::Never)
     {
         return begun?.reply(&request).await;
@@ -123,7 +150,10 @@ async fn put(request: Request, form: Form) -> Result<Reply, ApiError> {
     let begun = request.on_blocking_thread(move |request| {
         match begin_unchecked(request.context(), &request.body, form, Waiting::Allowed) {
             Some(begun) => begun,
-            None => begin_checked(&request.checked()?, form),
+            None => begin_checked(
+                &request.checked_by(|context, input| check_members(context, input, form))?,
+                form,
+            ),
         }
     });
     begun.await?.reply(&answered).await
@@ -144,6 +174,9 @@ type Begun = Result<PendingPut, ApiError>;
 struct PendingPut {
     append: Append,
     form: Form,
+    /// For each record of the call the shard that does not take it now, if it was asked whether it does.
+    refused: Vec<Option<ShardId>>,
+    stream_name: String,
 }
 
 /// Which of the two operations is to be answered.
@@ -186,6 +219,28 @@ impl PendingPut {
         };
         let output = request.operation.output;
         let value = match self.form {
+            Form::Many if !self.refused.is_empty() => {
+                let mut puts = puts.into_iter();
+                let mut failed = 0;
+                let entries: Vec<_> = (self.refused.iter())
+                    .map(|refused| match refused {
+                        Some(shard) => Err(throttled::message(context, &self.stream_name, *shard)),
+                        None => Ok(puts.next().expect("each record that was not refused was put")),
+                    })
+                    .inspect(|entry| failed += u32::from(!matches!(entry, Ok(Ok(_)))))
+                    .collect();
+                write_structure(request.protocol, capacity, output, |reply| {
+                    reply.set(FAILED_RECORD_COUNT, failed);
+                    reply.set_list(RESULTS, &entries, |result, entry| match entry {
+                        Ok(Ok(put)) => set(result, put),
+                        Ok(Err(_)) => set_failure(result),
+                        Err(message) => {
+                            result.set(ERROR_CODE, exception::THROUGHPUT_EXCEEDED);
+                            result.set(ERROR_MESSAGE, message.as_str());
+                        }
+                    });
+                })
+            }
             Form::One => {
                 let put = puts
                     .into_iter()
@@ -205,15 +260,17 @@ impl PendingPut {
                 reply.set(FAILED_RECORD_COUNT, failed as u32);
                 reply.set_list(RESULTS, &puts, |result, put| match put {
                     Ok(put) => set(result, put),
-                    Err(_) => {
-                        result.set(ERROR_CODE, "InternalFailure");
-                        result.set(ERROR_MESSAGE, "Internal Service Failure");
-                    }
+                    Err(_) => set_failure(result),
                 });
             }),
         };
         Ok(Reply::whole(value))
     }
+}
+
+fn set_failure(result: &mut Members<'_>) {
+    result.set(ERROR_CODE, "InternalFailure");
+    result.set(ERROR_MESSAGE, "Internal Service Failure");
 }
 
 /// Begins the write of records that are in order as far as can be said without the stream.
@@ -228,7 +285,21 @@ fn begin(
     if dry_run {
         return Err(ApiError::dry_run());
     }
-    begun(context, form, stream.append(records))
+    let refused = throttled::refused(context, stream, records, form == Form::Many)
+        .map_err(|error| refusal(context, form, error))?;
+    if refused.iter().all(Option::is_none) {
+        return begun(context, form, stream, refused, stream.append(records));
+    }
+    if let (Form::One, [Some(shard)]) = (form, refused.as_slice()) {
+        let message = throttled::message(context, stream.name(), *shard);
+        return Err(ApiError::throughput_exceeded(message));
+    }
+    let taken = records
+        .iter()
+        .zip(&refused)
+        .filter(|(_, refused)| refused.is_none());
+    let taken: Vec<_> = taken.map(|(record, _)| *record).collect();
+    begun(context, form, stream, refused, stream.append(&taken))
 }
 
 /// The same where nothing may be waited for: `None` if something would have to be.
@@ -237,12 +308,26 @@ fn try_begin(context: Context<'_>, stream: &Stream, records: &[PutRecord<'_>], f
         return Some(Err(error));
     }
     let appended = stream.try_append(records).transpose()?;
-    Some(begun(context, form, appended))
+    Some(begun(context, form, stream, Vec::new(), appended))
 }
 
-fn begun(context: Context<'_>, form: Form, appended: crate::Result<Append>) -> Begun {
+fn begun(
+    context: Context<'_>,
+    form: Form,
+    stream: &Stream,
+    refused: Vec<Option<ShardId>>,
+    appended: crate::Result<Append>,
+) -> Begun {
     match appended {
-        Ok(append) => Ok(PendingPut { append, form }),
+        Ok(append) => Ok(PendingPut {
+            append,
+            form,
+            stream_name: match refused.is_empty() {
+                true => String::new(),
+                false => stream.name().to_owned(),
+            },
+            refused,
+        }),
         Err(error) => Err(refusal(context, form, error)),
     }
 }
@@ -276,6 +361,27 @@ fn refusal(context: Context<'_>, form: Form, error: Error) -> ApiError {
     }
 }
 
+/// Whether records need a partition key depends on the stream.
+fn check_members(context: Context<'_>, input: &Input<'_>, form: Form) -> Result<(), ApiError> {
+    let (by_key, declared) = match form {
+        Form::One => (PUT_RECORD_BY_KEY, PUT_RECORD.input),
+        Form::Many => (PUT_RECORDS_BY_KEY, PUT_RECORDS.input),
+    };
+    let checked = validate(input, by_key);
+    match checked.is_err() && is_distributed(context, input) {
+        true => validate(input, declared),
+        false => checked,
+    }
+}
+
+/// Whether the stream that the input names distributes its records by itself.
+fn is_distributed(context: Context<'_>, input: &Input<'_>) -> bool {
+    let name = named(input.get(STREAM_NAME), input.get(STREAM_ARN));
+    let stream = name.ok().flatten().and_then(|name| context.stream(name).ok());
+    let summary = stream.and_then(|stream| stream.summary().ok());
+    summary.is_some_and(|summary| summary.distribution == RecordDistribution::Auto)
+}
+
 fn begin_checked(call: &Call<'_>, form: Form) -> Begun {
     let stream = call.stream()?;
     let dry_run = call.get(DRY_RUN) == Some(true);
@@ -294,7 +400,7 @@ fn begin_checked(call: &Call<'_>, form: Form) -> Begun {
 }
 
 fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
-    let record = PutRecord::new(input.get(PARTITION_KEY), input.get(DATA));
+    let record = PutRecord::new(input.get(PARTITION_KEY).unwrap_or_default(), input.get(DATA));
     match input.get(EXPLICIT_HASH_KEY) {
         None => Ok(record),
         Some(text) => match text.parse::<HashKey>() {
@@ -310,6 +416,17 @@ fn checked_record<'a>(input: &'a Input<'_>) -> Result<PutRecord<'a>, ApiError> {
 /// New numbers are greater than all that were ever issued, so the given one only has to be one that could have been.
 fn check_ordering(context: Context<'_>, number: Option<&str>, stream: &Stream) -> Result<(), ApiError> {
     let Some(number) = number else { return Ok(()) };
+    let summary = stream
+        .summary()
+        .map_err(|error| refusal(context, Form::One, error))?;
+    if summary.distribution == RecordDistribution::Auto {
+        return Err(ApiError::invalid_argument(format!(
+            "SequenceNumberForOrdering cannot be used with stream {} under account {}: its record distribution strategy is \
+             AUTO.",
+            stream.name(),
+            context.account_id()
+        )));
+    }
     let is_possible = match SequenceNumber::parse_any(number) {
         Ok(parsed) => stream
             .can_have_issued(&parsed)

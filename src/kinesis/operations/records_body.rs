@@ -154,8 +154,7 @@ impl RecordFormat {
             + SequenceNumber::DIGITS
             + self.around_arrival.len()
             + self.protocol.blob_len(record.data.len())
-            + names.partition_key.len()
-            + self.protocol.text_len(record.partition_key.as_bytes())
+            + self.partition_key_len(record)
             + names.end.len()
     }
 
@@ -178,9 +177,18 @@ impl RecordFormat {
     /// All behind the last byte of the data.
     fn end(&self, out: &mut Vec<u8>, record: &Record) {
         self.protocol.end_blob(out);
-        out.extend_from_slice(self.names.partition_key);
-        self.protocol.write_text(out, record.partition_key.as_bytes());
+        if !record.partition_key.is_absent() {
+            out.extend_from_slice(self.names.partition_key);
+            self.protocol.write_text(out, record.partition_key.as_bytes());
+        }
         out.extend_from_slice(self.names.end);
+    }
+
+    fn partition_key_len(&self, record: &Record) -> usize {
+        if record.partition_key.is_absent() {
+            return 0;
+        }
+        self.names.partition_key.len() + self.protocol.text_len(record.partition_key.as_bytes())
     }
 
     fn at(&mut self, arrival: Timestamp) {

@@ -3,7 +3,7 @@
 use crate::kinesis::convert::shown;
 use crate::kinesis::error::ApiError;
 use crate::kinesis::service::Context;
-use crate::{Error, ShardId, StreamStatus};
+use crate::{ConsumerDescription, Error, ShardId, StreamStatus};
 
 impl Context<'_> {
     /// What a client is told about an error of the engine that the operation has no words of its own for.
@@ -46,6 +46,10 @@ impl Context<'_> {
                 "Stream {stream} under account {} has {limit} registered consumers, and cannot have more.",
                 self.account_id()
             )),
+            Error::TooManyNewConsumers { stream, limit } => ApiError::limit_exceeded(format!(
+                "Stream {stream} under account {} has {limit} consumers in CREATING status, and cannot have more.",
+                self.account_id()
+            )),
             Error::ReadOnly => ApiError::access_denied(
                 "This server is read-only: it serves a store that must not be changed. Only operations that read are \
                  allowed.",
@@ -65,6 +69,15 @@ impl Context<'_> {
     pub(super) fn consumer_not_found(&self, name: &str) -> ApiError {
         ApiError::not_found(format!(
             "Consumer {name}, account {} not found.",
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn consumer_not_active(&self, stream: &str, consumer: &ConsumerDescription) -> ApiError {
+        ApiError::in_use(format!(
+            "Consumer {} with creation timestamp {} under stream: {stream} , account {} is not in ACTIVE status.",
+            consumer.name,
+            consumer.created.as_seconds(),
             self.account_id()
         ))
     }

@@ -9,7 +9,7 @@ use crate::kinesis::error::ApiError;
 use crate::kinesis::key::{Key, Text, required};
 use crate::kinesis::operation::{Call, Resource};
 use crate::kinesis::service::Context;
-use crate::{ConsumerDescription, Error, Stream, StreamStatus};
+use crate::{ConsumerDescription, ConsumerStatus, Error, Stream, StreamStatus};
 
 pub(super) const RESOURCE_ARN: Key<Text> = required("ResourceARN", shapes::RESOURCE_ARN);
 
@@ -45,9 +45,12 @@ impl Call<'_> {
 impl Named {
     /// Refuses a change of what is not ACTIVE.
     pub(super) fn check_active(&self, context: Context<'_>) -> Result<(), ApiError> {
-        // A consumer is ACTIVE from its first moment to its last.
-        let Named::Stream(stream) = self else {
-            return Ok(());
+        let stream = match self {
+            Named::Stream(stream) => stream,
+            Named::Consumer(_, consumer) if consumer.status == ConsumerStatus::Active => return Ok(()),
+            Named::Consumer(stream, consumer) => {
+                return Err(context.consumer_not_active(stream.name(), consumer));
+            }
         };
         let summary = stream.summary().map_err(|error| context.refusal(error))?;
         match summary.status {

@@ -1,8 +1,8 @@
 //! Shapes that operations of several families share, named as in the API model where it has one name for them.
 
 use crate::kinesis::key::{
-    BLOB, Blob, INTEGER, Integer, List, Map, Shape, Structure, TEXT, Text, list, map, members, optional,
-    structure,
+    BLOB, Blob, INTEGER, Integer, Key, List, Map, Shape, Structure, TEXT, Text, list, map, members, optional,
+    required, structure,
 };
 use crate::kinesis::shape::Pattern;
 
@@ -53,10 +53,14 @@ pub(super) const KEY_ID: Shape<Text> = TEXT.at_least(1).at_most(2048);
 
 pub(super) const COUNT: Shape<Integer> = INTEGER.at_least(0).at_most(1_000_000);
 
-pub(super) const WARM_THROUGHPUT_OBJECT: Shape<Structure> = structure(members![
-    optional("TargetMiBps", NATURAL),
-    optional("CurrentMiBps", NATURAL),
-]);
+pub(super) const STREAM_MODE_DETAILS: Shape<Structure> = structure(members![STREAM_MODE]);
+pub(super) const STREAM_MODE: Key<Text> = required("StreamMode", TEXT.one_of(&["PROVISIONED", "ON_DEMAND"]));
+
+pub(super) const WARM_THROUGHPUT_MIBPS: Key<Option<Integer>> = optional("WarmThroughputMiBps", NATURAL);
+pub(super) const WARM_THROUGHPUT: Key<Option<Structure>> = optional("WarmThroughput", WARM_THROUGHPUT_OBJECT);
+pub(super) const WARM_THROUGHPUT_OBJECT: Shape<Structure> = structure(members![TARGET_MIBPS, CURRENT_MIBPS]);
+pub(super) const TARGET_MIBPS: Key<Option<Integer>> = optional("TargetMiBps", NATURAL);
+pub(super) const CURRENT_MIBPS: Key<Option<Integer>> = optional("CurrentMiBps", NATURAL);
 
 pub(super) const NEXT_TOKEN: Shape<Text> = TEXT.at_least(1).at_most(1_048_576);
 

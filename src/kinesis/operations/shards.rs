@@ -353,16 +353,7 @@ fn reshardable<const N: usize>(call: &Call<'_>, raw: [&str; N]) -> Result<(Strea
     }
     let stream = call.stream()?;
     let description = stream.describe().map_err(|error| context.refusal(error))?;
-    if description.summary.status != StreamStatus::Active {
-        return Err(context.stream_not_active(stream.name(), description.summary.status));
-    }
-    if description.summary.mode == StreamMode::OnDemand {
-        return Err(ApiError::validation(format!(
-            "Request is invalid. Stream {} under account {} is in On-Demand mode.",
-            stream.name(),
-            context.account_id()
-        )));
-    }
+    check_reshardable(context, &description.summary)?;
     let mut shards = Vec::with_capacity(N);
     for id in ids {
         let shard = description.shards.iter().find(|shard| shard.id == id);
@@ -371,6 +362,21 @@ fn reshardable<const N: usize>(call: &Call<'_>, raw: [&str; N]) -> Result<(Strea
     }
     let shards = <[Shard; N]>::try_from(shards).expect("one shard was found for each name");
     Ok((stream, shards))
+}
+
+/// Only the shards of an active, provisioned stream are changed by its owner.
+fn check_reshardable(context: Context<'_>, stream: &StreamSummary) -> Result<(), ApiError> {
+    if stream.status != StreamStatus::Active {
+        return Err(context.stream_not_active(&stream.name, stream.status));
+    }
+    if stream.mode == StreamMode::OnDemand {
+        return Err(ApiError::validation(format!(
+            "Request is invalid. Stream {} under account {} is in On-Demand mode.",
+            stream.name,
+            context.account_id()
+        )));
+    }
+    Ok(())
 }
 
 fn check_open(context: Context<'_>, stream: &Stream, shard: &Shard) -> Result<(), ApiError> {
@@ -418,20 +424,83 @@ pub(super) const UPDATE_SHARD_COUNT: Operation = Operation {
     resource: Resource::Stream,
     input: members![
         STREAM_NAME,
-        required("TargetShardCount", shapes::POSITIVE),
+        TARGET_SHARD_COUNT,
         required("ScalingType", TEXT.one_of(&["UNIFORM_SCALING"])),
         STREAM_ARN,
         STREAM_ID,
     ],
     output: members![
         STREAM_NAME,
-        optional("CurrentShardCount", shapes::POSITIVE),
-        optional("TargetShardCount", shapes::POSITIVE),
+        CURRENT_SHARD_COUNT_SHOWN,
+        TARGET_SHARD_COUNT_SHOWN,
         STREAM_ARN,
     ],
     errors: RESHARD_ERRORS,
-    run: None,
+    run: Some(|request| request.blocking(update_shard_count)),
 };
+
+const TARGET_SHARD_COUNT: Key<Integer> = required("TargetShardCount", shapes::POSITIVE);
+const CURRENT_SHARD_COUNT_SHOWN: Key<Option<Integer>> = optional("CurrentShardCount", shapes::POSITIVE);
+const TARGET_SHARD_COUNT_SHOWN: Key<Option<Integer>> = optional("TargetShardCount", shapes::POSITIVE);
+
+fn update_shard_count(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let stream = call.stream()?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    check_reshardable(context, &summary)?;
+    let current = summary.open_shard_count;
+    // The constraint of the member lets no number pass that is not positive, nor one that is greater than an integer.
+    let target = u32::try_from(call.get(TARGET_SHARD_COUNT)).unwrap_or(u32::MAX);
+    check_target(context, current, target)?;
+    count_change(call, &stream, MOST_UPDATES_A_DAY)?;
+    let claim = claim_shards(context, target.saturating_sub(current))?;
+    // As on AWS, the answer does not wait for the shards. From now on those that are to come are counted.
+    let begun = stream.begin_shard_count_update(target);
+    drop(claim);
+    begun.map_err(|error| context.refusal(error))?;
+    Ok(call.reply(|reply| {
+        reply.set(STREAM_NAME, stream.name());
+        reply.set(CURRENT_SHARD_COUNT_SHOWN, current);
+        reply.set(TARGET_SHARD_COUNT_SHOWN, target);
+        reply.set(STREAM_ARN, context.stream_arn(stream.name()));
+    }))
+}
+
+const MOST_UPDATES_A_DAY: usize = 10;
+
+/// Where changes are limited as on AWS, refuses one of this kind that is one too many within 24 hours.
+pub(super) fn count_change(call: &Call<'_>, stream: &Stream, most: usize) -> Result<(), ApiError> {
+    let service = call.context.service;
+    let name = call.operation.name;
+    if !service.limits.changes
+        || service
+            .changes
+            .count(stream.id(), name, most, service.store.now())
+    {
+        return Ok(());
+    }
+    Err(ApiError::limit_exceeded(format!(
+        "{name} can be called for stream {} under account {} {most} times within 24 hours.",
+        stream.name(),
+        call.context.account_id()
+    )))
+}
+
+/// A stream gets at most twice, and at least half as many shards at once. Half of an odd number is rounded up.
+fn check_target(context: Context<'_>, current: u32, target: u32) -> Result<(), ApiError> {
+    let counts = format!("Current open shard count: {current}, Target shard count: {target}");
+    let limit = context.service.shard_limit;
+    let refusal = if target > current.saturating_mul(2) {
+        format!("UpdateShardCount cannot scale up over double your current open shard count. {counts}")
+    } else if target < current.div_ceil(2) {
+        format!("UpdateShardCount cannot scale down below half your current open shard count. {counts}")
+    } else if u64::from(target) > limit {
+        format!("Target shard count or number of open shards cannot be greater than {limit}. {counts}")
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::limit_exceeded(refusal))
+}
 
 pub(super) const SHARD_LIST: Shape<List<Structure>> = list(&SHARD);
 

@@ -1,11 +1,11 @@
 //! Creating, deleting, describing and listing streams, and how long they keep their records.
 
 use super::monitoring::shard_level_metrics;
+use super::shapes::{STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
 use super::shards::{self, EXCLUSIVE_START_SHARD_ID, SHARD_LIST, shard_members};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::tag_rules::{MOST_TAGS, Tagged};
-use super::{consumers, shapes, tags};
-use crate::kinesis::arn::StreamArn;
+use super::{consumers, shapes, stream_settings, tags};
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
     BOOLEAN, Boolean, INTEGER, Integer, Key, List, Map, Members, Shape, Structure, TEXT, TIME, Text, Time,
@@ -17,13 +17,12 @@ use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
 use crate::kinesis::validate::missing;
-use crate::{Error, RetentionReason, StreamMode, StreamOptions, StreamSummary, limits};
+use crate::{
+    Error, RecordDistribution, RetentionReason, StreamMode, StreamOptions, StreamStatus, StreamSummary,
+    limits,
+};
 
-const STREAM_MODE: Key<Text> = required("StreamMode", TEXT.one_of(&["PROVISIONED", "ON_DEMAND"]));
-
-pub(super) const STREAM_MODE_DETAILS: Shape<Structure> = structure(members![STREAM_MODE]);
-
-const MODE_DETAILS: Key<Option<Structure>> = optional("StreamModeDetails", STREAM_MODE_DETAILS);
+const MODE_DETAILS: Key<Option<Structure>> = optional("StreamModeDetails", shapes::STREAM_MODE_DETAILS);
 
 const MAX_RECORD_SIZE_IN_KIB: Key<Option<Integer>> =
     optional("MaxRecordSizeInKiB", shapes::MAX_RECORD_SIZE_IN_KIB);
@@ -37,8 +36,6 @@ const NEW_STREAM_NAME: Key<Text> = required("StreamName", shapes::NAME);
 const SHARD_COUNT: Key<Option<Integer>> = optional("ShardCount", INTEGER.at_least(1).at_most(100_000));
 
 const TAGS: Key<Option<Map<Text>>> = optional("Tags", shapes::TAGS);
-
-const WARM_THROUGHPUT_MIBPS: Key<Option<Integer>> = optional("WarmThroughputMiBps", shapes::NATURAL);
 
 pub(super) const CREATE_STREAM: Operation = Operation {
     name: "CreateStream",
@@ -83,7 +80,14 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
             shard_count.unwrap_or(DEFAULT_SHARD_COUNT),
         ),
     };
-    refuse_what_is_not_offered(call)?;
+    let distribution = match call.get(RECORD_DISTRIBUTION_STRATEGY) {
+        Some("AUTO") => RecordDistribution::Auto,
+        _ => RecordDistribution::PartitionKey,
+    };
+    stream_settings::check_distribution(context, name, mode, distribution)?;
+    let warm_throughput = call.get(WARM_THROUGHPUT_MIBPS).unwrap_or(0);
+    let warm_throughput = stream_settings::check_warm_throughput(context, name, mode, warm_throughput)?;
+    let shard_count = shard_count.max(warm_throughput);
     let tags = tags::given(call.get(TAGS).unwrap_or_default());
     let tagged = Tagged {
         context,
@@ -105,13 +109,15 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         Err(error) => return Err(context.refusal(error)),
     }
     let _claim = shards::claim_shards(context, shard_count)?;
+    check_creating(context)?;
     let stream = StreamOptions {
         shard_count,
         mode,
+        distribution,
+        warm_throughput,
         max_record_bytes: call
             .get(MAX_RECORD_SIZE_IN_KIB)
-            .and_then(|kib| u32::try_from(kib).ok())
-            .map_or(limits::DEFAULT_MAX_RECORD_BYTES, |kib| kib.saturating_mul(1024)),
+            .map_or(limits::DEFAULT_MAX_RECORD_BYTES, stream_settings::bytes_of_kib),
         tags,
     };
     context
@@ -121,22 +127,26 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::empty())
 }
 
-/// Settings that would change what a stream does are refused rather than forgotten.
-fn refuse_what_is_not_offered(call: &Call<'_>) -> Result<(), ApiError> {
-    if call.get(RECORD_DISTRIBUTION_STRATEGY) == Some("AUTO") {
-        return Err(ApiError::invalid_argument(
-            "This server does not offer RecordDistributionStrategy AUTO.",
-        ));
+/// Where changes are limited as on AWS, refuses a stream while so many are being created.
+fn check_creating(context: Context<'_>) -> Result<(), ApiError> {
+    const MOST_CREATING: usize = 5;
+    if !context.service.limits.changes {
+        return Ok(());
     }
-    if call
-        .get(WARM_THROUGHPUT_MIBPS)
-        .is_some_and(|throughput| throughput > 0)
-    {
-        return Err(ApiError::invalid_argument(
-            "This server does not offer warm throughput.",
-        ));
+    let streams = context
+        .streams()
+        .and_then(|streams| streams.streams(None, usize::MAX));
+    let streams = streams.map_err(|error| context.refusal(error))?;
+    let creating = streams
+        .iter()
+        .filter(|stream| stream.status == StreamStatus::Creating);
+    if creating.count() < MOST_CREATING {
+        return Ok(());
     }
-    Ok(())
+    Err(ApiError::limit_exceeded(format!(
+        "Account {} has {MOST_CREATING} streams in state CREATING, and cannot have more at a time.",
+        context.account_id()
+    )))
 }
 
 const ENFORCE_CONSUMER_DELETION: Key<Option<Boolean>> = optional("EnforceConsumerDeletion", BOOLEAN);
@@ -265,7 +275,7 @@ const STREAM_DESCRIPTION_SUMMARY: Key<Structure> = required(
         KEY_ID,
         OPEN_SHARD_COUNT,
         CONSUMER_COUNT,
-        optional("WarmThroughput", shapes::WARM_THROUGHPUT_OBJECT),
+        WARM_THROUGHPUT,
         MAX_RECORD_SIZE_IN_KIB,
         CHANNEL_COUNT,
         RECORD_DISTRIBUTION_STRATEGY,
@@ -297,6 +307,17 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
             stream.set(QUEUE_COUNT, 0);
             stream.set(CHANNEL_COUNT, 0);
             stream.set(MAX_RECORD_SIZE_IN_KIB, summary.max_record_bytes / 1024);
+            if summary.mode == StreamMode::OnDemand {
+                stream.set(
+                    RECORD_DISTRIBUTION_STRATEGY,
+                    summary.distribution.to_string().as_str(),
+                );
+                if summary.warm_throughput > 0 {
+                    stream.set(WARM_THROUGHPUT, |warm: &mut Members<'_>| {
+                        stream_settings::show_warm_throughput(warm, &summary);
+                    });
+                }
+            }
         });
     }))
 }
@@ -315,13 +336,8 @@ fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamS
 
 /// What descriptions and lists have in common.
 fn set_identity(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary) {
-    let arn = StreamArn {
-        region: context.scope.region(),
-        account_id: context.scope.account_id(),
-        stream_name: &summary.name,
-    };
     stream.set(STREAM_NAME_SHOWN, summary.name.as_str());
-    stream.set(STREAM_ARN_SHOWN, arn);
+    stream.set(STREAM_ARN_SHOWN, context.stream_arn(&summary.name));
     stream.set(STREAM_STATUS, summary.status);
     stream.set(MODE_DETAILS, |mode: &mut Members<'_>| {
         mode.set(STREAM_MODE, summary.mode);

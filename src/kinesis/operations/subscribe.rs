@@ -1,5 +1,6 @@
 //! SubscribeToShard: records of one shard, pushed to a consumer as they come.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::kinesis::scope::Scope;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::Member;
 use crate::kinesis::subscriptions::{Ended, Refused, Subscribed, Subscription};
-use crate::{ReadLimit, ShardIterator, ShardWatch, Stream, Timestamp};
+use crate::{ReadLimit, RecordBatch, SequenceNumber, ShardIterator, ShardWatch, Stream};
 
 const CONSUMER_ARN: Key<Text> = required("ConsumerARN", shapes::CONSUMER_ARN);
 const TYPE: Key<Text> = required("Type", shapes::SHARD_ITERATOR_TYPE);
@@ -95,7 +96,7 @@ async fn subscribe_to_shard(request: Request) -> Result<Reply, ApiError> {
 fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     let call = request.checked()?;
     let context = call.context;
-    let (stream, consumer) = context.consumer_of_arn(call.get(CONSUMER_ARN))?;
+    let (stream, consumer) = context.active_consumer_of_arn(call.get(CONSUMER_ARN))?;
     let raw_id = call.get(SHARD_ID);
     let shard = shard_id(raw_id).ok_or_else(|| context.could_not_find_shard(raw_id, stream.name()))?;
     let position = call.get(STARTING_POSITION);
@@ -116,21 +117,21 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
         consumer: consumer.id,
         shard,
     };
-    let now = context.service.store.now();
-    let subscription = context.service.subscriptions.begin(to, now);
+    let began = context.service.store.monotonic();
+    let subscription = context.service.subscriptions.begin(to, began);
     let subscription = subscription.map_err(|refused| match refused {
         Refused::InUse => in_use(),
         Refused::TooMany => ApiError::limit_exceeded("This server has as many subscriptions as it may."),
     })?;
     // It may have been removed before the subscription could be ended with it.
-    context.consumer_of_arn(call.get(CONSUMER_ARN))?;
+    context.active_consumer_of_arn(call.get(CONSUMER_ARN))?;
     let pushed = Pushed {
         scope: context.scope,
         consumer_name: consumer.name,
         stream,
         next,
         watch,
-        began: now,
+        began,
     };
     Ok((subscription, pushed))
 }
@@ -146,7 +147,8 @@ struct Pushed {
     stream: Stream,
     next: ShardIterator,
     watch: ShardWatch,
-    began: Timestamp,
+    /// By the store's monotonic clock.
+    began: Duration,
 }
 
 /// Pushes a shard until the subscription ends.
@@ -202,13 +204,13 @@ fn context(service: &Service, scope: Scope) -> Context<'_> {
     }
 }
 
-/// Ready when a subscription that began then has lasted long enough. The store's clock may jump.
-async fn life_is_over(service: &Service, began: Timestamp) {
+/// Ready when a subscription that began then has lasted long enough, by the store's monotonic clock. Tests set it, so
+/// it is looked at again and again.
+async fn life_is_over(service: &Service, began: Duration) {
     const MOST: Duration = Duration::from_secs(1);
     loop {
-        let left = service
-            .subscription_life
-            .saturating_sub(service.store.now().since(began));
+        let lasted = service.store.monotonic().saturating_sub(began);
+        let left = service.subscription_life.saturating_sub(lasted);
         if left.is_zero() {
             return;
         }
@@ -230,7 +232,24 @@ async fn push(
     .await?;
     let mut spoke = Instant::now();
     loop {
-        let read = next_event(service, connection, &pushed).await?;
+        let read = {
+            let mut next = pin!(next_event(service, connection, &pushed));
+            loop {
+                // While others hold the memory for records, their absence is told, which takes little.
+                let silence = async {
+                    sleep_until(spoke + Push::LONGEST_SILENCE).await;
+                    empty_event(service, &pushed).await
+                };
+                tokio::select! {
+                    biased;
+                    read = &mut next => break read?,
+                    empty = silence => {
+                        send(events, empty?).await?;
+                        spoke = Instant::now();
+                    }
+                }
+            }
+        };
         let is_silent = !read.has_news && spoke.elapsed() < Push::LONGEST_SILENCE;
         if !is_silent {
             send(events, read.message).await?;
@@ -294,20 +313,42 @@ async fn next_event(
             Granted::Reduced => LESS_READ_BYTES,
         };
         let (scope, stream, next) = (pushed.scope, pushed.stream.clone(), pushed.next);
-        let work_service = Arc::clone(service);
-        let (bytes, has_news, next) = on_blocking_thread(service, move || {
-            read_event(context(&work_service, scope), &stream, next, limit)
+        let (work_service, work_connection) = (Arc::clone(service), Arc::clone(connection));
+        let read = on_blocking_thread(service, move || {
+            let context = context(&work_service, scope);
+            let read = Read::from(context, &stream, next, limit)?;
+            let bytes = read.event().len();
+            // Before it is made, so that nothing is made without memory for it.
+            let replies = &work_service.http.replies;
+            Ok(match replies.fit(&mut share, &work_connection, bytes) {
+                true => Ok(read.into_event(share)),
+                false => Err(bytes),
+            })
         })
         .await?;
-        if service.http.replies.fit(&mut share, connection, bytes.len()) {
-            return Ok(Event {
-                message: Bytes::from_owner(Held { bytes, _share: share }),
-                has_news,
-                next,
-            });
+        match read {
+            Ok(event) => return Ok(event),
+            Err(bytes) => least = bytes,
         }
-        least = bytes.len();
     }
+}
+
+/// An event that tells that there is nothing, although there may be something. It takes of the memory for small replies,
+/// which those who hold the memory for records cannot use up.
+async fn empty_event(service: &Arc<Service>, pushed: &Pushed) -> Result<Bytes, ApiError> {
+    const MOST_BYTES: usize = 1 << 10;
+    let share = loop {
+        if let Ok(share) = service.http.replies.reserve(MOST_BYTES).await {
+            break share;
+        }
+    };
+    let (scope, stream, next) = (pushed.scope, pushed.stream.clone(), pushed.next);
+    let work_service = Arc::clone(service);
+    on_blocking_thread(service, move || {
+        let read = Read::nothing(context(&work_service, scope), &stream, next)?;
+        Ok(read.into_event(share).message)
+    })
+    .await
 }
 
 /// A message, and its share of the memory for replies until its last byte is in the socket.
@@ -322,45 +363,84 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-type ReadEvent = (Vec<u8>, bool, Option<ShardIterator>);
+/// What an event is made of.
+struct Read {
+    body: RecordsBody,
+    has_news: bool,
+    next: Option<ShardIterator>,
+}
 
-fn read_event(
-    context: Context<'_>,
-    stream: &Stream,
-    from: ShardIterator,
-    most_bytes: usize,
-) -> Result<ReadEvent, ApiError> {
-    const MOST_RECORDS: usize = 10_000;
-    let limit = ReadLimit {
-        records: MOST_RECORDS,
-        bytes: most_bytes,
-    };
-    let refusal = |error| missing(context, from.shard, stream.name(), error);
-    let read = stream.get_records(&from, &limit).map_err(refusal)?;
-    let continuation = match (read.records.last(), &read.next) {
-        // The end of the shard is told by having none.
-        (_, None) => None,
-        (Some(last), Some(_)) => Some(last.sequence_number),
-        (None, Some(next)) => Some(stream.sequence_number_before(next).map_err(refusal)?),
-    };
-    let has_news = !read.records.is_empty() || read.next.is_none();
-    let mut before = 0;
-    let members = write_structure(Protocol::Json, 256, EVENT_MEMBERS, |event| {
-        before = event.set_empty_list(RECORDS);
-        match continuation {
-            Some(number) => event.set(CONTINUATION_SEQUENCE_NUMBER, number),
-            None => event.leave_out(CONTINUATION_SEQUENCE_NUMBER),
+impl Read {
+    fn from(
+        context: Context<'_>,
+        stream: &Stream,
+        from: ShardIterator,
+        most_bytes: usize,
+    ) -> Result<Read, ApiError> {
+        const MOST_RECORDS: usize = 10_000;
+        let limit = ReadLimit {
+            records: MOST_RECORDS,
+            bytes: most_bytes,
+        };
+        let refusal = |error| missing(context, from.shard, stream.name(), error);
+        let batch = stream.get_records(&from, &limit).map_err(refusal)?;
+        let continuation = match (batch.records.last(), &batch.next) {
+            // The end of the shard is told by having none.
+            (_, None) => None,
+            (Some(last), Some(_)) => Some(last.sequence_number),
+            (None, Some(next)) => Some(stream.sequence_number_before(next).map_err(refusal)?),
+        };
+        Ok(Read::of(batch, continuation))
+    }
+
+    /// No records, whether there are some or not. The end of the shard is not told by that.
+    fn nothing(context: Context<'_>, stream: &Stream, at: ShardIterator) -> Result<Read, ApiError> {
+        let none = ReadLimit { records: 0, bytes: 0 };
+        let refusal = |error| missing(context, at.shard, stream.name(), error);
+        let batch = stream.get_records(&at, &none).map_err(refusal)?;
+        let batch = RecordBatch {
+            child_shards: Vec::new(),
+            ..batch
+        };
+        let continuation = stream.sequence_number_before(&at).map_err(refusal)?;
+        Ok(Read::of(batch, Some(continuation)))
+    }
+
+    fn of(batch: RecordBatch, continuation: Option<SequenceNumber>) -> Read {
+        let has_news = !batch.records.is_empty() || batch.next.is_none();
+        let mut before = 0;
+        let members = write_structure(Protocol::Json, 256, EVENT_MEMBERS, |event| {
+            before = event.set_empty_list(RECORDS);
+            match continuation {
+                Some(number) => event.set(CONTINUATION_SEQUENCE_NUMBER, number),
+                None => event.leave_out(CONTINUATION_SEQUENCE_NUMBER),
+            }
+            event.set(BEHIND_LATEST, batch.millis_behind_latest);
+            if !batch.child_shards.is_empty() {
+                event.set(CHILD_SHARDS, batch.child_shards.iter().map(child_members));
+            }
+        });
+        Read {
+            body: RecordsBody::new(Protocol::Json, batch.records, members, before),
+            has_news,
+            next: batch.next,
         }
-        event.set(BEHIND_LATEST, read.millis_behind_latest);
-        if !read.child_shards.is_empty() {
-            event.set(CHILD_SHARDS, read.child_shards.iter().map(child_members));
+    }
+
+    fn event(&self) -> event_stream::Event<'static> {
+        event_stream::Event::new(EVENT.name(), JSON, self.body.len())
+    }
+
+    /// The event, which holds its share.
+    fn into_event(mut self, share: ReplyShare) -> Event {
+        let event = self.event();
+        let bytes = event.encode(|message| self.body.encode(message, usize::MAX));
+        Event {
+            message: Bytes::from_owner(Held { bytes, _share: share }),
+            has_news: self.has_news,
+            next: self.next,
         }
-    });
-    let mut body = RecordsBody::new(Protocol::Json, read.records, members, before);
-    let mut payload = Vec::with_capacity(body.len());
-    body.encode(&mut payload, usize::MAX);
-    let message = event_stream::event(EVENT.name(), JSON, &payload);
-    Ok((message, has_news, read.next))
+    }
 }
 
 /// Events are JSON, whatever the request was.

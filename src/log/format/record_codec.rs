@@ -131,7 +131,7 @@ impl Records {
 
     /// Checks that the record that was peeked at has a partition key.
     pub(crate) fn check_key(&self, peeked: &RecordHeader) -> Result<(), FrameDefect> {
-        PartitionKey::check_bytes(&self.body[self.key(peeked)]).map_err(|_| FrameDefect::Body)
+        PartitionKey::check_stored(&self.body[self.key(peeked)]).map_err(|_| FrameDefect::Body)
     }
 
     /// The record that was peeked at, whose key was checked.

@@ -18,6 +18,7 @@ mod filter;
 #[cfg(test)]
 mod histories;
 mod reshard;
+mod shard_count;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use crate::model::{HashKey, HashKeyRange, SequenceNumber, Shard, ShardId, Timest
 
 pub use filter::ShardFilter;
 pub use reshard::Reshard;
+pub use shard_count::ReshardStep;
 
 /// All shards of a stream that have not expired.
 ///

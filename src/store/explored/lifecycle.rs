@@ -246,3 +246,53 @@ fn puts_that_must_not_wait_meet_puts_that_do_and_a_log_that_rests() {
         world.close_and_check();
     });
 }
+
+#[test]
+fn another_number_of_shards_beside_puts_loses_no_record() {
+    explore(|| {
+        let world = World::new(1);
+        let scaling = world.thread(|world| world.stream.update_shard_count(3).unwrap());
+        join([world.putter("a", 3), world.putter("b", 3), scaling]);
+        assert_eq!(world.stream.summary().unwrap().open_shard_count, 3);
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn a_number_of_shards_that_was_begun_is_reached_once_whoever_takes_the_steps() {
+    explore(|| {
+        let world = World::new(1);
+        world.stream.begin_shard_count_update(3).unwrap();
+        let keeper = world.thread(|world| world.store.maintain().unwrap());
+        let caller = || {
+            world.thread(|world| {
+                world.stream.summary().unwrap();
+            })
+        };
+        join([keeper, caller(), caller(), world.putter("a", 2)]);
+        let described = world.stream.describe().unwrap();
+        assert_eq!(described.summary.open_shard_count, 3);
+        // Two more by the first split and two by the others, and no step twice.
+        assert_eq!(described.shards.len(), 1 + 2 + 2);
+        world.close_and_check();
+    });
+}
+
+#[test]
+fn a_stream_can_be_deleted_while_its_shards_change() {
+    explore(|| {
+        let world = World::new(1);
+        let scaling = world.thread(|world| match world.stream.update_shard_count(4) {
+            Ok(()) | Err(Error::StreamNotFound { .. } | Error::StreamNotActive { .. }) => {}
+            Err(error) => panic!("{error}"),
+        });
+        let deleting = world.thread(|world| world.stream.delete().unwrap());
+        join([scaling, deleting]);
+        assert!(matches!(
+            world.stream.summary(),
+            Err(Error::StreamNotFound { .. })
+        ));
+        world.store.create_stream("another", 1).unwrap();
+        world.store.close().unwrap();
+    });
+}

@@ -2,6 +2,7 @@
 
 mod clock;
 mod numbers;
+mod scaling;
 mod transitions;
 
 use std::sync::{Arc, Mutex};

@@ -143,7 +143,10 @@ impl Http2Client {
         }
         for (name, value) in more {
             // Fields that begin with a colon come first, and only once.
-            match headers.iter_mut().find(|(known, _)| known == name && name.starts_with(':')) {
+            match headers
+                .iter_mut()
+                .find(|(known, _)| known == name && name.starts_with(':'))
+            {
                 Some((_, known)) => *known = value,
                 None => headers.push((name, value)),
             }
@@ -178,20 +181,24 @@ impl Http2Client {
     /// All bytes of a body, as soon as the windows allow, without the end of the stream.
     pub fn send_data(&mut self, stream: u32, mut data: &[u8]) {
         while !data.is_empty() {
-            let of_stream = *self.windows.entry(stream).or_insert(self.initial_window);
-            let room = of_stream.min(self.connection_window);
-            if room <= 0 {
-                if self.take().is_none() || self.reply(stream).reset.is_some() {
-                    return;
-                }
-                continue;
+            match self.send_what_fits(stream, data) {
+                0 if self.take().is_none() || self.reply(stream).reset.is_some() => return,
+                sent => data = &data[sent..],
             }
-            let (now, later) = data.split_at(data.len().min(MOST_FRAME_BYTES).min(room as usize));
-            self.write(frame::DATA, 0, stream, now);
-            self.connection_window -= now.len() as i64;
-            *self.windows.entry(stream).or_default() -= now.len() as i64;
-            data = later;
         }
+    }
+
+    /// As many bytes of a body as the windows allow at once. Says how many those were.
+    pub fn send_what_fits(&mut self, stream: u32, data: &[u8]) -> usize {
+        let of_stream = self.windows.entry(stream).or_insert(self.initial_window);
+        let room = self.connection_window.min(*of_stream).max(0) as usize;
+        let now = &data[..data.len().min(room)];
+        *of_stream -= now.len() as i64;
+        self.connection_window -= now.len() as i64;
+        for part in now.chunks(MOST_FRAME_BYTES) {
+            self.write(frame::DATA, 0, stream, part);
+        }
+        now.len()
     }
 
     /// An empty DATA frame that ends the stream, as Netty sends it.
@@ -231,6 +238,13 @@ impl Http2Client {
             serde_json::from_slice(&reply.body).unwrap()
         };
         (reply.status, body)
+    }
+
+    /// Has no more use for a stream.
+    pub fn cancel(&mut self, stream: u32) {
+        const CANCEL: u32 = 8;
+        self.write(frame::RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+        self.flush();
     }
 
     /// Waits until the server has read all that was sent before.

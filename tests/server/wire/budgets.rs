@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use anabranch::kinesis::ServerOptions;
 use anabranch_harness::http1::{Client, Head, Reply};
 use anabranch_harness::http2::Http2Client;
 use anabranch_harness::wait::wait_until;
 use serde_json::json;
 
-use super::test_server::{Backend, TestServer};
+use super::test_server::{Backend, Setup, TestServer};
 
 const LIST: &str = "Kinesis_20131202.ListStreams";
 const NO_ERROR: u32 = 0;
@@ -23,12 +24,16 @@ fn begin_body(server: &TestServer, announced: usize, sent: usize) -> Client {
     client
 }
 
-/// A request that is read to its end by the server, of so many bytes.
-fn large_request(address: SocketAddr, bytes: usize) -> Reply {
+/// The body of a request that is read to its end by the server, of so many bytes.
+fn large_body(bytes: usize) -> Vec<u8> {
     let mut body = vec![b' '; bytes];
     body[0] = b'{';
     body[bytes - 1] = b'}';
-    Client::connect(address).send(&Head::of(LIST), &body)
+    body
+}
+
+fn large_request(address: SocketAddr, bytes: usize) -> Reply {
+    Client::connect(address).send(&Head::of(LIST), &large_body(bytes))
 }
 
 #[test]
@@ -107,6 +112,94 @@ fn large_bodies_that_all_wait_for_each_other_do_not_wait_for_ever() {
         statuses.iter().all(|status| [0, 200, 503].contains(status)),
         "{statuses:?}"
     );
+}
+
+/// They wait for the memory, are not read, and take all that they may of the connection's window.
+#[test]
+fn bodies_of_http2_that_wait_do_not_keep_back_the_rest_of_one_that_has_the_memory() {
+    const LARGEST: usize = 4 << 20;
+    const FIRST_PART: usize = 3 << 20;
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options
+            .max_request_bytes(LARGEST)
+            .max_connection_request_bytes(LARGEST)
+            .body_timeouts(Duration::from_secs(3600), Duration::from_secs(3600))
+    });
+    let mut client = Http2Client::connect(server.address);
+    let (large, smaller) = (large_body(LARGEST), large_body(2 << 20));
+    let holder = client.begin_head("ListStreams", Some(LARGEST));
+    client.send_data(holder, &large[..FIRST_PART]);
+    client.flush();
+    wait_until("it has its memory", || {
+        server.gauges().request_bytes() >= FIRST_PART
+    });
+    let mut bodies: Vec<_> = (0..16)
+        .map(|_| {
+            (
+                client.begin_head("ListStreams", Some(smaller.len())),
+                &smaller[..],
+            )
+        })
+        .collect();
+    // It gets only what the others leave.
+    bodies.push((holder, &large[FIRST_PART..]));
+    let began = Instant::now();
+    while bodies.iter().any(|(stream, _)| !client.reply(*stream).has_ended) {
+        assert!(began.elapsed() < Duration::from_secs(60), "they stand still");
+        let mut has_sent = false;
+        for (stream, left) in bodies.iter_mut().filter(|(_, left)| !left.is_empty()) {
+            let sent = client.send_what_fits(*stream, left);
+            *left = &left[sent..];
+            has_sent |= sent > 0;
+            if left.is_empty() {
+                client.end(*stream);
+            }
+        }
+        if !has_sent {
+            client.take().expect("the connection stays open");
+        }
+    }
+    // Each holds a part of what the others want, so some are told to come again.
+    let statuses: Vec<u16> = bodies
+        .iter()
+        .map(|(stream, _)| client.reply(*stream).status)
+        .collect();
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!((client.resets(), client.goaways()), (vec![], &[][..]));
+    wait_until("all is given back", || server.gauges().request_bytes() == 0);
+}
+
+#[test]
+fn the_largest_request_fits_into_the_least_memory() {
+    /// As the server has it.
+    const LARGEST: usize = 20 << 20;
+    let least: [fn(ServerOptions) -> ServerOptions; 3] = [
+        |options| options.max_buffered_request_bytes(1),
+        |options| options.max_connection_request_bytes(1),
+        |options| {
+            options
+                .max_buffered_request_bytes(1)
+                .max_connection_request_bytes(1)
+        },
+    ];
+    let padding = "x".repeat(100_000);
+    for options in least {
+        let setup = Setup {
+            options: Some(options),
+            ..Setup::default()
+        };
+        let server = TestServer::with(Backend::Memory, setup);
+        for bytes in [LARGEST, LARGEST - 10_000] {
+            for head in [Head::of(LIST), Head::of(LIST).header("X-Padding", &padding)] {
+                let reply = server.connect().send(&head, &large_body(bytes));
+                assert_eq!(reply.status, 200, "{bytes} bytes");
+            }
+        }
+    }
 }
 
 #[test]
@@ -250,6 +343,49 @@ fn reads_are_smaller_while_other_replies_hold_the_memory() {
     drop(never_reads);
     wait_until("all is given back", || server.gauges().reply_bytes() == 0);
     assert_eq!(count(), 100);
+}
+
+#[test]
+fn small_requests_are_answered_beside_reduced_replies_that_are_not_read() {
+    let server = TestServer::with_options(Backend::Directory, |options| {
+        options
+            .max_buffered_reply_bytes(4 << 20)
+            .body_timeouts(Duration::from_secs(600), Duration::from_secs(600))
+            .stall_timeout(Duration::from_secs(600))
+    });
+    server.fill("s", 12);
+    let iterator = server.iterator("s", "0", "TRIM_HORIZON");
+    let mut hogs: Vec<_> = (0..2)
+        .map(|_| Http2Client::with_window(server.address, 0))
+        .collect();
+    hogs[0].begin("GetRecords", &json!({"ShardIterator": iterator}));
+    while hogs[0].count_of_status(200) == 0 {
+        hogs[0].take().unwrap();
+    }
+    let stream = server.streams().create_stream("many", 1).unwrap();
+    for _ in 0..100 {
+        stream.put("k", &[7; 20_000]).unwrap();
+    }
+    let many = server.iterator("many", "0", "TRIM_HORIZON");
+    let before = server.gauges().reply_bytes();
+    for _ in 0..20 {
+        hogs[1].begin("GetRecords", &json!({"ShardIterator": many}));
+    }
+    while hogs[1].count_of_status(200) == 0 {
+        hogs[1].take().unwrap();
+    }
+    let reduced = before + (256 << 10)..before + (512 << 10);
+    wait_until("a reduced reply waits for its client", || {
+        reduced.contains(&server.gauges().reply_bytes())
+    });
+    let batch: Vec<_> = (0..100)
+        .map(|number| json!({"PartitionKey": number.to_string(), "Data": "YQ=="}))
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(server.call("ListStreams", &json!({})).status, 200);
+        let put = server.ok("PutRecords", &json!({"StreamName": "many", "Records": batch}));
+        assert_eq!(put["FailedRecordCount"], 0);
+    }
 }
 
 /// The system would take more than a megabyte at a time, and then nothing until that is read.

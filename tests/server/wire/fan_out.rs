@@ -2,19 +2,22 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anabranch_harness::http1::{CBOR, Head};
 use anabranch_harness::http2::Http2Client;
+use anabranch_harness::wait::wait_until;
 use serde_json::{Value, json};
 
 use super::test_server::{
-    ACCOUNT, Backend, REGION, START, TestServer, all, in_use, invalid_argument, not_found, on_each_backend,
-    text,
+    ACCOUNT, Backend, REGION, START, Setup, TestServer, all, in_use, invalid_argument, not_found,
+    on_each_backend, text,
 };
 
 on_each_backend!(
     a_consumer_is_registered_described_listed_and_deregistered,
+    a_consumer_takes_time_to_be_made_and_to_be_removed_if_a_stream_does,
+    a_consumer_that_is_registered_again_has_another_arn,
     which_consumer_is_meant_has_to_be_said_in_one_way,
     a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages,
     a_stream_with_consumers_is_deleted_only_if_that_is_enforced,
@@ -22,6 +25,7 @@ on_each_backend!(
     silence_is_broken_by_events_that_lead_on_from_where_they_were_sent,
     a_closed_shard_ends_with_its_children_and_without_a_number,
     a_subscription_lasts_five_minutes_by_the_stores_clock,
+    a_wall_clock_that_is_set_changes_neither_the_life_of_a_subscription_nor_when_it_is_taken_over,
     a_second_subscription_is_refused_for_five_seconds_and_then_takes_over,
     a_subscription_ends_with_its_consumer_and_with_its_stream,
     what_is_wrong_with_a_subscription_is_said_before_it_begins,
@@ -29,6 +33,9 @@ on_each_backend!(
     records_are_pushed_over_http2_beside_other_requests,
     a_reader_that_does_not_read_holds_little_and_stops_no_writer,
     a_record_larger_than_an_event_comes_alone,
+    a_subscription_is_not_silent_while_others_hold_its_connections_memory,
+    an_event_that_does_not_fit_is_sent_once_there_is_memory_for_it,
+    a_large_event_comes_whole_over_a_slow_connection_of_http2,
     a_server_that_stops_ends_subscriptions_at_once,
     a_client_that_goes_away_is_no_subscriber,
 );
@@ -273,6 +280,107 @@ fn a_consumer_is_registered_described_listed_and_deregistered(backend: Backend) 
     );
 }
 
+fn a_consumer_takes_time_to_be_made_and_to_be_removed_if_a_stream_does(backend: Backend) {
+    const DELAY: Duration = Duration::from_secs(10);
+    let setup = Setup {
+        transition_delay: DELAY,
+        ..Setup::default()
+    };
+    let mut server = TestServer::with(backend, setup);
+    server.create("s", 1);
+    server.advance(DELAY);
+    let list = json!({"StreamARN": stream_arn("s")});
+    let statuses = |server: &TestServer| {
+        let listed = server.ok("ListStreamConsumers", &list);
+        all(&listed["Consumers"], "ConsumerStatus")
+    };
+    let named = |name: &str| json!({"StreamARN": stream_arn("s"), "ConsumerName": name});
+    let exists = |server: &TestServer| {
+        let (kind, message) = server.refusal("RegisterStreamConsumer", &named("app"));
+        assert_eq!(kind, "ResourceInUseException", "{message}");
+    };
+    let registered = server.ok("RegisterStreamConsumer", &named("app"))["Consumer"].clone();
+    assert_eq!(registered["ConsumerStatus"], "CREATING");
+    let arn = text(&registered["ConsumerARN"]);
+    let created = START.as_seconds() + DELAY.as_secs();
+    let subscribe = subscribe(&arn, FIRST, &position("LATEST"));
+    let not_active = in_use(format!(
+        "Consumer app with creation timestamp {created} under stream: s , account {ACCOUNT} is not in ACTIVE status."
+    ));
+    let policy = json!({"ResourceARN": arn, "Policy": "{}"});
+    assert_eq!(server.refusal("SubscribeToShard", &subscribe), not_active);
+    assert_eq!(server.refusal("PutResourcePolicy", &policy), not_active);
+    exists(&server);
+    for number in 0..4 {
+        register(&server, "s", &format!("c{number}"));
+    }
+    let (kind, message) = server.refusal("RegisterStreamConsumer", &named("c4"));
+    assert_eq!(kind, "LimitExceededException", "{message}");
+    server.restart();
+    server.advance(DELAY - Duration::from_millis(1));
+    assert_eq!(statuses(&server), ["CREATING"; 5]);
+    server.advance(Duration::from_millis(1));
+    assert_eq!(statuses(&server), ["ACTIVE"; 5]);
+    register(&server, "s", "c4");
+
+    let mut subscription = Subscription::begin(&server, &subscribe);
+    let by_arn = json!({ "ConsumerARN": arn });
+    server.ok("DeregisterStreamConsumer", &by_arn);
+    let end = loop {
+        match subscription.next() {
+            Some(Message::Event(..)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Some(Message::Exception(kind, _)) if kind == "ResourceNotFoundException"));
+    assert_eq!(statuses(&server)[0], "DELETING");
+    assert_eq!(server.refusal("SubscribeToShard", &subscribe), not_active);
+    exists(&server);
+    server.advance(DELAY - Duration::from_secs(1));
+    // Asked for once more, it takes no longer.
+    server.ok("DeregisterStreamConsumer", &by_arn);
+    server.restart();
+    assert_eq!(
+        server.ok("DescribeStreamConsumer", &by_arn)["ConsumerDescription"]["ConsumerStatus"],
+        "DELETING"
+    );
+    server.advance(Duration::from_secs(1));
+    assert_eq!(statuses(&server), ["ACTIVE"; 5]);
+    let gone = not_found(format!("Consumer app, account {ACCOUNT} not found."));
+    assert_eq!(server.refusal("DescribeStreamConsumer", &by_arn), gone);
+    register(&server, "s", "app");
+}
+
+fn a_consumer_that_is_registered_again_has_another_arn(backend: Backend) {
+    let mut server = TestServer::start(backend);
+    let mut arns = Vec::new();
+    let begin_again = |server: &TestServer, arns: &mut Vec<String>| {
+        let arn = register(server, "s", "app");
+        for older in &*arns {
+            assert_ne!(*older, arn);
+            let input = json!({ "ConsumerARN": older });
+            let (kind, _) = server.refusal("DescribeStreamConsumer", &input);
+            assert_eq!(kind, "ResourceNotFoundException");
+        }
+        server.ok("DescribeStreamConsumer", &json!({ "ConsumerARN": arn }));
+        arns.push(arn);
+    };
+    server.create("s", 1);
+    for _ in 0..3 {
+        begin_again(&server, &mut arns);
+        let last = json!({ "ConsumerARN": arns.last() });
+        server.ok("DeregisterStreamConsumer", &last);
+    }
+    server.restart();
+    begin_again(&server, &mut arns);
+    server.ok(
+        "DeleteStream",
+        &json!({"StreamName": "s", "EnforceConsumerDeletion": true}),
+    );
+    server.create("s", 1);
+    begin_again(&server, &mut arns);
+}
+
 fn which_consumer_is_meant_has_to_be_said_in_one_way(backend: Backend) {
     let server = TestServer::start(backend);
     server.create("s", 1);
@@ -510,6 +618,35 @@ fn a_subscription_lasts_five_minutes_by_the_stores_clock(backend: Backend) {
     Subscription::begin(&server, &input);
 }
 
+fn a_wall_clock_that_is_set_changes_neither_the_life_of_a_subscription_nor_when_it_is_taken_over(
+    backend: Backend,
+) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let server = TestServer::start(backend);
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let input = subscribe(&consumer, FIRST, &position("LATEST"));
+    let mut first = Subscription::begin(&server, &input);
+    server.clock.jump_forward(HOUR);
+    let refused = in_use("Another active subscription exists for this consumer");
+    assert_eq!(server.refusal("SubscribeToShard", &input), refused);
+    server.put("s", "k", "a");
+    assert_eq!(first.data(), ["a"]);
+    server.clock.jump_back(2 * HOUR);
+    server.clock.advance(Duration::from_secs(5));
+    let mut second = Subscription::begin(&server, &input);
+    while let Some(message) = first.next() {
+        if let Message::Exception(kind, _) = message {
+            assert_eq!(kind, refused.0);
+        }
+    }
+    server.clock.jump_back(HOUR);
+    server.clock.advance(Duration::from_secs(300));
+    while let Some(message) = second.next() {
+        assert!(matches!(message, Message::Event(..)), "{message:?}");
+    }
+}
+
 fn a_second_subscription_is_refused_for_five_seconds_and_then_takes_over(backend: Backend) {
     let server = TestServer::start(backend);
     server.create("s", 2);
@@ -731,6 +868,199 @@ fn a_record_larger_than_an_event_comes_alone(backend: Backend) {
     assert_eq!(lengths, [6, 10_000_000, 5]);
 }
 
+/// A subscription over HTTP/2, beside others on the same connection.
+struct Http2Subscription {
+    stream: u32,
+    taken: usize,
+}
+
+impl Http2Subscription {
+    fn begin(client: &mut Http2Client, input: &Value) -> Http2Subscription {
+        let stream = client.begin("SubscribeToShard", input);
+        Http2Subscription { stream, taken: 0 }
+    }
+
+    /// The next message, if it is there.
+    fn arrived(&mut self, client: &Http2Client) -> Option<Message> {
+        let (message, len) = first_message(&client.reply(self.stream).body[self.taken..])?;
+        self.taken += len;
+        Some(message)
+    }
+
+    #[track_caller]
+    fn next(&mut self, client: &mut Http2Client) -> Message {
+        loop {
+            if let Some(message) = self.arrived(client) {
+                return message;
+            }
+            client.take().unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn event(&mut self, client: &mut Http2Client) -> Value {
+        match self.next(client) {
+            Message::Event(_, event) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Two replies that are not read: of 11 records of 900,000 bytes, and events with one of them each.
+struct Hogs([u32; 2]);
+
+impl Hogs {
+    /// Windows are closed but for `window` bytes of events.
+    fn begin(server: &TestServer, client: &mut Http2Client, window: u32) -> Hogs {
+        server.fill("large", 12);
+        let hog = register(server, "large", "hog");
+        let iterator = server.iterator("large", FIRST, "TRIM_HORIZON");
+        let records = client.begin("GetRecords", &json!({"ShardIterator": iterator}));
+        while client.reply(records).status == 0 {
+            client.take().unwrap();
+        }
+        let begin = subscribe(&hog, FIRST, &position("TRIM_HORIZON"));
+        let events = client.begin("SubscribeToShard", &begin);
+        client.widen(0, 1 << 30);
+        if window > 0 {
+            client.widen(events, window);
+        }
+        client.flush();
+        Hogs([records, events])
+    }
+
+    fn end(self, client: &mut Http2Client) {
+        self.0.iter().for_each(|stream| client.cancel(*stream));
+    }
+}
+
+fn a_subscription_is_not_silent_while_others_hold_its_connections_memory(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options
+            .max_connection_reply_bytes(1)
+            .stall_timeout(Duration::from_secs(600))
+    });
+    server.create("s", 1);
+    server.put("s", "k", "first");
+    server.clock.advance(Duration::from_secs(3));
+    let last = text(&server.put("s", "k", "last")["SequenceNumber"]);
+    let mut client = Http2Client::with_window(server.address, 0);
+    let hogs = Hogs::begin(&server, &mut client, 0);
+    // An event would need more than is left of 15 MiB.
+    wait_until("an event waits for its client", || {
+        server.gauges().reply_bytes() > 14_300_000
+    });
+    let consumer = register(&server, "s", "app");
+    let begin = subscribe(&consumer, FIRST, &position("TRIM_HORIZON"));
+    let mut subscription = Http2Subscription::begin(&mut client, &begin);
+    client.widen(subscription.stream, 1 << 30);
+    let initial = Message::Event("initial-response".to_owned(), json!({}));
+    assert_eq!(subscription.next(&mut client), initial);
+    let mut continuations = Vec::new();
+    for _ in 0..2 {
+        let began = Instant::now();
+        let event = subscription.event(&mut client);
+        assert!(began.elapsed() < Duration::from_secs(15), "it was silent");
+        assert_eq!(
+            (&event["Records"], &event["ChildShards"]),
+            (&json!([]), &Value::Null)
+        );
+        assert_eq!(event["MillisBehindLatest"], 3_000);
+        continuations.push(text(&event["ContinuationSequenceNumber"]));
+        assert_eq!(server.call("ListStreams", &json!({})).status, 200);
+    }
+    hogs.end(&mut client);
+    let event = loop {
+        let event = subscription.event(&mut client);
+        if event["Records"] != json!([]) {
+            break event;
+        }
+    };
+    assert_eq!(data_of(&event), ["first", "last"]);
+    assert_eq!(event["ContinuationSequenceNumber"], json!(last));
+    // An event without records leads to those that it did not have.
+    for (number, continuation) in continuations.iter().enumerate() {
+        let other = register(&server, "s", &format!("other-{number}"));
+        let mut again = Subscription::begin(&server, &subscribe(&other, FIRST, &after(continuation)));
+        assert_eq!(again.data(), ["first", "last"]);
+    }
+}
+
+fn an_event_that_does_not_fit_is_sent_once_there_is_memory_for_it(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options
+            .max_buffered_reply_bytes(1 << 20)
+            .stall_timeout(Duration::from_secs(600))
+    });
+    let mut client = Http2Client::with_window(server.address, 0);
+    // The first event is begun, so that a second one is made.
+    let hogs = Hogs::begin(&server, &mut client, 200);
+    wait_until("two events wait for their client", || {
+        server.gauges().reply_bytes() > 15_500_000
+    });
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let begin = subscribe(&consumer, FIRST, &position("TRIM_HORIZON"));
+    let mut subscription = Subscription::begin(&server, &begin);
+    let stream = server.streams().stream("s").unwrap();
+    stream.put("k", b"small").unwrap();
+    assert_eq!(subscription.data(), ["small"]);
+    stream.put("k", &[b'x'; 900_000]).unwrap();
+    let last = text(&server.put("s", "k", "last")["SequenceNumber"]);
+    for _ in 0..2 {
+        assert_eq!(subscription.event()["Records"], json!([]));
+        assert_eq!(server.call("ListStreams", &json!({})).status, 200);
+    }
+    hogs.end(&mut client);
+    let mut lengths = Vec::new();
+    let event = loop {
+        let event = subscription.event();
+        lengths.extend(data_of(&event).iter().map(String::len));
+        if lengths.len() == 2 {
+            break event;
+        }
+    };
+    assert_eq!(lengths, [900_000, 4]);
+    assert_eq!(event["ContinuationSequenceNumber"], json!(last));
+}
+
+/// It takes several times longer than a reply may make no progress.
+fn a_large_event_comes_whole_over_a_slow_connection_of_http2(backend: Backend) {
+    const STALL: Duration = Duration::from_secs(2);
+    const PAUSE: Duration = Duration::from_millis(100);
+    const STEP: u32 = 64 << 10;
+    let server = TestServer::with_options(backend, |options| options.stall_timeout(STALL));
+    let create = json!({"StreamName": "s", "ShardCount": 1, "MaxRecordSizeInKiB": 10_240});
+    server.ok("CreateStream", &create);
+    let stream = server.streams().stream("s").unwrap();
+    stream.put("k", &[b'x'; 3_500_000]).unwrap();
+    let consumer = register(&server, "s", "app");
+    let mut client = Http2Client::with_window(server.address, 0);
+    client.widen(0, 1 << 30);
+    let begin = subscribe(&consumer, FIRST, &position("TRIM_HORIZON"));
+    let mut subscription = Http2Subscription::begin(&mut client, &begin);
+    let began = Instant::now();
+    let mut may_have_come = 0;
+    let event = loop {
+        may_have_come += STEP as usize;
+        client.widen(subscription.stream, STEP);
+        let mut arrived = None;
+        while arrived.is_none() && client.reply(subscription.stream).body.len() < may_have_come {
+            client.take().expect("the connection is not closed");
+            assert_eq!(client.resets(), [0; 0], "after {may_have_come} bytes");
+            arrived = subscription.arrived(&client);
+        }
+        match arrived {
+            Some(Message::Event(kind, event)) if kind == "SubscribeToShardEvent" => break event,
+            Some(Message::Exception(..)) => panic!("{arrived:?}"),
+            _ => std::thread::sleep(PAUSE),
+        }
+    };
+    assert!(began.elapsed() > 3 * STALL);
+    assert_eq!(data_of(&event)[0].len(), 3_500_000);
+    assert!(client.goaways().is_empty());
+}
+
 fn a_server_that_stops_ends_subscriptions_at_once(backend: Backend) {
     let mut server = TestServer::with_options(backend, |options| {
         options.shutdown_grace(Duration::from_secs(3600))
@@ -751,7 +1081,7 @@ fn a_client_that_goes_away_is_no_subscriber(backend: Backend) {
     let consumer = register(&server, "s", "app");
     let input = subscribe(&consumer, FIRST, &position("LATEST"));
     drop(Subscription::begin(&server, &input));
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while server.gauges().connections() > 0 {
         assert!(began.elapsed() < Duration::from_secs(60), "its connection stays");
         std::thread::sleep(Duration::from_millis(1));

@@ -19,7 +19,7 @@ on_each_backend!(
     operations_on_a_missing_stream_say_that_it_is_not_found,
     a_name_is_taken_once,
     a_stream_without_a_shard_count_has_four,
-    settings_that_would_be_forgotten_are_refused,
+    settings_that_a_provisioned_stream_cannot_have_are_refused,
     tags_are_checked_when_a_stream_is_created_with_them,
     shards_are_described_a_hundred_at_a_time,
     streams_are_listed_by_name_in_pages,
@@ -197,21 +197,22 @@ fn a_stream_without_a_shard_count_has_four(backend: Backend) {
     );
 }
 
-fn settings_that_would_be_forgotten_are_refused(backend: Backend) {
+fn settings_that_a_provisioned_stream_cannot_have_are_refused(backend: Backend) {
     let server = TestServer::start(backend);
     let create = |name: &str, value: Value| {
         let mut input = json!({"StreamName": "s", "ShardCount": 1});
         input[name] = value;
         input
     };
-    for (name, value) in [
-        ("RecordDistributionStrategy", json!("AUTO")),
-        ("WarmThroughputMiBps", json!(5)),
+    for (name, value, exception) in [
+        (
+            "RecordDistributionStrategy",
+            json!("AUTO"),
+            "InvalidArgumentException",
+        ),
+        ("WarmThroughputMiBps", json!(5), "ValidationException"),
     ] {
-        assert_eq!(
-            server.refusal("CreateStream", &create(name, value)).0,
-            "InvalidArgumentException"
-        );
+        assert_eq!(server.refusal("CreateStream", &create(name, value)).0, exception);
     }
     server.ok("CreateStream", &create("MaxRecordSizeInKiB", json!(2048)));
     let summary = server.ok("DescribeStreamSummary", &json!({"StreamName": "s"}));

@@ -1,0 +1,20 @@
+//! What the engine acts on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{RecordDistribution, StreamMode, Timestamp};
+
+/// What the engine acts on, by kind of resource. Variants are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Setting {
+    /// Of a stream.
+    Mode(StreamMode),
+    /// Of a stream. Records that arrived before the floor stay hidden, however long the retention becomes.
+    Retention { hours: u32, horizon_floor: Timestamp },
+    /// Of a stream.
+    MaxRecordBytes(u32),
+    /// Of a stream: what it is to be able to take if it scales by itself, in MiB a second, each of which is a shard.
+    WarmThroughput(u32),
+    /// Of a stream.
+    Distribution(RecordDistribution),
+}

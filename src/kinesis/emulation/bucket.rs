@@ -1,0 +1,162 @@
+//! Token buckets, by which rates are limited.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
+use crate::Timestamp;
+
+/// How fast a bucket fills, which is also what it holds: what is allowed in one second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate(pub(super) u32);
+
+/// One bucket for each key. A key that was not used for long costs nothing.
+#[derive(Debug)]
+pub(super) struct Buckets<K> {
+    buckets: Mutex<HashMap<K, Bucket>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    rate: Rate,
+    /// In thousandths. Less than nothing if more was taken than it had.
+    level: i64,
+    filled_at: Timestamp,
+}
+
+impl<K> Default for Buckets<K> {
+    fn default() -> Self {
+        Buckets {
+            buckets: Mutex::default(),
+        }
+    }
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    /// Takes so much out of a bucket, if it has that or is full: what is more than a full one is owed, and nothing can be
+    /// taken until that is made up for. Nothing is taken otherwise.
+    pub(super) fn take(&self, key: K, rate: Rate, amount: u64, now: Timestamp) -> bool {
+        self.with(key, rate, now, |bucket| bucket.take(amount))
+    }
+
+    /// Takes so much out of a bucket in any case.
+    pub(super) fn owe(&self, key: K, rate: Rate, amount: u64, now: Timestamp) {
+        self.with(key, rate, now, |bucket| bucket.level -= thousandths(amount));
+    }
+
+    /// Whether more has been taken than a bucket had.
+    pub(super) fn is_owing(&self, key: K, rate: Rate, now: Timestamp) -> bool {
+        self.with(key, rate, now, |bucket| bucket.level < 0)
+    }
+
+    fn with<T>(&self, key: K, rate: Rate, now: Timestamp, with: impl FnOnce(&mut Bucket) -> T) -> T {
+        const MOST_FULL: usize = 4096;
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() > MOST_FULL && !buckets.contains_key(&key) {
+            buckets.retain(|_, bucket| !bucket.filled(now).is_full());
+        }
+        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(rate, now));
+        *bucket = bucket.filled(now);
+        with(bucket)
+    }
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: Timestamp) -> Bucket {
+        Bucket {
+            rate,
+            level: thousandths(rate.0.into()),
+            filled_at: now,
+        }
+    }
+
+    /// As it is at this moment. A clock that went back has filled nothing.
+    fn filled(self, now: Timestamp) -> Bucket {
+        let millis = i64::try_from(now.since(self.filled_at).as_millis()).unwrap_or(i64::MAX);
+        // So much a second is as many thousandths a millisecond.
+        let filled = millis.saturating_mul(self.rate.0.into());
+        Bucket {
+            level: self
+                .level
+                .saturating_add(filled)
+                .min(thousandths(self.rate.0.into())),
+            filled_at: now,
+            ..self
+        }
+    }
+
+    fn is_full(self) -> bool {
+        self.level >= thousandths(self.rate.0.into())
+    }
+
+    fn take(&mut self, amount: u64) -> bool {
+        let needed = thousandths(amount.min(self.rate.0.into()));
+        if self.level < needed {
+            return false;
+        }
+        self.level = self.level.saturating_sub(thousandths(amount));
+        true
+    }
+}
+
+fn thousandths(amount: u64) -> i64 {
+    i64::try_from(amount).map_or(i64::MAX / 4, |amount| {
+        amount.saturating_mul(1000).min(i64::MAX / 4)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate(10);
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + millis)
+    }
+
+    #[test]
+    fn a_bucket_gives_its_rate_and_fills_again() {
+        let buckets = Buckets::default();
+        for _ in 0..10 {
+            assert!(buckets.take("a", RATE, 1, at(0)));
+        }
+        assert!(!buckets.take("a", RATE, 1, at(99)));
+        assert!(buckets.take("b", RATE, 10, at(99)));
+        assert!(buckets.take("a", RATE, 1, at(100)));
+        assert!(!buckets.take("a", RATE, 2, at(200)));
+        assert!(
+            buckets.take("a", RATE, 10, at(60_000)),
+            "it holds no more than a second's"
+        );
+        assert!(!buckets.take("a", RATE, 1, at(60_000)));
+    }
+
+    #[test]
+    fn what_is_larger_than_a_bucket_is_taken_from_a_full_one_and_made_up_for() {
+        let buckets = Buckets::default();
+        assert!(buckets.take("a", RATE, 50, at(0)));
+        assert!(buckets.is_owing("a", RATE, at(3_999)));
+        assert!(!buckets.take("a", RATE, 1, at(4_000)));
+        assert!(buckets.take("a", RATE, 1, at(4_100)));
+        buckets.owe("a", RATE, 100, at(5_000));
+        assert!(buckets.is_owing("a", RATE, at(14_000)));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_close_a_bucket_for_long() {
+        let buckets = Buckets::default();
+        assert!(buckets.take("a", RATE, 10, at(900_000)));
+        assert!(!buckets.take("a", RATE, 10, at(0)));
+        assert!(buckets.take("a", RATE, 10, at(1_000)));
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let buckets = Buckets::default();
+        for key in 0..100_000_u32 {
+            assert!(buckets.take(key, RATE, 1, at(u64::from(key) * 100)));
+        }
+        assert!(buckets.buckets.lock().unwrap().len() < 5_000);
+    }
+}

@@ -1,0 +1,46 @@
+//! How often operations can be called.
+
+use super::bucket::{Buckets, Rate};
+use crate::Timestamp;
+use crate::kinesis::error::ApiError;
+use crate::kinesis::scope::Scope;
+
+/// Counts calls, by account, region and operation.
+#[derive(Debug, Default)]
+pub(in crate::kinesis) struct CallRates {
+    calls: Buckets<(String, &'static str)>,
+}
+
+impl CallRates {
+    /// Refuses a call that is one too many. One of records is no control call.
+    pub(in crate::kinesis) fn check(
+        &self,
+        operation: &'static str,
+        is_control: bool,
+        scope: Scope,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        let Some(rate) = rate(operation, is_control) else {
+            return Ok(());
+        };
+        if self.calls.take((scope.namespace(), operation), rate, 1, now) {
+            return Ok(());
+        }
+        Err(ApiError::limit_exceeded(format!(
+            "Rate exceeded for account {}.",
+            scope.account_id()
+        )))
+    }
+}
+
+/// Calls a second. AWS counts ListShards and DescribeStreamConsumer by stream; here the account's count.
+fn rate(operation: &str, is_control: bool) -> Option<Rate> {
+    match operation {
+        "ListShards" => Some(Rate(1000)),
+        "DescribeStreamSummary" | "DescribeStreamConsumer" => Some(Rate(20)),
+        "DescribeStream" => Some(Rate(10)),
+        "DescribeLimits" => Some(Rate(1)),
+        // Calls of records have limits for each shard.
+        _ => is_control.then_some(Rate(5)),
+    }
+}

@@ -1,0 +1,99 @@
+//! What AWS does and a server on one machine need not: limits of throughput, of calls and of changes, with its errors. All of
+//! it is off unless asked for, so that programs that back off can be tested. What is counted is lost with the server.
+
+mod bucket;
+mod call_rates;
+mod changes;
+mod throughput;
+
+use std::str::FromStr;
+
+use thiserror::Error;
+
+pub(super) use call_rates::CallRates;
+pub(super) use changes::Changes;
+pub(super) use throughput::Throughput;
+
+/// Which limits of AWS a [`Server`](super::Server) has. Each can be switched on alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// What each shard takes and gives: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second.
+    pub throughput: bool,
+    /// How often operations can be called, in a second: 1 to 1,000 times, by the operation.
+    pub call_rates: bool,
+    /// How many streams can be CREATING at once (5), and how often a stream's shard count (10) and its mode (2) can be
+    /// changed within 24 hours.
+    pub changes: bool,
+}
+
+/// A text is not the name of a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{given:?} is no limit of AWS; expected throughput, call-rates, changes, or aws for all of them")]
+pub struct LimitsError {
+    given: String,
+}
+
+impl Limits {
+    /// None of them.
+    pub const NONE: Limits = Limits {
+        throughput: false,
+        call_rates: false,
+        changes: false,
+    };
+
+    /// All of them.
+    pub const AWS: Limits = Limits {
+        throughput: true,
+        call_rates: true,
+        changes: true,
+    };
+
+    /// These, and those.
+    #[must_use]
+    pub fn and(self, other: Limits) -> Limits {
+        Limits {
+            throughput: self.throughput || other.throughput,
+            call_rates: self.call_rates || other.call_rates,
+            changes: self.changes || other.changes,
+        }
+    }
+}
+
+impl FromStr for Limits {
+    type Err = LimitsError;
+
+    /// Names separated by commas: `throughput,call-rates`.
+    fn from_str(text: &str) -> Result<Limits, LimitsError> {
+        text.split(',').try_fold(Limits::NONE, |limits, name| {
+            let mut one = Limits::NONE;
+            match name.trim() {
+                "aws" => one = Limits::AWS,
+                "throughput" => one.throughput = true,
+                "call-rates" => one.call_rates = true,
+                "changes" => one.changes = true,
+                given => {
+                    return Err(LimitsError {
+                        given: given.to_owned(),
+                    });
+                }
+            }
+            Ok(limits.and(one))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_have_names() {
+        assert_eq!("aws".parse(), Ok(Limits::AWS));
+        assert_eq!("throughput, call-rates,changes".parse(), Ok(Limits::AWS));
+        let one: Limits = "changes".parse().unwrap();
+        assert!(one.changes && !one.throughput && !one.call_rates);
+        for text in ["", "aws,", "AWS", "quotas"] {
+            assert!(text.parse::<Limits>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a shard takes and gives.
+
+use super::bucket::{Buckets, Rate};
+use crate::{ShardId, StreamId, Timestamp};
+
+const WRITTEN_BYTES: Rate = Rate(1 << 20);
+const WRITTEN_RECORDS: Rate = Rate(1000);
+const READ_BYTES: Rate = Rate(2 << 20);
+const READS: Rate = Rate(5);
+const ITERATORS: Rate = Rate(5);
+
+type Shard = (StreamId, ShardId);
+
+/// Counts what goes through shards.
+#[derive(Debug, Default)]
+pub(in crate::kinesis) struct Throughput {
+    written_bytes: Buckets<Shard>,
+    written_records: Buckets<Shard>,
+    read_bytes: Buckets<Shard>,
+    reads: Buckets<Shard>,
+    iterators: Buckets<Shard>,
+}
+
+impl Throughput {
+    /// Whether the shard takes a record of so many bytes, which are counted then. One that is larger than what a shard takes
+    /// in a second is taken, and the shard takes no more until the time for it is over.
+    pub(in crate::kinesis) fn writes(&self, shard: Shard, bytes: usize, now: Timestamp) -> bool {
+        if self.written_bytes.is_owing(shard, WRITTEN_BYTES, now) {
+            return false;
+        }
+        self.written_records.take(shard, WRITTEN_RECORDS, 1, now)
+            && self.written_bytes.take(shard, WRITTEN_BYTES, bytes as u64, now)
+    }
+
+    /// Whether the shard can be read once more now.
+    pub(in crate::kinesis) fn may_read(&self, shard: Shard, now: Timestamp) -> bool {
+        !self.read_bytes.is_owing(shard, READ_BYTES, now) && self.reads.take(shard, READS, 1, now)
+    }
+
+    /// So many bytes of the shard were read.
+    pub(in crate::kinesis) fn has_read(&self, shard: Shard, bytes: usize, now: Timestamp) {
+        self.read_bytes.owe(shard, READ_BYTES, bytes as u64, now);
+    }
+
+    /// Whether one more iterator of the shard can be made now.
+    pub(in crate::kinesis) fn may_iterate(&self, shard: Shard, now: Timestamp) -> bool {
+        self.iterators.take(shard, ITERATORS, 1, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn a_shard_takes_its_bytes_and_records() {
+        let throughput = Throughput::default();
+        let shard = |index| (StreamId::new(1), ShardId::new(index).unwrap());
+        let taken = |index, bytes, seconds| {
+            (0..2000)
+                .filter(|_| throughput.writes(shard(index), bytes, at(seconds)))
+                .count()
+        };
+        assert_eq!(taken(0, 100, 0), 1000);
+        assert_eq!(taken(0, 100, 1), 1000);
+        assert_eq!(taken(1, 64 << 10, 1), 16);
+        // A record of ten mebibytes stands for ten seconds.
+        assert!(throughput.writes(shard(2), 10 << 20, at(0)));
+        assert!(!throughput.writes(shard(2), 1, at(8)));
+        assert!(throughput.writes(shard(2), 1, at(10)));
+    }
+
+    #[test]
+    fn a_shard_is_read_five_times_a_second_and_not_for_five_behind_ten_mebibytes() {
+        let throughput = Throughput::default();
+        let shard = (StreamId::new(1), ShardId::new(0).unwrap());
+        let reads = |seconds| (0..9).filter(|_| throughput.may_read(shard, at(seconds))).count();
+        assert_eq!(reads(0), 5);
+        assert_eq!(reads(1), 5);
+        throughput.has_read(shard, 10 << 20, at(2));
+        assert_eq!(reads(5), 0);
+        assert_eq!(reads(6), 5);
+    }
+}

@@ -1,0 +1,70 @@
+//! Records that are refused because their shard takes no more, or because a test asked for that.
+
+use crate::kinesis::service::Context;
+use crate::{PutRecord, RecordDistribution, ShardFilter, ShardId, Stream};
+
+/// Whether any record can be refused.
+pub(super) fn may_be(context: Context<'_>) -> bool {
+    context.service.limits.throughput || context.service.faults.throttle_records()
+}
+
+/// For each record the shard that does not take it, if it does not. Nothing at all if none can be refused.
+pub(super) fn refused(
+    context: Context<'_>,
+    stream: &Stream,
+    records: &[PutRecord<'_>],
+    are_many: bool,
+) -> crate::Result<Vec<Option<ShardId>>> {
+    if !may_be(context) {
+        return Ok(Vec::new());
+    }
+    let service = context.service;
+    let now = service.store.now();
+    let places = Places::of(stream)?;
+    let is_refused = |(number, record): (usize, &PutRecord<'_>)| {
+        let shard = places.shard_of(number, record)?;
+        let has_fault = are_many && service.faults.throttles_record();
+        let is_full = service.limits.throughput
+            && !service
+                .throughput
+                .writes((stream.id(), shard), record.size_bytes(), now);
+        (has_fault || is_full).then_some(shard)
+    };
+    Ok(records.iter().enumerate().map(is_refused).collect())
+}
+
+pub(super) fn message(context: Context<'_>, stream: &str, shard: ShardId) -> String {
+    format!(
+        "Rate exceeded for shard {shard} in stream {stream} under account {}.",
+        context.account_id()
+    )
+}
+
+/// Which shard a record goes to, as far as it is known before it goes there.
+struct Places {
+    open: Vec<crate::Shard>,
+    is_distributed: bool,
+}
+
+impl Places {
+    fn of(stream: &Stream) -> crate::Result<Places> {
+        let open = stream.shards(&ShardFilter::AtLatest)?;
+        let is_distributed = stream.summary()?.distribution == RecordDistribution::Auto;
+        Ok(Places { open, is_distributed })
+    }
+
+    /// `None` while the stream has no shards. Records that go to all shards in turn are taken to begin with the first.
+    fn shard_of(&self, number: usize, record: &PutRecord<'_>) -> Option<ShardId> {
+        if self.is_distributed {
+            return self
+                .open
+                .get(number % self.open.len().max(1))
+                .map(|shard| shard.id);
+        }
+        let key = record.hash_key();
+        self.open
+            .iter()
+            .find(|shard| shard.covers(key))
+            .map(|shard| shard.id)
+    }
+}

@@ -1,0 +1,62 @@
+//! Changing a stream's settings.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::core::StoreCore;
+use super::stream_core::StreamCore;
+use crate::catalog::{Edit, Lifecycle, Resource, Setting};
+use crate::error::Result;
+use crate::model::RecordDistribution;
+
+impl StoreCore {
+    /// Changes settings of an active stream now.
+    pub(super) fn set_at_once(&self, stream: &StreamCore, settings: &[Setting]) -> Result<()> {
+        // A refusal does not wait for another thread's change.
+        stream.active_state(&self.catalog.read())?;
+        let _one_at_a_time = stream.lock_to_change();
+        self.catalog.commit(|state| {
+            stream.active_state(state)?;
+            Ok(stream.edits_of(settings))
+        })?;
+        stream.note(settings);
+        Ok(())
+    }
+
+    /// Ends a change of settings that is due. The caller has the stream to change.
+    pub(super) fn finish_settings(
+        &self,
+        stream: &StreamCore,
+        settings: &[Setting],
+        expected: &Lifecycle,
+    ) -> Result<()> {
+        self.end_change(stream, expected, stream.edits_of(settings))?;
+        stream.note(settings);
+        Ok(())
+    }
+}
+
+impl StreamCore {
+    fn edits_of(&self, settings: &[Setting]) -> Vec<Edit> {
+        let edit = |setting: &Setting| Edit::SettingChanged {
+            resource: Resource::Stream(self.id),
+            setting: *setting,
+        };
+        settings.iter().map(edit).collect()
+    }
+
+    /// Puts read some settings without the catalog.
+    fn note(&self, settings: &[Setting]) {
+        for setting in settings {
+            match *setting {
+                Setting::MaxRecordBytes(bytes) => self.max_record_bytes.store(bytes.into(), Relaxed),
+                Setting::Distribution(distribution) => {
+                    let is_distributed = distribution == RecordDistribution::Auto;
+                    self.is_distributed.store(is_distributed, Relaxed);
+                }
+                // What was put before is none of the load that a stream on demand is scaled by.
+                Setting::Mode(_) => drop(self.take_counts()),
+                Setting::Retention { .. } | Setting::WarmThroughput(_) => {}
+            }
+        }
+    }
+}
