@@ -205,7 +205,8 @@ impl Faults {
             .rules_of(PUT_RECORDS)
             .filter(|rule| rule.fault.kind == Kind::Throttle);
         // Each of them counts the record.
-        throttling.fold(false, |is_throttled, rule| self.strikes(rule) || is_throttled)
+        let struck: usize = throttling.map(|rule| usize::from(self.strikes(rule))).sum();
+        struck > 0
     }
 
     pub(super) fn throttle_records(&self) -> bool {

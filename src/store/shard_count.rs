@@ -5,7 +5,7 @@ use super::stream_core::StreamCore;
 use super::transitions::Subject;
 use crate::catalog::{CatalogState, Change, Lifecycle, Setting, Steps};
 use crate::error::{Error, Result};
-use crate::model::{Timestamp, limits};
+use crate::model::{Lineage, Timestamp, limits};
 
 impl StoreCore {
     /// Without transition delay, the shards are there on return.
@@ -54,13 +54,13 @@ impl StoreCore {
     pub(super) fn change_settings(
         &self,
         stream: &StreamCore,
-        settings: Vec<Setting>,
+        settings: &[Setting],
         now: Timestamp,
     ) -> Result<()> {
         if self.is_immediate() {
-            return self.set_at_once(stream, &settings);
+            return self.set_at_once(stream, settings);
         }
-        let scheduled = self.schedule(stream, now, |_| Ok(Change::Settings(settings.clone())));
+        let scheduled = self.schedule(stream, now, |_| Ok(Change::Settings(settings.to_vec())));
         scheduled.map(|_| ())
     }
 }
@@ -69,7 +69,7 @@ impl StreamCore {
     /// How many open shards the stream has, if it is active.
     fn open_shard_count(&self, state: &CatalogState) -> Result<u32> {
         let lineage = self.active_state(state)?.lineage.as_ref();
-        Ok(lineage.map_or(0, |lineage| lineage.open_shard_count()))
+        Ok(lineage.map_or(0, Lineage::open_shard_count))
     }
 
     fn steps_to(&self, state: &CatalogState, target: u32) -> Result<Steps> {

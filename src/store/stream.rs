@@ -194,7 +194,7 @@ impl Stream {
     /// # Errors
     /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
     pub fn set_mode(&self, mode: StreamMode) -> Result<()> {
-        self.set(vec![Setting::Mode(mode)])
+        self.set(&[Setting::Mode(mode)])
     }
 
     /// [`set_mode`](Self::set_mode) and [`set_warm_throughput`](Self::set_warm_throughput) in one change.
@@ -203,7 +203,7 @@ impl Stream {
     /// As for those.
     pub fn set_mode_and_warm_throughput(&self, mode: StreamMode, mib_per_second: u32) -> Result<()> {
         check_warm_throughput(mib_per_second)?;
-        self.set(vec![Setting::Mode(mode), Setting::WarmThroughput(mib_per_second)])
+        self.set(&[Setting::Mode(mode), Setting::WarmThroughput(mib_per_second)])
     }
 
     /// Says how records find their shards from now on, without a transition delay. Those that are there stay where they are.
@@ -225,7 +225,7 @@ impl Stream {
     /// [`set_mode`](Self::set_mode).
     pub fn set_warm_throughput(&self, mib_per_second: u32) -> Result<()> {
         check_warm_throughput(mib_per_second)?;
-        self.set(vec![Setting::WarmThroughput(mib_per_second)])
+        self.set(&[Setting::WarmThroughput(mib_per_second)])
     }
 
     /// Changes how large a record can be, in bytes of data and partition key: 1 MiB to 10 MiB. Records that are there stay
@@ -235,7 +235,7 @@ impl Stream {
     /// [`Error::InvalidArgument`]; otherwise as for [`set_mode`](Self::set_mode).
     pub fn set_max_record_bytes(&self, bytes: u32) -> Result<()> {
         check_max_record_bytes(bytes)?;
-        self.set(vec![Setting::MaxRecordBytes(bytes)])
+        self.set(&[Setting::MaxRecordBytes(bytes)])
     }
 
     /// A checkpoint that was saved under a name.
@@ -373,7 +373,7 @@ impl Stream {
         scheduled.map(|_| ())
     }
 
-    fn set(&self, settings: Vec<Setting>) -> Result<()> {
+    fn set(&self, settings: &[Setting]) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
         store.change_settings(&self.core, settings, now)

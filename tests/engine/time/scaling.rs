@@ -1,7 +1,7 @@
 //! Changing how many shards a stream has, by hand and by its load, and its other settings.
 
 use anabranch::{
-    Error, HashKey, PutRecord, RecordDistribution, StreamMode, StreamOptions, StreamStatus, limits,
+    Append, Error, HashKey, PutRecord, RecordDistribution, StreamMode, StreamOptions, StreamStatus, limits,
 };
 
 use super::*;
@@ -320,7 +320,7 @@ fn a_stream_that_distributes_its_records_needs_no_keys(place: &Place) {
         };
         let puts = begun
             .map_or_else(|| stream.append(&record), Ok)
-            .and_then(|begun| begun.wait());
+            .and_then(Append::wait);
         calls_to[puts.unwrap()[0].shard_id.index() as usize] += 1;
     }
     assert_eq!(calls_to, [3; 4]);

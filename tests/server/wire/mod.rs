@@ -11,6 +11,7 @@ mod front;
 mod hanging;
 mod http1;
 mod http2;
+mod infrastructure;
 mod input_constraints;
 mod input_types;
 mod limits_of_aws;
