@@ -39,7 +39,7 @@ struct CommandLine {
 enum Command {
     /// Serve the Kinesis API until interrupted (the default)
     #[command(after_long_help = AFTER_HELP)]
-    Serve(serve::ServeArguments),
+    Serve(Box<serve::ServeArguments>),
 
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]

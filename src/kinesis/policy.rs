@@ -146,6 +146,9 @@ fn fits(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    // Values are written where they are passed.
+    #![allow(clippy::needless_pass_by_value)]
+
     use proptest::prelude::*;
     use serde_json::json;
 
