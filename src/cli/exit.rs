@@ -32,7 +32,13 @@ impl Failure {
         match self {
             Failure::Inspection(_)
             | Failure::Usage(_)
-            | Failure::Bind(BindError::AccountId { .. } | BindError::Region { .. }) => 2,
+            | Failure::Bind(
+                BindError::AccountId { .. }
+                | BindError::Region { .. }
+                | BindError::Unsigned { .. }
+                | BindError::Host { .. }
+                | BindError::Origin { .. },
+            ) => 2,
             Failure::Store(Error::Locked { .. }) => 3,
             Failure::Store(
                 Error::NotAStore { .. }
@@ -64,6 +70,12 @@ impl Failure {
                 BindError::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                     format!("{error}\nPorts below 1024 need privileges; choose another one with --listen.")
                 }
+                BindError::Unsigned { .. } => format!(
+                    "{error}.\nGive the keys that they may use with --credentials FILE, or say that this is meant with \
+                     --allow-unsigned-beyond-loopback."
+                ),
+                BindError::Host { .. } => format!("--allow-host: {error}"),
+                BindError::Origin { .. } => format!("--allow-origin: {error}"),
                 _ => error.to_string(),
             },
             Failure::System { doing, source } => format!("cannot {doing}: {source}"),

@@ -1,5 +1,6 @@
 //! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
 
+mod access;
 mod bench;
 mod dump;
 mod exit;
@@ -38,7 +39,7 @@ struct CommandLine {
 enum Command {
     /// Serve the Kinesis API until interrupted (the default)
     #[command(after_long_help = AFTER_HELP)]
-    Serve(serve::ServeArguments),
+    Serve(Box<serve::ServeArguments>),
 
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]
@@ -71,7 +72,7 @@ Example:
 
   Any other AWS client works too: export AWS_ENDPOINT_URL_KINESIS=http://127.0.0.1:4567
 
-Credentials are not checked: every client that reaches the address can read and write all streams.
+Without --credentials no signature is verified: every client that reaches the address can read and write all streams.
 
 Exit status:
   0  stopped by SIGINT or SIGTERM, and everything is closed in order

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Failure;
+use super::access::{AccessArguments, Tls};
 use super::initial_streams::{self, InitialStream};
 use super::logging::LogArguments;
 
@@ -44,8 +45,7 @@ pub(super) struct ServeArguments {
 
     /// Host and port to listen on; port 0 takes a free one
     ///
-    /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. Credentials are not checked, so think before
-    /// listening on an address that others can reach.
+    /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. An address that other machines can reach needs --credentials.
     #[arg(
         long,
         value_name = "HOST:PORT",
@@ -127,6 +127,9 @@ pub(super) struct ServeArguments {
     shutdown_grace: Duration,
 
     #[command(flatten)]
+    access: AccessArguments,
+
+    #[command(flatten)]
     log: LogArguments,
 }
 
@@ -150,6 +153,10 @@ impl ServeArguments {
             true => "memory".to_owned(),
             false => shown(&self.data_dir),
         }
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        (!self.ephemeral).then_some(&*self.data_dir)
     }
 }
 
@@ -207,13 +214,20 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         doing: "start threads",
         source,
     })?;
+    let options = server_options(arguments, descriptors)?;
     let opening = Instant::now();
     let store = open(arguments, descriptors).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
-    let options = server_options(arguments, descriptors);
     let created = initial_streams::create(&store, &arguments.create_stream, &options, arguments.shard_limit);
-    let served = created
-        .and_then(|()| runtime.block_on(serve(arguments, options, descriptors, store.clone(), opened_in)));
+    let tls = created.and_then(|()| arguments.access.tls(arguments.directory()));
+    let served = tls.and_then(|tls| {
+        let opened = Opened {
+            store: store.clone(),
+            took: opened_in,
+            descriptors,
+        };
+        runtime.block_on(serve(arguments, options, tls.as_ref(), opened))
+    });
     let closed = store.close().map_err(Failure::Store);
     // Whatever still runs has no answer to give any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -268,15 +282,23 @@ impl Descriptors {
     }
 }
 
-fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> ServerOptions {
-    ServerOptions::new(&arguments.listen)
+fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Result<ServerOptions, Failure> {
+    let options = ServerOptions::new(&arguments.listen)
         .region(&arguments.region)
         .account_id(&arguments.account_id)
         .shard_limit(arguments.shard_limit)
         .max_connections(max_connections(arguments, descriptors))
         .shutdown_grace(arguments.shutdown_grace)
         .limits(arguments.limits())
-        .faults(arguments.fault.iter().cloned(), arguments.fault_seed)
+        .faults(arguments.fault.iter().cloned(), arguments.fault_seed);
+    arguments.access.given_to(options)
+}
+
+/// A store that is open, and what that took.
+struct Opened {
+    store: Store,
+    took: Duration,
+    descriptors: Descriptors,
 }
 
 fn max_connections(arguments: &ServeArguments, descriptors: Descriptors) -> usize {
@@ -285,11 +307,18 @@ fn max_connections(arguments: &ServeArguments, descriptors: Descriptors) -> usiz
 
 async fn serve(
     arguments: &ServeArguments,
-    options: ServerOptions,
-    descriptors: Descriptors,
-    store: Store,
-    opened_in: Duration,
+    mut options: ServerOptions,
+    tls: Option<&Tls>,
+    opened: Opened,
 ) -> Result<(), Failure> {
+    let Opened {
+        store,
+        took,
+        descriptors,
+    } = opened;
+    if let Some(tls) = tls {
+        options = options.tls(tls.identity.clone());
+    }
     let stop = stop_signal().map_err(|source| Failure::System {
         doing: "wait for signals",
         source,
@@ -313,27 +342,37 @@ async fn serve(
         open_shards,
         max_connections,
         max_open_segments = descriptors.segments,
-        opened_in_ms = opened_in.as_millis() as u64,
+        tls = tls.is_some(),
+        opened_in_ms = took.as_millis() as u64,
         "serving"
     );
-    if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+    let mut beyond = addresses.iter().filter(|address| !address.ip().is_loopback());
+    if let Some(address) = beyond.next()
+        && !arguments.access.verifies_signatures()
+    {
         let can = match arguments.read_only {
             true => "read",
             false => "read and write",
         };
-        warn!(%address, "credentials are not checked: every client that reaches this address can {can} all streams");
+        warn!(%address, "no signature is verified: every client that reaches this address can {can} all streams");
     }
     for fault in &arguments.fault {
         warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
     }
     // A closed standard output is no reason not to serve.
-    let _ = greet(&mut io::stdout().lock(), arguments, address);
+    let _ = greet(&mut io::stdout().lock(), arguments, tls, address);
     server.run_until(stop).await;
     Ok(())
 }
 
-fn greet(out: &mut impl Write, arguments: &ServeArguments, address: SocketAddr) -> io::Result<()> {
-    let url = format!("http://{}", reachable(address));
+fn greet(
+    out: &mut impl Write,
+    arguments: &ServeArguments,
+    tls: Option<&Tls>,
+    address: SocketAddr,
+) -> io::Result<()> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", reachable(address));
     writeln!(
         out,
         "anabranch {} serves Kinesis at {url}",
@@ -348,10 +387,18 @@ fn greet(out: &mut impl Write, arguments: &ServeArguments, address: SocketAddr) 
     writeln!(out)?;
     writeln!(out, "From Python:")?;
     writeln!(out, "    import boto3")?;
+    // A client that has to have a key of the file finds it where its user has put it.
+    let key = match arguments.access.verifies_signatures() {
+        true => "",
+        false => ", aws_access_key_id=\"any\", aws_secret_access_key=\"any\"",
+    };
+    let trust = match tls.and_then(|tls| tls.self_signed.as_deref()) {
+        Some(certificate) => format!(", verify=\"{}\"", certificate.display()),
+        None => String::new(),
+    };
     writeln!(
         out,
-        "    kinesis = boto3.client(\"kinesis\", endpoint_url=\"{url}\", region_name=\"{}\", \
-         aws_access_key_id=\"any\", aws_secret_access_key=\"any\")",
+        "    kinesis = boto3.client(\"kinesis\", endpoint_url=\"{url}\", region_name=\"{}\"{key}{trust})",
         arguments.region
     )?;
     writeln!(out)?;
@@ -438,7 +485,7 @@ mod tests {
     fn the_greeting_has_the_two_lines_that_a_boto3_user_types() {
         let line = Line::try_parse_from(["anabranch", "--region", "eu-west-1"]).unwrap();
         let mut out = Vec::new();
-        greet(&mut out, &line.serve, "0.0.0.0:4567".parse().unwrap()).unwrap();
+        greet(&mut out, &line.serve, None, "0.0.0.0:4567".parse().unwrap()).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\n    import boto3\n"), "{text}");
         assert!(

@@ -13,6 +13,8 @@ mod omission;
 mod os;
 mod overlaid;
 mod overlay;
+#[cfg(feature = "server")]
+mod private_file;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -23,6 +25,10 @@ pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
 pub(crate) use overlaid::Overlaid;
 pub(crate) use overlay::OverlayDisk;
+#[cfg(feature = "server")]
+pub use private_file::PrivateFileError;
+#[cfg(feature = "server")]
+pub(crate) use private_file::{create_directory, read_private, read_public, write_private, write_public};
 pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;

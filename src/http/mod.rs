@@ -3,12 +3,14 @@
 //! This floor takes connections from a [`Listener`], reads requests, and hands each one to [`Routes`], whose reply it
 //! sends. It knows nothing of what is asked and answered. What it bounds and counts: connections, and which of them are
 //! idle (`connections`); the bytes of request bodies (`body`) and of replies (`reply`, `reply_memory`), both from a
-//! `budget`; the time that a client may take (`socket`, `http2_streams`). [`Resources`] has all of that, and the routes
+//! `budget`; the time that a client may take (`socket`, `tls`,
+//! `http2_streams`). Which hosts and web pages are let in says `admission`, and it is for the routes to ask. [`Resources`] has all of that, and the routes
 //! share it.
 //!
 //! Time is tokio's, and connections are whatever the listener says: under a runtime whose clock is paused and with a
 //! listener in memory, the whole server runs in a simulation.
 
+mod admission;
 mod body;
 mod budget;
 mod connections;
@@ -20,10 +22,13 @@ mod options;
 mod reply;
 mod reply_memory;
 mod resources;
+mod self_signed;
 mod server;
 mod socket;
 mod tcp_listener;
+mod tls;
 
+pub(crate) use admission::{Admission, Refusal, RuleError};
 pub(crate) use body::BodyError;
 pub(crate) use budget::MOST_SMALL;
 pub(crate) use connections::Connection;
@@ -36,6 +41,8 @@ pub(crate) use reply::Buffers;
 pub(crate) use reply::{Encode, MOST_INDIVISIBLE, ReplyBody};
 pub(crate) use reply_memory::{Granted, ReplyShare};
 pub(crate) use resources::Resources;
+pub use self_signed::SelfSigned;
 pub(crate) use server::{NoAnswer, Reply, Routes, serve_until};
 pub(crate) use tcp_listener::ListenError;
 pub use tcp_listener::TcpListener;
+pub use tls::{TlsError, TlsIdentity};

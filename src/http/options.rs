@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::tls::TlsIdentity;
+
 /// The largest head of a request, over HTTP/1.1 and HTTP/2: the names and values of all fields, and 32 bytes for each of
 /// them.
 pub(crate) const MAX_HEAD_BYTES: usize = 128 << 10;
@@ -23,4 +25,8 @@ pub(crate) struct HttpOptions {
     pub(crate) body_idle_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) shutdown_grace: Duration,
+    /// How long a handshake of TLS may take.
+    pub(crate) handshake_timeout: Duration,
+    /// What TLS is spoken with, if it is.
+    pub(crate) tls: Option<TlsIdentity>,
 }

@@ -25,6 +25,7 @@ use super::options::{HttpOptions, MAX_HEAD_BYTES};
 use super::reply::{Delivery, ReplyBody};
 use super::resources::Resources;
 use super::socket::Socket;
+use super::tls::{self, TlsIdentity, Transport};
 
 pub(crate) type Reply = Response<ReplyBody>;
 
@@ -112,8 +113,15 @@ impl<R: Routes> Serving<'_, R> {
         let socket = Socket::new(stream, self.options.idle_timeout, self.options.stall_timeout);
         let connection = self.resources.connections.add();
         let resources = Arc::clone(&self.resources);
-        let serving = serve(
+        let transport = begin(
             socket,
+            peer,
+            self.options.tls.clone(),
+            self.options.handshake_timeout,
+            Arc::clone(&connection),
+        );
+        let serving = serve(
+            transport,
             peer,
             connection_builder(self.options, &connection),
             self.graceful.watcher(),
@@ -309,8 +317,32 @@ impl Windows {
     }
 }
 
-async fn serve<S, R>(
+/// Makes a connection ready for HTTP. `None` if it has ended before.
+async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     socket: Socket<S>,
+    peer: SocketAddr,
+    identity: Option<TlsIdentity>,
+    patience: Duration,
+    connection: Arc<Connection>,
+) -> Option<Transport<S>> {
+    tokio::select! {
+        biased;
+        begun = tls::begin(socket, identity.as_ref(), patience) => match begun {
+            Ok(transport) => Some(transport),
+            Err(error) => {
+                debug!(%peer, %error, "connection ended before its first request");
+                None
+            }
+        },
+        () = connection.is_to_be_closed() => {
+            debug!(%peer, "connection closed for others, or at the end, before its first request");
+            None
+        }
+    }
+}
+
+async fn serve<S, R>(
+    transport: impl Future<Output = Option<Transport<S>>>,
     peer: SocketAddr,
     builder: auto::Builder<StreamExecutor>,
     watcher: Watcher,
@@ -320,10 +352,13 @@ async fn serve<S, R>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     R: Routes,
 {
+    let Some(transport) = transport.await else {
+        return;
+    };
     let of_requests = Arc::clone(&connection);
     let answer = service_fn(move |request| answer(Arc::clone(&routes), Arc::clone(&of_requests), request));
     let serving = builder
-        .serve_connection(TokioIo::new(socket), answer)
+        .serve_connection(TokioIo::new(transport), answer)
         .into_owned();
     tokio::select! {
         biased;

@@ -1,12 +1,20 @@
-//! Whether a request is signed at all, and in the form of Signature Version 4.
+//! Whether a request is signed at all, in the form of Signature Version 4, and by whom.
 //!
-//! Signatures are not verified: every client that reaches the server may use it, with any credentials. What AWS answers to an
-//! incomplete signature is answered here too, since clients and their tests depend on it.
+//! Without credentials signatures are not verified: every client that reaches the server may use it, with any key. What
+//! AWS answers to an incomplete signature is answered all the same, since clients and their tests depend on it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use hyper::HeaderMap;
 use hyper::http::request::Parts;
 
+use super::credentials::{Identity, Keys};
 use super::error::ApiError;
+use super::query;
 use super::scope::Scope;
+use super::signature::{self, Signature};
+use crate::model::Timestamp;
 
 const IN_HEADER: [&str; 3] = ["Credential", "Signature", "SignedHeaders"];
 const IN_QUERY: [&str; 5] = [
@@ -16,6 +24,17 @@ const IN_QUERY: [&str; 5] = [
     "X-Amz-SignedHeaders",
     "X-Amz-Date",
 ];
+
+/// Who has sent the request, if it is signed with one of these keys. Hashes the body.
+pub(super) fn verify(
+    parts: &Parts,
+    body: &[u8],
+    now: Timestamp,
+    keys: &Keys,
+) -> Result<Arc<Identity>, ApiError> {
+    check(parts)?;
+    signature::verify(&signature_of(parts), parts, body, now, keys)
+}
 
 /// Checks that one complete signature is there, in the header or in the query string.
 pub(super) fn check(parts: &Parts) -> Result<(), ApiError> {
@@ -47,12 +66,55 @@ pub(super) fn scope(parts: &Parts, home: Scope) -> Scope {
     region.unwrap_or(home)
 }
 
+/// The parts of a signature that is complete.
+fn signature_of(parts: &Parts) -> Signature<'_> {
+    let headers = &parts.headers;
+    let payload_hash = text(headers, "x-amz-content-sha256").map(Cow::Borrowed);
+    let Some(header) = text(headers, "authorization") else {
+        let parameter = |wanted| {
+            let found = query_pairs(parts).find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| query::decoded(value))
+        };
+        let [algorithm, credential, signature, signed_headers, date] =
+            IN_QUERY.map(|name| parameter(name).unwrap_or_default());
+        return Signature {
+            algorithm,
+            credential,
+            signed_headers,
+            signature,
+            date,
+            session_token: parameter("X-Amz-Security-Token"),
+            payload_hash: payload_hash.or_else(|| parameter("X-Amz-Content-Sha256")),
+            expires: parameter("X-Amz-Expires"),
+        };
+    };
+    let [credential, signature, signed_headers] =
+        IN_HEADER.map(|name| Cow::Borrowed(header_parameter(header, name).unwrap_or_default()));
+    let date = text(headers, "x-amz-date").or_else(|| text(headers, "date"));
+    Signature {
+        algorithm: Cow::Borrowed(header.split(' ').next().unwrap_or_default()),
+        credential,
+        signed_headers,
+        signature,
+        date: Cow::Borrowed(date.unwrap_or_default()),
+        session_token: text(headers, "x-amz-security-token").map(Cow::Borrowed),
+        payload_hash,
+        expires: None,
+    }
+}
+
+/// The first value of a header, unless that is empty or no text.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?;
+    (!value.is_empty()).then_some(value)
+}
+
 fn credential_scope(parts: &Parts) -> Option<String> {
     match authorization(parts) {
         Some(header) => header_parameter(&header, IN_HEADER[0]).map(str::to_owned),
         None => query_pairs(parts)
             .find(|(name, _)| *name == IN_QUERY[1])
-            .map(|(_, value)| value.replace("%2F", "/").replace("%2f", "/")),
+            .map(|(_, value)| query::decoded(value).into_owned()),
     }
 }
 
@@ -111,10 +173,7 @@ fn header_parameter<'a>(header: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn query_pairs(parts: &Parts) -> impl Iterator<Item = (&str, &str)> {
-    let query = parts.uri.query().unwrap_or_default();
-    query
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query::pairs(parts.uri.query().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::credentials::Identity;
 use super::error::{ApiError, exception};
 use super::operation::{self, Class, Operation, Request, Run};
 use super::operations;
@@ -21,7 +22,8 @@ pub(super) struct ApiRequest {
     pub(super) protocol: Protocol,
     /// Whose streams it is about, unless it names an ARN.
     pub(super) scope: Scope,
-    pub(super) authenticated: Result<(), ApiError>,
+    /// Who has sent it; `None` unless signatures are verified.
+    pub(super) authenticated: Result<Option<Arc<Identity>>, ApiError>,
     /// What a fault answers instead of doing anything.
     pub(super) injected: Option<ApiError>,
     pub(super) body: Bytes,
@@ -65,12 +67,13 @@ pub(super) async fn perform(
         Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
     let reply = match request.admitted(&service) {
-        Ok((operation, run)) => {
+        Ok((operation, run, caller)) => {
             let reply = run(Request {
                 service: Arc::clone(&service),
                 operation,
                 protocol: request.protocol,
                 scope: request.scope,
+                caller,
                 body: request.body,
                 connection: Arc::clone(connection),
                 most_read_bytes,
@@ -97,11 +100,13 @@ pub(super) async fn perform(
     }
 }
 
+type Admitted = (&'static Operation, Run, Option<Arc<Identity>>);
+
 impl ApiRequest {
-    /// The operation and its function, if it is offered to this client.
-    fn admitted(&self, service: &Service) -> Result<(&'static Operation, Run), ApiError> {
+    /// The operation and its function, if it is offered to this client, and who that is.
+    fn admitted(&self, service: &Service) -> Result<Admitted, ApiError> {
         let operation = self.operation.ok_or_else(ApiError::unknown_operation)?;
-        self.authenticated.clone()?;
+        let caller = self.authenticated.clone()?;
         let run = operation
             .run
             .ok_or_else(|| ApiError::not_offered(operation.name))?;
@@ -114,7 +119,7 @@ impl ApiRequest {
         }
         match &self.injected {
             Some(refusal) => Err(refusal.clone()),
-            None => Ok((operation, run)),
+            None => Ok((operation, run, caller)),
         }
     }
 }
@@ -158,6 +163,7 @@ mod tests {
 
     use super::*;
     use crate::Store;
+    use crate::http::Admission;
     use crate::kinesis::ServerOptions;
     use crate::kinesis::key::{INTEGER, Integer, Key, TEXT, Text, members, required};
     use crate::kinesis::operation::{Reply, Resource};
@@ -205,7 +211,12 @@ mod tests {
             let store = Store::open(directory.path().join("data")).unwrap();
             let scope = Scope::new("000000000000", "us-east-1").unwrap();
             Bench {
-                service: Arc::new(Service::new(store, scope, &ServerOptions::new(""))),
+                service: Arc::new(Service::new(
+                    store,
+                    scope,
+                    Admission::default(),
+                    &ServerOptions::new(""),
+                )),
                 _directory: directory,
             }
         }
@@ -219,7 +230,7 @@ mod tests {
                 operation: Some(operation),
                 protocol: Protocol::Json,
                 scope: self.service.scope,
-                authenticated: Ok(()),
+                authenticated: Ok(None),
                 injected: None,
                 body: Bytes::from_static(body.as_bytes()),
             };

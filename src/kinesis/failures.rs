@@ -1,13 +1,14 @@
-//! The log of failed requests, which clients that try again and again do not flood.
+//! The log of failed and refused requests, which clients that try again and again do not flood.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::error;
+use tracing::{error, warn};
 
 use super::error::ApiError;
+use crate::http::Refusal;
 
 /// Logs a failure at once. Failures of the same kind in the second after it are only counted, and the next line of
 /// that kind has the count.
@@ -41,6 +42,14 @@ impl Failures {
     pub(super) fn note_records(&self, failed: usize, reason: &'static str, cause: &dyn fmt::Display) {
         if let Some(not_logged) = self.admit(reason, Instant::now()) {
             error!(failed, %cause, not_logged, "records of a batch were not stored");
+        }
+    }
+
+    /// Logs that a request was not looked at, which its client may not show to the people who could let it in.
+    pub(super) fn note_refusal(&self, refusal: &Refusal) {
+        const KIND: &str = "a request was not let in";
+        if let Some(not_logged) = self.admit(KIND, Instant::now()) {
+            warn!(%refusal, not_logged, "{KIND}");
         }
     }
 

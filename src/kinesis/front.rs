@@ -11,15 +11,16 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tracing::debug;
 
+use super::credentials::Identity;
 use super::dispatch::{self, ApiRequest};
-use super::error::ApiError;
+use super::error::{ApiError, exception};
 use super::faults::Injected;
-use super::operation::Operation;
+use super::operation::{Operation, on_blocking_thread};
 use super::protocol::Protocol;
 use super::service::Service;
 use super::{authentication, protocol};
 use crate::http::{
-    BodyError, Connection, NoAnswer, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
+    BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
     is_head_too_large,
 };
 
@@ -31,7 +32,6 @@ const TARGET_PREFIX: &str = "Kinesis_20131202.";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
 );
-const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
 /// It is recognised, and never works.
 const PLAIN_JSON: &str = "application/json";
 
@@ -65,50 +65,39 @@ async fn answer_head(
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
-    let from_browser = parts.headers.contains_key(header::ORIGIN);
-    let mut reply = if from_browser && parts.method == Method::OPTIONS {
-        service.http.bodies.discard(body).await;
-        preflight(&parts.headers)
-    } else {
-        let mut reply = answer_call(service, connection, parts, body).await;
-        let id = service.request_ids.extended_request_id();
-        let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
-        reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
-        if from_browser {
-            reply
-                .headers_mut()
-                .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    let admitted = match service.admission.admit(parts) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            service.http.bodies.discard(body).await;
+            return not_admitted(service, parts, &refusal);
         }
-        reply
     };
-    if from_browser {
-        reply
-            .headers_mut()
-            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    }
+    let mut reply = match admitted.preflight(parts) {
+        Some(reply) => {
+            service.http.bodies.discard(body).await;
+            reply
+        }
+        None => {
+            let mut reply = answer_call(service, connection, parts, body).await;
+            let id = service.request_ids.extended_request_id();
+            let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
+            reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
+            if parts.headers.contains_key(header::ORIGIN) {
+                reply
+                    .headers_mut()
+                    .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+            }
+            reply
+        }
+    };
+    admitted.mark(reply.headers_mut());
     reply
 }
 
-fn preflight(headers: &HeaderMap) -> Reply {
-    let mut reply = Response::new(Bytes::new().into());
-    for (asked, allowed) in [
-        (
-            header::ACCESS_CONTROL_REQUEST_HEADERS,
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-        ),
-        (
-            header::ACCESS_CONTROL_REQUEST_METHOD,
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-        ),
-    ] {
-        if let Some(value) = headers.get(asked) {
-            reply.headers_mut().insert(allowed, value.clone());
-        }
-    }
-    reply
-        .headers_mut()
-        .insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
-    reply
+fn not_admitted(service: &Service, parts: &Parts, refusal: &Refusal) -> Reply {
+    service.failures.note_refusal(refusal);
+    let error = ApiError::new(403, exception::ACCESS_DENIED, refusal.to_string());
+    error_reply(&error, ContentType::of(&parts.headers).of_errors())
 }
 
 /// What the head says about the body.
@@ -197,12 +186,23 @@ async fn answer_call(
         ContentType::Unknown => xml(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n"),
         ContentType::PlainJson => plain_json(&body.bytes),
         ContentType::Spoken(protocol) => {
+            let authenticated = match target {
+                Target::Operation(_) => authenticate(service, parts, &body.bytes).await,
+                // Every client is told the same of it.
+                Target::Unknown | Target::None => Ok(None),
+            };
+            let scope = authentication::scope(parts, service.scope);
+            let of_caller = match &authenticated {
+                Ok(Some(caller)) => scope.of_account(&caller.account_id),
+                _ => None,
+            };
+            let scope = of_caller.unwrap_or(scope);
             let injected = inject(service, target.operation()).await;
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,
-                scope: authentication::scope(parts, service.scope),
-                authenticated: authentication::check(parts),
+                scope,
+                authenticated,
                 injected: injected.refusal,
                 body: body.bytes.clone(),
             };
@@ -223,6 +223,26 @@ async fn answer_call(
             reply
         }
     }
+}
+
+/// Who has sent the request, if signatures are verified.
+async fn authenticate(
+    service: &Service,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Option<Arc<Identity>>, ApiError> {
+    /// Hashing more would keep an async thread from its other connections for too long.
+    const MOST_BYTES_INLINE: usize = 256 << 10;
+    let Some(keys) = &service.keys else {
+        return authentication::check(parts).map(|()| None);
+    };
+    let now = service.store.now();
+    if body.len() <= MOST_BYTES_INLINE {
+        return authentication::verify(parts, body, now, keys).map(Some);
+    }
+    let (parts, body, keys) = (parts.clone(), body.clone(), Arc::clone(keys));
+    let verified = on_blocking_thread(service, move || authentication::verify(&parts, &body, now, &keys));
+    verified.await.map(Some)
 }
 
 /// The faults that a test asked for, once the time has passed by which they delay the call.
@@ -269,7 +289,7 @@ impl Target {
 }
 
 fn not_authorized(content_type: &ContentType) -> Reply {
-    const KIND: &str = "AccessDeniedException";
+    const KIND: &str = exception::ACCESS_DENIED;
     const MESSAGE: &str = "Unable to determine service/operation name to be authorized";
     match content_type {
         ContentType::Spoken(protocol) => error_reply(&ApiError::new(403, KIND, MESSAGE), *protocol),

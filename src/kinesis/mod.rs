@@ -8,7 +8,8 @@
 //! It must not know files, segments or the manifest, and holds no state of its own that would have to survive it:
 //! shard iterators and paging tokens carry what they need.
 //!
-//! Inside, a request goes down one path: `front` answers what concerns HTTP itself and names the operation, `dispatch`
+//! Inside, a request goes down one path: `front` answers what concerns HTTP itself, finds out who has sent the request
+//! (`authentication`) and names the operation, `dispatch`
 //! finds it and takes memory for its reply, and the operation does the rest (`operation`): a `Request` becomes a `Call`
 //! once its body has passed the checks of the operation's declaration (`shape`, `convert`, `validate`), and its function
 //! makes a `Reply`.
@@ -36,7 +37,10 @@
 
 mod arn;
 mod authentication;
+mod authorization;
+mod canonical;
 mod convert;
+mod credentials;
 mod date;
 mod declared;
 mod dispatch;
@@ -49,23 +53,28 @@ mod key;
 mod operation;
 mod operations;
 mod options;
+mod policy;
 mod protocol;
+mod query;
 mod request_id;
 mod scope;
 mod server;
 mod service;
 mod shape;
+mod signature;
 mod subscriptions;
 mod token;
 mod validate;
 
+pub use credentials::{Credentials, CredentialsError};
 pub use declared::declared_api;
 pub use emulation::{Limits, LimitsError};
 pub use faults::{Fault, FaultError};
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
 
-pub use crate::http::{Listener, ServerGauges, TcpListener};
+pub use crate::disk::PrivateFileError;
+pub use crate::http::{Listener, SelfSigned, ServerGauges, TcpListener, TlsError, TlsIdentity};
 
 #[cfg(doc)]
 use crate::Store;

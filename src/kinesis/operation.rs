@@ -13,7 +13,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::convert::{Input, Value};
+use super::authorization::named_arn;
+use super::convert::Input;
+use super::credentials::Identity;
 use super::error::ApiError;
 use super::key::{Key, Members, Presence, write_structure};
 use super::protocol::{Document, Protocol};
@@ -70,7 +72,8 @@ pub(super) type Run = fn(Request) -> Running;
 /// An operation that runs.
 pub(super) type Running = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send>>;
 
-/// A signed request for an operation that this server offers. Nothing in its body has been looked at.
+/// A signed request for an operation that this server offers. Nothing in its body has been looked at, but for its
+/// signature.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) service: Arc<Service>,
@@ -78,6 +81,8 @@ pub(super) struct Request {
     pub(super) protocol: Protocol,
     /// Whose streams it is about, unless it names an ARN.
     pub(super) scope: Scope,
+    /// Who has sent it, if signatures are verified.
+    pub(super) caller: Option<Arc<Identity>>,
     pub(super) body: Bytes,
     /// The one that the request came on.
     pub(super) connection: Arc<Connection>,
@@ -100,7 +105,8 @@ impl Request {
         on_blocking_thread(&service, move || work(&self)).await
     }
 
-    /// The call, after the checks of the operation's shape, in the order in which AWS makes them.
+    /// The call, after the checks of the operation's shape, in the order in which AWS makes them, and of what its caller
+    /// may do.
     pub(super) fn checked(&self) -> Result<Call<'_>, ApiError> {
         self.checked_by(|_, input| validate(input, self.operation.input))
     }
@@ -117,6 +123,7 @@ impl Request {
             Some(arn) => self.context().at_arn(arn),
             None => self.context(),
         };
+        context.authorize(&input)?;
         check(context, &input)?;
         Ok(Call {
             context,
@@ -129,19 +136,12 @@ impl Request {
         Context {
             service: &self.service,
             scope: self.scope,
+            caller: self.caller.as_deref(),
+            operation: self.operation.name,
             protocol: self.protocol,
             most_read_bytes: self.most_read_bytes,
         }
     }
-}
-
-/// The ARN by which the input names what the call is about.
-fn named_arn<'a>(input: &'a Input<'_>) -> Option<&'a str> {
-    const MEMBERS: [&str; 3] = ["StreamARN", "ResourceARN", "ConsumerARN"];
-    MEMBERS.into_iter().find_map(|member| match input.value(member) {
-        Some(Value::String(arn)) => Some(&**arn),
-        _ => None,
-    })
 }
 
 /// A body of the request's encoding, whose outermost value is a structure.

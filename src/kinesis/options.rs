@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use super::credentials::Credentials;
 use super::emulation::Limits;
 use super::faults::Fault;
-use crate::http::{self, HttpOptions};
+use crate::http::{self, HttpOptions, TlsIdentity};
 
 /// How many bytes of data and partition keys a read may read.
 pub(super) const MOST_READ_BYTES: usize = 10 << 20;
@@ -24,6 +25,10 @@ pub struct ServerOptions {
     pub(super) listen: String,
     pub(super) region: String,
     pub(super) account_id: String,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) allow_unsigned_beyond_loopback: bool,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_origins: Vec<String>,
     pub(super) shard_limit: u64,
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
@@ -59,6 +64,10 @@ impl ServerOptions {
             listen: listen.into(),
             region: ServerOptions::DEFAULT_REGION.to_owned(),
             account_id: ServerOptions::DEFAULT_ACCOUNT_ID.to_owned(),
+            credentials: None,
+            allow_unsigned_beyond_loopback: false,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
             max_blocking_calls: 32,
             simulated: None,
@@ -80,6 +89,8 @@ impl ServerOptions {
                 body_idle_timeout: Duration::from_secs(20),
                 body_timeout: Duration::from_secs(180),
                 shutdown_grace: Duration::from_secs(5),
+                handshake_timeout: Duration::from_secs(10),
+                tls: None,
             },
         }
     }
@@ -94,6 +105,48 @@ impl ServerOptions {
     /// The account that a request is about if it names no ARN of another, twelve digits (default `000000000000`).
     pub fn account_id(mut self, account_id: impl Into<String>) -> ServerOptions {
         self.account_id = account_id.into();
+        self
+    }
+
+    /// The keys that requests have to be signed with (default: none, and signatures are not verified). The streams that a
+    /// caller names are those of its account, and what it may do to those of others is up to their policies.
+    pub fn credentials(mut self, credentials: Credentials) -> ServerOptions {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Serves on addresses that other machines can reach although signatures are not verified (default: not, which is a
+    /// [`BindError::Unsigned`](super::BindError::Unsigned)): everyone there can read and write everything then.
+    pub fn allow_unsigned_beyond_loopback(mut self, allow: bool) -> ServerOptions {
+        self.allow_unsigned_beyond_loopback = allow;
+        self
+    }
+
+    /// One more host that requests may be sent to by their `Host` or `:authority`, without a port (default: loopback's
+    /// names and addresses, what is listened on, and the names that AWS has for Kinesis). `*.NAME` stands for all
+    /// names below one, `*` for all. The others get status 403: they are those of web pages that had a browser look
+    /// up our address under their name.
+    pub fn allow_host(mut self, host: impl Into<String>) -> ServerOptions {
+        self.allowed_hosts.push(host.into());
+        self
+    }
+
+    /// One more origin of web pages that may use the server: `https://app.example:8443` (default: those of this
+    /// machine). `*` stands for all, `null` for pages without one. The others get status 403.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> ServerOptions {
+        self.allowed_origins.push(origin.into());
+        self
+    }
+
+    /// Speaks TLS, with this certificate and its key, and nothing else (default: not).
+    pub fn tls(mut self, identity: TlsIdentity) -> ServerOptions {
+        self.http.tls = Some(identity);
+        self
+    }
+
+    /// How long a handshake of TLS may take (default 10 s).
+    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> ServerOptions {
+        self.http.handshake_timeout = timeout;
         self
     }
 

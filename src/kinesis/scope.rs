@@ -38,6 +38,11 @@ impl Scope {
         Some(self)
     }
 
+    /// The same region of an account, unless that is no account's id.
+    pub(super) fn of_account(self, account_id: &str) -> Option<Scope> {
+        Scope::new(account_id, self.region())
+    }
+
     /// The scope of a resource by its ARN. This one's region stands for a region that is none: clients that derive it
     /// from a host name sign for `localhost`, and ask their users for an ARN with it.
     pub(super) fn of_arn(self, arn: &str) -> Scope {

@@ -12,9 +12,9 @@ use super::options::ServerOptions;
 use super::scope::Scope;
 use super::service::Service;
 use crate::Store;
-use crate::http::{self, ListenError, Listener, ServerGauges, TcpListener};
+use crate::http::{self, Admission, ListenError, Listener, RuleError, ServerGauges, TcpListener};
 
-/// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge): on one port, or on what another [`Listener`] takes
+/// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge, or as TLS agrees on it): on one port, or on what another [`Listener`] takes
 /// connections from.
 #[derive(Debug)]
 pub struct Server<L = TcpListener> {
@@ -55,6 +55,27 @@ pub enum BindError {
         /// What was given.
         account_id: String,
     },
+    /// Other machines can reach the address, and signatures are not verified.
+    #[error(
+        "other machines can reach {address}, and without credentials signatures are not verified: everyone there could \
+         read and write all streams"
+    )]
+    Unsigned {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A host that is to be let in is none.
+    #[error("{host:?} is no host; expected a name or an address without a port, *.NAME, or *")]
+    Host {
+        /// What was given.
+        host: String,
+    },
+    /// An origin that is to be let in is none.
+    #[error("{origin:?} is no origin; expected http://HOST[:PORT], https://HOST[:PORT], null, or *")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
     /// A fault is about an operation that does not exist.
     #[error("there is no operation {operation:?} that a fault could be about")]
     FaultOperation {
@@ -79,6 +100,15 @@ impl From<ListenError> for BindError {
     }
 }
 
+impl From<RuleError> for BindError {
+    fn from(error: RuleError) -> BindError {
+        match error {
+            RuleError::Host { host } => BindError::Host { host },
+            RuleError::Origin { origin } => BindError::Origin { origin },
+        }
+    }
+}
+
 impl Server {
     /// Listens, but accepts no connection before [`run_until`](Server::run_until). Needs a tokio runtime with I/O and
     /// time enabled.
@@ -87,9 +117,16 @@ impl Server {
     /// If the address cannot be listened on, or an option makes no sense.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
         let scope = scope(&options)?;
+        let admission = admission(&options)?;
         check_faults(&options)?;
         let listener = TcpListener::bind(&options.listen).await?;
-        Ok(Server::new(store, scope, options, listener))
+        let is_open = options.credentials.is_none() && !options.allow_unsigned_beyond_loopback;
+        let mut beyond = listener.addresses().iter();
+        if let Some(address) = beyond.find(|address| is_open && !address.ip().is_loopback()) {
+            return Err(BindError::Unsigned { address: *address });
+        }
+        let admission = admission.listening_on(listener.addresses());
+        Ok(Server::new(store, scope, admission, options, listener))
     }
 
     /// Where the server listens, with the port that it got: the first address, if it was told a name with several.
@@ -111,14 +148,21 @@ impl<L: Listener> Server<L> {
     /// If an option makes no sense.
     pub fn over(listener: L, store: Store, options: ServerOptions) -> Result<Server<L>, BindError> {
         let scope = scope(&options)?;
+        let admission = admission(&options)?;
         check_faults(&options)?;
-        Ok(Server::new(store, scope, options, listener))
+        Ok(Server::new(store, scope, admission, options, listener))
     }
 
-    fn new(store: Store, scope: Scope, options: ServerOptions, listener: L) -> Server<L> {
+    fn new(
+        store: Store,
+        scope: Scope,
+        admission: Admission,
+        options: ServerOptions,
+        listener: L,
+    ) -> Server<L> {
         Server {
             listener,
-            service: Arc::new(Service::new(store, scope, &options)),
+            service: Arc::new(Service::new(store, scope, admission, &options)),
             options,
         }
     }
@@ -164,6 +208,23 @@ impl ServerOptions {
     /// If the account id or the region is none.
     pub fn namespace(&self) -> Result<String, BindError> {
         scope(self).map(|scope| scope.namespace())
+    }
+}
+
+/// Whom the options let in. A name that is listened on is one of ours.
+fn admission(options: &ServerOptions) -> Result<Admission, RuleError> {
+    let mut admission = Admission::default();
+    for host in &options.allowed_hosts {
+        admission = admission.allow_host(host)?;
+    }
+    for origin in &options.allowed_origins {
+        admission = admission.allow_origin(origin)?;
+    }
+    let listened_on = options.listen.rsplit_once(':').map(|(host, _)| host);
+    match listened_on.map(|host| admission.clone().allow_host(host)) {
+        Some(Ok(admission)) => Ok(admission),
+        // An address, of which the listener knows more, or nothing that could be listened on.
+        _ => Ok(admission),
     }
 }
 

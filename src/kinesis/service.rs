@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::arn::StreamArn;
+use super::credentials::{Identity, Keys};
 use super::emulation::{CallRates, Changes, Limits, Throughput};
 use super::failures::Failures;
 use super::faults::Faults;
@@ -15,7 +16,7 @@ use super::request_id::UniqueNumbers;
 use super::scope::Scope;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
-use crate::http::Resources;
+use crate::http::{Admission, Resources};
 use crate::{Namespace, Store, Stream};
 
 /// The store, and what the server itself was told or has to limit.
@@ -24,6 +25,10 @@ pub(super) struct Service {
     pub(super) store: Store,
     /// That of requests which do not say another one.
     pub(super) scope: Scope,
+    /// Which hosts and web pages are let in.
+    pub(super) admission: Admission,
+    /// What requests have to be signed with. Without it signatures are not verified.
+    pub(super) keys: Option<Arc<Keys>>,
     pub(super) shard_limit: u64,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
@@ -56,17 +61,25 @@ pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
     /// Whose streams the request is about.
     pub(super) scope: Scope,
+    /// Who has sent the request, if signatures are verified.
+    pub(super) caller: Option<&'a Identity>,
+    /// The name of the operation.
+    pub(super) operation: &'static str,
     pub(super) protocol: Protocol,
     /// The most bytes of data and partition keys that a read may read.
     pub(super) most_read_bytes: usize,
 }
 
 impl Service {
-    pub(super) fn new(store: Store, scope: Scope, options: &ServerOptions) -> Service {
+    pub(super) fn new(store: Store, scope: Scope, admission: Admission, options: &ServerOptions) -> Service {
+        let keys = options.credentials.as_ref();
+        let keys = keys.map(|credentials| Arc::new(Keys::new(credentials, scope.account_id())));
         let tokens = Tokens::new(&store.secret(), options.simulated);
         Service {
             store,
             scope,
+            admission,
+            keys,
             shard_limit: options.shard_limit,
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),

@@ -1,6 +1,7 @@
 //! The clients that people have, run against the program: boto3, boto 2, the AWS command line and the AWS SDK for
 //! JavaScript. They install themselves below the build directory the first time.
 
+mod access;
 mod install;
 mod model;
 
@@ -179,6 +180,14 @@ impl Bench {
 
     fn start(&self) -> ServerProcess {
         PROGRAM.serve(self.directory.path(), self.server_arguments)
+    }
+
+    /// A server with more arguments, on the same directory.
+    fn start_with(&self, more_arguments: &[&str]) -> ServerProcess {
+        PROGRAM.serve(
+            self.directory.path(),
+            &[self.server_arguments, more_arguments].concat(),
+        )
     }
 
     /// Stops the server with a signal and starts it again on the same directory and port.

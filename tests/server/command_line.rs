@@ -54,7 +54,7 @@ impl Running {
                 "it stopped after saying {greeting:?}"
             );
         }
-        let address = greeting.split_once("http://").unwrap().1;
+        let address = greeting.split_once("://").unwrap().1;
         let address = address.split_whitespace().next().unwrap().to_owned();
         Running {
             child,

@@ -81,7 +81,7 @@ fn without_a_descriptor_and_an_idle_connection_newcomers_are_turned_away_until_t
         .map(|_| {
             let mut socket = connect(server.address());
             let _ = socket.write_all(
-                b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+                b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
             );
             socket
         })

@@ -1,6 +1,7 @@
 //! The server: in this process, byte by byte, on a clock that the tests turn; and as the program that a person starts.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod bench;
 mod command_line;
 mod limits;

@@ -305,6 +305,7 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     check_same_name(call.get(STREAM_ARN), &stream_name)?;
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
     check_same_scope(call, &stream)?;
+    context.authorize_stream(&stream)?;
     let limit = ReadLimit {
         records: call.input.limit(LIMIT, MOST_RECORDS),
         bytes: context.most_read_bytes,

@@ -1,9 +1,11 @@
-//! Policies of resources: documents that are kept and shown. Requests are not held against them.
+//! Policies of resources: documents that are kept and shown. What they allow and deny is decided by
+//! [`authorization`](crate::kinesis::authorization).
 
 use serde_json::Value;
 
 use super::resource_reference::{Named, RESOURCE_ARN};
 use super::stream_reference::STREAM_ID;
+use crate::kinesis::authorization::POLICY_ATTRIBUTE;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{Key, TEXT, Text, members, required};
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
@@ -19,9 +21,6 @@ const ERRORS: &[&str] = &[
     exception::RESOURCE_IN_USE,
     exception::INTERNAL_FAILURE,
 ];
-
-/// The attribute of the resource that keeps it.
-const ATTRIBUTE: &str = "resource-policy";
 
 /// What AWS shows of a resource without a policy.
 const NO_POLICY: &str = "{}";
@@ -41,7 +40,7 @@ fn put_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {
     check(policy)?;
     let resource = call.resource()?;
     resource.check_active(call.context)?;
-    resource.set_attribute(call.context, ATTRIBUTE, Some(policy.as_bytes()))?;
+    resource.set_attribute(call.context, POLICY_ATTRIBUTE, Some(policy.as_bytes()))?;
     Ok(Reply::empty())
 }
 
@@ -75,7 +74,7 @@ fn get_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {
 }
 
 fn stored(call: &Call<'_>, resource: &Named) -> Result<Option<String>, ApiError> {
-    let policy = resource.attribute(call.context, ATTRIBUTE)?;
+    let policy = resource.attribute(call.context, POLICY_ATTRIBUTE)?;
     let policy = policy.map(String::from_utf8).transpose();
     policy.map_err(|_| ApiError::internal("The policy is in a form that this server cannot read."))
 }
@@ -99,6 +98,6 @@ fn delete_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {
             call.context.account_id()
         )));
     }
-    resource.set_attribute(call.context, ATTRIBUTE, None)?;
+    resource.set_attribute(call.context, POLICY_ATTRIBUTE, None)?;
     Ok(Reply::empty())
 }

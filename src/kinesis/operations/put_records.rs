@@ -487,8 +487,13 @@ fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting:
     }
     let stream = match context.stream(stream_name) {
         Ok(stream) => stream,
+        // Whether its caller may know that it is not there is for the checks.
+        Err(_) if context.caller.is_some() => return None,
         Err(error) => return Some(Err(context.refusal(error))),
     };
+    if let Err(refused) = context.authorize_stream(&stream) {
+        return Some(Err(refused));
+    }
     match waiting {
         Waiting::Allowed => Some(begin(context, &stream, &records, form, false)),
         Waiting::Never => try_begin(context, &stream, &records, form),
@@ -517,6 +522,7 @@ mod tests {
 
     use super::*;
     use crate::Store;
+    use crate::http::Admission;
     use crate::kinesis::ServerOptions;
     use crate::kinesis::scope::Scope;
     use crate::kinesis::service::Service;
@@ -602,7 +608,7 @@ mod tests {
             let scope = Scope::new("000000000000", "us-east-1").unwrap();
             let streams = store.namespace(&scope.namespace()).unwrap();
             streams.create_stream("s", 1).unwrap();
-            let service = Arc::new(Service::new(store, scope, &ServerOptions::new("")));
+            let service = Arc::new(Service::new(store, scope, Admission::default(), &ServerOptions::new("")));
             let requests = ones
                 .iter()
                 .map(|body| (&PUT_RECORD, Form::One, body))
@@ -613,6 +619,7 @@ mod tests {
                     operation,
                     protocol: Protocol::Json,
                     scope,
+                    caller: None,
                     body: Bytes::copy_from_slice(body.as_bytes()),
                     connection: service.http.connection(),
                     most_read_bytes: 0,

@@ -168,6 +168,7 @@ fn continued_listing(call: &Call<'_>, token: &str) -> Result<Listing, ApiError> 
         Err(Error::StreamNotFound { .. }) => return Err(context.stream_not_found(&token.stream_name)),
         Err(error) => return Err(context.refusal(error)),
     };
+    context.authorize_stream(&stream)?;
     Ok(Listing {
         stream,
         filter: token.filter,

@@ -198,6 +198,8 @@ fn context(service: &Service, scope: Scope) -> Context<'_> {
     Context {
         service,
         scope,
+        caller: None,
+        operation: SUBSCRIBE_TO_SHARD.name,
         protocol: Protocol::Json,
         most_read_bytes: 0,
     }

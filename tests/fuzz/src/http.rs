@@ -107,13 +107,17 @@ pub fn run(input: &[u8]) {
             served.call("GetRecords", "json", body.as_bytes());
         }
     }
+    check_panics();
+}
+
+pub(super) fn check_panics() {
     let panics = PANICS.load(Ordering::SeqCst);
     assert_eq!(panics, 0, "the server panicked");
 }
 
 /// What a client does once it has sent its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+pub(super) enum Then {
     Listens,
     HangsUp,
 }
@@ -121,7 +125,7 @@ enum Then {
 /// Panics of the server's threads, which keep them to themselves.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-struct Served {
+pub(super) struct Served {
     store: Store,
     address: SocketAddr,
     _runtime: Runtime,
@@ -131,10 +135,10 @@ impl Served {
     /// One server for all inputs.
     fn get() -> &'static Self {
         static SERVED: OnceLock<Served> = OnceLock::new();
-        SERVED.get_or_init(Self::start)
+        SERVED.get_or_init(|| Self::start(|options| options.shard_limit(40).allow_host("x")))
     }
 
-    fn start() -> Self {
+    pub(super) fn start(change: impl FnOnce(ServerOptions) -> ServerOptions) -> Self {
         const THREADS: &str = "fuzzed-server";
         let known = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -165,7 +169,7 @@ impl Served {
             .enable_all()
             .build()
             .expect("the system gives a thread");
-        let options = ServerOptions::new("127.0.0.1:0").shard_limit(40);
+        let options = change(ServerOptions::new("127.0.0.1:0"));
         let server = runtime
             .block_on(Server::bind(store.clone(), options))
             .expect("a port is free");
@@ -200,7 +204,7 @@ impl Served {
     }
 
     /// Sends bytes, and gives what comes back until the server closes, which it does.
-    fn exchange(&self, bytes: &[u8], then: Then) -> Vec<u8> {
+    pub(super) fn exchange(&self, bytes: &[u8], then: Then) -> Vec<u8> {
         let mut connection = TcpStream::connect(self.address).expect("the server listens");
         connection
             .set_read_timeout(Some(PATIENCE))

@@ -7,4 +7,5 @@ pub mod journal;
 pub mod manifest;
 mod program;
 pub mod segments;
+pub mod signature;
 pub mod tools;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
+use crate::tls::{self, TlsStream};
 use crate::wait::PATIENCE;
 
 pub const JSON: &str = "application/x-amz-json-1.1";
@@ -17,7 +18,13 @@ pub const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=AKID/20150122/eu-we
 /// A connection that stays open from one request to the next. Its methods panic where no answer comes, but for those
 /// whose names begin with `try`.
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Wire>,
+}
+
+/// What a connection is made of.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 /// What a request says beside its body.
@@ -78,7 +85,14 @@ impl<'a> Head<'a> {
     }
 
     pub fn to_text(&self) -> String {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: kinesis.test\r\n", self.method, self.uri);
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.uri);
+        if !self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            head += "Host: localhost\r\n";
+        }
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -97,8 +111,17 @@ impl Client {
         // A server that never answers fails a test instead of holding it up for ever.
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Client {
-            stream: BufReader::new(stream),
+            stream: BufReader::new(Wire::Plain(stream)),
         })
+    }
+
+    /// Connects with TLS to a server that proves that it is `name` with this certificate.
+    pub fn connect_tls(address: SocketAddr, name: &str, certificate: &str) -> Client {
+        let stream = tls::connect(address, name, certificate, &[b"http/1.1"]);
+        let stream = stream.unwrap_or_else(|error| panic!("no connection: {error}"));
+        Client {
+            stream: BufReader::new(Wire::Tls(Box::new(stream))),
+        }
     }
 
     pub fn call(&mut self, operation: &str, input: &Value) -> Reply {
@@ -196,7 +219,10 @@ impl Client {
     }
 
     pub fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+        match self.stream.get_ref() {
+            Wire::Plain(stream) => stream,
+            Wire::Tls(stream) => &stream.sock,
+        }
     }
 
     /// None at the end of what the server sends.
@@ -206,6 +232,31 @@ impl Client {
             Ok(_) => Ok(line.strip_suffix("\r\n").map(str::to_owned)),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(buffer),
+            Wire::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
         }
     }
 }

@@ -131,7 +131,7 @@ impl Http2Client {
             (":method", method),
             (":scheme", "http"),
             (":path", "/"),
-            (":authority", "kinesis.test"),
+            (":authority", "localhost"),
             ("content-type", JSON),
             ("x-amz-target", &target),
             ("x-amz-date", X_AMZ_DATE),
@@ -141,7 +141,16 @@ impl Http2Client {
         if let Some(len) = &content_length {
             headers.push(("content-length", len));
         }
-        headers.extend(more);
+        for (name, value) in more {
+            // Fields that begin with a colon come first, and only once.
+            match headers
+                .iter_mut()
+                .find(|(known, _)| known == name && name.starts_with(':'))
+            {
+                Some((_, known)) => *known = value,
+                None => headers.push((name, value)),
+            }
+        }
         self.write_headers(stream, 0, &headers);
         stream
     }

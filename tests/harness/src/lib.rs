@@ -7,4 +7,6 @@ pub mod files;
 pub mod http1;
 pub mod http2;
 pub mod program;
+pub mod sigv4;
+pub mod tls;
 pub mod wait;

@@ -163,7 +163,7 @@ fn announced_address(child: &mut Child) -> Option<SocketAddr> {
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let after = line
-                .split_once("http://")
+                .split_once("://")
                 .and_then(|(_, rest)| rest.split(['/', '"', ' ']).next());
             if let Some(Ok(address)) = after.map(str::parse::<SocketAddr>) {
                 let _ = found.send(address);

@@ -151,7 +151,7 @@ fn a_refused_request_too_is_read_to_its_end(backend: Backend) {
         client.send_data(unannounced, &too_long);
         let no_post = client.begin_with("PUT", "ListStreams", None, &[]);
         client.send_data(no_post, b"{}");
-        let preflight = client.begin_with("OPTIONS", "ListStreams", None, &[("origin", "http://a")]);
+        let preflight = client.begin_with("OPTIONS", "ListStreams", None, &[("origin", "http://localhost")]);
         client.send_data(preflight, b"{}");
         let unknown = client.begin_with("POST", "ListStreams", None, &[("content-type", "text/plain")]);
         client.send_data(unknown, b"{}");

@@ -1,6 +1,7 @@
 //! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
 
 mod account;
+mod admission;
 mod budgets;
 mod cbor;
 mod connections;
@@ -21,7 +22,9 @@ mod retention;
 mod scaling;
 mod settings;
 mod shards;
+mod signatures;
 mod streams;
 mod tags;
 mod test_server;
+mod tls;
 mod writing;

@@ -67,7 +67,7 @@ fn run(seed: u64) -> Vec<String> {
             let store = store.clone();
             async move {
                 let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
-                let options = ServerOptions::new("").simulated(seed);
+                let options = ServerOptions::new("").simulated(seed).allow_host("server");
                 let server = Server::over(Simulated(listener), store, options)?;
                 server.run_until(pending()).await;
                 Ok(())

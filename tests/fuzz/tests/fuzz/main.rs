@@ -13,7 +13,7 @@ mod corpus;
 mod driver;
 mod mutation;
 
-use anabranch_fuzz::{http, journal, manifest, segments, tools};
+use anabranch_fuzz::{http, journal, manifest, segments, signature, tools};
 use anabranch_harness::allocation::CountingAllocator;
 
 /// A length that was not checked is seen although the memory is there.
@@ -45,6 +45,11 @@ fn any_bytes_on_a_connection_are_answered_or_end_it() {
     driver::run("http", 1_500, http::run);
 }
 
+#[test]
+fn any_bytes_in_a_signature_or_a_file_of_credentials_are_refused() {
+    driver::run("signature", 1_500, signature::run);
+}
+
 /// Writes the seeds of the corpus anew, when `ANABRANCH_BLESS` is set: they hold what the present format makes.
 #[test]
 fn every_target_has_seeds() {
@@ -54,8 +59,9 @@ fn every_target_has_seeds() {
         corpus::write("manifest", manifest::seeds());
         corpus::write("tools", tools::seeds());
         corpus::write("http", http::seeds());
+        corpus::write("signature", signature::seeds());
     }
-    for target in ["segments", "journal", "manifest", "tools", "http"] {
+    for target in ["segments", "journal", "manifest", "tools", "http", "signature"] {
         assert!(corpus::read(target).len() >= 5, "{target}");
     }
 }

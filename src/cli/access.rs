@@ -1,0 +1,153 @@
+//! Who may come in: `--credentials`, TLS, and which hosts and web pages are let in.
+
+use std::path::{Path, PathBuf};
+
+use anabranch::kinesis::{Credentials, CredentialsError, ServerOptions, TlsError, TlsIdentity};
+use clap::Args;
+use tracing::info;
+
+use super::Failure;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct AccessArguments {
+    /// A file of AWS credentials; requests have to be signed with one of its keys
+    ///
+    /// Profiles with aws_access_key_id and aws_secret_access_key, and aws_session_token and aws_account_id if they are
+    /// wanted. Other users must not be able to read it. Without this, any key is taken and no signature is verified.
+    #[arg(long, value_name = "FILE", env = "ANABRANCH_CREDENTIALS")]
+    credentials: Option<PathBuf>,
+
+    /// Listen beyond this machine without --credentials: everyone who reaches the address can read and write all streams
+    #[arg(long, env = "ANABRANCH_ALLOW_UNSIGNED_BEYOND_LOOPBACK")]
+    allow_unsigned_beyond_loopback: bool,
+
+    /// A host that requests may name, beside localhost, what is listened on, and the names of AWS; *.NAME, or * for all
+    ///
+    /// Can be given several times, and with commas. A request for another host is refused with status 403.
+    #[arg(
+        long,
+        value_name = "HOST",
+        value_delimiter = ',',
+        env = "ANABRANCH_ALLOW_HOST"
+    )]
+    allow_host: Vec<String>,
+
+    /// An origin of web pages that may use the server, beside those of this machine; * for all
+    ///
+    /// As in https://app.example. Can be given several times, and with commas. A request of another web page is refused
+    /// with status 403.
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        env = "ANABRANCH_ALLOW_ORIGIN"
+    )]
+    allow_origin: Vec<String>,
+
+    /// Speak TLS, with this certificate in PEM, and those that signed it behind it
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "ANABRANCH_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert in PEM; other users must not be able to read it
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "ANABRANCH_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+
+    /// Speak TLS, with a certificate that is made once and kept, for clients that are told to trust it
+    ///
+    /// It is for localhost, 127.0.0.1 and ::1, and lies in the data directory as tls-certificate.pem.
+    #[arg(long, conflicts_with = "tls_cert", env = "ANABRANCH_TLS_SELF_SIGNED")]
+    tls_self_signed: bool,
+
+    /// A name or an address that the certificate of --tls-self-signed is for too
+    ///
+    /// Can be given several times, and with commas. The certificate is made again if one is missing in it.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "tls_self_signed",
+        env = "ANABRANCH_TLS_NAME"
+    )]
+    tls_name: Vec<String>,
+
+    /// Where --tls-self-signed keeps its certificate and its key, if not in the data directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "tls_self_signed",
+        env = "ANABRANCH_TLS_DIR"
+    )]
+    tls_dir: Option<PathBuf>,
+}
+
+/// What TLS is spoken with.
+pub(super) struct Tls {
+    pub(super) identity: TlsIdentity,
+    /// What clients have to trust, if nothing that they know has signed it.
+    pub(super) self_signed: Option<PathBuf>,
+}
+
+impl AccessArguments {
+    pub(super) fn verifies_signatures(&self) -> bool {
+        self.credentials.is_some()
+    }
+
+    /// The options with all that does not need the data directory.
+    pub(super) fn given_to(&self, mut options: ServerOptions) -> Result<ServerOptions, Failure> {
+        if let Some(file) = &self.credentials {
+            let credentials = Credentials::read(file).map_err(|error| match error {
+                CredentialsError::File(error) => Failure::Usage(format!("--credentials: {error}")),
+                error => Failure::Usage(format!("--credentials: {}: {error}", file.display())),
+            })?;
+            let keys = credentials.key_count();
+            info!(keys, "signatures are verified");
+            options = options.credentials(credentials);
+        }
+        // A name in the certificate is one that clients use.
+        for host in self.allow_host.iter().chain(&self.tls_name) {
+            options = options.allow_host(host);
+        }
+        for origin in &self.allow_origin {
+            options = options.allow_origin(origin);
+        }
+        Ok(options.allow_unsigned_beyond_loopback(self.allow_unsigned_beyond_loopback))
+    }
+
+    /// What to speak TLS with, if that is wanted. There may be no data directory.
+    pub(super) fn tls(&self, data_dir: Option<&Path>) -> Result<Option<Tls>, Failure> {
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let identity = TlsIdentity::read(certificate, key).map_err(|error| match error {
+                TlsError::File(error) => Failure::Usage(format!("TLS: {error}")),
+                error => Failure::Usage(format!(
+                    "TLS: {} and {}: {error}",
+                    certificate.display(),
+                    key.display()
+                )),
+            })?;
+            return Ok(Some(Tls {
+                identity,
+                self_signed: None,
+            }));
+        }
+        if !self.tls_self_signed {
+            return Ok(None);
+        }
+        let directory = self.tls_dir.as_deref().or(data_dir).ok_or_else(|| {
+            Failure::Usage(
+                "--tls-self-signed needs a place for its certificate, which no client could trust otherwise: give it with \
+                 --tls-dir"
+                    .to_owned(),
+            )
+        })?;
+        let made = TlsIdentity::self_signed(directory, &self.tls_name);
+        let made = made.map_err(|error| Failure::Usage(format!("--tls-self-signed: {error}")))?;
+        let certificate = std::path::absolute(&made.certificate).unwrap_or(made.certificate);
+        if made.is_new {
+            info!(certificate = %certificate.display(), "a new certificate, which clients have to be told to trust");
+        }
+        Ok(Some(Tls {
+            identity: made.identity,
+            self_signed: Some(certificate),
+        }))
+    }
+}

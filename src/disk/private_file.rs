@@ -1,0 +1,224 @@
+//! Files with secrets, which are of use only as long as others cannot read them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use thiserror::Error;
+
+/// Why a file with a secret is not used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PrivateFileError {
+    /// There is no such file.
+    #[error("{path} does not exist")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a directory, or something else without contents.
+    #[error("{path} is not a file")]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its mode gives it to others.
+    #[error("{path} has mode {mode:04o}, which gives its secrets to other users; type: chmod 600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is far larger than any such file.
+    #[error("{path} has {bytes} bytes; the most is {most}")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The longest that is read.
+        most: u64,
+    },
+    /// It is no text.
+    #[error("{path} is not text in UTF-8")]
+    NoText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system does not let us read or write it.
+    #[error("cannot {operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The text of a file that its owner alone may read. A file of root may be read by its group too, which is how secrets
+/// come into containers.
+pub(crate) fn read_private(path: &Path) -> Result<String, PrivateFileError> {
+    read(path, is_private)
+}
+
+/// The text of a file that anyone may read.
+pub(crate) fn read_public(path: &Path) -> Result<String, PrivateFileError> {
+    read(path, |_, _| true)
+}
+
+/// Makes a file that its owner alone may read.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PrivateFileError> {
+    write(path, text, 0o600)
+}
+
+/// Makes a file that anyone may read.
+pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), PrivateFileError> {
+    write(path, text, 0o644)
+}
+
+/// Makes a directory, and those above it, unless it is there.
+pub(crate) fn create_directory(path: &Path) -> Result<(), PrivateFileError> {
+    std::fs::create_dir_all(path).map_err(failed("create", path))
+}
+
+fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, PrivateFileError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PrivateFileError::Missing { path: path.into() });
+        }
+        Err(error) => return Err(failed("open", path)(error)),
+    };
+    // Of the file that is open: the name may stand for another one by now.
+    let metadata = file.metadata().map_err(failed("read", path))?;
+    if !metadata.is_file() {
+        return Err(PrivateFileError::NoFile { path: path.into() });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if !may_be_used(mode, metadata.uid()) {
+        return Err(PrivateFileError::Exposed {
+            path: path.into(),
+            mode,
+        });
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(PrivateFileError::TooLarge {
+            path: path.into(),
+            bytes: metadata.len(),
+            most: MOST_BYTES,
+        });
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(failed("read", path))?;
+    String::from_utf8(bytes).map_err(|_| PrivateFileError::NoText { path: path.into() })
+}
+
+fn is_private(mode: u32, owner: u32) -> bool {
+    const ROOT: u32 = 0;
+    const OTHERS: u32 = 0o077;
+    const ALL_BUT_READING_BY_GROUP: u32 = 0o037;
+    let is_given_by_root = owner == ROOT && geteuid().as_raw() != ROOT;
+    match is_given_by_root {
+        true => mode & ALL_BUT_READING_BY_GROUP == 0,
+        false => mode & OTHERS == 0,
+    }
+}
+
+/// Under another name first, so that a crash leaves no half of it.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
+    let new = path.with_extension("new");
+    let written = (|| {
+        let _ = std::fs::remove_file(&new);
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(mode).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    })();
+    written.map_err(failed("write", path))
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrivateFileError {
+    let path = path.to_owned();
+    move |source| PrivateFileError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused_with_the_way_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        write_private(&path, "secret").unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        for mode in [0o600, 0o400] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read_private(&path).unwrap(), "secret");
+        }
+        for mode in [0o604, 0o620, 0o644, 0o602] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let refused = read_private(&path).expect_err("a refusal").to_string();
+            let path = path.display();
+            assert_eq!(
+                refused,
+                format!(
+                    "{path} has mode {mode:04o}, which gives its secrets to other users; type: chmod 600 {path}"
+                )
+            );
+        }
+        assert_eq!(read_public(&path).unwrap(), "secret");
+    }
+
+    #[test]
+    fn a_secret_that_root_gives_to_a_group_is_taken() {
+        let is_root = geteuid().is_root();
+        let (root, other) = (0, geteuid().as_raw() + 1);
+        for (mode, owner, is_taken) in [
+            (0o440, root, !is_root),
+            (0o640, root, !is_root),
+            (0o644, root, false),
+            (0o660, root, false),
+            (0o400, root, true),
+            (0o440, other, false),
+            (0o400, other, true),
+        ] {
+            assert_eq!(is_private(mode, owner), is_taken, "{mode:o} {owner}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_with_a_text_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| read_private(path).expect_err("a refusal").to_string();
+        let path = directory.path().join("a");
+        assert_eq!(refused(&path), format!("{} does not exist", path.display()));
+        let within = directory.path();
+        assert_eq!(refused(within), format!("{} is not a file", within.display()));
+        write_private(&path, &"x".repeat(MOST_BYTES as usize + 1)).unwrap();
+        assert_eq!(
+            refused(&path),
+            format!("{} has 1048577 bytes; the most is 1048576", path.display())
+        );
+        write_private(&path, "").unwrap();
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(refused(&path), format!("{} is not text in UTF-8", path.display()));
+    }
+}

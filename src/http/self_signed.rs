@@ -1,0 +1,159 @@
+//! A certificate that the server signs itself, for clients that are told to trust it.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rustls::client::verify_server_name;
+use rustls::server::ParsedCertificate;
+use rustls_pki_types::ServerName;
+
+use super::tls::{TlsError, TlsIdentity, certificates};
+use crate::disk::{
+    PrivateFileError, create_directory, read_private, read_public, write_private, write_public,
+};
+
+/// A certificate that was not signed by anyone else, and where it is.
+#[derive(Debug)]
+pub struct SelfSigned {
+    /// What to serve with.
+    pub identity: TlsIdentity,
+    /// The certificate in PEM, for the clients to trust.
+    pub certificate: PathBuf,
+    /// Whether it was made just now: then no client knows it yet.
+    pub is_new: bool,
+}
+
+/// What it is always good for.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+const CERTIFICATE: &str = "tls-certificate.pem";
+const KEY: &str = "tls-key.pem";
+
+impl TlsIdentity {
+    /// The certificate in this directory for `localhost`, `127.0.0.1`, `::1` and these names, in the file
+    /// `tls-certificate.pem`, with its key in `tls-key.pem`. Both are made the first time, and again if a name is not in
+    /// the certificate.
+    ///
+    /// # Errors
+    /// If the files cannot be read or made, or a name is none.
+    pub fn self_signed(directory: &Path, names: &[String]) -> Result<SelfSigned, TlsError> {
+        let names: Vec<&str> = LOOPBACK
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .collect();
+        let server_names: Vec<ServerName<'_>> = names
+            .iter()
+            .map(|name| ServerName::try_from(*name).map_err(|_| invalid(name)))
+            .collect::<Result<_, _>>()?;
+        let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        if let Some(kept) = kept(&certificate, &key)?
+            && is_for(&kept.0, &server_names)?
+        {
+            return Ok(SelfSigned {
+                identity: TlsIdentity::from_pem(&kept.0, &kept.1)?,
+                certificate,
+                is_new: false,
+            });
+        }
+        let (new_certificate, new_key) = make(&names)?;
+        create_directory(directory)?;
+        // A key whose certificate was not written belongs to the one before. They are made again then.
+        write_private(&key, &new_key)?;
+        write_public(&certificate, &new_certificate)?;
+        Ok(SelfSigned {
+            identity: TlsIdentity::from_pem(&new_certificate, &new_key)?,
+            certificate,
+            is_new: true,
+        })
+    }
+}
+
+/// What both files have, if both are there and belong together.
+fn kept(certificate: &Path, key: &Path) -> Result<Option<(String, String)>, TlsError> {
+    let kept = read_public(certificate).and_then(|certificate| Ok((certificate, read_private(key)?)));
+    match kept {
+        Ok((certificate, key)) => {
+            let is_usable = TlsIdentity::from_pem(&certificate, &key).is_ok();
+            Ok(is_usable.then_some((certificate, key)))
+        }
+        Err(PrivateFileError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_for(certificate: &str, names: &[ServerName<'_>]) -> Result<bool, TlsError> {
+    let certificates = certificates(certificate)?;
+    let Some(Ok(certificate)) = certificates.first().map(ParsedCertificate::try_from) else {
+        return Ok(false);
+    };
+    Ok(names
+        .iter()
+        .all(|name| verify_server_name(&certificate, name).is_ok()))
+}
+
+/// The certificate and its key.
+fn make(names: &[&str]) -> Result<(String, String), TlsError> {
+    let unusable = |error: rcgen::Error| TlsError::Unusable(error.to_string());
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut parameters = CertificateParams::new(names).map_err(unusable)?;
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, "anabranch");
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Clients trust this one certificate, so it is good for as long as it is theirs.
+    parameters.not_before = date_time_ymd(2020, 1, 1);
+    parameters.not_after = date_time_ymd(2120, 1, 1);
+    let key = KeyPair::generate().map_err(unusable)?;
+    let certificate = parameters.self_signed(&key).map_err(unusable)?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+fn invalid(name: &str) -> TlsError {
+    TlsError::Name {
+        name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_kept_until_a_name_is_missing_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let within = directory.path().join("tls");
+        let made = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let made = TlsIdentity::self_signed(&within, &names).unwrap();
+            (made.is_new, read_public(&made.certificate).unwrap())
+        };
+        let (is_new, first) = made(&[]);
+        assert!(is_new);
+        assert_eq!(made(&[]), (false, first.clone()));
+        assert_eq!(made(&["127.0.0.1"]), (false, first.clone()));
+        let (is_new, second) = made(&["kinesis.example", "10.0.0.5"]);
+        assert!(is_new && second != first);
+        assert_eq!(made(&["10.0.0.5"]), (false, second.clone()));
+        assert_eq!(made(&[]), (false, second.clone()));
+
+        // A crash between the two files.
+        std::fs::remove_file(within.join(CERTIFICATE)).unwrap();
+        let (is_new, third) = made(&[]);
+        assert!(is_new && third != second);
+        std::fs::write(within.join(CERTIFICATE), &second).unwrap();
+        let (is_new, fourth) = made(&[]);
+        assert!(is_new && fourth != second && fourth != third);
+
+        for wrong in ["", "a:1", "http://a", "a b"] {
+            let refused = TlsIdentity::self_signed(&within, &[wrong.to_owned()]);
+            let refused = refused.map(|_| ()).expect_err("no name").to_string();
+            assert_eq!(
+                refused,
+                format!(
+                    "no certificate can be made for {wrong:?}; expected a name or an address, without a port"
+                )
+            );
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a caller may do to whose resources, by the policies that they have.
+//!
+//! It only matters with credentials: without them all callers are the same, and may do everything. With them, callers
+//! of the account that a resource belongs to may do what its policy does not deny them, and those of other accounts what
+//! it allows them. Whether the policy itself may be read and changed is not for it to say to its own account: a denial
+//! of everything could not be taken back otherwise.
+
+use serde_json::Value as Json;
+
+use super::arn::{self, ConsumerArn, ResourceName, StreamArn};
+use super::convert::{Input, Value};
+use super::credentials::Identity;
+use super::error::ApiError;
+use super::policy::{self, Decision, Question};
+use super::service::Context;
+use crate::{ConsumerDescription, Error, Stream};
+
+/// The attribute of a resource that keeps its policy.
+pub(super) const POLICY_ATTRIBUTE: &str = "resource-policy";
+
+/// The ARN by which the input names what the call is about.
+pub(super) fn named_arn<'a>(input: &'a Input<'_>) -> Option<&'a str> {
+    const MEMBERS: [&str; 3] = ["StreamARN", "ResourceARN", "ConsumerARN"];
+    MEMBERS.into_iter().find_map(|member| text(input, member))
+}
+
+fn text<'a>(input: &'a Input<'_>, member: &str) -> Option<&'a str> {
+    match input.value(member) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// What a call is about.
+enum Named {
+    Stream(Stream),
+    Consumer(Stream, ConsumerDescription),
+}
+
+impl Context<'_> {
+    /// Refuses a call whose caller may not make it for what the input names. What is named and is not there is for the
+    /// operation to refuse, unless it would be another account's.
+    pub(super) fn authorize(&self, input: &Input<'_>) -> Result<(), ApiError> {
+        let Some(caller) = self.caller else {
+            return Ok(());
+        };
+        let named_arn = named_arn(input);
+        match self.named(input, named_arn)? {
+            Some(Named::Consumer(stream, consumer)) => self.authorize_consumer(&stream, &consumer),
+            Some(Named::Stream(stream)) => self.authorize_stream(&stream),
+            None if is_foreign(caller, self.account_id()) => {
+                Err(self.not_allowed(caller, named_arn.unwrap_or("*")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the input names, if it is there. A name that a consumer may get is one of the stream.
+    fn named(&self, input: &Input<'_>, named_arn: Option<&str>) -> Result<Option<Named>, ApiError> {
+        let stream = |name| self.stream(name).ok();
+        match named_arn.map(arn::resource) {
+            Some(ResourceName::Consumer {
+                stream: name,
+                name: consumer_name,
+                created_seconds,
+            }) => match stream(name) {
+                Some(stream) => {
+                    let consumer = registered(&stream, consumer_name, Some(created_seconds))?;
+                    Ok(consumer.map(|consumer| Named::Consumer(stream, consumer)))
+                }
+                None => Ok(None),
+            },
+            Some(ResourceName::Stream(name)) => match (stream(name), text(input, "ConsumerName")) {
+                (Some(stream), Some(consumer_name)) => match registered(&stream, consumer_name, None)? {
+                    Some(consumer) => Ok(Some(Named::Consumer(stream, consumer))),
+                    None => Ok(Some(Named::Stream(stream))),
+                },
+                (stream, _) => Ok(stream.map(Named::Stream)),
+            },
+            Some(ResourceName::Unknown) => Ok(None),
+            None => Ok(text(input, "StreamName").and_then(stream).map(Named::Stream)),
+        }
+    }
+
+    /// Refuses a call whose caller may not make it for this stream.
+    pub(super) fn authorize_stream(&self, stream: &Stream) -> Result<(), ApiError> {
+        let Some(caller) = self.caller else {
+            return Ok(());
+        };
+        let policy = stream.attribute(POLICY_ATTRIBUTE);
+        let arn = stream_arn(stream);
+        self.decide(caller, arn.account_id, &arn.to_string(), policy)
+    }
+
+    fn authorize_consumer(&self, stream: &Stream, consumer: &ConsumerDescription) -> Result<(), ApiError> {
+        let Some(caller) = self.caller else {
+            return Ok(());
+        };
+        let policy = stream.consumer_attribute(consumer.id, POLICY_ATTRIBUTE);
+        let arn = ConsumerArn {
+            stream: stream_arn(stream),
+            consumer_name: &consumer.name,
+            created_seconds: consumer.created.as_seconds(),
+        };
+        self.decide(caller, arn.stream.account_id, &arn.to_string(), policy)
+    }
+
+    fn decide(
+        &self,
+        caller: &Identity,
+        owner: &str,
+        resource_arn: &str,
+        policy: crate::Result<Option<Vec<u8>>>,
+    ) -> Result<(), ApiError> {
+        const OF_POLICIES: [&str; 3] = ["GetResourcePolicy", "PutResourcePolicy", "DeleteResourcePolicy"];
+        let is_foreign = is_foreign(caller, owner);
+        if !is_foreign && OF_POLICIES.contains(&self.operation) {
+            return Ok(());
+        }
+        let policy = match policy {
+            Ok(policy) => policy,
+            // It has gone since it was found. The operation finds that out too.
+            Err(_) if !is_foreign => return Ok(()),
+            Err(_) => None,
+        };
+        let decision = match policy.as_deref().map(serde_json::from_slice::<Json>) {
+            None => Decision::Silent,
+            Some(Ok(policy)) => policy::decide(
+                &policy,
+                &Question {
+                    account_id: &caller.account_id,
+                    principal_arn: &caller.arn(),
+                    action: &self.action(),
+                    resource_arn,
+                },
+            ),
+            // What it denies is not known.
+            Some(Err(_)) => Decision::Denied,
+        };
+        match decision {
+            Decision::Denied => Err(self.denied(caller, resource_arn)),
+            Decision::Silent if is_foreign => Err(self.not_allowed(caller, resource_arn)),
+            Decision::Allowed | Decision::Silent => Ok(()),
+        }
+    }
+
+    fn action(&self) -> String {
+        format!("kinesis:{}", self.operation)
+    }
+
+    fn denied(&self, caller: &Identity, resource_arn: &str) -> ApiError {
+        ApiError::access_denied(format!(
+            "User: {} is not authorized to perform: {} on resource: {resource_arn} with an explicit deny in a \
+             resource-based policy",
+            caller.arn(),
+            self.action()
+        ))
+    }
+
+    fn not_allowed(&self, caller: &Identity, resource_arn: &str) -> ApiError {
+        let action = self.action();
+        ApiError::access_denied(format!(
+            "User: {} is not authorized to perform: {action} on resource: {resource_arn} because no resource-based \
+             policy allows the {action} action",
+            caller.arn()
+        ))
+    }
+}
+
+fn is_foreign(caller: &Identity, owner: &str) -> bool {
+    caller.account_id != owner
+}
+
+/// The consumer, if there is such a one.
+fn registered(
+    stream: &Stream,
+    name: &str,
+    created_seconds: Option<u64>,
+) -> Result<Option<ConsumerDescription>, ApiError> {
+    let consumers = match stream.consumers() {
+        Ok(consumers) => consumers,
+        Err(Error::StreamNotFound { .. }) => return Ok(None),
+        Err(_) => return Err(ApiError::internal("The policy of the consumer cannot be read.")),
+    };
+    Ok(consumers.into_iter().find(|known| {
+        known.name == name && created_seconds.is_none_or(|created| known.created.as_seconds() == created)
+    }))
+}
+
+/// The ARN of a stream by the namespace that it is in, which does not depend on the request.
+fn stream_arn(stream: &Stream) -> StreamArn<'_> {
+    let (account_id, region) = stream.namespace().split_once('/').unwrap_or_default();
+    StreamArn {
+        region,
+        account_id,
+        stream_name: stream.name(),
+    }
+}

@@ -1,0 +1,348 @@
+//! What the policy of a resource says of a caller: documents in the language of AWS IAM.
+//!
+//! Of a statement count `Effect`, `Principal`, `Action` and `Resource`, and their forms with `Not`. A `Condition` is not
+//! evaluated: a statement that has one denies in any case, and allows in none.
+
+use serde_json::Value;
+
+/// What is asked of a policy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) account_id: &'a str,
+    /// `arn:aws:iam::123456789012:user/alice`
+    pub(super) principal_arn: &'a str,
+    /// `kinesis:PutRecord`
+    pub(super) action: &'a str,
+    pub(super) resource_arn: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// A statement allows it, and none denies it.
+    Allowed,
+    /// A statement denies it.
+    Denied,
+    /// No statement is about it.
+    Silent,
+}
+
+/// What a policy says. A statement that cannot be understood allows nothing, and denies everything if it is one that
+/// denies.
+pub(super) fn decide(policy: &Value, question: &Question<'_>) -> Decision {
+    let mut decision = Decision::Silent;
+    for statement in items(policy.get("Statement")) {
+        let has_condition = statement.get("Condition").is_some();
+        match statement.get("Effect").and_then(Value::as_str) {
+            Some("Allow") if !has_condition && is_about(statement, question) == Some(true) => {
+                decision = Decision::Allowed;
+            }
+            Some("Deny") if is_about(statement, question) != Some(false) => return Decision::Denied,
+            _ => {}
+        }
+    }
+    decision
+}
+
+/// Whether a statement is about the question. `None` if that cannot be said.
+fn is_about(statement: &Value, question: &Question<'_>) -> Option<bool> {
+    let principal = either(statement, "Principal", "NotPrincipal", |value| {
+        names_principal(value, question)
+    })??;
+    let action = either(statement, "Action", "NotAction", |value| {
+        any_fits(value, |pattern| {
+            fits(
+                &pattern.to_ascii_lowercase(),
+                &question.action.to_ascii_lowercase(),
+            )
+        })
+    })??;
+    // A policy is one of its resource, also if it does not say so.
+    let resource = either(statement, "Resource", "NotResource", |value| {
+        any_fits(value, |pattern| fits(pattern, question.resource_arn))
+    })
+    .unwrap_or(Some(true))?;
+    Some(principal && action && resource)
+}
+
+/// What a member says, or the opposite of what its opposite says. `None` if neither is there.
+fn either(
+    statement: &Value,
+    member: &str,
+    opposite: &str,
+    says: impl Fn(&Value) -> Option<bool>,
+) -> Option<Option<bool>> {
+    match (statement.get(member), statement.get(opposite)) {
+        (Some(value), None) => Some(says(value)),
+        (None, Some(value)) => Some(says(value).map(|said| !said)),
+        (Some(_), Some(_)) => Some(None),
+        (None, None) => None,
+    }
+}
+
+/// `"*"`, or `{"AWS": …}` with accounts, users, or lists of them. Principals of other kinds are none of ours.
+fn names_principal(value: &Value, question: &Question<'_>) -> Option<bool> {
+    match value {
+        Value::String(text) => (text == "*").then_some(true),
+        Value::Object(kinds) => match kinds.get("AWS") {
+            Some(named) => any_fits(named, |name| is_principal(name, question)),
+            None => Some(false),
+        },
+        _ => None,
+    }
+}
+
+fn is_principal(name: &str, question: &Question<'_>) -> bool {
+    let is_account = || {
+        let account = name
+            .strip_prefix("arn:aws:iam::")
+            .and_then(|rest| rest.strip_suffix(":root"));
+        account == Some(question.account_id)
+    };
+    name == "*" || name == question.account_id || name == question.principal_arn || is_account()
+}
+
+/// Whether one of the texts fits. `None` if there is something else than texts.
+fn any_fits(value: &Value, fits: impl Fn(&str) -> bool) -> Option<bool> {
+    let texts: Option<Vec<&str>> = items(Some(value)).iter().map(Value::as_str).collect();
+    Some(texts?.into_iter().any(fits))
+}
+
+/// The items of a list; what is no list is its own only item.
+fn items(value: Option<&Value>) -> &[Value] {
+    match value {
+        Some(Value::Array(items)) => items,
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
+    }
+}
+
+/// Whether a text fits a pattern, in which `*` stands for any characters and `?` for one.
+fn fits(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut of_text) = (0, 0);
+    // Where to go on if what follows the last star does not fit here: the star then stands for one byte more.
+    let mut retry = None;
+    while of_text < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                retry = Some((at + 1, of_text));
+                at += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == text[of_text] => {
+                at += 1;
+                of_text += 1;
+            }
+            _ => match retry {
+                Some((after_star, tried)) => {
+                    (at, of_text) = (after_star, tried + 1);
+                    retry = Some((after_star, tried + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    // Values are written where they are passed.
+    #![allow(clippy::needless_pass_by_value)]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const ASKED: Question<'_> = Question {
+        account_id: "111122223333",
+        principal_arn: "arn:aws:iam::111122223333:user/alice",
+        action: "kinesis:PutRecord",
+        resource_arn: "arn:aws:kinesis:eu-west-1:000000000000:stream/clicks",
+    };
+
+    fn decision(statements: Value) -> Decision {
+        decide(
+            &json!({ "Version": "2012-10-17", "Statement": statements }),
+            &ASKED,
+        )
+    }
+
+    fn statement(effect: &str, principal: Value, action: Value, resource: Value) -> Value {
+        json!({ "Effect": effect, "Principal": principal, "Action": action, "Resource": resource })
+    }
+
+    fn allowed(principal: Value, action: Value, resource: Value) -> bool {
+        let decisions = ["Allow", "Deny"].map(|effect| {
+            decision(statement(
+                effect,
+                principal.clone(),
+                action.clone(),
+                resource.clone(),
+            ))
+        });
+        assert!(
+            matches!(
+                decisions,
+                [Decision::Allowed, Decision::Denied] | [Decision::Silent, Decision::Silent]
+            ),
+            "{decisions:?}"
+        );
+        decisions[0] == Decision::Allowed
+    }
+
+    #[test]
+    fn a_statement_names_accounts_and_users() {
+        let named = |principal| allowed(principal, json!("kinesis:PutRecord"), json!("*"));
+        for principal in [
+            json!("*"),
+            json!({ "AWS": "*" }),
+            json!({ "AWS": "111122223333" }),
+            json!({ "AWS": "arn:aws:iam::111122223333:root" }),
+            json!({ "AWS": "arn:aws:iam::111122223333:user/alice" }),
+            json!({ "AWS": ["000000000000", "111122223333"] }),
+        ] {
+            assert!(named(principal.clone()), "{principal}");
+        }
+        for principal in [
+            json!({ "AWS": "000000000000" }),
+            json!({ "AWS": "arn:aws:iam::111122223333:user/bob" }),
+            json!({ "AWS": "arn:aws:iam::111122223333:user/*" }),
+            json!({ "AWS": [] }),
+            json!({ "Service": "firehose.amazonaws.com" }),
+        ] {
+            assert!(!named(principal.clone()), "{principal}");
+        }
+    }
+
+    #[test]
+    fn a_statement_names_actions_and_resources_with_wildcards() {
+        let anyone = || json!("*");
+        for action in [
+            "*",
+            "kinesis:*",
+            "kinesis:Put*",
+            "KINESIS:putrecord",
+            "kinesis:?utRecor?",
+        ] {
+            assert!(allowed(anyone(), json!(action), json!("*")), "{action}");
+        }
+        for action in [
+            "",
+            "PutRecord",
+            "kinesis:PutRecords",
+            "kinesis:Put",
+            "kinesis:Get*",
+            "dynamodb:*",
+        ] {
+            assert!(!allowed(anyone(), json!(action), json!("*")), "{action}");
+        }
+        assert!(allowed(
+            anyone(),
+            json!(["kinesis:Get*", "kinesis:Put*"]),
+            json!("*")
+        ));
+        for resource in [
+            "arn:aws:kinesis:*:*:stream/c*s",
+            "*:stream/clicks",
+            ASKED.resource_arn,
+        ] {
+            assert!(
+                allowed(anyone(), json!("*"), json!(["x", resource])),
+                "{resource}"
+            );
+        }
+        for resource in ["arn:aws:kinesis:*:*:stream/Clicks", "*:stream/click", "clicks"] {
+            assert!(!allowed(anyone(), json!("*"), json!(resource)), "{resource}");
+        }
+    }
+
+    #[test]
+    fn the_opposites_are_understood_and_a_resource_need_not_be_named() {
+        let decision = |statement| decision(json!([statement]));
+        let (all, put) = (json!("*"), json!("kinesis:PutRecord"));
+        assert_eq!(
+            decision(json!({ "Effect": "Allow", "Principal": all, "Action": put })),
+            Decision::Allowed
+        );
+        assert_eq!(
+            decision(json!({ "Effect": "Allow", "Principal": all, "NotAction": put })),
+            Decision::Silent
+        );
+        assert_eq!(
+            decision(json!({ "Effect": "Allow", "Principal": all, "NotAction": "kinesis:GetRecords" })),
+            Decision::Allowed
+        );
+        assert_eq!(
+            decision(json!({ "Effect": "Deny", "NotPrincipal": { "AWS": "000000000000" }, "Action": "*" })),
+            Decision::Denied
+        );
+        assert_eq!(
+            decision(json!({ "Effect": "Deny", "NotPrincipal": { "AWS": "111122223333" }, "Action": "*" })),
+            Decision::Silent
+        );
+        assert_eq!(
+            decision(
+                json!({ "Effect": "Allow", "Principal": all, "Action": put, "NotResource": "*:stream/clicks" })
+            ),
+            Decision::Silent
+        );
+    }
+
+    #[test]
+    fn a_denial_wins_wherever_it_stands() {
+        let all = || json!("*");
+        let allow = statement("Allow", all(), all(), all());
+        let deny = statement(
+            "Deny",
+            json!({ "AWS": "111122223333" }),
+            json!("kinesis:Put*"),
+            all(),
+        );
+        assert_eq!(decision(json!([allow, deny])), Decision::Denied);
+        assert_eq!(decision(json!([deny, allow])), Decision::Denied);
+        assert_eq!(decision(json!([])), Decision::Silent);
+        assert_eq!(decide(&json!({}), &ASKED), Decision::Silent);
+        assert_eq!(decide(&json!({ "Statement": allow }), &ASKED), Decision::Allowed);
+    }
+
+    #[test]
+    fn what_is_not_understood_never_allows_and_denies_where_it_can() {
+        for unclear in [
+            json!({ "Principal": "*", "Action": "*", "Condition": { "Bool": { "aws:SecureTransport": "true" } } }),
+            json!({ "Principal": "*" }),
+            json!({ "Action": "*" }),
+            json!({ "Principal": "*", "Action": 1 }),
+            json!({ "Principal": 1, "Action": "*" }),
+            json!({ "Principal": "*", "Action": "*", "Resource": [{}] }),
+            json!({ "Principal": "*", "Action": "*", "NotAction": "*" }),
+        ] {
+            let with = |effect: &str| {
+                let mut statement = unclear.clone();
+                statement["Effect"] = json!(effect);
+                decision(statement)
+            };
+            assert_eq!(with("Allow"), Decision::Silent, "{unclear}");
+            assert_eq!(with("Deny"), Decision::Denied, "{unclear}");
+            assert_eq!(with("Perhaps"), Decision::Silent, "{unclear}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_fits_as_an_obvious_one_does(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+            fn obviously(pattern: &[u8], text: &[u8]) -> bool {
+                match (pattern, text) {
+                    ([], []) => true,
+                    ([b'*', rest @ ..], _) => {
+                        obviously(rest, text) || (!text.is_empty() && obviously(pattern, &text[1..]))
+                    }
+                    ([b'?', rest @ ..], [_, after @ ..]) => obviously(rest, after),
+                    ([byte, rest @ ..], [first, after @ ..]) => byte == first && obviously(rest, after),
+                    _ => false,
+                }
+            }
+            prop_assert_eq!(fits(&pattern, &text), obviously(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Who may come in, as it is said to the program: credentials, TLS, and what is listened on.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use anabranch_harness::http1::{Client, Head};
+use anabranch_harness::program::ServerProcess;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::PROGRAM;
+
+const KEY: &str = "[a]\naws_access_key_id = AKID\naws_secret_access_key = s\n";
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A file that only its owner may read.
+fn private(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = PROGRAM.command();
+    command
+        .arg("--data-dir")
+        .arg(directory.join("data"))
+        .args(arguments);
+    command.output().unwrap()
+}
+
+/// What a server says that does not start because of its command line.
+#[track_caller]
+fn refusal(directory: &Path, arguments: &[&str]) -> String {
+    let output = run(directory, arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert!(output.stdout.is_empty());
+    said
+}
+
+fn status(server: &ServerProcess) -> u16 {
+    let mut client = Client::connect(server.address());
+    client
+        .send(&Head::of("Kinesis_20131202.ListStreams"), b"{}")
+        .status
+}
+
+#[test]
+fn other_machines_are_let_in_only_with_credentials_or_if_that_is_said() {
+    let directory = directory();
+    let said = refusal(directory.path(), &["--listen", "0.0.0.0:0"]);
+    for part in [
+        "0.0.0.0:",
+        "--credentials FILE",
+        "--allow-unsigned-beyond-loopback",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    let server = PROGRAM.serve_at(
+        "0.0.0.0:0",
+        directory.path(),
+        &["--allow-unsigned-beyond-loopback"],
+    );
+    assert_eq!(status(&server), 200);
+    assert!(
+        server.log().contains("no signature is verified"),
+        "{}",
+        server.log()
+    );
+    server.stop("TERM");
+    let credentials = private(directory.path(), "credentials", KEY);
+    let arguments = ["--credentials", credentials.to_str().unwrap()];
+    let server = PROGRAM.serve_at("0.0.0.0:0", directory.path(), &arguments);
+    assert_eq!(status(&server), 400);
+    server.stop("TERM");
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_refused_with_the_reason() {
+    let directory = directory();
+    let path = directory.path().join("credentials");
+    let file = path.to_str().unwrap();
+    let arguments = ["--listen", "127.0.0.1:0", "--credentials", file];
+    let refusal = || refusal(directory.path(), &arguments);
+    assert!(refusal().contains(&format!("--credentials: {file} does not exist")));
+    private(directory.path(), "credentials", KEY);
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let said = refusal();
+    assert!(
+        said.contains("mode 0644") && said.contains(&format!("chmod 600 {file}")),
+        "{said}"
+    );
+    for (text, reason) in [
+        (String::new(), "there is no profile"),
+        (KEY.replace("aws_secret", "secret"), "lacks aws_secret_access_key"),
+        (
+            format!("{KEY}{}", KEY.replace("[a]", "[b]")),
+            "[a] and [b] have the same",
+        ),
+    ] {
+        private(directory.path(), "credentials", &text);
+        let said = refusal();
+        assert!(said.contains(file) && said.contains(reason), "{said}");
+    }
+    assert!(!directory.path().join("data").exists());
+}
+
+#[test]
+fn hosts_and_origins_are_let_in_as_they_are_given() {
+    let directory = directory();
+    let arguments = [
+        "--allow-host",
+        "a.example,b.example",
+        "--allow-origin",
+        "https://app.example",
+    ];
+    let server = PROGRAM.serve(directory.path(), &arguments);
+    let status = |host: &str, origin: &str| {
+        let head = Head::of("Kinesis_20131202.ListStreams")
+            .header("Host", host)
+            .header("Origin", origin);
+        Client::connect(server.address()).send(&head, b"{}").status
+    };
+    assert_eq!(status("a.example", "https://app.example"), 200);
+    assert_eq!(status("b.example:1", ""), 200);
+    assert_eq!(status("c.example", ""), 403);
+    assert_eq!(status("a.example", "https://evil.example"), 403);
+    // Once for the two of them, so that no client floods the log.
+    assert_eq!(server.log().matches("a request was not let in").count(), 1);
+    server.stop("TERM");
+    for (arguments, said) in [
+        (["--allow-host", "a:1"], "--allow-host: \"a:1\" is no host"),
+        (["--allow-origin", "a"], "--allow-origin: \"a\" is no origin"),
+    ] {
+        let arguments = [&["--listen", "127.0.0.1:0"], &arguments[..]].concat();
+        assert!(refusal(directory.path(), &arguments).contains(said));
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_is_made_once_and_lies_with_the_streams() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let certificate = data.join("tls-certificate.pem");
+    let serve = |more: &[&str]| {
+        let server = PROGRAM.serve(directory.path(), &[&["--tls-self-signed"], more].concat());
+        let text = fs::read_to_string(&certificate).unwrap();
+        let mut client = Client::connect_tls(server.address(), "localhost", &text);
+        client.ok("ListStreams", &json!({}));
+        (server, text)
+    };
+    let (server, first) = serve(&[]);
+    assert_eq!(
+        fs::metadata(data.join("tls-key.pem")).unwrap().mode() & 0o777,
+        0o600
+    );
+    server.stop("TERM");
+    // It is not damage, and not in the way of anything.
+    let verified = PROGRAM.command().arg("verify").arg(&data).output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    let (server, second) = serve(&[]);
+    assert_eq!(first, second);
+    server.stop("TERM");
+    let (server, third) = serve(&["--tls-name", "kinesis.example"]);
+    assert_ne!(first, third);
+    let mut client = Client::connect_tls(server.address(), "kinesis.example", &third);
+    let head = Head::of("Kinesis_20131202.ListStreams").header("Host", "kinesis.example");
+    assert_eq!(client.send(&head, b"{}").status, 200);
+    server.stop("TERM");
+
+    fs::set_permissions(data.join("tls-key.pem"), Permissions::from_mode(0o640)).unwrap();
+    let said = refusal(
+        directory.path(),
+        &["--listen", "127.0.0.1:0", "--tls-self-signed"],
+    );
+    assert!(said.contains("mode 0640") && said.contains("chmod 600"), "{said}");
+
+    let arguments = ["--ephemeral", "--listen", "127.0.0.1:0", "--tls-self-signed"];
+    let output = PROGRAM.command().args(arguments).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--tls-dir"));
+}
+
+#[test]
+fn a_certificate_of_ones_own_is_shown_with_its_key() {
+    let directory = directory();
+    let arguments = [
+        "--tls-self-signed",
+        "--tls-dir",
+        directory.path().to_str().unwrap(),
+    ];
+    PROGRAM.serve(directory.path(), &arguments).stop("TERM");
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("tls-certificate.pem"), path("tls-key.pem"));
+    let server = PROGRAM.serve(directory.path(), &["--tls-cert", &certificate, "--tls-key", &key]);
+    let text = fs::read_to_string(&certificate).unwrap();
+    Client::connect_tls(server.address(), "localhost", &text).ok("ListStreams", &json!({}));
+    server.stop("TERM");
+
+    let refusal = |certificate: &str, key: &str| {
+        let arguments = [
+            "--listen",
+            "127.0.0.1:0",
+            "--tls-cert",
+            certificate,
+            "--tls-key",
+            key,
+        ];
+        refusal(directory.path(), &arguments)
+    };
+    let other = private(directory.path(), "other", "");
+    let other = other.to_str().unwrap();
+    assert!(refusal(other, &key).contains("-----BEGIN CERTIFICATE-----"));
+    assert!(refusal(&certificate, other).contains("-----BEGIN PRIVATE KEY-----"));
+    assert!(refusal(&path("none"), &key).contains("does not exist"));
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    assert!(refusal(&certificate, &key).contains("chmod 600"));
+    let alone = ["--listen", "127.0.0.1:0", "--tls-cert", &certificate];
+    let output = run(directory.path(), &alone);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--tls-key"));
+}
