@@ -175,8 +175,12 @@ impl Admission {
         let Some(origin) = Origin::parse(&text) else {
             return false;
         };
+        let Some(host) = host_of(origin.authority) else {
+            return false;
+        };
+        // No page of ours is at a name of AWS. Programs use such a name, and no page by chance.
         let is_own = |host: &&[u8]| host.eq_ignore_ascii_case(origin.authority.as_bytes());
-        hosts.iter().any(is_own) || host_of(origin.authority).is_some_and(|host| is_loopback(&host))
+        is_loopback(&host) || (!is_of_kinesis(&host) && hosts.iter().any(is_own))
     }
 }
 
@@ -284,7 +288,14 @@ fn is_of_kinesis(host: &str) -> bool {
         return false;
     };
     let service = before.rsplit('.').next().unwrap_or_default();
-    is_name(region) && SERVICES.contains(&service)
+    is_region(region) && SERVICES.contains(&service)
+}
+
+/// `eu-west-1`, and not `s3`, below which others have names.
+fn is_region(label: &str) -> bool {
+    let number = label.rsplit('-').next().unwrap_or_default();
+    let is_numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_name(label) && is_numbered && label.split('-').count() >= 3
 }
 
 /// For a message: no more than fits a line, and no control characters.

@@ -102,7 +102,7 @@ impl BodyReader {
         );
         let read = read.await.unwrap_or(Err(BodyError::TooSlow));
         if matches!(read, Err(BodyError::TooLarge | BodyError::NoMemory)) {
-            self.discard_refused(version, body).await;
+            self.refuse(version, body).await;
         }
         read
     }
@@ -115,9 +115,9 @@ impl BodyReader {
         }
     }
 
-    /// A client of HTTP/1 may wait for the answer before it sends the body, if it sends it at all. A stream of HTTP/2
+    /// Swallows the body of a request that is refused. A client of HTTP/1 may wait for the answer before it sends the body, if it sends it at all. A stream of HTTP/2
     /// ends in order only if the answer comes behind the body.
-    async fn discard_refused(&self, version: Version, body: Incoming) {
+    pub(crate) async fn refuse(&self, version: Version, body: Incoming) {
         if version == Version::HTTP_2 {
             self.discard(body).await;
         } else {

@@ -36,7 +36,9 @@ pub(crate) struct Connection {
     id: u64,
     /// How many requests are being answered, or [`CLOSED`].
     in_service: AtomicUsize,
-    idle_since: AtomicU64,
+    /// When it became idle, as a place among all that did: times would be the same for many, and the one that is closed
+    /// for others must be the one that was used before all others.
+    idle_order: AtomicU64,
     close: Notify,
     request_memory: Arc<Pool>,
     reply_memory: Arc<Pool>,
@@ -51,6 +53,7 @@ const CLOSED: usize = usize::MAX;
 #[derive(Debug)]
 struct Shared {
     started: Instant,
+    next_idle_order: AtomicU64,
     idle_is_wanted: AtomicBool,
     became_idle: Notify,
 }
@@ -58,6 +61,10 @@ struct Shared {
 impl Shared {
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    fn next_idle_order(&self) -> u64 {
+        self.next_idle_order.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -70,6 +77,7 @@ impl Connections {
             longest_idle: Mutex::default(),
             shared: Arc::new(Shared {
                 started: Instant::now(),
+                next_idle_order: AtomicU64::new(0),
                 idle_is_wanted: AtomicBool::new(false),
                 became_idle: Notify::new(),
             }),
@@ -82,7 +90,7 @@ impl Connections {
         let connection = Arc::new(Connection {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             in_service: AtomicUsize::new(0),
-            idle_since: AtomicU64::new(self.shared.now()),
+            idle_order: AtomicU64::new(self.shared.next_idle_order()),
             close: Notify::new(),
             request_memory: Pool::new(self.memory_of_each.requests),
             reply_memory: Pool::new(self.memory_of_each.replies),
@@ -114,7 +122,7 @@ impl Connections {
         let mut longest_idle = locked(&self.longest_idle);
         let mut is_fresh = false;
         loop {
-            let Some((connection, since)) = longest_idle.pop() else {
+            let Some((connection, order)) = longest_idle.pop() else {
                 if is_fresh {
                     return false;
                 }
@@ -122,7 +130,7 @@ impl Connections {
                 is_fresh = true;
                 continue;
             };
-            let is_the_same = connection.idle_since.load(Ordering::Relaxed) == since;
+            let is_the_same = connection.idle_order.load(Ordering::Relaxed) == order;
             if is_the_same && connection.close_if_idle() {
                 self.closed_idle.fetch_add(1, Ordering::Relaxed);
                 return true;
@@ -139,11 +147,11 @@ impl Connections {
             .map(|connection| {
                 (
                     Arc::clone(connection),
-                    connection.idle_since.load(Ordering::Relaxed),
+                    connection.idle_order.load(Ordering::Relaxed),
                 )
             })
             .collect();
-        idle.sort_unstable_by_key(|(connection, since)| (*since, connection.id));
+        idle.sort_unstable_by_key(|(_, order)| *order);
         idle.truncate(MOST);
         idle.reverse();
         idle
@@ -244,7 +252,7 @@ impl Drop for InService {
     fn drop(&mut self) {
         let connection = &self.0;
         let shared = &connection.shared;
-        connection.idle_since.store(shared.now(), Ordering::Relaxed);
+        connection.idle_order.store(shared.next_idle_order(), Ordering::Relaxed);
         let was_last = connection.in_service.fetch_sub(1, Ordering::SeqCst) == 1;
         if was_last && shared.idle_is_wanted.swap(false, Ordering::SeqCst) {
             shared.became_idle.notify_one();

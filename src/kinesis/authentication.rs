@@ -36,6 +36,12 @@ pub(super) fn verify(
     signature::verify(&signature_of(parts), parts, body, now, keys)
 }
 
+/// The same as far as the head shows it, before any of the body is read.
+pub(super) fn check_head(parts: &Parts, now: Timestamp, keys: &Keys) -> Result<(), ApiError> {
+    check(parts)?;
+    signature::check_head(&signature_of(parts), parts, now, keys).map(|_| ())
+}
+
 /// Checks that one complete signature is there, in the header or in the query string.
 pub(super) fn check(parts: &Parts) -> Result<(), ApiError> {
     let header = authorization(parts);

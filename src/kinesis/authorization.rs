@@ -31,6 +31,20 @@ fn text<'a>(input: &'a Input<'_>, member: &str) -> Option<&'a str> {
     }
 }
 
+/// What a policy can let other accounts do. All else is for the account that a resource belongs to.
+const SHARED: [&str; 10] = [
+    "DescribeStream",
+    "DescribeStreamConsumer",
+    "DescribeStreamSummary",
+    "GetRecords",
+    "GetShardIterator",
+    "ListShards",
+    "ListStreamConsumers",
+    "PutRecord",
+    "PutRecords",
+    "SubscribeToShard",
+];
+
 /// What a call is about.
 enum Named {
     Stream(Stream),
@@ -71,6 +85,10 @@ impl Context<'_> {
                 None => Ok(None),
             },
             Some(ResourceName::Stream(name)) => match (stream(name), text(input, "ConsumerName")) {
+                // One that is registered is none yet: the stream's policy says who may.
+                (Some(stream), Some(_)) if self.operation == "RegisterStreamConsumer" => {
+                    Ok(Some(Named::Stream(stream)))
+                }
                 (Some(stream), Some(consumer_name)) => match registered(&stream, consumer_name, None)? {
                     Some(consumer) => Ok(Some(Named::Consumer(stream, consumer))),
                     None => Ok(Some(Named::Stream(stream))),
@@ -120,8 +138,11 @@ impl Context<'_> {
         let policy = match policy {
             Ok(policy) => policy,
             // It has gone since it was found. The operation finds that out too.
-            Err(_) if !is_foreign => return Ok(()),
-            Err(_) => None,
+            Err(Error::StreamNotFound { .. } | Error::ConsumerNotFound { .. }) if !is_foreign => {
+                return Ok(());
+            }
+            Err(Error::StreamNotFound { .. } | Error::ConsumerNotFound { .. }) => None,
+            Err(_) => return Err(ApiError::internal("The policy of the resource cannot be read.")),
         };
         let decision = match policy.as_deref().map(serde_json::from_slice::<Json>) {
             None => Decision::Silent,
@@ -139,6 +160,9 @@ impl Context<'_> {
         };
         match decision {
             Decision::Denied => Err(self.denied(caller, resource_arn)),
+            Decision::Allowed if is_foreign && !SHARED.contains(&self.operation) => {
+                Err(self.not_allowed(caller, resource_arn))
+            }
             Decision::Silent if is_foreign => Err(self.not_allowed(caller, resource_arn)),
             Decision::Allowed | Decision::Silent => Ok(()),
         }

@@ -44,9 +44,9 @@ pub(super) async fn perform(
     connection: &Arc<Connection>,
     request: ApiRequest,
 ) -> Result<Performed, ApiError> {
-    let class = request
-        .operation
-        .map_or(Class::Control, |operation| operation.class);
+    // What is refused has a small answer, whatever was asked for.
+    let admitted = request.operation.filter(|_| request.authenticated.is_ok());
+    let class = admitted.map_or(Class::Control, |operation| operation.class);
     let (mut share, most_read_bytes) = match class {
         Class::Read => {
             let (full, reduced) = (reply_bytes(MOST_READ_BYTES), reply_bytes(LESS_READ_BYTES));

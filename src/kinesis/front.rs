@@ -155,6 +155,15 @@ async fn answer_call(
         service.http.bodies.discard(body).await;
         return not_authorized(&content_type);
     }
+    if let (ContentType::Spoken(protocol), Target::Operation(_)) = (&content_type, Target::of(&parts.headers))
+        && let Some(keys) = &service.keys
+        && let Err(refusal) = authentication::check_head(parts, service.store.now(), keys)
+    {
+        // A client without a key gets none of the memory for bodies.
+        service.http.bodies.refuse(parts.version, body).await;
+        service.failures.note_request(&refusal);
+        return error_reply(&refusal, *protocol);
+    }
     let counted = if head_bytes > USUAL_HEAD_BYTES {
         head_bytes
     } else {
@@ -197,7 +206,9 @@ async fn answer_call(
                 _ => None,
             };
             let scope = of_caller.unwrap_or(scope);
-            let injected = inject(service, target.operation()).await;
+            // A client that is not let in uses up no fault of others.
+            let struck = target.operation().filter(|_| authenticated.is_ok());
+            let injected = inject(service, struck).await;
             let request = ApiRequest {
                 operation: target.operation(),
                 protocol,

@@ -16,6 +16,7 @@ use super::canonical;
 use super::credentials::{Identity, Key, Keys};
 use super::date::BasicDate;
 use super::error::ApiError;
+use crate::http::MAX_HEADERS;
 use crate::model::Timestamp;
 
 /// The parts of a signature, wherever they were.
@@ -42,14 +43,20 @@ const TARGET: &str = "x-amz-target";
 /// How far a client's clock may be from ours.
 const SKEW_SECONDS: u64 = 5 * 60;
 
-/// Who has signed the request.
-pub(super) fn verify(
-    signature: &Signature<'_>,
+/// What a head shows of a signature that may be right: with which key, and over what.
+pub(super) struct SignedHead<'a> {
+    signed_headers: Vec<&'a str>,
+    scope: CredentialScope<'a>,
+    key: &'a Key,
+}
+
+/// Checks all of a signature that the body is not needed for.
+pub(super) fn check_head<'a>(
+    signature: &'a Signature<'_>,
     parts: &Parts,
-    body: &[u8],
     now: Timestamp,
-    keys: &Keys,
-) -> Result<Arc<Identity>, ApiError> {
+    keys: &'a Keys,
+) -> Result<SignedHead<'a>, ApiError> {
     let date = BasicDate::parse(&signature.date).ok_or_else(|| {
         incomplete(format!(
             "Date must be in ISO-8601 'basic format'. Got '{}'. See http://en.wikipedia.org/wiki/ISO_8601",
@@ -68,6 +75,26 @@ pub(super) fn verify(
     let scope = CredentialScope::of(&signature.credential)?;
     scope.check(date)?;
     let key = keys.get(scope.key_id).ok_or_else(unknown_client)?;
+    Ok(SignedHead {
+        signed_headers,
+        scope,
+        key,
+    })
+}
+
+/// Who has signed the request.
+pub(super) fn verify(
+    signature: &Signature<'_>,
+    parts: &Parts,
+    body: &[u8],
+    now: Timestamp,
+    keys: &Keys,
+) -> Result<Arc<Identity>, ApiError> {
+    let SignedHead {
+        signed_headers,
+        scope,
+        key,
+    } = check_head(signature, parts, now, keys)?;
     let body_hash = hex(&Sha256::digest(body));
     let payload_hash = match signature.payload_hash.as_deref() {
         // The client has signed that it does not sign the body.
@@ -140,6 +167,14 @@ fn check_signed_headers(names: &[&str], parts: &Parts) -> Result<(), ApiError> {
     if parts.headers.contains_key(TARGET) && !signs(TARGET) {
         return Err(invalid(
             "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.",
+        ));
+    }
+    // Headers are found whatever the case of a name, so each name must have one form to be there only once. The signature
+    // itself cannot be signed, and no request has more headers than these.
+    let is_plain = |name: &str| !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    if names.len() > MAX_HEADERS + 1 || !names.iter().all(|name| is_plain(name)) || signs("authorization") {
+        return Err(invalid(
+            "A 'SignedHeader' in the AWS Authorization is not in lower case, or is one that cannot be signed.",
         ));
     }
     let mut sorted = names.to_vec();

@@ -11,6 +11,8 @@ use super::test_server::{ACCOUNT, Backend, REGION, TestServer, all, on_each_back
 
 on_each_backend!(
     a_request_has_to_be_signed_with_a_known_key,
+    signed_headers_have_one_form_each,
+    a_client_without_a_key_gets_no_memory_for_its_body,
     what_is_not_signed_with_its_key_stores_nothing,
     a_large_body_is_verified_too,
     the_servers_clock_says_which_signature_is_too_old,
@@ -130,6 +132,50 @@ fn a_request_has_to_be_signed_with_a_known_key(backend: Backend) {
         server.connect().send(&unsigned, b"{}").refusal().0,
         "MissingAuthenticationTokenException"
     );
+}
+
+/// However often a header can be named, its value is not copied as often.
+fn signed_headers_have_one_form_each(backend: Backend) {
+    let server = start(backend);
+    let many: Vec<_> = (0..300).map(|number| format!("x-{number}")).collect();
+    for signed_headers in [
+        "host;Host;x-amz-target".to_owned(),
+        "host;X-Amz-Target".to_owned(),
+        "authorization;host;x-amz-target".to_owned(),
+        format!("host;x-amz-target;{}", many.join(";")),
+    ] {
+        let day = &X_AMZ_DATE[..8];
+        let header = format!(
+            "AWS4-HMAC-SHA256 Credential=AKIDALICE/{day}/{REGION}/kinesis/aws4_request, \
+             SignedHeaders={signed_headers}, Signature={}",
+            "0".repeat(64)
+        );
+        let head = Head::of("Kinesis_20131202.ListStreams").header("Authorization", &header);
+        assert_eq!(
+            server.connect().send(&head, b"{}").refusal(),
+            (
+                "InvalidSignatureException".to_owned(),
+                "A 'SignedHeader' in the AWS Authorization is not in lower case, or is one that cannot be signed.".to_owned()
+            ),
+            "{signed_headers}"
+        );
+    }
+}
+
+/// The answer comes before the body.
+fn a_client_without_a_key_gets_no_memory_for_its_body(backend: Backend) {
+    let server = start(backend);
+    let forged = Signer {
+        key_id: "AKID",
+        ..ALICE
+    };
+    let signed = forged.sign("Kinesis_20131202.PutRecords", b"{}");
+    let head = signed.head().header("Content-Length", "20000000").to_text() + "\r\n";
+    let mut client = server.connect();
+    client.write(head.as_bytes());
+    client.write(&[b' '; 100_000]);
+    assert_eq!(client.read_reply(false).unwrap().refusal(), unknown());
+    assert_eq!(server.gauges().request_bytes(), 0);
 }
 
 fn what_is_not_signed_with_its_key_stores_nothing(backend: Backend) {
