@@ -252,7 +252,9 @@ impl Drop for InService {
     fn drop(&mut self) {
         let connection = &self.0;
         let shared = &connection.shared;
-        connection.idle_order.store(shared.next_idle_order(), Ordering::Relaxed);
+        connection
+            .idle_order
+            .store(shared.next_idle_order(), Ordering::Relaxed);
         let was_last = connection.in_service.fetch_sub(1, Ordering::SeqCst) == 1;
         if was_last && shared.idle_is_wanted.swap(false, Ordering::SeqCst) {
             shared.became_idle.notify_one();

@@ -135,9 +135,12 @@ fn server_with_a_damaged_shard(directory: &Path) -> ServerProcess {
     PROGRAM.serve(directory, &[])
 }
 
-/// What looks for the end of the damaged shard, and fails. Its beginning would not be looked for before it is read.
-fn damaged_iterator() -> Value {
-    json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "LATEST"})
+/// What a GetRecords asks for that reads the damaged shard, and fails.
+fn damaged_read(connection: &mut Client) -> Value {
+    let begin = json!({"StreamName": "s", "ShardId": "0", "ShardIteratorType": "TRIM_HORIZON"});
+    let (status, body) = call(connection, "GetShardIterator", &begin);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
 }
 
 /// A record of each shard.
@@ -161,7 +164,8 @@ fn a_failure_of_the_disk_tells_the_log_which_file_and_a_client_none() {
     let server = server_with_a_damaged_shard(directory.path());
     let mut connection = Client::connect(server.address());
     let put = json!({"StreamName": "s", "PartitionKey": "k", "ExplicitHashKey": "0", "Data": ""});
-    for (operation, input) in [("GetShardIterator", damaged_iterator()), ("PutRecord", put)] {
+    let read = damaged_read(&mut connection);
+    for (operation, input) in [("GetRecords", read), ("PutRecord", put)] {
         let (status, body) = call(&mut connection, operation, &input);
         assert_eq!(status, 500, "{operation}: {body}");
         assert!(
@@ -188,20 +192,15 @@ fn failures_of_many_records_and_requests_are_a_line_a_second() {
     let directory = tempfile::tempdir().unwrap();
     let server = server_with_a_damaged_shard(directory.path());
     let mut connection = Client::connect(server.address());
-    assert_eq!(
-        call(&mut connection, "GetShardIterator", &damaged_iterator()).0,
-        500
-    );
+    let read = damaged_read(&mut connection);
+    assert_eq!(call(&mut connection, "GetRecords", &read).0, 500);
     let lines_before = server.log().lines().count();
     let started = Instant::now();
     for _ in 0..20 {
         let (status, body) = call(&mut connection, "PutRecords", &batch(500));
         assert_eq!(status, 200);
         assert!(body.contains(r#""FailedRecordCount":250"#), "{body}");
-        assert_eq!(
-            call(&mut connection, "GetShardIterator", &damaged_iterator()).0,
-            500
-        );
+        assert_eq!(call(&mut connection, "GetRecords", &read).0, 500);
     }
     let seconds = started.elapsed().as_secs() as usize;
     let lines = server.log().lines().count() - lines_before;
