@@ -59,7 +59,7 @@ impl Namespace {
     /// A stream by its name in this namespace, in whatever state it is. Never blocks.
     ///
     /// # Errors
-    /// [`Error::StreamNotFound`], [`Error::Closed`].
+    /// [`Error::StreamNotFound`](crate::Error::StreamNotFound), [`Error::Closed`](crate::Error::Closed).
     pub fn stream(&self, name: &str) -> Result<Stream> {
         self.handle.stream_named(&self.name, name)
     }
@@ -67,7 +67,7 @@ impl Namespace {
     /// Up to `limit` streams of this namespace in the order of their names, from the first or from behind a name.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`](crate::Error::Closed).
     pub fn streams(&self, after: Option<&str>, limit: usize) -> Result<Vec<StreamSummary>> {
         self.handle.streams(&self.name, after, limit)
     }
@@ -76,7 +76,7 @@ impl Namespace {
     /// counts them.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`](crate::Error::Closed).
     pub fn open_shard_count(&self) -> Result<u64> {
         self.handle.core.begin(None)?;
         let state = self.handle.core.catalog.read();
@@ -89,7 +89,7 @@ impl Namespace {
     /// An attribute of this namespace's owner: bytes under a name, which mean nothing to the store.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`](crate::Error::Closed).
     pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let owner = Resource::Account(self.name.clone());
         self.handle.core.attribute(&owner, name)
