@@ -52,6 +52,9 @@ pub struct StreamReader {
     /// has a child that waits for another parent. A shard that is not listed is behind this reader, or, if it
     /// descends from one that is listed, before it.
     next: BTreeMap<ShardId, RecordNumber>,
+    /// Those of the drained shards of which nothing was there to read: the reader came by them from the trim horizon, and
+    /// still is there.
+    drained_unread: BTreeSet<ShardId>,
     /// The shards that can be read now, in turn.
     turns: VecDeque<ShardId>,
     /// Of the shard whose turn it is: read, and not handed out yet. Where there are any, the first of them says what is
@@ -68,8 +71,15 @@ pub struct StreamReader {
 
 #[derive(Debug)]
 enum Afterwards {
-    GoOn { shard: ShardId, next: RecordNumber },
-    Drained { shard: ShardId, children: Vec<Child> },
+    GoOn {
+        shard: ShardId,
+        next: RecordNumber,
+    },
+    Drained {
+        shard: ShardId,
+        children: Vec<Child>,
+        is_unread: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -138,6 +148,7 @@ impl StreamReader {
         Self {
             turns: checkpoint.next.iter().filter_map(is_readable).collect(),
             next: checkpoint.next,
+            drained_unread: BTreeSet::new(),
             stream,
             batch: Vec::new().into_iter(),
             afterwards: None,
@@ -410,7 +421,12 @@ impl StreamReader {
                 parents,
             });
         }
-        Ok(Afterwards::Drained { shard, children })
+        let began_at_horizon = self.next.get(&shard) == Some(&RecordNumber::BEFORE_FIRST);
+        Ok(Afterwards::Drained {
+            shard,
+            children,
+            is_unread: began_at_horizon && read.records.is_empty(),
+        })
     }
 
     fn finish_batch(&mut self) {
@@ -418,9 +434,16 @@ impl StreamReader {
             Some(Afterwards::GoOn { shard, next }) => {
                 self.next.insert(shard, next);
             }
-            Some(Afterwards::Drained { shard, children }) => {
+            Some(Afterwards::Drained {
+                shard,
+                children,
+                is_unread,
+            }) => {
                 self.turns.retain(|turn| *turn != shard);
                 self.next.insert(shard, RecordNumber::END);
+                if is_unread {
+                    self.drained_unread.insert(shard);
+                }
                 self.begin_children(shard, &children);
             }
             None => {}
@@ -438,7 +461,12 @@ impl StreamReader {
                 .iter()
                 .all(|parent| self.next.get(parent) == Some(&RecordNumber::END))
             {
-                self.begin(child.shard);
+                // Where nothing was there of the parents, what has expired of the child is not missed either.
+                let is_at_horizon = child
+                    .parents
+                    .iter()
+                    .all(|parent| self.drained_unread.contains(parent));
+                self.begin(child.shard, is_at_horizon);
                 for parent in child.parents.iter().filter(|parent| **parent != drained) {
                     self.next.remove(parent);
                 }
@@ -449,10 +477,16 @@ impl StreamReader {
         if !is_waited_for {
             self.next.remove(&drained);
         }
+        let next = &self.next;
+        self.drained_unread.retain(|shard| next.contains_key(shard));
     }
 
-    fn begin(&mut self, shard: ShardId) {
-        self.next.insert(shard, RecordNumber::FIRST);
+    fn begin(&mut self, shard: ShardId, is_at_horizon: bool) {
+        let first = match is_at_horizon {
+            true => RecordNumber::BEFORE_FIRST,
+            false => RecordNumber::FIRST,
+        };
+        self.next.insert(shard, first);
         self.turns.push_back(shard);
     }
 
@@ -476,7 +510,8 @@ impl StreamReader {
             .filter(|shard| shard.parents().all(|parent| is_done(&parent)))
             .collect();
         for shard in ready {
-            self.begin(shard.id);
+            // That records are missed is told of the shard that has expired.
+            self.begin(shard.id, true);
             // Both of its children are begun at once, so nothing waits for a drained parent any more.
             for parent in shard.parents() {
                 self.next.remove(&parent);
