@@ -52,9 +52,9 @@ pub struct StreamReader {
     /// has a child that waits for another parent. A shard that is not listed is behind this reader, or, if it
     /// descends from one that is listed, before it.
     next: BTreeMap<ShardId, RecordNumber>,
-    /// Those of the drained shards of which nothing was there to read: the reader came by them from the trim horizon, and
-    /// still is there.
-    drained_unread: BTreeSet<ShardId>,
+    /// The shards in which the reader still is where it began, at the trim horizon: nothing was there to read, and it did
+    /// not come to their heads.
+    unread: BTreeSet<ShardId>,
     /// The shards that can be read now, in turn.
     turns: VecDeque<ShardId>,
     /// Of the shard whose turn it is: read, and not handed out yet. Where there are any, the first of them says what is
@@ -74,6 +74,7 @@ enum Afterwards {
     GoOn {
         shard: ShardId,
         next: RecordNumber,
+        is_unread: bool,
     },
     Drained {
         shard: ShardId,
@@ -143,12 +144,15 @@ impl Stream {
 
 impl StreamReader {
     pub(super) fn resume(stream: Stream, checkpoint: Checkpoint) -> Self {
+        let is_at_horizon = |(shard, next): (&ShardId, &RecordNumber)| {
+            (*next == RecordNumber::BEFORE_FIRST).then_some(*shard)
+        };
         let is_readable =
             |(shard, next): (&ShardId, &RecordNumber)| (*next != RecordNumber::END).then_some(*shard);
         Self {
+            unread: checkpoint.next.iter().filter_map(is_at_horizon).collect(),
             turns: checkpoint.next.iter().filter_map(is_readable).collect(),
             next: checkpoint.next,
-            drained_unread: BTreeSet::new(),
             stream,
             batch: Vec::new().into_iter(),
             afterwards: None,
@@ -398,9 +402,13 @@ impl StreamReader {
 
     /// What follows once the records that were read are handed out.
     fn afterwards(&self, shard: ShardId, read: &RecordBatch) -> Result<Afterwards> {
+        let is_unread = self.unread.contains(&shard) && read.records.is_empty();
         if let Some(next) = read.next {
-            let next = next.next;
-            return Ok(Afterwards::GoOn { shard, next });
+            return Ok(Afterwards::GoOn {
+                shard,
+                next: next.next,
+                is_unread: is_unread && read.millis_behind_latest > 0,
+            });
         }
         let is_awaited = |parent: &ShardId| self.next.get(parent) != Some(&RecordNumber::END);
         let mut children = Vec::new();
@@ -421,18 +429,24 @@ impl StreamReader {
                 parents,
             });
         }
-        let began_at_horizon = self.next.get(&shard) == Some(&RecordNumber::BEFORE_FIRST);
         Ok(Afterwards::Drained {
             shard,
             children,
-            is_unread: began_at_horizon && read.records.is_empty(),
+            is_unread,
         })
     }
 
     fn finish_batch(&mut self) {
         match self.afterwards.take() {
-            Some(Afterwards::GoOn { shard, next }) => {
+            Some(Afterwards::GoOn {
+                shard,
+                next,
+                is_unread,
+            }) => {
                 self.next.insert(shard, next);
+                if !is_unread {
+                    self.unread.remove(&shard);
+                }
             }
             Some(Afterwards::Drained {
                 shard,
@@ -441,8 +455,8 @@ impl StreamReader {
             }) => {
                 self.turns.retain(|turn| *turn != shard);
                 self.next.insert(shard, RecordNumber::END);
-                if is_unread {
-                    self.drained_unread.insert(shard);
+                if !is_unread {
+                    self.unread.remove(&shard);
                 }
                 self.begin_children(shard, &children);
             }
@@ -462,10 +476,7 @@ impl StreamReader {
                 .all(|parent| self.next.get(parent) == Some(&RecordNumber::END))
             {
                 // Where nothing was there of the parents, what has expired of the child is not missed either.
-                let is_at_horizon = child
-                    .parents
-                    .iter()
-                    .all(|parent| self.drained_unread.contains(parent));
+                let is_at_horizon = child.parents.iter().all(|parent| self.unread.contains(parent));
                 self.begin(child.shard, is_at_horizon);
                 for parent in child.parents.iter().filter(|parent| **parent != drained) {
                     self.next.remove(parent);
@@ -478,7 +489,7 @@ impl StreamReader {
             self.next.remove(&drained);
         }
         let next = &self.next;
-        self.drained_unread.retain(|shard| next.contains_key(shard));
+        self.unread.retain(|shard| next.contains_key(shard));
     }
 
     fn begin(&mut self, shard: ShardId, is_at_horizon: bool) {
@@ -487,6 +498,9 @@ impl StreamReader {
             false => RecordNumber::FIRST,
         };
         self.next.insert(shard, first);
+        if is_at_horizon {
+            self.unread.insert(shard);
+        }
         self.turns.push_back(shard);
     }
 

@@ -74,6 +74,8 @@ impl Ledger {
         let stored: Vec<_> = stream
             .reader(StartingPosition::TrimHorizon)
             .expect("an open stream is read")
+            // Whether all is there that has not expired is looked at below.
+            .skip_trimmed()
             .map(|record| Numbered::of(&record.expect("a crash damages nothing")))
             .collect();
         self.check_orders(&stored);
