@@ -78,6 +78,7 @@ on_each_backend!(
     a_reader_that_starts_at_a_moment_gets_everything_since_across_a_split,
     a_reader_whose_shards_expire_goes_on_with_what_is_left,
     a_reader_that_comes_back_behind_the_horizon_is_told_once,
+    a_reader_that_still_is_at_the_horizon_misses_nothing_of_a_child,
     a_reader_whose_shard_has_expired_unread_is_told_once,
     a_shard_iterator_that_comes_back_behind_the_horizon_is_told,
     a_sequence_number_is_no_position_in_a_stream,
@@ -251,6 +252,33 @@ fn a_reader_that_comes_back_behind_the_horizon_is_told_once(place: &Place) {
         data(stream.reader(StartingPosition::TrimHorizon).unwrap()),
         ["later"]
     );
+}
+
+/// The parent was listed when the reader began, and nothing was there to read of it.
+fn a_reader_that_still_is_at_the_horizon_misses_nothing_of_a_child(place: &Place) {
+    let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+    let store = place.open_with(&StoreOptions::new().clock(clock.clone()).keeper(false));
+    let pass = |half_hours: u32| {
+        for _ in 0..half_hours {
+            clock.advance(Duration::from_secs(1_800));
+            store.maintain().unwrap();
+        }
+    };
+    let stream = store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"of the parent").unwrap();
+    pass(46);
+    stream.split_shard(shard(0), HashKey::MAX / 2).unwrap();
+    stream.put("key", b"of the child").unwrap();
+    pass(3);
+    let reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    let mut at_head = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(at_head.by_ref().count(), 1);
+    assert_eq!(stream.describe().unwrap().shards.len(), 3);
+    pass(46);
+    stream.put("key", b"later").unwrap();
+    let data = |reader: StreamReader| -> Vec<_> { reader.map(|record| record.unwrap().data).collect() };
+    assert_eq!(data(reader), ["later"]);
+    assert_eq!(data(at_head), ["later"]);
 }
 
 fn a_reader_whose_shard_has_expired_unread_is_told_once(place: &Place) {
