@@ -264,7 +264,7 @@ impl RequestShare {
 }
 
 impl LargeShare {
-    /// Whoever holds memory of all and waits is known there to wait, whichever of the two pools it waits for. So if all
+    /// The pool of all requests knows which of its holders wait, also those that wait for their connection's pool. So if all
     /// of them wait, one is refused.
     async fn hold(&mut self, bytes: usize, patience: Duration) -> Result<(), NoRoom> {
         /// In steps, not for each chunk of a few kilobytes.

@@ -96,6 +96,7 @@ impl StoreCore {
             Ok(edits)
         })?;
         stream.carry_counts(&routing);
+        stream.drop_counts(&step.parents());
         *routing = Routing::Unknown;
         drop(routing);
         parents.iter().for_each(|log| log.changes().notify());

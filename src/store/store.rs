@@ -294,7 +294,7 @@ impl Store {
     }
 
     /// A secret that was drawn with the store, stays the same, and is no other store's: for signing what a program hands
-    /// to strangers and wants to know again, such as positions. Whoever has it can sign too.
+    /// to strangers and wants to know again, such as positions. A program that has it can sign too.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

@@ -233,6 +233,11 @@ impl StreamCore {
         std::mem::take(&mut *self.carried.lock())
     }
 
+    /// Of closed shards no count matters any more, and nothing may be kept of them: a stream can have any number of those.
+    pub(super) fn drop_counts(&self, closed: &[ShardId]) {
+        self.carried.lock().retain(|shard, _| !closed.contains(shard));
+    }
+
     /// Keeps what was put through these routes, which may be no more soon.
     pub(super) fn carry_counts(&self, routing: &Routing) {
         let Routing::Open(routes) = routing else { return };

@@ -23,7 +23,7 @@ pub(crate) enum UnnamedFile {
     Segment(LogIdentity, SegmentEntry),
     /// Zeros, or what a crash left of a header page in front of zeros: no frame was ever in it.
     Unbegun,
-    /// Its header page does not hold, and what is behind it is not known to be nothing.
+    /// Its header page is damaged, and there may be records behind it.
     Damaged,
     /// A later version of this crate wrote it.
     UnknownEncoding { codec: u32, key: u64 },
