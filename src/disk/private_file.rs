@@ -1,8 +1,8 @@
 //! Files with secrets, which are of use only as long as others cannot read them.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
@@ -177,6 +177,9 @@ fn is_private(mode: u32, owner: u32) -> bool {
 /// Under another name first, so that a crash leaves no half of it.
 #[cfg(feature = "server")]
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
     let new = path.with_extension("new");
     let written = (|| {
         let _ = std::fs::remove_file(&new);
@@ -198,7 +201,7 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Pri
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
