@@ -17,4 +17,8 @@ pub(crate) enum Setting {
     WarmThroughput(u32),
     /// Of a stream.
     Distribution(RecordDistribution),
+    /// Of a queue: for how long a record that was given out is not given out again, unless its receiver says another time.
+    VisibilityTimeout { seconds: u32 },
+    /// Of a queue: how often a record is given out before it is a dead letter; without a number it never is one.
+    MaxReceiveCount(Option<u32>),
 }

@@ -17,11 +17,13 @@ impl StoreCore {
         }
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
-        self.logs.close(&mut || {
+        let closed = self.logs.close(&mut || {
             self.compare_clocks();
             let note = self.clock_note();
             let is_empty = self.catalog.read().streams().len() == 0;
             note.filter(|_| !is_empty).into_iter().collect()
-        })
+        });
+        self.open_queues.note_ended();
+        closed
     }
 }

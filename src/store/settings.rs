@@ -55,7 +55,10 @@ impl StreamCore {
                 }
                 // What was put before is none of the load that a stream on demand is scaled by.
                 Setting::Mode(_) => drop(self.take_counts()),
-                Setting::Retention { .. } | Setting::WarmThroughput(_) => {}
+                Setting::Retention { .. }
+                | Setting::WarmThroughput(_)
+                | Setting::VisibilityTimeout { .. }
+                | Setting::MaxReceiveCount(_) => {}
             }
         }
     }
