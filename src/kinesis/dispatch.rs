@@ -64,9 +64,9 @@ pub(super) async fn perform(
             let most_bytes = most_bytes_of_put_reply(request.body.len());
             (reserve(&service, most_bytes).await?, 0)
         }
-        Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
+        Class::Control | Class::Data | Class::Receive => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
-    let reply = match request.admitted(&service) {
+    let mut reply = match request.admitted(&service) {
         Ok((operation, run, caller)) => {
             let reply = run(Request {
                 service: Arc::clone(&service),
@@ -91,6 +91,9 @@ pub(super) async fn perform(
             return Err(refusal);
         }
     };
+    if let Some(taken) = reply.take_share() {
+        share = taken;
+    }
     let (content_type, body) = reply.into_body(&service);
     // What is stored is never answered with an error.
     if service.http.replies.fit(&mut share, connection, body.len()) || class == Class::Write {
@@ -125,7 +128,7 @@ impl ApiRequest {
 }
 
 /// How many bytes a read may read where there are many replies that are not read.
-const LESS_READ_BYTES: usize = 256 << 10;
+pub(super) const LESS_READ_BYTES: usize = 256 << 10;
 
 /// Longer replies take more once they are made.
 const BYTES_OF_USUAL_REPLY: usize = 4 << 10;
@@ -140,7 +143,7 @@ async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError
     reserved.map_err(|_| too_many_replies())
 }
 
-fn too_many_replies() -> ApiError {
+pub(super) fn too_many_replies() -> ApiError {
     ApiError::unavailable("The server has too many replies that are not read.")
 }
 

@@ -106,6 +106,10 @@ impl ApiError {
         ApiError::client(exception::LIMIT_EXCEEDED, message)
     }
 
+    pub(super) fn throttled(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client(exception::THROTTLING, message)
+    }
+
     pub(super) fn throughput_exceeded(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::client(exception::THROUGHPUT_EXCEEDED, message)
     }
