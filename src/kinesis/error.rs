@@ -146,6 +146,10 @@ impl ApiError {
         ApiError::new(503, "ServiceUnavailable", message)
     }
 
+    pub(super) fn too_many_replies() -> ApiError {
+        ApiError::unavailable("The server has too many replies that are not read.")
+    }
+
     /// The same for all errors of one kind, for counting them.
     pub(super) fn reason(&self) -> &'static str {
         match self.message {

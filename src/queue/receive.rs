@@ -7,7 +7,7 @@ use super::handle::{Now, Queue};
 use super::receipt::Receipt;
 use super::shared::Turn;
 use crate::error::{Error, Result};
-use crate::model::{Record, RecordNumber, ShardId, Timestamp, limits};
+use crate::model::{Record, RecordNumber, ShardFilter, ShardId, Timestamp, limits};
 use crate::seam::ReadLimit;
 use crate::store::{RecordBatch, ShardIterator, check_visibility_seconds};
 
@@ -304,7 +304,7 @@ impl Picked<'_> {
     /// The shard is gone before it was read to its end, so its children are not known from there.
     fn leave_expired(&self, turn: &mut Turn<'_>, shard: ShardId) -> Result<Vec<ShardId>> {
         let before: Vec<_> = turn.state.shards.keys().copied().collect();
-        let shards = self.queue.stream.shards(&crate::ShardFilter::FromTrimHorizon)?;
+        let shards = self.queue.stream.shards(&ShardFilter::FromTrimHorizon)?;
         turn.state.keep_shards(shards.iter().map(|shard| shard.id));
         turn.state
             .shard(shard)

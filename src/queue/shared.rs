@@ -144,7 +144,8 @@ impl<'a> Turn<'a> {
     }
 
     fn is_time_for_snapshot(&self) -> bool {
-        let least = LEAST_BYTES_BETWEEN_SNAPSHOTS.max(2 * self.inner.snapshot_bytes);
+        let least = self.log.compaction_bytes(LEAST_BYTES_BETWEEN_SNAPSHOTS);
+        let least = least.max(2 * self.inner.snapshot_bytes);
         self.inner.bytes_since_snapshot > least
     }
 

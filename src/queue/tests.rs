@@ -127,6 +127,46 @@ proptest! {
     }
 }
 
+/// The golden store has the other entries.
+#[test]
+fn the_bytes_of_a_snapshot_are_these() {
+    let mut state = State::new(QueueStart::default());
+    let number = RecordNumber::new;
+    state.apply(
+        &Entry::Received {
+            shard: ShardId::FIRST,
+            from: number(1),
+            to: number(300),
+            first_delivery: 1,
+            at: Timestamp::from_millis(129),
+            records: vec![
+                (number(3), Timestamp::from_millis(5)),
+                (number(299), Timestamp::from_millis(6)),
+            ],
+        },
+        7,
+    );
+    state.apply(&Entry::Died(vec![(ShardId::FIRST, number(299))]), 0);
+    let [
+        Entry::Snapshot {
+            part: 0,
+            parts: 1,
+            bytes,
+        },
+    ] = &state.snapshot()[..]
+    else {
+        panic!("a small state has one part");
+    };
+    let end = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    let expected = [
+        &[3, 1, 0, 1, 0xac, 2][..],
+        &end,
+        &[2, 3, 5, 0x81, 1, 1, 1, 0],
+        &[0xab, 2, 6, 0x81, 1, 1, 2, 1],
+    ];
+    assert_eq!(*bytes, expected.concat());
+}
+
 #[test]
 fn what_is_no_entry_is_refused() {
     for bytes in [

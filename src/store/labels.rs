@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use super::stream::Stream;
-use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, Resource, StreamState};
+use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, QueueState, Resource, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
-use crate::model::{ConsumerId, ConsumerStatus, Timestamp, check_stream_name, limits};
+use crate::model::{ConsumerId, ConsumerStatus, QueueId, Timestamp, check_stream_name, limits};
 
 /// A reader that was registered under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +174,18 @@ impl Stream {
             Resource::Queue(_, queue) => &self.queue_in(stream, *queue)?.labels.tags,
             Resource::Stream(_) | Resource::Account(_) => &stream.labels.tags,
         })
+    }
+
+    pub(super) fn queue_in<'s>(&self, stream: &'s StreamState, id: QueueId) -> Result<&'s QueueState> {
+        let queue = stream.queues.get(&id);
+        queue.ok_or_else(|| self.queue_not_found(format!("number {id}")))
+    }
+
+    pub(super) fn queue_not_found(&self, queue: String) -> Error {
+        Error::QueueNotFound {
+            stream: self.name().to_owned(),
+            queue,
+        }
     }
 
     /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.

@@ -96,6 +96,12 @@ impl QueueLog {
         })
     }
 
+    /// From how many bytes of entries on they are compacted, where `usual` is what is usual.
+    pub(crate) fn compaction_bytes(&self, usual: usize) -> usize {
+        let most = self.stream.store_core().options.local.compaction_bytes;
+        usize::try_from(most).map_or(usual, |most| most.min(usual))
+    }
+
     fn with_queue<T>(&self, read: impl FnOnce(&QueueState) -> T) -> Result<T> {
         let state = self.stream.store_core().catalog.read();
         let stream = state.stream(self.stream.id());

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::core::StoreCore;
 use super::labels::TagChange;
 use super::open_queues::OpenQueue;
 use super::stream::Stream;
 use crate::catalog::{ConsumerState, Edit, QueueLifecycle, QueueState, Resource, Setting, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{
-    ConsumerStatus, LogName, QueueId, QueueStart, QueueStatus, RecordNumber, ShardFilter, ShardId,
-    StartingPosition, StreamId, Timestamp, check_stream_name, limits,
+    ConsumerStatus, QueueId, QueueStart, QueueStatus, RecordNumber, ShardFilter, ShardId, StartingPosition,
+    StreamId, Timestamp, check_stream_name, limits,
 };
 use std::sync::Arc;
 
@@ -340,11 +339,6 @@ impl Stream {
         store.set_attribute(Resource::Queue(self.core.id, id), name, value)
     }
 
-    pub(super) fn queue_in<'s>(&self, stream: &'s StreamState, id: QueueId) -> Result<&'s QueueState> {
-        let queue = stream.queues.get(&id);
-        queue.ok_or_else(|| self.queue_not_found(format!("number {id}")))
-    }
-
     /// What all handles of the queue share. It is made if there is none yet.
     pub(crate) fn open_queue(
         &self,
@@ -352,13 +346,6 @@ impl Stream {
         make: impl FnOnce() -> Arc<dyn OpenQueue>,
     ) -> Arc<dyn OpenQueue> {
         self.store_core().open_queues.get_or_make(self.core.id, id, make)
-    }
-
-    fn queue_not_found(&self, queue: String) -> Error {
-        Error::QueueNotFound {
-            stream: self.name().to_owned(),
-            queue,
-        }
     }
 
     /// What is put while this looks is in the queue, or is not.
@@ -422,26 +409,6 @@ impl QueueDescription {
             queue: self.name.clone(),
             status,
         }
-    }
-}
-
-impl StoreCore {
-    /// Takes a queue out of the catalog, and then its log.
-    pub(super) fn remove_queue_now(&self, stream: StreamId, queue: QueueId) -> Result<()> {
-        let log = LogName::Queue(stream, queue);
-        let removed = self.logs.remove(stream, Some(log), &mut |state| {
-            let is_there = state.log(log).is_some();
-            Ok(is_there
-                .then_some(Edit::QueueRemoved { stream, queue })
-                .into_iter()
-                .collect())
-        })?;
-        if let Some(open) = self.open_queues.forget(stream, queue) {
-            open.note_ended();
-        }
-        self.keeper.wake();
-        removed.iter().for_each(|log| log.changes().notify());
-        Ok(())
     }
 }
 

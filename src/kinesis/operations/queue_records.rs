@@ -9,14 +9,13 @@ use super::queue_reference::QUEUE_ARN;
 use super::queues::VISIBILITY_TIMEOUT_SHAPE;
 use super::shapes;
 use crate::http::Granted;
-use crate::kinesis::dispatch::{LESS_READ_BYTES, too_many_replies};
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
     Blob, INTEGER, Integer, Key, List, Members, Shape, Structure, TEXT, TIME, Text, Time, list, members,
     optional, required, structure,
 };
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Request, Resource};
-use crate::kinesis::options::{MOST_READ_BYTES, reply_bytes};
+use crate::kinesis::options::{LESS_READ_BYTES, MOST_READ_BYTES, reply_bytes};
 use crate::kinesis::shape::{Member, Pattern};
 use crate::kinesis::token::ReceiptToken;
 use crate::{QueueRecord, QueueWatch, ReadLimit, Receipt, ReceiptError, ReceiveOptions};
@@ -103,7 +102,7 @@ async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError
         let replies = &service.http.replies;
         let (full, reduced) = (reply_bytes(MOST_READ_BYTES), reply_bytes(LESS_READ_BYTES));
         let reserved = replies.reserve_large(&request.connection, full, reduced).await;
-        let (share, granted) = reserved.map_err(|_| too_many_replies())?;
+        let (share, granted) = reserved.map_err(|_| ApiError::too_many_replies())?;
         let most_bytes = match granted {
             Granted::Full => MOST_READ_BYTES,
             Granted::Reduced => LESS_READ_BYTES,
