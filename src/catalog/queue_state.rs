@@ -34,10 +34,10 @@ impl QueueState {
         }
     }
 
-    pub(super) fn change(&mut self, setting: Setting) -> Result<(), &'static str> {
+    pub(super) fn change(&mut self, setting: &Setting) -> Result<(), &'static str> {
         match setting {
-            Setting::VisibilityTimeout { seconds } => self.visibility_seconds = seconds,
-            Setting::MaxReceiveCount(count) => self.max_receive_count = count,
+            Setting::VisibilityTimeout { seconds } => self.visibility_seconds = *seconds,
+            Setting::MaxReceiveCount(count) => self.max_receive_count = *count,
             _ => return Err("a queue has no such setting"),
         }
         Ok(())

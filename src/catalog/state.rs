@@ -198,9 +198,9 @@ impl CatalogState {
                 newest_creation,
             } => self.gone.note(name.clone(), *newest_creation),
             Edit::SettingChanged { resource, setting } => match resource {
-                Resource::Stream(stream) => return self.stream_mut(*stream)?.change(*setting),
+                Resource::Stream(stream) => return self.stream_mut(*stream)?.change(setting),
                 Resource::Queue(stream, queue) => {
-                    return self.queue_mut(*stream, *queue)?.change(*setting);
+                    return self.queue_mut(*stream, *queue)?.change(setting);
                 }
                 Resource::Account(_) | Resource::Consumer(..) => {
                     return Err("the resource has no such setting");

@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::field::{Fields, put_number};
 use super::state::{Given, State};
 use super::unread::Unread;
-use crate::model::QueueStart;
+use crate::model::{QueueStart, Timestamp};
 
 /// Each part has at most so many bytes.
 const PART_BYTES: usize = 512 * 1024;
@@ -59,7 +59,7 @@ impl State {
                 } = given;
                 put_number(&mut out, number.value());
                 put_number(&mut out, arrival.as_millis());
-                put_number(&mut out, first_received.map_or(0, |time| time.as_millis()));
+                put_number(&mut out, first_received.map_or(0, Timestamp::as_millis));
                 put_number(&mut out, (*receive_count).into());
                 put_number(&mut out, *delivery);
                 out.push((*is_dead).into());

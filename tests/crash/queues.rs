@@ -594,7 +594,7 @@ fn what_a_full_disk_refuses_is_as_it_was() {
                 }
             }
         }
-        let all = (0..put).all(|id| acknowledged.contains(&id.to_be_bytes().to_vec()));
+        let all = (0..put).all(|id| acknowledged.contains(id.to_be_bytes().as_slice()));
         assert!(all, "with {capacity} bytes, failed: {failed}");
     }
 }
