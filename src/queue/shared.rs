@@ -41,11 +41,17 @@ struct Inner {
     bytes_since_snapshot: usize,
     snapshot_bytes: usize,
     turns: u64,
+    /// Whether the store is closed.
+    is_closed: bool,
 }
 
 impl OpenQueue for Shared {
     fn note_ended(&self) {
         self.changes.notify();
+    }
+
+    fn close(&self) {
+        self.inner.lock().is_closed = true;
     }
 }
 
@@ -54,6 +60,9 @@ impl Shared {
     pub(super) fn turn(&self, stream: &Stream, queue: QueueId) -> Result<Turn<'_>> {
         let log = QueueLog::open(stream, queue)?;
         let mut inner = self.inner.lock();
+        if inner.is_closed {
+            return Err(Error::Closed);
+        }
         if self.is_ahead.swap(false, Ordering::AcqRel) {
             // Whatever is in the log in the end is there before it is read.
             inner

@@ -15,6 +15,7 @@ impl StoreCore {
         for stream in self.open_streams() {
             *stream.routing.write() = Routing::Closed;
         }
+        self.open_queues.close();
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
         let closed = self.logs.close(&mut || {

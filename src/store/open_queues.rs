@@ -10,8 +10,11 @@ use crate::sync::Mutex;
 
 /// A queue that was used since the store was opened.
 pub(crate) trait OpenQueue: Any + Debug + Send + Sync {
-    /// The queue, or the whole store, is no more. Those who wait for records are woken.
+    /// The queue is no more. Those who wait for records of it are woken. Called with whatever locks.
     fn note_ended(&self);
+
+    /// Waits until nothing is written into its log any more, and lets nothing be written from then on. Called without locks.
+    fn close(&self);
 }
 
 #[derive(Debug, Default)]
@@ -28,9 +31,16 @@ impl OpenQueues {
         queues.entry((stream, queue)).or_insert_with(make).clone()
     }
 
+    pub(super) fn close(&self) {
+        self.all().iter().for_each(|queue| queue.close());
+    }
+
     pub(super) fn note_ended(&self) {
-        let queues: Vec<_> = self.0.lock().values().cloned().collect();
-        queues.iter().for_each(|queue| queue.note_ended());
+        self.all().iter().for_each(|queue| queue.note_ended());
+    }
+
+    fn all(&self) -> Vec<Arc<dyn OpenQueue>> {
+        self.0.lock().values().cloned().collect()
     }
 
     pub(super) fn forget(&self, stream: StreamId, queue: QueueId) -> Option<Arc<dyn OpenQueue>> {

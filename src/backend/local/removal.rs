@@ -22,8 +22,17 @@ impl LocalLogs {
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         // Opened before the catalog forgets which segments it has.
         let log = stream.log(name)?;
-        if !self.commit_removal(plan)? {
-            return Ok(Vec::new());
+        // A shard's is sealed since it was closed.
+        let is_written_to = name.queue().is_some();
+        if is_written_to {
+            let _ = log.seal();
+        }
+        let removed = self.commit_removal(plan);
+        if !matches!(removed, Ok(true)) {
+            if is_written_to {
+                log.unseal();
+            }
+            return removed.map(|_| Vec::new());
         }
         stream.forget_log(name);
         self.active.forget(name);
