@@ -113,6 +113,18 @@ impl Context<'_> {
         self.decide(caller, arn.account_id, &arn.to_string(), policy)
     }
 
+    /// The same for a stream that a member of the input names by a well-formed ARN, whether or not it is there.
+    pub(super) fn authorize_stream_arn(&self, arn: &str) -> Result<(), ApiError> {
+        let stream = arn::stream_name(arn).and_then(|name| self.stream(name).ok());
+        match (stream, self.caller) {
+            (Some(stream), _) => self.authorize_stream(&stream),
+            (None, Some(caller)) if is_foreign(caller, self.account_id()) => {
+                Err(self.not_allowed(caller, arn))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
     fn authorize_consumer(&self, stream: &Stream, consumer: &ConsumerDescription) -> Result<(), ApiError> {
         let Some(caller) = self.caller else {
             return Ok(());

@@ -334,6 +334,7 @@ fn check_after_the_transitions(store: &Store) {
     let rest = queue.receive(&ReceiveOptions::default()).unwrap();
     assert_eq!(
         (rest.len(), &rest[0].record.data[..], rest[0].receipt.delivery),
-        (1, &b"resumed"[..], 5)
+        (2, &b"encrypted"[..], 5)
     );
+    assert_eq!(&rest[1].record.data[..], b"resumed");
 }

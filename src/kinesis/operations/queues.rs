@@ -149,6 +149,7 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     };
     let arn = configuration.get(STREAM_ARN);
     let context = call.context.at_arn(arn);
+    context.authorize_stream_arn(arn)?;
     let name = call.get(QUEUE_NAME);
     let start = starting_position(context, configuration.get(STARTING_POSITION))?;
     let settings = settings(call, QueueSettings::default())?;
@@ -181,7 +182,6 @@ fn stream_on_demand(context: Context<'_>, arn: &str) -> Result<Stream, ApiError>
     // The constraint of the member lets no other ARN pass.
     let name = arn::stream_name(arn).unwrap_or_default();
     let stream = context.stream(name).map_err(|error| context.refusal(error))?;
-    context.authorize_stream(&stream)?;
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
     match (summary.status, summary.mode) {
         (StreamStatus::Active, StreamMode::OnDemand) => Ok(stream),
