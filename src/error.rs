@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{
-    ConsumerId, HashKey, HashKeyRange, RecordNumber, SequenceNumber, ShardId, StreamNameError, StreamStatus,
+    ConsumerId, HashKey, HashKeyRange, QueueStatus, RecordNumber, SequenceNumber, ShardId, StreamNameError,
+    StreamStatus,
 };
 
 pub use invalid_argument::{InvalidArgument, Named};
@@ -154,6 +155,51 @@ pub enum Error {
         /// The stream.
         stream: String,
         /// How many the caller allows.
+        limit: usize,
+    },
+
+    /// There is no such queue, or no such any more.
+    #[error("stream {stream} has no queue {queue}")]
+    QueueNotFound {
+        /// The stream.
+        stream: String,
+        /// The queue that was asked for.
+        queue: String,
+    },
+
+    /// A stream of the namespace has a queue of this name already.
+    #[error("there is a queue {queue} already")]
+    QueueExists {
+        /// The name of both queues.
+        queue: String,
+    },
+
+    /// The queue is in a state in which it gives out no records and cannot be changed.
+    #[error("queue {queue} is {status}")]
+    QueueNotActive {
+        /// The queue.
+        queue: String,
+        /// What it is doing.
+        status: QueueStatus,
+    },
+
+    /// A stream with queues is not deleted: they would lose what they have.
+    #[error("stream {stream} has {count} queues, which are to be deleted first")]
+    StreamHasQueues {
+        /// The stream.
+        stream: String,
+        /// How many it has.
+        count: usize,
+    },
+
+    /// As many records of the queue as can be are given out and not acknowledged.
+    #[error(
+        "queue {queue} has {limit} records that were given out and are not acknowledged, and the most is {limit}"
+    )]
+    TooManyUnacknowledged {
+        /// The queue.
+        queue: String,
+        /// The most that there can be.
         limit: usize,
     },
 

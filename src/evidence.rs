@@ -19,7 +19,7 @@ use crate::log::{
     JournaledFrames, LogEnd, LogIdentity, LogPosition, SegmentEntry, SurveyedFrame, UnnamedFile,
     examine_unnamed, is_continued, number_of_segment, survey_segment,
 };
-use crate::model::{LogName, RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber, StreamId};
 
 /// The streams' directory, and what the whole frames of the manifest say of it.
 pub(crate) struct Evidence<'a> {
@@ -48,11 +48,11 @@ impl Evidence<'_> {
     }
 
     /// A segment with a frame, or a damaged header page, behind all those of a log that the manifest names.
-    pub(crate) fn find_later_segment(&self, id: StreamId, shard: ShardId) -> Result<Option<PathBuf>> {
-        let log = self.state.stream(id).and_then(|stream| stream.logs.get(&shard));
+    pub(crate) fn find_later_segment(&self, name: LogName) -> Result<Option<PathBuf>> {
+        let log = self.state.log(name);
         let search = self.segments_alone();
-        let directory = search.log_directory(id, shard);
-        search.find_in_segments_behind(search.identity(id, shard), &directory, named_through(log))
+        let directory = search.log_directory(name);
+        search.find_in_segments_behind(search.identity(name), &directory, named_through(log))
     }
 
     fn segments_alone(&self) -> Search<'_> {
@@ -119,12 +119,10 @@ impl Search<'_> {
         if let Some(path) = self.find_in_segments_behind(identity, journal, named_through)? {
             return Ok(Some(path));
         }
-        for (id, stream) in state.streams() {
-            for (shard, log) in &stream.logs {
-                let directory = self.log_directory(id, *shard);
-                if let Some(path) = self.find_behind_rest(self.identity(id, *shard), log, &directory)? {
-                    return Ok(Some(path));
-                }
+        for (name, log) in state.logs() {
+            let directory = self.log_directory(name);
+            if let Some(path) = self.find_behind_rest(self.identity(name), log, &directory)? {
+                return Ok(Some(path));
             }
         }
         // What has a lower number and is not there was deleted.
@@ -140,13 +138,11 @@ impl Search<'_> {
     fn has_frames_of_unnamed_segments(&self) -> bool {
         let state = self.evidence.state;
         let elsewhere = self.journaled.records_elsewhere(state.store, |name, salt| {
-            let LogName::Shard(id, shard) = name else {
-                return None;
-            };
+            let id = name.stream()?;
             let Some(stream) = state.stream(id) else {
                 return (id >= state.next_stream()).then_some(LogPosition(0));
             };
-            match stream.logs.get(&shard) {
+            match stream.log(name) {
                 Some(log) if log.segments.iter().any(|segment| segment.salt == salt) => None,
                 // A segment is durable before the next one is begun.
                 Some(log) => Some(
@@ -154,7 +150,7 @@ impl Search<'_> {
                         .last()
                         .map_or(LogPosition(0), |last| last.base_position),
                 ),
-                None => (Some(&shard) > stream.logs.keys().next_back()).then_some(LogPosition(0)),
+                None => (!stream.has_had(name)).then_some(LogPosition(0)),
             }
         });
         !elsewhere.is_empty()
@@ -190,19 +186,18 @@ impl Search<'_> {
 
     fn find_in_unnamed_segments(&self, id: StreamId) -> Result<Option<PathBuf>> {
         let stream = self.evidence.state.stream(id);
-        let newest = stream.and_then(|stream| stream.logs.keys().next_back());
-        for shard in list_if_there(
+        for directory_name in list_if_there(
             self.evidence.disk.as_ref(),
             &self.evidence.streams.join(id.to_string()),
         )? {
-            let Ok(shard) = shard.parse::<ShardId>() else {
+            let Some(name) = LogName::in_stream(id, &directory_name) else {
                 continue;
             };
-            let log = stream.and_then(|stream| stream.logs.get(&shard));
-            // A shard that is older than the newest and not there has expired.
-            if log.is_some() || Some(&shard) > newest {
-                let identity = self.identity(id, shard);
-                let directory = self.log_directory(id, shard);
+            let log = stream.and_then(|stream| stream.log(name));
+            // What was there once has expired, or was deleted.
+            if log.is_some() || !stream.is_some_and(|stream| stream.has_had(name)) {
+                let identity = self.identity(name);
+                let directory = self.log_directory(name);
                 let found = self.find_in_segments_behind(identity, &directory, named_through(log))?;
                 if found.is_some() {
                     return Ok(found);
@@ -270,15 +265,18 @@ impl Search<'_> {
         Ok(file.is_some_and(|file| is_continued(&file, identity, entry, end)))
     }
 
-    fn identity(&self, stream: StreamId, shard: ShardId) -> LogIdentity {
-        LogIdentity::of_shard(self.evidence.state.store, stream, shard)
+    fn identity(&self, name: LogName) -> LogIdentity {
+        let store = self.evidence.state.store;
+        LogIdentity { store, name }
     }
 
-    fn log_directory(&self, stream: StreamId, shard: ShardId) -> PathBuf {
+    /// Of a log of a stream.
+    fn log_directory(&self, name: LogName) -> PathBuf {
+        let stream = name.stream().map(|stream| stream.to_string());
         self.evidence
             .streams
-            .join(stream.to_string())
-            .join(shard.to_string())
+            .join(stream.unwrap_or_default())
+            .join(name.directory_name())
     }
 }
 

@@ -68,6 +68,7 @@ pub mod inspect;
 pub mod kinesis;
 mod log;
 pub mod model;
+mod queue;
 mod seam;
 mod store;
 mod sync;
@@ -84,15 +85,17 @@ pub use model::limits;
 pub use model::{
     Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, ConsumerStatus, HashKey, HashKeyError,
     HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey,
-    PartitionKeyError, PutRecord, Record, RecordDistribution, RecordNumber, Reshard, ReshardStep,
-    SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError,
+    PartitionKeyError, PutRecord, QueueId, QueueStatus, Record, RecordDistribution, RecordNumber, Reshard,
+    ReshardStep, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError,
     StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
     Timestamp, check_stream_name,
 };
+pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
 pub use seam::ReadLimit;
 pub use store::{
-    Append, AppendEach, ConsumerDescription, Namespace, NewConsumer, PutResult, RecordBatch, ShardIterator,
-    ShardWatch, Store, StoreEvent, StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
+    Append, AppendEach, ConsumerDescription, Namespace, NewConsumer, PutResult, QueueDescription,
+    QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent, StoreOptions,
+    Stream, StreamDescription, StreamOptions, StreamSummary,
 };
 
 /// Compiles the README's example.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::shard_log::ShardLog;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::Result;
-use crate::model::{Moment, PutRecord, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, Moment, PutRecord, ShardId, StreamId, Timestamp};
 use crate::seam::{Appended, Waiting};
 
 /// A backend that was opened.
@@ -37,8 +37,8 @@ pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> 
 /// No verb wakes a reader, since its caller may hold locks: where a verb ends logs it gives them back, and the caller
 /// has them tell it once it holds none.
 pub(crate) trait Logs: Any + Debug + Send + Sync {
-    /// The log of a shard that exists.
-    fn open(&self, stream: StreamId, shard: ShardId) -> Result<Arc<dyn ShardLog>>;
+    /// The log of a shard or a queue that exists.
+    fn open(&self, log: LogName) -> Result<Arc<dyn ShardLog>>;
 
     /// As [`ShardLog::append`], to several logs, each of which answers for itself. `None` if one of them would have to
     /// wait and may not; nothing was taken then.
@@ -49,6 +49,9 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         waiting: Waiting,
     ) -> Option<Vec<Result<Appended>>>;
 
+    /// Makes all durable that a log has taken so far, whatever an append waits for.
+    fn sync(&self, log: LogName) -> Result<()>;
+
     /// Closes shards: their logs take no more records, and the edits that `plan` makes of their ends are committed. If
     /// they are not, the logs go on. `plan` may be asked more than once. Gives the closed logs.
     fn seal(
@@ -58,12 +61,12 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Commits the edits that take a shard, or a whole stream, out of the catalog, and then removes its logs, once they are
+    /// Commits the edits that take a log, or a whole stream, out of the catalog, and then removes the logs, once they are
     /// not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
     fn remove(
         &self,
         stream: StreamId,
-        shard: Option<ShardId>,
+        log: Option<LogName>,
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 

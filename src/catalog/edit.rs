@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::{ConsumerLifecycle, Lifecycle};
+use super::lifecycle::{ConsumerLifecycle, Lifecycle, QueueLifecycle};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, Lineage, LogName, RecordNumber, Reshard, ShardId, StreamId,
-    StreamName, Timestamp,
+    Checkpoint, ClockNote, ConsumerId, Lineage, LogName, QueueId, QueueStart, RecordNumber, Reshard, ShardId,
+    StreamId, StreamName, Timestamp,
 };
 
 /// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
@@ -160,16 +160,40 @@ pub(crate) enum Edit {
         log: LogName,
         before: RecordNumber,
     },
+    /// The stream has a queue with this name; its log is empty. Settings come with further edits.
+    QueueCreated {
+        stream: StreamId,
+        queue: QueueId,
+        name: String,
+        created: Timestamp,
+        start: QueueStart,
+    },
+    /// What the queue is doing from now on. One that was created is active, unless this says something else.
+    QueueLifecycleChanged {
+        stream: StreamId,
+        queue: QueueId,
+        lifecycle: QueueLifecycle,
+    },
+    /// The queue is gone with its log.
+    QueueRemoved {
+        stream: StreamId,
+        queue: QueueId,
+    },
+    /// No new queue of the stream gets a number up to this one.
+    QueueIdsReserved {
+        stream: StreamId,
+        through: QueueId,
+    },
 }
 
-/// What settings, tags and attributes belong to. Variants are only added at the end: queues and channels get theirs when
-/// there are any.
+/// What settings, tags and attributes belong to. Variants are only added at the end: channels get theirs when there are any.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Resource {
     /// The owner of the streams in this namespace.
     Account(String),
     Stream(StreamId),
     Consumer(StreamId, ConsumerId),
+    Queue(StreamId, QueueId),
 }
 
 impl Edit {
@@ -205,6 +229,10 @@ impl Edit {
             Self::GoneConsumerNoted { .. } => "GoneConsumerNoted",
             Self::LoadPeaked { .. } => "LoadPeaked",
             Self::RecordNumbersReserved { .. } => "RecordNumbersReserved",
+            Self::QueueCreated { .. } => "QueueCreated",
+            Self::QueueLifecycleChanged { .. } => "QueueLifecycleChanged",
+            Self::QueueRemoved { .. } => "QueueRemoved",
+            Self::QueueIdsReserved { .. } => "QueueIdsReserved",
         }
     }
 
@@ -230,13 +258,19 @@ impl Edit {
             | Self::ConsumerIdsReserved { stream, .. }
             | Self::ConsumerLifecycleChanged { stream, .. }
             | Self::GoneConsumerNoted { stream, .. }
+            | Self::QueueCreated { stream, .. }
+            | Self::QueueLifecycleChanged { stream, .. }
+            | Self::QueueRemoved { stream, .. }
+            | Self::QueueIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }
             | Self::TagsChanged { resource, .. }
             | Self::AttributeChanged { resource, .. } => match resource {
                 Resource::Account(_) => Vec::new(),
-                Resource::Stream(stream) | Resource::Consumer(stream, _) => vec![*stream],
+                Resource::Stream(stream) | Resource::Consumer(stream, _) | Resource::Queue(stream, _) => {
+                    vec![*stream]
+                }
             },
             Self::SegmentAdded { log, .. }
             | Self::LogResumed { log }

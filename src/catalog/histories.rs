@@ -6,18 +6,18 @@ use proptest::prelude::*;
 
 use super::codec;
 use super::edit::{Edit, Resource};
-use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
+use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle, Steps};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use super::state::CatalogState;
 use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, RecordDistribution, RecordNumber, ShardId,
-    StreamId, StreamMode, StreamName, Timestamp,
+    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, QueueId, QueueStart, RecordDistribution,
+    RecordNumber, ShardId, StreamId, StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 29;
+const KINDS: u8 = 33;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -38,14 +38,17 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
     let stream = StreamId::new(u64::from(a % 4) + 1);
     let shard = ShardId::new(u32::from(b % 6)).ok()?;
     let consumer = ConsumerId::new(u64::from(b % 3) + 1);
+    let queue = QueueId::new(u32::from(b % 3) + 1);
     let log = match a % 5 {
         0 => LogName::CommitJournal,
+        1 if d.is_multiple_of(2) => LogName::Queue(stream, queue),
         _ => LogName::Shard(stream, shard),
     };
     let name = format!("name-{}", c % 3);
     let time = Timestamp::from_seconds(1_000 + u64::from(d));
     let number = RecordNumber::new(u64::from(c) * 10);
-    let resource = match c % 3 {
+    let resource = match c % 4 {
+        3 => Resource::Queue(stream, queue),
         0 => Resource::Account(["", "account/region"][usize::from(a % 2)].to_owned()),
         1 => Resource::Stream(stream),
         _ => Resource::Consumer(stream, consumer),
@@ -132,7 +135,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
         },
         8 => Edit::SettingChanged {
             resource,
-            setting: match b % 5 {
+            setting: match b % 7 {
                 0 => Setting::Mode([StreamMode::OnDemand, StreamMode::Provisioned][usize::from(d % 2)]),
                 1 => Setting::Retention {
                     hours: u32::from(d),
@@ -140,6 +143,10 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 },
                 2 => Setting::MaxRecordBytes(u32::from(d)),
                 3 => Setting::WarmThroughput(u32::from(d)),
+                4 => Setting::VisibilityTimeout {
+                    seconds: u32::from(d),
+                },
+                5 => Setting::MaxReceiveCount((d > 9).then_some(u32::from(d))),
                 _ => Setting::Distribution(
                     [RecordDistribution::Auto, RecordDistribution::PartitionKey][usize::from(d % 2)],
                 ),
@@ -220,6 +227,32 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             confirmed: time,
             open_millis: u64::from(c),
         }),
+        28 => Edit::QueueCreated {
+            stream,
+            queue,
+            name,
+            created: time,
+            start: QueueStart {
+                from: time,
+                next: BTreeMap::from([(shard, number)]),
+                newest_passed: d.is_multiple_of(2).then_some(shard),
+            },
+        },
+        29 => Edit::QueueLifecycleChanged {
+            stream,
+            queue,
+            lifecycle: match c % 4 {
+                0 => QueueLifecycle::Creating { due },
+                1 => QueueLifecycle::Active,
+                2 => QueueLifecycle::Updating { due },
+                _ => QueueLifecycle::Deleting { due },
+            },
+        },
+        30 => Edit::QueueRemoved { stream, queue },
+        31 => Edit::QueueIdsReserved {
+            stream,
+            through: queue,
+        },
         _ => Edit::LoadPeaked {
             stream,
             day: u64::from(c),
@@ -298,7 +331,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 28, "{fitted:?}");
+    assert_eq!(fitted.len(), 32, "{fitted:?}");
 }
 
 #[test]

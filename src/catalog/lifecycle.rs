@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::setting::Setting;
-use crate::model::{ConsumerStatus, HashKey, Lineage, ReshardStep, ShardId, StreamStatus, Timestamp};
+use crate::model::{
+    ConsumerStatus, HashKey, Lineage, QueueStatus, ReshardStep, ShardId, StreamStatus, Timestamp,
+};
 
 /// What a stream is doing, and when it will be done. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,22 @@ pub(crate) enum ConsumerLifecycle {
     Deleting { due: Due },
 }
 
+/// What a queue is doing, and when it will be done. Variants are only added at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum QueueLifecycle {
+    Creating {
+        due: Due,
+    },
+    Active,
+    /// Its settings were changed, and are in force.
+    Updating {
+        due: Due,
+    },
+    Deleting {
+        due: Due,
+    },
+}
+
 /// When a change that takes time is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Due {
@@ -82,6 +100,25 @@ impl Lifecycle {
     pub(crate) fn due(&self) -> Option<Due> {
         match self {
             Self::Creating { due, .. } | Self::Updating { due, .. } | Self::Deleting { due } => Some(*due),
+            Self::Active => None,
+        }
+    }
+}
+
+impl QueueLifecycle {
+    /// The state in Kinesis' words.
+    pub(crate) fn status(self) -> QueueStatus {
+        match self {
+            Self::Creating { .. } => QueueStatus::Creating,
+            Self::Active => QueueStatus::Active,
+            Self::Updating { .. } => QueueStatus::Updating,
+            Self::Deleting { .. } => QueueStatus::Deleting,
+        }
+    }
+
+    pub(crate) fn due(self) -> Option<Due> {
+        match self {
+            Self::Creating { due } | Self::Updating { due } | Self::Deleting { due } => Some(due),
             Self::Active => None,
         }
     }

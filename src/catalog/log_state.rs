@@ -30,8 +30,8 @@ pub(crate) struct AgeMark {
 }
 
 impl LogState {
-    /// A shard's log without a record rests at its beginning.
-    pub(super) fn of_new_shard() -> Self {
+    /// The log of a shard or of a queue rests, without a record, at its beginning.
+    pub(super) fn of_new_log() -> Self {
         Self {
             end: Some(LogEnd::EMPTY),
             ..Self::default()

@@ -20,6 +20,10 @@ pub(crate) enum Setting {
     Distribution(RecordDistribution),
     /// Of a stream: what its records are encrypted with from now on, if they are.
     Encryption(Option<StreamKey>),
+    /// Of a queue: for how long a record that was given out is not given out again, unless its receiver says another time.
+    VisibilityTimeout { seconds: u32 },
+    /// Of a queue: how often a record is given out before it is a dead letter; without a number it never is one.
+    MaxReceiveCount(Option<u32>),
 }
 
 /// The key of a stream.

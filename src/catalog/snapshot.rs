@@ -5,12 +5,13 @@
 
 use super::edit::{Edit, Resource};
 use super::labels::Labels;
-use super::lifecycle::ConsumerLifecycle;
+use super::lifecycle::{ConsumerLifecycle, QueueLifecycle};
 use super::log_state::LogState;
+use super::queue_state::QueueState;
 use super::setting::Setting;
 use super::state::CatalogState;
 use super::stream_state::{ConsumerState, StreamState};
-use crate::model::{ConsumerId, LogName, StreamId};
+use crate::model::{ConsumerId, LogName, QueueId, StreamId};
 
 impl CatalogState {
     /// The state that a snapshot stands for.
@@ -84,6 +85,8 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         next_consumer,
         newest_gone_consumer,
         checkpoints,
+        queues,
+        next_queue,
     } = state;
     let resource = Resource::Stream(id);
     let mut edits = vec![Edit::StreamCreated {
@@ -125,7 +128,7 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
     }));
     for (shard, log) in logs {
         let name = LogName::Shard(id, *shard);
-        edits.extend(edits_of_log(name, log, &LogState::of_new_shard()));
+        edits.extend(edits_of_log(name, log, &LogState::of_new_log()));
     }
     for (consumer, state) in consumers {
         edits.extend(edits_of_consumer(id, *consumer, state));
@@ -151,6 +154,57 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
                 checkpoint: checkpoint.clone(),
             }),
     );
+    for (queue, state) in queues {
+        edits.extend(edits_of_queue(id, *queue, state));
+    }
+    if *next_queue > 1 {
+        edits.push(Edit::QueueIdsReserved {
+            stream: id,
+            through: QueueId::new(next_queue - 1),
+        });
+    }
+    edits
+}
+
+fn edits_of_queue(stream: StreamId, queue: QueueId, state: &QueueState) -> Vec<Edit> {
+    let QueueState {
+        name,
+        created,
+        start,
+        lifecycle,
+        visibility_seconds,
+        max_receive_count,
+        labels,
+        log,
+    } = state;
+    let mut edits = vec![Edit::QueueCreated {
+        stream,
+        queue,
+        name: name.clone(),
+        created: *created,
+        start: start.clone(),
+    }];
+    if *lifecycle != QueueLifecycle::Active {
+        edits.push(Edit::QueueLifecycleChanged {
+            stream,
+            queue,
+            lifecycle: *lifecycle,
+        });
+    }
+    let resource = Resource::Queue(stream, queue);
+    let settings = [
+        Setting::VisibilityTimeout {
+            seconds: *visibility_seconds,
+        },
+        Setting::MaxReceiveCount(*max_receive_count),
+    ];
+    edits.extend(settings.map(|setting| Edit::SettingChanged {
+        resource: resource.clone(),
+        setting,
+    }));
+    edits.extend(edits_of_labels(&resource, labels));
+    let name = LogName::Queue(stream, queue);
+    edits.extend(edits_of_log(name, log, &LogState::of_new_log()));
     edits
 }
 

@@ -6,9 +6,10 @@ use super::edit::{Edit, Resource};
 use super::gone::GoneStreams;
 use super::labels::Labels;
 use super::log_state::LogState;
+use super::queue_state::QueueState;
 use super::stream_state::{ConsumerState, StreamState};
 use crate::log::{LogEnd, SegmentEntry};
-use crate::model::{ClockNote, ConsumerId, LogName, RecordNumber, ShardId, StreamId, StreamName};
+use crate::model::{ClockNote, ConsumerId, LogName, QueueId, RecordNumber, ShardId, StreamId, StreamName};
 
 /// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +57,13 @@ impl CatalogState {
     pub(crate) fn log(&self, name: LogName) -> Option<&LogState> {
         match name {
             LogName::CommitJournal => Some(&self.journal),
-            LogName::Shard(stream, shard) => self.stream(stream)?.logs.get(&shard),
+            LogName::Shard(stream, _) | LogName::Queue(stream, _) => self.stream(stream)?.log(name),
         }
+    }
+
+    /// All logs of all streams.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (LogName, &LogState)> {
+        self.streams().flat_map(|(id, stream)| stream.logs_of(id))
     }
 
     pub(crate) fn id_of(&self, namespace: &str, name: &str) -> Option<StreamId> {
@@ -91,6 +97,7 @@ impl CatalogState {
             Resource::Consumer(stream, consumer) => {
                 Some(&self.stream(*stream)?.consumers.get(consumer)?.labels)
             }
+            Resource::Queue(stream, queue) => Some(&self.stream(*stream)?.queues.get(queue)?.labels),
         }
     }
 
@@ -102,8 +109,8 @@ impl CatalogState {
 
     /// Whether the commit journal may have frames of any log that its segments lack.
     pub(crate) fn needs_journal(&self) -> bool {
-        let mut logs = self.streams.values().flat_map(|stream| stream.logs.values());
-        logs.any(|log| log.end.is_none() && log.is_journaled)
+        let mut logs = self.logs();
+        logs.any(|(_, log)| log.end.is_none() && log.is_journaled)
     }
 
     /// Replaces the segments and the end of a log that was repaired.
@@ -125,6 +132,14 @@ impl CatalogState {
         let known = self.streams.get_mut(&stream);
         if let Some(lineage) = known.and_then(|stream| stream.lineage.as_mut()) {
             lineage.reserve_ids(shard);
+        }
+    }
+
+    /// Gives no queue the number of one that may have been in use, and no stream the number of its stream.
+    pub(crate) fn reserve_queue(&mut self, stream: StreamId, queue: QueueId) {
+        self.reserve_stream_ids(stream);
+        if let Some(known) = self.streams.get_mut(&stream) {
+            known.reserve_queues(queue);
         }
     }
 
@@ -183,7 +198,10 @@ impl CatalogState {
                 newest_creation,
             } => self.gone.note(name.clone(), *newest_creation),
             Edit::SettingChanged { resource, setting } => match resource {
-                Resource::Stream(stream) => self.stream_mut(*stream)?.change(setting),
+                Resource::Stream(stream) => return self.stream_mut(*stream)?.change(setting),
+                Resource::Queue(stream, queue) => {
+                    return self.queue_mut(*stream, *queue)?.change(setting);
+                }
                 Resource::Account(_) | Resource::Consumer(..) => {
                     return Err("the resource has no such setting");
                 }
@@ -234,6 +252,26 @@ impl CatalogState {
             Edit::LoadPeaked { stream, day, shards } => {
                 self.stream_mut(*stream)?.note_peak(*day, *shards);
             }
+            Edit::QueueCreated {
+                stream,
+                queue,
+                name,
+                created,
+                start,
+            } => {
+                let stream = self.stream_mut(*stream)?;
+                return stream.create_queue(*queue, name, *created, start);
+            }
+            Edit::QueueLifecycleChanged {
+                stream,
+                queue,
+                lifecycle,
+            } => self.queue_mut(*stream, *queue)?.lifecycle = *lifecycle,
+            Edit::QueueRemoved { stream, queue } => {
+                let removed = self.stream_mut(*stream)?.queues.remove(queue);
+                return removed.map(drop).ok_or("the queue does not exist");
+            }
+            Edit::QueueIdsReserved { stream, through } => self.stream_mut(*stream)?.reserve_queues(*through),
             Edit::SegmentAdded { .. }
             | Edit::LogResumed { .. }
             | Edit::LogJournaled { .. }
@@ -323,15 +361,13 @@ impl CatalogState {
             Resource::Consumer(stream, consumer) => {
                 change(&mut self.consumer_mut(*stream, *consumer)?.labels);
             }
+            Resource::Queue(stream, queue) => change(&mut self.queue_mut(*stream, *queue)?.labels),
         }
         Ok(())
     }
 
     fn note_empty_journal(&mut self) {
-        let logs = self
-            .streams
-            .values_mut()
-            .flat_map(|stream| stream.logs.values_mut());
+        let logs = self.streams.values_mut().flat_map(StreamState::logs_mut);
         logs.for_each(|log| log.is_journaled = false);
     }
 
@@ -348,6 +384,11 @@ impl CatalogState {
         consumers.get_mut(&consumer).ok_or("the consumer does not exist")
     }
 
+    fn queue_mut(&mut self, stream: StreamId, queue: QueueId) -> Result<&mut QueueState, &'static str> {
+        let queues = &mut self.stream_mut(stream)?.queues;
+        queues.get_mut(&queue).ok_or("the queue does not exist")
+    }
+
     fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {
         match name {
             LogName::CommitJournal => Ok(&mut self.journal),
@@ -355,6 +396,7 @@ impl CatalogState {
                 let logs = &mut self.stream_mut(stream)?.logs;
                 logs.get_mut(&shard).ok_or("the shard does not exist")
             }
+            LogName::Queue(stream, queue) => Ok(&mut self.queue_mut(stream, queue)?.log),
         }
     }
 }

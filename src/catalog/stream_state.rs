@@ -6,12 +6,14 @@ use std::time::Duration;
 use super::labels::Labels;
 use super::lifecycle::{Change, ConsumerLifecycle, Lifecycle, Steps};
 use super::log_state::LogState;
+use super::queue_state::QueueState;
 use super::setting::{Setting, StreamKey};
 use crate::disk::{Step, is_left_out};
+use crate::error::Error;
 use crate::log::LogEnd;
 use crate::model::{
-    Checkpoint, ConsumerId, Lineage, Moment, PEAK_DAYS, RecordDistribution, Reshard, Shard, ShardId,
-    StreamMode, StreamName, StreamStatus, Timestamp, limits,
+    Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, QueueStart, RecordDistribution,
+    Reshard, Shard, ShardId, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,8 @@ pub(crate) struct StreamState {
     /// When the newest consumer was registered that is gone, in epoch seconds.
     pub(super) newest_gone_consumer: Option<u64>,
     pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
+    pub(crate) queues: BTreeMap<QueueId, QueueState>,
+    pub(super) next_queue: u32,
 }
 
 /// A reader that was registered under a name of its own.
@@ -74,6 +78,8 @@ impl StreamState {
             next_consumer: 1,
             newest_gone_consumer: None,
             checkpoints: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            next_queue: 1,
         }
     }
 
@@ -123,7 +129,7 @@ impl StreamState {
         ConsumerId::new(self.next_consumer)
     }
 
-    pub(super) fn change(&mut self, setting: &Setting) {
+    pub(super) fn change(&mut self, setting: &Setting) -> Result<(), &'static str> {
         match setting {
             Setting::Mode(mode) => self.mode = *mode,
             Setting::Retention { hours, horizon_floor } => {
@@ -134,7 +140,11 @@ impl StreamState {
             Setting::WarmThroughput(shards) => self.warm_throughput = *shards,
             Setting::Distribution(distribution) => self.distribution = *distribution,
             Setting::Encryption(key) => self.encryption.clone_from(key),
+            Setting::VisibilityTimeout { .. } | Setting::MaxReceiveCount(_) => {
+                return Err("a stream has no such setting");
+            }
         }
+        Ok(())
     }
 
     /// Notes what was taken in on a day, and forgets the days that do not count then.
@@ -159,7 +169,7 @@ impl StreamState {
             return Err("the stream has shards already");
         }
         let shards = lineage.shards();
-        self.logs = shards.map(|shard| (shard.id, LogState::of_new_shard())).collect();
+        self.logs = shards.map(|shard| (shard.id, LogState::of_new_log())).collect();
         self.lineage = Some(lineage.clone());
         Ok(())
     }
@@ -186,7 +196,7 @@ impl StreamState {
             log.note_closing(*end);
         }
         for child in &reshard.children {
-            self.logs.insert(child.id, LogState::of_new_shard());
+            self.logs.insert(child.id, LogState::of_new_log());
         }
         Ok(())
     }
@@ -250,6 +260,86 @@ impl StreamState {
         let consumers = self.consumers.values();
         let consumers = consumers.map(|consumer| consumer.created.as_seconds());
         shards.chain(consumers).chain(self.newest_gone_consumer).max()
+    }
+
+    pub(super) fn create_queue(
+        &mut self,
+        queue: QueueId,
+        name: &str,
+        created: Timestamp,
+        start: &QueueStart,
+    ) -> Result<(), &'static str> {
+        if self.queue_named(name).is_some() {
+            return Err("a queue of this name exists");
+        }
+        if self.queues.contains_key(&queue) {
+            return Err("a queue of this number exists");
+        }
+        self.reserve_queues(queue);
+        self.queues
+            .insert(queue, QueueState::new(name, created, start.clone()));
+        Ok(())
+    }
+
+    pub(super) fn reserve_queues(&mut self, through: QueueId) {
+        self.next_queue = self.next_queue.max(through.value().saturating_add(1));
+    }
+
+    pub(crate) fn next_queue(&self) -> QueueId {
+        QueueId::new(self.next_queue)
+    }
+
+    pub(crate) fn queue_named(&self, name: &str) -> Option<(QueueId, &QueueState)> {
+        let mut queues = self.queues.iter();
+        let found = queues.find(|(_, queue)| queue.name == name);
+        found.map(|(id, queue)| (*id, queue))
+    }
+
+    /// What is kept of one of the stream's logs.
+    pub(crate) fn log(&self, name: LogName) -> Option<&LogState> {
+        match name {
+            LogName::Shard(_, shard) => self.logs.get(&shard),
+            LogName::Queue(_, queue) => Some(&self.queues.get(&queue)?.log),
+            LogName::CommitJournal => None,
+        }
+    }
+
+    /// The same, or that there is no such shard or queue.
+    pub(crate) fn find_log(&self, name: LogName) -> Result<&LogState, Error> {
+        self.log(name).ok_or_else(|| {
+            let stream = self.name.local.clone();
+            match name {
+                LogName::Shard(_, shard) => Error::ShardNotFound { stream, shard },
+                LogName::Queue(_, queue) => Error::QueueNotFound {
+                    stream,
+                    queue: format!("number {queue}"),
+                },
+                LogName::CommitJournal => Error::StreamNotFound { name: stream },
+            }
+        })
+    }
+
+    /// All logs of the stream, which has this number.
+    pub(crate) fn logs_of(&self, stream: StreamId) -> impl Iterator<Item = (LogName, &LogState)> {
+        let shards = self.logs.iter();
+        let queues = self.queues.iter();
+        shards
+            .map(move |(shard, log)| (LogName::Shard(stream, *shard), log))
+            .chain(queues.map(move |(queue, state)| (LogName::Queue(stream, *queue), &state.log)))
+    }
+
+    pub(super) fn logs_mut(&mut self) -> impl Iterator<Item = &mut LogState> {
+        let queues = self.queues.values_mut();
+        self.logs.values_mut().chain(queues.map(|queue| &mut queue.log))
+    }
+
+    /// Whether a log that the stream does not have was there once, for all that the numbers say.
+    pub(crate) fn has_had(&self, log: LogName) -> bool {
+        match log {
+            LogName::Shard(_, shard) => Some(&shard) < self.logs.keys().next_back(),
+            LogName::Queue(_, queue) => queue.value() < self.next_queue,
+            LogName::CommitJournal => false,
+        }
     }
 
     pub(super) fn reserve_consumers(&mut self, through: ConsumerId) {

@@ -71,6 +71,34 @@ pub enum InvalidArgument {
         most: u32,
     },
 
+    /// For how long a queue is to hold back what it gives out.
+    #[error("a queue holds records back for up to {most} seconds, not for {actual}")]
+    VisibilityTimeout {
+        /// What was asked for, in seconds.
+        actual: u64,
+        /// The most that can be.
+        most: u32,
+    },
+
+    /// How often a queue is to give a record out before that is a dead letter.
+    #[error("a record is given out {least} to {most} times before it is a dead letter, not {actual} times")]
+    MaxReceiveCount {
+        /// What was asked for.
+        actual: u32,
+        /// The least that can be.
+        least: u32,
+        /// The most that can be.
+        most: u32,
+    },
+
+    /// A queue was to begin at a time that has not come yet.
+    #[error("a queue cannot begin in the future")]
+    QueueInFuture,
+
+    /// A queue was to begin at a sequence number.
+    #[error("a queue begins at TrimHorizon, Latest or AtTimestamp")]
+    QueuePosition,
+
     /// How many open shards a stream is to be brought to.
     #[error(
         "a stream with {open} open shards cannot have {target}: it has 1 to {most} at any time, and all are split before \
@@ -169,9 +197,11 @@ pub enum Named {
     Stream,
     /// A consumer of a stream.
     Consumer,
+    /// A queue of a stream.
+    Queue,
     /// A checkpoint of a reader.
     Checkpoint,
-    /// An attribute of a stream, a consumer or the store.
+    /// An attribute of a stream, a consumer, a queue or the store.
     Attribute,
 }
 
@@ -179,6 +209,7 @@ fn in_front_of(of: Named, name: &str) -> String {
     match of {
         Named::Stream => String::new(),
         Named::Consumer => format!("consumer {name:?}: "),
+        Named::Queue => format!("queue {name:?}: "),
         Named::Checkpoint => format!("checkpoint {name:?}: "),
         Named::Attribute => format!("attribute {name:?}: "),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::{LogName, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, QueueId, RecordNumber, ShardId, StreamId, Timestamp};
 
 /// One place of a store that is not as it was written, or that is not part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,9 +225,14 @@ impl InspectedLog {
         self.name.stream()
     }
 
-    /// The shard; `None` for the commit journal.
+    /// The shard; `None` for the commit journal and for the log of a queue.
     pub fn shard(&self) -> Option<ShardId> {
         self.name.shard()
+    }
+
+    /// The queue whose state the log has, if it is a queue's.
+    pub fn queue(&self) -> Option<QueueId> {
+        self.name.queue()
     }
 
     pub(super) fn unnamed(name: LogName) -> Self {
@@ -244,6 +249,10 @@ impl fmt::Display for InspectedLog {
             (LogName::CommitJournal, _) => f.write_str("the commit journal"),
             (LogName::Shard(_, shard), Some(name)) => write!(f, "stream {name}, {shard}"),
             (LogName::Shard(stream, shard), None) => write!(f, "stream number {stream}, {shard}"),
+            (LogName::Queue(_, queue), Some(name)) => write!(f, "stream {name}, queue number {queue}"),
+            (LogName::Queue(stream, queue), None) => {
+                write!(f, "stream number {stream}, queue number {queue}")
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::log::{HeaderDefect, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, number_of_segment};
 use crate::model::{LogName, RecordNumber, Shard, StreamId};
 
-/// A shard's log, and what is to be found in it.
+/// A log, and what is to be found in it.
 #[derive(Clone, Debug)]
 pub(super) struct NamedLog {
     pub(super) identity: LogIdentity,
@@ -34,20 +34,19 @@ pub(super) struct NamedLog {
 impl NamedLog {
     /// Every log that the manifest names.
     pub(super) fn all_of(inspection: &Inspection, state: &CatalogState) -> Vec<Self> {
-        let logs = state.streams().flat_map(|(id, stream)| {
-            let logs = stream.logs.keys();
-            logs.filter_map(move |shard| Self::of(inspection, state, LogName::Shard(id, *shard)))
-        });
-        logs.collect()
+        let logs = state.logs();
+        logs.filter_map(|(name, _)| Self::of(inspection, state, name))
+            .collect()
     }
 
     /// One log, if the manifest names it.
     pub(super) fn of(inspection: &Inspection, state: &CatalogState, name: LogName) -> Option<Self> {
-        let LogName::Shard(id, shard) = name else {
+        let Some(id) = name.stream() else {
             return Self::journal(inspection, state);
         };
         let stream = state.stream(id)?;
-        let LogState { segments, end, .. } = stream.logs.get(&shard)?;
+        let LogState { segments, end, .. } = stream.log(name)?;
+        let lineage = stream.lineage.as_ref();
         Some(Self {
             identity: LogIdentity {
                 store: state.store,
@@ -60,11 +59,7 @@ impl NamedLog {
             directory: inspection.log_directory(name),
             segments: segments.clone(),
             end: *end,
-            shard: stream
-                .lineage
-                .as_ref()
-                .and_then(|lineage| lineage.shard(shard))
-                .cloned(),
+            shard: name.shard().and_then(|shard| lineage?.shard(shard)).cloned(),
             journaled: BTreeMap::new(),
             is_needed: true,
         })
@@ -146,14 +141,11 @@ impl NamedLog {
 
 impl Inspection {
     pub(super) fn log_directory(&self, log: LogName) -> PathBuf {
-        match log {
-            LogName::Shard(stream, shard) => self
-                .directory
-                .join("streams")
-                .join(stream.to_string())
-                .join(shard.to_string()),
-            LogName::CommitJournal => self.directory.join("journal"),
-        }
+        let above = match log.stream() {
+            Some(stream) => self.directory.join("streams").join(stream.to_string()),
+            None => self.directory.clone(),
+        };
+        above.join(log.directory_name())
     }
 
     pub(super) fn segment_files(&self) -> Result<Vec<PathBuf>> {
@@ -175,9 +167,9 @@ impl Inspection {
     pub(super) fn log_of_file(&self, path: &Path) -> Option<(LogName, RecordNumber)> {
         let first = number_of_segment(path.file_name()?.to_str()?)?;
         let mut parts = path.strip_prefix(self.directory.join("streams")).ok()?.iter();
-        let stream = parts.next()?.to_str()?.parse().ok()?;
-        let shard = parts.next()?.to_str()?.parse().ok()?;
-        Some((LogName::Shard(StreamId::new(stream), shard), first))
+        let stream = StreamId::new(parts.next()?.to_str()?.parse().ok()?);
+        let log = LogName::in_stream(stream, parts.next()?.to_str()?)?;
+        Some((log, first))
     }
 
     /// The header page of a file that may be a segment.

@@ -480,7 +480,8 @@ impl RepairPlan {
                 return None;
             }
             let is_of = |log: &&NamedLog| log.identity.name == name;
-            let is_gone = |stream, shard| manifest.is_deleted(stream) || manifest.is_expired(stream, shard);
+            let is_gone =
+                || name.stream().is_some_and(|stream| manifest.is_deleted(stream)) || manifest.is_gone(name);
             match logs.iter().find(is_of) {
                 Some(log) if log.segments.iter().any(|segment| segment.salt == salt) => None,
                 // A segment is durable before the next one is begun.
@@ -489,10 +490,7 @@ impl RepairPlan {
                         .last()
                         .map_or(LogPosition(0), |last| last.base_position),
                 ),
-                None => match name {
-                    LogName::Shard(stream, shard) if is_gone(stream, shard) => None,
-                    _ => Some(LogPosition(0)),
-                },
+                None => (!is_gone()).then_some(LogPosition(0)),
             }
         });
         for (name, first, records) in elsewhere {
@@ -691,13 +689,17 @@ impl Changes {
     fn reserve_numbers(&mut self) {
         let now = Timestamp::from(SystemTime::now());
         for (log, first) in &self.numbers_set_aside {
-            if let LogName::Shard(stream, shard) = *log {
+            if let Some(stream) = log.stream() {
                 if self.state.stream(stream).is_none() {
                     // Its shards were made before its records arrived, and before now.
                     let newest = self.newest_set_aside.max(now);
                     self.state.note_unknown_streams(newest.as_seconds());
                 }
-                self.state.reserve_shard(stream, shard);
+                match *log {
+                    LogName::Shard(_, shard) => self.state.reserve_shard(stream, shard),
+                    LogName::Queue(_, queue) => self.state.reserve_queue(stream, queue),
+                    LogName::CommitJournal => {}
+                }
             }
             let last = self.state.log(*log).and_then(|known| known.segments.last());
             // What another segment follows has none of the numbers from there on.

@@ -15,7 +15,7 @@ use crate::log::{
     JournaledFrames, LogIdentity, SegmentEntry, UnnamedFile, examine_unnamed, number_of_segment,
     survey_segment,
 };
-use crate::model::{LogName, RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber, StreamId};
 
 /// A file with a segment's name that has whole records, or may have some, and that the manifest does not name, and does
 /// not account for either: no stream was deleted, no shard has expired, and no log was trimmed that it belonged to.
@@ -130,11 +130,14 @@ impl Inspection {
     ) -> Result<()> {
         for name in self.list_if_there(directory)? {
             let path = directory.join(&name);
-            let shard: Option<ShardId> = name.parse().ok();
-            let is_of =
-                |log: &&NamedLog| Some(log.identity.name) == shard.map(|shard| LogName::Shard(id, shard));
+            let named = LogName::in_stream(id, &name);
+            let is_of = |log: &&NamedLog| Some(log.identity.name) == named;
             let Some(log) = logs.iter().find(is_of) else {
-                findings.push(harmless(path, "of no shard that there is"));
+                let reason = match named {
+                    Some(LogName::Queue(..)) => "of no queue that there is",
+                    _ => "of no shard that there is",
+                };
+                findings.push(harmless(path, reason));
                 continue;
             };
             for name in self.list_if_there(&path)? {
@@ -183,15 +186,16 @@ impl Inspection {
                 .state
                 .as_ref()
                 .is_some_and(|state| state.stream(id).is_some());
-            for shard in self.list_if_there(&streams.join(&stream))? {
-                let Ok(shard) = shard.parse::<ShardId>() else {
+            for directory in self.list_if_there(&streams.join(&stream))? {
+                let Some(name) = LogName::in_stream(id, &directory) else {
                     continue;
                 };
-                let identity = LogIdentity::of_shard(manifest.store, id, shard);
+                let store = manifest.store;
+                let identity = LogIdentity { store, name };
                 let is_of = |log: &&NamedLog| log.identity == identity;
                 let owner = match logs.iter().find(is_of) {
                     Some(log) => Owner::Log(log),
-                    None if is_known && manifest.is_expired(id, shard) => Owner::Gone,
+                    None if is_known && manifest.is_gone(name) => Owner::Gone,
                     None if !is_known && manifest.is_deleted(id) => Owner::Gone,
                     None => Owner::Unknown,
                 };

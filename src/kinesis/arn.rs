@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{QueueId, StreamId};
+
 /// `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamArn<'a> {
@@ -17,17 +19,75 @@ impl fmt::Display for StreamArn<'_> {
             account_id,
             stream_name,
         } = self;
-        let partition = match region {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        };
+        let partition = partition(region);
         write!(
             formatter,
             "arn:{partition}:kinesis:{region}:{account_id}:stream/{stream_name}"
         )
     }
 }
+
+fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+/// `arn:aws:kinesis:REGION:ACCOUNT:queue/ID`, where the id says which queue of which stream it is, and of which store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct QueueArn<'a> {
+    pub(super) region: &'a str,
+    pub(super) account_id: &'a str,
+    pub(super) queue: QueueName,
+}
+
+/// A queue as its ARN has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct QueueName {
+    pub(super) stream: StreamId,
+    pub(super) queue: QueueId,
+    /// Some bits of the store's number, so that an ARN of another store names nothing here.
+    pub(super) store: u32,
+}
+
+impl fmt::Display for QueueArn<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QueueArn {
+            region,
+            account_id,
+            queue,
+        } = self;
+        let partition = partition(region);
+        write!(
+            formatter,
+            "arn:{partition}:kinesis:{region}:{account_id}{QUEUE}{queue}"
+        )
+    }
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QueueName { stream, queue, store } = self;
+        write!(formatter, "{:x}-{:x}-{store:08x}", stream.value(), queue.value())
+    }
+}
+
+impl QueueName {
+    fn parse(text: &str) -> Option<QueueName> {
+        let mut parts = text.split('-');
+        let name = QueueName {
+            stream: StreamId::new(u64::from_str_radix(parts.next()?, 16).ok()?),
+            queue: QueueId::new(u32::from_str_radix(parts.next()?, 16).ok()?),
+            store: u32::from_str_radix(parts.next()?, 16).ok()?,
+        };
+        // Only as it is written.
+        (name.to_string() == text).then_some(name)
+    }
+}
+
+const QUEUE: &str = ":queue/";
 
 /// `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME/consumer/CONSUMER:CREATED`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +117,7 @@ pub(super) fn is_consumer(arn: &str) -> bool {
     };
     match resource(arn) {
         ResourceName::Consumer { stream, name, .. } => is_name(stream) && is_name(name),
-        ResourceName::Stream(_) | ResourceName::Unknown => false,
+        ResourceName::Stream(_) | ResourceName::Queue(_) | ResourceName::Unknown => false,
     }
 }
 
@@ -67,12 +127,21 @@ const CONSUMER: &str = "/consumer/";
 ///
 /// Whose stream that is says its [scope](super::scope::Scope).
 pub(super) fn stream_name(arn: &str) -> Option<&str> {
-    const RESOURCE: &str = ":stream/";
+    behind(":stream/", arn)
+}
+
+/// Whether `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:queue/\S+`.
+pub(super) fn is_queue(arn: &str) -> bool {
+    behind(QUEUE, arn).is_some()
+}
+
+/// What an ARN has behind the account and this kind of resource.
+fn behind<'a>(kind: &str, arn: &'a str) -> Option<&'a str> {
     let parts = Parts::of(arn)?;
-    arn.match_indices(RESOURCE).find_map(|(at, _)| {
+    arn.match_indices(kind).find_map(|(at, _)| {
         let account = at.checked_sub(ACCOUNT_BYTES)?;
         let is_named = account >= parts.service_end && is_account(arn.get(account..at)?);
-        (is_named && parts.ends_in_a_word(at + RESOURCE.len())).then(|| &arn[at + RESOURCE.len()..])
+        (is_named && parts.ends_in_a_word(at + kind.len())).then(|| &arn[at + kind.len()..])
     })
 }
 
@@ -130,7 +199,9 @@ pub(super) enum ResourceName<'a> {
         name: &'a str,
         created_seconds: u64,
     },
-    /// A queue, a channel, or nothing that there could be.
+    /// `…:queue/ID`
+    Queue(QueueName),
+    /// A channel, or nothing that there could be.
     Unknown,
 }
 
@@ -157,7 +228,8 @@ pub(super) fn is_resource(arn: &str) -> bool {
 /// What the ARN of a resource names.
 pub(super) fn resource(arn: &str) -> ResourceName<'_> {
     let Some(name) = stream_name(arn) else {
-        return ResourceName::Unknown;
+        let queue = behind(QUEUE, arn).and_then(QueueName::parse);
+        return queue.map_or(ResourceName::Unknown, ResourceName::Queue);
     };
     let Some((stream, consumer)) = name.split_once(CONSUMER) else {
         return ResourceName::Stream(name);
@@ -287,6 +359,38 @@ mod tests {
         ] {
             assert!(!is_resource(text), "{text}");
         }
+    }
+
+    #[test]
+    fn the_arn_of_a_queue_says_which_it_is() {
+        let queue = QueueName {
+            stream: StreamId::new(26),
+            queue: QueueId::new(3),
+            store: 0xbeef,
+        };
+        let arn = QueueArn {
+            region: "eu-west-1",
+            account_id: "000000000000",
+            queue,
+        };
+        let text = "arn:aws:kinesis:eu-west-1:000000000000:queue/1a-3-0000beef";
+        assert_eq!(arn.to_string(), text);
+        assert!(is_queue(text) && is_resource(text));
+        assert_eq!(resource(text), ResourceName::Queue(queue));
+        for other in [
+            "1A-3-0000beef",
+            "01a-3-0000beef",
+            "1a-3-beef",
+            "1a-3",
+            "1a-3-0000beef-",
+            "+1a-3-0000beef",
+            "jobs",
+        ] {
+            let text = format!("arn:aws:kinesis:eu-west-1:000000000000:queue/{other}");
+            assert!(is_queue(&text));
+            assert_eq!(resource(&text), ResourceName::Unknown, "{text}");
+        }
+        assert!(!is_queue("arn:aws:kinesis:eu-west-1:000000000000:stream/a"));
     }
 
     #[test]

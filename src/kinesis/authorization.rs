@@ -13,14 +13,14 @@ use super::credentials::Identity;
 use super::error::{ApiError, exception};
 use super::policy::{self, Decision, Question};
 use super::service::Context;
-use crate::{ConsumerDescription, Error, Stream};
+use crate::{ConsumerDescription, Error, Queue, Stream};
 
 /// The attribute of a resource that keeps its policy.
 pub(super) const POLICY_ATTRIBUTE: &str = "resource-policy";
 
 /// The ARN by which the input names what the call is about.
 pub(super) fn named_arn<'a>(input: &'a Input<'_>) -> Option<&'a str> {
-    const MEMBERS: [&str; 3] = ["StreamARN", "ResourceARN", "ConsumerARN"];
+    const MEMBERS: [&str; 4] = ["StreamARN", "ResourceARN", "ConsumerARN", "QueueARN"];
     MEMBERS.into_iter().find_map(|member| text(input, member))
 }
 
@@ -49,6 +49,7 @@ const SHARED: [&str; 10] = [
 enum Named {
     Stream(Stream),
     Consumer(Stream, ConsumerDescription),
+    Queue(Queue),
 }
 
 impl Context<'_> {
@@ -74,6 +75,7 @@ impl Context<'_> {
                 }
             }
             Some(Named::Stream(stream)) => self.authorize_stream(&stream),
+            Some(Named::Queue(queue)) => self.authorize_queue(&queue),
             None if is_foreign(caller, self.account_id()) => {
                 Err(self.not_allowed(caller, named_arn.unwrap_or("*")))
             }
@@ -107,6 +109,7 @@ impl Context<'_> {
                 },
                 (stream, _) => Ok(stream.map(Named::Stream)),
             },
+            Some(ResourceName::Queue(name)) => Ok(self.queue(name).ok().map(Named::Queue)),
             Some(ResourceName::Unknown) => Ok(None),
             None => Ok(text(input, "StreamName").and_then(stream).map(Named::Stream)),
         }
@@ -122,6 +125,18 @@ impl Context<'_> {
         self.decide(caller, arn.account_id, &arn.to_string(), policy)
     }
 
+    /// The same for a stream that a member of the input names by a well-formed ARN, whether or not it is there.
+    pub(super) fn authorize_stream_arn(&self, arn: &str) -> Result<(), ApiError> {
+        let stream = arn::stream_name(arn).and_then(|name| self.stream(name).ok());
+        match (stream, self.caller) {
+            (Some(stream), _) => self.authorize_stream(&stream),
+            (None, Some(caller)) if is_foreign(caller, self.account_id()) => {
+                Err(self.not_allowed(caller, arn))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
     fn authorize_consumer(&self, stream: &Stream, consumer: &ConsumerDescription) -> Result<(), ApiError> {
         let Some(caller) = self.caller else {
             return Ok(());
@@ -133,6 +148,15 @@ impl Context<'_> {
             created_seconds: consumer.created.as_seconds(),
         };
         self.decide(caller, arn.stream.account_id, &arn.to_string(), policy)
+    }
+
+    fn authorize_queue(&self, queue: &Queue) -> Result<(), ApiError> {
+        let Some(caller) = self.caller else {
+            return Ok(());
+        };
+        let policy = queue.stream().queue_attribute(queue.id(), POLICY_ATTRIBUTE);
+        let arn = self.queue_arn(queue);
+        self.decide(caller, arn.account_id, &arn.to_string(), policy)
     }
 
     fn decide(
@@ -150,10 +174,14 @@ impl Context<'_> {
         let policy = match policy {
             Ok(policy) => policy,
             // It has gone since it was found. The operation finds that out too.
-            Err(Error::StreamNotFound { .. } | Error::ConsumerNotFound { .. }) if !is_foreign => {
-                return Ok(());
+            Err(
+                Error::StreamNotFound { .. } | Error::ConsumerNotFound { .. } | Error::QueueNotFound { .. },
+            ) => {
+                if !is_foreign {
+                    return Ok(());
+                }
+                None
             }
-            Err(Error::StreamNotFound { .. } | Error::ConsumerNotFound { .. }) => None,
             Err(_) => return Err(ApiError::internal("The policy of the resource cannot be read.")),
         };
         let decision = match policy.as_deref().map(serde_json::from_slice::<Json>) {

@@ -22,7 +22,7 @@ pub fn declared_api() -> String {
 fn declared(operation: &Operation) -> Value {
     let class = match operation.class {
         Class::Control => "control",
-        Class::Data | Class::Read | Class::Write => "data",
+        Class::Data | Class::Read | Class::Receive | Class::Write => "data",
     };
     let resource = match operation.resource {
         Resource::Account => "account",

@@ -8,7 +8,7 @@ use super::credentials::Identity;
 use super::error::{ApiError, exception};
 use super::operation::{self, Class, Operation, Request, Run};
 use super::operations;
-use super::options::{MOST_READ_BYTES, reply_bytes};
+use super::options::{LESS_READ_BYTES, MOST_READ_BYTES, reply_bytes};
 use super::protocol::Protocol;
 use super::scope::Scope;
 use super::service::Service;
@@ -55,7 +55,7 @@ pub(super) async fn perform(
                 .replies
                 .reserve_large(connection, full, reduced)
                 .await;
-            match reserved.map_err(|_| too_many_replies())? {
+            match reserved.map_err(|_| ApiError::too_many_replies())? {
                 (share, Granted::Full) => (share, MOST_READ_BYTES),
                 (share, Granted::Reduced) => (share, LESS_READ_BYTES),
             }
@@ -64,9 +64,9 @@ pub(super) async fn perform(
             let most_bytes = most_bytes_of_put_reply(request.body.len());
             (reserve(&service, most_bytes).await?, 0)
         }
-        Class::Control | Class::Data => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
+        Class::Control | Class::Data | Class::Receive => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
-    let reply = match request.admitted(&service) {
+    let mut reply = match request.admitted(&service) {
         Ok((operation, run, caller)) => {
             let reply = run(Request {
                 service: Arc::clone(&service),
@@ -91,12 +91,15 @@ pub(super) async fn perform(
             return Err(refusal);
         }
     };
+    if let Some(taken) = reply.take_share() {
+        share = taken;
+    }
     let (content_type, body) = reply.into_body(&service);
     // What is stored is never answered with an error.
     if service.http.replies.fit(&mut share, connection, body.len()) || class == Class::Write {
         Ok((content_type, body.holding(share)))
     } else {
-        Err(too_many_replies())
+        Err(ApiError::too_many_replies())
     }
 }
 
@@ -124,9 +127,6 @@ impl ApiRequest {
     }
 }
 
-/// How many bytes a read may read where there are many replies that are not read.
-const LESS_READ_BYTES: usize = 256 << 10;
-
 /// Longer replies take more once they are made.
 const BYTES_OF_USUAL_REPLY: usize = 4 << 10;
 
@@ -137,11 +137,7 @@ fn most_bytes_of_put_reply(request_bytes: usize) -> usize {
 
 async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError> {
     let reserved = service.http.replies.reserve(bytes).await;
-    reserved.map_err(|_| too_many_replies())
-}
-
-fn too_many_replies() -> ApiError {
-    ApiError::unavailable("The server has too many replies that are not read.")
+    reserved.map_err(|_| ApiError::too_many_replies())
 }
 
 /// An operation answers with the exceptions of its declaration, and with those that any operation may answer with: of

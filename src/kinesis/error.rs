@@ -110,6 +110,10 @@ impl ApiError {
         ApiError::client(exception::LIMIT_EXCEEDED, message)
     }
 
+    pub(super) fn throttled(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client(exception::THROTTLING, message)
+    }
+
     pub(super) fn throughput_exceeded(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::client(exception::THROUGHPUT_EXCEEDED, message)
     }
@@ -144,6 +148,10 @@ impl ApiError {
     /// The server cannot take the request now, but may soon.
     pub(super) fn unavailable(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::new(503, "ServiceUnavailable", message)
+    }
+
+    pub(super) fn too_many_replies() -> ApiError {
+        ApiError::unavailable("The server has too many replies that are not read.")
     }
 
     /// The same for all errors of one kind, for counting them.

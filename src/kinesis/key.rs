@@ -7,11 +7,13 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use super::arn::{ConsumerArn, StreamArn};
+use super::arn::{ConsumerArn, QueueArn, StreamArn};
 use super::convert::{Input, Value};
 use super::protocol::{Protocol, Writer};
 use super::shape::{AnyShape, Kind, Lengths, Member, Pattern};
-use crate::{ConsumerStatus, HashKey, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp};
+use crate::{
+    ConsumerStatus, HashKey, QueueStatus, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp,
+};
 
 /// A member of a structure. `T` is [what it holds](Holds), or an `Option` of that if it may be absent.
 #[derive(Debug)]
@@ -505,6 +507,8 @@ impl Plain for SequenceNumber {}
 impl Plain for HashKey {}
 impl Plain for ConsumerStatus {}
 impl Plain for StreamStatus {}
+impl Plain for QueueStatus {}
+impl Plain for QueueArn<'_> {}
 impl Plain for StreamMode {}
 impl Plain for StreamArn<'_> {}
 impl Plain for ConsumerArn<'_> {}
@@ -512,6 +516,12 @@ impl Plain for ConsumerArn<'_> {}
 impl<P: Plain> WriteAs<Text> for P {
     fn write(self, writer: &mut Writer, _: Kind) {
         writer.display(self);
+    }
+}
+
+impl WriteAs<Blob> for &[u8] {
+    fn write(self, writer: &mut Writer, _: Kind) {
+        writer.blob(self);
     }
 }
 

@@ -23,7 +23,7 @@ use super::scope::Scope;
 use super::service::{Context, Service};
 use super::shape::Member;
 use super::validate::validate;
-use crate::http::{Connection, Encode, ReplyBody};
+use crate::http::{Connection, Encode, ReplyBody, ReplyShare};
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(super) enum Class {
     Write,
     /// It reads records, with a reply of megabytes.
     Read,
+    /// It waits for records, and reads them then, with a reply of megabytes whose memory it takes itself.
+    Receive,
 }
 
 /// What an operation is about.
@@ -203,6 +205,8 @@ pub(super) struct Reply {
     /// `None` if it is that of the request.
     content_type: Option<&'static str>,
     content: Content,
+    /// Of the memory for replies, where the operation has taken it.
+    share: Option<ReplyShare>,
 }
 
 enum Content {
@@ -233,6 +237,7 @@ impl Reply {
         Reply {
             content_type: Some(super::protocol::event_stream::CONTENT_TYPE),
             content: Content::Events(messages),
+            share: None,
         }
     }
 
@@ -240,7 +245,21 @@ impl Reply {
         Reply {
             content_type: None,
             content,
+            share: None,
         }
+    }
+
+    /// The same with its share of the memory for replies.
+    pub(super) fn holding(self, share: ReplyShare) -> Reply {
+        Reply {
+            share: Some(share),
+            ..self
+        }
+    }
+
+    /// The share that the operation has taken, if it has.
+    pub(super) fn take_share(&mut self) -> Option<ReplyShare> {
+        self.share.take()
     }
 
     /// The content type that is not the request's, and the body.

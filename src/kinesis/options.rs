@@ -8,6 +8,9 @@ use crate::http::{self, HttpOptions, TlsIdentity};
 /// How many bytes of data and partition keys a read may read.
 pub(super) const MOST_READ_BYTES: usize = 10 << 20;
 
+/// How many bytes a read may read where there are many replies that are not read.
+pub(super) const LESS_READ_BYTES: usize = 256 << 10;
+
 /// What a reply takes with so many bytes in it, most of them in base64.
 pub(super) const fn reply_bytes(read: usize) -> usize {
     read / 2 * 3

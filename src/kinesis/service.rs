@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::arn::StreamArn;
+use super::arn::{QueueArn, QueueName, StreamArn};
 use super::credentials::{Identity, Keys};
 use super::emulation::{CallRates, Changes, Limits, Throughput};
 use super::failures::Failures;
@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
 use crate::http::{Admission, Resources};
-use crate::{Namespace, Store, Stream};
+use crate::{Namespace, Queue, Store, Stream};
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
@@ -125,6 +125,38 @@ impl Context<'_> {
     /// A stream by its name, in whatever state.
     pub(super) fn stream(&self, name: &str) -> crate::Result<Stream> {
         self.streams()?.stream(name)
+    }
+
+    /// The ARN of a queue, by the namespace that its stream is in.
+    pub(super) fn queue_arn<'b>(&self, queue: &'b Queue) -> QueueArn<'b> {
+        let (account_id, region) = queue.stream().namespace().split_once('/').unwrap_or_default();
+        QueueArn {
+            region,
+            account_id,
+            queue: QueueName {
+                stream: queue.stream().id(),
+                queue: queue.id(),
+                store: self.store_bits(),
+            },
+        }
+    }
+
+    /// The queue that an ARN of this scope names, in whatever state.
+    pub(super) fn queue(&self, name: QueueName) -> crate::Result<Queue> {
+        let stream = self.service.store.stream_by_id(name.stream)?;
+        let is_here = stream.namespace() == self.scope.namespace() && name.store == self.store_bits();
+        match is_here {
+            true => stream.queue_by_id(name.queue),
+            false => Err(crate::Error::QueueNotFound {
+                stream: stream.name().to_owned(),
+                queue: name.to_string(),
+            }),
+        }
+    }
+
+    /// The lowest bits of the store's number.
+    fn store_bits(&self) -> u32 {
+        self.service.store.id() as u32
     }
 
     /// The same for a request that names its resource by an ARN, which says whose it is.

@@ -120,6 +120,15 @@ impl Pattern {
         printed: r"^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+",
         matches: Some(super::arn::is_consumer),
     };
+    pub(super) const QUEUE_ARN: Pattern = Pattern {
+        printed: r"arn:aws.*:kinesis:.*:\d{12}:queue/\S+",
+        matches: Some(super::arn::is_queue),
+    };
+    /// What is the same in all deliveries of a record of a queue.
+    pub(super) const RECORD_ID: Pattern = Pattern {
+        printed: r"^[a-z0-9]+$",
+        matches: None,
+    };
     pub(super) const STREAM_ID: Pattern = Pattern {
         printed: "[a-z0-9]{20}-[a-z0-9]{3}",
         matches: Some(is_stream_id),

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::request_id::UniqueNumbers;
-use crate::{ConsumerId, RecordNumber, ShardFilter, ShardId, StreamId, Timestamp};
+use crate::{ConsumerId, QueueId, Receipt, RecordNumber, ShardFilter, ShardId, StreamId, Timestamp};
 
 /// How long a token can be used.
 pub(super) const LIFETIME: Duration = Duration::from_millis(300_000);
@@ -65,6 +65,16 @@ pub(super) struct ConsumersToken {
     pub(super) after: ConsumerId,
     pub(super) stream_name: String,
 }
+
+/// Where ListQueues goes on: after this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct QueuesToken {
+    pub(super) after: String,
+}
+
+/// The receipt handle of one delivery of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReceiptToken(pub(super) Receipt);
 
 /// What can be put into a token.
 pub(super) trait Contents: Sized {
@@ -231,6 +241,47 @@ impl Contents for ConsumersToken {
     }
 }
 
+impl Contents for QueuesToken {
+    const KIND: u8 = 5;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.after.as_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(QueuesToken {
+            after: Fields(bytes).text()?,
+        })
+    }
+}
+
+impl Contents for ReceiptToken {
+    const KIND: u8 = 6;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let ReceiptToken(receipt) = self;
+        out.extend_from_slice(&receipt.stream.value().to_be_bytes());
+        out.extend_from_slice(&receipt.queue.value().to_be_bytes());
+        out.extend_from_slice(&receipt.shard.index().to_be_bytes());
+        out.extend_from_slice(&receipt.record.value().to_be_bytes());
+        out.extend_from_slice(&receipt.delivery.to_be_bytes());
+        out.push(receipt.is_dead_letter.into());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let receipt = Receipt {
+            stream: StreamId::new(fields.u64()?),
+            queue: QueueId::new(fields.array().map(u32::from_be_bytes)?),
+            shard: fields.shard_id()?,
+            record: RecordNumber::new(fields.u64()?),
+            delivery: fields.u64()?,
+            is_dead_letter: fields.array()? == [1],
+        };
+        Some(ReceiptToken(receipt))
+    }
+}
+
 /// Reads fields off the front of a token.
 struct Fields<'a>(&'a [u8]);
 
@@ -303,6 +354,18 @@ mod tests {
             let token = tokens().seal(NOW, &contents);
             assert_eq!(tokens().open(&token), Some(Issued { at: NOW, contents }));
         }
+
+        let contents = ReceiptToken(Receipt {
+            stream: StreamId::new(3),
+            queue: QueueId::new(4),
+            shard: ShardId::new(5).unwrap(),
+            record: RecordNumber::new(6),
+            delivery: 7,
+            is_dead_letter: true,
+        });
+        let token = tokens().seal(NOW, &contents);
+        assert!(token.len() <= 1024);
+        assert_eq!(tokens().open(&token), Some(Issued { at: NOW, contents }));
 
         let contents = StreamsToken { after: "a.b".into() };
         assert_eq!(

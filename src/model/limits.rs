@@ -34,3 +34,25 @@ pub const MAX_RETENTION_HOURS: u32 = 8760;
 
 /// How many shards of one stream can be open at a time.
 pub const MAX_SHARDS_PER_STREAM: u32 = 100_000;
+
+/// For how long a queue that does not say otherwise holds back a record that it has given out, in seconds.
+pub const DEFAULT_VISIBILITY_SECONDS: u32 = 30;
+
+/// The longest time for which a queue can hold back a record, in seconds: 12 hours.
+pub const MAX_VISIBILITY_SECONDS: u32 = 43_200;
+
+/// How often a queue that does not say otherwise gives out a record before that is a dead letter.
+pub const DEFAULT_MAX_RECEIVE_COUNT: u32 = 6;
+
+/// The most often that a queue can be made to give out a record before that is a dead letter.
+pub const LARGEST_MAX_RECEIVE_COUNT: u32 = 1000;
+
+/// How many records of a queue can have been given out without being acknowledged, dead letters apart: each takes memory.
+pub const MAX_UNACKNOWLEDGED: usize = 120_000;
+
+/// How many dead letters a queue can have: each takes memory. While there are so many, what would be another one is given
+/// out again.
+pub const MAX_DEAD_LETTERS: usize = 120_000;
+
+/// The most records that one receive gives out.
+pub const MAX_RECEIVED: usize = 10_000;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ShardId, StreamId};
+use super::{QueueId, ShardId, StreamId};
 
 /// The name of a log, unique in its store for ever. Variants are only added at the end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -12,13 +12,18 @@ pub enum LogName {
     Shard(StreamId, ShardId),
     /// Frames of other logs, which are durable here before they are in their segments.
     CommitJournal,
+    /// What became of a stream's records in a queue.
+    Queue(StreamId, QueueId),
 }
+
+/// Begins the name of a queue's directory.
+const QUEUE: &str = "queue-";
 
 impl LogName {
     /// The stream that the log belongs to, if it belongs to one.
     pub fn stream(self) -> Option<StreamId> {
         match self {
-            Self::Shard(stream, _) => Some(stream),
+            Self::Shard(stream, _) | Self::Queue(stream, _) => Some(stream),
             Self::CommitJournal => None,
         }
     }
@@ -27,7 +32,60 @@ impl LogName {
     pub fn shard(self) -> Option<ShardId> {
         match self {
             Self::Shard(_, shard) => Some(shard),
-            Self::CommitJournal => None,
+            Self::CommitJournal | Self::Queue(..) => None,
+        }
+    }
+
+    /// The queue whose state the log has, if it is a queue's.
+    pub fn queue(self) -> Option<QueueId> {
+        match self {
+            Self::Queue(_, queue) => Some(queue),
+            Self::CommitJournal | Self::Shard(..) => None,
+        }
+    }
+
+    /// What the log's directory is called in that of its stream, or in the store's if it belongs to no stream.
+    pub(crate) fn directory_name(self) -> String {
+        match self {
+            Self::Shard(_, shard) => shard.to_string(),
+            Self::CommitJournal => "journal".to_owned(),
+            Self::Queue(_, queue) => format!("{QUEUE}{:010}", queue.value()),
+        }
+    }
+
+    /// The log of a stream whose directory is called so.
+    pub(crate) fn in_stream(stream: StreamId, directory_name: &str) -> Option<Self> {
+        let name = match directory_name.strip_prefix(QUEUE) {
+            Some(number) => Self::Queue(stream, QueueId::new(number.parse().ok()?)),
+            None => Self::Shard(stream, directory_name.parse().ok()?),
+        };
+        (name.directory_name() == directory_name).then_some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_directories_read_back_and_no_others_do() {
+        let stream = StreamId::new(3);
+        for log in [
+            LogName::Shard(stream, ShardId::FIRST),
+            LogName::Queue(stream, QueueId::new(1)),
+            LogName::Queue(stream, QueueId::new(u32::MAX)),
+        ] {
+            assert_eq!(LogName::in_stream(stream, &log.directory_name()), Some(log));
+        }
+        for name in [
+            "",
+            "queue-",
+            "queue-1",
+            "queue-+000000001",
+            "queue-99999999999",
+            "journal",
+        ] {
+            assert_eq!(LogName::in_stream(stream, name), None, "{name}");
         }
     }
 }

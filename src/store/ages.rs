@@ -89,7 +89,11 @@ impl StoreCore {
         }
         for (id, shard) in written_to {
             // A log that cannot be opened keeps its records.
-            if let Ok(end) = self.logs.open(id, shard).and_then(|log| log.end()) {
+            if let Ok(end) = self
+                .logs
+                .open(LogName::Shard(id, shard))
+                .and_then(|log| log.end())
+            {
                 ends.push((id, shard, end));
             }
         }

@@ -15,13 +15,16 @@ impl StoreCore {
         for stream in self.open_streams() {
             *stream.routing.write() = Routing::Closed;
         }
+        self.open_queues.close();
         // A round of house-keeping that is under way ends first, and none begins any more.
         let _no_round = self.maintaining.lock();
-        self.logs.close(&mut || {
+        let closed = self.logs.close(&mut || {
             self.compare_clocks();
             let note = self.clock_note();
             let is_empty = self.catalog.read().streams().len() == 0;
             note.filter(|_| !is_empty).into_iter().collect()
-        })
+        });
+        self.open_queues.note_ended();
+        closed
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::event::StoreEvent;
 use super::keeper_signal::KeeperSignal;
 use super::load_windows::LoadWindows;
+use super::open_queues::OpenQueues;
 use super::options::StoreOptions;
 use super::stream_core::{PutSettings, StreamCore};
 use super::timekeeper::TimeKeeper;
@@ -25,6 +26,7 @@ pub(crate) struct StoreCore {
     pub(super) options: StoreOptions,
     pub(super) is_read_only: bool,
     pub(super) streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
+    pub(super) open_queues: OpenQueues,
     pub(super) time: TimeKeeper,
     pub(super) transitions: Transitions,
     pub(super) load_windows: LoadWindows,

@@ -1,9 +1,10 @@
-//! Deleting a stream.
+//! Deleting streams and queues.
 
 use super::core::StoreCore;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::Edit;
 use crate::error::Result;
+use crate::model::{LogName, QueueId, StreamId};
 
 impl StoreCore {
     /// Deletes a stream; its logs are removed when they are not read any more. The caller has the stream to change.
@@ -13,11 +14,29 @@ impl StoreCore {
         routing.check_not_closed()?;
         *routing = Routing::Unknown;
         let removed = self.logs.remove(id, None, &mut |state| {
-            stream.state(state.stream(id))?;
+            stream.state(state.stream(id))?.check_has_no_queue()?;
             Ok(vec![Edit::StreamDeleted { stream: id }])
         })?;
         drop(routing);
         self.forget_stream(id);
+        self.keeper.wake();
+        removed.iter().for_each(|log| log.changes().notify());
+        Ok(())
+    }
+
+    /// Takes a queue out of the catalog, and then its log.
+    pub(super) fn remove_queue_now(&self, stream: StreamId, queue: QueueId) -> Result<()> {
+        let log = LogName::Queue(stream, queue);
+        let removed = self.logs.remove(stream, Some(log), &mut |state| {
+            let is_there = state.log(log).is_some();
+            Ok(is_there
+                .then_some(Edit::QueueRemoved { stream, queue })
+                .into_iter()
+                .collect())
+        })?;
+        if let Some(open) = self.open_queues.forget(stream, queue) {
+            open.note_ended();
+        }
         self.keeper.wake();
         removed.iter().for_each(|log| log.changes().notify());
         Ok(())

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use super::stream::Stream;
-use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, Resource, StreamState};
+use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, QueueState, Resource, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
-use crate::model::{ConsumerId, ConsumerStatus, Timestamp, check_stream_name, limits};
+use crate::model::{ConsumerId, ConsumerStatus, QueueId, Timestamp, check_stream_name, limits};
 
 /// A reader that was registered under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct ConsumerDescription {
 pub struct NewConsumer {
     /// Its tags (default none).
     pub tags: BTreeMap<String, String>,
-    /// How many consumers the stream may have with it (default any number). That is checked in the same step, so callers
+    /// How many consumers the stream may have with it, queues included (default any number). That is checked in the same step, so callers
     /// at once cannot exceed it together.
     pub max_consumers: usize,
     /// How many of the stream's consumers may be [`Creating`](ConsumerStatus::Creating) with it (default any number).
@@ -95,7 +95,7 @@ impl Stream {
             removed,
             max_tags,
         };
-        self.commit_tags(None, change)
+        self.commit_tags(Resource::Stream(self.core.id), change)
     }
 
     /// The tags of a registered consumer.
@@ -113,7 +113,7 @@ impl Stream {
     /// # Errors
     /// [`Error::ConsumerNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn consumer_tags(&self, id: ConsumerId) -> Result<BTreeMap<String, String>> {
-        self.read(|stream, _| Ok(self.tags_of(stream, Some(id))?.clone()))
+        self.read(|stream, _| Ok(self.registered(stream, id)?.labels.tags.clone()))
     }
 
     /// As [`change_tags`](Self::change_tags), for a registered consumer.
@@ -143,39 +143,49 @@ impl Stream {
             removed,
             max_tags,
         };
-        self.commit_tags(Some(id), change)
+        self.commit_tags(Resource::Consumer(self.core.id, id), change)
     }
 
-    fn commit_tags(&self, consumer: Option<ConsumerId>, change: TagChange<'_>) -> Result<()> {
+    pub(super) fn commit_tags(&self, resource: Resource, change: TagChange<'_>) -> Result<()> {
         let store = self.store_core();
         store.begin(Some(self.core.id))?;
         store.catalog.commit(|state| {
-            let tags = self.tags_of(self.core.state(state.stream(self.core.id))?, consumer)?;
+            let tags = self.tags_of(self.core.state(state.stream(self.core.id))?, &resource)?;
             change.check_count(tags)?;
             if change.changes_nothing(tags) {
                 return Ok(Vec::new());
             }
             Ok(vec![Edit::TagsChanged {
-                resource: match consumer {
-                    None => Resource::Stream(self.core.id),
-                    Some(consumer) => Resource::Consumer(self.core.id, consumer),
-                },
+                resource,
                 set: change.set.clone(),
                 removed: change.removed.to_vec(),
             }])
         })
     }
 
-    /// The tags of a consumer of the stream, or the stream's own.
+    /// The tags of the stream, or of a consumer or a queue of it.
     fn tags_of<'s>(
         &self,
         stream: &'s StreamState,
-        consumer: Option<ConsumerId>,
+        resource: &Resource,
     ) -> Result<&'s BTreeMap<String, String>> {
-        let Some(id) = consumer else {
-            return Ok(&stream.labels.tags);
-        };
-        Ok(&self.registered(stream, id)?.labels.tags)
+        Ok(match resource {
+            Resource::Consumer(_, consumer) => &self.registered(stream, *consumer)?.labels.tags,
+            Resource::Queue(_, queue) => &self.queue_in(stream, *queue)?.labels.tags,
+            Resource::Stream(_) | Resource::Account(_) => &stream.labels.tags,
+        })
+    }
+
+    pub(super) fn queue_in<'s>(&self, stream: &'s StreamState, id: QueueId) -> Result<&'s QueueState> {
+        let queue = stream.queues.get(&id);
+        queue.ok_or_else(|| self.queue_not_found(format!("number {id}")))
+    }
+
+    pub(super) fn queue_not_found(&self, queue: String) -> Error {
+        Error::QueueNotFound {
+            stream: self.name().to_owned(),
+            queue,
+        }
     }
 
     /// An attribute of the stream: bytes under a name, which the store keeps and which mean nothing to it.
@@ -327,21 +337,7 @@ impl Stream {
                     consumer: name.to_owned(),
                 });
             }
-            if stream.consumers.len() >= options.max_consumers {
-                return Err(Error::TooManyConsumers {
-                    stream: self.name().to_owned(),
-                    limit: options.max_consumers,
-                });
-            }
-            let is_creating = |known: &&ConsumerState| known.lifecycle.status() == ConsumerStatus::Creating;
-            if !store.is_immediate()
-                && stream.consumers.values().filter(is_creating).count() >= options.max_creating
-            {
-                return Err(Error::TooManyNewConsumers {
-                    stream: self.name().to_owned(),
-                    limit: options.max_creating,
-                });
-            }
+            stream.check_takes_reader(options.max_consumers, options.max_creating, store.is_immediate())?;
             (id, created) = (stream.next_consumer(), stream.next_consumer_creation(now));
             let mut edits = vec![Edit::ConsumerRegistered {
                 stream: self.core.id,
@@ -446,10 +442,10 @@ impl Stream {
 
 /// Tags to remove and then to set, and how many there may be afterwards.
 #[derive(Clone, Copy)]
-struct TagChange<'a> {
-    set: &'a BTreeMap<String, String>,
-    removed: &'a [String],
-    max_tags: usize,
+pub(super) struct TagChange<'a> {
+    pub(super) set: &'a BTreeMap<String, String>,
+    pub(super) removed: &'a [String],
+    pub(super) max_tags: usize,
 }
 
 impl TagChange<'_> {
@@ -522,7 +518,9 @@ impl StoreCore {
 fn no_longer_there(resource: &Resource) -> Error {
     let name = match resource {
         Resource::Account(namespace) => namespace.clone(),
-        Resource::Stream(stream) | Resource::Consumer(stream, _) => format!("number {stream}"),
+        Resource::Stream(stream) | Resource::Consumer(stream, _) | Resource::Queue(stream, _) => {
+            format!("number {stream}")
+        }
     };
     Error::StreamNotFound { name }
 }

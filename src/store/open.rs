@@ -7,6 +7,7 @@ use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::keeper_signal::KeeperSignal;
 use super::load_windows::LoadWindows;
+use super::open_queues::OpenQueues;
 use super::options::StoreOptions;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
@@ -45,6 +46,7 @@ impl StoreCore {
             options: options.clone(),
             is_read_only,
             streams: Mutex::default(),
+            open_queues: OpenQueues::default(),
             time,
             transitions: Transitions::new(),
             load_windows,

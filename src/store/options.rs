@@ -135,7 +135,7 @@ impl StoreOptions {
         self
     }
 
-    /// From how many bytes on the manifest is rewritten, if it is also twice as large as it need be. For tests, which
+    /// From how many bytes on the manifest, and the log of a queue, are rewritten, if they are also twice as large as they need be. For tests, which
     /// cannot wait for a MiB of edits.
     #[doc(hidden)]
     #[must_use]

@@ -372,7 +372,7 @@ fn seek_time(log: &Arc<dyn ShardLog>, time: Timestamp) -> Result<RecordNumber> {
 }
 
 /// Asks a log until it answers, and waits in between for what it fetches.
-fn answer_of<T>(log: &Arc<dyn ShardLog>, mut ask: impl FnMut() -> Poll<Result<T>>) -> Result<T> {
+pub(super) fn answer_of<T>(log: &Arc<dyn ShardLog>, mut ask: impl FnMut() -> Poll<Result<T>>) -> Result<T> {
     if let Poll::Ready(answer) = ask() {
         return answer;
     }

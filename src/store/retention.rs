@@ -6,7 +6,7 @@
 use super::core::StoreCore;
 use crate::catalog::{Edit, StreamState};
 use crate::error::Result;
-use crate::model::{Moment, Shard, ShardId, StreamId};
+use crate::model::{LogName, Moment, Shard, ShardId, StreamId};
 
 impl StoreCore {
     /// Drops expired shards from the catalog, with their logs. Only what the confirmed time and the time that the store
@@ -28,14 +28,17 @@ impl StoreCore {
     }
 
     fn expire_shard(&self, id: StreamId, shard: ShardId) -> Result<()> {
-        let removed = self
-            .logs
-            .remove(id, Some(shard), &mut |state| match state.stream(id) {
-                Some(stream) if stream.can_expire(shard) => {
-                    Ok(vec![Edit::ShardExpired { stream: id, shard }])
-                }
-                _ => Ok(Vec::new()),
-            })?;
+        let removed =
+            self.logs.remove(
+                id,
+                Some(LogName::Shard(id, shard)),
+                &mut |state| match state.stream(id) {
+                    Some(stream) if stream.can_expire(shard) => {
+                        Ok(vec![Edit::ShardExpired { stream: id, shard }])
+                    }
+                    _ => Ok(Vec::new()),
+                },
+            )?;
         removed.iter().for_each(|log| log.changes().notify());
         Ok(())
     }

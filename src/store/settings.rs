@@ -56,7 +56,10 @@ impl StreamCore {
                 // What was put before is none of the load that a stream on demand is scaled by.
                 Setting::Mode(_) => drop(self.take_counts()),
                 Setting::Encryption(key) => self.is_encrypted.store(key.is_some(), Relaxed),
-                Setting::Retention { .. } | Setting::WarmThroughput(_) => {}
+                Setting::Retention { .. }
+                | Setting::WarmThroughput(_)
+                | Setting::VisibilityTimeout { .. }
+                | Setting::MaxReceiveCount(_) => {}
             }
         }
     }

@@ -8,9 +8,9 @@ use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::stream_core::StreamCore;
 use super::transitions::{Doing, Subject};
-use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle};
+use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle, QueueLifecycle};
 use crate::error::{Error, Result};
-use crate::model::{ConsumerId, ReshardStep, StreamId, Timestamp};
+use crate::model::{ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
 /// A change of an active stream that failed so often, for another reason than a full disk, is given up.
 const MOST_FAILURES: u32 = 8;
@@ -136,6 +136,7 @@ impl StoreCore {
             let settled = match (&writable, subject) {
                 (Ok(()), Subject::Stream(id)) => self.settle_one(id, asked_for == Some(id), is_keeper),
                 (Ok(()), Subject::Consumer(id, consumer)) => self.settle_consumer(id, consumer),
+                (Ok(()), Subject::Queue(id, queue)) => self.settle_queue(id, queue),
                 // The next writer is told.
                 (Err(_), _) => {
                     self.transitions.delay(subject, self.time.monotonic());
@@ -234,9 +235,36 @@ impl StoreCore {
                 Some(ConsumerLifecycle::Active) | None => Vec::new(),
             })
         });
+        self.note_settled(subject, id, finished)
+    }
+
+    /// Deleting one takes its log, and all else one edit.
+    fn settle_queue(&self, id: StreamId, queue: QueueId) -> Result<()> {
+        let subject = Subject::Queue(id, queue);
+        let due = self.transitions.due_of(subject, self.time.monotonic());
+        let finished = match due {
+            Some(Doing::Queue(QueueLifecycle::Deleting { .. })) => self.remove_queue_now(id, queue),
+            Some(Doing::Queue(doing)) => self.catalog.commit(|state| {
+                let queues = state.stream(id).map(|stream| &stream.queues);
+                let known = queues.and_then(|queues| queues.get(&queue));
+                // Another thread may have come first.
+                let is_same = known.is_some_and(|known| known.lifecycle == doing);
+                let edit = is_same.then_some(Edit::QueueLifecycleChanged {
+                    stream: id,
+                    queue,
+                    lifecycle: QueueLifecycle::Active,
+                });
+                Ok(edit.into_iter().collect())
+            }),
+            _ => Ok(()),
+        };
+        self.note_settled(subject, id, finished)
+    }
+
+    fn note_settled(&self, subject: Subject, stream: StreamId, finished: Result<()>) -> Result<()> {
         let settled = finished.or_else(|error| {
             let (_, retry_in) = self.transitions.delay(subject, self.time.monotonic());
-            let stream = self.known_stream(id).map(|stream| stream.name.clone());
+            let stream = self.known_stream(stream).map(|stream| stream.name.clone());
             self.delayed(&stream.unwrap_or_default(), error, retry_in)
         });
         self.note_next_due();

@@ -537,8 +537,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::ReadOnly`],
-    /// [`Error::Closed`].
+    /// [`Error::StreamHasQueues`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
+    /// [`Error::ReadOnly`], [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
@@ -549,6 +549,7 @@ impl Stream {
         let due = store.due_from(now);
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
+            stream.check_has_no_queue()?;
             match stream.status() {
                 StreamStatus::Deleting => Ok(Vec::new()),
                 _ => Ok(vec![Edit::LifecycleChanged {

@@ -8,8 +8,8 @@ use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
 use crate::model::{
-    HashKey, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId, StreamName,
-    StreamStatus, Timestamp,
+    HashKey, LogName, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId,
+    StreamName, StreamStatus, Timestamp,
 };
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, RwLock, yield_now};
 
@@ -140,7 +140,7 @@ impl StreamCore {
     }
 
     pub(super) fn open_log(&self, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
-        self.logs.open(self.id, shard)
+        self.logs.open(LogName::Shard(self.id, shard))
     }
 
     /// The log that a route leads to.

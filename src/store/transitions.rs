@@ -1,5 +1,5 @@
 //! When changes are due that take time: creating, splitting, merging and deleting streams, and creating and deleting
-//! consumers, while the store has a transition delay.
+//! consumers and queues, while the store has a transition delay.
 //!
 //! That a change has begun is in the manifest. When it is due is measured by the monotonic clock, so that a wall clock
 //! that is set does not hold it up; a later opener waits for what the wall clock says is left, and never longer than the
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle};
-use crate::model::{ConsumerId, StreamId, Timestamp};
+use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle};
+use crate::model::{ConsumerId, QueueId, StreamId, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
 
 /// After the first failure; twice as long after each further one.
@@ -32,6 +32,7 @@ pub(super) struct Transitions {
 pub(super) enum Subject {
     Stream(StreamId),
     Consumer(StreamId, ConsumerId),
+    Queue(StreamId, QueueId),
 }
 
 /// What a subject is doing, as the catalog has it.
@@ -39,6 +40,7 @@ pub(super) enum Subject {
 pub(super) enum Doing {
     Stream(Lifecycle),
     Consumer(ConsumerLifecycle),
+    Queue(QueueLifecycle),
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +87,11 @@ impl Transitions {
             for (consumer, state) in &stream.consumers {
                 if let Some(due) = state.lifecycle.due() {
                     note(Subject::Consumer(id, *consumer), due);
+                }
+            }
+            for (queue, state) in &stream.queues {
+                if let Some(due) = state.lifecycle.due() {
+                    note(Subject::Queue(id, *queue), due);
                 }
             }
         }
@@ -170,6 +177,10 @@ impl Doing {
             Subject::Consumer(id, consumer) => {
                 let consumer = state.stream(id)?.consumers.get(&consumer)?;
                 Some(Self::Consumer(consumer.lifecycle))
+            }
+            Subject::Queue(id, queue) => {
+                let queue = state.stream(id)?.queues.get(&queue)?;
+                Some(Self::Queue(queue.lifecycle))
             }
         }
     }

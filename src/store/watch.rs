@@ -89,6 +89,11 @@ impl ShardWatch {
         Ok(true)
     }
 
+    /// What other changes may raise, too.
+    pub(crate) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+
     /// Watches only those of its shards for which this is true.
     pub fn retain(&mut self, is_watched: impl Fn(ShardId) -> bool) {
         self.logs.retain(|shard, log| {

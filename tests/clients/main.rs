@@ -109,6 +109,19 @@ fn boto3_tries_again_where_a_fault_was_asked_for() {
 }
 
 #[test]
+fn boto3_works_off_a_queue() {
+    let programs = Python::find().environment("requirements.txt");
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let mut script = bench.command("python", &programs);
+    script
+        .arg(source_directory().join("queues_boto3.py"))
+        .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
 fn every_command_in_the_tutorial_is_one_that_these_tests_run() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tutorial = fs::read_to_string(repository.join("docs/tutorial.md")).expect("read the tutorial");

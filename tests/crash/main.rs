@@ -14,6 +14,7 @@ mod manifest;
 mod model;
 mod omissions;
 mod op;
+mod queues;
 mod random;
 mod regressions;
 mod repair_crashes;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{
-    Durability, HashKey, ManualClock, PutRecord, ReadLimit, ShardId, StartingPosition, Store, StoreOptions,
-    Stream, Timestamp,
+    Durability, HashKey, ManualClock, PutRecord, Queue, QueueOptions, ReadLimit, ReceiveOptions, ShardId,
+    StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -352,5 +352,45 @@ proptest! {
             });
             prop_assert!(syncs.manifest <= 2, "{step:?}: {syncs:?}");
         }
+    }
+}
+
+/// Receiving and acknowledging costs the same in a stream that is a hundred times as long, for the next opener too.
+#[test]
+fn a_queue_costs_the_same_whatever_the_length_of_its_stream() {
+    let cost = |records: usize| {
+        let disk = SimDisk::new(1);
+        let store = options(&disk).open("store").unwrap();
+        let stream = store.create_stream("jobs", 1).unwrap();
+        let whole = QueueOptions {
+            start: StartingPosition::TrimHorizon,
+            ..QueueOptions::default()
+        };
+        stream.create_queue("work", &whole).unwrap();
+        put_many(&stream, records);
+        let latest = stream.create_queue("latest", &QueueOptions::default()).unwrap();
+        put_many(&stream, 10);
+        let round = |queue: &Queue| {
+            let received = queue.receive(&ReceiveOptions::default()).unwrap();
+            let receipts: Vec<_> = received.iter().map(|record| record.receipt).collect();
+            assert_eq!(receipts.len(), 10);
+            queue.acknowledge(&receipts).unwrap();
+        };
+        let of_latest = calls_of(&disk, || round(&latest));
+        let queue = stream.queue("work").unwrap();
+        round(&queue);
+        let of_whole = calls_of(&disk, || round(&queue));
+        store.close().unwrap();
+        let of_opener = calls_of(&disk, || {
+            let store = options(&disk).open("store").unwrap();
+            round(&store.stream("jobs").unwrap().queue("work").unwrap());
+            store.close().unwrap();
+        });
+        [of_latest, of_whole, of_opener]
+    };
+    let (short, long) = (cost(40), cost(4_000));
+    println!("{short:?} calls to the disk, and {long:?}");
+    for (short, long) in short.into_iter().zip(long) {
+        assert!(long <= short + 8, "{short} calls became {long}");
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anabranch::sim::SimDisk;
 use anabranch::{
-    HashKey, KeyRing, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store,
-    StoreOptions, Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
+    HashKey, KeyRing, ManualClock, PutRecord, QueueCounts, QueueOptions, QueueSettings, ReadLimit,
+    ReceiveOptions, ShardFilter, ShardId, StartingPosition, Store, StoreOptions, Stream, StreamMode,
+    StreamOptions, StreamStatus, Timestamp,
 };
 
 const DIRECTORY: &str = "store";
@@ -106,6 +107,7 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     clicks
         .put_record(&PutRecord::new("again", b"resumed").explicit_hash_key(HashKey::MAX))
         .unwrap();
+    clicks.queue("latest").and_then(|queue| queue.delete()).unwrap();
     clicks.merge_shards(shard(0), shard(1)).unwrap();
     store.create_stream("young", 3).unwrap();
     store.stream("orders").and_then(|stream| stream.delete()).unwrap();
@@ -127,6 +129,35 @@ fn label(store: &Store, stream: &Stream) {
     let tenant = store.namespace("123456789012/us-east-1").unwrap();
     tenant.set_attribute("limits", Some(b"none")).unwrap();
     tenant.create_stream("clicks", 2).unwrap();
+    queue(stream);
+}
+
+/// A queue with every kind of entry but a snapshot, and one that is gone.
+fn queue(stream: &Stream) {
+    let options = QueueOptions {
+        start: StartingPosition::TrimHorizon,
+        settings: QueueSettings {
+            visibility_seconds: 0,
+            max_receive_count: Some(2),
+        },
+        tags: BTreeMap::from([("stage".to_owned(), "test".to_owned())]),
+        ..QueueOptions::default()
+    };
+    let queue = stream.create_queue("work", &options).unwrap();
+    let dead_letters = ReceiveOptions {
+        dead_letters: true,
+        ..ReceiveOptions::default()
+    };
+    for _ in 0..2 {
+        assert_eq!(queue.receive(&ReceiveOptions::default()).unwrap().len(), 1);
+    }
+    let dead = queue.receive(&dead_letters).unwrap();
+    queue.restore(&[dead[0].receipt]).unwrap();
+    let restored = queue.receive(&ReceiveOptions::default()).unwrap();
+    queue.acknowledge(&[restored[0].receipt]).unwrap();
+    let latest = stream.create_queue("gone", &QueueOptions::default()).unwrap();
+    latest.delete().unwrap();
+    stream.create_queue("latest", &QueueOptions::default()).unwrap();
 }
 
 fn written_today() -> BTreeMap<PathBuf, Vec<u8>> {
@@ -229,6 +260,7 @@ fn the_golden_snapshot_says_the_same_as_the_edits() {
             (
                 stream.describe().unwrap(),
                 stream.consumers().unwrap(),
+                stream.queues().unwrap(),
                 policy,
                 checkpoints,
             )
@@ -294,4 +326,15 @@ fn check_after_the_transitions(store: &Store) {
     assert_eq!(&read.records[2].data[..], b"resumed");
     assert_eq!(read.child_shards[0].shard_id, shard(2));
     assert_eq!(store.stream("young").unwrap().describe().unwrap().shards.len(), 3);
+    let queues = clicks.queues().unwrap();
+    assert_eq!((queues.len(), queues[0].name.as_str()), (1, "work"));
+    assert_eq!(clicks.queue_tags(queues[0].id).unwrap()["stage"], "test");
+    let queue = clicks.queue("work").unwrap();
+    assert_eq!(queue.counts().unwrap(), QueueCounts::default());
+    let rest = queue.receive(&ReceiveOptions::default()).unwrap();
+    assert_eq!(
+        (rest.len(), &rest[0].record.data[..], rest[0].receipt.delivery),
+        (2, &b"encrypted"[..], 5)
+    );
+    assert_eq!(&rest[1].record.data[..], b"resumed");
 }

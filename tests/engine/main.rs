@@ -17,6 +17,7 @@ mod in_memory;
 mod labels;
 mod lineage_reader;
 mod open_files;
+mod queues;
 #[cfg(feature = "sim")]
 mod read_only;
 mod reading;

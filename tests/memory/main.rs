@@ -5,6 +5,7 @@
 mod buffers;
 #[cfg(feature = "server")]
 mod events;
+mod queues;
 mod records;
 #[cfg(feature = "sim")]
 mod shards;

@@ -4,6 +4,8 @@
 mod access;
 mod bench;
 mod command_line;
+#[cfg(target_os = "linux")]
+mod idle_queue;
 mod limits;
 mod log;
 #[cfg(target_os = "linux")]

@@ -91,17 +91,11 @@ fn edit_of(log: LogIdentity, change: &LogChange) -> Edit {
 }
 
 fn check_log_exists(state: &CatalogState, log: LogIdentity) -> Result<()> {
-    let LogName::Shard(id, shard) = log.name else {
+    let Some(id) = log.name.stream() else {
         return Ok(());
     };
     let stream = state.stream(id).ok_or_else(|| Error::StreamNotFound {
         name: format!("number {id}"),
     })?;
-    match stream.logs.contains_key(&shard) {
-        true => Ok(()),
-        false => Err(Error::ShardNotFound {
-            stream: stream.name.local.clone(),
-            shard,
-        }),
-    }
+    stream.find_log(log.name).map(drop)
 }

@@ -39,7 +39,7 @@ impl LocalLogs {
             let Some(log) = (match name {
                 // Its end comes last, below.
                 LogName::CommitJournal => None,
-                LogName::Shard(..) => self.log(name)?,
+                LogName::Shard(..) | LogName::Queue(..) => self.log(name)?,
             }) else {
                 continue;
             };

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::log::{
     LocalLog, Segment, SegmentPool, UnnamedFile, examine_unnamed, is_continued, number_of_segment,
 };
-use crate::model::{RecordNumber, ShardId};
+use crate::model::{LogName, RecordNumber, StreamId};
 use crate::sync::Mutex;
 
 /// Files that the catalog does not name any more.
@@ -38,7 +38,7 @@ impl Garbage {
         }
     }
 
-    pub(super) fn of_stream(directory: PathBuf, logs: &[(ShardId, Arc<LocalLog>)]) -> Self {
+    pub(super) fn of_stream(directory: PathBuf, logs: &[(LogName, Arc<LocalLog>)]) -> Self {
         let segments = logs
             .iter()
             .flat_map(|(_, log)| log.forget_all_segments())
@@ -133,15 +133,18 @@ fn may_hold_frames(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
     })
 }
 
+/// The names of directories are the same in all streams.
+const ANY_STREAM: StreamId = StreamId::new(0);
+
 /// Removes a directory of segments, or of directories of segments, unless something else is in it.
 pub(super) fn remove_directory(disk: &dyn Disk, directory: &Path) -> Result<()> {
     if kind_if_there(disk, directory)? != Some(EntryKind::Directory) {
         return Ok(());
     }
     for name in list_if_there(disk, directory)? {
-        match name.parse::<ShardId>() {
-            Ok(_) => remove_directory(disk, &directory.join(&name))?,
-            Err(_) => remove_file_of_log(disk, directory, &name)?,
+        match LogName::in_stream(ANY_STREAM, &name) {
+            Some(_) => remove_directory(disk, &directory.join(&name))?,
+            None => remove_file_of_log(disk, directory, &name)?,
         }
     }
     match disk.remove_dir(directory) {

@@ -21,10 +21,9 @@ impl LocalLogs {
         let (store, journal, interrupted) = {
             let state = self.catalog.read();
             let interrupted: Vec<_> = state
-                .streams()
-                .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)))
-                .filter(|(_, _, log)| log.end.is_none())
-                .filter_map(|(id, shard, log)| Some((id, shard, *log.segments.last()?, log.is_journaled)))
+                .logs()
+                .filter(|(_, log)| log.end.is_none())
+                .filter_map(|(name, log)| Some((name, *log.segments.last()?, log.is_journaled)))
                 .collect();
             (state.store, state.journal.clone(), interrupted)
         };
@@ -34,15 +33,12 @@ impl LocalLogs {
         let (journaled, damage) =
             JournaledFrames::read(&self.context, store, self.journal_directory(), &journal.segments)?;
         let mut doubts = JournalDoubts::default();
-        for (stream, shard, last_segment, is_journaled) in interrupted {
-            let log = LogIdentity::of_shard(store, stream, shard);
+        for (name, last_segment, is_journaled) in interrupted {
+            let log = LogIdentity { store, name };
             if let Some(damage) = damage.as_ref().filter(|_| is_journaled) {
                 doubts.about.insert(log.name, damage.clone());
             }
-            let directory = self
-                .streams_directory()
-                .join(stream.to_string())
-                .join(shard.to_string());
+            let directory = self.log_directory(name);
             match journaled.put_back(&self.context, log, &last_segment, &directory) {
                 Ok(()) => {}
                 Err(error @ (Error::Poisoned { .. } | Error::TooManyOpenFiles { .. })) => return Err(error),

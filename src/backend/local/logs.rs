@@ -39,9 +39,9 @@ impl LocalLogs {
     pub(super) fn log(&self, name: LogName) -> Result<Option<Arc<LocalLog>>> {
         match name {
             LogName::CommitJournal => Ok(self.commit_journal().map(|journal| journal.log().clone())),
-            LogName::Shard(stream, shard) => self
+            LogName::Shard(stream, _) | LogName::Queue(stream, _) => self
                 .known_stream(stream)
-                .map(|stream| stream.log(shard))
+                .map(|stream| stream.log(name))
                 .transpose(),
         }
     }
@@ -88,6 +88,14 @@ impl LocalLogs {
 
     pub(super) fn streams_directory(&self) -> PathBuf {
         self.directory.join("streams")
+    }
+
+    pub(super) fn log_directory(&self, log: LogName) -> PathBuf {
+        let above = match log.stream() {
+            Some(stream) => self.streams_directory().join(stream.to_string()),
+            None => self.directory.clone(),
+        };
+        above.join(log.directory_name())
     }
 
     pub(super) fn journal_directory(&self) -> PathBuf {

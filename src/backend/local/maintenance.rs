@@ -29,7 +29,7 @@ impl LocalLogs {
             return Ok(());
         }
         for (log, _) in self.active.list() {
-            if let LogName::Shard(..) = log
+            if log != LogName::CommitJournal
                 && let Some(log) = self.log(log)?
             {
                 perform(Step::BackgroundSync, || log.sync())?;

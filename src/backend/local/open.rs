@@ -19,7 +19,7 @@ use crate::disk::{Disk, Health, Inherited, LockError, OverlayDisk, Step, perform
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
-use crate::model::{LogName, ShardId, StreamId};
+use crate::model::LogName;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
 /// Takes the directory, reads which logs there are, and recovers those that were interrupted. `on_want` is called when
@@ -167,12 +167,8 @@ impl LocalLogs {
     fn recover_interrupted_logs(&self) -> Result<()> {
         let interrupted: Vec<_> = {
             let state = self.catalog.read();
-            let logs = state
-                .streams()
-                .flat_map(|(id, stream)| stream.logs.iter().map(move |(shard, log)| (id, *shard, log)));
-            logs.filter(|(_, _, log)| log.end.is_none())
-                .map(|(id, shard, _)| (id, shard))
-                .collect()
+            let interrupted = state.logs().filter(|(_, log)| log.end.is_none());
+            interrupted.map(|(name, _)| name).collect()
         };
         const THREADS: usize = 2;
         let next = Mutex::new(interrupted.into_iter());
@@ -180,8 +176,8 @@ impl LocalLogs {
         let inherited = Inherited::of_this_thread();
         let recover = || -> Result<()> {
             inherited.apply();
-            while let Some((id, shard)) = take() {
-                self.recover_log(id, shard)?;
+            while let Some(name) = take() {
+                self.recover_log(name)?;
             }
             Ok(())
         };
@@ -197,19 +193,18 @@ impl LocalLogs {
         })
     }
 
-    fn recover_log(&self, id: StreamId, shard: ShardId) -> Result<()> {
-        let Some(stream) = self.known_stream(id) else {
+    fn recover_log(&self, name: LogName) -> Result<()> {
+        let Some(log) = self.log(name)? else {
             return Ok(());
         };
-        let log = stream.log(shard)?;
-        self.active.remember(LogName::Shard(id, shard));
+        self.active.remember(name);
         let later = Evidence {
             disk: &self.disk,
             streams: &self.streams_directory(),
             journal: &self.journal_directory(),
             state: &self.catalog.read(),
         }
-        .find_later_segment(id, shard)?;
+        .find_later_segment(name)?;
         match later {
             // What is put next could get its name.
             Some(later) => {

@@ -11,21 +11,31 @@ use crate::backend::{RemovalPlan, ShardLog};
 use crate::catalog::{Edit, LogState};
 use crate::disk::{Step, is_left_out};
 use crate::error::Result;
-use crate::model::{LogName, Moment, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, Moment, RecordNumber, Timestamp};
 
 impl LocalLogs {
     pub(super) fn remove_log(
         &self,
         stream: &StreamLogs,
-        shard: ShardId,
+        name: LogName,
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         // Opened before the catalog forgets which segments it has.
-        let log = stream.log(shard)?;
-        if !self.commit_removal(plan)? {
-            return Ok(Vec::new());
+        let log = stream.log(name)?;
+        // A shard's is sealed since it was closed.
+        let is_written_to = name.queue().is_some();
+        if is_written_to {
+            let _ = log.seal();
         }
-        stream.forget_log(shard);
+        let removed = self.commit_removal(plan);
+        if !matches!(removed, Ok(true)) {
+            if is_written_to {
+                log.unseal();
+            }
+            return removed.map(|_| Vec::new());
+        }
+        stream.forget_log(name);
+        self.active.forget(name);
         let directory = log.directory().to_owned();
         self.garbage.lock().push(Garbage::of_log(directory, &log));
         Ok(vec![log])
@@ -49,8 +59,8 @@ impl LocalLogs {
             return removed.map(|_| Vec::new());
         }
         self.streams.write().remove(&stream.id);
-        for (shard, _) in &logs {
-            self.active.forget(LogName::Shard(stream.id, *shard));
+        for (log, _) in &logs {
+            self.active.forget(*log);
         }
         let garbage = Garbage::of_stream(stream.directory.clone(), &logs);
         self.garbage.lock().push(garbage);
@@ -66,28 +76,31 @@ impl LocalLogs {
             let state = self.catalog.read();
             let expired = state.streams().flat_map(|(id, stream)| {
                 let horizon = stream.horizon(time);
-                let logs = stream.logs.iter();
-                logs.filter_map(move |(shard, log)| Some((id, *shard, first_kept(log, horizon)?)))
+                let logs = stream.logs_of(id);
+                logs.filter_map(move |(name, log)| {
+                    // What is in a queue's log is needed until it is hidden.
+                    let horizon = name.shard().map_or(Timestamp::EPOCH, |_| horizon);
+                    Some((name, first_kept(log, horizon)?))
+                })
             });
             expired.collect()
         };
-        for (stream, shard, first_record) in expired {
-            self.trim_log(stream, shard, first_record)?;
+        for (log, first_record) in expired {
+            self.trim_log(log, first_record)?;
         }
         Ok(())
     }
 
-    fn trim_log(&self, id: StreamId, shard: ShardId, first_record: RecordNumber) -> Result<()> {
-        let Some(stream) = self.known_stream(id) else {
+    fn trim_log(&self, name: LogName, first_record: RecordNumber) -> Result<()> {
+        let Some(log) = self.log(name)? else {
             return Ok(());
         };
-        let log = stream.log(shard)?;
-        self.catalog.commit(|state| match state.stream(id) {
-            Some(stream) if stream.logs.contains_key(&shard) => Ok(vec![Edit::LogTrimmed {
-                log: LogName::Shard(id, shard),
+        self.catalog.commit(|state| match state.log(name) {
+            Some(_) => Ok(vec![Edit::LogTrimmed {
+                log: name,
                 first_record,
             }]),
-            _ => Ok(Vec::new()),
+            None => Ok(Vec::new()),
         })?;
         let dropped = Garbage::of_segments(log.forget_segments_before(first_record));
         self.garbage.lock().push(dropped);

@@ -57,7 +57,7 @@ impl LocalLogs {
     fn begin_rest(&self, name: LogName) -> Result<Option<Resting>> {
         match name {
             LogName::CommitJournal => self.begin_journal_rest(),
-            LogName::Shard(..) => match self.log(name)? {
+            LogName::Shard(..) | LogName::Queue(..) => match self.log(name)? {
                 Some(log) => log.begin_rest(),
                 None => Ok(None),
             },

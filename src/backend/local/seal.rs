@@ -40,7 +40,7 @@ impl Sealed {
     fn seal(stream: &StreamLogs, shards: &[ShardId]) -> Result<Self> {
         let mut sealed = Self { logs: Vec::new() };
         for shard in shards {
-            let log = stream.log(*shard)?;
+            let log = stream.log(LogName::Shard(stream.id, *shard))?;
             match log.seal() {
                 Ok(end) => sealed.logs.push((*shard, log, end)),
                 Err(error) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, LogContext, LogIdentity, LogStart};
-use crate::model::{Shard, ShardId, StreamId};
+use crate::model::{LogName, StreamId};
 use crate::sync::Mutex;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct StreamLogs {
     pub(super) directory: PathBuf,
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
-    logs: Mutex<BTreeMap<ShardId, Arc<LocalLog>>>,
+    logs: Mutex<BTreeMap<LogName, Arc<LocalLog>>>,
 }
 
 impl StreamLogs {
@@ -42,45 +42,37 @@ impl StreamLogs {
         }
     }
 
-    /// A shard's log, opened if need be.
-    pub(super) fn log(&self, shard: ShardId) -> Result<Arc<LocalLog>> {
+    /// One of the stream's logs, opened if need be.
+    pub(super) fn log(&self, name: LogName) -> Result<Arc<LocalLog>> {
         let mut logs = self.logs.lock();
-        if let Some(log) = logs.get(&shard) {
+        if let Some(log) = logs.get(&name) {
             return Ok(log.clone());
         }
-        let log = self.open_log(shard)?;
-        logs.insert(shard, log.clone());
+        let log = self.open_log(name)?;
+        logs.insert(name, log.clone());
         Ok(log)
     }
 
-    pub(super) fn open_logs(&self) -> Vec<(ShardId, Arc<LocalLog>)> {
+    pub(super) fn open_logs(&self) -> Vec<(LogName, Arc<LocalLog>)> {
         self.logs
             .lock()
             .iter()
-            .map(|(shard, log)| (*shard, log.clone()))
+            .map(|(name, log)| (*name, log.clone()))
             .collect()
     }
 
-    pub(super) fn forget_log(&self, shard: ShardId) {
-        self.logs.lock().remove(&shard);
+    pub(super) fn forget_log(&self, name: LogName) {
+        self.logs.lock().remove(&name);
     }
 
-    fn open_log(&self, shard: ShardId) -> Result<Arc<LocalLog>> {
+    fn open_log(&self, name: LogName) -> Result<Arc<LocalLog>> {
         let (segments, start, numbers_from) = {
             let state = self.catalog.read();
             let stream = state.stream(self.id).ok_or_else(|| Error::StreamNotFound {
                 name: self.name.clone(),
             })?;
-            let missing = || Error::ShardNotFound {
-                stream: self.name.clone(),
-                shard,
-            };
-            let log = stream.logs.get(&shard).ok_or_else(missing)?;
-            let is_open = stream
-                .lineage
-                .as_ref()
-                .and_then(|lineage| lineage.shard(shard))
-                .is_some_and(Shard::is_open);
+            let log = stream.find_log(name)?;
+            let is_open = name.shard().is_none_or(|shard| stream.is_open(shard));
             let start = match log.end {
                 Some(end) if is_open => LogStart::Rested(end),
                 Some(end) => LogStart::Sealed(end),
@@ -88,8 +80,9 @@ impl StreamLogs {
             };
             (log.segments.clone(), start, log.numbers_from)
         };
-        let identity = LogIdentity::of_shard(self.store, self.id, shard);
-        let directory = self.directory.join(shard.to_string());
+        let store = self.store;
+        let identity = LogIdentity { store, name };
+        let directory = self.directory.join(name.directory_name());
         let context = self.context.clone();
         LocalLog::open(identity, directory, &segments, start, numbers_from, context)
     }

@@ -11,7 +11,7 @@ use super::logs::LocalLogs;
 use crate::catalog::Catalog;
 use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::Result;
-use crate::model::{RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber, StreamId};
 
 /// Directories of streams that had been deleted before the store was opened. Looked for before anybody can delete one:
 /// files of streams that are deleted later may still be read. What no edit accounts for is not touched: a number that no
@@ -49,20 +49,20 @@ impl LocalLogs {
         result
     }
 
-    /// Removes directories of expired shards, and segments that were trimmed away. What is trimmed or expires from now
+    /// Removes directories of expired shards and deleted queues, and segments that were trimmed away. What is trimmed or expires from now
     /// on does so in a later part of this round, or in another one.
     fn sweep_stream(&self, id: StreamId) -> Result<()> {
         let directory = self.streams_directory().join(id.to_string());
         // Listed before the catalog is read: a shard's directory is made after the shard.
         for name in list_if_there(self.disk.as_ref(), &directory)? {
-            let Ok(shard) = name.parse::<ShardId>() else {
+            let Some(log) = LogName::in_stream(id, &name) else {
                 continue;
             };
             let segments = match self.catalog.read().stream(id) {
-                Some(stream) => match stream.logs.get(&shard) {
+                Some(stream) => match stream.log(log) {
                     Some(log) => Some(log.segments.clone()),
-                    // One that is younger than all of the stream's has not expired, so no edit accounts for it.
-                    None if stream.logs.keys().next_back() < Some(&shard) => continue,
+                    // No edit accounts for it.
+                    None if !stream.has_had(log) => continue,
                     None => None,
                 },
                 // Deleted meanwhile, so the thread that deleted it deals with its files.

@@ -9,15 +9,17 @@ use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all};
-use crate::model::{Moment, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, Moment, ShardId, StreamId, Timestamp};
 use crate::seam::{Appended, Waiting, stored_bytes};
 
 impl Logs for LocalLogs {
-    fn open(&self, stream: StreamId, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
-        let logs = self.known_stream(stream).ok_or_else(|| Error::StreamNotFound {
-            name: format!("number {stream}"),
+    fn open(&self, name: LogName) -> Result<Arc<dyn ShardLog>> {
+        let log = self.log(name)?.ok_or_else(|| Error::StreamNotFound {
+            name: name
+                .stream()
+                .map_or_else(String::new, |stream| format!("number {stream}")),
         })?;
-        Ok(logs.log(shard)?)
+        Ok(log)
     }
 
     fn append(
@@ -47,6 +49,13 @@ impl Logs for LocalLogs {
         }
     }
 
+    fn sync(&self, log: LogName) -> Result<()> {
+        match self.log(log)? {
+            Some(log) => log.rest().map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn seal(
         &self,
         stream: StreamId,
@@ -59,14 +68,14 @@ impl Logs for LocalLogs {
     fn remove(
         &self,
         stream: StreamId,
-        shard: Option<ShardId>,
+        log: Option<LogName>,
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
         let Some(logs) = self.known_stream(stream) else {
             return Ok(Vec::new());
         };
-        match shard {
-            Some(shard) => self.remove_log(&logs, shard, plan),
+        match log {
+            Some(log) => self.remove_log(&logs, log, plan),
             None => self.remove_stream(&logs, plan),
         }
     }

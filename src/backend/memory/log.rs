@@ -12,7 +12,7 @@ use super::place::Room;
 use crate::backend::ShardLog;
 use crate::catalog::{Catalog, Edit};
 use crate::error::{Error, InvalidArgument, Result};
-use crate::model::{LogName, PartitionKey, PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, PartitionKey, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{
     Appended, LogChanges, LogRead, Placed, ReadLimit, ReadRecord, RecordSink, ShownEnd, Ticket, Waiting,
     check_batch_bytes,
@@ -33,8 +33,7 @@ pub(super) struct MemoryLog {
 
 impl MemoryLog {
     pub(super) fn new(
-        stream: StreamId,
-        shard: ShardId,
+        name: LogName,
         state: LogState,
         catalog: Arc<Catalog>,
         room: Room,
@@ -42,7 +41,7 @@ impl MemoryLog {
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
-            name: LogName::Shard(stream, shard),
+            name,
             catalog,
             room,
             fetcher,

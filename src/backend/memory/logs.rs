@@ -29,7 +29,7 @@ pub(super) struct MemoryLogs {
 #[derive(Debug)]
 struct OpenLogs {
     /// Those that were used since the store was opened. The memory has the others.
-    logs: BTreeMap<(StreamId, ShardId), Arc<MemoryLog>>,
+    logs: BTreeMap<LogName, Arc<MemoryLog>>,
     /// Dropped once the memory has all of them.
     _occupied: Occupied,
 }
@@ -53,57 +53,49 @@ impl MemoryLogs {
         }
     }
 
-    fn log(&self, stream: StreamId, shard: ShardId) -> Result<Arc<MemoryLog>> {
+    fn log(&self, name: LogName) -> Result<Arc<MemoryLog>> {
         let mut opened = self.opened.lock();
         let OpenLogs { logs, .. } = opened.as_mut().ok_or(Error::Closed)?;
-        if let Some(log) = logs.get(&(stream, shard)) {
+        if let Some(log) = logs.get(&name) {
             return Ok(log.clone());
         }
         // With the map locked, so that a log that is removed does not come back.
-        self.check_exists(stream, shard)?;
-        let kept = self.memory.with(|place| place.logs.remove(&(stream, shard)));
-        let state = kept.unwrap_or_else(|| LogState::of(LogName::Shard(stream, shard)));
+        self.check_exists(name)?;
+        let kept = self.memory.with(|place| place.logs.remove(&name));
+        let state = kept.unwrap_or_else(|| LogState::of(name));
         let log = MemoryLog::new(
-            stream,
-            shard,
+            name,
             state,
             self.catalog.clone(),
             self.room.clone(),
             self.fetcher.clone(),
         );
-        logs.insert((stream, shard), log.clone());
+        logs.insert(name, log.clone());
         Ok(log)
     }
 
-    fn check_exists(&self, id: StreamId, shard: ShardId) -> Result<()> {
+    fn check_exists(&self, name: LogName) -> Result<()> {
         let state = self.catalog.read();
-        let stream = state.stream(id).ok_or_else(|| Error::StreamNotFound {
-            name: format!("number {id}"),
+        let stream = name.stream().and_then(|id| state.stream(id));
+        let stream = stream.ok_or_else(|| Error::StreamNotFound {
+            name: name
+                .stream()
+                .map_or_else(String::new, |id| format!("number {id}")),
         })?;
-        match stream.logs.contains_key(&shard) {
-            true => Ok(()),
-            false => Err(Error::ShardNotFound {
-                stream: stream.name.local.clone(),
-                shard,
-            }),
-        }
+        stream.find_log(name).map(drop)
     }
 
-    /// The logs of a stream that have anything, or those of one shard.
-    fn logs_of(
-        &self,
-        stream: StreamId,
-        is_wanted: impl Fn(ShardId) -> bool,
-    ) -> Vec<(ShardId, Arc<MemoryLog>)> {
+    /// The logs of a stream that have anything, or one of them.
+    fn logs_of(&self, stream: StreamId, is_wanted: impl Fn(LogName) -> bool) -> Vec<Arc<MemoryLog>> {
         let state = self.catalog.read();
         let logs = state
             .stream(stream)
             .into_iter()
-            .flat_map(|stream| stream.logs.keys());
-        let shards: Vec<_> = logs.copied().filter(|shard| is_wanted(*shard)).collect();
+            .flat_map(|state| state.logs_of(stream));
+        let names = logs.map(|(name, _)| name).filter(|name| is_wanted(*name));
+        let names: Vec<_> = names.collect();
         drop(state);
-        let log = |shard| Some((shard, self.log(stream, shard).ok()?));
-        shards.into_iter().filter_map(log).collect()
+        names.into_iter().filter_map(|name| self.log(name).ok()).collect()
     }
 
     /// From when on, and from which number on, each log keeps its records.
@@ -111,20 +103,24 @@ impl MemoryLogs {
         let state = self.catalog.read();
         let horizons = state.streams().flat_map(|(id, stream)| {
             let horizon = stream.horizon(time);
-            let logs = stream.logs.iter();
-            logs.map(move |(shard, log)| (id, *shard, horizon, log.hidden_before))
+            let logs = stream.logs_of(id);
+            logs.map(move |(name, log)| {
+                // What is in a queue's log is needed until it is hidden.
+                let horizon = name.shard().map_or(Timestamp::EPOCH, |_| horizon);
+                (name, horizon, log.hidden_before)
+            })
         });
         let horizons: Vec<_> = horizons.collect();
         drop(state);
         // One that was removed meanwhile keeps nothing.
-        let log = |(stream, shard, horizon, hidden)| Some((self.log(stream, shard).ok()?, horizon, hidden));
+        let log = |(name, horizon, hidden)| Some((self.log(name).ok()?, horizon, hidden));
         horizons.into_iter().filter_map(log).collect()
     }
 }
 
 impl Logs for MemoryLogs {
-    fn open(&self, stream: StreamId, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
-        Ok(self.log(stream, shard)?)
+    fn open(&self, log: LogName) -> Result<Arc<dyn ShardLog>> {
+        Ok(self.log(log)?)
     }
 
     fn append(
@@ -141,6 +137,11 @@ impl Logs for MemoryLogs {
         Some(batches.iter().map(append).collect())
     }
 
+    /// What was taken lives as long as the memory.
+    fn sync(&self, _log: LogName) -> Result<()> {
+        Ok(())
+    }
+
     /// The seal and its edit are one step: an append and a read find both or neither.
     fn seal(
         &self,
@@ -151,7 +152,9 @@ impl Logs for MemoryLogs {
         let mut shards = shards.to_vec();
         // Two that seal the same logs lock them in one order.
         shards.sort_unstable();
-        let logs = shards.iter().map(|shard| self.log(stream, *shard));
+        let logs = shards
+            .iter()
+            .map(|shard| self.log(LogName::Shard(stream, *shard)));
         let logs: Vec<_> = logs.collect::<Result<_>>()?;
         let mut locked: Vec<_> = logs.iter().map(|log| log.lock()).collect();
         let ends = shards.iter().zip(&locked).map(|(shard, log)| (*shard, log.end()));
@@ -165,12 +168,12 @@ impl Logs for MemoryLogs {
     fn remove(
         &self,
         stream: StreamId,
-        shard: Option<ShardId>,
+        log: Option<LogName>,
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>> {
-        let is_of = |of: ShardId| shard.is_none_or(|shard| shard == of);
+        let is_of = |of: LogName| log.is_none_or(|log| log == of);
         let removed = self.logs_of(stream, is_of);
-        let mut locked: Vec<_> = removed.iter().map(|(_, log)| log.lock()).collect();
+        let mut locked: Vec<_> = removed.iter().map(|log| log.lock()).collect();
         let mut has_edits = false;
         self.catalog.commit(|state| {
             let edits = plan(state)?;
@@ -180,7 +183,7 @@ impl Logs for MemoryLogs {
         if !has_edits {
             return Ok(Vec::new());
         }
-        for (log, (_, whole)) in locked.iter_mut().zip(&removed) {
+        for (log, whole) in locked.iter_mut().zip(&removed) {
             log.seal();
             whole.clear(log);
         }
@@ -188,7 +191,7 @@ impl Logs for MemoryLogs {
         let mut opened = self.opened.lock();
         let OpenLogs { logs, .. } = opened.as_mut().ok_or(Error::Closed)?;
         // Also one that was opened meanwhile. From the edit on none can be.
-        let is_removed = |name: &(StreamId, ShardId)| name.0 == stream && is_of(name.1);
+        let is_removed = |name: &LogName| name.stream() == Some(stream) && is_of(*name);
         let names: Vec<_> = logs.keys().filter(|name| is_removed(name)).copied().collect();
         let removed = names.iter().filter_map(|name| logs.remove(name));
         Ok(removed.map(|log| log as Arc<dyn ShardLog>).collect())

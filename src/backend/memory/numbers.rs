@@ -1,6 +1,6 @@
 //! Which numbers records get: they rise, and some are left out.
 
-use crate::model::{LogName, RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber, StreamId};
 
 /// At most so many numbers are left out in front of an append.
 const MOST_LEFT_OUT: u64 = 16;
@@ -17,9 +17,13 @@ pub(super) struct Numbers {
 impl Numbers {
     pub(super) fn of(log: LogName) -> Self {
         let stream = log.stream().map_or(0, StreamId::value);
-        let shard = log.shard().map_or(0, ShardId::index);
+        let of_stream = match log {
+            LogName::Shard(_, shard) => u64::from(shard.index()),
+            LogName::Queue(_, queue) => u64::from(queue.value()).rotate_left(31),
+            LogName::CommitJournal => 0,
+        };
         Self {
-            seed: mix(stream ^ u64::from(shard).rotate_left(32)),
+            seed: mix(stream ^ of_stream.rotate_left(32)),
             appends: 0,
             next: RecordNumber::FIRST,
         }
@@ -51,6 +55,7 @@ fn mix(value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ShardId;
 
     const LOG: LogName = LogName::Shard(StreamId::new(3), ShardId::FIRST);
 

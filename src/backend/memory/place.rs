@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::log_state::LogState;
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
-use crate::model::{ShardId, StreamId};
+use crate::model::LogName;
 use crate::sync::{AtomicUsize, Mutex};
 
 /// Memory that holds a store, as a directory does, until the last clone is gone. It can be opened, closed and opened
@@ -47,7 +47,7 @@ pub(super) struct Place {
     pub(super) is_open: bool,
     /// Those that lead to the catalog.
     pub(super) edits: Vec<Edit>,
-    pub(super) logs: BTreeMap<(StreamId, ShardId), LogState>,
+    pub(super) logs: BTreeMap<LogName, LogState>,
 }
 
 impl Memory {

@@ -15,7 +15,7 @@ use crate::catalog::log_state::LogState;
 use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, Health};
 use crate::error::Result;
-use crate::model::{LogName, RecordNumber, ShardId, StreamId};
+use crate::model::{LogName, RecordNumber, StreamId};
 
 /// What a manifest holds, as far as it is whole.
 #[derive(Debug)]
@@ -76,13 +76,21 @@ impl ManifestSurvey {
             || (self.frames.iter().flat_map(|(edits, _)| edits)).any(was_trimmed)
     }
 
-    /// Whether a shard that the state does not have has expired for all that the manifest says.
-    pub(crate) fn is_expired(&self, stream: StreamId, shard: ShardId) -> bool {
-        let known = self.state.as_ref().and_then(|state| state.stream(stream));
-        let newest = known.and_then(|stream| stream.logs.keys().next_back());
-        let expiry = Edit::ShardExpired { stream, shard };
-        Some(&shard) < newest
-            && (!self.has_lost_edits() || self.frames.iter().any(|(edits, _)| edits.contains(&expiry)))
+    /// Whether a log that the state does not have, of a stream that there is, has expired or was deleted for all that the
+    /// manifest says.
+    pub(crate) fn is_gone(&self, log: LogName) -> bool {
+        let stream = log.stream();
+        let known = stream.and_then(|stream| self.state.as_ref()?.stream(stream));
+        let end = match log {
+            LogName::Shard(stream, shard) => Some(Edit::ShardExpired { stream, shard }),
+            LogName::Queue(stream, queue) => Some(Edit::QueueRemoved { stream, queue }),
+            LogName::CommitJournal => None,
+        };
+        let is_end_known = || {
+            let mut edits = self.frames.iter().flat_map(|(edits, _)| edits);
+            edits.any(|edit| Some(edit) == end.as_ref())
+        };
+        known.is_some_and(|stream| stream.has_had(log)) && (!self.has_lost_edits() || is_end_known())
     }
 
     /// Whether a stream that the state does not have was deleted for all that the manifest says.

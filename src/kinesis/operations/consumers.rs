@@ -63,7 +63,6 @@ pub(super) const REGISTER_STREAM_CONSUMER: Operation = Operation {
 };
 
 fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
-    const MOST_CREATING: usize = 5;
     let context = call.context;
     let name = call.get(CONSUMER_NAME_SHOWN);
     let stream = stream_of(call)?;
@@ -95,8 +94,11 @@ fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// An account that has promised to pay for a minimum of throughput may have more.
-fn most_consumers(context: Context<'_>) -> Result<usize, ApiError> {
+/// How many consumers and queues of a stream can be being created.
+pub(super) const MOST_CREATING: usize = 5;
+
+/// How many consumers and queues a stream can have. An account that has promised to pay for a minimum of throughput may have more.
+pub(super) fn most_consumers(context: Context<'_>) -> Result<usize, ApiError> {
     const MOST: usize = 20;
     const MOST_WITH_COMMITMENT: usize = 50;
     Ok(match account::has_commitment(context)? {

@@ -11,6 +11,8 @@ mod monitoring;
 mod policies;
 mod put_body;
 mod put_records;
+mod queue_records;
+mod queue_reference;
 mod queues;
 mod records_body;
 mod refusal;
@@ -74,13 +76,13 @@ pub(super) static ALL: [Operation; 57] = [
     queues::LIST_QUEUES,
     queues::UPDATE_QUEUE,
     queues::DELETE_QUEUE,
-    queues::RECEIVE_QUEUE_RECORDS,
-    queues::ACKNOWLEDGE_QUEUE_RECORDS,
-    queues::UPDATE_QUEUE_RECORDS_VISIBILITY,
-    queues::RECEIVE_DEAD_LETTER_QUEUE_RECORDS,
-    queues::ACKNOWLEDGE_DEAD_LETTER_QUEUE_RECORDS,
-    queues::UPDATE_DEAD_LETTER_QUEUE_RECORDS_VISIBILITY,
-    queues::RESTORE_DEAD_LETTER_QUEUE_RECORDS,
+    queue_records::RECEIVE_QUEUE_RECORDS,
+    queue_records::ACKNOWLEDGE_QUEUE_RECORDS,
+    queue_records::UPDATE_QUEUE_RECORDS_VISIBILITY,
+    queue_records::RECEIVE_DEAD_LETTER_QUEUE_RECORDS,
+    queue_records::ACKNOWLEDGE_DEAD_LETTER_QUEUE_RECORDS,
+    queue_records::UPDATE_DEAD_LETTER_QUEUE_RECORDS_VISIBILITY,
+    queue_records::RESTORE_DEAD_LETTER_QUEUE_RECORDS,
     channels::CREATE_CHANNEL,
     channels::DESCRIBE_CHANNEL,
     channels::LIST_CHANNELS,

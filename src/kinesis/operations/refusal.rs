@@ -3,7 +3,7 @@
 use crate::kinesis::convert::shown;
 use crate::kinesis::error::ApiError;
 use crate::kinesis::service::Context;
-use crate::{ConsumerDescription, Error, ShardId, StreamStatus};
+use crate::{ConsumerDescription, Error, QueueStatus, ShardId, StreamStatus};
 
 impl Context<'_> {
     /// What a client is told about an error of the engine that the operation has no words of its own for.
@@ -50,6 +50,20 @@ impl Context<'_> {
                 "Stream {stream} under account {} has {limit} consumers in CREATING status, and cannot have more.",
                 self.account_id()
             )),
+            Error::QueueNotFound { queue, .. } => self.queue_not_found(&queue),
+            Error::QueueExists { queue } => ApiError::in_use(format!(
+                "Queue {queue} under account {} already exists.",
+                self.account_id()
+            )),
+            Error::QueueNotActive { queue, status } => self.queue_not_active(&queue, status),
+            Error::StreamHasQueues { stream, count } => ApiError::in_use(format!(
+                "Stream {stream} under account {} has {count} queues. Delete them first.",
+                self.account_id()
+            )),
+            Error::TooManyUnacknowledged { queue, limit } => ApiError::throttled(format!(
+                "Queue {queue} under account {} has {limit} records in flight, and cannot have more. Acknowledge records.",
+                self.account_id()
+            )),
             Error::KeyNotFound { id, fingerprint } => key_not_found(id.as_deref(), fingerprint),
             Error::ReadOnly => ApiError::access_denied(
                 "This server is read-only: it serves a store that must not be changed. Only operations that read are \
@@ -79,6 +93,21 @@ impl Context<'_> {
             "Consumer {} with creation timestamp {} under stream: {stream} , account {} is not in ACTIVE status.",
             consumer.name,
             consumer.created.as_seconds(),
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn queue_not_found(&self, queue: &str) -> ApiError {
+        ApiError::not_found(format!(
+            "Queue {} under account {} not found.",
+            shown(queue),
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn queue_not_active(&self, queue: &str, status: QueueStatus) -> ApiError {
+        ApiError::in_use(format!(
+            "Queue {queue} under account {} not ACTIVE, instead in state {status}",
             self.account_id()
         ))
     }

@@ -9,7 +9,9 @@ use crate::kinesis::error::ApiError;
 use crate::kinesis::key::{Key, Text, required};
 use crate::kinesis::operation::{Call, Resource};
 use crate::kinesis::service::Context;
-use crate::{ConsumerDescription, ConsumerStatus, Error, Stream, StreamStatus};
+use crate::{
+    ConsumerDescription, ConsumerStatus, Error, Queue, QueueDescription, QueueStatus, Stream, StreamStatus,
+};
 
 pub(super) const RESOURCE_ARN: Key<Text> = required("ResourceARN", shapes::RESOURCE_ARN);
 
@@ -18,6 +20,7 @@ pub(super) const RESOURCE_ARN: Key<Text> = required("ResourceARN", shapes::RESOU
 pub(super) enum Named {
     Stream(Stream),
     Consumer(Stream, ConsumerDescription),
+    Queue(Queue, QueueDescription),
 }
 
 impl Call<'_> {
@@ -37,6 +40,11 @@ impl Call<'_> {
                 let (stream, consumer) = context.consumer(stream, name, Some(created_seconds))?;
                 Ok(Named::Consumer(stream, consumer))
             }
+            ResourceName::Queue(name) => {
+                let queue = context.queue(name).map_err(|_| context.queue_not_found(arn))?;
+                let description = queue.describe().map_err(|_| context.queue_not_found(arn))?;
+                Ok(Named::Queue(queue, description))
+            }
             ResourceName::Unknown => Err(context.resource_not_found(arn)),
         }
     }
@@ -51,6 +59,8 @@ impl Named {
             Named::Consumer(stream, consumer) => {
                 return Err(context.consumer_not_active(stream.name(), consumer));
             }
+            Named::Queue(_, queue) if queue.status == QueueStatus::Active => return Ok(()),
+            Named::Queue(_, queue) => return Err(context.queue_not_active(&queue.name, queue.status)),
         };
         let summary = stream.summary().map_err(|error| context.refusal(error))?;
         match summary.status {
@@ -63,6 +73,7 @@ impl Named {
         let tags = match self {
             Named::Stream(stream) => stream.tags(),
             Named::Consumer(stream, consumer) => stream.consumer_tags(consumer.id),
+            Named::Queue(queue, _) => queue.stream().queue_tags(queue.id()),
         };
         tags.map_err(|error| self.refusal(context, error))
     }
@@ -72,6 +83,7 @@ impl Named {
         let attribute = match self {
             Named::Stream(stream) => stream.attribute(name),
             Named::Consumer(stream, consumer) => stream.consumer_attribute(consumer.id, name),
+            Named::Queue(queue, _) => queue.stream().queue_attribute(queue.id(), name),
         };
         attribute.map_err(|error| self.refusal(context, error))
     }
@@ -85,6 +97,7 @@ impl Named {
         let set = match self {
             Named::Stream(stream) => stream.set_attribute(name, value),
             Named::Consumer(stream, consumer) => stream.set_consumer_attribute(consumer.id, name, value),
+            Named::Queue(queue, _) => queue.stream().set_queue_attribute(queue.id(), name, value),
         };
         set.map_err(|error| self.refusal(context, error))
     }
@@ -101,6 +114,9 @@ impl Named {
             Named::Consumer(stream, consumer) => {
                 stream.change_consumer_tags(consumer.id, set, removed, MOST_TAGS)
             }
+            Named::Queue(queue, _) => queue
+                .stream()
+                .change_queue_tags(queue.id(), set, removed, MOST_TAGS),
         };
         changed.map_err(|error| self.refusal(context, error))
     }
@@ -110,6 +126,7 @@ impl Named {
         let (kind, name) = match self {
             Named::Stream(stream) => ("stream", stream.name()),
             Named::Consumer(_, consumer) => ("consumer", consumer.name.as_str()),
+            Named::Queue(_, queue) => ("queue", queue.name.as_str()),
         };
         Tagged { context, kind, name }
     }

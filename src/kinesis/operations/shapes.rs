@@ -26,6 +26,8 @@ pub(super) const STREAM_ARN: Shape<Text> = TEXT.pattern(Pattern::STREAM_ARN).at_
 
 pub(super) const CONSUMER_ARN: Shape<Text> = TEXT.pattern(Pattern::CONSUMER_ARN).at_least(1).at_most(2048);
 
+pub(super) const QUEUE_ARN: Shape<Text> = TEXT.pattern(Pattern::QUEUE_ARN).at_least(1).at_most(2048);
+
 pub(super) const STREAM_ID: Shape<Text> = TEXT.pattern(Pattern::STREAM_ID).at_least(1).at_most(24);
 
 pub(super) const LIMIT: Shape<Integer> = INTEGER.at_least(1).at_most(10_000);

@@ -142,6 +142,15 @@ fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
         Some(warm) => check_warm_throughput(context, stream.name(), mode, warm)?,
         None => summary.warm_throughput,
     };
+    let queues = stream.queues().map_err(|error| context.refusal(error))?;
+    if mode == StreamMode::Provisioned && !queues.is_empty() {
+        return Err(ApiError::in_use(format!(
+            "Stream {} under account {} has {} queues, which need a stream in ON_DEMAND mode. Delete them first.",
+            stream.name(),
+            context.account_id(),
+            queues.len()
+        )));
+    }
     if mode != summary.mode {
         shards::count_change(call, &stream, MOST_SWITCHES_A_DAY)?;
     }

@@ -298,13 +298,14 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     let stream = call.stream()?;
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
     let consumers = stream.consumers().map_err(|error| context.refusal(error))?;
+    let queues = stream.queues().map_err(|error| context.refusal(error))?;
     let metrics = shard_level_metrics(context, &stream)?;
     Ok(call.reply(|reply| {
         reply.set(STREAM_DESCRIPTION_SUMMARY, |stream: &mut Members<'_>| {
             set_summary(stream, context, &summary, &metrics);
             stream.set(OPEN_SHARD_COUNT, summary.open_shard_count);
             stream.set(CONSUMER_COUNT, consumers.len() as u32);
-            stream.set(QUEUE_COUNT, 0);
+            stream.set(QUEUE_COUNT, queues.len() as u32);
             stream.set(CHANNEL_COUNT, 0);
             stream.set(MAX_RECORD_SIZE_IN_KIB, summary.max_record_bytes / 1024);
             if summary.mode == StreamMode::OnDemand {

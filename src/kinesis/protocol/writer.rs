@@ -110,6 +110,13 @@ impl Writer {
         }
     }
 
+    pub(in crate::kinesis) fn blob(&mut self, bytes: &[u8]) {
+        self.value();
+        self.protocol.begin_blob(&mut self.out, bytes.len());
+        self.protocol.write_part_of_blob(&mut self.out, bytes);
+        self.protocol.end_blob(&mut self.out);
+    }
+
     pub(in crate::kinesis) fn unsigned(&mut self, value: u64) {
         self.value();
         self.protocol.write_unsigned(&mut self.out, value);

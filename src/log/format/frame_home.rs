@@ -1,7 +1,10 @@
 //! How a record of the commit journal says where its frame belongs.
 
 use super::identity::LogIdentity;
-use crate::model::{LogName, ShardId, StreamId};
+use crate::model::{LogName, QueueId, ShardId, StreamId};
+
+/// In front of the number of a queue, which tells it from a shard's.
+const QUEUE: char = 'q';
 
 /// The segment that a frame belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,9 +22,13 @@ impl FrameHome {
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('/');
         let stream = StreamId::new(parts.next()?.parse().ok()?);
-        let shard = ShardId::new(parts.next()?.parse().ok()?).ok()?;
+        let log = parts.next()?;
+        let log = match log.strip_prefix(QUEUE) {
+            Some(queue) => LogName::Queue(stream, QueueId::new(queue.parse().ok()?)),
+            None => LogName::Shard(stream, ShardId::new(log.parse().ok()?).ok()?),
+        };
         let home = Self {
-            log: LogName::Shard(stream, shard),
+            log,
             salt: u64::from_str_radix(parts.next()?, 16).ok()?,
         };
         (home.to_string() == name).then_some(home)
@@ -32,6 +39,7 @@ impl std::fmt::Display for FrameHome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.log {
             LogName::Shard(stream, shard) => write!(f, "{stream}/{}/{:016x}", shard.index(), self.salt),
+            LogName::Queue(stream, queue) => write!(f, "{stream}/{QUEUE}{queue}/{:016x}", self.salt),
             // No journal has frames of a journal: no text reads back as this one.
             LogName::CommitJournal => write!(f, "journal/{:016x}", self.salt),
         }
@@ -50,8 +58,16 @@ mod tests {
         };
         assert_eq!(home.to_string(), "12/7/00000000000000ab");
         assert_eq!(FrameHome::parse("12/7/00000000000000ab"), Some(home));
+        let of_queue = FrameHome {
+            log: LogName::Queue(StreamId::new(12), QueueId::new(7)),
+            ..home
+        };
+        assert_eq!(of_queue.to_string(), "12/q7/00000000000000ab");
+        assert_eq!(FrameHome::parse("12/q7/00000000000000ab"), Some(of_queue));
         for other in [
             "",
+            "12/q/00000000000000ab",
+            "12/q+7/00000000000000ab",
             "12/7",
             "12/7/ab",
             "12/7/00000000000000ab/",

@@ -1,6 +1,6 @@
 //! Which log bytes belong to.
 
-use crate::model::{LogName, ShardId, StreamId};
+use crate::model::{LogName, QueueId, ShardId, StreamId};
 
 /// Whose bytes these are. Part of every checksum, so that bytes of another store, stream or shard never validate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +10,7 @@ pub(crate) struct LogIdentity {
 }
 
 impl LogIdentity {
+    #[cfg(test)]
     pub(crate) fn of_shard(store: u128, stream: StreamId, shard: ShardId) -> Self {
         let name = LogName::Shard(stream, shard);
         Self { store, name }
@@ -30,6 +31,7 @@ impl LogIdentity {
         match self.name {
             LogName::Shard(stream, shard) => (SHARD, stream.value(), shard.index()),
             LogName::CommitJournal => (JOURNAL, 0, 0),
+            LogName::Queue(stream, queue) => (QUEUE, stream.value(), queue.value()),
         }
     }
 
@@ -49,6 +51,7 @@ impl LogIdentity {
         let name = match (kind, first, second) {
             (SHARD, stream, shard) => LogName::Shard(StreamId::new(stream), ShardId::new(shard).ok()?),
             (JOURNAL, 0, 0) => LogName::CommitJournal,
+            (QUEUE, stream, queue) => LogName::Queue(StreamId::new(stream), QueueId::new(queue)),
             _ => return None,
         };
         Some(Self { store, name })
@@ -58,3 +61,4 @@ impl LogIdentity {
 /// The kinds of logs as they are stored. Another kind gets the next number.
 const SHARD: u16 = 1;
 const JOURNAL: u16 = 2;
+const QUEUE: u16 = 3;

@@ -122,7 +122,7 @@ impl Segment {
     pub(crate) fn is_no_more(&self) -> Error {
         Error::StreamNotFound {
             name: match self.log.name {
-                LogName::Shard(stream, _) => format!("number {stream}"),
+                LogName::Shard(stream, _) | LogName::Queue(stream, _) => format!("number {stream}"),
                 LogName::CommitJournal => "of the commit journal".to_owned(),
             },
         }

@@ -16,6 +16,7 @@ mod infrastructure;
 mod input_constraints;
 mod input_types;
 mod limits_of_aws;
+mod queues;
 mod reading;
 mod regions;
 mod restart;

@@ -410,8 +410,56 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
             &[&consumer, &format!("{stream}/consumer/x:1")],
         );
     }
+    let entries = json!([{"ReceiptHandle": "x", "VisibilityTimeoutSeconds": 1}]);
+    let of_queues = [
+        ("DescribeQueue", json!({})),
+        ("UpdateQueue", json!({"QueueAttributes": {}})),
+        ("DeleteQueue", json!({})),
+        ("ReceiveQueueRecords", json!({})),
+        ("AcknowledgeQueueRecords", json!({"Entries": entries})),
+        ("UpdateQueueRecordsVisibility", json!({"Entries": entries})),
+        ("ReceiveDeadLetterQueueRecords", json!({})),
+        ("AcknowledgeDeadLetterQueueRecords", json!({"Entries": entries})),
+        (
+            "UpdateDeadLetterQueueRecordsVisibility",
+            json!({"Entries": entries}),
+        ),
+        ("RestoreDeadLetterQueueRecords", json!({"Entries": entries})),
+    ];
+    let owned = server.streams().stream("s").unwrap();
+    let queue = owned
+        .create_queue("q", &anabranch::QueueOptions::default())
+        .unwrap();
+    let store = server.store.id() as u32;
+    let queue = format!("{:x}-{:x}-{store:08x}", owned.id().value(), queue.id().value());
+    let queue_arn = |id: &str| arn(ACCOUNT, "").replace("stream/", &format!("queue/{id}"));
+    for (operation, input) in &of_queues {
+        refuse(
+            operation,
+            input,
+            "QueueARN",
+            &[&queue_arn(&queue), &queue_arn("1-9-00000000")],
+        );
+    }
+    refuse(
+        "TagResource",
+        &json!({"Tags": {"a": "b"}}),
+        "ResourceARN",
+        &[&queue_arn(&queue)],
+    );
+    for stream in [&stream, &missing] {
+        let input = json!({"QueueName": "r", "StreamConfigurationList": [{"StreamARN": stream}]});
+        let refused = call(&server, &BOB, "CreateQueue", &input).refusal();
+        assert_eq!(refused, not_allowed("CreateQueue", stream));
+    }
     // Those about which nothing can be said by an ARN of a stream, and the one that takes a token.
-    let others = ["CreateStream", "ListStreams", "GetRecords"];
+    let others = [
+        "CreateStream",
+        "ListStreams",
+        "GetRecords",
+        "CreateQueue",
+        "ListQueues",
+    ];
     let missed: Vec<&String> = offered
         .iter()
         .filter(|operation| !tried.contains(operation) && !others.contains(&operation.as_str()))

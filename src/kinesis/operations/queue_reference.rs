@@ -1,0 +1,47 @@
+//! How an operation says which queue it means: by ARN.
+
+use super::shapes;
+use crate::kinesis::arn::{self, ResourceName};
+use crate::kinesis::error::ApiError;
+use crate::kinesis::key::{Key, Text, required};
+use crate::kinesis::operation::{Call, Resource};
+use crate::{Error, Queue, QueueDescription, QueueStatus};
+
+pub(super) const QUEUE_ARN: Key<Text> = required("QueueARN", shapes::QUEUE_ARN);
+
+impl Call<'_> {
+    /// The queue that the call is about, in whatever state.
+    pub(super) fn queue(&self) -> Result<(Queue, QueueDescription), ApiError> {
+        debug_assert_eq!(self.operation.resource, Resource::Queue);
+        let arn = self.get(QUEUE_ARN);
+        let ResourceName::Queue(name) = arn::resource(arn) else {
+            return Err(self.context.queue_not_found(arn));
+        };
+        let found = self
+            .context
+            .queue(name)
+            .and_then(|queue| Ok((queue.clone(), queue.describe()?)));
+        found.map_err(|error| self.queue_refusal(error))
+    }
+
+    /// The same, if records can be had of it. Operations on records know no queue that is created or deleted.
+    pub(super) fn usable_queue(&self) -> Result<(Queue, QueueDescription), ApiError> {
+        let (queue, description) = self.queue()?;
+        match description.status {
+            QueueStatus::Active | QueueStatus::Updating => Ok((queue, description)),
+            QueueStatus::Creating | QueueStatus::Deleting => {
+                Err(self.context.queue_not_found(self.get(QUEUE_ARN)))
+            }
+        }
+    }
+
+    /// As [`refusal`](crate::kinesis::service::Context::refusal), of a call that names its queue.
+    pub(super) fn queue_refusal(&self, error: Error) -> ApiError {
+        match error {
+            Error::QueueNotFound { .. } | Error::QueueNotActive { .. } | Error::StreamNotFound { .. } => {
+                self.context.queue_not_found(self.get(QUEUE_ARN))
+            }
+            error => self.context.refusal(error),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The entries of a queue's log. `docs/format.md` has their bytes.
+
+use super::field::{Fields, put_number};
+use crate::model::{RecordNumber, ShardId, Timestamp};
+
+/// A record of the stream.
+pub(super) type Place = (ShardId, RecordNumber);
+
+/// What happened to records of a queue. Kinds are only added at the end, and none changes its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Records were given out for the first time: all that there are of a shard in this range of numbers. Each delivery has
+    /// a number of its own, in their order.
+    Received {
+        shard: ShardId,
+        from: RecordNumber,
+        to: RecordNumber,
+        first_delivery: u64,
+        at: Timestamp,
+        /// With when they arrived.
+        records: Vec<(RecordNumber, Timestamp)>,
+    },
+    /// Records or dead letters were given out again.
+    ReceivedAgain {
+        first_delivery: u64,
+        at: Timestamp,
+        records: Vec<Place>,
+    },
+    /// Records or dead letters are done with.
+    Acknowledged(Vec<Place>),
+    /// Records are dead letters from now on.
+    Died(Vec<Place>),
+    /// Dead letters are as if they had never been given out.
+    Restored(Vec<Place>),
+    /// A part of the whole state. All that comes before the first of its parts is in it.
+    Snapshot { part: u32, parts: u32, bytes: Vec<u8> },
+}
+
+const RECEIVED: u8 = 1;
+const RECEIVED_AGAIN: u8 = 2;
+const ACKNOWLEDGED: u8 = 3;
+const DIED: u8 = 4;
+const RESTORED: u8 = 5;
+const SNAPSHOT: u8 = 6;
+
+impl Entry {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        match self {
+            Self::Received {
+                shard,
+                from,
+                to,
+                first_delivery,
+                at,
+                records,
+            } => {
+                out.push(RECEIVED);
+                put_number(&mut out, shard.index().into());
+                put_number(&mut out, from.value());
+                put_number(&mut out, to.value());
+                put_number(&mut out, *first_delivery);
+                put_number(&mut out, at.as_millis());
+                put_number(&mut out, records.len() as u64);
+                for (number, arrival) in records {
+                    put_number(&mut out, number.value());
+                    put_number(&mut out, arrival.as_millis());
+                }
+            }
+            Self::ReceivedAgain {
+                first_delivery,
+                at,
+                records,
+            } => {
+                out.push(RECEIVED_AGAIN);
+                put_number(&mut out, *first_delivery);
+                put_number(&mut out, at.as_millis());
+                put_places(&mut out, records);
+            }
+            Self::Acknowledged(records) => {
+                out.push(ACKNOWLEDGED);
+                put_places(&mut out, records);
+            }
+            Self::Died(records) => {
+                out.push(DIED);
+                put_places(&mut out, records);
+            }
+            Self::Restored(records) => {
+                out.push(RESTORED);
+                put_places(&mut out, records);
+            }
+            Self::Snapshot { part, parts, bytes } => {
+                out.push(SNAPSHOT);
+                put_number(&mut out, (*part).into());
+                put_number(&mut out, (*parts).into());
+                out.extend_from_slice(bytes);
+            }
+        }
+        out
+    }
+
+    /// `None` if no writer of this version has made these bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let entry = match fields.byte()? {
+            RECEIVED => {
+                let shard = fields.shard()?;
+                let (from, to) = (fields.record()?, fields.record()?);
+                let (first_delivery, at) = (fields.number()?, fields.time()?);
+                let count = fields.count(2)?;
+                let records = (0..count).map(|_| Some((fields.record()?, fields.time()?)));
+                let records = records.collect::<Option<Vec<_>>>()?;
+                Self::Received {
+                    shard,
+                    from,
+                    to,
+                    first_delivery,
+                    at,
+                    records,
+                }
+            }
+            RECEIVED_AGAIN => Self::ReceivedAgain {
+                first_delivery: fields.number()?,
+                at: fields.time()?,
+                records: places(&mut fields)?,
+            },
+            ACKNOWLEDGED => Self::Acknowledged(places(&mut fields)?),
+            DIED => Self::Died(places(&mut fields)?),
+            RESTORED => Self::Restored(places(&mut fields)?),
+            SNAPSHOT => Self::Snapshot {
+                part: fields.number_of_32_bits()?,
+                parts: fields.number_of_32_bits()?,
+                bytes: fields.rest().to_vec(),
+            },
+            _ => return None,
+        };
+        fields.end(entry)
+    }
+}
+
+fn put_places(out: &mut Vec<u8>, records: &[Place]) {
+    put_number(out, records.len() as u64);
+    for (shard, number) in records {
+        put_number(out, shard.index().into());
+        put_number(out, number.value());
+    }
+}
+
+fn places(fields: &mut Fields<'_>) -> Option<Vec<Place>> {
+    let count = fields.count(2)?;
+    (0..count)
+        .map(|_| Some((fields.shard()?, fields.record()?)))
+        .collect()
+}

@@ -1,0 +1,420 @@
+//! Giving records out.
+
+use std::collections::BTreeSet;
+
+use super::entry::{Entry, Place};
+use super::handle::{Now, Queue};
+use super::receipt::Receipt;
+use super::shared::Turn;
+use crate::error::{Error, Result};
+use crate::model::{Record, RecordNumber, ShardFilter, ShardId, Timestamp, limits};
+use crate::seam::ReadLimit;
+use crate::store::{RecordBatch, ShardIterator, check_visibility_seconds};
+
+/// How records are received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveOptions {
+    /// At most so many records (default 10, the most is 10,000), and so many bytes of data and partition keys (default
+    /// 10 MiB); but one record, however large, is always given.
+    pub limit: ReadLimit,
+    /// For how many seconds the records are held back from others; `None`, the default, for what the queue's
+    /// [settings](crate::QueueSettings::visibility_seconds) say.
+    pub visibility_seconds: Option<u32>,
+    /// Whether dead letters are received. Default: false.
+    pub dead_letters: bool,
+}
+
+impl Default for ReceiveOptions {
+    fn default() -> Self {
+        Self {
+            limit: ReadLimit {
+                records: 10,
+                ..ReadLimit::default()
+            },
+            visibility_seconds: None,
+            dead_letters: false,
+        }
+    }
+}
+
+/// A record that was received.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct QueueRecord {
+    /// What to acknowledge it with.
+    pub receipt: Receipt,
+    /// The record. Its [sequence number](Record::sequence_number) is the same in each delivery, and in all queues of the
+    /// stream.
+    pub record: Record,
+    /// When it was received first, or first since it was restored.
+    pub first_received: Timestamp,
+    /// How often it was received, this time included, since it was put or restored.
+    pub receive_count: u32,
+}
+
+impl Queue {
+    /// Receives records, and holds them back from others for a while. Does not wait for records: where there are none the
+    /// list is empty. Durable on return: a record is not received more often than the queue's settings say, whatever comes
+    /// in between.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// use anabranch::ReceiveOptions;
+    ///
+    /// jobs.put("picture-7", b"resize")?;
+    /// let minute = ReceiveOptions { visibility_seconds: Some(60), ..ReceiveOptions::default() };
+    /// assert_eq!(queue.receive(&minute)?[0].record.data, "resize");
+    /// assert!(queue.receive(&minute)?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooManyUnacknowledged`] if nothing can be given out for that; [`Error::InvalidArgument`] for the visibility;
+    /// [`Error::QueueNotActive`], [`Error::QueueNotFound`]; of a shard that cannot be read its error, if no other has a
+    /// record; otherwise as for [`Stream::summary`](crate::Stream::summary), and what happens on the disk.
+    pub fn receive(&self, options: &ReceiveOptions) -> Result<Vec<QueueRecord>> {
+        check_visibility_seconds(options.visibility_seconds.unwrap_or(0).into())?;
+        let (mut turn, now) = self.turn()?;
+        let time = self.stream.now();
+        let seconds = options
+            .visibility_seconds
+            .unwrap_or(now.settings.visibility_seconds);
+        let due_before = turn.state.next_moment(false);
+        let mut picked = Picked {
+            queue: self,
+            left: options.limit.records.min(limits::MAX_RECEIVED),
+            bytes_left: options.limit.bytes,
+            again: Vec::new(),
+            seen: BTreeSet::new(),
+            new: Vec::new(),
+            error: None,
+        };
+        picked.pick(&mut turn, now, options.dead_letters);
+        let Picked {
+            again, new, error, ..
+        } = picked;
+        if again.is_empty() && new.is_empty() {
+            let is_full = turn.state.records.len() >= limits::MAX_UNACKNOWLEDGED;
+            // What has died while this looked is written down.
+            turn.commit(&[], 0)?.wait()?;
+            return match error {
+                Some(error) => Err(error),
+                None if is_full && !options.dead_letters => Err(Error::TooManyUnacknowledged {
+                    queue: self.describe()?.name,
+                    limit: limits::MAX_UNACKNOWLEDGED,
+                }),
+                None => Ok(Vec::new()),
+            };
+        }
+        let (entries, places) = entries_of(&again, &new, turn.state.next_delivery, time);
+        let held_until = now.after(seconds);
+        let first_delivery = turn.state.next_delivery;
+        let known: Vec<_> = again
+            .iter()
+            .map(|(place, _)| turn.state.given(*place).copied())
+            .collect();
+        let committing = turn.commit(&entries, held_until)?;
+        if due_before.is_none_or(|due| held_until < due) {
+            self.shared.changes.notify();
+        }
+        committing.wait()?;
+        let known = known.into_iter().chain(std::iter::repeat(None));
+        let records = again.into_iter().map(|(_, record)| record);
+        let records = records.chain(new.into_iter().flat_map(|new| new.records));
+        let received = places.into_iter().zip(records).zip(known).zip(first_delivery..);
+        Ok(received
+            .map(|(((place, record), known), delivery)| QueueRecord {
+                receipt: Receipt {
+                    stream: self.stream.id(),
+                    queue: self.id,
+                    shard: place.0,
+                    record: place.1,
+                    delivery,
+                    is_dead_letter: options.dead_letters,
+                },
+                record,
+                first_received: known.and_then(|known| known.first_received).unwrap_or(time),
+                receive_count: known.map_or(1, |known| known.receive_count.saturating_add(1)),
+            })
+            .collect())
+    }
+}
+
+/// What is to be given out.
+struct Picked<'a> {
+    queue: &'a Queue,
+    left: usize,
+    bytes_left: usize,
+    again: Vec<(Place, Record)>,
+    /// Those that were looked at to be given out again.
+    seen: BTreeSet<Place>,
+    new: Vec<NewRecords>,
+    /// The first of a shard that cannot be read.
+    error: Option<Error>,
+}
+
+/// Records of one shard that were never given out, and the range of numbers in which they are all.
+struct NewRecords {
+    shard: ShardId,
+    from: RecordNumber,
+    to: RecordNumber,
+    records: Vec<Record>,
+}
+
+impl Picked<'_> {
+    /// Records that are given out again, and new ones, each about half while there are both: neither those that nobody can
+    /// work off nor a stream that never ends keep the others back.
+    fn pick(&mut self, turn: &mut Turn<'_>, now: Now, dead_letters: bool) {
+        let turn_number = turn.number();
+        if dead_letters {
+            return self.pick_again(turn, now, true, self.left);
+        }
+        let half = (self.left + (turn_number % 2) as usize) / 2;
+        self.pick_again(turn, now, false, half);
+        self.pick_new(turn, turn_number);
+        self.pick_again(turn, now, false, self.left);
+    }
+
+    fn pick_again(&mut self, turn: &mut Turn<'_>, now: Now, dead_letters: bool, most: usize) {
+        let state = &mut turn.state;
+        let ready = match dead_letters {
+            true => &state.dead_letters.ready,
+            false => &state.records.ready,
+        };
+        let ready = ready.iter().map(|(_, shard, number)| (*shard, *number));
+        let not_seen = ready.filter(|place| !self.seen.contains(place));
+        // Some of them may be gone, or dead by now.
+        const SPARE: usize = 16;
+        let candidates: Vec<_> = not_seen.take(most.saturating_add(SPARE)).collect();
+        let mut taken = 0;
+        for place in candidates {
+            if taken >= most || self.is_full() {
+                return;
+            }
+            self.seen.insert(place);
+            if !dead_letters && state.bury_if_due(place, now.settings.max_receive_count) {
+                continue;
+            }
+            match self.read_one(place) {
+                // It would be more than the caller has room for.
+                Ok(Some(record)) if !self.has_room_for(&record) => return,
+                Ok(Some(record)) => {
+                    self.note(&record);
+                    self.again.push((place, record));
+                    taken += 1;
+                }
+                // It has expired.
+                Ok(None) => {
+                    state.take_out(place);
+                }
+                Err(error) => {
+                    // It keeps none back that can be read.
+                    state.put_behind(place, now.millis);
+                    self.note_error(error);
+                }
+            }
+        }
+    }
+
+    fn pick_new(&mut self, turn: &mut Turn<'_>, turn_number: u64) {
+        let room = limits::MAX_UNACKNOWLEDGED.saturating_sub(turn.state.records.len());
+        // Each caller begins with another shard.
+        let unread = turn
+            .state
+            .shards
+            .iter()
+            .filter(|(_, state)| state.unread.first().is_some());
+        let mut shards: Vec<_> = unread.map(|(shard, _)| *shard).collect();
+        let first = turn_number.checked_rem(shards.len() as u64).unwrap_or(0);
+        shards.rotate_left(first as usize);
+        let mut next = 0;
+        while let Some(shard) = shards.get(next).copied() {
+            next += 1;
+            let given: usize = self.new.iter().map(|new| new.records.len()).sum();
+            let most = self.left.min(room.saturating_sub(given));
+            if most == 0 || self.is_full() {
+                return;
+            }
+            match self.pick_of_shard(turn, shard, most) {
+                Ok(found) => shards.extend(found),
+                Err(error) => self.note_error(error),
+            }
+        }
+    }
+
+    /// Gives the shards that this one has led to.
+    fn pick_of_shard(&mut self, turn: &mut Turn<'_>, shard: ShardId, most: usize) -> Result<Vec<ShardId>> {
+        while let Some((from, to)) = turn.state.shard(shard).unread.first() {
+            let position = ShardIterator {
+                stream: self.queue.stream.id(),
+                shard,
+                next: from,
+            };
+            let limit = ReadLimit {
+                records: most,
+                bytes: self.bytes_left,
+            };
+            let read = match self.queue.stream.get_records(&position, &limit) {
+                Ok(read) => read,
+                Err(Error::Trimmed {
+                    first_kept: Some(first),
+                    ..
+                }) if first > from => {
+                    turn.state.shard(shard).unread.remove(from, first);
+                    continue;
+                }
+                Err(Error::Trimmed { first_kept: None, .. } | Error::ShardNotFound { .. }) => {
+                    return self.leave_expired(turn, shard);
+                }
+                Err(error @ (Error::Corrupt { .. } | Error::Unreadable { .. })) => {
+                    // It cannot be read to its end, which would tell of its children.
+                    self.note_error(error);
+                    return self.find_shards(turn);
+                }
+                Err(error) => return Err(error),
+            };
+            if read
+                .records
+                .first()
+                .is_some_and(|first| !self.has_room_for(first))
+            {
+                return Ok(Vec::new());
+            }
+            let through = read.next.map_or(RecordNumber::END, |next| next.next).min(to);
+            let RecordBatch {
+                mut records,
+                child_shards,
+                ..
+            } = read;
+            records.retain(|record| record.sequence_number.record_number() < to);
+            let is_empty = records.is_empty();
+            match is_empty {
+                // Only numbers that no record has were passed, which need not be noted.
+                true => turn.state.shard(shard).unread.remove(from, through),
+                false => {
+                    records.iter().for_each(|record| self.note(record));
+                    self.new.push(NewRecords {
+                        shard,
+                        from,
+                        to: through,
+                        records,
+                    });
+                }
+            }
+            let mut found = Vec::new();
+            for child in child_shards {
+                if !turn.state.shards.contains_key(&child.shard_id) {
+                    turn.state.shard(child.shard_id);
+                    found.push(child.shard_id);
+                }
+            }
+            if !is_empty || through < to || !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The shard is gone before it was read to its end, so its children are not known from there.
+    fn leave_expired(&self, turn: &mut Turn<'_>, shard: ShardId) -> Result<Vec<ShardId>> {
+        let before: Vec<_> = turn.state.shards.keys().copied().collect();
+        let shards = self.queue.stream.shards(&ShardFilter::FromTrimHorizon)?;
+        turn.state.keep_shards(shards.iter().map(|shard| shard.id));
+        turn.state
+            .shard(shard)
+            .unread
+            .remove(RecordNumber::BEFORE_FIRST, RecordNumber::END);
+        let now = turn.state.shards.keys();
+        Ok(now.filter(|shard| !before.contains(shard)).copied().collect())
+    }
+
+    /// Gives the shards that were not known.
+    fn find_shards(&self, turn: &mut Turn<'_>) -> Result<Vec<ShardId>> {
+        let shards = self.queue.stream.shards(&ShardFilter::FromTrimHorizon)?;
+        let mut found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
+        found.retain(|shard| !turn.state.shards.contains_key(shard));
+        for shard in &found {
+            turn.state.shard(*shard);
+        }
+        Ok(found)
+    }
+
+    fn read_one(&self, (shard, number): Place) -> Result<Option<Record>> {
+        let position = ShardIterator {
+            stream: self.queue.stream.id(),
+            shard,
+            next: number,
+        };
+        let one = ReadLimit { records: 1, bytes: 0 };
+        match self.queue.stream.get_records(&position, &one) {
+            Ok(read) => {
+                let first = read.records.into_iter().next();
+                Ok(first.filter(|record| record.sequence_number.record_number() == number))
+            }
+            Err(Error::Trimmed { .. } | Error::ShardNotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first record is given however large it is.
+    fn has_room_for(&self, record: &Record) -> bool {
+        let bytes = record.data.len() + record.partition_key.as_str().len();
+        (self.again.is_empty() && self.new.is_empty()) || bytes <= self.bytes_left
+    }
+
+    fn note_error(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
+    fn note(&mut self, record: &Record) {
+        let bytes = record.data.len() + record.partition_key.as_str().len();
+        self.left = self.left.saturating_sub(1);
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        let has_some = !self.again.is_empty() || !self.new.is_empty();
+        self.left == 0 || (has_some && self.bytes_left == 0)
+    }
+}
+
+/// What the log has of records that are given out, and which they are, in the order of their deliveries.
+fn entries_of(
+    again: &[(Place, Record)],
+    new: &[NewRecords],
+    mut next_delivery: u64,
+    at: Timestamp,
+) -> (Vec<Entry>, Vec<Place>) {
+    let mut places: Vec<_> = again.iter().map(|(place, _)| *place).collect();
+    let mut entries = Vec::new();
+    if !places.is_empty() {
+        entries.push(Entry::ReceivedAgain {
+            first_delivery: next_delivery,
+            at,
+            records: places.clone(),
+        });
+        next_delivery += places.len() as u64;
+    }
+    for new in new {
+        let numbers = new
+            .records
+            .iter()
+            .map(|record| record.sequence_number.record_number());
+        places.extend(numbers.clone().map(|number| (new.shard, number)));
+        let arrivals = new.records.iter().map(|record| record.approximate_arrival);
+        entries.push(Entry::Received {
+            shard: new.shard,
+            from: new.from,
+            to: new.to,
+            first_delivery: next_delivery,
+            at,
+            records: numbers.zip(arrivals).collect(),
+        });
+        next_delivery += new.records.len() as u64;
+    }
+    (entries, places)
+}

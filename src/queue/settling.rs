@@ -1,0 +1,171 @@
+//! What consumers say of the records that they were given.
+
+use super::entry::{Entry, Place};
+use super::handle::Queue;
+use super::receipt::{Receipt, ReceiptError};
+use crate::error::Result;
+use crate::store::check_visibility_seconds;
+
+impl Queue {
+    /// Takes records, or dead letters, out of the queue for good. Says of each receipt whether that was done; one that is
+    /// refused keeps no other from it. Durable on return.
+    ///
+    /// A receipt is good until its record is given out again, also after the time for which it was held back. What has been
+    /// acknowledged, or has expired, is acknowledged once more without an error, so that a call whose answer was lost can be
+    /// made again.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// # let other = jobs.create_queue("count", &Default::default())?;
+    /// use anabranch::ReceiptError;
+    ///
+    /// jobs.put("picture-7", b"resize")?;
+    /// let receipt = queue.receive(&Default::default())?[0].receipt;
+    /// assert_eq!(other.acknowledge(&[receipt])?, [Err(ReceiptError::OtherQueue)]);
+    /// assert_eq!(queue.acknowledge(&[receipt])?, [Ok(())]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::QueueNotActive`](crate::Error::QueueNotActive), [`Error::QueueNotFound`](crate::Error::QueueNotFound);
+    /// otherwise as for [`Stream::summary`](crate::Stream::summary), and what happens on the disk. Then none was
+    /// acknowledged, as far as this call is concerned.
+    pub fn acknowledge(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
+        let (turn, _) = self.turn()?;
+        let mut acknowledged = Vec::new();
+        let mut is_one_gone = false;
+        let outcomes = receipts.iter().map(|receipt| {
+            self.check_own(receipt)?;
+            match turn.state.delivered(receipt) {
+                Ok(_) => acknowledged.push(place_of(receipt)),
+                Err(ReceiptError::Gone) => is_one_gone = true,
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        });
+        let outcomes = outcomes.collect();
+        let committing = match acknowledged.is_empty() && is_one_gone {
+            // Another call has acknowledged it, and may still wait for that to be durable.
+            true => turn.commit_of_others(),
+            false => {
+                let entry = (!acknowledged.is_empty()).then_some(Entry::Acknowledged(acknowledged));
+                turn.commit(entry.as_slice(), 0)?
+            }
+        };
+        committing.wait()?;
+        Ok(outcomes)
+    }
+
+    /// Holds records, or dead letters, back for so many seconds from now on instead; after 0 seconds they are given out again.
+    /// Says of each receipt whether that was done. A later opener of the store does not know of it.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// jobs.put("picture-7", b"resize")?;
+    /// let first = queue.receive(&Default::default())?.remove(0);
+    /// queue.change_visibility(&[(first.receipt, 0)])?;
+    /// let again = queue.receive(&Default::default())?.remove(0);
+    /// assert_eq!((first.receive_count, again.receive_count), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for more than 43,200 seconds, and nothing was changed;
+    /// otherwise as for [`acknowledge`](Self::acknowledge).
+    pub fn change_visibility(&self, changes: &[(Receipt, u32)]) -> Result<Vec<Result<(), ReceiptError>>> {
+        for (_, seconds) in changes {
+            check_visibility_seconds((*seconds).into())?;
+        }
+        let (mut turn, now) = self.turn()?;
+        let due_before = turn.state.next_moment(true);
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for (receipt, seconds) in changes {
+            let held = self
+                .check_own(receipt)
+                .and_then(|()| turn.state.delivered(receipt));
+            let outcome = match held {
+                Ok(Some(given)) if given.is_held => Ok(()),
+                Ok(_) => Err(ReceiptError::NotInFlight),
+                Err(error) => Err(error),
+            };
+            if outcome.is_ok() {
+                turn.state.hold_until(place_of(receipt), now.after(*seconds));
+            }
+            outcomes.push(outcome);
+        }
+        let due = turn.state.next_moment(true);
+        turn.state.pass_time(now.millis, now.settings.max_receive_count);
+        turn.commit(&[], 0)?.wait()?;
+        if due.is_some() && due_before.is_none_or(|before| due < Some(before)) {
+            self.shared.changes.notify();
+        }
+        Ok(outcomes)
+    }
+
+    /// Has dead letters given out again as if they had never been. Says of each receipt whether that was done. Durable on
+    /// return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// use anabranch::{QueueOptions, QueueSettings, ReceiveOptions};
+    ///
+    /// let settings = QueueSettings { visibility_seconds: 0, max_receive_count: Some(1) };
+    /// let queue = jobs.create_queue("resize", &QueueOptions { settings, ..QueueOptions::default() })?;
+    /// jobs.put("picture-7", b"resize")?;
+    /// queue.receive(&ReceiveOptions::default())?;
+    /// assert!(queue.receive(&ReceiveOptions::default())?.is_empty());
+    ///
+    /// let dead = queue.receive(&ReceiveOptions { dead_letters: true, ..ReceiveOptions::default() })?;
+    /// queue.restore(&[dead[0].receipt])?;
+    /// assert_eq!(queue.receive(&ReceiveOptions::default())?[0].receive_count, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`acknowledge`](Self::acknowledge).
+    pub fn restore(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
+        let (turn, _) = self.turn()?;
+        let mut restored = Vec::new();
+        let outcomes = receipts.iter().map(|receipt| {
+            self.check_own(receipt)?;
+            if !receipt.is_dead_letter {
+                return Err(ReceiptError::NotADeadLetter);
+            }
+            match turn.state.delivered(receipt)? {
+                Some(_) => restored.push(place_of(receipt)),
+                None => return Err(ReceiptError::Expired),
+            }
+            Ok(())
+        });
+        let outcomes = outcomes.collect();
+        let entry = (!restored.is_empty()).then_some(Entry::Restored(restored));
+        let has_some = entry.is_some();
+        turn.commit(entry.as_slice(), 0)?.wait()?;
+        if has_some {
+            self.shared.changes.notify();
+        }
+        Ok(outcomes)
+    }
+
+    fn check_own(&self, receipt: &Receipt) -> Result<(), ReceiptError> {
+        match (receipt.stream, receipt.queue) == (self.stream.id(), self.id) {
+            true => Ok(()),
+            false => Err(ReceiptError::OtherQueue),
+        }
+    }
+}
+
+fn place_of(receipt: &Receipt) -> Place {
+    (receipt.shard, receipt.record)
+}

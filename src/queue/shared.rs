@@ -1,0 +1,298 @@
+//! What all handles of a queue share: its state, the order of its changes, and keeping them in its log.
+//!
+//! A change is written into the log and made of the state with the lock held, and waited for without it, so that the changes
+//! of many consumers share a commit. Where a commit fails for want of room, the state is ahead of the log: it is read again
+//! from the log before anything else is done with it. Entries say what happened to which records, and not how many, so
+//! that later ones mean the same where one before them was lost.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::state::State;
+use crate::error::{Error, Result};
+use crate::model::{QueueId, RecordNumber, ShardFilter};
+use crate::seam::LogChanges;
+use crate::store::{OpenQueue, QueueLog, Stream, Written};
+use crate::sync::{Mutex, MutexGuard};
+
+/// A snapshot is written when the entries since the last one have so many bytes, and twice as many as that has.
+const LEAST_BYTES_BETWEEN_SNAPSHOTS: usize = 256 * 1024;
+
+/// So many entries may be under way before the oldest of them are waited for.
+const MOST_OUTSTANDING: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    /// The last reading of the log after which a commit has failed: the state that was read then is ahead of the log.
+    failed_reading: Mutex<u64>,
+    /// Raised when a record may be given out that no shard has told of.
+    pub(super) changes: LogChanges,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Once the log was read.
+    state: Option<State>,
+    /// In the order of the log. Of those that are not here it is known that they are durable.
+    outstanding: VecDeque<Arc<Written>>,
+    bytes_since_snapshot: usize,
+    snapshot_bytes: usize,
+    turns: u64,
+    /// How often the log was read.
+    reading: u64,
+    /// Whether the store is closed.
+    is_closed: bool,
+}
+
+impl OpenQueue for Shared {
+    fn note_ended(&self) {
+        self.changes.notify();
+    }
+
+    fn close(&self) {
+        self.inner.lock().is_closed = true;
+    }
+}
+
+impl Shared {
+    /// Waits for this caller's turn, and reads the log if need be.
+    pub(super) fn turn(&self, stream: &Stream, queue: QueueId) -> Result<Turn<'_>> {
+        let log = QueueLog::open(stream, queue)?;
+        let mut inner = self.inner.lock();
+        if inner.is_closed {
+            return Err(Error::Closed);
+        }
+        let is_ahead = inner.reading > 0 && *self.failed_reading.lock() >= inner.reading;
+        if is_ahead {
+            // Whatever is in the log in the end is there before it is read.
+            inner
+                .outstanding
+                .drain(..)
+                .for_each(|written| drop(written.wait()));
+        }
+        let state = match inner.state.take() {
+            Some(state) if !is_ahead => state,
+            ahead => {
+                let read = read_state(stream, queue, &log);
+                let (mut state, bytes) = match read {
+                    Ok(read) => read,
+                    Err(error) => {
+                        inner.state = ahead;
+                        return Err(error);
+                    }
+                };
+                // The log does not say for how long records are held back.
+                state.hold_as(ahead.as_ref());
+                (inner.bytes_since_snapshot, inner.snapshot_bytes) = bytes;
+                inner.reading += 1;
+                state
+            }
+        };
+        Ok(Turn {
+            shared: self,
+            inner,
+            log,
+            state,
+        })
+    }
+}
+
+impl Shared {
+    /// The state is read again, once, however many callers wait for what has failed.
+    fn note_failure_after(&self, reading: u64) {
+        let mut failed = self.failed_reading.lock();
+        *failed = reading.max(*failed);
+    }
+}
+
+/// One caller's use of the state.
+pub(super) struct Turn<'a> {
+    shared: &'a Shared,
+    inner: MutexGuard<'a, Inner>,
+    log: QueueLog,
+    pub(super) state: State,
+}
+
+impl<'a> Turn<'a> {
+    /// How many turns there were before.
+    pub(super) fn number(&mut self) -> u64 {
+        self.inner.turns += 1;
+        self.inner.turns
+    }
+
+    /// Writes what happened into the log and makes it of the state, with the deaths that the log does not say yet. Records
+    /// that were given out are held back until then, in ms of the monotonic clock. If this fails nothing has changed.
+    pub(super) fn commit(mut self, entries: &[Entry], held_until: u64) -> Result<Committing<'a>> {
+        let shared = self.shared;
+        let deaths = std::mem::take(&mut self.state.unlogged_deaths);
+        let died = (!deaths.is_empty()).then_some(Entry::Died(deaths));
+        // An acknowledged one is none of them any more, so they come first.
+        let encoded: Vec<_> = died.iter().chain(entries).map(Entry::encode).collect();
+        let reading = self.inner.reading;
+        if encoded.is_empty() {
+            return Ok(Committing {
+                shared,
+                reading,
+                written: None,
+            });
+        }
+        let bytes: usize = encoded.iter().map(Vec::len).sum();
+        let written = match self.log.append(&encoded) {
+            Ok(written) => Arc::new(written),
+            Err(error) => {
+                if let Some(Entry::Died(deaths)) = died {
+                    self.state.unlogged_deaths = deaths;
+                }
+                return Err(error);
+            }
+        };
+        for entry in entries {
+            self.state.apply(entry, held_until);
+        }
+        self.inner.outstanding.push_back(written.clone());
+        self.inner.bytes_since_snapshot += bytes;
+        self.forget_old();
+        if self.is_time_for_snapshot() {
+            self.write_snapshot();
+        }
+        Ok(Committing {
+            shared,
+            reading,
+            written: Some(written),
+        })
+    }
+
+    /// Nothing happened but what others have made of the state already, and may not be durable yet.
+    pub(super) fn commit_of_others(self) -> Committing<'a> {
+        Committing {
+            shared: self.shared,
+            reading: self.inner.reading,
+            written: self.inner.outstanding.back().cloned(),
+        }
+    }
+
+    fn forget_old(&mut self) {
+        while self.inner.outstanding.len() > MOST_OUTSTANDING {
+            if let Some(oldest) = self.inner.outstanding.pop_front()
+                && oldest.wait().is_err()
+            {
+                self.shared.note_failure_after(self.inner.reading);
+            }
+        }
+    }
+
+    fn is_time_for_snapshot(&self) -> bool {
+        let least = self.log.compaction_bytes(LEAST_BYTES_BETWEEN_SNAPSHOTS);
+        let least = least.max(2 * self.inner.snapshot_bytes);
+        self.inner.bytes_since_snapshot > least
+    }
+
+    /// The log goes on without a snapshot if there cannot be one now.
+    fn write_snapshot(&mut self) {
+        // Nothing may be in a snapshot that fails, and whose caller is told so.
+        let mut outstanding = self.inner.outstanding.drain(..);
+        let is_durable = outstanding.all(|written| written.wait().is_ok());
+        drop(outstanding);
+        if !is_durable {
+            self.shared.note_failure_after(self.inner.reading);
+            return;
+        }
+        let encoded: Vec<_> = self.state.snapshot().iter().map(Entry::encode).collect();
+        let bytes = encoded.iter().map(Vec::len).sum();
+        let written = self.log.append(&encoded).and_then(|written| written.wait());
+        // What is before it is hidden durably, so it is durable first, at any level.
+        let written = written.and_then(|first| self.log.sync().map(|()| first));
+        if written.and_then(|first| self.log.hide_before(first)).is_ok() {
+            self.inner.snapshot_bytes = bytes;
+        }
+        // After a failure it is tried again later, and not with each entry.
+        self.inner.bytes_since_snapshot = 0;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.inner.state = Some(std::mem::take(&mut self.state));
+    }
+}
+
+/// A change that is made and may not be durable yet.
+#[must_use = "what happened is durable only once this was waited for"]
+pub(super) struct Committing<'a> {
+    shared: &'a Shared,
+    reading: u64,
+    written: Option<Arc<Written>>,
+}
+
+impl Committing<'_> {
+    pub(super) fn wait(self) -> Result<()> {
+        let Some(written) = self.written else {
+            return Ok(());
+        };
+        let waited = written.wait();
+        if waited.is_err() {
+            self.shared.note_failure_after(self.reading);
+        }
+        waited.map(drop)
+    }
+}
+
+/// The state that the log leads to, and the bytes of the entries since its snapshot and of that.
+fn read_state(stream: &Stream, queue: QueueId, log: &QueueLog) -> Result<(State, (usize, usize))> {
+    let start = stream.start_of_queue(queue)?;
+    let mut state = State::new(start.clone());
+    let (mut since, mut snapshot) = (0, Vec::new());
+    let mut next_part = 0;
+    let begins_at = log.begins_at()?;
+    let mut is_begun = begins_at.is_none();
+    log.read(|number, bytes| {
+        let corrupt = |reason| corrupt(queue, number, reason);
+        let entry = Entry::decode(bytes).ok_or_else(|| corrupt("it is no entry of a queue"))?;
+        let is_beginning = matches!(entry, Entry::Snapshot { part: 0, .. });
+        if begins_at.is_some_and(|begin| number < begin || (number == begin && !is_beginning)) {
+            return Err(corrupt("the log does not begin with a snapshot"));
+        }
+        let Entry::Snapshot { part, parts, bytes } = entry else {
+            since += bytes.len();
+            state.apply(&entry, 0);
+            return Ok(());
+        };
+        if part == 0 {
+            next_part = 0;
+            snapshot.clear();
+        }
+        if part != next_part {
+            return Err(corrupt("a part of a snapshot is missing"));
+        }
+        snapshot.extend_from_slice(&bytes);
+        next_part += 1;
+        if next_part == parts {
+            is_begun = true;
+            state = State::of_snapshot(start.clone(), &snapshot)
+                .ok_or_else(|| corrupt("a snapshot cannot be read"))?;
+            since = 0;
+        }
+        Ok(())
+    })?;
+    if let Some(begin) = begins_at.filter(|_| !is_begun) {
+        // What came before is hidden: to go on without it would begin the queue again.
+        return Err(corrupt(
+            queue,
+            begin,
+            "the snapshot that the log begins with is missing",
+        ));
+    }
+    let shards = stream.shards(&ShardFilter::FromTrimHorizon)?;
+    state.keep_shards(shards.iter().map(|shard| shard.id));
+    Ok((state, (since, snapshot.len())))
+}
+
+fn corrupt(queue: QueueId, entry: RecordNumber, reason: &str) -> Error {
+    Error::Corrupt {
+        path: format!("the log of queue number {queue}").into(),
+        offset: entry.value(),
+        reason: reason.to_owned(),
+    }
+}

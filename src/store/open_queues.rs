@@ -1,0 +1,49 @@
+//! What all handles of a queue share, which is made and known by a floor above.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::model::{QueueId, StreamId};
+use crate::sync::Mutex;
+
+/// A queue that was used since the store was opened.
+pub(crate) trait OpenQueue: Any + Debug + Send + Sync {
+    /// The queue is no more. Those who wait for records of it are woken. Called with whatever locks.
+    fn note_ended(&self);
+
+    /// Waits until nothing is written into its log any more, and lets nothing be written from then on. Called without locks.
+    fn close(&self);
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OpenQueues(Mutex<HashMap<(StreamId, QueueId), Arc<dyn OpenQueue>>>);
+
+impl OpenQueues {
+    pub(super) fn get_or_make(
+        &self,
+        stream: StreamId,
+        queue: QueueId,
+        make: impl FnOnce() -> Arc<dyn OpenQueue>,
+    ) -> Arc<dyn OpenQueue> {
+        let mut queues = self.0.lock();
+        queues.entry((stream, queue)).or_insert_with(make).clone()
+    }
+
+    pub(super) fn close(&self) {
+        self.all().iter().for_each(|queue| queue.close());
+    }
+
+    pub(super) fn note_ended(&self) {
+        self.all().iter().for_each(|queue| queue.note_ended());
+    }
+
+    fn all(&self) -> Vec<Arc<dyn OpenQueue>> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    pub(super) fn forget(&self, stream: StreamId, queue: QueueId) -> Option<Arc<dyn OpenQueue>> {
+        self.0.lock().remove(&(stream, queue))
+    }
+}

@@ -1,0 +1,642 @@
+//! Queues over streams, on each backend.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anabranch::{
+    Error, HashKey, InvalidArgument, ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings,
+    QueueStatus, ReadLimit, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store, StoreOptions,
+    Stream, Timestamp,
+};
+
+use crate::backends::{Place, on_each_backend};
+
+on_each_backend!(
+    a_record_is_held_back_and_given_out_again_unless_it_is_acknowledged,
+    what_is_given_out_too_often_is_a_dead_letter_until_it_is_restored,
+    receipts_that_are_wrong_change_nothing,
+    a_later_opener_knows_what_was_acknowledged_and_how_often_records_were_given_out,
+    a_queue_begins_where_it_is_told_to,
+    children_are_given_out_too_across_splits_and_merges,
+    what_expires_leaves_the_queue,
+    a_stream_with_queues_stays_and_a_queue_that_was_deleted_gives_nothing,
+    settings_and_names_are_checked,
+    a_waiting_consumer_is_woken_by_a_put_by_the_time_and_by_a_restored_record,
+    half_of_what_is_given_out_is_new_while_there_is_both,
+    so_many_can_be_in_flight_and_no_more,
+    the_log_is_compacted,
+    changes_of_a_queue_take_the_transition_delay,
+);
+
+struct Bench {
+    clock: ManualClock,
+    options: StoreOptions,
+    store: Store,
+}
+
+impl Bench {
+    fn new(place: &Place) -> Self {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let options = StoreOptions::new().clock(clock.clone()).keeper(false);
+        let store = place.open_with(&options);
+        Self {
+            clock,
+            options,
+            store,
+        }
+    }
+
+    fn open_again(&mut self, place: &Place) {
+        self.store.close().unwrap();
+        self.store = place.open_with(&self.options);
+    }
+
+    fn wait(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn settings(visibility_seconds: u32, max_receive_count: Option<u32>) -> QueueOptions {
+    QueueOptions {
+        settings: QueueSettings {
+            visibility_seconds,
+            max_receive_count,
+        },
+        ..QueueOptions::default()
+    }
+}
+
+fn put(stream: &Stream, names: impl IntoIterator<Item = impl ToString>) {
+    for name in names {
+        let name = name.to_string();
+        stream.put(&name, name.as_bytes()).unwrap();
+    }
+}
+
+fn receive(queue: &Queue) -> Vec<QueueRecord> {
+    queue.receive(&ReceiveOptions::default()).unwrap()
+}
+
+fn receive_dead(queue: &Queue) -> Vec<QueueRecord> {
+    let dead_letters = ReceiveOptions {
+        dead_letters: true,
+        ..ReceiveOptions::default()
+    };
+    queue.receive(&dead_letters).unwrap()
+}
+
+fn names(records: &[QueueRecord]) -> BTreeSet<String> {
+    let names = records
+        .iter()
+        .map(|record| String::from_utf8(record.record.data.to_vec()).unwrap());
+    names.collect()
+}
+
+fn of(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn receipts(records: &[QueueRecord]) -> Vec<Receipt> {
+    records.iter().map(|record| record.receipt).collect()
+}
+
+/// In flight, to be given out again, dead, dead and in flight.
+fn counts(queue: &Queue) -> [usize; 4] {
+    let counts = queue.counts().unwrap();
+    [
+        counts.in_flight,
+        counts.to_redeliver,
+        counts.dead_letters,
+        counts.dead_letters_in_flight,
+    ]
+}
+
+fn a_record_is_held_back_and_given_out_again_unless_it_is_acknowledged(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 3).unwrap();
+    let queue = stream.create_queue("work", &settings(30, None)).unwrap();
+    put(&stream, ["a", "b", "c"]);
+    let first = receive(&queue);
+    assert_eq!(names(&first), of(&["a", "b", "c"]));
+    assert!(first.iter().all(|record| record.receive_count == 1));
+    assert_eq!((receive(&queue).len(), counts(&queue)), (0, [3, 0, 0, 0]));
+
+    let acknowledged = first[0].record.data.clone();
+    assert_eq!(queue.acknowledge(&[first[0].receipt]).unwrap(), [Ok(())]);
+    assert_eq!(counts(&queue), [2, 0, 0, 0]);
+    // One is held back for longer, the other is given free.
+    let changes = [(first[1].receipt, 90), (first[2].receipt, 0)];
+    assert_eq!(queue.change_visibility(&changes).unwrap(), [Ok(()), Ok(())]);
+    assert_eq!(counts(&queue), [1, 1, 0, 0]);
+    let again = receive(&queue);
+    assert_eq!((again.len(), again[0].receive_count), (1, 2));
+    assert_eq!(again[0].record.sequence_number, first[2].record.sequence_number);
+    assert_eq!(again[0].first_received, first[2].first_received);
+
+    bench.wait(31);
+    assert_eq!(counts(&queue), [1, 1, 0, 0]);
+    bench.wait(60);
+    let rest = receive(&queue);
+    assert_eq!(rest.len(), 2);
+    assert!(rest.iter().all(|record| record.record.data != acknowledged));
+    // Also what came back in time is acknowledged once more, and so is what was acknowledged.
+    let outcomes = queue.acknowledge(&receipts(&rest)).unwrap();
+    assert_eq!(outcomes, [Ok(()), Ok(())]);
+    assert_eq!(queue.acknowledge(&receipts(&rest)).unwrap(), [Ok(()), Ok(())]);
+    bench.wait(10_000);
+    assert_eq!((receive(&queue).len(), counts(&queue)), (0, [0; 4]));
+}
+
+fn what_is_given_out_too_often_is_a_dead_letter_until_it_is_restored(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(10, Some(2))).unwrap();
+    put(&stream, ["a", "b"]);
+    for count in 1..=2 {
+        let records = receive(&queue);
+        assert!(records.iter().all(|record| record.receive_count == count) && records.len() == 2);
+        bench.wait(10);
+    }
+    assert_eq!((receive(&queue).len(), counts(&queue)), (0, [0, 0, 2, 0]));
+    let dead = receive_dead(&queue);
+    assert_eq!(names(&dead), of(&["a", "b"]));
+    assert!(dead.iter().all(|record| record.receive_count == 3));
+    assert_eq!(counts(&queue), [0, 0, 0, 2]);
+    assert!(receive_dead(&queue).is_empty());
+    bench.wait(10);
+    let dead = receive_dead(&queue);
+    assert_eq!(dead.len(), 2);
+
+    // What is dead stays so, whatever the settings say later, for a later opener too.
+    queue.set_settings(&settings(10, None).settings).unwrap();
+    bench.open_again(place);
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    assert_eq!(counts(&queue), [0, 0, 2, 0]);
+    assert_eq!(queue.restore(&[dead[0].receipt]).unwrap(), [Ok(())]);
+    assert_eq!(queue.acknowledge(&[dead[1].receipt]).unwrap(), [Ok(())]);
+    assert_eq!(counts(&queue), [0, 1, 0, 0]);
+    let restored = receive(&queue);
+    assert_eq!((restored.len(), restored[0].receive_count), (1, 1));
+    assert_eq!(restored[0].record.data, dead[0].record.data);
+    assert_eq!(restored[0].first_received, bench.store.now());
+}
+
+fn receipts_that_are_wrong_change_nothing(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(10, Some(9))).unwrap();
+    let other = stream.create_queue("other", &QueueOptions::default()).unwrap();
+    put(&stream, ["a"]);
+    let first = receive(&queue)[0].receipt;
+    bench.wait(10);
+    let second = receive(&queue)[0].receipt;
+    let of_other = receive(&other)[0].receipt;
+    let dead = Receipt {
+        is_dead_letter: true,
+        ..second
+    };
+    let wrong = [first, of_other, dead];
+    let refused = [
+        Err(ReceiptError::Expired),
+        Err(ReceiptError::OtherQueue),
+        Err(ReceiptError::Expired),
+    ];
+    assert_eq!(queue.acknowledge(&wrong).unwrap(), refused);
+    let changes = wrong.map(|receipt| (receipt, 0));
+    assert_eq!(queue.change_visibility(&changes).unwrap(), refused);
+    let not_dead = [Err(ReceiptError::OtherQueue), Err(ReceiptError::NotADeadLetter)];
+    assert_eq!(queue.restore(&[of_other, second]).unwrap(), not_dead);
+    assert_eq!(counts(&queue), [1, 0, 0, 0]);
+    // One that is good among them is not kept from it.
+    assert_eq!(
+        queue.acknowledge(&[first, second]).unwrap(),
+        [Err(ReceiptError::Expired), Ok(())]
+    );
+    assert_eq!(counts(&queue), [0; 4]);
+    let gone = queue.change_visibility(&[(second, 5)]).unwrap();
+    assert_eq!(gone, [Err(ReceiptError::Gone)]);
+    // One that is not held back any more can be acknowledged, and not held back for longer.
+    bench.wait(60);
+    assert_eq!(
+        other.change_visibility(&[(of_other, 5)]).unwrap(),
+        [Err(ReceiptError::NotInFlight)]
+    );
+    assert_eq!(other.acknowledge(&[of_other]).unwrap(), [Ok(())]);
+}
+
+fn a_later_opener_knows_what_was_acknowledged_and_how_often_records_were_given_out(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    let queue = stream.create_queue("work", &settings(1_000, Some(2))).unwrap();
+    put(&stream, 0..20);
+    let mut received = receive(&queue);
+    received.extend(receive(&queue));
+    assert_eq!(received.len(), 20);
+    let (done, open) = received.split_at(12);
+    queue.acknowledge(&receipts(done)).unwrap();
+
+    bench.open_again(place);
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    // For how long they were to be held back is not known any more.
+    assert_eq!(counts(&queue), [0, 8, 0, 0]);
+    let again = receive(&queue);
+    assert_eq!(names(&again), names(open));
+    assert!(again.iter().all(|record| record.receive_count == 2));
+    assert_eq!(
+        queue.acknowledge(&[open[0].receipt]).unwrap(),
+        [Err(ReceiptError::Expired)]
+    );
+
+    bench.open_again(place);
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    assert_eq!((receive(&queue).len(), counts(&queue)), (0, [0, 0, 8, 0]));
+    assert_eq!(names(&receive_dead(&queue)), names(open));
+}
+
+fn a_queue_begins_where_it_is_told_to(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    put(&stream, ["old"]);
+    bench.wait(60);
+    let minute = bench.store.now();
+    put(&stream, ["middle"]);
+    let shard = stream.describe().unwrap().shards[0].id;
+    stream.split_shard(shard, HashKey::MAX / 8).unwrap();
+    put(&stream, ["late"]);
+    let create = |name: &str, start| {
+        let options = QueueOptions {
+            start,
+            ..QueueOptions::default()
+        };
+        stream.create_queue(name, &options)
+    };
+    create("all", StartingPosition::TrimHorizon).unwrap();
+    create("some", StartingPosition::AtTimestamp(minute)).unwrap();
+    create("new", StartingPosition::Latest).unwrap();
+    let future = minute.saturating_add(Duration::from_secs(1));
+    assert!(matches!(
+        create("future", StartingPosition::AtTimestamp(future)),
+        Err(Error::InvalidArgument(InvalidArgument::QueueInFuture))
+    ));
+    put(&stream, ["new"]);
+    let child = stream.describe().unwrap().shards[2].id;
+    stream.split_shard(child, HashKey::MAX / 16).unwrap();
+    put(&stream, ["newest"]);
+    bench.open_again(place);
+    let stream = bench.store.stream("jobs").unwrap();
+    let received = |name: &str| names(&receive(&stream.queue(name).unwrap()));
+    assert_eq!(received("new"), of(&["new", "newest"]));
+    assert_eq!(received("some"), of(&["middle", "late", "new", "newest"]));
+    assert_eq!(received("all"), of(&["old", "middle", "late", "new", "newest"]));
+}
+
+fn children_are_given_out_too_across_splits_and_merges(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    let queue = stream.create_queue("work", &settings(1_000, None)).unwrap();
+    let mut all = BTreeSet::new();
+    let mut received = BTreeSet::new();
+    for round in 0..6 {
+        for count in 0..7 {
+            let name = format!("{round}-{count}");
+            put(&stream, [&name]);
+            all.insert(name);
+        }
+        let open = stream.shards(&anabranch::ShardFilter::AtLatest).unwrap();
+        match round % 2 {
+            0 => stream
+                .split_shard(
+                    open[0].id,
+                    HashKey::new(open[0].hash_key_range.start().value() + 1_000),
+                )
+                .unwrap(),
+            _ => {
+                let mut open = open;
+                open.sort_by_key(|shard| shard.hash_key_range.start());
+                stream.merge_shards(open[0].id, open[1].id).unwrap();
+            }
+        }
+        let some = receive(&queue);
+        queue.acknowledge(&receipts(&some)).unwrap();
+        received.append(&mut names(&some));
+    }
+    loop {
+        let some = receive(&queue);
+        if some.is_empty() {
+            break;
+        }
+        received.append(&mut names(&some));
+    }
+    assert_eq!(received, all);
+}
+
+fn what_expires_leaves_the_queue(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(1, Some(1))).unwrap();
+    put(&stream, ["dead"]);
+    receive(&queue);
+    bench.wait(2);
+    assert_eq!(counts(&queue), [0, 0, 1, 0]);
+    queue.set_settings(&settings(43_200, None).settings).unwrap();
+    put(&stream, ["held", "unread"]);
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    let held = queue.receive(&one).unwrap();
+    assert_eq!(counts(&queue), [1, 0, 1, 0]);
+    // What the clock gains at once is not believed for an hour.
+    for _ in 0..26 {
+        bench.wait(3_600);
+        bench.store.maintain().unwrap();
+    }
+    put(&stream, ["young"]);
+    assert_eq!(counts(&queue), [0; 4]);
+    assert_eq!(
+        queue.change_visibility(&[(held[0].receipt, 1)]).unwrap(),
+        [Err(ReceiptError::Gone)]
+    );
+    assert_eq!(names(&receive(&queue)), of(&["young"]));
+    assert!(receive_dead(&queue).is_empty());
+    // A shard that expires before it is read leads to its children.
+    let shard = stream.describe().unwrap().shards[0].id;
+    put(&stream, ["unread"]);
+    stream.split_shard(shard, HashKey::MAX / 2).unwrap();
+    for _ in 0..26 {
+        bench.wait(3_600);
+        bench.store.maintain().unwrap();
+    }
+    put(&stream, ["in a child", "in another child", "and one more"]);
+    assert_eq!(receive(&queue).len(), 3);
+}
+
+fn a_stream_with_queues_stays_and_a_queue_that_was_deleted_gives_nothing(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &QueueOptions::default()).unwrap();
+    put(&stream, ["a"]);
+    let receipt = receive(&queue)[0].receipt;
+    assert!(matches!(
+        stream.delete(),
+        Err(Error::StreamHasQueues { count: 1, .. })
+    ));
+    queue.delete().unwrap();
+    for result in [
+        queue.receive(&ReceiveOptions::default()).map(drop),
+        queue.acknowledge(&[receipt]).map(drop),
+        queue.counts().map(drop),
+        queue.delete(),
+        stream.queue("work").map(drop),
+    ] {
+        assert!(matches!(result, Err(Error::QueueNotFound { .. })), "{result:?}");
+    }
+    // One of the same name is another one, which knows no receipt of the first.
+    let again = stream.create_queue("work", &QueueOptions::default()).unwrap();
+    assert_ne!(again.id(), queue.id());
+    assert_eq!(
+        again.acknowledge(&[receipt]).unwrap(),
+        [Err(ReceiptError::OtherQueue)]
+    );
+    put(&stream, ["b"]);
+    assert_eq!(names(&receive(&again)), of(&["b"]));
+    bench.store.maintain().unwrap();
+    bench.open_again(place);
+    let stream = bench.store.stream("jobs").unwrap();
+    assert_eq!(stream.queues().unwrap().len(), 1);
+    stream.queue("work").unwrap().delete().unwrap();
+    stream.delete().unwrap();
+}
+
+fn settings_and_names_are_checked(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let other = bench.store.create_stream("more", 1).unwrap();
+    let queue = stream.create_queue("work", &QueueOptions::default()).unwrap();
+    assert!(matches!(
+        other.create_queue("work", &QueueOptions::default()),
+        Err(Error::QueueExists { .. })
+    ));
+    for name in ["", "a b"] {
+        let refused = stream.create_queue(name, &QueueOptions::default());
+        assert!(matches!(refused, Err(Error::InvalidArgument(_))));
+        assert!(matches!(stream.queue(name), Err(Error::QueueNotFound { .. })));
+    }
+    for wrong in [
+        settings(43_201, None),
+        settings(0, Some(0)),
+        settings(0, Some(1001)),
+    ] {
+        assert!(matches!(
+            stream.create_queue("x", &wrong),
+            Err(Error::InvalidArgument(_))
+        ));
+        assert!(matches!(
+            queue.set_settings(&wrong.settings),
+            Err(Error::InvalidArgument(_))
+        ));
+    }
+    let long = ReceiveOptions {
+        visibility_seconds: Some(43_201),
+        ..ReceiveOptions::default()
+    };
+    assert!(matches!(queue.receive(&long), Err(Error::InvalidArgument(_))));
+    assert_eq!(queue.describe().unwrap().settings, QueueSettings::default());
+    stream.register_consumer("reader").unwrap();
+    let full = QueueOptions {
+        max_consumers: 2,
+        ..QueueOptions::default()
+    };
+    assert!(matches!(
+        stream.create_queue("second", &full),
+        Err(Error::TooManyConsumers { limit: 2, .. })
+    ));
+    assert_eq!(stream.queues().unwrap().len(), 1);
+}
+
+fn a_waiting_consumer_is_woken_by_a_put_by_the_time_and_by_a_restored_record(place: &Place) {
+    // By the system's clock, since it is waited for.
+    let store = place.open();
+    let stream = store.create_stream("jobs", 2).unwrap();
+    let queue = stream.create_queue("work", &settings(1, Some(1))).unwrap();
+    const LONG: Duration = Duration::from_secs(60);
+    let waiting = |options: ReceiveOptions| {
+        let queue = queue.clone();
+        std::thread::spawn(move || queue.receive_within(&options, LONG).unwrap())
+    };
+    let dead_letters = ReceiveOptions {
+        dead_letters: true,
+        ..ReceiveOptions::default()
+    };
+    let (first, dead) = (waiting(ReceiveOptions::default()), waiting(dead_letters));
+    put(&stream, ["a"]);
+    assert_eq!(names(&first.join().unwrap()), of(&["a"]));
+    // It dies after a second, without anyone doing anything.
+    let dead = dead.join().unwrap();
+    assert_eq!(names(&dead), of(&["a"]));
+    let again = waiting(ReceiveOptions::default());
+    queue.restore(&receipts(&dead)).unwrap();
+    assert_eq!(names(&again.join().unwrap()), of(&["a"]));
+    // What is put into a shard that came later is heard of too.
+    let late = waiting(ReceiveOptions::default());
+    let shard = stream.describe().unwrap().shards[0].id;
+    stream.split_shard(shard, HashKey::new(1_000)).unwrap();
+    put(&stream, ["b"]);
+    assert_eq!(names(&late.join().unwrap()), of(&["b"]));
+    // A queue that is deleted is not waited for.
+    let deleted = {
+        let queue = queue.clone();
+        std::thread::spawn(move || queue.receive_within(&ReceiveOptions::default(), LONG))
+    };
+    queue.delete().unwrap();
+    assert!(matches!(
+        deleted.join().unwrap(),
+        Err(Error::QueueNotFound { .. })
+    ));
+}
+
+fn half_of_what_is_given_out_is_new_while_there_is_both(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    put(&stream, 0..100);
+    receive(&queue);
+    let mixed = receive(&queue);
+    let new = mixed.iter().filter(|record| record.receive_count == 1).count();
+    assert_eq!((mixed.len(), new), (10, 5));
+    // One that is never acknowledged does not keep the others back, nor they it.
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    let counts: Vec<_> = (0..10)
+        .map(|_| queue.receive(&one).unwrap()[0].receive_count)
+        .collect();
+    assert_eq!(
+        counts.iter().filter(|count| **count == 1).count(),
+        5,
+        "{counts:?}"
+    );
+}
+
+fn so_many_can_be_in_flight_and_no_more(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 4).unwrap();
+    let queue = stream.create_queue("work", &settings(43_200, Some(1))).unwrap();
+    const MOST: usize = anabranch::limits::MAX_UNACKNOWLEDGED;
+    for batch in 0..(MOST + 1_000) / 1_000 {
+        let keys: Vec<_> = (0..1_000).map(|count| format!("{batch}-{count}")).collect();
+        let records: Vec<_> = keys
+            .iter()
+            .map(|key| anabranch::PutRecord::new(key, b"x"))
+            .collect();
+        stream.put_records(&records).unwrap();
+    }
+    let many = ReceiveOptions {
+        limit: ReadLimit {
+            records: 7_000,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    let mut received = Vec::new();
+    let refused = loop {
+        match queue.receive(&many) {
+            Ok(records) => received.extend(receipts(&records)),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(refused, Error::TooManyUnacknowledged { .. }),
+        "{refused}"
+    );
+    assert_eq!((received.len(), counts(&queue)), (MOST, [MOST, 0, 0, 0]));
+    queue.acknowledge(&received[..10]).unwrap();
+    assert_eq!(queue.receive(&many).unwrap().len(), 10);
+    // All of them die, and what is left is given out.
+    bench.wait(43_200);
+    assert_eq!(counts(&queue), [0, 0, MOST, 0]);
+    assert_eq!(queue.receive(&many).unwrap().len(), 990);
+}
+
+fn the_log_is_compacted(place: &Place) {
+    let mut bench = Bench::new(place);
+    bench.options = bench.options.clone().segment_bytes(64 << 10);
+    bench.open_again(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    let queue = stream.create_queue("work", &settings(0, Some(1_000))).unwrap();
+    const RECORDS: usize = 1_000;
+    put(&stream, 0..RECORDS);
+    let all = ReceiveOptions {
+        limit: ReadLimit {
+            records: RECORDS,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    // Each round writes some kilobytes, and all of them much more than a snapshot has.
+    let mut last = Vec::new();
+    for _ in 0..200 {
+        last = queue.receive(&all).unwrap();
+        assert_eq!(last.len(), RECORDS);
+    }
+    queue.acknowledge(&receipts(&last[..200])).unwrap();
+    bench.store.maintain().unwrap();
+    bench.open_again(place);
+    if let Place::Directory(directory) = place {
+        let log = directory.path().join("streams/1/queue-0000000001");
+        let names = std::fs::read_dir(log)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let segments = names.filter(|name| name.to_string_lossy().ends_with(".log"));
+        let segments: BTreeSet<_> = segments.collect();
+        assert!(segments.len() < 12, "{segments:?}");
+        assert!(!segments.contains(std::ffi::OsStr::new("00000000000000000001.log")));
+    }
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    assert_eq!(counts(&queue), [0, RECORDS - 200, 0, 0]);
+    let again = queue.receive(&all).unwrap();
+    assert_eq!(names(&again), names(&last[200..]));
+    assert!(again.iter().all(|record| record.receive_count == 201));
+}
+
+fn changes_of_a_queue_take_the_transition_delay(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    bench.options = bench.options.clone().transition_delay(Duration::from_secs(10));
+    bench.open_again(place);
+    let stream = bench.store.stream(stream.name()).unwrap();
+    let queue = stream.create_queue("work", &settings(5, None)).unwrap();
+    let status = |queue: &Queue| queue.describe().unwrap().status;
+    assert_eq!(status(&queue), QueueStatus::Creating);
+    put(&stream, ["a"]);
+    let refused = queue.receive(&ReceiveOptions::default());
+    assert!(matches!(refused, Err(Error::QueueNotActive { .. })));
+    bench.wait(10);
+    assert_eq!((status(&queue), receive(&queue).len()), (QueueStatus::Active, 1));
+    queue.set_settings(&settings(50, Some(9)).settings).unwrap();
+    assert_eq!(status(&queue), QueueStatus::Updating);
+    assert!(matches!(
+        queue.set_settings(&QueueSettings::default()),
+        Err(Error::QueueNotActive { .. })
+    ));
+    bench.wait(5);
+    assert_eq!(receive(&queue).len(), 1);
+    bench.open_again(place);
+    let stream = bench.store.stream("jobs").unwrap();
+    let queue = stream.queue("work").unwrap();
+    assert_eq!(status(&queue), QueueStatus::Updating);
+    bench.wait(5);
+    assert_eq!(status(&queue), QueueStatus::Active);
+    queue.delete().unwrap();
+    assert_eq!(status(&queue), QueueStatus::Deleting);
+    assert!(matches!(stream.delete(), Err(Error::StreamHasQueues { .. })));
+    bench.wait(10);
+    assert!(matches!(queue.describe(), Err(Error::QueueNotFound { .. })));
+}
