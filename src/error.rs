@@ -236,6 +236,16 @@ pub enum Error {
         supported: u16,
     },
 
+    /// What a stream is to be encrypted with, or was, is not among the keys that the store was opened with. Nothing is
+    /// damaged: with the key all is as before.
+    #[error("{}; add the key to those that the store is opened with", missing_key(id.as_deref(), *fingerprint))]
+    KeyNotFound {
+        /// The key's id, where that is known: of a stream that has got another key since, it is not.
+        id: Option<String>,
+        /// The key's fingerprint, where records were encrypted with it.
+        fingerprint: Option<u64>,
+    },
+
     /// A later version of this crate compressed or encrypted a segment. Nothing is damaged.
     #[error("{} has codec {codec} and key {key}, which this version does not know: use a newer anabranch", path.display())]
     UnknownEncoding {
@@ -441,6 +451,19 @@ fn goes_on_at(first_kept: Option<RecordNumber>) -> String {
     match first_kept {
         Some(number) => format!("; the first that is kept is number {number}"),
         None => ", with the whole shard".to_owned(),
+    }
+}
+
+fn missing_key(id: Option<&str>, fingerprint: Option<u64>) -> String {
+    match (id, fingerprint) {
+        (Some(id), Some(fingerprint)) => {
+            format!("the store has no key {id:?} with the fingerprint {fingerprint:016x}")
+        }
+        (Some(id), None) => format!("the store has no key {id:?}"),
+        (None, fingerprint) => format!(
+            "the store has no key with the fingerprint {:016x}",
+            fingerprint.unwrap_or_default()
+        ),
     }
 }
 

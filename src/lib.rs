@@ -47,6 +47,7 @@
 //! # Features
 //!
 //! Without features this crate is the engine: a handful of small dependencies, plain threads, no async runtime.
+//! - `encryption`: streams whose records are encrypted on the disk ([`Stream::start_encryption`]).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
 
@@ -57,6 +58,7 @@ mod backend;
 mod catalog;
 mod consumer;
 pub mod disk;
+mod encryption;
 mod error;
 mod evidence;
 #[cfg(feature = "server")]
@@ -74,6 +76,8 @@ pub use backend::memory::Memory;
 pub use consumer::StreamReader;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
+#[cfg(feature = "encryption")]
+pub use encryption::{KeyRing, KeyRingError};
 pub use error::{Error, ForeignReason, InvalidArgument, Named, Result, RetentionReason};
 pub use log::Durability;
 pub use model::limits;

@@ -249,6 +249,16 @@ impl Edit {
         }
     }
 
+    pub(super) fn changes_encryption(&self) -> bool {
+        matches!(
+            self,
+            Self::SettingChanged {
+                setting: Setting::Encryption(_),
+                ..
+            }
+        )
+    }
+
     /// The same, for showing to people: the store's secret is zeros.
     pub(crate) fn without_secrets(&self) -> Self {
         match self {

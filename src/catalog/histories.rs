@@ -10,7 +10,8 @@ use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use super::state::CatalogState;
-use crate::log::{LogEnd, LogPosition, SegmentEntry};
+use crate::encryption::{KeyFingerprint, WrappedKey};
+use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
     Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, RecordDistribution, RecordNumber, ShardId,
     StreamId, StreamMode, StreamName, Timestamp,
@@ -236,7 +237,19 @@ fn segment(c: u8, d: u8) -> SegmentEntry {
         salt: u64::from(d),
         bytes: 65_536,
         base_chain: u32::from(d),
+        encryption: key(d).map(|wrapped_with| SegmentKey {
+            wrapped_with,
+            wrapped: WrappedKey {
+                nonce: [c; 12],
+                key: [d; 32],
+                tag: [c; 16],
+            },
+        }),
     }
+}
+
+fn key(number: u8) -> Option<KeyFingerprint> {
+    KeyFingerprint::from_number(u64::from(number % 3))
 }
 
 fn end(c: u8, d: u8) -> LogEnd {

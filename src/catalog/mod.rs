@@ -31,7 +31,7 @@ pub(crate) use edit::{Edit, Resource};
 pub(crate) use edit_log::{EditLog, Revision};
 pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, Steps};
 pub(crate) use log_state::{AgeMark, LogState};
-pub(crate) use setting::Setting;
+pub(crate) use setting::{Setting, StreamKey};
 pub(crate) use state::CatalogState;
 pub(crate) use stream_state::{ConsumerState, StreamState};
 
@@ -39,7 +39,7 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 pub(crate) use crate::log::LogEnd;
-use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock, RwLockReadGuard};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, OnceLock, RwLock, RwLockReadGuard};
 
 /// The durable truth of a store.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(crate) struct Catalog {
     tail: Mutex<Tail>,
     is_closed: AtomicBool,
     is_read_only: AtomicBool,
+    /// How often the encryption of a stream was changed.
+    encryption_revision: AtomicU64,
     /// Asked for room where something failed for want of it; says whether it gave some.
     make_room: OnceLock<RoomMaker>,
 }
@@ -79,6 +81,7 @@ impl Catalog {
             tail: Mutex::new(Tail { log, revision }),
             is_closed: AtomicBool::new(false),
             is_read_only: AtomicBool::new(false),
+            encryption_revision: AtomicU64::new(0),
             make_room: OnceLock::new(),
         })
     }
@@ -134,7 +137,15 @@ impl Catalog {
         if let Err(reason) = self.state.write().apply_all(&edits) {
             return Err(tail.log.stop(reason));
         }
+        if edits.iter().any(Edit::changes_encryption) {
+            self.encryption_revision.fetch_add(1, Ordering::Release);
+        }
         tail.log.offer_snapshot(&self.state.read())
+    }
+
+    /// Another number than before if a stream is encrypted otherwise than before: for those who look at it often.
+    pub(crate) fn encryption_revision(&self) -> u64 {
+        self.encryption_revision.load(Ordering::Acquire)
     }
 
     fn can_make_room_for(&self, failed: &Error) -> bool {

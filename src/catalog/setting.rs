@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::encryption::KeyFingerprint;
 use crate::model::{RecordDistribution, StreamMode, Timestamp};
 
 /// What the engine acts on, by kind of resource. Variants are only added at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Setting {
     /// Of a stream.
     Mode(StreamMode),
@@ -17,4 +18,15 @@ pub(crate) enum Setting {
     WarmThroughput(u32),
     /// Of a stream.
     Distribution(RecordDistribution),
+    /// Of a stream: what its records are encrypted with from now on, if they are.
+    Encryption(Option<StreamKey>),
+}
+
+/// The key of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamKey {
+    /// As the caller wrote it.
+    pub(crate) id: String,
+    /// The key that it meant. If there is none, the id is only shown, and nothing is encrypted.
+    pub(crate) fingerprint: Option<KeyFingerprint>,
 }

@@ -75,6 +75,7 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         horizon_floor,
         warm_throughput,
         distribution,
+        encryption,
         load_peaks,
         labels,
         lineage,
@@ -96,6 +97,7 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         Setting::MaxRecordBytes(*max_record_bytes),
         Setting::Distribution(*distribution),
         Setting::WarmThroughput(*warm_throughput),
+        Setting::Encryption(encryption.clone()),
         Setting::Retention {
             hours: *retention_hours,
             horizon_floor: *horizon_floor,

@@ -183,7 +183,7 @@ impl CatalogState {
                 newest_creation,
             } => self.gone.note(name.clone(), *newest_creation),
             Edit::SettingChanged { resource, setting } => match resource {
-                Resource::Stream(stream) => self.stream_mut(*stream)?.change(*setting),
+                Resource::Stream(stream) => self.stream_mut(*stream)?.change(setting),
                 Resource::Account(_) | Resource::Consumer(..) => {
                     return Err("the resource has no such setting");
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::labels::Labels;
 use super::lifecycle::{Change, ConsumerLifecycle, Lifecycle, Steps};
 use super::log_state::LogState;
-use super::setting::Setting;
+use super::setting::{Setting, StreamKey};
 use crate::disk::{Step, is_left_out};
 use crate::log::LogEnd;
 use crate::model::{
@@ -26,6 +26,8 @@ pub(crate) struct StreamState {
     /// What it is to be able to take if it scales by itself, in shards; 0 if nothing was said.
     pub(crate) warm_throughput: u32,
     pub(crate) distribution: RecordDistribution,
+    /// What its records are encrypted with.
+    pub(crate) encryption: Option<StreamKey>,
     /// The most that it took in on a day since 1970, in shards, for the days that count.
     pub(crate) load_peaks: BTreeMap<u64, u32>,
     pub(crate) labels: Labels,
@@ -63,6 +65,7 @@ impl StreamState {
             horizon_floor: Timestamp::EPOCH,
             warm_throughput: 0,
             distribution: RecordDistribution::default(),
+            encryption: None,
             load_peaks: BTreeMap::new(),
             labels: Labels::default(),
             lineage: None,
@@ -120,16 +123,17 @@ impl StreamState {
         ConsumerId::new(self.next_consumer)
     }
 
-    pub(super) fn change(&mut self, setting: Setting) {
+    pub(super) fn change(&mut self, setting: &Setting) {
         match setting {
-            Setting::Mode(mode) => self.mode = mode,
+            Setting::Mode(mode) => self.mode = *mode,
             Setting::Retention { hours, horizon_floor } => {
-                self.retention_hours = hours;
-                self.horizon_floor = self.horizon_floor.max(horizon_floor);
+                self.retention_hours = *hours;
+                self.horizon_floor = self.horizon_floor.max(*horizon_floor);
             }
-            Setting::MaxRecordBytes(bytes) => self.max_record_bytes = bytes,
-            Setting::WarmThroughput(shards) => self.warm_throughput = shards,
-            Setting::Distribution(distribution) => self.distribution = distribution,
+            Setting::MaxRecordBytes(bytes) => self.max_record_bytes = *bytes,
+            Setting::WarmThroughput(shards) => self.warm_throughput = *shards,
+            Setting::Distribution(distribution) => self.distribution = *distribution,
+            Setting::Encryption(key) => self.encryption.clone_from(key),
         }
     }
 

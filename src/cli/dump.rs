@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::keys::KeyFile;
 use super::verify::finding_as_json;
 
 #[derive(Debug, Args)]
@@ -38,6 +39,10 @@ pub(super) struct DumpArguments {
     /// No more than this many lines
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
+
+    /// A file of keys, to show encrypted records: lines of an id, =, and 64 hexadecimal digits
+    #[arg(long, value_name = "FILE", env = "ANABRANCH_KEYS")]
+    keys: Option<PathBuf>,
 
     /// Print one JSON object a line
     #[arg(long)]
@@ -89,6 +94,8 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     options.stream.clone_from(&arguments.stream);
     options.shard = arguments.shard;
     options.limit = arguments.limit;
+    let keys = arguments.keys.as_deref().map(KeyFile::read).transpose()?;
+    options.keys = keys.map(|file| file.keys);
 
     let mut out = BufWriter::new(io::stdout().lock());
     let mut is_damaged = false;
@@ -129,6 +136,7 @@ fn print(out: &mut impl Write, item: &DumpItem, is_base64: bool) -> io::Result<(
         DumpItem::Segment(segment) => print_segment(out, segment),
         DumpItem::Frame(frame) => print_frame(out, frame),
         DumpItem::Record(record) => print_record(out, record, is_base64),
+        DumpItem::Encrypted(frame) => print_encrypted(out, frame),
         DumpItem::Finding(finding) => print_finding(out, finding),
         _ => Ok(()),
     }
@@ -210,6 +218,21 @@ fn print_record(out: &mut impl Write, record: &DumpedRecord, is_base64: bool) ->
     }
 }
 
+fn print_encrypted(out: &mut impl Write, frame: &DumpedFrame) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {} records from {}, encrypted; to show them, give --keys with the key of fingerprint {}",
+        frame.log,
+        frame.count,
+        frame.first_record,
+        shown_fingerprint(frame.encrypted_with).unwrap_or_default(),
+    )
+}
+
+fn shown_fingerprint(fingerprint: Option<u64>) -> Option<String> {
+    fingerprint.map(|fingerprint| format!("{fingerprint:016x}"))
+}
+
 /// On standard error, behind what is shown already.
 fn print_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     out.flush()?;
@@ -258,9 +281,13 @@ fn as_json(item: &DumpItem) -> Value {
             "salt": format!("{:016x}", segment.salt),
             "frames": segment.frames,
             "records": segment.records,
+            "encrypted_with": shown_fingerprint(segment.encrypted_with),
         }),
-        DumpItem::Frame(frame) => json!({
-            "type": "frame",
+        DumpItem::Frame(frame) | DumpItem::Encrypted(frame) => json!({
+            "type": match item {
+                DumpItem::Encrypted(_) => "encrypted",
+                _ => "frame",
+            },
             "stream": frame.log.stream().map(StreamId::value),
             "stream_name": frame.log.stream_name,
             "shard": frame.log.shard().map(|shard| shard.to_string()),
@@ -275,6 +302,7 @@ fn as_json(item: &DumpItem) -> Value {
             "last_arrival_ms": frame.last_arrival.as_millis(),
             "checksum": format!("{:08x}", frame.checksum),
             "chain": format!("{:08x}", frame.chain),
+            "encrypted_with": shown_fingerprint(frame.encrypted_with),
         }),
         DumpItem::Record(record) => json!({
             "type": "record",

@@ -44,6 +44,7 @@ impl Failure {
                 Error::NotAStore { .. }
                 | Error::UnsupportedFormat { .. }
                 | Error::UnknownEncoding { .. }
+                | Error::KeyNotFound { .. }
                 | Error::StorageFull { .. },
             ) => 4,
             Failure::Store(Error::Io { source, .. }) if is_about_the_directory(source) => 4,

@@ -5,6 +5,7 @@ mod bench;
 mod dump;
 mod exit;
 mod initial_streams;
+mod keys;
 mod logging;
 mod repair;
 mod serve;

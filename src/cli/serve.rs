@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::Failure;
 use super::access::{AccessArguments, Tls};
 use super::initial_streams::{self, InitialStream};
+use super::keys::KeyFile;
 use super::logging::LogArguments;
 
 #[derive(Debug, Clone, Args)]
@@ -86,6 +87,14 @@ pub(super) struct ServeArguments {
     /// Which calls the faults strike follows from this number and the order of the calls
     #[arg(long, value_name = "SEED", default_value_t = 0, env = "ANABRANCH_FAULT_SEED")]
     fault_seed: u64,
+
+    /// A file of keys, with which StartStreamEncryption has records encrypted on the disk: lines of an id, =, and 64
+    /// hexadecimal digits
+    ///
+    /// Other users must not be able to read it. What changes in it is taken up while the server runs. Without this,
+    /// StartStreamEncryption notes the key that it is given, and encrypts nothing.
+    #[arg(long, value_name = "FILE", env = "ANABRANCH_KEYS")]
+    keys: Option<PathBuf>,
 
     /// The most open shards of all streams together, as a quota of AWS
     #[arg(
@@ -215,8 +224,9 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         source,
     })?;
     let options = server_options(arguments, descriptors)?;
+    let keys = arguments.keys.as_deref().map(KeyFile::read).transpose()?;
     let opening = Instant::now();
-    let store = open(arguments, descriptors).map_err(Failure::Store)?;
+    let store = open(arguments, descriptors, keys.as_ref()).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
     let created = initial_streams::create(&store, &arguments.create_stream, &options, arguments.shard_limit);
     let tls = created.and_then(|()| arguments.access.tls(arguments.directory()));
@@ -225,6 +235,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             store: store.clone(),
             took: opened_in,
             descriptors,
+            keys,
         };
         runtime.block_on(serve(arguments, options, tls.as_ref(), opened))
     });
@@ -245,14 +256,21 @@ fn log_event(event: &StoreEvent) {
     }
 }
 
-fn open(arguments: &ServeArguments, descriptors: Descriptors) -> anabranch::Result<Store> {
-    let options = StoreOptions::new()
+fn open(
+    arguments: &ServeArguments,
+    descriptors: Descriptors,
+    keys: Option<&KeyFile>,
+) -> anabranch::Result<Store> {
+    let mut options = StoreOptions::new()
         .read_only(arguments.read_only)
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay())
         .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
         .on_event(log_event);
+    if let Some(file) = keys {
+        options = options.keys(file.keys.clone());
+    }
     match arguments.ephemeral {
         true => options.open_in_memory(&Memory::new()),
         false => options.open(&arguments.data_dir),
@@ -299,6 +317,7 @@ struct Opened {
     store: Store,
     took: Duration,
     descriptors: Descriptors,
+    keys: Option<KeyFile>,
 }
 
 fn max_connections(arguments: &ServeArguments, descriptors: Descriptors) -> usize {
@@ -315,6 +334,7 @@ async fn serve(
         store,
         took,
         descriptors,
+        keys,
     } = opened;
     if let Some(tls) = tls {
         options = options.tls(tls.identity.clone());
@@ -343,6 +363,7 @@ async fn serve(
         max_connections,
         max_open_segments = descriptors.segments,
         tls = tls.is_some(),
+        keys = ?keys.as_ref().map(|file| file.keys.ids()),
         opened_in_ms = took.as_millis() as u64,
         "serving"
     );
@@ -356,12 +377,19 @@ async fn serve(
         };
         warn!(%address, "no signature is verified: every client that reaches this address can {can} all streams");
     }
+    if keys.is_none() {
+        info!("without --keys, StartStreamEncryption notes a key and encrypts nothing");
+    }
     for fault in &arguments.fault {
         warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
     }
     // A closed standard output is no reason not to serve.
     let _ = greet(&mut io::stdout().lock(), arguments, tls, address);
+    let followed = keys.map(|file| tokio::spawn(file.follow()));
     server.run_until(stop).await;
+    if let Some(followed) = followed {
+        followed.abort();
+    }
     Ok(())
 }
 

@@ -12,11 +12,13 @@ use super::finding::{Damage, Finding, InspectedLog};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use crate::catalog::{CatalogState, Edit};
+use crate::encryption::{DataKey, KeyFingerprint, KeyRing};
 use crate::error::{Error, Result};
-use crate::log::SurveyedFrame;
+use crate::log::{SegmentKey, SurveyedFrame};
 use crate::model::{
     PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, Timestamp,
 };
+use crate::seam::ReadRecord;
 
 /// What to show.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,9 @@ pub struct DumpOptions {
     pub shard: Option<ShardId>,
     /// No more than this many items.
     pub limit: Option<u64>,
+    /// The keys with which encrypted records are shown.
+    #[cfg(feature = "encryption")]
+    pub keys: Option<KeyRing>,
 }
 
 /// A layer of a store.
@@ -64,6 +69,8 @@ pub enum DumpItem {
     Frame(DumpedFrame),
     /// A record.
     Record(DumpedRecord),
+    /// A frame whose records are encrypted, with a key that was not given.
+    Encrypted(DumpedFrame),
     /// A place that is damaged or unfinished, behind the whole items of its file.
     Finding(Finding),
 }
@@ -130,6 +137,8 @@ pub struct DumpedSegment {
     pub frames: u64,
     /// How many records are in them.
     pub records: u64,
+    /// The fingerprint of the key that its records are encrypted with.
+    pub encrypted_with: Option<u64>,
 }
 
 /// A frame: one commit.
@@ -160,6 +169,8 @@ pub struct DumpedFrame {
     pub checksum: u32,
     /// The header's checksum of the frame before.
     pub chain: u32,
+    /// The fingerprint of the key that its records are encrypted with.
+    pub encrypted_with: Option<u64>,
 }
 
 /// A record, with where it is.
@@ -332,9 +343,10 @@ impl Dump<'_> {
         }
         for at in 0..log.segments.len() {
             let path = log.directory.join(log.segments[at].file_name());
+            let encryption = Encryption::of(self.options, log, at);
             let mut flow = ControlFlow::Continue(());
             let check = inspection.check_segment(log, at, self.is_held, &mut |frame| {
-                flow = self.frame(log, &path, frame);
+                flow = self.frame(log, &path, frame, &encryption);
                 flow
             });
             flow?;
@@ -352,29 +364,90 @@ impl Dump<'_> {
         ControlFlow::Continue(())
     }
 
-    fn frame(&mut self, log: &NamedLog, path: &Path, frame: &SurveyedFrame) -> ControlFlow<()> {
-        match self.options.what {
-            DumpWhat::Frames => self.show(DumpItem::Frame(DumpedFrame::of(log, path, frame))),
-            DumpWhat::Records => {
-                for record in frame.records() {
-                    let sequence_number = log
-                        .shard
-                        .as_ref()
-                        .map(|shard| shard.sequence_number(record.number, record.arrival.as_seconds()));
-                    self.show(DumpItem::Record(DumpedRecord {
-                        log: log.name.clone(),
-                        path: path.to_owned(),
-                        offset: frame.offset,
-                        record: record.number,
-                        sequence_number,
-                        arrival: record.arrival,
-                        partition_key: record.partition_key,
-                        data: record.data,
-                    }))?;
+    fn frame(
+        &mut self,
+        log: &NamedLog,
+        path: &Path,
+        frame: &SurveyedFrame,
+        encryption: &Encryption,
+    ) -> ControlFlow<()> {
+        let dumped = || DumpedFrame::of(log, path, frame, encryption);
+        match (self.options.what, encryption) {
+            (DumpWhat::Frames, _) => self.show(DumpItem::Frame(dumped())),
+            (DumpWhat::Records, Encryption::None) => self.records(log, path, frame, frame.records()),
+            (DumpWhat::Records, Encryption::Encrypted { key, .. }) => {
+                match key.as_ref().and_then(|key| frame.decrypted(key)) {
+                    Some(records) => self.records(log, path, frame, records),
+                    None => self.show(DumpItem::Encrypted(dumped())),
                 }
-                ControlFlow::Continue(())
             }
-            DumpWhat::Manifest | DumpWhat::Lineage | DumpWhat::Segments => ControlFlow::Continue(()),
+            (DumpWhat::Manifest | DumpWhat::Lineage | DumpWhat::Segments, _) => ControlFlow::Continue(()),
+        }
+    }
+
+    fn records(
+        &mut self,
+        log: &NamedLog,
+        path: &Path,
+        frame: &SurveyedFrame,
+        records: impl Iterator<Item = ReadRecord>,
+    ) -> ControlFlow<()> {
+        for record in records {
+            let sequence_number = log
+                .shard
+                .as_ref()
+                .map(|shard| shard.sequence_number(record.number, record.arrival.as_seconds()));
+            self.show(DumpItem::Record(DumpedRecord {
+                log: log.name.clone(),
+                path: path.to_owned(),
+                offset: frame.offset,
+                record: record.number,
+                sequence_number,
+                arrival: record.arrival,
+                partition_key: record.partition_key,
+                data: record.data,
+            }))?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// What the frames of a segment are encrypted with.
+enum Encryption {
+    None,
+    Encrypted {
+        fingerprint: KeyFingerprint,
+        /// The segment's own, if the one that it is wrapped with was given.
+        key: Option<DataKey>,
+    },
+}
+
+impl Encryption {
+    fn of(options: &DumpOptions, log: &NamedLog, at: usize) -> Self {
+        let entry = &log.segments[at];
+        let Some(SegmentKey {
+            wrapped_with,
+            wrapped,
+        }) = &entry.encryption
+        else {
+            return Self::None;
+        };
+        #[cfg(feature = "encryption")]
+        let keys = options.keys.as_ref();
+        #[cfg(not(feature = "encryption"))]
+        let (keys, _) = (None::<&KeyRing>, options);
+        let associated = log.identity.associated(entry.salt);
+        let unwrapped = keys.and_then(|keys| keys.unwrap(*wrapped_with, wrapped, &associated));
+        Self::Encrypted {
+            fingerprint: *wrapped_with,
+            key: unwrapped.flatten(),
+        }
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Encrypted { fingerprint, .. } => Some(fingerprint.number()),
         }
     }
 }
@@ -395,12 +468,13 @@ impl DumpedSegment {
             salt: entry.salt,
             frames: survey.frames,
             records: survey.records,
+            encrypted_with: entry.encryption.map(|key| key.wrapped_with.number()),
         }
     }
 }
 
 impl DumpedFrame {
-    fn of(log: &NamedLog, path: &Path, frame: &SurveyedFrame) -> Self {
+    fn of(log: &NamedLog, path: &Path, frame: &SurveyedFrame, encryption: &Encryption) -> Self {
         let header = &frame.header;
         Self {
             log: log.name.clone(),
@@ -415,6 +489,7 @@ impl DumpedFrame {
             last_arrival: header.last_arrival,
             checksum: frame.checksum,
             chain: header.chain,
+            encrypted_with: encryption.fingerprint(),
         }
     }
 }

@@ -63,6 +63,10 @@ impl ApiError {
         }
     }
 
+    pub(super) fn kms_not_found(message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::client(exception::KMS_NOT_FOUND, message)
+    }
+
     /// The body is not of its encoding, or not an object.
     pub(super) fn not_parsable() -> ApiError {
         ApiError::bare(400, SERIALIZATION)

@@ -41,7 +41,7 @@ pub(crate) use format::identity::LogIdentity;
 pub(crate) use format::index::SparseIndex;
 pub(crate) use format::log_end::{LogEnd, LogPosition};
 pub(crate) use format::segment_header::{
-    HeaderDefect, INTERRUPTION_GAP, PAGE_BYTES, SegmentEntry, number_of_segment,
+    HeaderDefect, INTERRUPTION_GAP, PAGE_BYTES, SegmentEntry, SegmentKey, number_of_segment,
 };
 pub(crate) use recover::journaled_frames::JournaledFrames;
 pub(crate) use recover::mend::Mend;
@@ -55,3 +55,4 @@ pub(crate) use segments::ledger::{LogChange, SegmentLedger};
 pub(crate) use segments::open_segments::OpenSegments;
 pub(crate) use segments::pool::{SegmentPool, remove_if_there};
 pub(crate) use segments::segment::Segment;
+pub(crate) use segments::segment_keys::SegmentKeys;

@@ -87,6 +87,7 @@ impl StoreCore {
             let settings = PutSettings {
                 max_record_bytes: stream.max_record_bytes,
                 distribution: stream.distribution,
+                is_encrypted: stream.encryption.is_some(),
             };
             (stream.name.clone(), settings)
         };

@@ -8,6 +8,7 @@ use super::timekeeper::ClockHandle;
 use crate::backend::local::LocalOptions;
 use crate::backend::memory::MemoryOptions;
 use crate::disk::Disk;
+use crate::encryption::KeyRing;
 use crate::log::Durability;
 use crate::model::{Clock, SystemClock};
 
@@ -213,6 +214,19 @@ impl StoreOptions {
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.local.read_only = read_only;
         self
+    }
+
+    /// The keys with which streams can be encrypted, and those are read that were. A store in memory keeps nothing that would
+    /// have to be encrypted. Default: none.
+    #[cfg(feature = "encryption")]
+    #[must_use]
+    pub fn keys(mut self, keys: KeyRing) -> Self {
+        self.local.keys = Some(keys);
+        self
+    }
+
+    pub(super) fn key_ring(&self) -> Option<&KeyRing> {
+        self.local.keys.as_ref()
     }
 
     /// The disk that holds the store. Default: the operating system's files.

@@ -38,6 +38,8 @@ pub struct RecordBatch {
     pub millis_behind_latest: u64,
     /// The shards that took over, when `next` is `None`. Their records come after all of this shard's.
     pub child_shards: Vec<ChildShard>,
+    /// Whether the stream is encrypted now ([`Stream::is_encrypted`]). Older records of it may not be.
+    pub is_encrypted: bool,
 }
 
 impl Stream {
@@ -168,6 +170,7 @@ impl Stream {
             next: (!is_drained).then_some(next),
             child_shards: if is_drained { view.children } else { Vec::new() },
             records,
+            is_encrypted: self.is_encrypted(),
         })
     }
 

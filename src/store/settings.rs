@@ -39,7 +39,7 @@ impl StreamCore {
     fn edits_of(&self, settings: &[Setting]) -> Vec<Edit> {
         let edit = |setting: &Setting| Edit::SettingChanged {
             resource: Resource::Stream(self.id),
-            setting: *setting,
+            setting: setting.clone(),
         };
         settings.iter().map(edit).collect()
     }
@@ -47,14 +47,15 @@ impl StreamCore {
     /// Puts read some settings without the catalog.
     fn note(&self, settings: &[Setting]) {
         for setting in settings {
-            match *setting {
-                Setting::MaxRecordBytes(bytes) => self.max_record_bytes.store(bytes.into(), Relaxed),
+            match setting {
+                Setting::MaxRecordBytes(bytes) => self.max_record_bytes.store((*bytes).into(), Relaxed),
                 Setting::Distribution(distribution) => {
-                    let is_distributed = distribution == RecordDistribution::Auto;
+                    let is_distributed = *distribution == RecordDistribution::Auto;
                     self.is_distributed.store(is_distributed, Relaxed);
                 }
                 // What was put before is none of the load that a stream on demand is scaled by.
                 Setting::Mode(_) => drop(self.take_counts()),
+                Setting::Encryption(key) => self.is_encrypted.store(key.is_some(), Relaxed),
                 Setting::Retention { .. } | Setting::WarmThroughput(_) => {}
             }
         }

@@ -219,6 +219,18 @@ impl Store {
             .sum())
     }
 
+    /// Whether the store was opened with keys ([`StoreOptions::keys`]), so that streams can be encrypted.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// assert!(!anabranch::Store::in_memory()?.has_keys());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn has_keys(&self) -> bool {
+        self.core().options.key_ring().is_some()
+    }
+
     /// An attribute of the store's owner: bytes under a name, which the store keeps and which mean nothing to it.
     ///
     /// ```

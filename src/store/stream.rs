@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::core::StoreCore;
 use super::creation::{check_max_record_bytes, check_warm_throughput};
 use super::handle::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
-use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamState};
+use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamKey, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result, RetentionReason};
 use crate::model::{
     Checkpoint, HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Shard, ShardFilter, ShardId,
@@ -42,6 +43,8 @@ pub struct StreamSummary {
     pub warm_throughput: u32,
     /// The largest record it takes, in bytes of data and partition key.
     pub max_record_bytes: u32,
+    /// The id of the key that its records are encrypted with, as it was given; `None` if they are not.
+    pub encryption_key: Option<String>,
     /// How many of its shards take records.
     pub open_shard_count: u32,
     /// What its owner noted.
@@ -348,6 +351,62 @@ impl Stream {
         self.set(&[Setting::MaxRecordBytes(bytes)])
     }
 
+    /// Has the records that are put from now on encrypted on the disk, data and partition keys both, with a key of those
+    /// that the store was opened with ([`StoreOptions::keys`](crate::StoreOptions::keys)). A stream that is encrypted
+    /// gets another key so. Records that are there stay as they are: the older ones can be read as long as their key is
+    /// there, and those that were put without encryption stay so until they expire.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`]; otherwise as for [`set_mode`](Self::set_mode).
+    #[cfg(feature = "encryption")]
+    pub fn start_encryption(&self, key_id: &str) -> Result<()> {
+        let keys = self.store_core().options.key_ring();
+        let fingerprint = keys.and_then(|keys| keys.find(key_id));
+        let not_found = || Error::KeyNotFound {
+            id: Some(key_id.to_owned()),
+            fingerprint: None,
+        };
+        self.set(&[Setting::Encryption(Some(StreamKey {
+            id: key_id.to_owned(),
+            fingerprint: Some(fingerprint.ok_or_else(not_found)?),
+        }))])
+    }
+
+    /// Whether the stream has a key, with which records are encrypted or that was only
+    /// [declared](Self::declare_encryption).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// assert!(!stream.is_encrypted());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_encrypted(&self) -> bool {
+        self.core.is_encrypted.load(Ordering::Relaxed)
+    }
+
+    /// Notes the id of a key ([`StreamSummary::encryption_key`]) and encrypts nothing: for a program that answers as if it
+    /// did, and says so. Where records were encrypted, those that are put from now on are not.
+    ///
+    /// # Errors
+    /// As for [`set_mode`](Self::set_mode).
+    pub fn declare_encryption(&self, key_id: &str) -> Result<()> {
+        self.set(&[Setting::Encryption(Some(StreamKey {
+            id: key_id.to_owned(),
+            fingerprint: None,
+        }))])
+    }
+
+    /// Has the records that are put from now on not encrypted. Records that are there stay as they are.
+    ///
+    /// # Errors
+    /// As for [`set_mode`](Self::set_mode).
+    pub fn stop_encryption(&self) -> Result<()> {
+        self.set(&[Setting::Encryption(None)])
+    }
+
     /// A checkpoint that was saved under a name.
     ///
     /// ```
@@ -606,6 +665,7 @@ impl StreamSummary {
             distribution: stream.distribution,
             warm_throughput: stream.warm_throughput,
             max_record_bytes: stream.max_record_bytes,
+            encryption_key: stream.encryption.as_ref().map(|key| key.id.clone()),
             open_shard_count: stream.lineage.as_ref().map_or(0, Lineage::open_shard_count),
             tags: stream.labels.tags.clone(),
         }

@@ -23,6 +23,8 @@ pub(super) struct StreamCore {
     pub(super) max_record_bytes: AtomicU64,
     /// Whether records go to all shards in turn.
     pub(super) is_distributed: AtomicBool,
+    /// Whether records are encrypted, or said to be.
+    pub(super) is_encrypted: AtomicBool,
     /// Which of the shards is next, over and over.
     turn: AtomicUsize,
     pub(super) store: u128,
@@ -45,6 +47,7 @@ pub(super) struct PutSettings {
     /// The largest record, in bytes of data and partition key.
     pub(super) max_record_bytes: u32,
     pub(super) distribution: RecordDistribution,
+    pub(super) is_encrypted: bool,
 }
 
 /// Where records go.
@@ -108,6 +111,7 @@ impl StreamCore {
             namespace: name.namespace,
             max_record_bytes: AtomicU64::new(settings.max_record_bytes.into()),
             is_distributed: AtomicBool::new(settings.distribution == RecordDistribution::Auto),
+            is_encrypted: AtomicBool::new(settings.is_encrypted),
             turn: AtomicUsize::new(0),
             store,
             catalog,

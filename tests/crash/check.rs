@@ -9,7 +9,7 @@ use anabranch::{
 };
 
 use crate::model::{
-    Change, Horizons, Model, Pending, Presence, Resharding, ShardModel, Since, StreamModel, Violation,
+    Change, Horizons, KEYS, Model, Pending, Presence, Resharding, ShardModel, Since, StreamModel, Violation,
 };
 
 /// How to judge what is found.
@@ -126,6 +126,11 @@ impl Model {
                 "retention is {} h, not {:?}",
                 summary.retention_hours, model.retention
             ));
+        }
+        let key = summary.encryption_key.as_deref();
+        let is_key = |known: &Option<u8>| known.map(|known| KEYS[usize::from(known)]) == key;
+        if !model.encryption.observe(is_key, is_final) {
+            return Err(format!("the key is {key:?}, not {:?}", model.encryption));
         }
         for (checkpoint, setting) in &mut model.checkpoints {
             let found = unwrapped("read a checkpoint", stream.checkpoint(checkpoint))?;

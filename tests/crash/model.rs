@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anabranch::{
-    Checkpoint, Durability, HashKey, HashKeyRange, Record, RecordNumber, SequenceNumber, ShardId, StreamId,
-    Timestamp,
+    Checkpoint, Durability, HashKey, HashKeyRange, KeyRing, Record, RecordNumber, SequenceNumber, ShardId,
+    StreamId, Timestamp,
 };
 
 /// What went wrong, in words.
@@ -35,6 +35,20 @@ pub struct Model {
     next_record: u64,
 }
 
+/// The ids of the keys that every store of this suite has.
+pub const KEYS: [&str; 3] = ["first", "second", "third"];
+
+/// What no file of a store has.
+pub const SECRET: &[u8] = b"to be found in no file";
+
+pub fn key_ring() -> KeyRing {
+    let keys = KeyRing::new();
+    for (id, byte) in KEYS.into_iter().zip(1..) {
+        keys.insert(id, [byte; 32]);
+    }
+    keys
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     MaybeCreated,
@@ -51,6 +65,8 @@ pub struct StreamModel {
     pub shard_count: u32,
     pub shards: BTreeMap<ShardId, ShardModel>,
     pub retention: Setting<Retention>,
+    /// Which key of [`KEYS`] records are encrypted with.
+    pub encryption: Setting<Option<u8>>,
     pub checkpoints: BTreeMap<String, Setting<Option<Checkpoint>>>,
     /// A reshard of these parents may have happened.
     pub maybe_resharded: Option<Resharding>,
@@ -143,6 +159,8 @@ pub struct RecordModel {
     pub id: u64,
     pub key: u8,
     pub bytes: usize,
+    /// Whether it was put to a stream that was encrypted for certain.
+    pub is_secret: bool,
     pub arrival: Timestamp,
     pub number: Option<SequenceNumber>,
     /// Whether a crash may have taken it, which was not seen at the next look because it would have been hidden then.
@@ -165,6 +183,7 @@ impl Model {
             id: self.next_record,
             key,
             bytes: bytes.max(8),
+            is_secret: false,
             arrival,
             number: None,
             may_be_lost: false,
@@ -244,6 +263,7 @@ impl StreamModel {
                 hours: 24,
                 floor: Timestamp::EPOCH,
             }),
+            encryption: Setting::new(None),
             checkpoints: BTreeMap::new(),
             maybe_resharded: None,
             pending: None,
@@ -421,6 +441,9 @@ impl RecordModel {
     /// Bytes that no other record has, and no part of which can be mistaken for another part.
     pub fn data(&self) -> Vec<u8> {
         let mut data = self.id.to_le_bytes().to_vec();
+        if self.is_secret && self.bytes >= data.len() + SECRET.len() {
+            data.extend_from_slice(SECRET);
+        }
         let mut state = self.id;
         while data.len() < self.bytes {
             state = state

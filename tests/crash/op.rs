@@ -44,6 +44,11 @@ pub enum Op {
         stream: u8,
         target: u32,
     },
+    /// Has what is put from now on encrypted with another key, or not at all. Done only where changes take no time.
+    Encrypt {
+        stream: u8,
+        key: Option<u8>,
+    },
     Retain {
         stream: u8,
         hours: u32,

@@ -42,6 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Split { stream, nth }),
         3 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Merge { stream, nth }),
         2 => (stream(), 1..5_u32).prop_map(|(stream, target)| Op::ShardCount { stream, target }),
+        2 => (stream(), prop::option::weighted(0.8, 0..3_u8)).prop_map(|(stream, key)| Op::Encrypt { stream, key }),
         1 => (stream(), hours).prop_map(|(stream, hours)| Op::Retain { stream, hours }),
         1 => (stream(), 0..9_usize).prop_map(|(stream, records)| Op::Checkpoint { stream, records }),
         2 => (stream(), 1..40_usize).prop_map(|(stream, records)| Op::Hold { stream, records }),
@@ -143,7 +144,7 @@ fn play(seed: u64, settings: Settings, ops: &[Op]) -> Result<(), Violation> {
     for op in &ending {
         go_on(&mut world, |world| world.run(op)).map_err(|what| format!("at last, {op:?}: {what}"))?;
     }
-    Ok(())
+    world.find_no_secret()
 }
 
 /// Does something; if the machine stops in it, goes on with what it leaves.

@@ -46,6 +46,10 @@ pub fn scenario() -> Vec<Op> {
         put(0, 2, 60),
         spread(0),
         Op::Look,
+        Op::Encrypt {
+            stream: 0,
+            key: Some(0),
+        },
         Op::Advance(13 * HOUR),
         Op::Reopen,
         put(0, 2, 70),
@@ -79,6 +83,10 @@ pub fn scenario() -> Vec<Op> {
         // Nothing is put for long enough, so the logs rest; then they are written to again.
         Op::Advance(Duration::from_secs(10)),
         Op::Maintain,
+        Op::Encrypt {
+            stream: 0,
+            key: Some(1),
+        },
         put(0, 5, 80),
         spread(0),
         Op::Retain { stream: 1, hours: 24 },
@@ -86,6 +94,7 @@ pub fn scenario() -> Vec<Op> {
         Op::Create { stream: 1, shards: 1 },
         put(1, 4, 90),
         Op::Maintain,
+        Op::Encrypt { stream: 0, key: None },
         Op::Reopen,
         put(1, 4, 100),
         spread(0),
@@ -220,6 +229,7 @@ fn the_scenario_runs_without_a_crash() {
             println!("    {call}");
         }
     }
+    world.find_no_secret().unwrap();
 }
 
 /// Crashes in every call of the scenario, or in every `step`th. Gives the number of outcomes.

@@ -10,7 +10,9 @@ use anabranch::{
     Error, HashKey, PutRecord, PutResult, ShardFilter, ShardId, StartingPosition, Stream, StreamStatus,
 };
 
-use crate::model::{Change, Pending, Presence, RecordModel, Resharding, Retention, Setting, StreamModel};
+use crate::model::{
+    Change, KEYS, Pending, Presence, RecordModel, Resharding, Retention, Setting, StreamModel,
+};
 use crate::op::{Fault, Op, stream_name};
 use crate::world::{DIRECTORY, Failure, Stop, World};
 
@@ -63,6 +65,9 @@ impl World {
             Op::Merge { stream, nth } => self.with_stream(*stream, |world, at| world.merge(at, *nth)),
             Op::ShardCount { stream, target } => {
                 self.with_stream(*stream, |world, at| world.change_shard_count(at, *target))
+            }
+            Op::Encrypt { stream, key } => {
+                self.with_stream(*stream, |world, at| world.change_encryption(at, *key))
             }
             Op::Retain { stream, hours } => self.with_stream(*stream, |world, at| world.retain(at, *hours)),
             Op::Checkpoint { stream, records } => {
@@ -493,6 +498,30 @@ impl World {
         }
     }
 
+    fn change_encryption(&mut self, at: usize, key: Option<u8>) -> Result<Option<Failure>, Stop> {
+        if !self.settings.transition_delay.is_zero() {
+            return Ok(None);
+        }
+        let stream = self.stream(&self.model.streams[at].name.clone())?;
+        let change = || match key {
+            Some(key) => stream.start_encryption(KEYS[usize::from(key)]),
+            None => stream.stop_encryption(),
+        };
+        if self.model.streams[at].pending.is_some() {
+            return self.be_refused_while_updating("encrypt", &change());
+        }
+        self.model.streams[at].encryption.maybe = Some(key);
+        match change() {
+            Ok(()) => {
+                self.model.streams[at].encryption.settle();
+                Ok(None)
+            }
+            Err(error) => self.failed("change the encryption", &error, |world| {
+                world.model.streams[at].encryption.maybe = None;
+            }),
+        }
+    }
+
     fn retain(&mut self, at: usize, hours: u32) -> Result<Option<Failure>, Stop> {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
         if self.model.streams[at].pending.is_some() {
@@ -579,8 +608,9 @@ impl World {
 
     /// From here on the record may be there.
     fn expect(&mut self, at: usize, key: u8, bytes: usize) -> Result<(RecordModel, Place), Stop> {
-        let record = self.model.new_record(key, bytes, self.now());
+        let mut record = self.model.new_record(key, bytes, self.now());
         let stream = &mut self.model.streams[at];
+        record.is_secret = stream.encryption.is.is_some() && stream.encryption.maybe.is_none();
         let shard = stream
             .route(record.hash_key())
             .ok_or_else(|| format!("no open shard owns the key of {record:?}"))?;

@@ -10,7 +10,7 @@ use anabranch::{Durability, Error, ManualClock, Store, StoreOptions, Stream, Tim
 
 use crate::check::Look;
 use crate::held::Held;
-use crate::model::{Change, Model, Pending, Since, Violation};
+use crate::model::{Change, Model, Pending, SECRET, Since, Violation, key_ring};
 
 /// Two levels that do not exist yet, so that making them is crashed too.
 pub const DIRECTORY: &str = "/srv/store";
@@ -218,6 +218,17 @@ impl World {
                 Err(Stop::Violation(what)) => return Err(what),
             }
         }
+    }
+
+    /// Looks for what was put to an encrypted stream in all files that there are.
+    pub fn find_no_secret(&self) -> Result<(), Violation> {
+        for (path, _) in self.disk.rot().files() {
+            let bytes = self.disk.rot().read(&path).map_err(|error| error.to_string())?;
+            if let Some(at) = bytes.windows(SECRET.len()).position(|window| window == SECRET) {
+                return Err(format!("{}: a secret at byte {at}", path.display()));
+            }
+        }
+        Ok(())
     }
 
     /// Opens the store and compares it with the model.
@@ -502,6 +513,7 @@ impl World {
                 512
             })
             .segment_bytes(64 * 1024)
+            .keys(key_ring())
             .keeper(false)
             .flusher_threads(1)
             .clock(self.clock.clone())

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anabranch::sim::SimDisk;
 use anabranch::{
-    HashKey, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store, StoreOptions,
-    Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
+    HashKey, KeyRing, ManualClock, PutRecord, ReadLimit, ShardFilter, ShardId, StartingPosition, Store,
+    StoreOptions, Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
 };
 
 const DIRECTORY: &str = "store";
@@ -35,8 +35,15 @@ fn options(clock: &ManualClock) -> StoreOptions {
     StoreOptions::new()
         .clock(clock.clone())
         .segment_bytes(64 << 10)
+        .keys(keys())
         .min_journaled_shards(2)
         .keeper(false)
+}
+
+fn keys() -> KeyRing {
+    let keys = KeyRing::new();
+    keys.insert("alias/clicks", *b"the key of a test and not of use");
+    keys
 }
 
 fn start() -> Timestamp {
@@ -86,6 +93,10 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     store.create_stream("gone", 1).unwrap();
     store.stream("gone").and_then(|stream| stream.delete()).unwrap();
     label(&store, &clicks);
+    clicks.start_encryption("alias/clicks").unwrap();
+    clicks
+        .put_record(&PutRecord::new("user-9", b"encrypted").explicit_hash_key(HashKey::MAX))
+        .unwrap();
     store.close().unwrap();
 
     // What takes time is begun, and left to be finished.
@@ -279,7 +290,8 @@ fn check_after_the_transitions(store: &Store) {
         .unwrap();
     let read = clicks.get_records(&from, &ALL).unwrap();
     assert_eq!(read.records[0].partition_key.as_str(), "\u{1F40B}");
-    assert_eq!(&read.records[1].data[..], b"resumed");
+    assert_eq!(&read.records[1].data[..], b"encrypted");
+    assert_eq!(&read.records[2].data[..], b"resumed");
     assert_eq!(read.child_shards[0].shard_id, shard(2));
     assert_eq!(store.stream("young").unwrap().describe().unwrap().shards.len(), 3);
 }

@@ -4,6 +4,8 @@
 mod backends;
 #[cfg(feature = "sim")]
 mod cost;
+#[cfg(feature = "encryption")]
+mod encryption;
 #[cfg(feature = "sim")]
 mod failed_opens;
 mod foreign_names;

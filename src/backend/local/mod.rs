@@ -7,6 +7,7 @@ mod close;
 mod directories;
 mod garbage;
 mod journal;
+mod keys;
 mod logs;
 mod maintenance;
 mod open;

@@ -8,6 +8,7 @@ use super::directories::{
     check_is_directory, make_directory, make_subdirectories, no_store_to_read, sync_ancestors,
 };
 use super::garbage::remove_unnamed_files;
+use super::keys::LocalKeys;
 use super::logs::LocalLogs;
 use super::options::LocalOptions;
 use super::sweep;
@@ -109,6 +110,12 @@ impl LocalLogs {
             health,
             pool,
             ledger: active.clone(),
+            keys: Arc::new(LocalKeys {
+                catalog: catalog.clone(),
+                ring: options.keys.clone().unwrap_or_default(),
+                disk: disk.clone(),
+                directory: directory.to_owned(),
+            }),
             spare_buffers: SpareBuffers::default(),
             options: log_options,
             on_want: Box::new(on_want),

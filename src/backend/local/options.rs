@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::manifest::COMPACTION_BYTES;
 use crate::disk::{Disk, OsDisk, new_identity, open_file_limit};
+use crate::encryption::KeyRing;
 use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{Durability, LogOptions};
 use crate::model::limits;
@@ -28,6 +29,7 @@ pub(crate) struct LocalOptions {
     /// Nothing on the disk is changed.
     pub(crate) read_only: bool,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) keys: Option<KeyRing>,
 }
 
 impl Default for LocalOptions {
@@ -45,6 +47,7 @@ impl Default for LocalOptions {
             compaction_bytes: COMPACTION_BYTES,
             read_only: false,
             disk: Arc::new(OsDisk),
+            keys: None,
         }
     }
 }

@@ -411,6 +411,7 @@ fn reply_with(call: &Call<'_>, read: RecordBatch, next: Option<&str>) -> Reply {
         records,
         millis_behind_latest,
         child_shards,
+        is_encrypted,
         ..
     } = read;
     let mut before = 0;
@@ -422,7 +423,8 @@ fn reply_with(call: &Call<'_>, read: RecordBatch, next: Option<&str>) -> Reply {
             reply.set(CHILD_SHARDS, child_shards.iter().map(child_members));
         }
     });
-    Reply::encoded(RecordsBody::new(call.context.protocol, records, members, before))
+    let body = RecordsBody::new(call.context.protocol, records, is_encrypted, members, before);
+    Reply::encoded(body)
 }
 
 pub(super) fn child_members(child: &ChildShard) -> impl FnOnce(&mut Members<'_>) {

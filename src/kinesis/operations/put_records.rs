@@ -76,14 +76,13 @@ pub(super) const PUT_RECORD: Operation = Operation {
         STREAM_ID,
         DRY_RUN,
     ],
-    output: members![
-        SHARD_ID,
-        SEQUENCE_NUMBER,
-        optional("EncryptionType", shapes::ENCRYPTION_TYPE),
-    ],
+    output: members![SHARD_ID, SEQUENCE_NUMBER, ENCRYPTION_TYPE,],
     errors: PUT_ERRORS,
     run: Some(|request| Box::pin(put(request, Form::One))),
 };
+
+/// Left out where the stream is not encrypted.
+const ENCRYPTION_TYPE: Key<Option<Text>> = optional("EncryptionType", shapes::ENCRYPTION_TYPE);
 
 const ENTRY: Shape<Structure> = structure(members![PARTITION_KEY, EXPLICIT_HASH_KEY, DATA]);
 
@@ -127,11 +126,7 @@ pub(super) const PUT_RECORDS: Operation = Operation {
     class: Class::Write,
     resource: Resource::Stream,
     input: members![ENTRIES, STREAM_NAME, STREAM_ARN, STREAM_ID, DRY_RUN],
-    output: members![
-        FAILED_RECORD_COUNT,
-        RESULTS,
-        optional("EncryptionType", shapes::ENCRYPTION_TYPE),
-    ],
+    output: members![FAILED_RECORD_COUNT, RESULTS, ENCRYPTION_TYPE,],
     errors: PUT_ERRORS,
     run: Some(|request| Box::pin(put(request, Form::Many))),
 };
@@ -177,6 +172,7 @@ struct PendingPut {
     /// For each record of the call the shard that does not take it now, if it was asked whether it does.
     refused: Vec<Option<ShardId>>,
     stream_name: String,
+    encryption: Option<&'static str>,
 }
 
 /// Which of the two operations is to be answered.
@@ -218,6 +214,10 @@ impl PendingPut {
             }
         };
         let output = request.operation.output;
+        let encryption = self.encryption;
+        if let Some(error) = missing_key(&puts) {
+            return Err(refusal(context, self.form, error));
+        }
         let value = match self.form {
             Form::Many if !self.refused.is_empty() => {
                 let mut puts = puts.into_iter();
@@ -239,6 +239,7 @@ impl PendingPut {
                             result.set(ERROR_MESSAGE, message.as_str());
                         }
                     });
+                    reply.set_some(ENCRYPTION_TYPE, encryption);
                 })
             }
             Form::One => {
@@ -247,7 +248,10 @@ impl PendingPut {
                     .next()
                     .expect("the engine reports one put for each record")
                     .map_err(|error| refusal(context, self.form, error))?;
-                write_structure(request.protocol, capacity, output, |reply| set(reply, &put))
+                write_structure(request.protocol, capacity, output, |reply| {
+                    set(reply, &put);
+                    reply.set_some(ENCRYPTION_TYPE, encryption);
+                })
             }
             Form::Many => write_structure(request.protocol, capacity, output, |reply| {
                 let mut failures = puts.iter().filter_map(|put| put.as_ref().err());
@@ -262,10 +266,18 @@ impl PendingPut {
                     Ok(put) => set(result, put),
                     Err(_) => set_failure(result),
                 });
+                reply.set_some(ENCRYPTION_TYPE, encryption);
             }),
         };
         Ok(Reply::whole(value))
     }
+}
+
+/// All records of a call are encrypted with one key. Where that is missing none is stored, and the call fails.
+fn missing_key(puts: &[crate::Result<PutResult>]) -> Option<Error> {
+    let first = puts.first()?.as_ref().err()?;
+    let is_missing = matches!(first, Error::KeyNotFound { .. }) && puts.iter().all(Result::is_err);
+    is_missing.then(|| first.clone())
 }
 
 fn set_failure(result: &mut Members<'_>) {
@@ -327,6 +339,7 @@ fn begun(
                 false => stream.name().to_owned(),
             },
             refused,
+            encryption: stream.is_encrypted().then_some("KMS"),
         }),
         Err(error) => Err(refusal(context, form, error)),
     }

@@ -22,10 +22,16 @@ pub(super) struct RecordsBody {
 
 impl RecordsBody {
     /// `members` are those of the reply, in which the list of records is empty and ends after `before` bytes.
-    pub(super) fn new(protocol: Protocol, records: Vec<Record>, members: Vec<u8>, before: usize) -> Self {
+    pub(super) fn new(
+        protocol: Protocol,
+        records: Vec<Record>,
+        is_encrypted: bool,
+        members: Vec<u8>,
+        before: usize,
+    ) -> Self {
         let mut behind = Bytes::from(members);
         let before = behind.split_to(before);
-        let mut format = RecordFormat::new(protocol);
+        let mut format = RecordFormat::new(protocol, is_encrypted);
         let of_records: usize = records.iter().map(|record| format.len(record)).sum();
         Self {
             len: before.len() + format.len_of_list(of_records) + behind.len(),
@@ -94,6 +100,8 @@ impl Encode for RecordsBody {
 struct RecordFormat {
     protocol: Protocol,
     names: &'static Names,
+    /// What is behind the partition key.
+    end: &'static [u8],
     is_first: bool,
     numbers: Decimals,
     /// The time that was written last: many records have the same.
@@ -111,6 +119,7 @@ struct Names {
     data: &'static [u8],
     partition_key: &'static [u8],
     end: &'static [u8],
+    end_of_encrypted: &'static [u8],
 }
 
 const JSON: Names = Names {
@@ -120,6 +129,7 @@ const JSON: Names = Names {
     data: b",\"Data\":",
     partition_key: b",\"PartitionKey\":",
     end: b"}",
+    end_of_encrypted: b",\"EncryptionType\":\"KMS\"}",
 };
 
 const CBOR: Names = Names {
@@ -129,15 +139,21 @@ const CBOR: Names = Names {
     data: b"\x64Data",
     partition_key: b"\x6cPartitionKey",
     end: b"\xff",
+    end_of_encrypted: b"\x6eEncryptionType\x63KMS\xff",
 };
 
 impl RecordFormat {
-    fn new(protocol: Protocol) -> Self {
+    fn new(protocol: Protocol, is_encrypted: bool) -> Self {
+        let names = match protocol {
+            Protocol::Json => &JSON,
+            Protocol::Cbor => &CBOR,
+        };
         Self {
             protocol,
-            names: match protocol {
-                Protocol::Json => &JSON,
-                Protocol::Cbor => &CBOR,
+            names,
+            end: match is_encrypted {
+                true => names.end_of_encrypted,
+                false => names.end,
             },
             is_first: true,
             numbers: Decimals::new(),
@@ -155,7 +171,7 @@ impl RecordFormat {
             + self.around_arrival.len()
             + self.protocol.blob_len(record.data.len())
             + self.partition_key_len(record)
-            + names.end.len()
+            + self.end.len()
     }
 
     /// How many bytes records take together that would take so many if none was the first.
@@ -181,7 +197,7 @@ impl RecordFormat {
             out.extend_from_slice(self.names.partition_key);
             self.protocol.write_text(out, record.partition_key.as_bytes());
         }
-        out.extend_from_slice(self.names.end);
+        out.extend_from_slice(self.end);
     }
 
     fn partition_key_len(&self, record: &Record) -> usize {
@@ -232,7 +248,7 @@ mod tests {
         }
     }
 
-    fn body(protocol: Protocol, records: &[Record]) -> RecordsBody {
+    fn body(protocol: Protocol, records: &[Record], is_encrypted: bool) -> RecordsBody {
         let mut writer = Writer::with_capacity(protocol, 256);
         let mut before = 0;
         writer.structure(|reply| {
@@ -240,18 +256,25 @@ mod tests {
             reply.member("NextShardIterator").string("next\"\\");
             reply.member("MillisBehindLatest").unsigned(5);
         });
-        RecordsBody::new(protocol, records.to_vec(), writer.into_bytes(), before)
+        RecordsBody::new(
+            protocol,
+            records.to_vec(),
+            is_encrypted,
+            writer.into_bytes(),
+            before,
+        )
     }
 
     /// The reply as a server would write it that takes no trouble.
-    fn json(records: &[Record]) -> String {
+    fn json(records: &[Record], is_encrypted: bool) -> String {
         let text = |text: &str| serde_json::to_string(text).unwrap();
         let records: Vec<_> = records
             .iter()
             .map(|record| {
                 let millis = record.approximate_arrival.as_millis();
+                let encryption = if is_encrypted { r#","EncryptionType":"KMS""# } else { "" };
                 format!(
-                    r#"{{"SequenceNumber":"{}","ApproximateArrivalTimestamp":{}.{:03},"Data":"{}","PartitionKey":{}}}"#,
+                    r#"{{"SequenceNumber":"{}","ApproximateArrivalTimestamp":{}.{:03},"Data":"{}","PartitionKey":{}{encryption}}}"#,
                     record.sequence_number,
                     millis / 1000,
                     millis % 1000,
@@ -267,9 +290,11 @@ mod tests {
     }
 
     /// What the CBOR reply has to be once it is read.
-    fn document(records: &[Record]) -> Document<'_> {
+    fn document(records: &[Record], is_encrypted: bool) -> Document<'_> {
         let record = |record: &Record| {
-            Document::Map(vec![
+            let encryption =
+                is_encrypted.then_some(("EncryptionType".into(), Document::String("KMS".into())));
+            let members = vec![
                 (
                     "SequenceNumber".into(),
                     Document::String(record.sequence_number.to_string().into()),
@@ -283,7 +308,8 @@ mod tests {
                     "PartitionKey".into(),
                     Document::String(record.partition_key.to_string().into()),
                 ),
-            ])
+            ];
+            Document::Map(members.into_iter().chain(encryption).collect())
         };
         Document::Map(vec![
             (
@@ -305,15 +331,20 @@ mod tests {
     }
 
     fn check(records: &[Record]) {
-        let (bytes, said) = sent(body(Protocol::Json, records));
-        assert_eq!(bytes.len() as u64, said);
-        assert!(bytes == json(records).as_bytes(), "the JSON is another");
-        let (bytes, said) = sent(body(Protocol::Cbor, records));
-        assert_eq!(bytes.len() as u64, said);
-        assert!(
-            Protocol::Cbor.parse(&bytes) == Ok(document(records)),
-            "the CBOR is another"
-        );
+        for is_encrypted in [false, true] {
+            let (bytes, said) = sent(body(Protocol::Json, records, is_encrypted));
+            assert_eq!(bytes.len() as u64, said);
+            assert!(
+                bytes == json(records, is_encrypted).as_bytes(),
+                "the JSON is another"
+            );
+            let (bytes, said) = sent(body(Protocol::Cbor, records, is_encrypted));
+            assert_eq!(bytes.len() as u64, said);
+            assert!(
+                Protocol::Cbor.parse(&bytes) == Ok(document(records, is_encrypted)),
+                "the CBOR is another"
+            );
+        }
     }
 
     #[test]
@@ -322,8 +353,13 @@ mod tests {
         use crate::kinesis::key::{Key, Structure, required};
         const WHOLE: Key<Structure> = required("Record", super::super::get_records::RECORD);
         let declared = WHOLE.members();
-        for protocol in [Protocol::Json, Protocol::Cbor] {
-            let (bytes, _) = sent(body(protocol, &[record(1, 2, "k", vec![3])]));
+        for (protocol, is_encrypted) in [
+            (Protocol::Json, false),
+            (Protocol::Json, true),
+            (Protocol::Cbor, false),
+            (Protocol::Cbor, true),
+        ] {
+            let (bytes, _) = sent(body(protocol, &[record(1, 2, "k", vec![3])], is_encrypted));
             let Ok(Document::Map(reply)) = protocol.parse(&bytes) else {
                 panic!("a structure")
             };
@@ -339,7 +375,8 @@ mod tests {
             let typed = Input::from_document(Document::Map(members), declared).unwrap();
             for member in declared {
                 let is_there = typed.value(member.name).is_some();
-                assert_eq!(is_there, member.name != "EncryptionType", "{}", member.name);
+                let is_wanted = is_encrypted || member.name != "EncryptionType";
+                assert_eq!(is_there, is_wanted, "{}", member.name);
             }
         }
     }
@@ -369,7 +406,7 @@ mod tests {
             .map(|at| record(at, 0, "k", vec![at as u8; 10_000 * at as usize]))
             .collect();
         for protocol in [Protocol::Json, Protocol::Cbor] {
-            let mut body = body(protocol, &records);
+            let mut body = body(protocol, &records, true);
             let (mut left, most) = (body.len(), 4 * MOST_INDIVISIBLE);
             while left > 0 {
                 let mut piece = Vec::new();
@@ -399,11 +436,11 @@ mod tests {
                 .collect();
             for protocol in [Protocol::Json, Protocol::Cbor] {
                 let mut whole = Vec::new();
-                let mut body_at_once = body(protocol, &records);
+                let mut body_at_once = body(protocol, &records, true);
                 body_at_once.encode(&mut whole, usize::MAX);
                 prop_assert_eq!(whole.len(), body_at_once.len());
                 let mut pieces = Vec::new();
-                let mut body = body(protocol, &records);
+                let mut body = body(protocol, &records, true);
                 while pieces.len() < whole.len() {
                     let mut piece = Vec::new();
                     body.encode(&mut piece, most);
@@ -412,7 +449,7 @@ mod tests {
                 }
                 prop_assert!(pieces == whole);
                 if protocol == Protocol::Json {
-                    prop_assert_eq!(String::from_utf8(whole).unwrap(), json(&records));
+                    prop_assert_eq!(String::from_utf8(whole).unwrap(), json(&records, true));
                 }
             }
         }

@@ -50,6 +50,7 @@ impl Context<'_> {
                 "Stream {stream} under account {} has {limit} consumers in CREATING status, and cannot have more.",
                 self.account_id()
             )),
+            Error::KeyNotFound { id, fingerprint } => key_not_found(id.as_deref(), fingerprint),
             Error::ReadOnly => ApiError::access_denied(
                 "This server is read-only: it serves a store that must not be changed. Only operations that read are \
                  allowed.",
@@ -112,6 +113,20 @@ impl Context<'_> {
             self.account_id()
         ))
     }
+}
+
+/// Which key of the server's is missing. Its fingerprint tells nothing of the key.
+fn key_not_found(id: Option<&str>, fingerprint: Option<u64>) -> ApiError {
+    let key = match (id, fingerprint) {
+        (Some(id), _) => format!("Key {} is not found", shown(id)),
+        (None, fingerprint) => format!(
+            "The key with the fingerprint {:016x} is not found",
+            fingerprint.unwrap_or_default()
+        ),
+    };
+    ApiError::kms_not_found(format!(
+        "{key}: the file of keys that the server was given does not have it."
+    ))
 }
 
 /// A failure: the kind of it for the client, all of it for the log.

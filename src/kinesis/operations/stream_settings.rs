@@ -1,16 +1,23 @@
-//! What can be changed of a stream beside its shards, its retention and its metrics. Encryption is not offered yet.
+//! What can be changed of a stream beside its shards, its retention and its metrics.
 
 use super::shapes::{STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::{account, shapes, shards};
 use crate::kinesis::arn;
 use crate::kinesis::error::{ApiError, exception};
-use crate::kinesis::key::{Integer, Key, Members, Structure, Text, members, required};
+use crate::kinesis::key::{Integer, Key, Members, Structure, TEXT, Text, members, required};
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
+use crate::kinesis::shape::Member;
+use crate::kinesis::validate::validate;
 use crate::{RecordDistribution, Stream, StreamMode, StreamStatus, StreamSummary};
 
 const MOST_SWITCHES_A_DAY: usize = 2;
+
+const MOST_ENCRYPTIONS_A_DAY: usize = 25;
+
+const ENCRYPTION_TYPE: Key<Text> = required("EncryptionType", shapes::ENCRYPTION_TYPE);
+const KEY_ID: Key<Text> = required("KeyId", shapes::KEY_ID);
 
 /// The greatest throughput that a stream can be warmed to.
 const MOST_WARM_MIBPS: u32 = 10 * 1024;
@@ -19,13 +26,7 @@ pub(super) const START_STREAM_ENCRYPTION: Operation = Operation {
     name: "StartStreamEncryption",
     class: Class::Control,
     resource: Resource::Stream,
-    input: members![
-        STREAM_NAME,
-        required("EncryptionType", shapes::ENCRYPTION_TYPE),
-        required("KeyId", shapes::KEY_ID),
-        STREAM_ARN,
-        STREAM_ID,
-    ],
+    input: members![STREAM_NAME, ENCRYPTION_TYPE, KEY_ID, STREAM_ARN, STREAM_ID,],
     output: members![],
     errors: &[
         exception::INVALID_ARGUMENT,
@@ -40,20 +41,33 @@ pub(super) const START_STREAM_ENCRYPTION: Operation = Operation {
         exception::KMS_THROTTLING,
         exception::ACCESS_DENIED,
     ],
-    run: None,
+    run: Some(|request| request.blocking(start_stream_encryption)),
 };
+
+fn start_stream_encryption(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let stream = call.stream()?;
+    active(context, &stream)?;
+    if call.get(ENCRYPTION_TYPE) != "KMS" {
+        return Err(ApiError::invalid_argument(
+            "EncryptionType must be KMS to start the encryption of a stream.",
+        ));
+    }
+    shards::count_change(call, &stream, MOST_ENCRYPTIONS_A_DAY)?;
+    let key = call.get(KEY_ID);
+    let started = match context.service.store.has_keys() {
+        true => stream.start_encryption(key),
+        false => stream.declare_encryption(key),
+    };
+    started.map_err(|error| context.refusal(error))?;
+    Ok(Reply::empty())
+}
 
 pub(super) const STOP_STREAM_ENCRYPTION: Operation = Operation {
     name: "StopStreamEncryption",
     class: Class::Control,
     resource: Resource::Stream,
-    input: members![
-        STREAM_NAME,
-        required("EncryptionType", shapes::ENCRYPTION_TYPE),
-        required("KeyId", shapes::KEY_ID),
-        STREAM_ARN,
-        STREAM_ID,
-    ],
+    input: members![STREAM_NAME, ENCRYPTION_TYPE, KEY_ID, STREAM_ARN, STREAM_ID,],
     output: members![],
     errors: &[
         exception::INVALID_ARGUMENT,
@@ -62,8 +76,38 @@ pub(super) const STOP_STREAM_ENCRYPTION: Operation = Operation {
         exception::RESOURCE_NOT_FOUND,
         exception::ACCESS_DENIED,
     ],
-    run: None,
+    run: Some(|request| {
+        Box::pin(request.on_blocking_thread(|request| {
+            stop_stream_encryption(&request.checked_by(|_, input| validate(input, STOP_INPUT))?)
+        }))
+    }),
 };
+
+/// Infrastructure tools stop an encryption that there is not, with an empty id of a key.
+const STOP_INPUT: &[Member] = members![
+    STREAM_NAME,
+    ENCRYPTION_TYPE,
+    required("KeyId", TEXT.at_most(2048)),
+    STREAM_ARN,
+    STREAM_ID,
+];
+
+/// A stream that is not encrypted has nothing to stop, which is no error.
+fn stop_stream_encryption(call: &Call<'_>) -> Result<Reply, ApiError> {
+    let context = call.context;
+    let stream = call.stream()?;
+    let summary = active(context, &stream)?;
+    if call.get(ENCRYPTION_TYPE) != "KMS" {
+        return Err(ApiError::invalid_argument(
+            "EncryptionType must be KMS to stop the encryption of a stream.",
+        ));
+    }
+    if summary.encryption_key.is_some() {
+        shards::count_change(call, &stream, MOST_ENCRYPTIONS_A_DAY)?;
+        stream.stop_encryption().map_err(|error| context.refusal(error))?;
+    }
+    Ok(Reply::empty())
+}
 
 const MODE_DETAILS: Key<Structure> = required("StreamModeDetails", shapes::STREAM_MODE_DETAILS);
 

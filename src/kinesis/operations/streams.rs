@@ -331,7 +331,13 @@ fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamS
         ENHANCED_MONITORING,
         [|monitoring: &mut Members<'_>| monitoring.set(SHARD_LEVEL_METRICS, metrics.iter().copied())],
     );
-    stream.set(ENCRYPTION_TYPE, "NONE");
+    match &summary.encryption_key {
+        Some(key) => {
+            stream.set(ENCRYPTION_TYPE, "KMS");
+            stream.set(KEY_ID, key.as_str());
+        }
+        None => stream.set(ENCRYPTION_TYPE, "NONE"),
+    }
 }
 
 /// What descriptions and lists have in common.

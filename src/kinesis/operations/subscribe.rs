@@ -422,7 +422,7 @@ impl Read {
             }
         });
         Read {
-            body: RecordsBody::new(Protocol::Json, batch.records, members, before),
+            body: RecordsBody::new(Protocol::Json, batch.records, batch.is_encrypted, members, before),
             has_news,
             next: batch.next,
         }

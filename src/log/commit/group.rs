@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::spare_buffers::SpareBuffers;
+use crate::encryption::SEAL_BYTES;
 use crate::log::format::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use crate::log::format::record_codec;
 use crate::log::format::segment_header::PAGE_BYTES;
@@ -80,8 +81,8 @@ impl Group {
         usual: usize,
         spare: &SpareBuffers,
     ) {
-        // With room for what a frame is filled up with, and where there is a buffer, a page.
-        let room = bytes + ALIGNMENT;
+        // With room for what a frame is filled up with, what encrypting adds, and where there is a buffer, a page.
+        let room = bytes + ALIGNMENT + SEAL_BYTES;
         let usual = usual.max(HEADER_BYTES + room + PAGE_BYTES as usize);
         if self.is_empty() {
             self.first_record = number;

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::log::segments::ledger::SegmentLedger;
 use crate::log::segments::open_segments::OpenSegments;
 use crate::log::segments::pool::SegmentPool;
+use crate::log::segments::segment_keys::SegmentKeys;
 
 /// The disk, its files, and what is kept of them.
 pub(crate) struct LogResources {
@@ -17,6 +18,7 @@ pub(crate) struct LogResources {
     pub(crate) open_segments: OpenSegments,
     pub(crate) pool: SegmentPool,
     pub(crate) ledger: Arc<dyn SegmentLedger>,
+    pub(crate) keys: Arc<dyn SegmentKeys>,
     pub(crate) spare_buffers: SpareBuffers,
     pub(crate) options: LogOptions,
     /// Called when the keeper has something to prepare.

@@ -9,6 +9,7 @@ use super::place::{BegunSegment, Place, make_ready};
 use super::resources::LogResources;
 use super::spare_buffers::SpareBuffers;
 use crate::disk::{Health, Overlaid, Step, is_left_out, perform};
+use crate::encryption::{DataKey, KeyFingerprint, NONCE_BYTES, SEAL_BYTES};
 use crate::error::{Error, Result};
 use crate::log::format::frame::{FrameHeader, HEADER_BYTES, body_length, frame_bytes_of};
 use crate::log::format::index::{IndexEntry, SparseIndex};
@@ -20,7 +21,7 @@ use crate::log::segments::log_files::LogFiles;
 use crate::log::segments::open_segments::OpenSegment;
 use crate::log::segments::pool::SegmentSize;
 use crate::log::segments::segment::Segment;
-use crate::model::RecordNumber;
+use crate::model::{RecordNumber, limits};
 
 /// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
@@ -66,6 +67,8 @@ pub(super) struct Writer {
     unsynced: Option<Arc<Segment>>,
     /// Whether a flusher has been asked to sync.
     is_sync_asked: bool,
+    /// What the next frame is to be encrypted with, and the revision of the keys at which they said so.
+    wanted_key: (Option<u64>, Option<KeyFingerprint>),
 }
 
 /// Bytes that are written and not synced. They can be synced while the log is being written to.
@@ -130,6 +133,7 @@ impl Writer {
             placement,
             unsynced: None,
             is_sync_asked: false,
+            wanted_key: (None, None),
         }
     }
 
@@ -176,8 +180,9 @@ impl Writer {
     /// Makes a group a frame of the last segment, if that is ready and takes it.
     #[inline]
     pub(super) fn frame_where_ready(&mut self, group: &mut Group) -> Result<Option<PlacedFrame>> {
+        let wanted_key = self.wanted_key();
         match &self.placement {
-            Placement::InPlace(segment) if self.fits(segment, group.frame_bytes()) => {
+            Placement::InPlace(segment) if self.takes(segment, group.frame_bytes(), wanted_key) => {
                 let segment = segment.clone();
                 let open = self.resources.open_segments.get_writable(&segment)?;
                 self.frame_of(group, segment, open).map(Some)
@@ -199,9 +204,8 @@ impl Writer {
         segment: Arc<Segment>,
         open: Arc<OpenSegment>,
     ) -> Result<PlacedFrame> {
-        let frame_bytes = group.frame_bytes();
-        group.buffer.resize(frame_bytes as usize, 0);
-        let chain = self.encode_header(&segment, group)?;
+        let chain = self.encode(&segment, group)?;
+        let frame_bytes = group.buffer.len() as u64;
         let end = LogEnd {
             position: LogPosition(self.end.position.0 + frame_bytes),
             next_record: group.first_record.saturating_add(u64::from(group.count)),
@@ -432,11 +436,14 @@ impl Writer {
         self.resources.options.durability == Durability::Synced
     }
 
-    fn encode_header(&self, segment: &Segment, group: &mut Group) -> Result<u32> {
-        let (header_space, body) = group.buffer.split_at_mut(HEADER_BYTES);
-        let header = FrameHeader {
-            body_length: body_length(body)?,
-            body_checksum: segment.seed.body_checksum(self.end.position, body),
+    /// Makes the group's buffer a frame. Once this has succeeded the group is written, or the store is poisoned: it cannot be
+    /// taken back, since its records may be encrypted.
+    fn encode(&self, segment: &Segment, group: &mut Group) -> Result<u32> {
+        let key = segment.data_key(self.resources.keys.as_ref())?;
+        group.buffer.resize(group.frame_bytes() as usize, 0);
+        let mut header = FrameHeader {
+            body_length: 0,
+            body_checksum: 0,
             position: self.end.position,
             first_record: group.first_record,
             count: group.count,
@@ -445,9 +452,31 @@ impl Writer {
             first_arrival: group.first_arrival,
             last_arrival: group.last_arrival,
         };
+        if let Some(key) = key {
+            self.encrypt(&key, &header, group)?;
+        }
+        let (header_space, body) = group.buffer.split_at_mut(HEADER_BYTES);
+        header.body_length = body_length(body)?;
+        header.body_checksum = segment.seed.body_checksum(self.end.position, body);
         let (bytes, checksum) = header.encode(&segment.seed);
         header_space.copy_from_slice(&bytes);
         Ok(checksum)
+    }
+
+    fn encrypt(&self, key: &DataKey, header: &FrameHeader, group: &mut Group) -> Result<()> {
+        // The position alone would do: a frame is written at each once. But a copy of the store, of a backup, say, goes on
+        // at the same positions with the same key.
+        let drawn = self.resources.disk.entropy();
+        let drawn = drawn.map_err(|error| Error::io("draw a nonce for", &self.files.directory, error))?;
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..8].copy_from_slice(&drawn.to_le_bytes());
+        nonce[8..].copy_from_slice(&(self.end.position.0 as u32).to_le_bytes());
+        let bytes = group.buffer.len();
+        let sealed = key.seal(&mut group.buffer, HEADER_BYTES, nonce, &header.associated());
+        sealed.ok_or(Error::BatchTooLarge {
+            bytes,
+            limit: limits::MAX_BATCH_BYTES,
+        })
     }
 
     fn note_in_index(&self, segment: &Segment, group: &Group, offset: u64) {
@@ -462,14 +491,15 @@ impl Writer {
 
     /// Where records of `bytes` will go, unless the ledger knows of that.
     pub(super) fn place_ahead(&mut self, next_record: RecordNumber, bytes: usize) -> Result<Option<Place>> {
+        let wanted_key = self.wanted_key();
         match &self.placement {
             Placement::InPlace(_) => Ok(None),
-            Placement::Resume(segment) => {
+            Placement::Resume(segment) if segment.is_encrypted_with(wanted_key) => {
                 let segment = segment.clone();
                 let open = self.resources.open_segments.get_writable(&segment)?;
                 Ok(Some(Place::Rested(segment, open)))
             }
-            Placement::New => {
+            Placement::New | Placement::Resume(_) => {
                 let frame_bytes = frame_bytes_of(HEADER_BYTES + bytes);
                 let begun = self.begin_segment(next_record, frame_bytes)?;
                 Ok(Some(Place::Begun(begun)))
@@ -485,8 +515,9 @@ impl Writer {
     /// Where a frame goes for which the segment is not ready that takes it. Makes all ready but what is done for
     /// several logs together ([`make_all_ready`](super::place::make_all_ready)).
     pub(super) fn place(&mut self, first_record: RecordNumber, frame_bytes: u64) -> Result<Place> {
+        let wanted_key = self.wanted_key();
         match &self.placement {
-            Placement::Resume(segment) if self.fits(segment, frame_bytes) => {
+            Placement::Resume(segment) if self.takes(segment, frame_bytes, wanted_key) => {
                 let segment = segment.clone();
                 let open = self.resources.open_segments.get_writable(&segment)?;
                 Ok(Place::Rested(segment, open))
@@ -519,13 +550,28 @@ impl Writer {
         Ok(())
     }
 
-    fn fits(&self, segment: &Segment, frame_bytes: u64) -> bool {
-        let end = segment.entry.offset_of(self.end.position) + frame_bytes;
-        end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes
+    /// Whether a frame that has so many bytes before it is encrypted can go into a segment. What is put after the
+    /// encryption of a stream has changed goes into another one.
+    fn takes(&self, segment: &Segment, frame_bytes: u64, wanted_key: Option<KeyFingerprint>) -> bool {
+        let sealed = wanted_key.map_or(0, |_| SEAL_BYTES as u64);
+        let end = segment.entry.offset_of(self.end.position) + frame_bytes + sealed;
+        end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes && segment.is_encrypted_with(wanted_key)
+    }
+
+    fn wanted_key(&mut self) -> Option<KeyFingerprint> {
+        let keys = &self.resources.keys;
+        // Before they are asked: what changes meanwhile is asked for again.
+        let revision = Some(keys.revision());
+        if self.wanted_key.0 != revision {
+            self.wanted_key = (revision, keys.wanted(self.files.identity));
+        }
+        self.wanted_key.1
     }
 
     /// Begins a segment. Nothing refers to it before its place is made ready.
     fn begin_segment(&mut self, first_record: RecordNumber, frame_bytes: u64) -> Result<BegunSegment> {
+        let wanted_key = self.wanted_key();
+        let sealed = wanted_key.map_or(0, |_| SEAL_BYTES as u64);
         self.write_deferred()?;
         // With everything before it synced, the new segment is evidence that damage there is damage.
         perform(Step::SyncBeforeNextSegment, || self.sync())?;
@@ -539,11 +585,14 @@ impl Writer {
             Placement::New => used,
             Placement::Resume(_) | Placement::InPlace(_) => 2 * used,
         };
-        let size = next_segment_size(expected, frame_bytes, resources.options.segment_bytes);
+        let size = next_segment_size(expected, frame_bytes + sealed, resources.options.segment_bytes);
         let salt = resources
             .disk
             .entropy()
             .map_err(|error| Error::io("draw a salt for", &self.files.directory, error))?;
+        let revision = resources.keys.revision();
+        let drawn = wanted_key.map(|key| resources.keys.draw(self.files.identity, salt, key));
+        let (encryption, data_key) = drawn.transpose()?.unzip();
         let pooled = loop {
             match resources.pool.take(size) {
                 Err(Error::TooManyOpenFiles { .. }) if resources.open_segments.close_unused() => {}
@@ -557,8 +606,10 @@ impl Writer {
             salt,
             bytes: pooled.bytes,
             base_chain: self.end.chain,
+            encryption,
         };
-        let segment = Arc::new(Segment::new(self.files.identity, entry, &self.files.directory));
+        let segment = Segment::new(self.files.identity, entry, &self.files.directory);
+        let segment = Arc::new(segment.with_data_key(revision, data_key));
         Ok(BegunSegment::new(segment, pooled, previous))
     }
 

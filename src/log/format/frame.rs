@@ -47,6 +47,8 @@ pub(crate) fn body_length(body: &[u8]) -> Result<u32, Error> {
 
 const MAGIC: u32 = 0x4D52_4641;
 
+const ASSOCIATED_BYTES: usize = 36;
+
 /// What every checksum of a segment begins with.
 #[derive(Clone, Debug)]
 pub(crate) struct FrameSeed(Hasher);
@@ -117,6 +119,8 @@ pub(crate) enum FrameDefect {
     NumbersBeyond,
     #[error("the frame's body is not a list of records")]
     Body,
+    #[error("the frame's body is not what was encrypted")]
+    Encryption,
 }
 
 impl FrameHeader {
@@ -176,6 +180,17 @@ impl FrameHeader {
         let is_whole = header.body_length as usize == body.len()
             && seed.body_checksum(position, body) == header.body_checksum;
         is_whole.then_some(header)
+    }
+
+    /// What an encrypted body belongs to. Whoever changes one of these fields, and the checksums, is found out.
+    pub(crate) fn associated(&self) -> [u8; ASSOCIATED_BYTES] {
+        let mut bytes = [0; ASSOCIATED_BYTES];
+        bytes[0..8].copy_from_slice(&self.position.0.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.first_record.value().to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.count.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.first_arrival.as_millis().to_le_bytes());
+        bytes[28..36].copy_from_slice(&self.last_arrival.as_millis().to_le_bytes());
+        bytes
     }
 
     pub(crate) fn frame_bytes(&self) -> u64 {

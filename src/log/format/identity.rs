@@ -33,6 +33,18 @@ impl LogIdentity {
         }
     }
 
+    /// What the key of a segment belongs to.
+    pub(crate) fn associated(&self, salt: u64) -> [u8; 38] {
+        let (kind, first, second) = self.name_in_numbers();
+        let mut bytes = [0; 38];
+        bytes[0..16].copy_from_slice(&self.store.to_le_bytes());
+        bytes[16..18].copy_from_slice(&kind.to_le_bytes());
+        bytes[18..26].copy_from_slice(&first.to_le_bytes());
+        bytes[26..30].copy_from_slice(&second.to_le_bytes());
+        bytes[30..38].copy_from_slice(&salt.to_le_bytes());
+        bytes
+    }
+
     pub(crate) fn of_numbers(store: u128, kind: u16, first: u64, second: u32) -> Option<Self> {
         let name = match (kind, first, second) {
             (SHARD, stream, shard) => LogName::Shard(StreamId::new(stream), ShardId::new(shard).ok()?),

@@ -14,9 +14,12 @@
 //!     64      8  base arrival     ms since 1970: nothing in this segment arrived earlier, nothing before it later
 //!     72      8  length           of the file
 //!     80      4  base chain       header checksum of the last frame before this segment
-//!     84      4  codec            how the frames' bodies are coded; 0: as they are
-//!     88      8  key              what they are encrypted with; 0: not encrypted
-//!     96   3996  zero
+//!     84      4  codec            how the frames' bodies are coded; 0: as they are, 1: encrypted by AES-256-GCM
+//!     88      8  key              fingerprint of the key that the segment's own is wrapped with; 0: not encrypted
+//!     96     12  wrapped nonce    of the segment's key; zero: not encrypted
+//!    108     32  wrapped key
+//!    140     16  wrapped tag
+//!    156   3936  zero
 //!   4092      4  checksum         CRC-32 of all bytes before
 //!   4096      -  frames
 //! ```
@@ -30,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::LogIdentity;
 use super::log_end::{LogEnd, LogPosition};
 use crate::disk::{DiskFile, Step, passes};
+use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::error::{Error, Result};
 use crate::model::{RecordNumber, Timestamp};
 
@@ -57,6 +61,15 @@ pub(crate) struct SegmentEntry {
     pub(crate) bytes: u64,
     /// The header checksum of the last frame before, which the first frame repeats.
     pub(crate) base_chain: u32,
+    /// If the bodies of the frames are encrypted: the key that they are encrypted with.
+    pub(crate) encryption: Option<SegmentKey>,
+}
+
+/// A segment's key, which only those can use who have the one that it is wrapped with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentKey {
+    pub(crate) wrapped_with: KeyFingerprint,
+    pub(crate) wrapped: WrappedKey,
 }
 
 impl SegmentEntry {
@@ -95,7 +108,7 @@ impl SegmentEntry {
     }
 
     pub(crate) fn encode_header(&self, log: LogIdentity) -> Vec<u8> {
-        self.encode_header_with(log, Encoding::NONE)
+        self.encode_header_with(log, Encoding::of_entry(self))
     }
 
     fn encode_header_with(&self, log: LogIdentity, encoding: Encoding) -> Vec<u8> {
@@ -115,6 +128,7 @@ impl SegmentEntry {
         page[80..84].copy_from_slice(&self.base_chain.to_le_bytes());
         page[84..88].copy_from_slice(&encoding.codec.to_le_bytes());
         page[88..96].copy_from_slice(&encoding.key.to_le_bytes());
+        page[96..156].copy_from_slice(&encoding.wrapped);
         let checksum = crc32fast::hash(&page[..CHECKSUM_OFFSET]);
         page[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
         page
@@ -130,6 +144,10 @@ impl SegmentEntry {
         let log =
             LogIdentity::of_numbers(store, kind, u64_at(32), u32_at(12)).ok_or(HeaderDefect::NotASegment)?;
         let encoding = Encoding::of(page);
+        let (encryption, is_known) = match encoding.segment_key() {
+            Some(encryption) => (encryption, true),
+            None => (None, false),
+        };
         let entry = Self {
             salt: u64_at(40),
             first_record: RecordNumber::new(u64_at(48)),
@@ -137,14 +155,18 @@ impl SegmentEntry {
             base_arrival: Timestamp::from_millis(u64_at(64)),
             bytes: u64_at(72),
             base_chain: u32_at(80),
+            encryption,
         };
         // Magic, format, checksum and zeros included.
         let is_segment = page[..] == entry.encode_header_with(log, encoding)[..]
             && entry.bytes >= PAGE_BYTES
             && entry.base_position.0.checked_add(entry.bytes).is_some();
-        match (is_segment, encoding) {
-            (true, Encoding::NONE) => Ok((log, entry)),
-            (true, Encoding { codec, key }) => Err(HeaderDefect::UnknownEncoding { codec, key }),
+        match (is_segment, is_known) {
+            (true, true) => Ok((log, entry)),
+            (true, false) => Err(HeaderDefect::UnknownEncoding {
+                codec: encoding.codec,
+                key: encoding.key,
+            }),
             (false, _) => Err(HeaderDefect::NotASegment),
         }
     }
@@ -159,8 +181,8 @@ impl SegmentEntry {
                 "the file ends before its header page does",
             ));
         }
-        let mut page = vec![0; PAGE_BYTES as usize];
-        file.read_exact_at(&mut page, 0)
+        let page = &mut [0; PAGE_BYTES as usize];
+        file.read_exact_at(page, 0)
             .map_err(|error| Error::unreadable(path, 0, error))?;
         if page[0..8] != MAGIC {
             return Err(Error::corrupt(path, 0, "this is not a segment"));
@@ -182,15 +204,18 @@ impl SegmentEntry {
                 supported: FORMAT,
             });
         }
-        let encoding = Encoding::of(&page);
-        if encoding != Encoding::NONE {
+        let encoding = Encoding::of(page);
+        if encoding.segment_key().is_none() {
             return Err(Error::UnknownEncoding {
                 path: path.to_owned(),
                 codec: encoding.codec,
                 key: encoding.key,
             });
         }
-        if !passes(Step::SegmentHeaderIdentity, page == self.encode_header(log)) {
+        if !passes(
+            Step::SegmentHeaderIdentity,
+            page[..] == self.encode_header(log)[..],
+        ) {
             return Err(Error::corrupt(
                 path,
                 0,
@@ -229,22 +254,67 @@ pub(crate) enum HeaderDefect {
     },
 }
 
-/// What was done to the bodies of a segment's frames before they were written. This version does nothing to them.
+/// What was done to the bodies of a segment's frames before they were written, as a header page says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Encoding {
     codec: u32,
     key: u64,
+    wrapped: [u8; 60],
 }
 
+/// Bodies are encrypted by AES-256-GCM.
+const ENCRYPTED: u32 = 1;
+
 impl Encoding {
-    const NONE: Self = Self { codec: 0, key: 0 };
+    const NONE: Self = Self {
+        codec: 0,
+        key: 0,
+        wrapped: [0; 60],
+    };
+
+    fn of_entry(entry: &SegmentEntry) -> Self {
+        let Some(SegmentKey {
+            wrapped_with,
+            wrapped,
+        }) = entry.encryption
+        else {
+            return Self::NONE;
+        };
+        let mut bytes = [0; 60];
+        bytes[..12].copy_from_slice(&wrapped.nonce);
+        bytes[12..44].copy_from_slice(&wrapped.key);
+        bytes[44..].copy_from_slice(&wrapped.tag);
+        Self {
+            codec: ENCRYPTED,
+            key: wrapped_with.number(),
+            wrapped: bytes,
+        }
+    }
 
     /// What a whole header page says.
-    fn of(page: &[u8]) -> Self {
+    fn of(page: &[u8; PAGE_BYTES as usize]) -> Self {
         Self {
             codec: u32::from_le_bytes(std::array::from_fn(|i| page[84 + i])),
             key: u64::from_le_bytes(std::array::from_fn(|i| page[88 + i])),
+            wrapped: std::array::from_fn(|i| page[96 + i]),
         }
+    }
+
+    /// The key of a segment, if it has one; `None` if this version does not know what was done.
+    fn segment_key(&self) -> Option<Option<SegmentKey>> {
+        if *self == Self::NONE {
+            return Some(None);
+        }
+        let wrapped_with = KeyFingerprint::from_number(self.key).filter(|_| self.codec == ENCRYPTED)?;
+        let wrapped = WrappedKey {
+            nonce: std::array::from_fn(|i| self.wrapped[i]),
+            key: std::array::from_fn(|i| self.wrapped[12 + i]),
+            tag: std::array::from_fn(|i| self.wrapped[44 + i]),
+        };
+        Some(Some(SegmentKey {
+            wrapped_with,
+            wrapped,
+        }))
     }
 }
 
@@ -262,7 +332,23 @@ mod tests {
         salt: 42,
         bytes: 2 * PAGE_BYTES,
         base_chain: 7,
+        encryption: None,
     };
+
+    fn encrypted() -> SegmentEntry {
+        let wrapped = WrappedKey {
+            nonce: [1; 12],
+            key: [2; 32],
+            tag: [3; 16],
+        };
+        SegmentEntry {
+            encryption: KeyFingerprint::from_number(0x0102).map(|wrapped_with| SegmentKey {
+                wrapped_with,
+                wrapped,
+            }),
+            ..ENTRY
+        }
+    }
 
     fn logs() -> [LogIdentity; 2] {
         [
@@ -274,8 +360,10 @@ mod tests {
     #[test]
     fn a_header_page_reads_back_as_it_was_written() {
         for log in logs() {
-            let page = ENTRY.encode_header(log);
-            assert_eq!(SegmentEntry::decode_header(&page), Ok((log, ENTRY)));
+            for entry in [ENTRY, encrypted()] {
+                let page = entry.encode_header(log);
+                assert_eq!(SegmentEntry::decode_header(&page), Ok((log, entry)));
+            }
         }
     }
 
@@ -285,8 +373,9 @@ mod tests {
         let path = Path::new("segment");
         let file = disk.open(path, OpenMode::CreateNew).unwrap();
         file.allocate(ENTRY.bytes).unwrap();
-        for (log, (codec, key)) in logs().into_iter().zip([(1, 0), (0, 1)]) {
-            let mut page = ENTRY.encode_header_with(log, Encoding { codec, key });
+        let wrapped = Encoding::of_entry(&encrypted()).wrapped;
+        for (log, (codec, key)) in logs().into_iter().zip([(1, 0), (2, 1)]) {
+            let mut page = ENTRY.encode_header_with(log, Encoding { codec, key, wrapped });
             assert_eq!(
                 SegmentEntry::decode_header(&page),
                 Err(HeaderDefect::UnknownEncoding { codec, key })

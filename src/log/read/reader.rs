@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::disk::DiskFile;
+use crate::encryption::DataKey;
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::LocalLog;
 use crate::log::format::frame::{FrameDefect, FrameHeader};
@@ -111,6 +112,7 @@ impl LocalLog {
     ) -> Result<StretchEnd> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
+        let key = self.key_of(segment)?;
         let (bytes, noted) = self.open_at(stretch, reading.wanted(), |index| {
             index.entry_before_record(*next)
         })?;
@@ -125,7 +127,8 @@ impl LocalLog {
             Some(place) => FrameCursor::behind(bytes, &segment.seed, &segment.entry, place),
             None => FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted),
         }
-        .numbered_before(stretch.next_first);
+        .numbered_before(stretch.next_first)
+        .decrypted_with(key);
         while let Some(frame) = cursor.find_record(*next).map_err(report)? {
             let mut records = cursor.records(&frame).map_err(report)?;
             let defect = |defect| self.report_defect(segment, &frame, defect);
@@ -180,9 +183,11 @@ impl LocalLog {
     fn find_time(&self, stretch: &Stretch, time: Timestamp) -> Result<Option<RecordNumber>> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
+        let key = self.key_of(segment)?;
         let (bytes, noted) = self.open_at(stretch, Wanted::Little, |index| index.entry_before_time(time))?;
         let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
-            .numbered_before(stretch.next_first);
+            .numbered_before(stretch.next_first)
+            .decrypted_with(key);
         while !cursor.is_at_end() {
             let frame = cursor.next().map_err(report)?;
             if frame.header.last_arrival < time {
@@ -281,6 +286,15 @@ impl LocalLog {
         }
         let index = index_of(segment, &open, stretch.end, resources.disk.as_ref());
         Ok((bytes, entry_from(index)))
+    }
+
+    /// What a segment's records are decrypted with. A key that is not there is no damage.
+    fn key_of(&self, segment: &Segment) -> Result<Option<Arc<DataKey>>> {
+        let key = segment.data_key(self.context.resources.keys.as_ref());
+        key.map_err(|error| match error {
+            Error::Corrupt { .. } => self.files.note_damage_of(segment, error),
+            error => error,
+        })
     }
 
     fn report_defect(&self, segment: &Segment, frame: &Frame, defect: FrameDefect) -> Error {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::disk::{DiskFile, ReadablePages};
+use crate::encryption::DataKey;
 use crate::log::format::frame::{ALIGNMENT, FrameDefect, FrameHeader, FrameSeed};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError};
 use crate::log::format::frame_search::search_headers;
@@ -76,6 +77,7 @@ pub(crate) struct SurveyedFrame {
     pub(crate) header: FrameHeader,
     pub(crate) checksum: u32,
     body: Bytes,
+    is_encrypted: bool,
 }
 
 impl SurveyedFrame {
@@ -83,8 +85,24 @@ impl SurveyedFrame {
         self.header.frame_bytes()
     }
 
+    /// The records, unless they are encrypted.
     pub(crate) fn records(&self) -> impl Iterator<Item = ReadRecord> {
-        let mut records = Records::new(self.body.clone(), self.header.count);
+        let body = (!self.is_encrypted).then(|| self.body.clone());
+        self.records_in(body)
+    }
+
+    /// The records of an encrypted frame; `None` if this is not its key.
+    pub(crate) fn decrypted(&self, key: &DataKey) -> Option<impl Iterator<Item = ReadRecord>> {
+        let body = match self.header.count {
+            0 => Vec::new(),
+            _ => key.open(&self.body, &self.header.associated())?,
+        };
+        Some(self.records_in(Some(body.into())))
+    }
+
+    fn records_in(&self, body: Option<Bytes>) -> impl Iterator<Item = ReadRecord> + use<> {
+        let count = body.as_ref().map_or(0, |_| self.header.count);
+        let mut records = Records::new(body.unwrap_or_default(), count);
         let numbers = self.header.first_record.value()..;
         // They decode: the survey hands over no frame in which one does not.
         let decoded = std::iter::from_fn(move || records.next().ok().flatten());
@@ -227,8 +245,10 @@ impl Surveyor<'_> {
             Ok(body) => body,
             Err(error) => return defect(error, Some(&header)),
         };
+        // What is encrypted cannot be looked into. Its checksum holds.
+        let is_encrypted = self.entry.encryption.is_some();
         let mut records = Records::new(body.clone(), header.count);
-        for _ in 0..header.count {
+        for _ in 0..if is_encrypted { 0 } else { header.count } {
             if let Err(reason) = records.next() {
                 let error = WalkError::Defect {
                     offset,
@@ -242,6 +262,7 @@ impl Surveyor<'_> {
             header,
             checksum,
             body,
+            is_encrypted,
         }))
     }
 

@@ -93,6 +93,7 @@ mod tests {
         salt: 42,
         bytes: 4 * PAGE_BYTES,
         base_chain: 7,
+        encryption: None,
     };
 
     fn examine(bytes: &[u8]) -> UnnamedFile {
@@ -119,7 +120,7 @@ mod tests {
         for bit in 0..8 * 4096 {
             let mut rotten = whole.clone();
             rotten[bit / 8] ^= 1 << (bit % 8);
-            let is_codec_or_key = (84..96).contains(&(bit / 8));
+            let is_codec_or_key = (84..156).contains(&(bit / 8));
             assert!(
                 examine(&rotten) == UnnamedFile::Damaged || is_codec_or_key,
                 "bit {bit}"

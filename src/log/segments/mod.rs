@@ -9,4 +9,5 @@ pub(super) mod log_files;
 pub(super) mod open_segments;
 pub(super) mod pool;
 pub(super) mod segment;
+pub(super) mod segment_keys;
 pub(super) mod write_back;

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hold::{Holds, SegmentHold};
 use super::pool::{SegmentPool, remove_if_there};
+use super::segment_keys::SegmentKeys;
 use super::write_back::WriteBack;
 use crate::disk::Disk;
+use crate::encryption::{DataKey, KeyFingerprint};
 use crate::error::{Error, Result};
 use crate::log::format::frame::FrameSeed;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::index::SparseIndex;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::model::LogName;
-use crate::sync::{OnceLock, RwLock};
+use crate::sync::{Mutex, OnceLock, RwLock};
 
 /// A segment of an open log.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Segment {
     pub(crate) frame_home: OnceLock<String>,
     holds: Holds,
     pub(crate) write_back: Arc<WriteBack>,
+    /// What its frames are encrypted with, and the revision of the keys at which that could be used.
+    data_key: Mutex<Option<(u64, Arc<DataKey>)>>,
 }
 
 impl Segment {
@@ -60,7 +64,48 @@ impl Segment {
             frame_home: OnceLock::new(),
             holds: Holds::default(),
             write_back: Arc::default(),
+            data_key: Mutex::default(),
         }
+    }
+
+    /// A new segment whose key was just drawn.
+    pub(crate) fn with_data_key(self, revision: u64, key: Option<DataKey>) -> Self {
+        Self {
+            data_key: Mutex::new(key.map(|key| (revision, Arc::new(key)))),
+            ..self
+        }
+    }
+
+    /// Whether frames that are to be encrypted with this key, or not at all, can be in it.
+    pub(crate) fn is_encrypted_with(&self, wanted: Option<KeyFingerprint>) -> bool {
+        self.entry.encryption.map(|key| key.wrapped_with) == wanted
+    }
+
+    /// What its frames are encrypted with, if they are.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`]; [`Error::Corrupt`] if the header page has a key that was not made for this segment.
+    pub(crate) fn data_key(&self, keys: &dyn SegmentKeys) -> Result<Option<Arc<DataKey>>> {
+        let Some(encryption) = &self.entry.encryption else {
+            return Ok(None);
+        };
+        // Before the key is asked for: one that is removed meanwhile is not kept for long.
+        let revision = keys.revision();
+        let mut known = self.data_key.lock();
+        if let Some((_, key)) = known.as_ref().filter(|(known, _)| *known == revision) {
+            return Ok(Some(key.clone()));
+        }
+        *known = None;
+        let key = keys.unwrap(self.log, self.entry.salt, encryption)?;
+        let key = key.map(Arc::new).ok_or_else(|| {
+            Error::corrupt(
+                &self.path,
+                0,
+                "the key in the header page is not the one of this segment",
+            )
+        })?;
+        *known = Some((revision, key.clone()));
+        Ok(Some(key))
     }
 
     /// Keeps the file from being recycled or removed; `None` once the log does not name the segment any more.

@@ -206,7 +206,7 @@ mod tests {
             scale(&mut lineage, to);
             let widths: Vec<_> = lineage.open_shards().map(width).collect();
             let (least, most) = (widths.iter().min().unwrap(), widths.iter().max().unwrap());
-            prop_assert!(most / 2 <= least + 4, "{from} to {to}: {least} to {most}");
+            prop_assert!(most / 2 <= least.saturating_add(4), "{from} to {to}: {least} to {most}");
         }
     }
 }

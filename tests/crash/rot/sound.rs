@@ -14,6 +14,7 @@ use anabranch::{
 
 use super::outcome::{ShardName, read_store};
 use crate::manifest::MANIFEST_STRIPE;
+use crate::model::{KEYS, key_ring};
 
 pub const DIRECTORY: &str = "store";
 
@@ -57,11 +58,12 @@ pub fn options(disk: &SimDisk, clock: &ManualClock) -> StoreOptions {
         .flusher_threads(1)
         .min_journaled_shards(usize::MAX)
         .clock(clock.clone())
+        .keys(key_ring())
         .disk(disk.clone())
 }
 
 impl SoundStore {
-    /// Two streams, a split, a merge, an interruption, a roll-over, a retention cut, a recycled file, a checkpoint; all
+    /// Two streams, one of which is encrypted later, a split, a merge, an interruption, a roll-over, a retention cut, a recycled file, a checkpoint; all
     /// logs rest but for one that was being written to when its process was killed.
     pub fn new() -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
@@ -88,6 +90,7 @@ impl SoundStore {
         reader.next().unwrap().unwrap();
         reader.save_checkpoint("billing").unwrap();
         let clicks = store.stream("clicks").unwrap();
+        clicks.start_encryption(KEYS[0]).unwrap();
         put_large_and_trim(&store, &clicks, &clock);
         rest(&store, &clock);
         for data in [&b"one"[..], b"two", b"three", b"four"] {

@@ -20,7 +20,7 @@ fn server(backend: Backend) -> TestServer {
         backend,
         Setup {
             transition_delay: DELAY,
-            options: None,
+            ..Setup::default()
         },
     )
 }
@@ -80,10 +80,14 @@ fn a_stream_is_planned_created_read_updated_and_deleted(backend: Backend) {
     let metrics = json!({"StreamName": "s", "ShardLevelMetrics": ["IncomingBytes", "OutgoingBytes"]});
     server.ok("EnableEnhancedMonitoring", &metrics);
     wait_until_active(&server, "s");
+    let encryption = json!({"StreamName": "s", "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"});
+    server.ok("StartStreamEncryption", &encryption);
+    wait_until_active(&server, "s");
     let (described, tags) = refresh(&server, "s");
     assert_eq!(described["StreamARN"], arn("s"));
     assert_eq!(described["OpenShardCount"], 2);
-    assert_eq!(described["EncryptionType"], "NONE");
+    assert_eq!(described["EncryptionType"], "KMS");
+    assert_eq!(described["KeyId"], "alias/aws/kinesis");
     assert_eq!(
         described["EnhancedMonitoring"],
         json!([{"ShardLevelMetrics": ["IncomingBytes", "OutgoingBytes"]}])
@@ -104,6 +108,8 @@ fn a_stream_is_planned_created_read_updated_and_deleted(backend: Backend) {
     let count = json!({"StreamName": "s", "TargetShardCount": 4, "ScalingType": "UNIFORM_SCALING"});
     server.ok("UpdateShardCount", &count);
     assert_eq!(wait_until_active(&server, "s")["OpenShardCount"], 4);
+    server.ok("StopStreamEncryption", &encryption);
+    assert_eq!(wait_until_active(&server, "s")["EncryptionType"], "NONE");
     let longer = json!({"StreamName": "s", "RetentionPeriodHours": 48});
     server.ok("IncreaseStreamRetentionPeriod", &longer);
     wait_until_active(&server, "s");

@@ -214,6 +214,7 @@ fn five_streams_are_created_at_a_time(backend: Backend) {
                     ..Limits::NONE
                 })
             }),
+            ..Setup::default()
         },
     );
     let create = |name: u32| json!({"StreamName": name.to_string(), "ShardCount": 1});

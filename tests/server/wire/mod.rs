@@ -5,6 +5,7 @@ mod admission;
 mod budgets;
 mod cbor;
 mod connections;
+mod encryption;
 mod fan_out;
 mod front;
 #[cfg(feature = "sim")]

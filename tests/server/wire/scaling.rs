@@ -114,7 +114,7 @@ fn the_shard_count_of_a_stream_that_is_not_active_or_on_demand_stays(backend: Ba
         backend,
         Setup {
             transition_delay: delay,
-            options: None,
+            ..Setup::default()
         },
     );
     let missing = not_found(format!("Stream s under account {ACCOUNT} not found."));
@@ -182,7 +182,7 @@ fn a_mode_and_warm_throughput_are_one_change(backend: Backend) {
         backend,
         Setup {
             transition_delay: delay,
-            options: None,
+            ..Setup::default()
         },
     );
     server.ok("CreateStream", &json!({"StreamName": "s", "ShardCount": 2}));

@@ -212,6 +212,7 @@ fn shards_that_are_being_made_count_against_the_limit(backend: Backend) {
         Setup {
             transition_delay: Duration::from_secs(10),
             options: Some(|options| options.shard_limit(3)),
+            ..Setup::default()
         },
     );
     let create = |name: &str, shards: u32| {

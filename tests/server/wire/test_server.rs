@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
-use anabranch::{ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
+use anabranch::{KeyRing, ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
 use anabranch_harness::http1::{Client, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -61,12 +61,15 @@ impl Place {
 
     /// In memory one of three reads of a shard has to wait.
     fn open(&self, clock: &ManualClock, setup: &Setup) -> Store {
-        let options = StoreOptions::new()
+        let mut options = StoreOptions::new()
             .clock(clock.clone())
             .keeper(false)
             .segment_bytes(1 << 20)
             .reads_for_each_wait(3)
             .transition_delay(setup.transition_delay);
+        if let Some(keys) = &setup.keys {
+            options = options.keys(keys.clone());
+        }
         let store = match self {
             Place::Directory(directory) => options.open(directory.path().join("data")),
             Place::Memory(memory) => options.open_in_memory(memory),
@@ -80,6 +83,7 @@ impl Place {
 pub struct Setup {
     pub transition_delay: Duration,
     pub options: Option<fn(ServerOptions) -> ServerOptions>,
+    pub keys: Option<KeyRing>,
 }
 
 pub struct TestServer {

@@ -1,0 +1,34 @@
+//! What a key is called in a store.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Tells a key apart from others without giving it away: the first eight bytes of a hash of it, never zero.
+///
+/// A store names keys by it, so a key that was given another id still is the same key, and another one under the same id
+/// is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct KeyFingerprint(u64);
+
+impl KeyFingerprint {
+    /// `None` for zero, which stands for no key.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(super) fn of(key: &[u8; super::sizes::KEY_BYTES]) -> Self {
+        Self(u64::from_le_bytes(super::cipher::hash_of_key(key)).max(1))
+    }
+}
+
+impl fmt::Display for KeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
