@@ -18,8 +18,8 @@ aws_session_token = token+of/bob=
 aws_account_id = 111122223333
 ";
 
-/// Only its owner may read it.
-fn credentials(bench: &Bench) -> String {
+/// A file with the keys, which only its owner may read.
+pub fn credentials(bench: &Bench) -> String {
     let path = bench.write("credentials", CREDENTIALS);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("change a mode");
     path.to_str().expect("a path in UTF-8").to_owned()

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use crate::access::truststore_recipe;
+use crate::access::{credentials, truststore_recipe};
 use crate::install::{Python, jdk_version, source_directory};
 use crate::{Bench, skipped};
 
@@ -95,12 +95,14 @@ fn the_java_sdk_does_every_operation_and_ten_thousand_puts_on_a_connection() {
 }
 
 #[test]
-fn the_java_sdk_does_every_operation_over_tls() {
+fn the_java_sdk_does_every_operation_over_tls_with_signatures_that_are_verified() {
     let Some(programs) = programs() else { return };
     let bench = Bench::new(&["--tls-self-signed"]);
-    let server = bench.start();
+    let server = bench.start_with(&["--credentials", &credentials(&bench)]);
     let mut script = bench.command("sh", &programs);
     script
+        .env("AWS_ACCESS_KEY_ID", "AKIDALICE")
+        .env("AWS_SECRET_ACCESS_KEY", "secret/of+alice")
         .current_dir(bench.directory.path())
         .arg("-c")
         .arg(format!("{} && exec java \"$@\"", truststore_recipe(&bench)))

@@ -7,10 +7,10 @@ Two applications read the same stream at the same time, each with workers that a
 
 1. A stream with 4 shards is written to, by many keys, with aggregated records among the others, until 5.
 2. Two workers of each application begin.
-3. All shards have been read from: one is split, two are merged.
-4. All three children have been read from: a worker that has shards is killed, and a third one begins. It is not the worker
-   that assigns the shards: another takes that over only after the two minutes that the KCL has built in.
-5. The third worker has records, and all shards of the killed one have other workers.
+3. All shards have been read from: one is split, two are merged, and a third worker is added.
+4. All three children have been read from: a worker that has shards is killed. It is not the leader, which assigns the
+   shards: another takes that over only after the two minutes that the KCL has built in.
+5. All shards of the killed worker have others, and both that are left have had records.
 6. All records have been delivered. The workers are stopped in order.
 
 What must hold is in `check`.
@@ -162,6 +162,11 @@ class Application:
         )
         return leader["Item"]["ownerName"]["S"]
 
+    def knows(self, worker):
+        """Whether the leader can give shards to a worker: it does so to those that report how busy they are."""
+        reports = self.dynamodb.scan(TableName=f"{self.name}-WorkerMetricStats", ConsistentRead=True)
+        return worker in {report["wid"]["S"] for report in reports["Items"]}
+
     def owners(self):
         """Who has which shard: the last that began, unless it said that it ended."""
         owners = {}
@@ -281,39 +286,51 @@ def tell(applications):
     shards = {shard["ShardId"]: shard for shard in kinesis.list_shards(StreamName=STREAM)["Shards"]}
     assert len(shards) == 7, shards
     children = {name for name, shard in shards.items() if "ParentShardId" in shard}
+    open_shards = {name for name, shard in shards.items() if "EndingSequenceNumber" not in shard["SequenceNumberRange"]}
 
+    for application in applications:
+        application.start_worker("third")
     wait_until("the children are read", applications, are_read(children))
+    wait_until("the third worker is known", applications, lambda application: application.knows("third"))
     victims = {}
 
     def one_to_kill(application):
-        others = set(application.owners().values()) & {"first", "second"} - {application.leader()}
-        victims.update((application, victim) for victim in others)
-        return others
+        owners = set(application.owners().values()) - {application.leader()}
+        # That the third one has shards already is rare.
+        victims.update((application, victim) for victim in sorted(owners, reverse=True))
+        return owners
 
     wait_until("a worker that is not the leader has shards", applications, one_to_kill)
     for application, victim in victims.items():
         application.workers[victim].kill()
         application.workers[victim].wait()
-        application.start_worker("third")
-        say(f"{application.name}: {victim} is killed, the third begins")
+        say(f"{application.name}: {victim} is killed")
 
-    def third_works(application):
-        return "third" in application.owners().values() and victims[application] not in application.owners().values()
+    def shards_have_workers(application):
+        owners = application.owners()
+        return victims[application] not in owners.values() and owners.keys() == open_shards
 
-    wait_until("the third works, and all shards have workers", applications, third_works)
-    wait_until(
-        "the third has records",
-        applications,
-        lambda application: "third" in {record["worker"] for record in application.records()},
-    )
+    def all_left_have_had_records(application):
+        return application.workers.keys() - {victims[application]} <= {
+            record["worker"] for record in application.records()
+        }
+
+    wait_until("all shards have workers that live", applications, shards_have_workers)
+    wait_until("all workers that are left have had records", applications, all_left_have_had_records)
     writer.finish()
     acknowledged = writer.acknowledged
-    wait_until(
-        "all are delivered",
-        applications,
-        lambda application: len({(record["key"], record["data"]) for record in application.records()})
-        >= len(acknowledged),
-    )
+    try:
+        wait_until(
+            "all are delivered",
+            applications,
+            lambda application: len({(record["key"], record["data"]) for record in application.records()})
+            >= len(acknowledged),
+        )
+    except AssertionError:
+        for application in applications:
+            # Says more.
+            check(application, acknowledged, shards)
+        raise
     for application in applications:
         for worker in application.workers.values():
             worker.terminate()
