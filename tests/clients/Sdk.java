@@ -38,6 +38,9 @@ import software.amazon.awssdk.services.kinesis.model.*;
 import software.amazon.awssdk.services.kinesis.model.Record;
 
 class Sdk {
+    // The clients do not try again here, so none of their own limits of time may strike on a busy machine. The pings, which
+    // are off, end a connection that is silent for 5 seconds.
+    static final Duration PATIENCE = Duration.ofMinutes(2);
     static URI endpoint;
 
     public static void main(String[] arguments) throws Exception {
@@ -49,10 +52,12 @@ class Sdk {
         EnvironmentVariableCredentialsProvider credentials = EnvironmentVariableCredentialsProvider.create();
         try (KinesisClient sync = KinesisClient.builder().endpointOverride(endpoint).region(Region.EU_WEST_1)
                  .credentialsProvider(credentials).overrideConfiguration(once)
-                 .httpClientBuilder(ApacheHttpClient.builder()).build();
+                 .httpClientBuilder(ApacheHttpClient.builder().connectionTimeout(PATIENCE).socketTimeout(PATIENCE)).build();
              KinesisAsyncClient async = KinesisAsyncClient.builder().endpointOverride(endpoint).region(Region.EU_WEST_1)
                  .credentialsProvider(credentials).overrideConfiguration(once)
-                 .httpClientBuilder(NettyNioAsyncHttpClient.builder()).build()) {
+                 .httpClientBuilder(NettyNioAsyncHttpClient.builder().connectionTimeout(PATIENCE).readTimeout(PATIENCE)
+                     .connectionAcquisitionTimeout(PATIENCE)
+                     .http2Configuration(http2 -> http2.healthCheckPingPeriod(Duration.ZERO))).build()) {
             new Sdk(sync, KinesisClient.class, "sync").everyOperation();
             new Sdk(async, KinesisAsyncClient.class, "async").everyOperation();
             subscriptions(async);

@@ -134,8 +134,9 @@ class Application:
         assert changed.keys() <= settings.keys(), changed.keys() - settings.keys()
         settings.update(changed, workerId=name)
         # No worker can have all shards: shards that have ended count. And none gives away what it has, because KCL 3.1.3 may
-        # stop reading a shard that has to be given away as soon as it was taken.
-        settings.update(maxLeasesForWorker=4, varianceBalancingFrequency=1_000_000_000)
+        # stop reading a shard that has to be given away as soon as it was taken, which is likely where shards are assigned
+        # so often.
+        settings.update(maxLeasesForWorker=4, leaseAssignmentIntervalMillis=1000, varianceBalancingFrequency=1_000_000_000)
         properties = DIRECTORY / f"{self.name}-{name}.properties"
         properties.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         daemon = "software.amazon.kinesis.multilang.MultiLangDaemon"
