@@ -97,16 +97,22 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         Setting::MaxRecordBytes(*max_record_bytes),
         Setting::Distribution(*distribution),
         Setting::WarmThroughput(*warm_throughput),
-        Setting::Encryption(encryption.clone()),
         Setting::Retention {
             hours: *retention_hours,
             horizon_floor: *horizon_floor,
         },
     ];
-    edits.extend(settings.map(|setting| Edit::SettingChanged {
-        resource: resource.clone(),
-        setting,
-    }));
+    // Nothing else can ever be the default of this one.
+    let encryption = encryption.clone().map(|key| Setting::Encryption(Some(key)));
+    edits.extend(
+        settings
+            .into_iter()
+            .chain(encryption)
+            .map(|setting| Edit::SettingChanged {
+                resource: resource.clone(),
+                setting,
+            }),
+    );
     edits.extend(load_peaks.iter().map(|(day, shards)| Edit::LoadPeaked {
         stream: id,
         day: *day,

@@ -1,10 +1,9 @@
 //! `--keys`: the file of keys that streams are encrypted with. A running server takes up what changes in it.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anabranch::disk::FileVersion;
 use anabranch::{KeyRing, KeyRingError};
 use tracing::{info, warn};
 
@@ -17,27 +16,17 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct KeyFile {
     path: PathBuf,
     pub(super) keys: KeyRing,
-    state: Option<FileState>,
-}
-
-/// What changes when a file does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileState {
-    device: u64,
-    inode: u64,
-    mode: u32,
-    bytes: u64,
-    changed: (i64, i64),
+    version: Option<FileVersion>,
 }
 
 impl KeyFile {
     pub(super) fn read(path: &Path) -> Result<KeyFile, Failure> {
-        let state = FileState::of(path);
+        let version = FileVersion::of(path);
         let keys = KeyRing::read(path).map_err(|error| Failure::Usage(shown(path, &error)))?;
         Ok(KeyFile {
             path: path.to_owned(),
             keys,
-            state,
+            version,
         })
     }
 
@@ -55,11 +44,11 @@ impl KeyFile {
     }
 
     fn take_up_changes(&mut self) {
-        let state = FileState::of(&self.path);
-        if state == self.state {
+        let version = FileVersion::of(&self.path);
+        if version == self.version {
             return;
         }
-        self.state = state;
+        self.version = version;
         match KeyRing::read(&self.path) {
             Ok(keys) => {
                 self.keys.replace(&keys);
@@ -71,19 +60,6 @@ impl KeyFile {
                 warn!(error, "the keys that were read before stay in use");
             }
         }
-    }
-}
-
-impl FileState {
-    fn of(path: &Path) -> Option<FileState> {
-        let metadata: Metadata = std::fs::metadata(path).ok()?;
-        Some(FileState {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            mode: metadata.mode(),
-            bytes: metadata.len(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
     }
 }
 

@@ -349,6 +349,7 @@ async fn serve(
     let addresses = server.local_addrs().to_vec();
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
+    let key_ids = keys.as_ref().map(|file| file.keys.ids());
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
@@ -363,7 +364,7 @@ async fn serve(
         max_connections,
         max_open_segments = descriptors.segments,
         tls = tls.is_some(),
-        keys = ?keys.as_ref().map(|file| file.keys.ids()),
+        keys = ?key_ids,
         opened_in_ms = took.as_millis() as u64,
         "serving"
     );

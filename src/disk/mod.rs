@@ -13,7 +13,7 @@ mod omission;
 mod os;
 mod overlaid;
 mod overlay;
-#[cfg(feature = "server")]
+#[cfg(feature = "encryption")]
 mod private_file;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
@@ -25,10 +25,12 @@ pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
 pub(crate) use overlaid::Overlaid;
 pub(crate) use overlay::OverlayDisk;
+#[cfg(feature = "encryption")]
+pub(crate) use private_file::read_private;
+#[cfg(feature = "encryption")]
+pub use private_file::{FileVersion, PrivateFileError};
 #[cfg(feature = "server")]
-pub use private_file::PrivateFileError;
-#[cfg(feature = "server")]
-pub(crate) use private_file::{create_directory, read_private, read_public, write_private, write_public};
+pub(crate) use private_file::{create_directory, read_public, write_private, write_public};
 pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;
@@ -70,7 +72,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Makes durable which names the directory holds.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// A random number, for salts and secrets. A simulated disk draws it from its seed.
+    /// A random number that no one can guess, for salts, secrets and keys. A simulated disk draws it from its seed.
     fn entropy(&self) -> io::Result<u64>;
 
     /// Takes the lock file at `path`, which is created if missing, and holds it until the guard is dropped.

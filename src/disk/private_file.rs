@@ -1,8 +1,8 @@
 //! Files with secrets, which are of use only as long as others cannot read them.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
@@ -60,6 +60,43 @@ pub enum PrivateFileError {
     },
 }
 
+/// Tells whether a file is the one that it was, with what was in it.
+///
+/// ```
+/// use anabranch::disk::FileVersion;
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let path = directory.path().join("keys");
+/// assert_eq!(FileVersion::of(&path), None);
+/// std::fs::write(&path, "one").unwrap();
+/// let version = FileVersion::of(&path);
+/// assert_eq!(FileVersion::of(&path), version);
+/// std::fs::write(&path, "another").unwrap();
+/// assert_ne!(FileVersion::of(&path), version);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    device: u64,
+    inode: u64,
+    mode: u32,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl FileVersion {
+    /// As the file is now; `None` if it is not there, or cannot be looked at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            mode: metadata.mode(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The text of a file that its owner alone may read. A file of root may be read by its group too, which is how secrets
@@ -69,21 +106,25 @@ pub(crate) fn read_private(path: &Path) -> Result<String, PrivateFileError> {
 }
 
 /// The text of a file that anyone may read.
+#[cfg(feature = "server")]
 pub(crate) fn read_public(path: &Path) -> Result<String, PrivateFileError> {
     read(path, |_, _| true)
 }
 
 /// Makes a file that its owner alone may read.
+#[cfg(feature = "server")]
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), PrivateFileError> {
     write(path, text, 0o600)
 }
 
 /// Makes a file that anyone may read.
+#[cfg(feature = "server")]
 pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), PrivateFileError> {
     write(path, text, 0o644)
 }
 
 /// Makes a directory, and those above it, unless it is there.
+#[cfg(feature = "server")]
 pub(crate) fn create_directory(path: &Path) -> Result<(), PrivateFileError> {
     std::fs::create_dir_all(path).map_err(failed("create", path))
 }
@@ -134,7 +175,11 @@ fn is_private(mode: u32, owner: u32) -> bool {
 }
 
 /// Under another name first, so that a crash leaves no half of it.
+#[cfg(feature = "server")]
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
     let new = path.with_extension("new");
     let written = (|| {
         let _ = std::fs::remove_file(&new);
@@ -156,7 +201,7 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Pri
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;

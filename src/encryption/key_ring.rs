@@ -61,6 +61,10 @@ impl KeyRing {
         self.changes.load(Ordering::Acquire)
     }
 
+    pub(crate) fn has(&self, fingerprint: KeyFingerprint) -> bool {
+        self.cipher(fingerprint).is_some()
+    }
+
     /// A key made of random bytes, and the same wrapped by one of the ring. `None` if the ring does not have that.
     pub(crate) fn wrap(
         &self,

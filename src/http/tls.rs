@@ -40,6 +40,9 @@ pub enum TlsError {
     /// There is no key where one has to be.
     #[error("there is no private key in PEM, which begins with -----BEGIN PRIVATE KEY-----")]
     NoKey,
+    /// The key is protected with a passphrase, which there is no way to give.
+    #[error("the private key is encrypted; to decrypt it, type: openssl pkey -in FILE -out DECRYPTED_FILE")]
+    EncryptedKey,
     /// The certificate or the key is not one that can be used, or they do not belong together.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(String),
@@ -66,6 +69,9 @@ impl TlsIdentity {
     /// If one of them is not there, or they do not belong together.
     pub fn from_pem(certificate: &str, key: &str) -> Result<TlsIdentity, TlsError> {
         let certificates = certificates(certificate)?;
+        if key.contains("ENCRYPTED") {
+            return Err(TlsError::EncryptedKey);
+        }
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| TlsError::NoKey)?;
         let unusable = |error: rustls::Error| TlsError::Unusable(error.to_string());
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

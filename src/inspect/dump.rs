@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::Inspection;
 use super::contents::Contents;
-use super::finding::{Damage, Finding, InspectedLog};
+use super::finding::{Consequence, Damage, Finding, InspectedLog, LostRecords};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use crate::catalog::{CatalogState, Edit};
@@ -69,7 +69,7 @@ pub enum DumpItem {
     Frame(DumpedFrame),
     /// A record.
     Record(DumpedRecord),
-    /// A frame whose records are encrypted, with a key that was not given.
+    /// A frame with records that are encrypted with a key that was not given.
     Encrypted(DumpedFrame),
     /// A place that is damaged or unfinished, behind the whole items of its file.
     Finding(Finding),
@@ -376,8 +376,11 @@ impl Dump<'_> {
             (DumpWhat::Frames, _) => self.show(DumpItem::Frame(dumped())),
             (DumpWhat::Records, Encryption::None) => self.records(log, path, frame, frame.records()),
             (DumpWhat::Records, Encryption::Encrypted { key, .. }) => {
-                match key.as_ref().and_then(|key| frame.decrypted(key)) {
-                    Some(records) => self.records(log, path, frame, records),
+                match key.as_ref().map(|key| frame.decrypted(key)) {
+                    Some(Some(records)) => self.records(log, path, frame, records),
+                    _ if frame.header.count == 0 => ControlFlow::Continue(()),
+                    // Damage that only a reader with the key can see.
+                    Some(None) => (self.on_item)(DumpItem::Finding(changed_frame(log, path, frame))),
                     None => self.show(DumpItem::Encrypted(dumped())),
                 }
             }
@@ -409,6 +412,24 @@ impl Dump<'_> {
             }))?;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Damage that only those see who have the key: the frame was changed, and its checksums with it.
+fn changed_frame(log: &NamedLog, path: &Path, frame: &SurveyedFrame) -> Finding {
+    let lost = LostRecords {
+        from: frame.header.first_record,
+        to: Some(frame.header.next_record()),
+        arrived_from: frame.header.first_arrival,
+        arrived_until: Some(frame.header.last_arrival),
+    };
+    let damage = Damage::Frames {
+        bytes: frame.bytes(),
+        reason: "the frame's body is not what was encrypted".to_owned(),
+    };
+    Finding {
+        log: Some(log.name.clone()),
+        ..Finding::new(path, frame.offset, damage, Consequence::Lost(lost))
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::arn::{self, ConsumerArn, ResourceName, StreamArn};
 use super::convert::{Input, Value};
 use super::credentials::Identity;
-use super::error::ApiError;
+use super::error::{ApiError, exception};
 use super::policy::{self, Decision, Question};
 use super::service::Context;
 use crate::{ConsumerDescription, Error, Stream};
@@ -60,7 +60,19 @@ impl Context<'_> {
         };
         let named_arn = named_arn(input);
         match self.named(input, named_arn)? {
-            Some(Named::Consumer(stream, consumer)) => self.authorize_consumer(&stream, &consumer),
+            Some(Named::Consumer(stream, consumer)) => {
+                let authorized = self.authorize_consumer(&stream, &consumer);
+                match (authorized, named_arn) {
+                    // Another account must not learn by a refusal whether there is such a consumer.
+                    (Err(refused), Some(named)) if is_foreign(caller, self.account_id()) => {
+                        Err(match refused.kind {
+                            exception::ACCESS_DENIED => self.not_allowed(caller, named),
+                            _ => refused,
+                        })
+                    }
+                    (authorized, _) => authorized,
+                }
+            }
             Some(Named::Stream(stream)) => self.authorize_stream(&stream),
             None if is_foreign(caller, self.account_id()) => {
                 Err(self.not_allowed(caller, named_arn.unwrap_or("*")))

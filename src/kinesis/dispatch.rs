@@ -145,10 +145,15 @@ fn too_many_replies() -> ApiError {
 }
 
 /// An operation answers with the exceptions of its declaration, and with those that any operation may answer with: of
-/// the checks of its input, of a server that fails, and of one that does not allow it.
+/// the checks of its input, of a server that fails, of one that does not allow it, and of one that lacks a key.
 fn check_declared(operation: &Operation, error: &ApiError) {
     let is_common = error.status >= 500
-        || [exception::VALIDATION, exception::ACCESS_DENIED].contains(&error.kind)
+        || [
+            exception::VALIDATION,
+            exception::ACCESS_DENIED,
+            exception::KMS_NOT_FOUND,
+        ]
+        .contains(&error.kind)
         || error.is_serialization();
     debug_assert!(
         is_common || operation.errors.contains(&error.kind),

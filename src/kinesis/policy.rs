@@ -43,6 +43,15 @@ pub(super) fn decide(policy: &Value, question: &Question<'_>) -> Decision {
     decision
 }
 
+/// The place of the first statement that neither allows nor denies. It would say nothing, which its author did not mean.
+pub(super) fn first_without_effect(policy: &Value) -> Option<usize> {
+    let mut statements = items(policy.get("Statement")).iter();
+    statements.position(|statement| {
+        let effect = statement.get("Effect").and_then(Value::as_str);
+        !matches!(effect, Some("Allow" | "Deny"))
+    })
+}
+
 /// Whether a statement is about the question. `None` if that cannot be said.
 fn is_about(statement: &Value, question: &Question<'_>) -> Option<bool> {
     let principal = either(statement, "Principal", "NotPrincipal", |value| {
@@ -101,10 +110,11 @@ fn is_principal(name: &str, question: &Question<'_>) -> bool {
     name == "*" || name == question.account_id || name == question.principal_arn || is_account()
 }
 
-/// Whether one of the texts fits. `None` if there is something else than texts.
+/// Whether one of the texts fits. `None` if there is something else than texts, or a variable, which is not replaced here.
 fn any_fits(value: &Value, fits: impl Fn(&str) -> bool) -> Option<bool> {
     let texts: Option<Vec<&str>> = items(Some(value)).iter().map(Value::as_str).collect();
-    Some(texts?.into_iter().any(fits))
+    let texts = texts.filter(|texts| !texts.iter().any(|text| text.contains("${")))?;
+    Some(texts.into_iter().any(fits))
 }
 
 /// The items of a list; what is no list is its own only item.
@@ -189,6 +199,33 @@ mod tests {
             "{decisions:?}"
         );
         decisions[0] == Decision::Allowed
+    }
+
+    #[test]
+    fn a_variable_allows_nothing_and_is_denied() {
+        for (effect, decided) in [("Allow", Decision::Silent), ("Deny", Decision::Denied)] {
+            let resource = json!(["arn:aws:kinesis:*:*:stream/${aws:username}", "*"]);
+            assert_eq!(
+                decision(statement(effect, json!("*"), json!("kinesis:*"), resource)),
+                decided
+            );
+        }
+    }
+
+    #[test]
+    fn a_statement_without_an_effect_is_found() {
+        let allow = statement("Allow", json!("*"), json!("*"), json!("*"));
+        let found = |statements| first_without_effect(&json!({ "Statement": statements }));
+        assert_eq!(first_without_effect(&json!({})), None);
+        assert_eq!(found(json!([allow])), None);
+        assert_eq!(found(allow.clone()), None);
+        for wrong in [
+            json!({}),
+            json!("Allow"),
+            statement("allow", json!("*"), json!("*"), json!("*")),
+        ] {
+            assert_eq!(found(json!([allow, wrong])), Some(1));
+        }
     }
 
     #[test]

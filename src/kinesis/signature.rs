@@ -20,7 +20,6 @@ use crate::http::MAX_HEADERS;
 use crate::model::Timestamp;
 
 /// The parts of a signature, wherever they were.
-#[derive(Debug)]
 pub(super) struct Signature<'a> {
     pub(super) algorithm: Cow<'a, str>,
     pub(super) credential: Cow<'a, str>,
@@ -33,6 +32,17 @@ pub(super) struct Signature<'a> {
     pub(super) payload_hash: Option<Cow<'a, str>>,
     /// How many seconds a signature in the query string is good for.
     pub(super) expires: Option<Cow<'a, str>>,
+}
+
+impl std::fmt::Debug for Signature<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What can be used again gets into no log.
+        formatter
+            .debug_struct("Signature")
+            .field("credential", &self.credential)
+            .field("date", &self.date)
+            .finish_non_exhaustive()
+    }
 }
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";

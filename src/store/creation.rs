@@ -47,7 +47,6 @@ impl StreamOptions {
             Setting::Mode(self.mode),
             Setting::Distribution(self.distribution),
             Setting::WarmThroughput(self.warm_throughput),
-            Setting::Encryption(None),
             Setting::MaxRecordBytes(self.max_record_bytes),
             Setting::Retention {
                 hours: limits::MIN_RETENTION_HOURS,

@@ -353,7 +353,7 @@ impl Stream {
 
     /// Has the records that are put from now on encrypted on the disk, data and partition keys both, with a key of those
     /// that the store was opened with ([`StoreOptions::keys`](crate::StoreOptions::keys)). A stream that is encrypted
-    /// gets another key so. Records that are there stay as they are: the older ones can be read as long as their key is
+    /// gets another key so. With a transition delay it is done when the stream is active again. Records that are there stay as they are: the older ones can be read as long as their key is
     /// there, and those that were put without encryption stay so until they expire.
     ///
     /// # Errors
@@ -388,11 +388,27 @@ impl Stream {
     }
 
     /// Notes the id of a key ([`StreamSummary::encryption_key`]) and encrypts nothing: for a program that answers as if it
-    /// did, and says so. Where records were encrypted, those that are put from now on are not.
+    /// did, and says so.
     ///
     /// # Errors
-    /// As for [`set_mode`](Self::set_mode).
+    /// [`Error::KeyNotFound`] for a stream that is encrypted: that has to be [stopped](Self::stop_encryption) first.
+    /// Otherwise as for [`set_mode`](Self::set_mode).
     pub fn declare_encryption(&self, key_id: &str) -> Result<()> {
+        let known = {
+            let state = self.store_core().catalog.read();
+            let stream = self.core.state(state.stream(self.core.id))?;
+            stream.encryption.clone()
+        };
+        if let Some(StreamKey {
+            id,
+            fingerprint: Some(fingerprint),
+        }) = known
+        {
+            return Err(Error::KeyNotFound {
+                id: Some(id),
+                fingerprint: Some(fingerprint.number()),
+            });
+        }
         self.set(&[Setting::Encryption(Some(StreamKey {
             id: key_id.to_owned(),
             fingerprint: None,

@@ -380,6 +380,14 @@ def check_the_calls_of_terraform():
     kinesis.put_resource_policy(ResourceARN=arn, Policy='{"Version": "2012-10-17"}')
     expect_equal(kinesis.get_resource_policy(ResourceARN=arn)["Policy"], '{"Version": "2012-10-17"}', "its policy")
     kinesis.delete_resource_policy(ResourceARN=arn)
+    kinesis.start_stream_encryption(StreamName="planned", EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    described = kinesis.describe_stream(StreamName="planned")["StreamDescription"]
+    expect_equal((described["EncryptionType"], described["KeyId"]), ("KMS", "alias/aws/kinesis"), "the encryption")
+    put = kinesis.put_record(StreamName="planned", PartitionKey="k", Data=b"x")
+    expect_equal(put["EncryptionType"], "KMS", "the encryption of a put")
+    kinesis.stop_stream_encryption(StreamName="planned", EncryptionType="KMS", KeyId="alias/aws/kinesis")
+    described = kinesis.describe_stream(StreamName="planned")["StreamDescription"]
+    expect_equal(described["EncryptionType"], "NONE", "the encryption after its end")
     kinesis.delete_stream(StreamName="planned")
     kinesis.get_waiter("stream_not_exists").wait(StreamName="planned", WaiterConfig={"Delay": 1})
 

@@ -24,3 +24,8 @@ mod targeted;
 mod unreadable;
 mod watchdog;
 mod world;
+
+/// What is simulated is copied all the time.
+#[cfg(feature = "server")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -224,6 +224,13 @@ fn a_stream_whose_key_is_only_declared_is_not_encrypted() {
     let directory = tempfile::tempdir().unwrap();
     let store = options(&keys(&["a"])).open(directory.path()).unwrap();
     let stream = store.create_stream("s", 1).unwrap();
+    stream.start_encryption("a").unwrap();
+    // Nothing is made plain by the way.
+    assert!(matches!(
+        stream.declare_encryption("b"),
+        Err(Error::KeyNotFound { .. })
+    ));
+    stream.stop_encryption().unwrap();
     stream.declare_encryption("alias/aws/kinesis").unwrap();
     stream.put(KEY, DATA).unwrap();
     assert!(stream.is_encrypted());
@@ -253,6 +260,117 @@ fn a_killed_store_brings_encrypted_records_back() {
     assert_eq!(read(&of_copy).unwrap().len(), 27);
     put_everywhere(&of_copy, 1);
     assert_eq!(read(&of_copy).unwrap().len(), 36);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn records_that_were_acknowledged_from_memory_are_not_written_plain_when_encryption_stops() {
+    use anabranch::sim::{Operation, SimDisk};
+    let keys = keys(&["a"]);
+    for stop in [Stream::stop_encryption, |stream: &Stream| {
+        stream.stop_encryption()?;
+        stream.declare_encryption("b")
+    }] {
+        let disk = SimDisk::new(4);
+        let options = options(&keys).durability(Durability::Buffered).disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("s", 1).unwrap();
+        stream.start_encryption("a").unwrap();
+        stream.put(KEY, DATA).unwrap();
+        assert_eq!(read(&stream).unwrap().len(), 1);
+        let stall = disk.stall_next(Operation::Write, "");
+        stream.put(KEY, DATA).unwrap();
+        stall.wait_until_reached();
+        // They wait for the write to end.
+        for _ in 0..10 {
+            stream.put(KEY, DATA).unwrap();
+        }
+        stop(&stream).unwrap();
+        drop(stall);
+        store.close().unwrap();
+        for (path, _) in disk.rot().files() {
+            let bytes = disk.rot().read(&path).unwrap();
+            assert!(
+                !bytes.windows(DATA.len()).any(|window| window == DATA),
+                "{}",
+                path.display()
+            );
+        }
+        let store = options.open("store").unwrap();
+        assert_eq!(read(&store.stream("s").unwrap()).unwrap(), vec![DATA; 12]);
+    }
+}
+
+#[test]
+fn from_memory_nothing_is_acknowledged_that_cannot_be_encrypted() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = keys(&["a"]);
+    let options = options(&keys).durability(Durability::Buffered);
+    let store = options.open(directory.path()).unwrap();
+    let stream = store.create_stream("s", 1).unwrap();
+    let other = store.create_stream("other", 1).unwrap();
+    stream.start_encryption("a").unwrap();
+    stream.put("k", b"1").unwrap();
+    assert_eq!(read(&stream).unwrap(), [b"1"]);
+    other.put("k", b"1").unwrap();
+    keys.remove("a");
+    assert!(matches!(stream.put("k", b"2"), Err(Error::KeyNotFound { .. })));
+    other.put("k", b"2").unwrap();
+    keys.replace(&self::keys(&["a"]));
+    stream.put("k", b"3").unwrap();
+    store.close().unwrap();
+    let store = options.open(directory.path()).unwrap();
+    assert_eq!(read(&store.stream("s").unwrap()).unwrap(), [b"1", b"3"]);
+    assert_eq!(read(&store.stream("other").unwrap()).unwrap(), [b"1", b"2"]);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_key_that_goes_while_a_segment_is_begun_stops_no_more_than_it_has_to() {
+    use anabranch::sim::{LossMode, Operation, SimDisk};
+    let disk = SimDisk::new(3);
+    let keys = keys(&["a", "b"]);
+    let options = options(&keys);
+    let store = options.clone().disk(disk.clone()).open("store").unwrap();
+    let stream = store.create_stream("s", 1).unwrap();
+    let mut put: Vec<Vec<u8>> = Vec::new();
+    // A segment is begun each time, since the stream has another key than before.
+    for (round, (operation, path)) in [
+        (Operation::Write, ""),
+        (Operation::Rename, ""),
+        (Operation::SyncData, ""),
+        (Operation::SyncDir, ""),
+        (Operation::SyncData, "MANIFEST"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = ["a", "b"][round % 2];
+        stream.start_encryption(key).unwrap();
+        let stall = disk.stall_next(operation, path);
+        let data = round.to_string().into_bytes();
+        let taken = std::thread::scope(|scope| {
+            let putting = scope.spawn(|| stream.put("k", &data));
+            stall.wait_until_reached();
+            keys.remove(key);
+            drop(stall);
+            putting.join().unwrap()
+        });
+        match taken {
+            Ok(_) => put.push(data),
+            Err(Error::KeyNotFound { .. }) => {}
+            Err(error) => panic!("{operation:?} of {path}: {error}"),
+        }
+        keys.replace(&self::keys(&["a", "b"]));
+        stream.stop_encryption().unwrap();
+        stream.put("k", b"plain").unwrap();
+        put.push(b"plain".to_vec());
+        assert_eq!(read(&stream).unwrap(), put, "{operation:?} of {path}");
+    }
+    drop(stream);
+    drop(store);
+    let store = options.disk(disk.crash(LossMode::KeepAll)).open("store").unwrap();
+    assert_eq!(read(&store.stream("s").unwrap()).unwrap(), put);
 }
 
 fn copy_files(from: &Path, to: &Path) {

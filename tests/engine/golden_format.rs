@@ -24,7 +24,7 @@ const ALL: ReadLimit = ReadLimit {
 };
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-2")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-3")
 }
 
 fn shard(index: u32) -> ShardId {

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use anabranch_harness::http1::{Client, Head};
+use anabranch_harness::http1::{Client, Head, Reply};
 use tempfile::TempDir;
 
 use crate::PROGRAM;
@@ -89,12 +89,16 @@ impl Running {
     /// The body of the answer to a request that succeeds. It is signed for no region.
     #[track_caller]
     fn request(&self, operation: &str, body: &str) -> String {
+        let reply = self.answer(operation, body);
+        assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
+        reply.text().to_owned()
+    }
+
+    fn answer(&self, operation: &str, body: &str) -> Reply {
         let target = format!("Kinesis_20131202.{operation}");
         let mut client = Client::connect(self.address.parse().unwrap());
         let head = Head::of(&target).header("Authorization", "X Credential=a,SignedHeaders=b,Signature=c");
-        let reply = client.send(&head, body.as_bytes());
-        assert_eq!(reply.status, 200, "{operation}: {}", reply.text());
-        reply.text().to_owned()
+        client.send(&head, body.as_bytes())
     }
 }
 
@@ -452,4 +456,95 @@ fn wrong_streams_are_refused_before_anything_is_made() {
         let store = anabranch::Store::open(data_dir.path()).unwrap();
         assert_eq!(store.open_shard_count().unwrap(), 0);
     }
+}
+
+/// A file that its owner alone can read.
+fn write_private(path: &Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let new = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new);
+    file.unwrap().write_all(text.as_bytes()).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn records_are_encrypted_with_a_file_of_keys_which_is_read_again_when_it_changes() {
+    let directory = data_dir();
+    let (data, file) = (directory.path().join("data"), directory.path().join("keys"));
+    let keys = file.to_str().unwrap();
+    let both = format!("a = {}\nb = {}\n", "0a".repeat(32), "0b".repeat(32));
+    write_private(&file, &both);
+    let running = Running::start(&data, &["--keys", keys, "--create-stream", "s:1"]);
+    let start = r#"{"StreamName":"s","EncryptionType":"KMS","KeyId":"a"}"#;
+    running.request("StartStreamEncryption", start);
+    let put = r#"{"StreamName":"s","PartitionKey":"k","Data":"c2VjcmV0"}"#;
+    assert!(
+        running
+            .request("PutRecord", put)
+            .contains(r#""EncryptionType":"KMS""#)
+    );
+
+    // What cannot be used changes nothing; a file without the key takes it away.
+    write_private(&file, "a = 1\n");
+    running.request("PutRecord", put);
+    write_private(&file, &both[both.find("b =").unwrap()..]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let refused = loop {
+        let answer = running.answer("PutRecord", put);
+        if answer.status != 200 {
+            break answer.text().to_owned();
+        }
+        assert!(std::time::Instant::now() < deadline, "the file is not read again");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert!(refused.contains("KMSNotFoundException"), "{refused}");
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the file of keys has changed"), "{log}");
+    assert!(!log.contains("0a0a") && !log.contains("0b0b"), "{log}");
+
+    let shown = |arguments: &[&str]| {
+        let mut all = vec!["dump", data.to_str().unwrap(), "--what", "records"];
+        all.extend(arguments);
+        text(&run(&all).stdout).to_owned()
+    };
+    assert!(shown(&[]).contains("encrypted; to show them, give --keys with the key of fingerprint "));
+    assert!(shown(&["--keys", keys]).contains("encrypted; "));
+    write_private(&file, &both);
+    assert!(shown(&["--keys", keys]).contains("data \"secret\""));
+}
+
+#[test]
+fn a_file_of_keys_that_cannot_be_used_is_refused_with_the_reason() {
+    let directory = data_dir();
+    let file = directory.path().join("keys");
+    let keys = file.to_str().unwrap();
+    let refusal = || {
+        let data = directory.path().join("data");
+        let output = run(&[
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--keys",
+            keys,
+        ]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!data.exists());
+        text(&output.stderr).to_owned()
+    };
+    assert!(refusal().contains(&format!("--keys: {keys} does not exist")));
+    write_private(&file, "a = 01\n");
+    assert!(refusal().contains(&format!("--keys: {keys}: line 1: a key is 64 hexadecimal digits")));
+    write_private(&file, &format!("a = {}\n", "01".repeat(32)));
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(refusal().contains("chmod 600"));
 }

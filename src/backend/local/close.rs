@@ -2,7 +2,7 @@
 
 use super::logs::LocalLogs;
 use crate::catalog::Edit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::LogEnd;
 use crate::model::LogName;
 
@@ -20,18 +20,21 @@ impl LocalLogs {
 
     /// Records where all logs end, with the edits that come `last`.
     pub(super) fn record_all_ends(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
-        let ends = self.ends()?;
+        let (ends, failed) = self.ends()?;
         let mut edits = last();
         if !ends.is_empty() {
             edits.insert(0, Edit::LogsRested { ends });
         }
-        self.catalog.commit(|_| Ok(edits))
+        self.catalog.commit(|_| Ok(edits))?;
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Brings the logs that were written to to rest. Gives their ends, to be recorded.
-    fn ends(&self) -> Result<Vec<(LogName, LogEnd)>> {
+    /// Brings the logs that were written to to rest. Gives their ends, to be recorded, and the first failure of a log that
+    /// cannot be written to, which keeps no other from its rest.
+    fn ends(&self) -> Result<(Vec<(LogName, LogEnd)>, Option<Error>)> {
         self.context.resources.health.check()?;
         let mut ends = Vec::new();
+        let mut failed = None;
         for (name, _) in self.active.list() {
             let Some(log) = (match name {
                 // Its end comes last, below.
@@ -41,13 +44,20 @@ impl LocalLogs {
                 continue;
             };
             if log.check_undamaged().is_ok() {
-                log.rest()?;
-                log.save_live_index();
-                ends.extend(log.known_end().map(|end| (name, end)));
+                match log.rest() {
+                    Ok(_) => {
+                        log.save_live_index();
+                        ends.extend(log.known_end().map(|end| (name, end)));
+                    }
+                    Err(error) => {
+                        self.context.resources.health.check()?;
+                        failed.get_or_insert(error);
+                    }
+                }
             }
         }
         ends.extend(self.rest_journal()?);
-        Ok(ends)
+        Ok((ends, failed))
     }
 
     /// Ends the threads, lets the directory go, and wakes all who wait at a log.

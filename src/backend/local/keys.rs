@@ -50,10 +50,21 @@ impl SegmentKeys for LocalKeys {
             .wrapping_add(self.ring.changes())
     }
 
-    fn wanted(&self, log: LogIdentity) -> Option<KeyFingerprint> {
+    fn wanted(&self, log: LogIdentity) -> Option<Option<KeyFingerprint>> {
+        // What the commit journal has is encrypted already.
+        let Some(stream) = log.name.stream() else {
+            return Some(None);
+        };
         let state = self.catalog.read();
-        let key: &StreamKey = state.stream(log.name.stream()?)?.encryption.as_ref()?;
-        key.fingerprint
+        let key: Option<&StreamKey> = state.stream(stream)?.encryption.as_ref();
+        Some(key.and_then(|key| key.fingerprint))
+    }
+
+    fn check(&self, log: LogIdentity, key: KeyFingerprint) -> Result<()> {
+        match self.ring.has(key) {
+            true => Ok(()),
+            false => Err(self.not_found(log, key)),
+        }
     }
 
     fn draw(

@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field of the header
 //!      0      8  magic            89 41 42 4D 0D 0A 1A 0A
-//!      8      2  format           2
+//!      8      2  format           3
 //!     10      6  reserved, zero
 //!     16     16  store
 //!     32      8  number           the one in the file's name
@@ -31,7 +31,7 @@ use super::copies::{Copies, STRIPE_BYTES, WhichCopy};
 use crate::disk::{Step, passes};
 use crate::error::{Error, Result};
 
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 const MAGIC: [u8; 8] = *b"\x89ABM\r\n\x1a\n";
 pub(super) const HEADER_BYTES: usize = 64;
 const FRAME_MAGIC: u32 = 0x4546_4D41;

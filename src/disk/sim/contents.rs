@@ -37,7 +37,9 @@ impl Contents {
 
     /// Has no blocks where the other has none, unless it has bytes there.
     fn release_like(&mut self, other: &Self) {
-        if self.length == other.length {
+        if self.length == other.length && other.released == 0 {
+            self.released = 0;
+        } else if self.length == other.length {
             let is_used = |sector: &Sector| sector.iter().any(|byte| *byte != 0);
             let used = self.sectors.iter().rev().find(|(_, sector)| is_used(sector));
             self.released = other.released;

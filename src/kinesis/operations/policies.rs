@@ -9,6 +9,7 @@ use crate::kinesis::authorization::POLICY_ATTRIBUTE;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{Key, TEXT, Text, members, required};
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
+use crate::kinesis::policy;
 
 const POLICY: Key<Text> = required("Policy", TEXT);
 
@@ -52,9 +53,14 @@ fn check(policy: &str) -> Result<(), ApiError> {
             policy.len()
         )));
     }
-    match serde_json::from_str(policy) {
-        Ok(Value::Object(_)) => Ok(()),
-        Ok(_) | Err(_) => Err(ApiError::invalid_argument("The policy is not a JSON object.")),
+    let document = serde_json::from_str(policy).ok().filter(Value::is_object);
+    let document = document.ok_or(ApiError::invalid_argument("The policy is not a JSON object."))?;
+    match policy::first_without_effect(&document) {
+        None => Ok(()),
+        Some(place) => Err(ApiError::invalid_argument(format!(
+            "Statement {} of the policy has no Effect that is Allow or Deny.",
+            place + 1
+        ))),
     }
 }
 

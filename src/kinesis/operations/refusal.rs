@@ -117,15 +117,12 @@ impl Context<'_> {
 
 /// Which key of the server's is missing. Its fingerprint tells nothing of the key.
 fn key_not_found(id: Option<&str>, fingerprint: Option<u64>) -> ApiError {
-    let key = match (id, fingerprint) {
-        (Some(id), _) => format!("Key {} is not found", shown(id)),
-        (None, fingerprint) => format!(
-            "The key with the fingerprint {:016x} is not found",
-            fingerprint.unwrap_or_default()
-        ),
-    };
+    let fingerprint = fingerprint.map(|fingerprint| format!("with the fingerprint {fingerprint:016x}"));
+    let id = id.map(shown);
+    let key = [id.as_deref(), fingerprint.as_deref()].into_iter().flatten();
+    let key = key.collect::<Vec<_>>().join(" ");
     ApiError::kms_not_found(format!(
-        "{key}: the file of keys that the server was given does not have it."
+        "Key {key} is not among the keys that the server was given."
     ))
 }
 

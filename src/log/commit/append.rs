@@ -3,6 +3,7 @@
 use super::durability::Durability;
 use super::local_log::LocalLog;
 use super::tail::Tail;
+use crate::encryption::KeyFingerprint;
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{PutRecord, Timestamp};
 use crate::seam::{Appended, Placed, Ticket, Waiting, check_batch_bytes, stored_bytes};
@@ -97,6 +98,7 @@ impl LocalLog {
         if tail.is_sealed {
             return Ok(Appended::Sealed);
         }
+        let key = self.key_of_acknowledged(&mut tail)?;
         let first_record = tail.next_record;
         let next_record = first_record
             .checked_add(records.len() as u64)
@@ -112,6 +114,7 @@ impl LocalLog {
             usual,
             &self.context.resources.spare_buffers,
         );
+        tail.pending.key = tail.pending.key.or(key);
         tail.next_record = next_record;
         tail.last_arrival = arrival;
         let outcome = tail.pending.outcome.clone();
@@ -131,6 +134,24 @@ impl LocalLog {
             }
         };
         Ok(Appended::Taken(ticket))
+    }
+
+    /// What records are to be encrypted with that are acknowledged before they are written. Where that is not there they are
+    /// refused: to acknowledge them would promise what may never come.
+    fn key_of_acknowledged(&self, tail: &mut Tail) -> Result<Option<KeyFingerprint>> {
+        if !self.is_acknowledged_from_memory() {
+            return Ok(None);
+        }
+        let keys = &self.context.resources.keys;
+        let revision = Some(keys.revision());
+        if tail.key.0 != revision {
+            let wanted = keys.wanted(self.files.identity).flatten();
+            if let Some(key) = wanted {
+                keys.check(self.files.identity, key)?;
+            }
+            tail.key = (revision, wanted);
+        }
+        Ok(tail.key.1)
     }
 
     /// Waits until the pending group has room for so many bytes, and this log's records can be given numbers. A group

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::spare_buffers::SpareBuffers;
-use crate::encryption::SEAL_BYTES;
+use crate::encryption::{KeyFingerprint, SEAL_BYTES};
 use crate::log::format::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use crate::log::format::record_codec;
 use crate::log::format::segment_header::PAGE_BYTES;
@@ -23,6 +23,8 @@ pub(super) struct Group {
     pub(super) count: u32,
     pub(super) first_arrival: Timestamp,
     pub(super) last_arrival: Timestamp,
+    /// Some of the records were acknowledged from memory while their stream was to be encrypted with this key.
+    pub(super) key: Option<KeyFingerprint>,
     pub(super) outcome: Arc<Outcome>,
     /// Threads that wait for this group, any of which will lead if need be.
     pub(super) waiting_threads: usize,
@@ -38,6 +40,7 @@ impl Group {
             count: 0,
             first_arrival: Timestamp::from_millis(0),
             last_arrival: Timestamp::from_millis(0),
+            key: None,
             outcome: Arc::new(Outcome::new(parity)),
             waiting_threads: 0,
             is_claimed: false,
@@ -69,6 +72,7 @@ impl Group {
         self.first_record = earlier.first_record;
         self.first_arrival = earlier.first_arrival;
         self.last_arrival = earlier.last_arrival;
+        self.key = self.key.or(earlier.key);
     }
 
     /// Takes in records that have `bytes` when they are encoded, where the group before had `usual`.

@@ -26,6 +26,7 @@ pub(super) mod place;
 pub(super) mod resources;
 pub(super) mod rest;
 pub(super) mod round;
+pub(super) mod sealing;
 pub(super) mod sharing;
 pub(super) mod spare_buffers;
 pub(super) mod tail;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::resources::LogResources;
+use super::sealing::Sealing;
 use crate::disk::{Disk, DiskFile, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::log::format::identity::LogIdentity;
@@ -23,7 +24,7 @@ use crate::log::segments::segment::Segment;
 #[derive(Debug)]
 pub(super) enum Place {
     /// Behind the end of a segment that rested.
-    Rested(Arc<Segment>, Arc<OpenSegment>),
+    Rested(Arc<Segment>, Arc<OpenSegment>, Option<Sealing>),
     /// At the beginning of a segment.
     Begun(BegunSegment),
 }
@@ -33,8 +34,10 @@ pub(super) enum Place {
 pub(super) struct BegunSegment {
     pub(super) segment: Arc<Segment>,
     pub(super) file: Arc<dyn DiskFile>,
-    /// The segment before, which is full.
+    /// The segment before, which is full, or encrypted otherwise.
     pub(super) previous: Option<Arc<Segment>>,
+    /// What its first frame is encrypted with.
+    pub(super) sealing: Option<Sealing>,
     /// Where the file is now.
     path: PathBuf,
     /// Whether the file holds only zeros.
@@ -42,11 +45,17 @@ pub(super) struct BegunSegment {
 }
 
 impl BegunSegment {
-    pub(super) fn new(segment: Arc<Segment>, pooled: PooledFile, previous: Option<Arc<Segment>>) -> Self {
+    pub(super) fn new(
+        segment: Arc<Segment>,
+        pooled: PooledFile,
+        previous: Option<Arc<Segment>>,
+        sealing: Option<Sealing>,
+    ) -> Self {
         Self {
             segment,
             file: pooled.file,
             previous,
+            sealing,
             path: pooled.path,
             is_new: pooled.is_new,
         }

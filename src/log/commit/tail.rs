@@ -1,6 +1,7 @@
 //! The records of a log that are not committed yet.
 
 use super::group::Group;
+use crate::encryption::KeyFingerprint;
 use crate::error::Error;
 use crate::model::{RecordNumber, Timestamp};
 
@@ -24,6 +25,9 @@ pub(super) struct Tail {
     pub(super) waiting: [usize; 2],
     /// Why records that were acknowledged from memory cannot be written at the moment.
     pub(super) stalled: Option<Error>,
+    /// What records that are acknowledged from memory are to be encrypted with, and the revision of the keys at which they
+    /// said so.
+    pub(super) key: (Option<u64>, Option<KeyFingerprint>),
     /// How many bytes the last group had, and the next will probably have.
     pub(super) usual_bytes: usize,
 }
@@ -41,6 +45,7 @@ impl Tail {
             is_announced: false,
             waiting: [0; 2],
             stalled: None,
+            key: (None, None),
             usual_bytes: 0,
         }
     }

@@ -114,9 +114,7 @@ impl LocalLog {
         let mut writer = self.writer.lock();
         match writer.frame_where_ready(group)? {
             Some(frame) => Ok(FrameOrPlace::Frame(frame)),
-            None => writer
-                .place(group.first_record, group.frame_bytes())
-                .map(FrameOrPlace::Place),
+            None => writer.place(group).map(FrameOrPlace::Place),
         }
     }
 

@@ -7,9 +7,10 @@ use super::durability::Durability;
 use super::group::Group;
 use super::place::{BegunSegment, Place, make_ready};
 use super::resources::LogResources;
+use super::sealing::Sealing;
 use super::spare_buffers::SpareBuffers;
 use crate::disk::{Health, Overlaid, Step, is_left_out, perform};
-use crate::encryption::{DataKey, KeyFingerprint, NONCE_BYTES, SEAL_BYTES};
+use crate::encryption::{KeyFingerprint, SEAL_BYTES};
 use crate::error::{Error, Result};
 use crate::log::format::frame::{FrameHeader, HEADER_BYTES, body_length, frame_bytes_of};
 use crate::log::format::index::{IndexEntry, SparseIndex};
@@ -21,7 +22,7 @@ use crate::log::segments::log_files::LogFiles;
 use crate::log::segments::open_segments::OpenSegment;
 use crate::log::segments::pool::SegmentSize;
 use crate::log::segments::segment::Segment;
-use crate::model::{RecordNumber, limits};
+use crate::model::RecordNumber;
 
 /// A log begins with a segment of this size, so that thousands of nearly idle ones do not reserve the disk.
 const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
@@ -172,7 +173,7 @@ impl Writer {
         if let Some(frame) = self.frame_where_ready(group)? {
             return Ok(frame);
         }
-        let mut place = self.place(group.first_record, group.frame_bytes())?;
+        let mut place = self.place(group)?;
         make_ready(&self.resources, &self.files, &mut place)?;
         self.frame_in(group, place)
     }
@@ -180,12 +181,13 @@ impl Writer {
     /// Makes a group a frame of the last segment, if that is ready and takes it.
     #[inline]
     pub(super) fn frame_where_ready(&mut self, group: &mut Group) -> Result<Option<PlacedFrame>> {
-        let wanted_key = self.wanted_key();
+        let wanted_key = self.key_for(group);
         match &self.placement {
             Placement::InPlace(segment) if self.takes(segment, group.frame_bytes(), wanted_key) => {
                 let segment = segment.clone();
+                let sealing = self.sealing_in(&segment)?;
                 let open = self.resources.open_segments.get_writable(&segment)?;
-                self.frame_of(group, segment, open).map(Some)
+                self.frame_of(group, segment, open, sealing).map(Some)
             }
             _ => Ok(None),
         }
@@ -193,8 +195,8 @@ impl Writer {
 
     /// Makes a group a frame of the segment in a place that is ready.
     pub(super) fn frame_in(&mut self, group: &mut Group, place: Place) -> Result<PlacedFrame> {
-        let (segment, open) = self.take_up(place)?;
-        self.frame_of(group, segment, open)
+        let (segment, open, sealing) = self.take_up(place)?;
+        self.frame_of(group, segment, open, sealing)
     }
 
     #[inline]
@@ -203,8 +205,9 @@ impl Writer {
         group: &mut Group,
         segment: Arc<Segment>,
         open: Arc<OpenSegment>,
+        sealing: Option<Sealing>,
     ) -> Result<PlacedFrame> {
-        let chain = self.encode(&segment, group)?;
+        let chain = self.encode(&segment, group, sealing)?;
         let frame_bytes = group.buffer.len() as u64;
         let end = LogEnd {
             position: LogPosition(self.end.position.0 + frame_bytes),
@@ -436,10 +439,10 @@ impl Writer {
         self.resources.options.durability == Durability::Synced
     }
 
-    /// Makes the group's buffer a frame. Once this has succeeded the group is written, or the store is poisoned: it cannot be
-    /// taken back, since its records may be encrypted.
-    fn encode(&self, segment: &Segment, group: &mut Group) -> Result<u32> {
-        let key = segment.data_key(self.resources.keys.as_ref())?;
+    /// Makes the group's buffer a frame. It cannot be taken back then, since its records may be encrypted: the frame is
+    /// written, or the store is poisoned.
+    fn encode(&self, segment: &Segment, group: &mut Group, sealing: Option<Sealing>) -> Result<u32> {
+        body_length(&group.buffer)?;
         group.buffer.resize(group.frame_bytes() as usize, 0);
         let mut header = FrameHeader {
             body_length: 0,
@@ -452,8 +455,8 @@ impl Writer {
             first_arrival: group.first_arrival,
             last_arrival: group.last_arrival,
         };
-        if let Some(key) = key {
-            self.encrypt(&key, &header, group)?;
+        if let Some(sealing) = sealing {
+            sealing.seal(&header, &mut group.buffer);
         }
         let (header_space, body) = group.buffer.split_at_mut(HEADER_BYTES);
         header.body_length = body_length(body)?;
@@ -463,20 +466,10 @@ impl Writer {
         Ok(checksum)
     }
 
-    fn encrypt(&self, key: &DataKey, header: &FrameHeader, group: &mut Group) -> Result<()> {
-        // The position alone would do: a frame is written at each once. But a copy of the store, of a backup, say, goes on
-        // at the same positions with the same key.
-        let drawn = self.resources.disk.entropy();
-        let drawn = drawn.map_err(|error| Error::io("draw a nonce for", &self.files.directory, error))?;
-        let mut nonce = [0; NONCE_BYTES];
-        nonce[..8].copy_from_slice(&drawn.to_le_bytes());
-        nonce[8..].copy_from_slice(&(self.end.position.0 as u32).to_le_bytes());
-        let bytes = group.buffer.len();
-        let sealed = key.seal(&mut group.buffer, HEADER_BYTES, nonce, &header.associated());
-        sealed.ok_or(Error::BatchTooLarge {
-            bytes,
-            limit: limits::MAX_BATCH_BYTES,
-        })
+    /// What the next frame of a segment is encrypted with, if it is.
+    fn sealing_in(&self, segment: &Segment) -> Result<Option<Sealing>> {
+        let key = segment.data_key(self.resources.keys.as_ref())?;
+        Sealing::draw(key, &self.resources, &self.files.directory)
     }
 
     fn note_in_index(&self, segment: &Segment, group: &Group, offset: u64) {
@@ -496,12 +489,14 @@ impl Writer {
             Placement::InPlace(_) => Ok(None),
             Placement::Resume(segment) if segment.is_encrypted_with(wanted_key) => {
                 let segment = segment.clone();
+                // Not for a frame yet: a key that is missing is told before a number is.
+                let sealing = self.sealing_in(&segment)?;
                 let open = self.resources.open_segments.get_writable(&segment)?;
-                Ok(Some(Place::Rested(segment, open)))
+                Ok(Some(Place::Rested(segment, open, sealing)))
             }
             Placement::New | Placement::Resume(_) => {
                 let frame_bytes = frame_bytes_of(HEADER_BYTES + bytes);
-                let begun = self.begin_segment(next_record, frame_bytes)?;
+                let begun = self.begin_segment(next_record, frame_bytes, wanted_key)?;
                 Ok(Some(Place::Begun(begun)))
             }
         }
@@ -514,32 +509,35 @@ impl Writer {
 
     /// Where a frame goes for which the segment is not ready that takes it. Makes all ready but what is done for
     /// several logs together ([`make_all_ready`](super::place::make_all_ready)).
-    pub(super) fn place(&mut self, first_record: RecordNumber, frame_bytes: u64) -> Result<Place> {
-        let wanted_key = self.wanted_key();
+    pub(super) fn place(&mut self, group: &Group) -> Result<Place> {
+        let wanted_key = self.key_for(group);
         match &self.placement {
-            Placement::Resume(segment) if self.takes(segment, frame_bytes, wanted_key) => {
+            Placement::Resume(segment) if self.takes(segment, group.frame_bytes(), wanted_key) => {
                 let segment = segment.clone();
+                let sealing = self.sealing_in(&segment)?;
                 let open = self.resources.open_segments.get_writable(&segment)?;
-                Ok(Place::Rested(segment, open))
+                Ok(Place::Rested(segment, open, sealing))
             }
-            _ => self.begin_segment(first_record, frame_bytes).map(Place::Begun),
+            _ => self
+                .begin_segment(group.first_record, group.frame_bytes(), wanted_key)
+                .map(Place::Begun),
         }
     }
 
     /// Goes on in a place that is ready, whose segment this gives.
-    fn take_up(&mut self, place: Place) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
-        let (segment, open) = match place {
-            Place::Rested(segment, open) => {
+    fn take_up(&mut self, place: Place) -> Result<(Arc<Segment>, Arc<OpenSegment>, Option<Sealing>)> {
+        let (segment, open, sealing) = match place {
+            Place::Rested(segment, open, sealing) => {
                 if segment.live_index.read().is_none() {
                     self.make_index_live(&segment)?;
                 }
-                (segment, open)
+                (segment, open, sealing)
             }
             Place::Begun(begun) => self.append_segment(begun)?,
         };
         self.placement = Placement::InPlace(segment.clone());
         self.files.has_place.store(true, Ordering::Relaxed);
-        Ok((segment, open))
+        Ok((segment, open, sealing))
     }
 
     /// Goes on with the index of a segment that is written to again.
@@ -558,19 +556,34 @@ impl Writer {
         end.next_multiple_of(PAGE_BYTES) <= segment.entry.bytes && segment.is_encrypted_with(wanted_key)
     }
 
+    /// What a group is to be encrypted with. Records that were acknowledged from memory while their stream was encrypted
+    /// are not written plain, although it is not any more.
+    fn key_for(&mut self, group: &Group) -> Option<KeyFingerprint> {
+        self.wanted_key().or(group.key)
+    }
+
     fn wanted_key(&mut self) -> Option<KeyFingerprint> {
         let keys = &self.resources.keys;
         // Before they are asked: what changes meanwhile is asked for again.
         let revision = Some(keys.revision());
         if self.wanted_key.0 != revision {
-            self.wanted_key = (revision, keys.wanted(self.files.identity));
+            // Of a stream that is gone nothing more is written, and if it is, no otherwise than before.
+            let wanted = keys.wanted(self.files.identity).unwrap_or(self.wanted_key.1);
+            self.wanted_key = (revision, wanted);
         }
         self.wanted_key.1
     }
 
     /// Begins a segment. Nothing refers to it before its place is made ready.
-    fn begin_segment(&mut self, first_record: RecordNumber, frame_bytes: u64) -> Result<BegunSegment> {
-        let wanted_key = self.wanted_key();
+    fn begin_segment(
+        &mut self,
+        first_record: RecordNumber,
+        frame_bytes: u64,
+        wanted_key: Option<KeyFingerprint>,
+    ) -> Result<BegunSegment> {
+        if let Some(key) = wanted_key {
+            self.resources.keys.check(self.files.identity, key)?;
+        }
         let sealed = wanted_key.map_or(0, |_| SEAL_BYTES as u64);
         self.write_deferred()?;
         // With everything before it synced, the new segment is evidence that damage there is damage.
@@ -609,16 +622,22 @@ impl Writer {
             encryption,
         };
         let segment = Segment::new(self.files.identity, entry, &self.files.directory);
+        let data_key = data_key.map(Arc::new);
+        let sealing = Sealing::draw(data_key.clone(), resources, &self.files.directory)?;
         let segment = Arc::new(segment.with_data_key(revision, data_key));
-        Ok(BegunSegment::new(segment, pooled, previous))
+        Ok(BegunSegment::new(segment, pooled, previous, sealing))
     }
 
     /// Makes a segment that is ready the log's last.
-    fn append_segment(&mut self, begun: BegunSegment) -> Result<(Arc<Segment>, Arc<OpenSegment>)> {
+    fn append_segment(
+        &mut self,
+        begun: BegunSegment,
+    ) -> Result<(Arc<Segment>, Arc<OpenSegment>, Option<Sealing>)> {
         let BegunSegment {
             segment,
             file,
             previous,
+            sealing,
             ..
         } = begun;
         let resources = &self.resources;
@@ -638,7 +657,7 @@ impl Writer {
             resources.open_segments.close(&previous);
         }
         self.zeroed_through = self.end.position;
-        Ok((segment, open))
+        Ok((segment, open, sealing))
     }
 }
 

@@ -161,8 +161,6 @@ pub(crate) struct FrameCursor<'a> {
     before_last: Option<LogEnd>,
     /// No record in the segment has this number or a higher one.
     next_first: RecordNumber,
-    /// What the bodies are decrypted with, if they are encrypted.
-    key: Option<Arc<DataKey>>,
 }
 
 /// A frame whose header holds.
@@ -191,7 +189,6 @@ impl<'a> FrameCursor<'a> {
             before: Some(entry.base()),
             before_last: None,
             next_first: RecordNumber::END,
-            key: None,
         }
     }
 
@@ -247,7 +244,6 @@ impl<'a> FrameCursor<'a> {
             before: None,
             before_last: None,
             next_first: RecordNumber::END,
-            key: None,
         }
     }
 
@@ -255,12 +251,6 @@ impl<'a> FrameCursor<'a> {
     /// records in between would drop them without a word.
     pub(crate) fn numbered_before(mut self, next_first: RecordNumber) -> Self {
         self.next_first = next_first;
-        self
-    }
-
-    /// For reading the records of a segment that is encrypted.
-    pub(crate) fn decrypted_with(mut self, key: Option<Arc<DataKey>>) -> Self {
-        self.key = key;
         self
     }
 
@@ -328,18 +318,7 @@ impl<'a> FrameCursor<'a> {
     /// The records of a frame that was stepped over, its checksum verified. A record that is kept keeps the mapping, if
     /// there is one, or else a buffer and not a frame that is larger.
     pub(crate) fn records(&mut self, frame: &Frame) -> Result<Records, WalkError> {
-        let body = match &self.key {
-            // A frame without records stands for others, and has nothing in it.
-            Some(key) if frame.header.count > 0 => {
-                let key = key.clone();
-                let opened = key.open(&self.body(frame)?, &frame.header.associated());
-                Bytes::from(opened.ok_or(WalkError::Defect {
-                    offset: frame.offset,
-                    defect: FrameDefect::Encryption,
-                })?)
-            }
-            _ => self.body(frame)?,
-        };
+        let body = self.body(frame)?;
         let buffers = match &self.bytes {
             SegmentBytes::File { buffers, .. } if body.len() > BUFFER_BYTES => buffers.clone(),
             SegmentBytes::File { .. } | SegmentBytes::Mapped(_) => None,
@@ -347,6 +326,24 @@ impl<'a> FrameCursor<'a> {
         Ok(match buffers {
             Some(buffers) => Records::in_pieces(body, frame.header.count, buffers),
             None => Records::new(body, frame.header.count),
+        })
+    }
+
+    /// The same of a segment whose frames are encrypted. A record that is kept keeps a buffer, and not a frame that is larger.
+    pub(crate) fn decrypted(
+        &mut self,
+        frame: &Frame,
+        key: &DataKey,
+        buffers: &Arc<ReadBuffers>,
+    ) -> Result<Records, WalkError> {
+        let opened = key.open(&self.body(frame)?, &frame.header.associated());
+        let body = Bytes::from(opened.ok_or(WalkError::Defect {
+            offset: frame.offset,
+            defect: FrameDefect::Encryption,
+        })?);
+        Ok(match body.len() > BUFFER_BYTES {
+            true => Records::in_pieces(body, frame.header.count, buffers.clone()),
+            false => Records::new(body, frame.header.count),
         })
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field of the header page
 //!      0      8  magic            89 41 42 52 0D 0A 1A 0A
-//!      8      2  format           2
+//!      8      2  format           3
 //!     10      2  kind of log      1 a shard's, 2 the commit journal
 //!     12      4  shard            index; 0 in the commit journal
 //!     16     16  store
@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::model::{RecordNumber, Timestamp};
 
 /// The newest format that this version writes and reads.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// Frames begin behind the header page; pages are also what a group is filled up to.
 pub(crate) const PAGE_BYTES: u64 = 4096;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use crate::disk::DiskFile;
-use crate::encryption::DataKey;
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::LocalLog;
 use crate::log::format::frame::{FrameDefect, FrameHeader};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError, Wanted};
 use crate::log::format::index::{IndexEntry, SparseIndex};
 use crate::log::format::log_end::{LogEnd, LogPosition};
-use crate::log::format::record_codec::RECORD_HEADER_BYTES;
+use crate::log::format::record_codec::{RECORD_HEADER_BYTES, Records};
 use crate::log::segments::index_file::index_of;
 use crate::log::segments::segment::Segment;
 use crate::model::{RecordNumber, Timestamp};
@@ -112,7 +111,6 @@ impl LocalLog {
     ) -> Result<StretchEnd> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
-        let key = self.key_of(segment)?;
         let (bytes, noted) = self.open_at(stretch, reading.wanted(), |index| {
             index.entry_before_record(*next)
         })?;
@@ -127,10 +125,9 @@ impl LocalLog {
             Some(place) => FrameCursor::behind(bytes, &segment.seed, &segment.entry, place),
             None => FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted),
         }
-        .numbered_before(stretch.next_first)
-        .decrypted_with(key);
+        .numbered_before(stretch.next_first);
         while let Some(frame) = cursor.find_record(*next).map_err(report)? {
-            let mut records = cursor.records(&frame).map_err(report)?;
+            let mut records = self.records_of(segment, &mut cursor, &frame)?;
             let defect = |defect| self.report_defect(segment, &frame, defect);
             for _ in frame.header.first_record.value()..next.value() {
                 if let Some(peeked) = records.peek().map_err(defect)? {
@@ -183,17 +180,15 @@ impl LocalLog {
     fn find_time(&self, stretch: &Stretch, time: Timestamp) -> Result<Option<RecordNumber>> {
         let segment = &stretch.segment;
         let report = |error| self.report(segment, error);
-        let key = self.key_of(segment)?;
         let (bytes, noted) = self.open_at(stretch, Wanted::Little, |index| index.entry_before_time(time))?;
         let mut cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, noted)
-            .numbered_before(stretch.next_first)
-            .decrypted_with(key);
+            .numbered_before(stretch.next_first);
         while !cursor.is_at_end() {
             let frame = cursor.next().map_err(report)?;
             if frame.header.last_arrival < time {
                 continue;
             }
-            let mut records = cursor.records(&frame).map_err(report)?;
+            let mut records = self.records_of(segment, &mut cursor, &frame)?;
             let mut number = frame.header.first_record;
             let defect = |defect| self.report_defect(segment, &frame, defect);
             while let Some(peeked) = records.peek().map_err(defect)? {
@@ -288,13 +283,24 @@ impl LocalLog {
         Ok((bytes, entry_from(index)))
     }
 
-    /// What a segment's records are decrypted with. A key that is not there is no damage.
-    fn key_of(&self, segment: &Segment) -> Result<Option<Arc<DataKey>>> {
-        let key = segment.data_key(self.context.resources.keys.as_ref());
-        key.map_err(|error| match error {
-            Error::Corrupt { .. } => self.files.note_damage_of(segment, error),
-            error => error,
-        })
+    /// The records of a frame. A key that is not there is no damage.
+    fn records_of(&self, segment: &Segment, cursor: &mut FrameCursor<'_>, frame: &Frame) -> Result<Records> {
+        let resources = &self.context.resources;
+        let key = match frame.header.count {
+            // It stands for others, and has nothing in it.
+            0 => None,
+            _ => segment
+                .data_key(resources.keys.as_ref())
+                .map_err(|error| match error {
+                    Error::Corrupt { .. } => self.files.note_damage_of(segment, error),
+                    error => error,
+                })?,
+        };
+        let records = match key {
+            Some(key) => cursor.decrypted(frame, &key, &resources.open_segments.buffers),
+            None => cursor.records(frame),
+        };
+        records.map_err(|error| self.report(segment, error))
     }
 
     fn report_defect(&self, segment: &Segment, frame: &Frame, defect: FrameDefect) -> Error {

@@ -67,9 +67,14 @@ impl LocalLog {
         let begun = last
             .as_ref()
             .map_or(RecordNumber::FIRST, |last| last.entry.first_record);
-        let next_record = match leaves_numbers_out {
-            true => end.next_record.max(begun).saturating_add(INTERRUPTION_GAP),
-            false => end.next_record,
+        let is_last_empty = last
+            .as_ref()
+            .is_some_and(|last| last.entry.base_position == end.position);
+        let next_record = match (leaves_numbers_out, is_last_empty) {
+            (true, _) => end.next_record.max(begun).saturating_add(INTERRUPTION_GAP),
+            // It keeps its first number to itself, so that another can follow it.
+            (false, true) => end.next_record.max(begun.next()),
+            (false, false) => end.next_record,
         };
         let next_record = numbers_from.map_or(next_record, |from| next_record.max(from));
         *files.published.lock() = end;

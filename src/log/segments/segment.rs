@@ -69,9 +69,9 @@ impl Segment {
     }
 
     /// A new segment whose key was just drawn.
-    pub(crate) fn with_data_key(self, revision: u64, key: Option<DataKey>) -> Self {
+    pub(crate) fn with_data_key(self, revision: u64, key: Option<Arc<DataKey>>) -> Self {
         Self {
-            data_key: Mutex::new(key.map(|key| (revision, Arc::new(key)))),
+            data_key: Mutex::new(key.map(|key| (revision, key))),
             ..self
         }
     }

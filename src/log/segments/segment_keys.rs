@@ -12,8 +12,15 @@ pub(crate) trait SegmentKeys: Debug + Send + Sync {
     /// Another number than before if anything here may answer otherwise than before.
     fn revision(&self) -> u64;
 
-    /// The key that the log's next segment, and all frames from now on, are to be encrypted with, if any.
-    fn wanted(&self, log: LogIdentity) -> Option<KeyFingerprint>;
+    /// The key that the log's next segment, and all frames from now on, are to be encrypted with, if any. `None` if the log
+    /// is no more.
+    fn wanted(&self, log: LogIdentity) -> Option<Option<KeyFingerprint>>;
+
+    /// Checks that a key is there.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`](crate::Error::KeyNotFound).
+    fn check(&self, log: LogIdentity, key: KeyFingerprint) -> Result<()>;
 
     /// Draws a key for a new segment of this salt.
     ///

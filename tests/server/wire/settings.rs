@@ -59,6 +59,22 @@ fn a_policy_has_to_be_an_object_of_a_resource_that_is_there(backend: Backend) {
             "{policy}"
         );
     }
+    for (statements, place) in [
+        (json!({"Principal": "*"}), 1),
+        (
+            json!([{"Effect": "Allow"}, {"Effect": "allow", "Principal": "*"}]),
+            2,
+        ),
+        (json!("Deny"), 1),
+    ] {
+        let policy = json!({ "Statement": statements }).to_string();
+        assert_eq!(
+            server.refusal("PutResourcePolicy", &put(&arn("s"), &policy)),
+            invalid_argument(&format!(
+                "Statement {place} of the policy has no Effect that is Allow or Deny."
+            ))
+        );
+    }
     let padded = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
     server.ok("PutResourcePolicy", &put(&arn("s"), &padded(20_480)));
     let (kind, message) = server.refusal("PutResourcePolicy", &put(&arn("s"), &padded(20_481)));

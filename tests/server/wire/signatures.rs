@@ -549,6 +549,14 @@ fn a_policy_lets_others_in_and_keeps_its_own_out(backend: Backend) {
         call(&server, &BOB, "DescribeStreamConsumer", &described).refusal(),
         not_allowed("DescribeStreamConsumer", &consumer)
     );
+    // Whether there is a consumer of a name is not told by that either.
+    for name in ["c", "none"] {
+        let named = json!({"StreamARN": stream, "ConsumerName": name});
+        assert_eq!(
+            call(&server, &BOB, "DescribeStreamConsumer", &named).refusal(),
+            not_allowed("DescribeStreamConsumer", &stream)
+        );
+    }
     put_policy(
         &consumer,
         json!({"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "kinesis:Describe*", "Resource": consumer}),
