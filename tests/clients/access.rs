@@ -2,9 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::install::{Python, node_modules, source_directory};
+use crate::install::{Python, jdk_version, node_modules, source_directory};
 use crate::{Bench, skipped};
 
 const CREDENTIALS: &str = "\
@@ -19,8 +18,8 @@ aws_session_token = token+of/bob=
 aws_account_id = 111122223333
 ";
 
-/// Only its owner may read it.
-fn credentials(bench: &Bench) -> String {
+/// A file with the keys, which only its owner may read.
+pub fn credentials(bench: &Bench) -> String {
     let path = bench.write("credentials", CREDENTIALS);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("change a mode");
     path.to_str().expect("a path in UTF-8").to_owned()
@@ -74,23 +73,13 @@ fn the_javascript_sdk_signs_over_http2_with_tls() {
 
 #[test]
 fn java_trusts_a_truststore_that_is_made_as_the_documentation_says() {
-    let runs = |program: &str, argument: &str| {
-        let output = Command::new(program).arg(argument).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    if !runs("java", "--list-modules") || !runs("javac", "-version") {
-        return skipped("Java: there is no java, or no javac");
+    const OLDEST: u32 = 11;
+    if jdk_version().is_none_or(|version| version < OLDEST) {
+        return skipped("Java: there is no JDK, or an older one than 11");
     }
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(repository.join("docs/security.md")).expect("read the page");
-    let recipe = page
-        .lines()
-        .find(|line| line.trim_start().starts_with("keytool "));
-    let recipe = recipe.expect("the page has the recipe").trim();
-
     let bench = Bench::new(&[]);
     let server = bench.start_with(&["--tls-self-signed"]);
-    let recipe = recipe.replace("DIR/", &format!("{}/data/", bench.directory.path().display()));
+    let recipe = truststore_recipe(&bench);
     let mut script = bench.command("sh", Path::new("/usr/bin"));
     script
         .current_dir(bench.directory.path())
@@ -103,4 +92,15 @@ fn java_trusts_a_truststore_that_is_made_as_the_documentation_says() {
         .arg(format!("https://{}", server.address()));
     bench.run(script, &server);
     server.stop("TERM");
+}
+
+/// The command of the documentation that makes `truststore.p12`, with the certificate of the bench's server in it.
+pub fn truststore_recipe(bench: &Bench) -> String {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(repository.join("docs/security.md")).expect("read the page");
+    let recipe = page
+        .lines()
+        .find(|line| line.trim_start().starts_with("keytool "));
+    let recipe = recipe.expect("the page has the recipe").trim();
+    recipe.replace("DIR/", &format!("{}/data/", bench.directory.path().display()))
 }

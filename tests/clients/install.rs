@@ -80,6 +80,15 @@ pub fn node_modules() -> Result<PathBuf, String> {
     Ok(installed.join("node_modules"))
 }
 
+/// The version of the Java Development Kit, such as 17; nothing if there is none.
+pub fn jdk_version() -> Option<u32> {
+    output_of(Command::new("java").arg("--list-modules"))?;
+    // `javac 17.0.15`; before 9 `javac 1.8.0`.
+    let version = output_of(Command::new("javac").arg("-version"))?;
+    let major = version.trim().strip_prefix("javac ")?.split('.').next();
+    major?.parse().ok()
+}
+
 /// Where the clients' scripts are.
 pub fn source_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")

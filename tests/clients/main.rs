@@ -1,8 +1,9 @@
-//! The clients that people have, run against the program: boto3, boto 2, the AWS command line and the AWS SDK for
-//! JavaScript. They install themselves below the build directory the first time.
+//! The clients that people have, run against the program: boto3, boto 2, the AWS command line, the AWS SDKs for JavaScript
+//! and Java, and the Kinesis Client Library. They install themselves below the build directory the first time.
 
 mod access;
 mod install;
+mod kcl;
 mod model;
 
 use std::fs::{self, File};

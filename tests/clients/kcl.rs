@@ -1,0 +1,155 @@
+//! The Kinesis Client Library and the AWS SDK for Java, both from the wheel `kclpy-ext`, as `docs/kcl.md` has them.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use crate::access::{credentials, truststore_recipe};
+use crate::install::{Python, jdk_version, source_directory};
+use crate::{Bench, skipped};
+
+#[test]
+fn the_kcl_reads_each_record_in_order_over_resharding_and_failover() {
+    let Some(programs) = programs() else { return };
+    let bench = Bench::new(&[]);
+    for name in ["dynamodb.py", "kcl.properties"] {
+        bench.write(name, &recipe(name));
+    }
+    let server = bench.start();
+    let mut script = bench.command("python", &programs);
+    script
+        .arg(source_directory().join("kcl/failover.py"))
+        .arg(server.url())
+        .arg(bench.directory.path());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn the_recipe_for_the_kcl_works_as_it_is_written() {
+    let Some(programs) = programs() else { return };
+    assert_eq!(recipe("server"), "anabranch serve --create-stream clicks:4\n");
+    let bench = Bench::new(&["--create-stream", "clicks:4"]);
+    let server = bench.start();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let dynamodb_port = free.expect("find a free port").port().to_string();
+    let recipe = |name: &str| {
+        recipe(name)
+            .replace("127.0.0.1:4567", &server.address().to_string())
+            .replace("8000", &dynamodb_port)
+    };
+    for name in [
+        "dynamodb.py",
+        "processor.py",
+        "kcl.properties",
+        "dynamodb",
+        "worker",
+        "records",
+    ] {
+        bench.write(name, &recipe(name));
+    }
+    let environment = programs.parent().expect("programs are in an environment");
+    std::os::unix::fs::symlink(environment, bench.directory.path().join("kcl"))
+        .expect("link the environment");
+    let story = "
+        touch clicks.txt
+        trap 'kill $(jobs -p)' EXIT
+        # The last command of each takes the place of its shell, so that it can be killed.
+        bash -c \"$(sed '$ s/^/exec /' dynamodb)\" &
+        bash -c \"$(sed '$ s/^/exec /' worker)\" &
+        bash -e records
+        for _ in $(seq 1200); do
+            sleep 0.1
+            [ \"$(jobs -r | wc -l)\" = 2 ]
+            [ \"$(sort -u clicks.txt | wc -l)\" != 20 ] || exit 0
+        done
+        exit 1";
+    let mut script = bench.command("bash", &programs);
+    script
+        .current_dir(bench.directory.path())
+        .args(["-e", "-c", story]);
+    bench.run(script, &server);
+    let clicks =
+        fs::read_to_string(bench.directory.path().join("clicks.txt")).expect("read what was processed");
+    for number in 0..20 {
+        let click = format!("user-{number} click {number}");
+        assert!(
+            clicks.lines().any(|line| line == click),
+            "{click} is not in:\n{clicks}"
+        );
+    }
+    server.stop("TERM");
+}
+
+#[test]
+fn the_java_sdk_does_every_operation_and_ten_thousand_puts_on_a_connection() {
+    let Some(programs) = programs() else { return };
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let mut script = bench.command("java", &programs);
+    script
+        .args(java_sdk(&programs))
+        .args([server.url().as_str(), "10000"]);
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn the_java_sdk_does_every_operation_over_tls_with_signatures_that_are_verified() {
+    let Some(programs) = programs() else { return };
+    let bench = Bench::new(&["--tls-self-signed"]);
+    let server = bench.start_with(&["--credentials", &credentials(&bench)]);
+    let mut script = bench.command("sh", &programs);
+    script
+        .env("AWS_ACCESS_KEY_ID", "AKIDALICE")
+        .env("AWS_SECRET_ACCESS_KEY", "secret/of+alice")
+        .current_dir(bench.directory.path())
+        .arg("-c")
+        .arg(format!("{} && exec java \"$@\"", truststore_recipe(&bench)))
+        .arg("sh")
+        .arg("-Djavax.net.ssl.trustStore=truststore.p12")
+        .arg("-Djavax.net.ssl.trustStorePassword=changeit")
+        .args(java_sdk(&programs))
+        .args([format!("https://{}", server.address()).as_str(), "1000"]);
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+/// The programs of the environment with the KCL, unless there is no Java that can run what is tested here.
+fn programs() -> Option<PathBuf> {
+    const OLDEST: u32 = 17;
+    if jdk_version().is_none_or(|version| version < OLDEST) {
+        skipped("the KCL and the AWS SDK for Java: there is no JDK, or an older one than 17");
+        return None;
+    }
+    Some(Python::find().environment("requirements-kcl.txt"))
+}
+
+/// What `java` needs to run the program that uses the AWS SDK.
+fn java_sdk(programs: &Path) -> Vec<String> {
+    let libraries = programs.with_file_name("lib");
+    let python = fs::read_dir(libraries).expect("list the environment's libraries");
+    let python = python.flatten().next().expect("the environment has libraries");
+    let jars = python.path().join("site-packages/amazon_kclpy/jars");
+    vec![
+        // It lives for seconds: a better compiler does not pay.
+        "-XX:TieredStopAtLevel=1".into(),
+        "-cp".into(),
+        format!("{}/*", jars.display()),
+        source_directory().join("Sdk.java").display().to_string(),
+    ]
+}
+
+/// The block of code of that name in `docs/kcl.md`.
+fn recipe(name: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kcl.md");
+    let page = fs::read_to_string(page).expect("read the recipe");
+    let mut lines = page.lines();
+    lines
+        .find(|line| line.starts_with("```") && line.split(' ').nth(1) == Some(name))
+        .unwrap_or_else(|| panic!("docs/kcl.md has no {name}"));
+    lines
+        .take_while(|line| *line != "```")
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
