@@ -439,7 +439,7 @@ enum Encryption {
     Encrypted {
         fingerprint: KeyFingerprint,
         /// The segment's own, if the one that it is wrapped with was given.
-        key: Option<DataKey>,
+        key: Option<Box<DataKey>>,
     },
 }
 
@@ -461,7 +461,7 @@ impl Encryption {
         let unwrapped = keys.and_then(|keys| keys.unwrap(*wrapped_with, wrapped, &associated));
         Self::Encrypted {
             fingerprint: *wrapped_with,
-            key: unwrapped.flatten(),
+            key: unwrapped.flatten().map(Box::new),
         }
     }
 

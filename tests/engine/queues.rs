@@ -26,6 +26,8 @@ on_each_backend!(
     so_many_can_be_in_flight_and_no_more,
     the_log_is_compacted,
     changes_of_a_queue_take_the_transition_delay,
+    a_last_delivery_can_be_acknowledged_after_a_restart,
+    a_receive_keeps_to_its_bytes,
 );
 
 struct Bench {
@@ -639,4 +641,112 @@ fn changes_of_a_queue_take_the_transition_delay(place: &Place) {
     assert!(matches!(stream.delete(), Err(Error::StreamHasQueues { .. })));
     bench.wait(10);
     assert!(matches!(queue.describe(), Err(Error::QueueNotFound { .. })));
+}
+
+fn a_last_delivery_can_be_acknowledged_after_a_restart(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(60, Some(1))).unwrap();
+    put(&stream, ["a", "b"]);
+    let last = receipts(&receive(&queue));
+    bench.open_again(place);
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    // Nothing says any more for how long they were to be held back, so they are dead letters, and nobody was given them.
+    assert_eq!(counts(&queue), [0, 0, 2, 0]);
+    assert_eq!(queue.acknowledge(&last[..1]).unwrap(), [Ok(())]);
+    assert_eq!(counts(&queue), [0, 0, 1, 0]);
+    let dead = receive_dead(&queue);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        queue.acknowledge(&last[1..]).unwrap(),
+        [Err(ReceiptError::Expired)]
+    );
+}
+
+fn a_receive_keeps_to_its_bytes(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 4).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    for key in 0..40 {
+        stream.put(&format!("key-{key:02}"), &[b'x'; 94]).unwrap();
+    }
+    for bytes in [1, 100, 150, 199, 200, 350] {
+        let options = ReceiveOptions {
+            limit: ReadLimit { records: 10, bytes },
+            ..ReceiveOptions::default()
+        };
+        for round in 0..20 {
+            let received = queue.receive(&options).unwrap().len();
+            assert_eq!(received, (bytes / 100).max(1), "{bytes} bytes, round {round}");
+        }
+    }
+}
+
+/// What is acknowledged once more is not said to be done before it is.
+#[cfg(feature = "sim")]
+#[test]
+fn an_acknowledgement_that_is_made_again_waits_for_the_first() {
+    use anabranch::sim::{Operation, SimDisk};
+    let disk = SimDisk::new(5);
+    let options = StoreOptions::new().keeper(false).disk(disk.clone());
+    let store = options.open("store").unwrap();
+    let stream = store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(60, None)).unwrap();
+    put(&stream, ["a"]);
+    let receipts = receipts(&receive(&queue));
+    let stall = disk.stall_next(Operation::SyncData, "");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| queue.acknowledge(&receipts));
+        stall.wait_until_reached();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let again = scope.spawn({
+            let (queue, receipts) = (queue.clone(), &receipts);
+            move || {
+                let acknowledged = queue.acknowledge(receipts);
+                answer.send(()).unwrap();
+                acknowledged
+            }
+        });
+        let early = answered.recv_timeout(Duration::from_millis(300));
+        assert!(early.is_err(), "it is answered while the first is not durable");
+        disk.faults()
+            .fail_nth(Operation::SyncData, 1, std::io::ErrorKind::Other);
+        drop(stall);
+        let outcomes = [first.join().unwrap(), again.join().unwrap()];
+        assert_eq!(outcomes[0].is_ok(), outcomes[1].is_ok(), "{outcomes:?}");
+    });
+}
+
+/// What a snapshot stands for is hidden durably, so the snapshot is durable too.
+#[cfg(feature = "sim")]
+#[test]
+fn a_queue_does_not_begin_again_after_a_loss_of_power_at_any_level() {
+    use anabranch::Durability;
+    use anabranch::sim::{LossMode, SimDisk};
+    for durability in [Durability::Synced, Durability::Written, Durability::Buffered] {
+        for mode in [LossMode::LoseAll, LossMode::Prefix, LossMode::Random] {
+            let disk = SimDisk::new(6);
+            let options = StoreOptions::new()
+                .keeper(false)
+                .durability(durability)
+                .compaction_bytes(1_000);
+            let store = options.clone().disk(disk.clone()).open("store").unwrap();
+            let stream = store.create_stream("jobs", 1).unwrap();
+            let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+            put(&stream, 0..10);
+            for _ in 0..100 {
+                assert_eq!(receive(&queue).len(), 10);
+            }
+            let disk = disk.crash(mode);
+            let store = options.disk(disk).open("store").unwrap();
+            let queue = store.stream("jobs").unwrap().queue("work").unwrap();
+            let again = receive(&queue);
+            let counted = again.iter().map(|record| record.receive_count).min();
+            // Records may be lost at the weaker levels, but not what the queue knows of those that are there.
+            assert!(
+                counted.is_none_or(|least| least > 50),
+                "{durability:?}, {mode:?}: {counted:?}"
+            );
+        }
+    }
 }

@@ -21,6 +21,7 @@ on_each_backend!(
     handles_and_queues_outlive_a_restart,
     a_queue_takes_its_time,
     many_wait_at_once,
+    a_wait_goes_on_in_the_shards_of_a_split,
 );
 
 fn stream_arn(name: &str) -> String {
@@ -586,4 +587,36 @@ fn many_wait_at_once(backend: Backend) {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), CONSUMERS);
+}
+
+/// A wait that was woken by a split, and found nothing, hears of what is put into the new shards.
+fn a_wait_goes_on_in_the_shards_of_a_split(backend: Backend) {
+    let server = server(backend);
+    let queue = create_queue(&server, &new_queue("work"));
+    let wait = json!({"QueueARN": queue, "WaitTimeSeconds": 20});
+    let scope = format!("{ACCOUNT}/{REGION}");
+    let stream = server.store.namespace(&scope).unwrap().stream("jobs").unwrap();
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| server.ok("ReceiveQueueRecords", &wait));
+            // Whatever comes first, the wait or one of these, the record is received.
+            std::thread::sleep(Duration::from_millis(100));
+            let shards = stream.shards(&anabranch::ShardFilter::AtLatest).unwrap();
+            for shard in shards {
+                let range = shard.hash_key_range;
+                let middle = range.start().value() + (range.end().value() - range.start().value()) / 2;
+                stream
+                    .split_shard(shard.id, anabranch::HashKey::new(middle))
+                    .unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            server.put("jobs", &round.to_string(), "x");
+            let received = waiting.join().unwrap();
+            assert_eq!(
+                received["QueueRecords"].as_array().unwrap().len(),
+                1,
+                "round {round}"
+            );
+        });
+    }
 }
