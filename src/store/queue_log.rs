@@ -59,11 +59,9 @@ impl QueueLog {
                 return Ok(());
             }
             if read.next <= from {
-                return Err(Error::Corrupt {
-                    path: format!("the log {:?}", self.name).into(),
-                    offset: from.value(),
-                    reason: "it cannot be read on from this entry".to_owned(),
-                });
+                let log = format!("the log {:?}", self.name);
+                let reason = "it cannot be read on from this entry";
+                return Err(Error::corrupt(log.as_ref(), from.value(), reason));
             }
             from = read.next;
         }

@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 use crate::log::LogEnd;
 use crate::model::LogName;
 
+/// Where logs end.
+type Ends = Vec<(LogName, LogEnd)>;
+
 impl LocalLogs {
     /// Commits what was taken in and not waited for yet: later no thread is left to do it, and it would come into a
     /// directory that another process may have. A log is not known as active before its first commit.
@@ -31,7 +34,7 @@ impl LocalLogs {
 
     /// Brings the logs that were written to to rest. Gives their ends, to be recorded, and the first failure of a log that
     /// cannot be written to, which keeps no other from its rest.
-    fn ends(&self) -> Result<(Vec<(LogName, LogEnd)>, Option<Error>)> {
+    fn ends(&self) -> Result<(Ends, Option<Error>)> {
         self.context.resources.health.check()?;
         let mut ends = Vec::new();
         let mut failed = None;

@@ -148,7 +148,7 @@ impl Context<'_> {
 fn key_not_found(id: Option<&str>, fingerprint: Option<u64>) -> ApiError {
     let fingerprint = fingerprint.map(|fingerprint| format!("with the fingerprint {fingerprint:016x}"));
     let id = id.map(shown);
-    let key = [id.as_deref(), fingerprint.as_deref()].into_iter().flatten();
+    let key = [id, fingerprint.as_deref()].into_iter().flatten();
     let key = key.collect::<Vec<_>>().join(" ");
     ApiError::kms_not_found(format!(
         "Key {key} is not among the keys that the server was given."

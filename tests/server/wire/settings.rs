@@ -70,7 +70,7 @@ fn a_policy_has_to_be_an_object_of_a_resource_that_is_there(backend: Backend) {
         let policy = json!({ "Statement": statements }).to_string();
         assert_eq!(
             server.refusal("PutResourcePolicy", &put(&arn("s"), &policy)),
-            invalid_argument(&format!(
+            invalid_argument(format!(
                 "Statement {place} of the policy has no Effect that is Allow or Deny."
             ))
         );
