@@ -72,7 +72,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Makes durable which names the directory holds.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// A random number that no one can guess, for salts, secrets and keys. A simulated disk draws it from its seed.
+    /// A random number that cannot be guessed, for salts, secrets and keys. A simulated disk draws it from its seed.
     fn entropy(&self) -> io::Result<u64>;
 
     /// Takes the lock file at `path`, which is created if missing, and holds it until the guard is dropped.

@@ -166,8 +166,8 @@ struct NewRecords {
 }
 
 impl Picked<'_> {
-    /// Records that are given out again, and new ones, each about half while there are both: neither those that nobody can
-    /// work off nor a stream that never ends keep the others back.
+    /// Records that are given out again, and new ones, each about half while there are both: neither records that fail
+    /// each time nor a stream that never ends keep the others back.
     fn pick(&mut self, turn: &mut Turn<'_>, now: Now, dead_letters: bool) {
         let turn_number = turn.number();
         if dead_letters {

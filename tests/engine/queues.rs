@@ -651,7 +651,7 @@ fn a_last_delivery_can_be_acknowledged_after_a_restart(place: &Place) {
     let last = receipts(&receive(&queue));
     bench.open_again(place);
     let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
-    // Nothing says any more for how long they were to be held back, so they are dead letters, and nobody was given them.
+    // For how long they were to be held back is not stored, so they are dead letters. None was given out as one.
     assert_eq!(counts(&queue), [0, 0, 2, 0]);
     assert_eq!(queue.acknowledge(&last[..1]).unwrap(), [Ok(())]);
     assert_eq!(counts(&queue), [0, 0, 1, 0]);

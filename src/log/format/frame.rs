@@ -182,7 +182,7 @@ impl FrameHeader {
         is_whole.then_some(header)
     }
 
-    /// What an encrypted body belongs to. Whoever changes one of these fields, and the checksums, is found out.
+    /// What an encrypted body belongs to. A change of one of these fields is found out, also if the checksums fit.
     pub(crate) fn associated(&self) -> [u8; ASSOCIATED_BYTES] {
         let mut bytes = [0; ASSOCIATED_BYTES];
         bytes[0..8].copy_from_slice(&self.position.0.to_le_bytes());
