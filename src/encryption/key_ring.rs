@@ -221,7 +221,7 @@ mod filling {
             /// The number of the line, from 1.
             line: usize,
         },
-        /// What is behind the id is no key.
+        /// The text after the id is not a key.
         #[error("line {line}: a key is 64 hexadecimal digits; to make one, type: openssl rand -hex 32")]
         Key {
             /// The number of the line, from 1.

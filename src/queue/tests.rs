@@ -19,7 +19,7 @@ fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
     let places = vec![(shard(a), number(b)), (shard(c), number(d))];
     match kind % 5 {
         0 => {
-            // Of what is there to read, but for some numbers that no record has.
+            // All numbers, except some that no record has.
             let unread = state.shards.get(&shard(a)).map(|shard| shard.unread.first());
             let (from, end) = unread
                 .flatten()

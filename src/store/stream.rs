@@ -353,7 +353,9 @@ impl Stream {
 
     /// Has the records that are put from now on encrypted on the disk, data and partition keys both, with a key of those
     /// that the store was opened with ([`StoreOptions::keys`](crate::StoreOptions::keys)). A stream that is encrypted
-    /// gets another key so. With a transition delay it is done when the stream is active again. Records that are there stay as they are: the older ones can be read as long as their key is
+    /// gets another key so. With a transition delay it is done when the stream is active again.
+    ///
+    /// Records that are there stay as they are: the older ones can be read as long as their key is
     /// there, and those that were put without encryption stay so until they expire.
     ///
     /// # Errors

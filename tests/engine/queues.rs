@@ -561,7 +561,7 @@ fn so_many_can_be_in_flight_and_no_more(place: &Place) {
     assert_eq!((received.len(), counts(&queue)), (MOST, [MOST, 0, 0, 0]));
     queue.acknowledge(&received[..10]).unwrap();
     assert_eq!(queue.receive(&many).unwrap().len(), 10);
-    // All of them die, and what is left is given out.
+    // All of them become dead letters, and the other records are given out.
     bench.wait(43_200);
     assert_eq!(counts(&queue), [0, 0, MOST, 0]);
     assert_eq!(queue.receive(&many).unwrap().len(), 990);

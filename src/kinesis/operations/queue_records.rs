@@ -118,7 +118,7 @@ async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError
                 tokio::select! {
                     () = watching.changed() => {}
                     () = sleep(due.map_or(left, |due| due.min(left))) => {}
-                    // What is there then is given, and nothing else waited for.
+                    // A server that stops does not wait for records.
                     () = service.http.stops() => return Err(ApiError::unavailable("The server is shutting down.")),
                 }
                 watch = Some(*watching);

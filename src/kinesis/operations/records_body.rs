@@ -100,7 +100,7 @@ impl Encode for RecordsBody {
 struct RecordFormat {
     protocol: Protocol,
     names: &'static Names,
-    /// What is behind the partition key.
+    /// The bytes that follow the partition key.
     end: &'static [u8],
     is_first: bool,
     numbers: Decimals,

@@ -29,7 +29,7 @@ impl Sealing {
         Ok(Some(Self { key, random }))
     }
 
-    /// Encrypts what is behind the header.
+    /// Encrypts the records, which follow the header.
     pub(super) fn seal(self, header: &FrameHeader, buffer: &mut Vec<u8>) {
         // The position alone would do: a frame is written at each once. But a copy of the store, of a backup, say, goes on
         // at the same positions with the same key.
