@@ -399,6 +399,10 @@ impl World {
 
     /// All that is there is given out in the end, and nothing else.
     fn drain(&mut self) {
+        // The machine may have stopped while a snapshot was written, whose failure is told to no caller.
+        if self.disk.is_frozen() {
+            self.crash(self.stop);
+        }
         self.disk.faults().clear();
         let mut drained = BTreeSet::new();
         for _ in 0..=MAX_RECEIVE_COUNT {
