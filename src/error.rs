@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{
-    ConsumerId, HashKey, HashKeyRange, QueueStatus, RecordNumber, SequenceNumber, ShardId, StreamNameError,
+    ConsumerId, HashKey, HashKeyRange, ReaderStatus, RecordNumber, SequenceNumber, ShardId, StreamNameError,
     StreamStatus,
 };
 
@@ -180,7 +180,7 @@ pub enum Error {
         /// The queue.
         queue: String,
         /// What it is doing.
-        status: QueueStatus,
+        status: ReaderStatus,
     },
 
     /// A stream with queues is not deleted: they would lose what they have.

@@ -85,7 +85,7 @@ pub use model::limits;
 pub use model::{
     Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, ConsumerStatus, HashKey, HashKeyError,
     HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey,
-    PartitionKeyError, PutRecord, QueueId, QueueStatus, Record, RecordDistribution, RecordNumber, Reshard,
+    PartitionKeyError, PutRecord, QueueId, ReaderStatus, Record, RecordDistribution, RecordNumber, Reshard,
     ReshardStep, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError,
     StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
     Timestamp, check_stream_name,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::{ConsumerLifecycle, Lifecycle, QueueLifecycle};
+use super::lifecycle::{ConsumerLifecycle, Lifecycle, ReaderLifecycle};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, Lineage, LogName, QueueId, QueueStart, RecordNumber, Reshard, ShardId,
-    StreamId, StreamName, Timestamp,
+    Checkpoint, ClockNote, ConsumerId, Lineage, LogName, QueueId, ReaderStart, RecordNumber, Reshard,
+    ShardId, StreamId, StreamName, Timestamp,
 };
 
 /// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
@@ -166,13 +166,13 @@ pub(crate) enum Edit {
         queue: QueueId,
         name: String,
         created: Timestamp,
-        start: QueueStart,
+        start: ReaderStart,
     },
     /// What the queue is doing from now on. One that was created is active, unless this says something else.
     QueueLifecycleChanged {
         stream: StreamId,
         queue: QueueId,
-        lifecycle: QueueLifecycle,
+        lifecycle: ReaderLifecycle,
     },
     /// The queue is gone with its log.
     QueueRemoved {

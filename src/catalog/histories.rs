@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::codec;
 use super::edit::{Edit, Resource};
-use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle, Steps};
+use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle, Steps};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use super::state::CatalogState;
 use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, QueueId, QueueStart, RecordDistribution,
+    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, QueueId, ReaderStart, RecordDistribution,
     RecordNumber, ShardId, StreamId, StreamMode, StreamName, Timestamp,
 };
 
@@ -232,7 +232,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             queue,
             name,
             created: time,
-            start: QueueStart {
+            start: ReaderStart {
                 from: time,
                 next: BTreeMap::from([(shard, number)]),
                 newest_passed: d.is_multiple_of(2).then_some(shard),
@@ -242,10 +242,10 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             stream,
             queue,
             lifecycle: match c % 4 {
-                0 => QueueLifecycle::Creating { due },
-                1 => QueueLifecycle::Active,
-                2 => QueueLifecycle::Updating { due },
-                _ => QueueLifecycle::Deleting { due },
+                0 => ReaderLifecycle::Creating { due },
+                1 => ReaderLifecycle::Active,
+                2 => ReaderLifecycle::Updating { due },
+                _ => ReaderLifecycle::Deleting { due },
             },
         },
         30 => Edit::QueueRemoved { stream, queue },

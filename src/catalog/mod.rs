@@ -30,7 +30,7 @@ mod tests;
 
 pub(crate) use edit::{Edit, Resource};
 pub(crate) use edit_log::{EditLog, Revision};
-pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle, Steps};
+pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle, Steps};
 pub(crate) use log_state::{AgeMark, LogState};
 pub(crate) use queue_state::QueueState;
 pub(crate) use setting::{Setting, StreamKey};

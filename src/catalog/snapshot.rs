@@ -5,7 +5,7 @@
 
 use super::edit::{Edit, Resource};
 use super::labels::Labels;
-use super::lifecycle::{ConsumerLifecycle, QueueLifecycle};
+use super::lifecycle::{ConsumerLifecycle, ReaderLifecycle};
 use super::log_state::LogState;
 use super::queue_state::QueueState;
 use super::setting::Setting;
@@ -184,7 +184,7 @@ fn edits_of_queue(stream: StreamId, queue: QueueId, state: &QueueState) -> Vec<E
         created: *created,
         start: start.clone(),
     }];
-    if *lifecycle != QueueLifecycle::Active {
+    if *lifecycle != ReaderLifecycle::Active {
         edits.push(Edit::QueueLifecycleChanged {
             stream,
             queue,

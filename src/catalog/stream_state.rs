@@ -12,7 +12,7 @@ use crate::disk::{Step, is_left_out};
 use crate::error::Error;
 use crate::log::LogEnd;
 use crate::model::{
-    Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, QueueStart, RecordDistribution,
+    Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, ReaderStart, RecordDistribution,
     Reshard, Shard, ShardId, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits,
 };
 
@@ -267,7 +267,7 @@ impl StreamState {
         queue: QueueId,
         name: &str,
         created: Timestamp,
-        start: &QueueStart,
+        start: &ReaderStart,
     ) -> Result<(), &'static str> {
         if self.queue_named(name).is_some() {
             return Err("a queue of this name exists");

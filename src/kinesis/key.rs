@@ -12,7 +12,7 @@ use super::convert::{Input, Value};
 use super::protocol::{Protocol, Writer};
 use super::shape::{AnyShape, Kind, Lengths, Member, Pattern};
 use crate::{
-    ConsumerStatus, HashKey, QueueStatus, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp,
+    ConsumerStatus, HashKey, ReaderStatus, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp,
 };
 
 /// A member of a structure. `T` is [what it holds](Holds), or an `Option` of that if it may be absent.
@@ -507,7 +507,7 @@ impl Plain for SequenceNumber {}
 impl Plain for HashKey {}
 impl Plain for ConsumerStatus {}
 impl Plain for StreamStatus {}
-impl Plain for QueueStatus {}
+impl Plain for ReaderStatus {}
 impl Plain for QueueArn<'_> {}
 impl Plain for StreamMode {}
 impl Plain for StreamArn<'_> {}

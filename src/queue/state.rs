@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::entry::{Entry, Place};
 use super::receipt::{Receipt, ReceiptError};
 use super::unread::Unread;
-use crate::model::{QueueStart, RecordNumber, ShardId, Timestamp, limits};
+use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp, limits};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
-    pub(super) start: QueueStart,
+    pub(super) start: ReaderStart,
     pub(super) next_delivery: u64,
     pub(super) shards: BTreeMap<ShardId, ShardState>,
     pub(super) records: Waiting,
@@ -63,7 +63,7 @@ impl Waiting {
 }
 
 impl State {
-    pub(super) fn new(start: QueueStart) -> Self {
+    pub(super) fn new(start: ReaderStart) -> Self {
         Self {
             start,
             next_delivery: 1,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::entry::Entry;
 use super::state::{Given, State};
-use crate::model::{QueueStart, RecordNumber, ShardId, Timestamp};
+use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp};
 
 /// Which kind of entry, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -89,7 +89,7 @@ proptest! {
         steps in prop::collection::vec((any::<u8>(), any::<[u8; 4]>()), 0..60),
         lost in any::<[u8; 4]>(),
     ) {
-        let mut state = State::new(QueueStart::default());
+        let mut state = State::new(ReaderStart::default());
         let mut replayed = state.clone();
         // Entries that a full disk has lost: what comes after them is applied all the same.
         let mut after_loss = state.clone();
@@ -118,11 +118,11 @@ proptest! {
                 other => panic!("{other:?}"),
             })
             .collect();
-        let read = State::of_snapshot(QueueStart::default(), &bytes).unwrap();
+        let read = State::of_snapshot(ReaderStart::default(), &bytes).unwrap();
         check(&read);
         prop_assert_eq!(stored(&read), stored(&state));
         for length in 0..bytes.len() {
-            prop_assert!(State::of_snapshot(QueueStart::default(), &bytes[..length]).is_none());
+            prop_assert!(State::of_snapshot(ReaderStart::default(), &bytes[..length]).is_none());
         }
     }
 }
@@ -130,7 +130,7 @@ proptest! {
 /// The golden store has the other entries.
 #[test]
 fn the_bytes_of_a_snapshot_are_these() {
-    let mut state = State::new(QueueStart::default());
+    let mut state = State::new(ReaderStart::default());
     let number = RecordNumber::new;
     state.apply(
         &Entry::Received {
@@ -183,7 +183,7 @@ fn what_is_no_entry_is_refused() {
 
 #[test]
 fn a_record_whose_entry_was_lost_is_unread_and_can_be_acknowledged() {
-    let mut state = State::new(QueueStart::default());
+    let mut state = State::new(ReaderStart::default());
     let (shard, number) = (ShardId::FIRST, RecordNumber::new(5));
     state.apply(&Entry::Acknowledged(vec![(shard, number)]), 0);
     let unread = &state.shards[&shard].unread;

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::labels::TagChange;
 use super::open_queues::OpenQueue;
 use super::stream::Stream;
-use crate::catalog::{ConsumerState, Edit, QueueLifecycle, QueueState, Resource, Setting, StreamState};
+use crate::catalog::{ConsumerState, Edit, QueueState, ReaderLifecycle, Resource, Setting, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{
-    ConsumerStatus, QueueId, QueueStart, QueueStatus, RecordNumber, ShardFilter, ShardId, StartingPosition,
+    ConsumerStatus, QueueId, ReaderStart, ReaderStatus, RecordNumber, ShardFilter, ShardId, StartingPosition,
     StreamId, Timestamp, check_stream_name, limits,
 };
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub struct QueueDescription {
     /// When it was created.
     pub created: Timestamp,
     /// What it is doing.
-    pub status: QueueStatus,
+    pub status: ReaderStatus,
     /// No record that arrived earlier is in it.
     pub from: Timestamp,
     /// How it gives its records out.
@@ -132,8 +132,8 @@ impl Stream {
         let now = store.begin_change(Some(self.core.id))?;
         let start = self.queue_start(options.start, now)?;
         let lifecycle = match store.is_immediate() {
-            true => QueueLifecycle::Active,
-            false => QueueLifecycle::Creating {
+            true => ReaderLifecycle::Active,
+            false => ReaderLifecycle::Creating {
                 due: store.due_from(now),
             },
         };
@@ -157,7 +157,7 @@ impl Stream {
                 start: start.clone(),
             }];
             edits.extend(options.settings.edits(self.core.id, queue));
-            if lifecycle != QueueLifecycle::Active {
+            if lifecycle != ReaderLifecycle::Active {
                 edits.push(Edit::QueueLifecycleChanged {
                     stream: self.core.id,
                     queue,
@@ -232,7 +232,7 @@ impl Stream {
     }
 
     /// Where a queue begins.
-    pub(crate) fn start_of_queue(&self, id: QueueId) -> Result<QueueStart> {
+    pub(crate) fn start_of_queue(&self, id: QueueId) -> Result<ReaderStart> {
         self.read(|stream, _| Ok(self.queue_in(stream, id)?.start.clone()))
     }
 
@@ -244,7 +244,7 @@ impl Stream {
             let stream = self.core.state(state.stream(self.core.id))?;
             let queue = self.queue_in(stream, id)?;
             match queue.lifecycle.status() {
-                QueueStatus::Active => {}
+                ReaderStatus::Active => {}
                 status => return Err(QueueDescription::of(id, queue).not_active(status)),
             }
             let mut edits: Vec<_> = settings.edits(self.core.id, id).collect();
@@ -252,7 +252,7 @@ impl Stream {
                 edits.push(Edit::QueueLifecycleChanged {
                     stream: self.core.id,
                     queue: id,
-                    lifecycle: QueueLifecycle::Updating {
+                    lifecycle: ReaderLifecycle::Updating {
                         due: store.due_from(now),
                     },
                 });
@@ -274,11 +274,11 @@ impl Stream {
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             Ok(match self.queue_in(stream, id)?.lifecycle {
-                QueueLifecycle::Deleting { .. } => Vec::new(),
+                ReaderLifecycle::Deleting { .. } => Vec::new(),
                 _ => vec![Edit::QueueLifecycleChanged {
                     stream: self.core.id,
                     queue: id,
-                    lifecycle: QueueLifecycle::Deleting {
+                    lifecycle: ReaderLifecycle::Deleting {
                         due: store.due_from(now),
                     },
                 }],
@@ -349,9 +349,9 @@ impl Stream {
     }
 
     /// What is put while this looks is in the queue, or is not.
-    fn queue_start(&self, start: StartingPosition, now: Timestamp) -> Result<QueueStart> {
+    fn queue_start(&self, start: StartingPosition, now: Timestamp) -> Result<ReaderStart> {
         let from = match start {
-            StartingPosition::TrimHorizon => return Ok(QueueStart::default()),
+            StartingPosition::TrimHorizon => return Ok(ReaderStart::default()),
             StartingPosition::Latest => now,
             StartingPosition::AtTimestamp(time) if time > now => {
                 return Err(InvalidArgument::QueueInFuture.into());
@@ -373,7 +373,7 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
-        Ok(QueueStart {
+        Ok(ReaderStart {
             from,
             next,
             newest_passed: shards.last().map(|shard| shard.id),
@@ -399,12 +399,12 @@ impl QueueDescription {
     /// Refuses if no records can be had of it.
     pub(crate) fn check_usable(&self) -> Result<()> {
         match self.status {
-            QueueStatus::Active | QueueStatus::Updating => Ok(()),
+            ReaderStatus::Active | ReaderStatus::Updating => Ok(()),
             status => Err(self.not_active(status)),
         }
     }
 
-    fn not_active(&self, status: QueueStatus) -> Error {
+    fn not_active(&self, status: ReaderStatus) -> Error {
         Error::QueueNotActive {
             queue: self.name.clone(),
             status,
@@ -436,7 +436,7 @@ impl StreamState {
             return Err(Error::TooManyConsumers { stream, limit });
         }
         let is_new_consumer = |known: &&ConsumerState| known.lifecycle.status() == ConsumerStatus::Creating;
-        let is_new_queue = |known: &&QueueState| known.lifecycle.status() == QueueStatus::Creating;
+        let is_new_queue = |known: &&QueueState| known.lifecycle.status() == ReaderStatus::Creating;
         let creating = self.consumers.values().filter(is_new_consumer).count()
             + self.queues.values().filter(is_new_queue).count();
         if !is_immediate && creating >= max_creating {

@@ -8,7 +8,7 @@ use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::stream_core::StreamCore;
 use super::transitions::{Doing, Subject};
-use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle, QueueLifecycle};
+use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle, ReaderLifecycle};
 use crate::error::{Error, Result};
 use crate::model::{ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
@@ -243,7 +243,7 @@ impl StoreCore {
         let subject = Subject::Queue(id, queue);
         let due = self.transitions.due_of(subject, self.time.monotonic());
         let finished = match due {
-            Some(Doing::Queue(QueueLifecycle::Deleting { .. })) => self.remove_queue_now(id, queue),
+            Some(Doing::Queue(ReaderLifecycle::Deleting { .. })) => self.remove_queue_now(id, queue),
             Some(Doing::Queue(doing)) => self.catalog.commit(|state| {
                 let queues = state.stream(id).map(|stream| &stream.queues);
                 let known = queues.and_then(|queues| queues.get(&queue));
@@ -252,7 +252,7 @@ impl StoreCore {
                 let edit = is_same.then_some(Edit::QueueLifecycleChanged {
                     stream: id,
                     queue,
-                    lifecycle: QueueLifecycle::Active,
+                    lifecycle: ReaderLifecycle::Active,
                 });
                 Ok(edit.into_iter().collect())
             }),

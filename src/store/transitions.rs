@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle};
+use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle};
 use crate::model::{ConsumerId, QueueId, StreamId, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
 
@@ -40,7 +40,7 @@ pub(super) enum Subject {
 pub(super) enum Doing {
     Stream(Lifecycle),
     Consumer(ConsumerLifecycle),
-    Queue(QueueLifecycle),
+    Queue(ReaderLifecycle),
 }
 
 #[derive(Clone, Debug)]

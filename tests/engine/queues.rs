@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anabranch::{
-    Error, HashKey, InvalidArgument, ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings,
-    QueueStatus, ReadLimit, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store, StoreOptions,
-    Stream, Timestamp,
+    Error, HashKey, InvalidArgument, ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit,
+    ReaderStatus, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store, StoreOptions, Stream,
+    Timestamp,
 };
 
 use crate::backends::{Place, on_each_backend};
@@ -616,14 +616,14 @@ fn changes_of_a_queue_take_the_transition_delay(place: &Place) {
     let stream = bench.store.stream(stream.name()).unwrap();
     let queue = stream.create_queue("work", &settings(5, None)).unwrap();
     let status = |queue: &Queue| queue.describe().unwrap().status;
-    assert_eq!(status(&queue), QueueStatus::Creating);
+    assert_eq!(status(&queue), ReaderStatus::Creating);
     put(&stream, ["a"]);
     let refused = queue.receive(&ReceiveOptions::default());
     assert!(matches!(refused, Err(Error::QueueNotActive { .. })));
     bench.wait(10);
-    assert_eq!((status(&queue), receive(&queue).len()), (QueueStatus::Active, 1));
+    assert_eq!((status(&queue), receive(&queue).len()), (ReaderStatus::Active, 1));
     queue.set_settings(&settings(50, Some(9)).settings).unwrap();
-    assert_eq!(status(&queue), QueueStatus::Updating);
+    assert_eq!(status(&queue), ReaderStatus::Updating);
     assert!(matches!(
         queue.set_settings(&QueueSettings::default()),
         Err(Error::QueueNotActive { .. })
@@ -633,11 +633,11 @@ fn changes_of_a_queue_take_the_transition_delay(place: &Place) {
     bench.open_again(place);
     let stream = bench.store.stream("jobs").unwrap();
     let queue = stream.queue("work").unwrap();
-    assert_eq!(status(&queue), QueueStatus::Updating);
+    assert_eq!(status(&queue), ReaderStatus::Updating);
     bench.wait(5);
-    assert_eq!(status(&queue), QueueStatus::Active);
+    assert_eq!(status(&queue), ReaderStatus::Active);
     queue.delete().unwrap();
-    assert_eq!(status(&queue), QueueStatus::Deleting);
+    assert_eq!(status(&queue), ReaderStatus::Deleting);
     assert!(matches!(stream.delete(), Err(Error::StreamHasQueues { .. })));
     bench.wait(10);
     assert!(matches!(queue.describe(), Err(Error::QueueNotFound { .. })));

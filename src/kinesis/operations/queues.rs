@@ -16,7 +16,7 @@ use crate::kinesis::service::Context;
 use crate::kinesis::token::QueuesToken;
 use crate::kinesis::validate::{failed_at, missing};
 use crate::{
-    Queue, QueueDescription, QueueOptions, QueueSettings, QueueStatus, StartingPosition, Stream, StreamMode,
+    Queue, QueueDescription, QueueOptions, QueueSettings, ReaderStatus, StartingPosition, Stream, StreamMode,
     StreamStatus, StreamSummary, Timestamp, limits,
 };
 
@@ -97,7 +97,7 @@ fn show_position(position: &mut Members<'_>, description: &QueueDescription) {
         _ => "AT_TIMESTAMP",
     };
     position.set(TYPE, kind);
-    let is_known = description.status != QueueStatus::Creating && description.from > Timestamp::EPOCH;
+    let is_known = description.status != ReaderStatus::Creating && description.from > Timestamp::EPOCH;
     if kind == "AT_TIMESTAMP" || is_known {
         position.set(TIMESTAMP, description.from);
     }

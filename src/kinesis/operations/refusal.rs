@@ -3,7 +3,7 @@
 use crate::kinesis::convert::shown;
 use crate::kinesis::error::ApiError;
 use crate::kinesis::service::Context;
-use crate::{ConsumerDescription, Error, QueueStatus, ShardId, StreamStatus};
+use crate::{ConsumerDescription, Error, ReaderStatus, ShardId, StreamStatus};
 
 impl Context<'_> {
     /// What a client is told about an error of the engine that the operation has no words of its own for.
@@ -105,7 +105,7 @@ impl Context<'_> {
         ))
     }
 
-    pub(super) fn queue_not_active(&self, queue: &str, status: QueueStatus) -> ApiError {
+    pub(super) fn queue_not_active(&self, queue: &str, status: ReaderStatus) -> ApiError {
         ApiError::in_use(format!(
             "Queue {queue} under account {} not ACTIVE, instead in state {status}",
             self.account_id()

@@ -10,7 +10,7 @@ use crate::kinesis::key::{Key, Text, required};
 use crate::kinesis::operation::{Call, Resource};
 use crate::kinesis::service::Context;
 use crate::{
-    ConsumerDescription, ConsumerStatus, Error, Queue, QueueDescription, QueueStatus, Stream, StreamStatus,
+    ConsumerDescription, ConsumerStatus, Error, Queue, QueueDescription, ReaderStatus, Stream, StreamStatus,
 };
 
 pub(super) const RESOURCE_ARN: Key<Text> = required("ResourceARN", shapes::RESOURCE_ARN);
@@ -59,7 +59,7 @@ impl Named {
             Named::Consumer(stream, consumer) => {
                 return Err(context.consumer_not_active(stream.name(), consumer));
             }
-            Named::Queue(_, queue) if queue.status == QueueStatus::Active => return Ok(()),
+            Named::Queue(_, queue) if queue.status == ReaderStatus::Active => return Ok(()),
             Named::Queue(_, queue) => return Err(context.queue_not_active(&queue.name, queue.status)),
         };
         let summary = stream.summary().map_err(|error| context.refusal(error))?;
