@@ -192,6 +192,49 @@ pub enum Error {
         count: usize,
     },
 
+    /// There is no such channel, or no such any more.
+    #[error("stream {stream} has no channel {channel}")]
+    ChannelNotFound {
+        /// The stream.
+        stream: String,
+        /// The channel that was asked for.
+        channel: String,
+    },
+
+    /// A stream of the namespace has a channel of this name already.
+    #[error("there is a channel {channel} already")]
+    ChannelExists {
+        /// The name of both channels.
+        channel: String,
+    },
+
+    /// The channel is in a state in which it cannot be changed.
+    #[error("channel {channel} is {status}")]
+    ChannelNotActive {
+        /// The channel.
+        channel: String,
+        /// What it is doing.
+        status: ReaderStatus,
+    },
+
+    /// A stream with channels is not deleted: they would lose what they have not delivered.
+    #[error("stream {stream} has {count} channels, which are to be deleted first")]
+    StreamHasChannels {
+        /// The stream.
+        stream: String,
+        /// How many it has.
+        count: usize,
+    },
+
+    /// More channels of a stream than the caller allows. None was made.
+    #[error("stream {stream} can have {limit} channels of this kind and has them already")]
+    TooManyChannels {
+        /// The stream.
+        stream: String,
+        /// How many the caller allows.
+        limit: usize,
+    },
+
     /// As many records of the queue as can be are given out and not acknowledged.
     #[error(
         "queue {queue} has {limit} records that were given out and are not acknowledged, and the most is {limit}"

@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use super::arn::{ConsumerArn, QueueArn, StreamArn};
+use super::arn::{ConsumerArn, ReaderArn, StreamArn};
 use super::convert::{Input, Value};
 use super::protocol::{Protocol, Writer};
 use super::shape::{AnyShape, Kind, Lengths, Member, Pattern};
@@ -508,7 +508,7 @@ impl Plain for HashKey {}
 impl Plain for ConsumerStatus {}
 impl Plain for StreamStatus {}
 impl Plain for ReaderStatus {}
-impl Plain for QueueArn<'_> {}
+impl Plain for ReaderArn<'_> {}
 impl Plain for StreamMode {}
 impl Plain for StreamArn<'_> {}
 impl Plain for ConsumerArn<'_> {}

@@ -11,12 +11,16 @@
 //! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
 //! read and not where it is used.
 
+#[cfg(feature = "channels")]
+mod calendar_time;
+mod channel_id;
 mod checkpoint;
 mod clock;
 mod confirmed_time;
 mod consumer_id;
 mod consumer_status;
 pub(crate) mod decimal;
+mod destination;
 mod hash_key;
 pub mod limits;
 mod lineage;
@@ -36,12 +40,18 @@ mod stream_name;
 mod u192;
 pub(crate) mod wide;
 
+#[cfg(feature = "channels")]
+pub(crate) use calendar_time::CalendarTime;
+#[cfg(feature = "server")]
+pub(crate) use calendar_time::date;
+pub use channel_id::ChannelId;
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use confirmed_time::ClockStep;
 pub(crate) use confirmed_time::{CONFIRMATION, ClockNote, ClockReading, ConfirmedTime, Moment};
 pub use consumer_id::ConsumerId;
 pub use consumer_status::ConsumerStatus;
+pub use destination::{Compression, Destination, RecordFormat, StorageClass};
 pub use hash_key::{HashKey, HashKeyError, HashKeyRange, HashKeyRangeError};
 pub use lineage::{Lineage, LineageError, Reshard, ReshardStep, ShardFilter};
 pub use log_name::LogName;

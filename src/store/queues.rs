@@ -130,7 +130,7 @@ impl Stream {
         options.settings.check()?;
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
-        let start = self.queue_start(options.start, now)?;
+        let start = self.reader_start(options.start, now)?;
         let lifecycle = match store.is_immediate() {
             true => ReaderLifecycle::Active,
             false => ReaderLifecycle::Creating {
@@ -348,17 +348,17 @@ impl Stream {
         self.store_core().open_queues.get_or_make(self.core.id, id, make)
     }
 
-    /// What is put while this looks is in the queue, or is not.
-    fn queue_start(&self, start: StartingPosition, now: Timestamp) -> Result<ReaderStart> {
+    /// Where a queue or a channel begins. What is put while this looks is in it, or is not.
+    pub(super) fn reader_start(&self, start: StartingPosition, now: Timestamp) -> Result<ReaderStart> {
         let from = match start {
             StartingPosition::TrimHorizon => return Ok(ReaderStart::default()),
             StartingPosition::Latest => now,
             StartingPosition::AtTimestamp(time) if time > now => {
-                return Err(InvalidArgument::QueueInFuture.into());
+                return Err(InvalidArgument::ReaderInFuture.into());
             }
             StartingPosition::AtTimestamp(time) => time,
             StartingPosition::AtSequenceNumber(_) | StartingPosition::AfterSequenceNumber(_) => {
-                return Err(InvalidArgument::QueuePosition.into());
+                return Err(InvalidArgument::ReaderPosition.into());
             }
         };
         let mut next = BTreeMap::new();
@@ -413,11 +413,17 @@ impl QueueDescription {
 }
 
 impl StreamState {
-    pub(super) fn check_has_no_queue(&self) -> Result<()> {
-        match self.queues.len() {
-            0 => Ok(()),
-            count => Err(Error::StreamHasQueues {
-                stream: self.name.local.clone(),
+    /// Refuses a deletion that would take queues or channels along.
+    pub(super) fn check_has_no_reader(&self) -> Result<()> {
+        let stream = || self.name.local.clone();
+        match (self.queues.len(), self.channels.len()) {
+            (0, 0) => Ok(()),
+            (0, count) => Err(Error::StreamHasChannels {
+                stream: stream(),
+                count,
+            }),
+            (count, _) => Err(Error::StreamHasQueues {
+                stream: stream(),
                 count,
             }),
         }

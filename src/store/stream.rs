@@ -539,7 +539,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamHasQueues`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
     /// [`Error::ReadOnly`], [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
@@ -551,7 +551,7 @@ impl Stream {
         let due = store.due_from(now);
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
-            stream.check_has_no_queue()?;
+            stream.check_has_no_reader()?;
             match stream.status() {
                 StreamStatus::Deleting => Ok(Vec::new()),
                 _ => Ok(vec![Edit::LifecycleChanged {

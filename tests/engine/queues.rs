@@ -278,7 +278,7 @@ fn a_queue_begins_where_it_is_told_to(place: &Place) {
     let future = minute.saturating_add(Duration::from_secs(1));
     assert!(matches!(
         create("future", StartingPosition::AtTimestamp(future)),
-        Err(Error::InvalidArgument(InvalidArgument::QueueInFuture))
+        Err(Error::InvalidArgument(InvalidArgument::ReaderInFuture))
     ));
     put(&stream, ["new"]);
     let child = stream.describe().unwrap().shards[2].id;

@@ -163,7 +163,7 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     if tags.len() > MOST_TAGS {
         return Err(tagged.too_many());
     }
-    let stream = stream_on_demand(context, arn)?;
+    let stream = stream_on_demand(context, arn, "queue")?;
     let options = QueueOptions {
         start,
         settings,
@@ -177,8 +177,8 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(reply(call, &queue, &description))
 }
 
-/// The stream that a new queue is to be over.
-fn stream_on_demand(context: Context<'_>, arn: &str) -> Result<Stream, ApiError> {
+/// The stream that a new queue or channel is to be of.
+pub(super) fn stream_on_demand(context: Context<'_>, arn: &str, reader: &str) -> Result<Stream, ApiError> {
     // The constraint of the member lets no other ARN pass.
     let name = arn::stream_name(arn).unwrap_or_default();
     let stream = context.stream(name).map_err(|error| context.refusal(error))?;
@@ -186,7 +186,7 @@ fn stream_on_demand(context: Context<'_>, arn: &str) -> Result<Stream, ApiError>
     match (summary.status, summary.mode) {
         (StreamStatus::Active, StreamMode::OnDemand) => Ok(stream),
         (StreamStatus::Active, StreamMode::Provisioned) => Err(ApiError::invalid_argument(format!(
-            "Stream {name} under account {} is in PROVISIONED mode. A queue needs a stream in ON_DEMAND mode.",
+            "Stream {name} under account {} is in PROVISIONED mode. A {reader} needs a stream in ON_DEMAND mode.",
             context.account_id()
         ))),
         (status, _) => Err(context.stream_not_active(name, status)),
@@ -284,7 +284,7 @@ fn describe_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
 
 const STREAM_CREATION_TIMESTAMP: Key<Option<Time>> = optional("StreamCreationTimestamp", TIME);
 const FILTER: Shape<Structure> = structure(members![STREAM_ARN, STREAM_CREATION_TIMESTAMP]);
-const STREAM_FILTER: Key<Option<List<Structure>>> =
+pub(super) const STREAM_FILTER: Key<Option<List<Structure>>> =
     optional("StreamFilter", list(&FILTER).at_least(1).at_most(10_000));
 
 const STREAM_CREATION_TIMESTAMP_SHOWN: Key<Time> = required("StreamCreationTimestamp", TIME);
@@ -368,8 +368,8 @@ fn list_queues(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// The streams of the caller whose queues are wanted.
-fn wanted_streams(call: &Call<'_>) -> Result<Vec<StreamSummary>, ApiError> {
+/// The streams of the caller whose queues or channels are wanted.
+pub(super) fn wanted_streams(call: &Call<'_>) -> Result<Vec<StreamSummary>, ApiError> {
     const PAGE: usize = 1000;
     let context = call.context;
     let wanted: Option<Vec<_>> = call.get(STREAM_FILTER).map(|filters| {

@@ -60,6 +60,20 @@ impl Context<'_> {
                 "Stream {stream} under account {} has {count} queues. Delete them first.",
                 self.account_id()
             )),
+            Error::ChannelNotFound { channel, .. } => self.channel_not_found(&channel),
+            Error::ChannelExists { channel } => ApiError::in_use(format!(
+                "Channel {channel} under account {} already exists.",
+                self.account_id()
+            )),
+            Error::ChannelNotActive { channel, status } => self.channel_not_active(&channel, status),
+            Error::StreamHasChannels { stream, count } => ApiError::in_use(format!(
+                "Stream {stream} under account {} has {count} channels. Delete them first.",
+                self.account_id()
+            )),
+            Error::TooManyChannels { stream, limit } => ApiError::limit_exceeded(format!(
+                "Stream {stream} under account {} has {limit} channel of this kind, and cannot have more.",
+                self.account_id()
+            )),
             Error::TooManyUnacknowledged { queue, limit } => ApiError::throttled(format!(
                 "Queue {queue} under account {} has {limit} records in flight, and cannot have more. Acknowledge records.",
                 self.account_id()
@@ -108,6 +122,21 @@ impl Context<'_> {
     pub(super) fn queue_not_active(&self, queue: &str, status: ReaderStatus) -> ApiError {
         ApiError::in_use(format!(
             "Queue {queue} under account {} not ACTIVE, instead in state {status}",
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn channel_not_found(&self, channel: &str) -> ApiError {
+        ApiError::not_found(format!(
+            "Channel {} under account {} not found.",
+            shown(channel),
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn channel_not_active(&self, channel: &str, status: ReaderStatus) -> ApiError {
+        ApiError::in_use(format!(
+            "Channel {channel} under account {} not ACTIVE, instead in state {status}",
             self.account_id()
         ))
     }

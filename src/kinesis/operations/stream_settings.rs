@@ -151,6 +151,15 @@ fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
             queues.len()
         )));
     }
+    let channels = stream.channels().map_err(|error| context.refusal(error))?;
+    if mode == StreamMode::Provisioned && !channels.is_empty() {
+        return Err(ApiError::in_use(format!(
+            "Stream {} under account {} has {} channels, which need a stream in ON_DEMAND mode. Delete them first.",
+            stream.name(),
+            context.account_id(),
+            channels.len()
+        )));
+    }
     if mode != summary.mode {
         shards::count_change(call, &stream, MOST_SWITCHES_A_DAY)?;
     }
