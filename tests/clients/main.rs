@@ -8,6 +8,7 @@ mod model;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -117,6 +118,32 @@ fn boto3_works_off_a_queue() {
     let mut script = bench.command("python", &programs);
     script
         .arg(source_directory().join("queues_boto3.py"))
+        .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn boto3_reads_what_a_channel_has_put_into_a_bucket() {
+    let Some(programs) = kcl::programs() else { return };
+    let bench = Bench::new(&["--channel-freshness", "1s"]);
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let port = free.expect("find a free port").port().to_string();
+    let s3 = format!("http://127.0.0.1:{port}");
+    let server = bench.start_with(&["--buckets", &s3]);
+    // The server looks for no bucket before there is a channel.
+    let story = "
+        trap 'kill $(jobs -p)' EXIT
+        moto_server -H 127.0.0.1 -p \"$1\" &
+        until python -c 'import sys, socket; socket.create_connection((\"127.0.0.1\", int(sys.argv[1])))' \"$1\"; do
+            sleep 0.1
+            [ \"$(jobs -r | wc -l)\" = 1 ]
+        done
+        python \"$2\" \"$3\" \"http://127.0.0.1:$1\"";
+    let mut script = bench.command("bash", &programs);
+    script
+        .args(["-e", "-c", story, "bash", &port])
+        .arg(source_directory().join("channels_boto3.py"))
         .arg(server.url());
     bench.run(script, &server);
     server.stop("TERM");

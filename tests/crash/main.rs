@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
+#[cfg(feature = "channels")]
+mod channels;
 mod check;
 mod faults;
 mod held;

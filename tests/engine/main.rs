@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod backends;
+#[cfg(feature = "channels")]
+mod channels;
 #[cfg(feature = "sim")]
 mod cost;
 #[cfg(feature = "encryption")]

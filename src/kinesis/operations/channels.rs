@@ -235,8 +235,8 @@ fn status(
         (Some(_), Some(delivery)) => {
             let problem = delivery.problem(channel).map(|problem| {
                 let reason = format!(
-                    "Nothing was delivered since {} ({} attempts). It is tried again, and no record is lost before its \
-                     retention ends. The last error: {}",
+                    "Every attempt to deliver has failed since {}, so far {}. It is tried again, and no record is lost \
+                     before its retention ends. The last error: {}",
                     crate::kinesis::date::JavaDate(problem.since),
                     problem.attempts,
                     problem.error

@@ -4,6 +4,7 @@ mod account;
 mod admission;
 mod budgets;
 mod cbor;
+mod channels;
 mod connections;
 mod encryption;
 mod fan_out;

@@ -1,10 +1,11 @@
 //! A server on a store and a clock of its own, in this process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
-use anabranch::{KeyRing, ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
+use anabranch::{Delivery, KeyRing, ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
 use anabranch_harness::http1::{Client, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,6 +85,7 @@ pub struct Setup {
     pub transition_delay: Duration,
     pub options: Option<fn(ServerOptions) -> ServerOptions>,
     pub keys: Option<KeyRing>,
+    pub delivery: Option<Arc<Delivery>>,
 }
 
 pub struct TestServer {
@@ -133,6 +135,9 @@ impl TestServer {
         if let Some(change) = self.setup.options {
             options = change(options);
         }
+        if let Some(delivery) = &self.setup.delivery {
+            options = options.delivery(delivery.clone());
+        }
         let server = self
             .runtime
             .block_on(Server::bind(self.store.clone(), options))
@@ -152,6 +157,13 @@ impl TestServer {
             stop.send(()).unwrap();
             self.runtime.block_on(running).unwrap();
         }
+    }
+
+    /// Goes on with a server whose channels are delivered by this.
+    pub fn deliver_by(&mut self, delivery: Arc<Delivery>) {
+        self.stop();
+        self.setup.delivery = Some(delivery);
+        self.serve();
     }
 
     /// A new server on the same store, as after a restart of the machine.

@@ -1,0 +1,371 @@
+//! Deliveries, where the store and the buckets are on a disk that stops: all records that were put are in the objects at least
+//! once, those of a shard in their order, and no object has anything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anabranch::disk::Disk;
+use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::{
+    ChannelOptions, Delivery, DeliveryOptions, Destination, DirectoryBuckets, HashKey, ManualClock,
+    ShardFilter, Store, StoreOptions, Stream, Timestamp,
+};
+use proptest::prelude::*;
+
+use crate::watchdog::Case;
+
+const DIRECTORY: &str = "store";
+const BUCKETS: &str = "buckets";
+const FRESHNESS: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put(u8),
+    Deliver,
+    Advance(u64),
+    Split(usize),
+    Merge(usize),
+    /// What is not delivered by then is gone.
+    Expire,
+    Maintain,
+    Reopen,
+    Crash(LossMode),
+    CrashIn(u64, LossMode),
+}
+
+/// The machine has stopped.
+struct Stopped;
+
+struct World {
+    disk: SimDisk,
+    seed: u64,
+    clock: ManualClock,
+    open: Option<(Store, Delivery)>,
+    /// What must be delivered in the end.
+    acknowledged: BTreeSet<u32>,
+    next: u32,
+    stop: LossMode,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let disk = SimDisk::new(seed);
+        disk.create_dir(BUCKETS.as_ref()).unwrap();
+        disk.create_dir(&PathBuf::from(BUCKETS).join("archive")).unwrap();
+        disk.sync_dir(BUCKETS.as_ref()).unwrap();
+        disk.sync_dir("".as_ref()).unwrap();
+        let mut world = Self {
+            disk,
+            seed,
+            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
+            open: None,
+            acknowledged: BTreeSet::new(),
+            next: 0,
+            stop: LossMode::LoseAll,
+        };
+        world.open().unwrap();
+        let stream = world.store().create_stream("clicks", 2).unwrap();
+        let destination = Destination {
+            key_template: Some("!{yyyy}/!{MM}/!{channel-name}".to_owned()),
+            ..Destination::new("archive")
+        };
+        stream
+            .create_channel("all", &ChannelOptions::to(destination))
+            .unwrap();
+        world
+    }
+
+    fn open(&mut self) -> anabranch::Result<()> {
+        let journaled = [1, 2, usize::MAX][self.seed as usize % 3];
+        let store = StoreOptions::new()
+            .segment_bytes(64 << 10)
+            .keeper(false)
+            .flusher_threads(1)
+            .min_journaled_shards(journaled)
+            .compaction_bytes(if self.seed.is_multiple_of(2) { 1 } else { 1 << 20 })
+            .clock(self.clock.clone())
+            .disk(self.disk.clone())
+            .open(DIRECTORY)?;
+        let buckets = DirectoryBuckets::on_disk(BUCKETS, self.disk.clone());
+        let options = DeliveryOptions {
+            object_bytes: 40,
+            ..DeliveryOptions::default()
+        };
+        let delivery = Delivery::new(&store, buckets, options);
+        self.open = Some((store, delivery));
+        Ok(())
+    }
+
+    fn store(&self) -> &Store {
+        &self.open.as_ref().unwrap().0
+    }
+
+    fn stream(&self) -> anabranch::Result<Stream> {
+        self.store().stream("clicks")
+    }
+
+    fn crash(&mut self, mode: LossMode) {
+        self.disk.freeze();
+        let after = self.disk.crash(mode);
+        self.open = None;
+        self.disk = after;
+        self.open().unwrap();
+    }
+
+    fn run(&mut self, op: &Op) {
+        if self.try_run(op).is_err() || self.disk.is_frozen() {
+            assert!(self.disk.is_frozen(), "{op:?} failed");
+            self.crash(self.stop);
+        }
+    }
+
+    fn try_run(&mut self, op: &Op) -> Result<(), Stopped> {
+        match op {
+            Op::Put(count) => (0..*count).try_for_each(|_| self.put()),
+            // Its failures are those of the disk that has stopped.
+            Op::Deliver => {
+                self.deliver();
+                Ok(())
+            }
+            Op::Advance(seconds) => {
+                self.clock.advance(Duration::from_secs(*seconds));
+                Ok(())
+            }
+            Op::Split(nth) => self.split(*nth).map_err(stopped),
+            Op::Merge(nth) => self.merge(*nth).map_err(stopped),
+            Op::Expire => self.expire(),
+            Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Reopen => {
+                let closed = self.store().close();
+                self.open = None;
+                closed.map_err(stopped)?;
+                self.open().map_err(stopped)
+            }
+            Op::Crash(mode) => {
+                self.crash(*mode);
+                Ok(())
+            }
+            Op::CrashIn(calls, mode) => {
+                self.stop = *mode;
+                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                Ok(())
+            }
+        }
+    }
+
+    fn deliver(&self) -> usize {
+        let (store, delivery) = self.open.as_ref().unwrap();
+        let objects = delivery.deliver_due();
+        let channel = store.stream("clicks").and_then(|stream| stream.channel("all"));
+        let problem = channel.ok().and_then(|channel| delivery.problem(&channel));
+        assert!(problem.is_none() || self.disk.is_frozen(), "{problem:?}");
+        objects
+    }
+
+    fn put(&mut self) -> Result<(), Stopped> {
+        let id = self.next;
+        self.next += 1;
+        let put = self
+            .stream()
+            .and_then(|stream| stream.put(&format!("key-{id}"), &id.to_be_bytes()));
+        put.map_err(stopped)?;
+        self.acknowledged.insert(id);
+        Ok(())
+    }
+
+    fn split(&self, nth: usize) -> anabranch::Result<()> {
+        let stream = self.stream()?;
+        let shards = stream.shards(&ShardFilter::AtLatest)?;
+        let range = shards[nth % shards.len()].hash_key_range;
+        let half = range.start().value() / 2 + range.end().value() / 2;
+        match shards.len() < 6 && half > range.start().value() {
+            true => stream.split_shard(shards[nth % shards.len()].id, HashKey::new(half)),
+            false => Ok(()),
+        }
+    }
+
+    fn merge(&self, nth: usize) -> anabranch::Result<()> {
+        let stream = self.stream()?;
+        let mut shards = stream.shards(&ShardFilter::AtLatest)?;
+        shards.sort_by_key(|shard| shard.hash_key_range.start());
+        match shards.len() {
+            0 | 1 => Ok(()),
+            count => {
+                let first = nth % (count - 1);
+                stream.merge_shards(shards[first].id, shards[first + 1].id)
+            }
+        }
+    }
+
+    fn expire(&mut self) -> Result<(), Stopped> {
+        self.acknowledged.clear();
+        for _ in 0..26 {
+            self.clock.advance(Duration::from_secs(3_600));
+            self.store().maintain().map_err(stopped)?;
+        }
+        Ok(())
+    }
+
+    /// All that is there is in objects in the end, which a loss of power does not change.
+    fn finish(&mut self) {
+        if self.disk.is_frozen() {
+            self.crash(self.stop);
+        }
+        self.disk.faults().clear();
+        self.clock.advance(FRESHNESS);
+        self.deliver();
+        assert_eq!(self.deliver(), 0, "what is delivered is not delivered again");
+        self.crash(LossMode::LoseAll);
+        self.clock.advance(FRESHNESS);
+        assert_eq!(self.deliver(), 0, "what is delivered stays so");
+        self.check();
+    }
+
+    fn check(&self) {
+        let files = self.disk.rot().files();
+        let mut shards: BTreeMap<String, Vec<(u64, u64, Vec<u32>)>> = BTreeMap::new();
+        for (path, _) in files.iter().filter(|(path, _)| path.starts_with(BUCKETS)) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".partial") {
+                continue;
+            }
+            let body = self.disk.rot().read(path).unwrap();
+            assert!(
+                body.len() <= 40 && body.len() % 4 == 0,
+                "{name}: {} bytes",
+                body.len()
+            );
+            let records = body
+                .chunks(4)
+                .map(|record| u32::from_be_bytes(record.try_into().unwrap()));
+            let mut parts = name.rsplitn(4, '-');
+            let number = |part: Option<&str>| part.unwrap().parse::<u64>().unwrap();
+            let (last, first) = (number(parts.next()), number(parts.next()));
+            let shard = parts.next().unwrap().to_owned();
+            shards
+                .entry(shard)
+                .or_default()
+                .push((first, last, records.collect()));
+        }
+        let mut delivered = BTreeSet::new();
+        for (shard, mut objects) in shards {
+            objects.sort();
+            let mut by_number = BTreeMap::new();
+            for (first, last, records) in objects {
+                assert!(
+                    records.len() as u64 <= last - first + 1,
+                    "{shard}: {first} to {last}"
+                );
+                assert!(records.is_sorted(), "{shard}: {records:?}");
+                assert!(
+                    records.iter().all(|record| *record < self.next),
+                    "{shard}: {records:?}"
+                );
+                for (at, record) in records.iter().enumerate() {
+                    let number = first + at as u64;
+                    let known = by_number.insert(number, *record);
+                    assert!(known.is_none_or(|known| known == *record), "{shard}: {number}");
+                }
+                delivered.extend(records);
+            }
+        }
+        let missing: Vec<_> = self.acknowledged.difference(&delivered).collect();
+        assert!(missing.is_empty(), "never delivered: {missing:?}");
+    }
+}
+
+fn stopped(_: anabranch::Error) -> Stopped {
+    Stopped
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let loss = || prop::sample::select(LossMode::ALL.to_vec());
+    prop_oneof![
+        8 => (1..30_u8).prop_map(Op::Put),
+        8 => Just(Op::Deliver),
+        5 => (1..200_u64).prop_map(Op::Advance),
+        2 => (0..6_usize).prop_map(Op::Split),
+        2 => (0..6_usize).prop_map(Op::Merge),
+        1 => Just(Op::Expire),
+        2 => Just(Op::Maintain),
+        1 => Just(Op::Reopen),
+        2 => loss().prop_map(Op::Crash),
+        4 => (1..60_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn(calls, mode)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_objects_have_all_records_and_nothing_else(
+        seed in any::<u64>(),
+        ops in prop::collection::vec(op(), 1..50),
+    ) {
+        let _case = Case::begin(|| format!("seed {seed}: {ops:?}"));
+        let mut world = World::new(seed);
+        ops.iter().for_each(|op| world.run(op));
+        world.finish();
+    }
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
+    let scenario = [
+        Op::Put(25),
+        Op::Deliver,
+        Op::Advance(300),
+        Op::Deliver,
+        Op::Split(0),
+        Op::Put(7),
+        Op::Advance(300),
+        Op::Deliver,
+        Op::Merge(1),
+        Op::Put(3),
+        Op::Reopen,
+        Op::Advance(300),
+        Op::Deliver,
+    ];
+    for mode in [LossMode::LoseAll, LossMode::Random, LossMode::KeepAll] {
+        for call in 1.. {
+            let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}"));
+            let mut world = World::new(call);
+            world.run(&Op::CrashIn(call, mode));
+            let before = world.disk.clone();
+            scenario.iter().for_each(|op| world.run(op));
+            let has_stopped = before.is_frozen();
+            world.finish();
+            if !has_stopped {
+                break;
+            }
+        }
+    }
+}
+
+/// A bucket's disk that is full holds up nothing else, and delivers what is there once it has room.
+#[test]
+fn a_full_disk_delays_a_delivery() {
+    let mut world = World::new(3);
+    let used = world.disk.used_bytes();
+    for id in 0..50 {
+        world.put().map_err(|_| id).unwrap();
+    }
+    world.clock.advance(FRESHNESS);
+    world.disk.set_capacity(used);
+    let (store, delivery) = world.open.as_ref().unwrap();
+    assert_eq!(delivery.deliver_due(), 0);
+    let channel = store.stream("clicks").unwrap().channel("all").unwrap();
+    let problem = delivery.problem(&channel).unwrap();
+    assert!(
+        problem
+            .error
+            .to_string()
+            .starts_with("cannot put an object in bucket archive"),
+        "{problem:?}"
+    );
+    world.disk.set_capacity(u64::MAX);
+    assert!(delivery.deliver_due() > 0);
+    assert!(delivery.problem(&channel).is_none());
+    world.finish();
+}
