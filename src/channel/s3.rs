@@ -105,12 +105,15 @@ impl S3Buckets {
     ) -> Result<T, BucketError> {
         let runtime = self.runtime.as_ref();
         let runtime = runtime.ok_or_else(|| BucketError::failed(doing, bucket, "it is being dropped"))?;
-        runtime.block_on(call).map_err(|error| match error {
-            // Of an object that is put, nothing but the bucket can be missing.
-            object_store::Error::NotFound { .. } => BucketError::NotFound {
-                bucket: bucket.to_owned(),
-            },
-            error => BucketError::failed(doing, bucket, error),
+        runtime.block_on(call).map_err(|error| {
+            let error = error.to_string();
+            // S3's name of this error, which is nowhere but in the text.
+            match error.contains("NoSuchBucket") {
+                true => BucketError::NotFound {
+                    bucket: bucket.to_owned(),
+                },
+                false => BucketError::failed(doing, bucket, error),
+            }
         })
     }
 }
