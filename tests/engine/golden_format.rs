@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anabranch::sim::SimDisk;
 use anabranch::{
-    HashKey, KeyRing, ManualClock, PutRecord, QueueCounts, QueueOptions, QueueSettings, ReadLimit,
-    ReceiveOptions, ShardFilter, ShardId, StartingPosition, Store, StoreOptions, Stream, StreamMode,
-    StreamOptions, StreamStatus, Timestamp,
+    Bucket, BucketError, ChannelOptions, Compression, Delivery, DeliveryOptions, Destination, HashKey,
+    KeyRing, ManualClock, Object, PutRecord, QueueCounts, QueueOptions, QueueSettings, ReadLimit,
+    ReceiveOptions, RecordFormat, ShardFilter, ShardId, StartingPosition, StorageClass, Store, StoreOptions,
+    Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
 };
 
 const DIRECTORY: &str = "store";
@@ -108,6 +109,8 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
         .put_record(&PutRecord::new("again", b"resumed").explicit_hash_key(HashKey::MAX))
         .unwrap();
     clicks.queue("latest").and_then(|queue| queue.delete()).unwrap();
+    let archive = clicks.channel("archive").unwrap();
+    archive.set_freshness(Duration::from_secs(90)).unwrap();
     clicks.merge_shards(shard(0), shard(1)).unwrap();
     store.create_stream("young", 3).unwrap();
     store.stream("orders").and_then(|stream| stream.delete()).unwrap();
@@ -130,6 +133,7 @@ fn label(store: &Store, stream: &Stream) {
     tenant.set_attribute("limits", Some(b"none")).unwrap();
     tenant.create_stream("clicks", 2).unwrap();
     queue(stream);
+    channel(store, stream);
 }
 
 /// A queue with every kind of entry but a snapshot, and one that is gone.
@@ -158,6 +162,46 @@ fn queue(stream: &Stream) {
     let latest = stream.create_queue("gone", &QueueOptions::default()).unwrap();
     latest.delete().unwrap();
     stream.create_queue("latest", &QueueOptions::default()).unwrap();
+}
+
+/// A channel that has delivered something, and one that is gone.
+fn channel(store: &Store, stream: &Stream) {
+    let destination = Destination {
+        key_template: Some("clicks/!{yyyy}!{extension}".to_owned()),
+        format: RecordFormat::Json,
+        compression: Compression::Zstd,
+        storage_class: StorageClass::IntelligentTiering,
+        encryption_key: Some("alias/archive".to_owned()),
+        error_bucket: Some("errors".to_owned()),
+        error_prefix: Some("clicks/".to_owned()),
+        ..Destination::new("archive")
+    };
+    let options = ChannelOptions {
+        start: StartingPosition::TrimHorizon,
+        freshness: Duration::ZERO,
+        tags: BTreeMap::from([("stage".to_owned(), "test".to_owned())]),
+        attributes: BTreeMap::from([("role".to_owned(), b"deliver".to_vec())]),
+        ..ChannelOptions::to(destination)
+    };
+    stream.create_channel("archive", &options).unwrap();
+    let delivery = Delivery::new(store, Discarding, DeliveryOptions::default());
+    assert_eq!(delivery.deliver_due(), 1);
+    let noted = stream.create_channel("gone", &ChannelOptions::new(None)).unwrap();
+    noted.delete().unwrap();
+}
+
+/// A bucket that nothing is ever read from.
+#[derive(Debug)]
+struct Discarding;
+
+impl Bucket for Discarding {
+    fn check(&self, _: &Destination) -> Result<(), BucketError> {
+        Ok(())
+    }
+
+    fn put(&self, _: Object) -> Result<(), BucketError> {
+        Ok(())
+    }
 }
 
 fn written_today() -> BTreeMap<PathBuf, Vec<u8>> {
@@ -261,6 +305,7 @@ fn the_golden_snapshot_says_the_same_as_the_edits() {
                 stream.describe().unwrap(),
                 stream.consumers().unwrap(),
                 stream.queues().unwrap(),
+                stream.channels().unwrap(),
                 policy,
                 checkpoints,
             )
@@ -337,4 +382,16 @@ fn check_after_the_transitions(store: &Store) {
         (2, &b"encrypted"[..], 5)
     );
     assert_eq!(&rest[1].record.data[..], b"resumed");
+    let channels = clicks.channels().unwrap();
+    assert_eq!((channels.len(), channels[0].name.as_str()), (1, "archive"));
+    assert_eq!(channels[0].freshness, Duration::from_secs(90));
+    assert_eq!(channels[0].destination.as_ref().unwrap().bucket, "archive");
+    assert_eq!(clicks.channel_tags(channels[0].id).unwrap()["stage"], "test");
+    // What came after the delivery, and no more.
+    let options = DeliveryOptions {
+        most_freshness: Some(Duration::ZERO),
+        ..DeliveryOptions::default()
+    };
+    let delivery = Delivery::new(store, Discarding, options);
+    assert_eq!(delivery.deliver_due(), 1);
 }

@@ -13,7 +13,7 @@ mod failed_opens;
 mod foreign_names;
 #[cfg(feature = "sim")]
 mod full_disk;
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "channels", feature = "encryption", feature = "sim"))]
 mod golden_format;
 mod in_memory;
 mod labels;
