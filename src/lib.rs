@@ -112,3 +112,13 @@ pub use store::{ChannelDescription, ChannelOptions};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the example of the page on queues.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/queues.md")]
+struct Queues;
+
+/// Compiles the example of the page on channels.
+#[cfg(all(doctest, feature = "channels"))]
+#[doc = include_str!("../docs/channels.md")]
+struct Channels;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::{credentials, truststore_recipe};
 use crate::install::{Python, jdk_version, source_directory};
+use crate::pages::block;
 use crate::{Bench, skipped};
 
 #[test]
@@ -142,14 +143,5 @@ fn java_sdk(programs: &Path) -> Vec<String> {
 
 /// The block of code of that name in `docs/kcl.md`.
 fn recipe(name: &str) -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kcl.md");
-    let page = fs::read_to_string(page).expect("read the recipe");
-    let mut lines = page.lines();
-    lines
-        .find(|line| line.starts_with("```") && line.split(' ').nth(1) == Some(name))
-        .unwrap_or_else(|| panic!("docs/kcl.md has no {name}"));
-    lines
-        .take_while(|line| *line != "```")
-        .map(|line| format!("{line}\n"))
-        .collect()
+    block("kcl.md", name)
 }

@@ -5,6 +5,7 @@ mod access;
 mod install;
 mod kcl;
 mod model;
+mod pages;
 
 use std::fs::{self, File};
 use std::io::Write;

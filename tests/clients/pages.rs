@@ -1,0 +1,69 @@
+//! What the pages on queues and channels show, run as it is written.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Bench;
+use crate::install::Python;
+
+#[test]
+fn the_first_five_minutes_of_queues_are_as_they_are_written() {
+    assert_eq!(block("queues.md", "server"), "anabranch serve\n");
+    let said = run_page("queues.md", &[]);
+    assert!(said.contains("\"Data\":\"cGljdHVyZS03\""), "{said}");
+    assert!(said.contains("resize picture-7\n"), "{said}");
+}
+
+#[test]
+fn the_first_five_minutes_of_channels_are_as_they_are_written() {
+    let expected =
+        "mkdir -p objects/clicks-archive\nanabranch serve --buckets objects --channel-freshness 1s\n";
+    assert_eq!(block("channels.md", "server"), expected);
+    let said = run_page("channels.md", &["objects/clicks-archive"]);
+    assert!(said.contains("{\"page\": \"/\"}\n"), "{said}");
+    assert!(
+        said.contains("ACTIVE arn:aws:kinesis:us-east-1:000000000000:channel/"),
+        "{said}"
+    );
+}
+
+/// Gives what the page's commands have said.
+fn run_page(page: &str, directories: &[&str]) -> String {
+    let programs = Python::find().environment("requirements.txt");
+    let bench = Bench::new(&[]);
+    for directory in directories {
+        fs::create_dir_all(bench.directory.path().join(directory)).expect("make a directory");
+    }
+    let buckets = bench.directory.path().join("objects");
+    let buckets = buckets.to_str().expect("a path of letters");
+    let server = match directories {
+        [] => bench.start(),
+        _ => bench.start_with(&["--buckets", buckets, "--channel-freshness", "1s"]),
+    };
+    for (name, program) in [("shell", "bash"), ("python", "python")] {
+        let text = block(page, name).replace("127.0.0.1:4567", &server.address().to_string());
+        let script = bench.write(name, &text);
+        let mut command = bench.command("bash", &programs);
+        command
+            .current_dir(bench.directory.path())
+            .env("SCRIPT", script)
+            .args(["-e", "-c", &format!("{program} \"$SCRIPT\" >>said")]);
+        bench.run(command, &server);
+    }
+    server.stop("TERM");
+    fs::read_to_string(bench.directory.path().join("said")).expect("read what was said")
+}
+
+/// What is in a block of a page.
+pub fn block(page: &str, name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let text = fs::read_to_string(path).expect("read the page");
+    let mut lines = text.lines();
+    lines
+        .find(|line| line.starts_with("```") && line.split(' ').nth(1) == Some(name))
+        .unwrap_or_else(|| panic!("docs/{page} has no {name}"));
+    lines
+        .take_while(|line| *line != "```")
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
