@@ -67,7 +67,7 @@ pub enum BucketError {
 }
 
 impl BucketError {
-    pub(super) fn failed(doing: &'static str, bucket: &str, reason: impl ToString) -> Self {
+    pub(super) fn failed(doing: &'static str, bucket: &str, reason: &(impl ToString + ?Sized)) -> Self {
         Self::Failed {
             doing,
             bucket: bucket.to_owned(),

@@ -45,7 +45,7 @@ impl DirectoryBuckets {
             Ok(EntryKind::Directory) => Ok(directory),
             Ok(EntryKind::File | EntryKind::Other) => Err(not_found()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(not_found()),
-            Err(error) => Err(BucketError::failed("look", name, error)),
+            Err(error) => Err(BucketError::failed("look for objects", name, &error)),
         }
     }
 
@@ -101,7 +101,7 @@ impl Bucket for DirectoryBuckets {
         let written = self.write(&bucket, &object.key, &object.body);
         written.map_err(|error| {
             let reason = format!("{}: {error}", object.key);
-            BucketError::failed("put an object", &object.bucket, reason)
+            BucketError::failed("put an object", &object.bucket, &reason)
         })
     }
 }

@@ -309,8 +309,7 @@ impl Round<'_> {
         objects: &mut usize,
     ) -> Result<Option<RecordNumber>, DeliveryError> {
         let destination = &plan.destination;
-        let mut builder =
-            ObjectBuilder::new(destination.format, destination.compression).map_err(not_encoded)?;
+        let mut builder = ObjectBuilder::new(destination.format, destination.compression)?;
         let mut from = shard.next;
         let next = loop {
             let batch = match self.read(shard.shard, from) {
@@ -330,7 +329,7 @@ impl Round<'_> {
             let mut taken = from;
             let mut is_full = false;
             for record in &batch.records {
-                if !builder.take(record, self.object_bytes).map_err(not_encoded)? {
+                if !builder.take(record, self.object_bytes)? {
                     is_full = true;
                     break;
                 }
@@ -353,7 +352,7 @@ impl Round<'_> {
     fn put(&self, plan: &Plan, builder: ObjectBuilder, objects: &mut usize) -> Result<(), DeliveryError> {
         let destination = &plan.destination;
         let (right, wrong) = (builder.right, builder.wrong);
-        let (body, errors) = builder.finish().map_err(not_encoded)?;
+        let (body, errors) = builder.finish()?;
         let stream = self.stream();
         let named = |range: Range| Named {
             channel_name: &plan.name,
@@ -436,6 +435,8 @@ impl Backlog {
     }
 }
 
-fn not_encoded(error: io::Error) -> DeliveryError {
-    DeliveryError::Encoding(error.to_string())
+impl From<io::Error> for DeliveryError {
+    fn from(error: io::Error) -> Self {
+        Self::Encoding(error.to_string())
+    }
 }

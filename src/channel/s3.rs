@@ -33,11 +33,13 @@ const MOST_CLIENTS: usize = 256;
 pub struct S3Buckets {
     endpoint: Option<String>,
     region: String,
-    /// By bucket and encryption key.
-    clients: Mutex<HashMap<(String, Option<String>), Arc<AmazonS3>>>,
+    clients: Mutex<HashMap<ClientName, Arc<AmazonS3>>>,
     /// There until this is dropped.
     runtime: Option<Runtime>,
 }
+
+/// A bucket, and the key that its objects are encrypted with.
+type ClientName = (String, Option<String>);
 
 impl S3Buckets {
     /// Those of an endpoint, such as `http://127.0.0.1:9000`, whose buckets are named in the path; without one those of Amazon
@@ -62,7 +64,7 @@ impl S3Buckets {
     }
 
     fn client(&self, bucket: &str, encryption_key: Option<&str>) -> Result<Arc<AmazonS3>, BucketError> {
-        let name = (bucket.to_owned(), encryption_key.map(str::to_owned));
+        let name: ClientName = (bucket.to_owned(), encryption_key.map(str::to_owned));
         let mut clients = self.clients.lock();
         if let Some(client) = clients.get(&name) {
             return Ok(client.clone());
@@ -88,7 +90,7 @@ impl S3Buckets {
         }
         let client = builder
             .build()
-            .map_err(|error| BucketError::failed("use the settings", bucket, error))?;
+            .map_err(|error| BucketError::failed("use the settings", bucket, &error))?;
         if clients.len() >= MOST_CLIENTS {
             clients.clear();
         }
@@ -112,7 +114,7 @@ impl S3Buckets {
                 true => BucketError::NotFound {
                     bucket: bucket.to_owned(),
                 },
-                false => BucketError::failed(doing, bucket, error),
+                false => BucketError::failed(doing, bucket, &error),
             }
         })
     }

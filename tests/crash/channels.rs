@@ -232,7 +232,7 @@ impl World {
             }
             let body = self.disk.rot().read(path).unwrap();
             assert!(
-                body.len() <= 40 && body.len() % 4 == 0,
+                body.len() <= 40 && body.len().is_multiple_of(4),
                 "{name}: {} bytes",
                 body.len()
             );

@@ -194,7 +194,7 @@ impl Notes {
                         known.show(errors, channel);
                     });
                     s3.set(STORAGE_CONFIGURATION, |shown: &mut Members<'_>| {
-                        storage.show(shown)
+                        storage.show(shown);
                     });
                 });
             }
@@ -216,7 +216,7 @@ impl Notes {
         }
         shown.set(LOGGING_CONFIGURATION_SHOWN, |logging: &mut Members<'_>| {
             logging.set(CLOUD_WATCH_LOGS, |logs: &mut Members<'_>| {
-                self.logging.show(logs, channel)
+                self.logging.show(logs, channel);
             });
         });
     }

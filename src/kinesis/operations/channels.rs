@@ -182,7 +182,7 @@ fn reply(
                 stream.set(STREAM_ARN, context.stream_arn(&summary.name));
                 stream.set(STREAM_CREATION_TIMESTAMP, summary.created);
                 stream.set(RECORD_CONFIGURATION, |record: &mut Members<'_>| {
-                    notes.show_record(record)
+                    notes.show_record(record);
                 });
             });
             let freshness_seconds = u32::try_from(description.freshness.as_secs()).unwrap_or(u32::MAX);
