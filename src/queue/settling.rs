@@ -1,6 +1,6 @@
 //! What consumers say of the records that they were given.
 
-use super::entry::{Entry, Place};
+use super::entry::{Entry, RecordId};
 use super::handle::Queue;
 use super::receipt::{Receipt, ReceiptError};
 use crate::error::Result;
@@ -41,7 +41,7 @@ impl Queue {
         let outcomes = receipts.iter().map(|receipt| {
             self.check_own(receipt)?;
             match turn.state.delivered(receipt) {
-                Ok(_) => acknowledged.push(place_of(receipt)),
+                Ok(_) => acknowledged.push(id_of(receipt)),
                 Err(ReceiptError::Gone) => is_one_gone = true,
                 Err(error) => return Err(error),
             }
@@ -97,7 +97,7 @@ impl Queue {
                 Err(error) => Err(error),
             };
             if outcome.is_ok() {
-                turn.state.hold_until(place_of(receipt), now.after(*seconds));
+                turn.state.hold_until(id_of(receipt), now.after(*seconds));
             }
             outcomes.push(outcome);
         }
@@ -143,7 +143,7 @@ impl Queue {
                 return Err(ReceiptError::NotADeadLetter);
             }
             match turn.state.delivered(receipt)? {
-                Some(_) => restored.push(place_of(receipt)),
+                Some(_) => restored.push(id_of(receipt)),
                 None => return Err(ReceiptError::Expired),
             }
             Ok(())
@@ -166,6 +166,6 @@ impl Queue {
     }
 }
 
-fn place_of(receipt: &Receipt) -> Place {
+fn id_of(receipt: &Receipt) -> RecordId {
     (receipt.shard, receipt.record)
 }

@@ -31,6 +31,7 @@ impl State {
             start: _,
             next_delivery,
             shards,
+            done,
             // They follow from the shards.
             records: _,
             dead_letters: _,
@@ -38,6 +39,11 @@ impl State {
         } = self;
         let mut out = Vec::new();
         put_number(&mut out, *next_delivery);
+        put_number(&mut out, done.ranges().len() as u64);
+        for (first, last) in done.ranges() {
+            put_number(&mut out, first.into());
+            put_number(&mut out, last.into());
+        }
         put_number(&mut out, shards.len() as u64);
         for (shard, state) in shards {
             put_number(&mut out, shard.index().into());
@@ -73,11 +79,14 @@ impl State {
         let mut fields = Fields(bytes);
         let mut state = Self::new(start);
         state.next_delivery = fields.number()?;
+        for _ in 0..fields.count(2)? {
+            state.done.insert_range(fields.shard()?, fields.shard()?);
+        }
         for _ in 0..fields.count(3)? {
             let shard = fields.shard()?;
             let ranges = fields.count(2)?;
             let ranges = (0..ranges).map(|_| Some((fields.record()?, fields.record()?)));
-            state.shard(shard).unread = Unread::of(ranges.collect::<Option<_>>()?);
+            state.set_unread(shard, Unread::of(ranges.collect::<Option<_>>()?));
             for _ in 0..fields.count(6)? {
                 let number = fields.record()?;
                 let arrival = fields.time()?;
