@@ -36,6 +36,9 @@ pub(super) enum Entry {
     Snapshot { part: u32, parts: u32, bytes: Vec<u8> },
 }
 
+/// No queue comes to so many, and what says so was not written by one.
+pub(super) const MOST_DELIVERIES: u64 = 1 << 62;
+
 const RECEIVED: u8 = 1;
 const RECEIVED_AGAIN: u8 = 2;
 const ACKNOWLEDGED: u8 = 3;
@@ -101,6 +104,37 @@ impl Entry {
 
     /// `None` if no writer of this version has made these bytes.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::decode_fields(bytes).filter(Self::can_be)
+    }
+
+    /// Whether a writer says such things.
+    fn can_be(&self) -> bool {
+        match self {
+            Self::Received {
+                from,
+                to,
+                first_delivery,
+                records,
+                ..
+            } => {
+                let is_in_order = records.is_sorted_by(|(before, _), (after, _)| before < after);
+                let is_in_range = |(number, _): &(RecordNumber, Timestamp)| (*from..*to).contains(number);
+                from <= to
+                    && *to <= RecordNumber::END
+                    && is_in_order
+                    && records.iter().all(is_in_range)
+                    && are_deliveries(*first_delivery, records.len())
+            }
+            Self::ReceivedAgain {
+                first_delivery,
+                records,
+                ..
+            } => are_deliveries(*first_delivery, records.len()),
+            Self::Acknowledged(_) | Self::Died(_) | Self::Restored(_) | Self::Snapshot { .. } => true,
+        }
+    }
+
+    fn decode_fields(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let entry = match fields.byte()? {
             RECEIVED => {
@@ -136,6 +170,10 @@ impl Entry {
         };
         fields.end(entry)
     }
+}
+
+fn are_deliveries(first: u64, count: usize) -> bool {
+    first.checked_add(count as u64).is_some_and(|end| end <= MOST_DELIVERIES)
 }
 
 fn put_ids(out: &mut Vec<u8>, records: &[RecordId]) {

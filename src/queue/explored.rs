@@ -4,10 +4,11 @@
 //! consumers, what was acknowledged never comes back, after a power cut at whatever moment neither, and nothing else is lost.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::{Queue, QueueRecord, ReceiveOptions};
-use crate::disk::sim::{LossMode, SimDisk};
+use crate::disk::sim::{LossMode, Operation, SimDisk};
 use crate::error::Error;
 use crate::model::{HashKey, ManualClock, ShardId, StartingPosition, StreamMode, Timestamp};
 use crate::seam::ReadLimit;
@@ -238,6 +239,46 @@ fn a_snapshot_is_synced_beside_those_who_receive_and_acknowledge() {
         };
         join([consumer(), consumer(), world.cutter()]);
         world.close_and_check();
+    });
+}
+
+/// What a caller is told has failed is in no snapshot that comes behind it.
+#[test]
+fn a_receive_that_fails_for_want_of_room_has_not_been() {
+    explore(|| {
+        let world = World::new(1);
+        (0..4).for_each(|number| world.put("a", number));
+        // The log of the queue gets its first segment with the first change.
+        let _ = world
+            .disk
+            .faults()
+            .fail_nth(Operation::Allocate, 1, ErrorKind::StorageFull);
+        let consumer = || {
+            world.thread(|world| {
+                for _ in 0..2 {
+                    match world.queue.receive(&of_records(1)) {
+                        Ok(received) => {
+                            let data = received.into_iter().map(|record| record.record.data.to_vec());
+                            world.known.lock().received.extend(data);
+                        }
+                        Err(Error::StorageFull { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        };
+        join([consumer(), consumer(), consumer()]);
+        let received = world.known.lock().received.clone();
+        world.store.close().unwrap();
+        let store = open(&world.disk, &world.clock, world.compaction_bytes);
+        let queue = store.stream("jobs").unwrap().queue("work").unwrap();
+        for record in queue.receive(&of_records(100)).unwrap() {
+            let before = received.contains(&record.record.data[..]);
+            let count = record.receive_count;
+            // Those of which a caller was told were received once, or more often where a receive before was told as failed.
+            assert_eq!(count > 1, before, "{:?}: {count}", record.record);
+        }
+        store.close().unwrap();
     });
 }
 

@@ -1,6 +1,6 @@
 //! The whole state in entries of the log.
 
-use super::entry::Entry;
+use super::entry::{Entry, MOST_DELIVERIES};
 use super::field::{Fields, put_number};
 use super::state::{Given, State};
 use super::unread::Unread;
@@ -74,21 +74,29 @@ impl State {
         out
     }
 
-    /// `None` if these are not the bytes of all parts of a state. Nothing is held back in it.
+    /// `None` if these are not the bytes of all parts of a state that a writer can have had. Nothing is held back in it.
     pub(super) fn of_snapshot(start: QueueStart, bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let mut state = Self::new(start);
-        state.next_delivery = fields.number()?;
+        state.next_delivery = Some(fields.number()?).filter(|next| *next <= MOST_DELIVERIES)?;
         for _ in 0..fields.count(2)? {
             state.done.insert_range(fields.shard()?, fields.shard()?);
         }
+        let mut last_shard = None;
         for _ in 0..fields.count(3)? {
             let shard = fields.shard()?;
             let ranges = fields.count(2)?;
             let ranges = (0..ranges).map(|_| Some((fields.record()?, fields.record()?)));
-            state.set_unread(shard, Unread::of(ranges.collect::<Option<_>>()?));
+            let unread = Unread::of_stored(ranges.collect::<Option<_>>()?)?;
+            if std::mem::replace(&mut last_shard, Some(shard)) >= Some(shard) || state.done.contains(shard) {
+                return None;
+            }
+            let mut last_number = None;
             for _ in 0..fields.count(6)? {
                 let number = fields.record()?;
+                if unread.contains(number) || last_number.replace(number) >= Some(number) {
+                    return None;
+                }
                 let arrival = fields.time()?;
                 let first_received = Some(fields.time()?).filter(|time| time.as_millis() > 0);
                 let given = Given {
@@ -106,6 +114,7 @@ impl State {
                 };
                 state.put((shard, number), given);
             }
+            state.set_unread(shard, unread);
         }
         fields.end(state)
     }

@@ -812,7 +812,17 @@ fn a_snapshot_that_is_slow_holds_nobody_up() {
     let store = options.clone().disk(disk.clone()).open("store").unwrap();
     let stream = store.create_stream("jobs", 1).unwrap();
     let queue = stream.create_queue("work", &settings(60, None)).unwrap();
-    put(&stream, 0..30);
+    put(&stream, 0..31);
+    // The manifest has a segment of the log from now on, and the log a small snapshot.
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    let before = queue.receive(&one).unwrap();
+    queue.acknowledge(&receipts(&before)).unwrap();
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
     std::thread::scope(|scope| {
         let first = scope.spawn(|| receive(&queue));
@@ -829,17 +839,18 @@ fn a_snapshot_that_is_slow_holds_nobody_up() {
             }
         });
         let in_time = is_done.recv_timeout(Duration::from_secs(20));
-        let before = disk.image(LossMode::LoseAll);
+        let cut = disk.image(LossMode::LoseAll);
         drop(stall);
         let (first, others) = (first.join().unwrap(), others.join().unwrap());
         in_time.expect("they wait for the snapshot");
-        for disk in [before, disk.crash(LossMode::LoseAll)] {
+        for disk in [cut, disk.crash(LossMode::LoseAll)] {
             let store = options.clone().disk(disk).open("store").unwrap();
             let queue = store.stream("jobs").unwrap().queue("work").unwrap();
             assert_eq!(counts(&queue), [0, 10, 0, 0]);
             let rest = [receive(&queue), receive(&queue)].concat();
             assert_eq!(rest.len(), 20);
             assert!(names(&rest).is_disjoint(&names(&others)));
+            assert!(names(&rest).is_disjoint(&names(&before)));
             assert!(names(&rest).is_superset(&names(&first)));
         }
     });
