@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{
-    ConsumerId, HashKey, HashKeyRange, QueueStatus, RecordNumber, SequenceNumber, ShardId, StreamNameError,
+    ConsumerId, HashKey, HashKeyRange, ReaderStatus, RecordNumber, SequenceNumber, ShardId, StreamNameError,
     StreamStatus,
 };
 
@@ -180,7 +180,7 @@ pub enum Error {
         /// The queue.
         queue: String,
         /// What it is doing.
-        status: QueueStatus,
+        status: ReaderStatus,
     },
 
     /// A stream with queues is not deleted, since they would lose what they have, and its mode not changed to one that they
@@ -198,6 +198,49 @@ pub enum Error {
     StreamNotOnDemand {
         /// The stream.
         stream: String,
+    },
+
+    /// There is no such channel, or no such any more.
+    #[error("stream {stream} has no channel {channel}")]
+    ChannelNotFound {
+        /// The stream.
+        stream: String,
+        /// The channel that was asked for.
+        channel: String,
+    },
+
+    /// A stream of the namespace has a channel of this name already.
+    #[error("there is a channel {channel} already")]
+    ChannelExists {
+        /// The name of both channels.
+        channel: String,
+    },
+
+    /// The channel is in a state in which it cannot be changed.
+    #[error("channel {channel} is {status}")]
+    ChannelNotActive {
+        /// The channel.
+        channel: String,
+        /// What it is doing.
+        status: ReaderStatus,
+    },
+
+    /// A stream with channels is not deleted: they would lose what they have not delivered.
+    #[error("stream {stream} has {count} channels, which are to be deleted first")]
+    StreamHasChannels {
+        /// The stream.
+        stream: String,
+        /// How many it has.
+        count: usize,
+    },
+
+    /// More channels of a stream than the caller allows. None was made.
+    #[error("stream {stream} can have {limit} channels of this kind and has them already")]
+    TooManyChannels {
+        /// The stream.
+        stream: String,
+        /// How many the caller allows.
+        limit: usize,
     },
 
     /// As many records of the queue as can be are given out and not acknowledged.

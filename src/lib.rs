@@ -56,6 +56,8 @@ compile_error!("lengths of files are `u64` and are used as `usize`: anabranch ne
 
 mod backend;
 mod catalog;
+#[cfg(feature = "channels")]
+mod channel;
 mod consumer;
 pub mod disk;
 mod encryption;
@@ -74,6 +76,11 @@ mod store;
 mod sync;
 
 pub use backend::memory::Memory;
+#[cfg(feature = "channels")]
+pub use channel::{
+    Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,
+    DirectoryBuckets, Object, S3Buckets,
+};
 pub use consumer::StreamReader;
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
@@ -83,20 +90,23 @@ pub use error::{Error, ForeignReason, InvalidArgument, Named, Result, RetentionR
 pub use log::Durability;
 pub use model::limits;
 pub use model::{
-    Checkpoint, ChildShard, Clock, ClockStep, ConsumerId, ConsumerStatus, HashKey, HashKeyError,
-    HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey,
-    PartitionKeyError, PutRecord, QueueId, QueueStatus, Record, RecordDistribution, RecordNumber, Reshard,
-    ReshardStep, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError,
-    StartingPosition, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
+    ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression, ConsumerId, ConsumerStatus,
+    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock,
+    ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus, Record,
+    RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, SequenceNumber,
+    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, StartingPosition,
+    StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
     Timestamp, check_stream_name,
 };
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
 pub use seam::ReadLimit;
 pub use store::{
-    Append, AppendEach, ConsumerDescription, ModeOptions, Namespace, NewConsumer, PutResult, QueueDescription,
-    QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent, StoreOptions,
-    Stream, StreamDescription, StreamOptions, StreamSummary,
+    Append, AppendEach, ConsumerDescription, ModeOptions, Namespace, NewConsumer, PutResult,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
+    StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
 };
+#[cfg(feature = "channels")]
+pub use store::{ChannelDescription, ChannelOptions};
 
 /// Compiles the README's example.
 #[cfg(doctest)]

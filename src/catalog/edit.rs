@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::{ConsumerLifecycle, Lifecycle, QueueLifecycle};
+use super::lifecycle::{ConsumerLifecycle, Lifecycle, ReaderLifecycle};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, Lineage, LogName, QueueId, QueueStart, RecordNumber, Reshard, ShardId,
-    StreamId, StreamName, Timestamp,
+    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, Lineage, LogName, QueueId, ReaderStart,
+    RecordNumber, Reshard, ShardId, StreamId, StreamName, Timestamp,
 };
 
 /// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
@@ -166,13 +166,13 @@ pub(crate) enum Edit {
         queue: QueueId,
         name: String,
         created: Timestamp,
-        start: QueueStart,
+        start: ReaderStart,
     },
     /// What the queue is doing from now on. One that was created is active, unless this says something else.
     QueueLifecycleChanged {
         stream: StreamId,
         queue: QueueId,
-        lifecycle: QueueLifecycle,
+        lifecycle: ReaderLifecycle,
     },
     /// The queue is gone with its log.
     QueueRemoved {
@@ -184,9 +184,40 @@ pub(crate) enum Edit {
         stream: StreamId,
         through: QueueId,
     },
+    /// The stream has a channel with this name, which delivers to this destination if this program can. Settings come with
+    /// further edits.
+    ChannelCreated {
+        stream: StreamId,
+        channel: ChannelId,
+        name: String,
+        created: Timestamp,
+        start: ReaderStart,
+        destination: Option<Destination>,
+    },
+    /// What the channel is doing from now on. One that was created is active, unless this says something else.
+    ChannelLifecycleChanged {
+        stream: StreamId,
+        channel: ChannelId,
+        lifecycle: ReaderLifecycle,
+    },
+    /// The records of these shards before these numbers are delivered; without a number all that there will ever be.
+    ChannelAdvanced {
+        stream: StreamId,
+        channel: ChannelId,
+        next: Vec<(ShardId, Option<RecordNumber>)>,
+    },
+    ChannelRemoved {
+        stream: StreamId,
+        channel: ChannelId,
+    },
+    /// No new channel of the stream gets a number up to this one.
+    ChannelIdsReserved {
+        stream: StreamId,
+        through: ChannelId,
+    },
 }
 
-/// What settings, tags and attributes belong to. Variants are only added at the end: channels get theirs when there are any.
+/// What settings, tags and attributes belong to. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Resource {
     /// The owner of the streams in this namespace.
@@ -194,6 +225,7 @@ pub(crate) enum Resource {
     Stream(StreamId),
     Consumer(StreamId, ConsumerId),
     Queue(StreamId, QueueId),
+    Channel(StreamId, ChannelId),
 }
 
 impl Edit {
@@ -233,6 +265,11 @@ impl Edit {
             Self::QueueLifecycleChanged { .. } => "QueueLifecycleChanged",
             Self::QueueRemoved { .. } => "QueueRemoved",
             Self::QueueIdsReserved { .. } => "QueueIdsReserved",
+            Self::ChannelCreated { .. } => "ChannelCreated",
+            Self::ChannelLifecycleChanged { .. } => "ChannelLifecycleChanged",
+            Self::ChannelAdvanced { .. } => "ChannelAdvanced",
+            Self::ChannelRemoved { .. } => "ChannelRemoved",
+            Self::ChannelIdsReserved { .. } => "ChannelIdsReserved",
         }
     }
 
@@ -262,15 +299,21 @@ impl Edit {
             | Self::QueueLifecycleChanged { stream, .. }
             | Self::QueueRemoved { stream, .. }
             | Self::QueueIdsReserved { stream, .. }
+            | Self::ChannelCreated { stream, .. }
+            | Self::ChannelLifecycleChanged { stream, .. }
+            | Self::ChannelAdvanced { stream, .. }
+            | Self::ChannelRemoved { stream, .. }
+            | Self::ChannelIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }
             | Self::TagsChanged { resource, .. }
             | Self::AttributeChanged { resource, .. } => match resource {
                 Resource::Account(_) => Vec::new(),
-                Resource::Stream(stream) | Resource::Consumer(stream, _) | Resource::Queue(stream, _) => {
-                    vec![*stream]
-                }
+                Resource::Stream(stream)
+                | Resource::Consumer(stream, _)
+                | Resource::Queue(stream, _)
+                | Resource::Channel(stream, _) => vec![*stream],
             },
             Self::SegmentAdded { log, .. }
             | Self::LogResumed { log }

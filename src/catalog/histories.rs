@@ -6,18 +6,18 @@ use proptest::prelude::*;
 
 use super::codec;
 use super::edit::{Edit, Resource};
-use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle, Steps};
+use super::lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle, Steps};
 use super::log_state::AgeMark;
 use super::setting::Setting;
 use super::state::CatalogState;
 use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
-    Checkpoint, ClockNote, ConsumerId, HashKey, Lineage, LogName, QueueId, QueueStart, RecordDistribution,
-    RecordNumber, ShardId, StreamId, StreamMode, StreamName, Timestamp,
+    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, HashKey, Lineage, LogName, QueueId,
+    ReaderStart, RecordDistribution, RecordNumber, ShardId, StreamId, StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 33;
+const KINDS: u8 = 38;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -39,6 +39,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
     let shard = ShardId::new(u32::from(b % 6)).ok()?;
     let consumer = ConsumerId::new(u64::from(b % 3) + 1);
     let queue = QueueId::new(u32::from(b % 3) + 1);
+    let channel = ChannelId::new(u32::from(b % 3) + 1);
     let log = match a % 5 {
         0 => LogName::CommitJournal,
         1 if d.is_multiple_of(2) => LogName::Queue(stream, queue),
@@ -48,7 +49,8 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
     let time = Timestamp::from_seconds(1_000 + u64::from(d));
     let number = RecordNumber::new(u64::from(c) * 10);
     let resource = match c % 4 {
-        3 => Resource::Queue(stream, queue),
+        3 if d.is_multiple_of(2) => Resource::Queue(stream, queue),
+        3 => Resource::Channel(stream, channel),
         0 => Resource::Account(["", "account/region"][usize::from(a % 2)].to_owned()),
         1 => Resource::Stream(stream),
         _ => Resource::Consumer(stream, consumer),
@@ -135,7 +137,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
         },
         8 => Edit::SettingChanged {
             resource,
-            setting: match b % 7 {
+            setting: match b % 8 {
                 0 => Setting::Mode([StreamMode::OnDemand, StreamMode::Provisioned][usize::from(d % 2)]),
                 1 => Setting::Retention {
                     hours: u32::from(d),
@@ -147,6 +149,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                     seconds: u32::from(d),
                 },
                 5 => Setting::MaxReceiveCount((d > 9).then_some(u32::from(d))),
+                6 => Setting::Freshness { millis: u64::from(d) },
                 _ => Setting::Distribution(
                     [RecordDistribution::Auto, RecordDistribution::PartitionKey][usize::from(d % 2)],
                 ),
@@ -232,7 +235,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             queue,
             name,
             created: time,
-            start: QueueStart {
+            start: ReaderStart {
                 from: time,
                 next: BTreeMap::from([(shard, number)]),
                 newest_passed: d.is_multiple_of(2).then_some(shard),
@@ -242,16 +245,44 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             stream,
             queue,
             lifecycle: match c % 4 {
-                0 => QueueLifecycle::Creating { due },
-                1 => QueueLifecycle::Active,
-                2 => QueueLifecycle::Updating { due },
-                _ => QueueLifecycle::Deleting { due },
+                0 => ReaderLifecycle::Creating { due },
+                1 => ReaderLifecycle::Active,
+                2 => ReaderLifecycle::Updating { due },
+                _ => ReaderLifecycle::Deleting { due },
             },
         },
         30 => Edit::QueueRemoved { stream, queue },
         31 => Edit::QueueIdsReserved {
             stream,
             through: queue,
+        },
+        32 => Edit::ChannelCreated {
+            stream,
+            channel,
+            name,
+            created: time,
+            start: ReaderStart::default(),
+            destination: d.is_multiple_of(2).then(|| Destination::new("bucket")),
+        },
+        33 => Edit::ChannelLifecycleChanged {
+            stream,
+            channel,
+            lifecycle: match c % 4 {
+                0 => ReaderLifecycle::Creating { due },
+                1 => ReaderLifecycle::Active,
+                2 => ReaderLifecycle::Updating { due },
+                _ => ReaderLifecycle::Deleting { due },
+            },
+        },
+        34 => Edit::ChannelAdvanced {
+            stream,
+            channel,
+            next: vec![(shard, d.is_multiple_of(3).then_some(number))],
+        },
+        35 => Edit::ChannelRemoved { stream, channel },
+        36 => Edit::ChannelIdsReserved {
+            stream,
+            through: channel,
         },
         _ => Edit::LoadPeaked {
             stream,

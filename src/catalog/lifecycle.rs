@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::setting::Setting;
 use crate::model::{
-    ConsumerStatus, HashKey, Lineage, QueueStatus, ReshardStep, ShardId, StreamStatus, Timestamp,
+    ConsumerStatus, HashKey, Lineage, ReaderStatus, ReshardStep, ShardId, StreamStatus, Timestamp,
 };
 
 /// What a stream is doing, and when it will be done. Variants are only added at the end.
@@ -51,9 +51,9 @@ pub(crate) enum ConsumerLifecycle {
     Deleting { due: Due },
 }
 
-/// What a queue is doing, and when it will be done. Variants are only added at the end.
+/// What a queue or a channel is doing, and when it will be done. Variants are only added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum QueueLifecycle {
+pub(crate) enum ReaderLifecycle {
     Creating {
         due: Due,
     },
@@ -105,14 +105,14 @@ impl Lifecycle {
     }
 }
 
-impl QueueLifecycle {
+impl ReaderLifecycle {
     /// The state in Kinesis' words.
-    pub(crate) fn status(self) -> QueueStatus {
+    pub(crate) fn status(self) -> ReaderStatus {
         match self {
-            Self::Creating { .. } => QueueStatus::Creating,
-            Self::Active => QueueStatus::Active,
-            Self::Updating { .. } => QueueStatus::Updating,
-            Self::Deleting { .. } => QueueStatus::Deleting,
+            Self::Creating { .. } => ReaderStatus::Creating,
+            Self::Active => ReaderStatus::Active,
+            Self::Updating { .. } => ReaderStatus::Updating,
+            Self::Deleting { .. } => ReaderStatus::Deleting,
         }
     }
 

@@ -4,12 +4,13 @@
 //! appended to the [`EditLog`], and applied, in this order and one list at a time: what the catalog shows has happened
 //! durably. A split or a merge is one edit, so no crash leaves half of it.
 //!
-//! Of a resource (a stream, a consumer, a queue, an account) there are three kinds of facts: what the engine acts on is a
+//! Of a resource (a stream, a consumer, a queue, a channel, an account) there are three kinds of facts: what the engine acts on is a
 //! [`Setting`]; what only the server shows is an attribute, whose bytes mean nothing here; tags are tags.
 //!
 //! This floor knows the list of each log's segments as the log reports it. It reads no segment. Files are known only to
 //! the [`manifest`], which is the edit log of a directory.
 
+mod channel_state;
 mod codec;
 mod edit;
 mod edit_log;
@@ -28,9 +29,10 @@ mod stream_state;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use channel_state::ChannelState;
 pub(crate) use edit::{Edit, Resource};
 pub(crate) use edit_log::{EditLog, Revision};
-pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle, Steps};
+pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle, Steps};
 pub(crate) use log_state::{AgeMark, LogState};
 pub(crate) use queue_state::QueueState;
 pub(crate) use setting::{Setting, StreamKey};

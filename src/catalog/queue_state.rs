@@ -1,18 +1,18 @@
 //! What the catalog keeps of a queue.
 
 use super::labels::Labels;
-use super::lifecycle::QueueLifecycle;
+use super::lifecycle::ReaderLifecycle;
 use super::log_state::LogState;
 use super::setting::Setting;
-use crate::model::{QueueStart, Timestamp, limits};
+use crate::model::{ReaderStart, Timestamp, limits};
 
 /// A queue over a stream. What became of its records is in its log, not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QueueState {
     pub(crate) name: String,
     pub(crate) created: Timestamp,
-    pub(crate) start: QueueStart,
-    pub(crate) lifecycle: QueueLifecycle,
+    pub(crate) start: ReaderStart,
+    pub(crate) lifecycle: ReaderLifecycle,
     pub(crate) visibility_seconds: u32,
     /// How often a record is given out before it is a dead letter; `None` if it never is one.
     pub(crate) max_receive_count: Option<u32>,
@@ -21,12 +21,12 @@ pub(crate) struct QueueState {
 }
 
 impl QueueState {
-    pub(super) fn new(name: &str, created: Timestamp, start: QueueStart) -> Self {
+    pub(super) fn new(name: &str, created: Timestamp, start: ReaderStart) -> Self {
         Self {
             name: name.to_owned(),
             created,
             start,
-            lifecycle: QueueLifecycle::Active,
+            lifecycle: ReaderLifecycle::Active,
             visibility_seconds: limits::DEFAULT_VISIBILITY_SECONDS,
             max_receive_count: Some(limits::DEFAULT_MAX_RECEIVE_COUNT),
             labels: Labels::default(),

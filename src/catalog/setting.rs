@@ -24,6 +24,8 @@ pub(crate) enum Setting {
     VisibilityTimeout { seconds: u32 },
     /// Of a queue: how often a record is given out before it is a dead letter; without a number it never is one.
     MaxReceiveCount(Option<u32>),
+    /// Of a channel: how old a record gets before it is delivered.
+    Freshness { millis: u64 },
 }
 
 /// The key of a stream.

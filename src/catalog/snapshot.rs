@@ -3,15 +3,16 @@
 //! What a state holds is taken apart here without leaving anything out, so that a field that no edit carries does not
 //! compile. The edits of a snapshot happen together, as every list of edits does: one that is cut short is no state.
 
+use super::channel_state::ChannelState;
 use super::edit::{Edit, Resource};
 use super::labels::Labels;
-use super::lifecycle::{ConsumerLifecycle, QueueLifecycle};
+use super::lifecycle::{ConsumerLifecycle, ReaderLifecycle};
 use super::log_state::LogState;
 use super::queue_state::QueueState;
 use super::setting::Setting;
 use super::state::CatalogState;
 use super::stream_state::{ConsumerState, StreamState};
-use crate::model::{ConsumerId, LogName, QueueId, StreamId};
+use crate::model::{ChannelId, ConsumerId, LogName, QueueId, StreamId};
 
 impl CatalogState {
     /// The state that a snapshot stands for.
@@ -87,6 +88,8 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         checkpoints,
         queues,
         next_queue,
+        channels,
+        next_channel,
     } = state;
     let resource = Resource::Stream(id);
     let mut edits = vec![Edit::StreamCreated {
@@ -163,6 +166,59 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
             through: QueueId::new(next_queue - 1),
         });
     }
+    for (channel, state) in channels {
+        edits.extend(edits_of_channel(id, *channel, state));
+    }
+    if *next_channel > 1 {
+        edits.push(Edit::ChannelIdsReserved {
+            stream: id,
+            through: ChannelId::new(next_channel - 1),
+        });
+    }
+    edits
+}
+
+fn edits_of_channel(stream: StreamId, channel: ChannelId, state: &ChannelState) -> Vec<Edit> {
+    let ChannelState {
+        name,
+        created,
+        start,
+        destination,
+        lifecycle,
+        freshness_millis,
+        next,
+        labels,
+    } = state;
+    let mut edits = vec![Edit::ChannelCreated {
+        stream,
+        channel,
+        name: name.clone(),
+        created: *created,
+        start: start.clone(),
+        destination: destination.clone(),
+    }];
+    if *lifecycle != ReaderLifecycle::Active {
+        edits.push(Edit::ChannelLifecycleChanged {
+            stream,
+            channel,
+            lifecycle: *lifecycle,
+        });
+    }
+    let resource = Resource::Channel(stream, channel);
+    edits.push(Edit::SettingChanged {
+        resource: resource.clone(),
+        setting: Setting::Freshness {
+            millis: *freshness_millis,
+        },
+    });
+    if !next.is_empty() {
+        edits.push(Edit::ChannelAdvanced {
+            stream,
+            channel,
+            next: next.iter().map(|(shard, next)| (*shard, *next)).collect(),
+        });
+    }
+    edits.extend(edits_of_labels(&resource, labels));
     edits
 }
 
@@ -184,7 +240,7 @@ fn edits_of_queue(stream: StreamId, queue: QueueId, state: &QueueState) -> Vec<E
         created: *created,
         start: start.clone(),
     }];
-    if *lifecycle != QueueLifecycle::Active {
+    if *lifecycle != ReaderLifecycle::Active {
         edits.push(Edit::QueueLifecycleChanged {
             stream,
             queue,

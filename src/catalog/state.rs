@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::channel_state::ChannelState;
 use super::edit::{Edit, Resource};
 use super::gone::GoneStreams;
 use super::labels::Labels;
@@ -9,7 +10,9 @@ use super::log_state::LogState;
 use super::queue_state::QueueState;
 use super::stream_state::{ConsumerState, StreamState};
 use crate::log::{LogEnd, SegmentEntry};
-use crate::model::{ClockNote, ConsumerId, LogName, QueueId, RecordNumber, ShardId, StreamId, StreamName};
+use crate::model::{
+    ChannelId, ClockNote, ConsumerId, LogName, QueueId, RecordNumber, ShardId, StreamId, StreamName,
+};
 
 /// All that is known of a store's streams. It is stored as the edits that rebuild it ([`snapshot`](Self::snapshot)).
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +101,7 @@ impl CatalogState {
                 Some(&self.stream(*stream)?.consumers.get(consumer)?.labels)
             }
             Resource::Queue(stream, queue) => Some(&self.stream(*stream)?.queues.get(queue)?.labels),
+            Resource::Channel(stream, channel) => Some(&self.stream(*stream)?.channels.get(channel)?.labels),
         }
     }
 
@@ -202,6 +206,9 @@ impl CatalogState {
                 Resource::Queue(stream, queue) => {
                     return self.queue_mut(*stream, *queue)?.change(setting);
                 }
+                Resource::Channel(stream, channel) => {
+                    return self.channel_mut(*stream, *channel)?.change(setting);
+                }
                 Resource::Account(_) | Resource::Consumer(..) => {
                     return Err("the resource has no such setting");
                 }
@@ -272,6 +279,34 @@ impl CatalogState {
                 return removed.map(drop).ok_or("the queue does not exist");
             }
             Edit::QueueIdsReserved { stream, through } => self.stream_mut(*stream)?.reserve_queues(*through),
+            Edit::ChannelCreated {
+                stream,
+                channel,
+                name,
+                created,
+                start,
+                destination,
+            } => {
+                let state = ChannelState::new(name, *created, start.clone(), destination.clone());
+                return self.stream_mut(*stream)?.create_channel(*channel, state);
+            }
+            Edit::ChannelLifecycleChanged {
+                stream,
+                channel,
+                lifecycle,
+            } => self.channel_mut(*stream, *channel)?.lifecycle = *lifecycle,
+            Edit::ChannelAdvanced {
+                stream,
+                channel,
+                next,
+            } => return self.stream_mut(*stream)?.advance_channel(*channel, next),
+            Edit::ChannelRemoved { stream, channel } => {
+                let removed = self.stream_mut(*stream)?.channels.remove(channel);
+                return removed.map(drop).ok_or("the channel does not exist");
+            }
+            Edit::ChannelIdsReserved { stream, through } => {
+                self.stream_mut(*stream)?.reserve_channels(*through);
+            }
             Edit::SegmentAdded { .. }
             | Edit::LogResumed { .. }
             | Edit::LogJournaled { .. }
@@ -362,6 +397,9 @@ impl CatalogState {
                 change(&mut self.consumer_mut(*stream, *consumer)?.labels);
             }
             Resource::Queue(stream, queue) => change(&mut self.queue_mut(*stream, *queue)?.labels),
+            Resource::Channel(stream, channel) => {
+                change(&mut self.channel_mut(*stream, *channel)?.labels);
+            }
         }
         Ok(())
     }
@@ -387,6 +425,15 @@ impl CatalogState {
     fn queue_mut(&mut self, stream: StreamId, queue: QueueId) -> Result<&mut QueueState, &'static str> {
         let queues = &mut self.stream_mut(stream)?.queues;
         queues.get_mut(&queue).ok_or("the queue does not exist")
+    }
+
+    fn channel_mut(
+        &mut self,
+        stream: StreamId,
+        channel: ChannelId,
+    ) -> Result<&mut ChannelState, &'static str> {
+        let channels = &mut self.stream_mut(stream)?.channels;
+        channels.get_mut(&channel).ok_or("the channel does not exist")
     }
 
     fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {

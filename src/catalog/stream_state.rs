@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::channel_state::ChannelState;
 use super::labels::Labels;
 use super::lifecycle::{Change, ConsumerLifecycle, Lifecycle, Steps};
 use super::log_state::LogState;
@@ -12,8 +13,9 @@ use crate::disk::{Step, is_left_out};
 use crate::error::Error;
 use crate::log::LogEnd;
 use crate::model::{
-    Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, QueueStart, RecordDistribution,
-    Reshard, Shard, ShardId, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits,
+    ChannelId, Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, ReaderStart,
+    RecordDistribution, RecordNumber, Reshard, Shard, ShardId, StreamId, StreamMode, StreamName,
+    StreamStatus, Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,8 @@ pub(crate) struct StreamState {
     pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
     pub(crate) queues: BTreeMap<QueueId, QueueState>,
     pub(super) next_queue: u32,
+    pub(crate) channels: BTreeMap<ChannelId, ChannelState>,
+    pub(super) next_channel: u32,
 }
 
 /// A reader that was registered under a name of its own.
@@ -80,6 +84,8 @@ impl StreamState {
             checkpoints: BTreeMap::new(),
             queues: BTreeMap::new(),
             next_queue: 1,
+            channels: BTreeMap::new(),
+            next_channel: 1,
         }
     }
 
@@ -140,7 +146,7 @@ impl StreamState {
             Setting::WarmThroughput(shards) => self.warm_throughput = *shards,
             Setting::Distribution(distribution) => self.distribution = *distribution,
             Setting::Encryption(key) => self.encryption.clone_from(key),
-            Setting::VisibilityTimeout { .. } | Setting::MaxReceiveCount(_) => {
+            Setting::VisibilityTimeout { .. } | Setting::MaxReceiveCount(_) | Setting::Freshness { .. } => {
                 return Err("a stream has no such setting");
             }
         }
@@ -205,6 +211,9 @@ impl StreamState {
         let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
         lineage.expire(shard).map_err(|_| "the shard cannot expire")?;
         self.logs.remove(&shard);
+        for channel in self.channels.values_mut() {
+            channel.next.remove(&shard);
+        }
         Ok(())
     }
 
@@ -267,7 +276,7 @@ impl StreamState {
         queue: QueueId,
         name: &str,
         created: Timestamp,
-        start: &QueueStart,
+        start: &ReaderStart,
     ) -> Result<(), &'static str> {
         if self.queue_named(name).is_some() {
             return Err("a queue of this name exists");
@@ -293,6 +302,52 @@ impl StreamState {
         let mut queues = self.queues.iter();
         let found = queues.find(|(_, queue)| queue.name == name);
         found.map(|(id, queue)| (*id, queue))
+    }
+
+    pub(super) fn create_channel(
+        &mut self,
+        channel: ChannelId,
+        state: ChannelState,
+    ) -> Result<(), &'static str> {
+        if self.channel_named(&state.name).is_some() {
+            return Err("a channel of this name exists");
+        }
+        if self.channels.contains_key(&channel) {
+            return Err("a channel of this number exists");
+        }
+        self.reserve_channels(channel);
+        self.channels.insert(channel, state);
+        Ok(())
+    }
+
+    pub(super) fn reserve_channels(&mut self, through: ChannelId) {
+        self.next_channel = self.next_channel.max(through.value().saturating_add(1));
+    }
+
+    #[cfg(feature = "channels")]
+    pub(crate) fn next_channel(&self) -> ChannelId {
+        ChannelId::new(self.next_channel)
+    }
+
+    pub(crate) fn channel_named(&self, name: &str) -> Option<(ChannelId, &ChannelState)> {
+        let mut channels = self.channels.iter();
+        let found = channels.find(|(_, channel)| channel.name == name);
+        found.map(|(id, channel)| (*id, channel))
+    }
+
+    /// Notes what a channel has delivered, of the shards that there still are.
+    pub(super) fn advance_channel(
+        &mut self,
+        channel: ChannelId,
+        next: &[(ShardId, Option<RecordNumber>)],
+    ) -> Result<(), &'static str> {
+        let known = self.channels.get_mut(&channel);
+        let known = known.ok_or("the channel does not exist")?;
+        if !next.iter().all(|(shard, _)| self.logs.contains_key(shard)) {
+            return Err("the shard does not exist");
+        }
+        next.iter().for_each(|(shard, next)| known.advance(*shard, *next));
+        Ok(())
     }
 
     /// What is kept of one of the stream's logs.

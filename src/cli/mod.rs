@@ -2,6 +2,7 @@
 
 mod access;
 mod bench;
+mod buckets;
 mod dump;
 mod exit;
 mod initial_streams;

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
-use anabranch::{Durability, Memory, Store, StoreEvent, StoreOptions};
+use anabranch::{Delivery, Durability, Memory, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 
 use super::Failure;
 use super::access::{AccessArguments, Tls};
+use super::buckets::BucketArguments;
 use super::initial_streams::{self, InitialStream};
 use super::keys::KeyFile;
 use super::logging::LogArguments;
@@ -136,6 +138,9 @@ pub(super) struct ServeArguments {
     shutdown_grace: Duration,
 
     #[command(flatten)]
+    buckets: BucketArguments,
+
+    #[command(flatten)]
     access: AccessArguments,
 
     #[command(flatten)]
@@ -231,13 +236,22 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let created = initial_streams::create(&store, &arguments.create_stream, &options, arguments.shard_limit);
     let tls = created.and_then(|()| arguments.access.tls(arguments.directory()));
     let served = tls.and_then(|tls| {
+        let delivery = match arguments.read_only {
+            true => None,
+            false => arguments.buckets.deliver(&store, &arguments.region)?,
+        };
         let opened = Opened {
             store: store.clone(),
             took: opened_in,
             descriptors,
             keys,
+            delivery: delivery.clone(),
         };
-        runtime.block_on(serve(arguments, options, tls.as_ref(), opened))
+        let served = runtime.block_on(serve(arguments, options, tls.as_ref(), opened));
+        if let Some(delivery) = delivery {
+            delivery.stop();
+        }
+        served
     });
     let closed = store.close().map_err(Failure::Store);
     // Whatever still runs has no answer to give any more.
@@ -318,6 +332,7 @@ struct Opened {
     took: Duration,
     descriptors: Descriptors,
     keys: Option<KeyFile>,
+    delivery: Option<Arc<Delivery>>,
 }
 
 fn max_connections(arguments: &ServeArguments, descriptors: Descriptors) -> usize {
@@ -335,7 +350,11 @@ async fn serve(
         took,
         descriptors,
         keys,
+        delivery,
     } = opened;
+    if let Some(delivery) = delivery {
+        options = options.delivery(delivery);
+    }
     if let Some(tls) = tls {
         options = options.tls(tls.identity.clone());
     }
@@ -481,7 +500,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// A number with a unit: `250ms`, `10s`, `1m`; `0` needs none.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len()
         - text
             .trim_start_matches(|character: char| character.is_ascii_digit())

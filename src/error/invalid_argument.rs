@@ -91,13 +91,22 @@ pub enum InvalidArgument {
         most: u32,
     },
 
-    /// A queue was to begin at a time that has not come yet.
-    #[error("a queue cannot begin in the future")]
-    QueueInFuture,
+    /// A queue or a channel was to begin at a time that has not come yet.
+    #[error("a queue or a channel cannot begin in the future")]
+    ReaderInFuture,
 
-    /// A queue was to begin at a sequence number.
-    #[error("a queue begins at TrimHorizon, Latest or AtTimestamp")]
-    QueuePosition,
+    /// A queue or a channel was to begin at a sequence number.
+    #[error("a queue or a channel begins at TrimHorizon, Latest or AtTimestamp")]
+    ReaderPosition,
+
+    /// The template of the keys of a channel's objects.
+    #[error("the key template {template:?} {reason}")]
+    KeyTemplate {
+        /// What was asked for.
+        template: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 
     /// How many open shards a stream is to be brought to.
     #[error(
@@ -199,9 +208,11 @@ pub enum Named {
     Consumer,
     /// A queue of a stream.
     Queue,
+    /// A channel of a stream.
+    Channel,
     /// A checkpoint of a reader.
     Checkpoint,
-    /// An attribute of a stream, a consumer, a queue or the store.
+    /// An attribute of a stream, a consumer, a queue, a channel or the store.
     Attribute,
 }
 
@@ -210,6 +221,7 @@ fn in_front_of(of: Named, name: &str) -> String {
         Named::Stream => String::new(),
         Named::Consumer => format!("consumer {name:?}: "),
         Named::Queue => format!("queue {name:?}: "),
+        Named::Channel => format!("channel {name:?}: "),
         Named::Checkpoint => format!("checkpoint {name:?}: "),
         Named::Attribute => format!("attribute {name:?}: "),
     }

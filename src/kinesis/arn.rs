@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{QueueId, StreamId};
+use crate::StreamId;
 
 /// `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,59 +35,81 @@ fn partition(region: &str) -> &'static str {
     }
 }
 
-/// `arn:aws:kinesis:REGION:ACCOUNT:queue/ID`, where the id says which queue of which stream it is, and of which store.
+/// `arn:aws:kinesis:REGION:ACCOUNT:queue/ID` and `…:channel/ID`, where the id says which queue or channel of which stream it
+/// is, and of which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct QueueArn<'a> {
+pub(super) struct ReaderArn<'a> {
     pub(super) region: &'a str,
     pub(super) account_id: &'a str,
-    pub(super) queue: QueueName,
+    pub(super) kind: ReaderKind,
+    pub(super) reader: ReaderName,
 }
 
-/// A queue as its ARN has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct QueueName {
+pub(super) enum ReaderKind {
+    Queue,
+    Channel,
+}
+
+/// A queue or a channel as its ARN has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReaderName {
     pub(super) stream: StreamId,
-    pub(super) queue: QueueId,
+    /// Among the stream's queues, or among its channels.
+    pub(super) number: u32,
     /// Some bits of the store's number, so that an ARN of another store names nothing here.
     pub(super) store: u32,
 }
 
-impl fmt::Display for QueueArn<'_> {
+impl ReaderKind {
+    /// What comes between the account and the id.
+    fn text(self) -> &'static str {
+        match self {
+            ReaderKind::Queue => ":queue/",
+            ReaderKind::Channel => ":channel/",
+        }
+    }
+}
+
+impl fmt::Display for ReaderArn<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let QueueArn {
+        let ReaderArn {
             region,
             account_id,
-            queue,
+            kind,
+            reader,
         } = self;
-        let partition = partition(region);
+        let (partition, kind) = (partition(region), kind.text());
         write!(
             formatter,
-            "arn:{partition}:kinesis:{region}:{account_id}{QUEUE}{queue}"
+            "arn:{partition}:kinesis:{region}:{account_id}{kind}{reader}"
         )
     }
 }
 
-impl fmt::Display for QueueName {
+impl fmt::Display for ReaderName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let QueueName { stream, queue, store } = self;
-        write!(formatter, "{:x}-{:x}-{store:08x}", stream.value(), queue.value())
+        let ReaderName {
+            stream,
+            number,
+            store,
+        } = self;
+        write!(formatter, "{:x}-{number:x}-{store:08x}", stream.value())
     }
 }
 
-impl QueueName {
-    fn parse(text: &str) -> Option<QueueName> {
+impl ReaderName {
+    fn parse(text: &str) -> Option<ReaderName> {
         let mut parts = text.split('-');
-        let name = QueueName {
+        let name = ReaderName {
             stream: StreamId::new(u64::from_str_radix(parts.next()?, 16).ok()?),
-            queue: QueueId::new(u32::from_str_radix(parts.next()?, 16).ok()?),
+            number: u32::from_str_radix(parts.next()?, 16).ok()?,
             store: u32::from_str_radix(parts.next()?, 16).ok()?,
         };
         // Only as it is written.
         (name.to_string() == text).then_some(name)
     }
 }
-
-const QUEUE: &str = ":queue/";
 
 /// `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME/consumer/CONSUMER:CREATED`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +139,10 @@ pub(super) fn is_consumer(arn: &str) -> bool {
     };
     match resource(arn) {
         ResourceName::Consumer { stream, name, .. } => is_name(stream) && is_name(name),
-        ResourceName::Stream(_) | ResourceName::Queue(_) | ResourceName::Unknown => false,
+        ResourceName::Stream(_)
+        | ResourceName::Queue(_)
+        | ResourceName::Channel(_)
+        | ResourceName::Unknown => false,
     }
 }
 
@@ -132,7 +157,12 @@ pub(super) fn stream_name(arn: &str) -> Option<&str> {
 
 /// Whether `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:queue/\S+`.
 pub(super) fn is_queue(arn: &str) -> bool {
-    behind(QUEUE, arn).is_some()
+    behind(ReaderKind::Queue.text(), arn).is_some()
+}
+
+/// Whether `arn` matches the API model's `arn:aws.*:kinesis:.*:\d{12}:channel/\S+`.
+pub(super) fn is_channel(arn: &str) -> bool {
+    behind(ReaderKind::Channel.text(), arn).is_some()
 }
 
 /// What an ARN has behind the account and this kind of resource.
@@ -200,8 +230,10 @@ pub(super) enum ResourceName<'a> {
         created_seconds: u64,
     },
     /// `…:queue/ID`
-    Queue(QueueName),
-    /// A channel, or nothing that there could be.
+    Queue(ReaderName),
+    /// `…:channel/ID`
+    Channel(ReaderName),
+    /// Nothing that there could be.
     Unknown,
 }
 
@@ -228,8 +260,10 @@ pub(super) fn is_resource(arn: &str) -> bool {
 /// What the ARN of a resource names.
 pub(super) fn resource(arn: &str) -> ResourceName<'_> {
     let Some(name) = stream_name(arn) else {
-        let queue = behind(QUEUE, arn).and_then(QueueName::parse);
-        return queue.map_or(ResourceName::Unknown, ResourceName::Queue);
+        let reader = |kind: ReaderKind| behind(kind.text(), arn).and_then(ReaderName::parse);
+        let queue = reader(ReaderKind::Queue).map(ResourceName::Queue);
+        let channel = || reader(ReaderKind::Channel).map(ResourceName::Channel);
+        return queue.or_else(channel).unwrap_or(ResourceName::Unknown);
     };
     let Some((stream, consumer)) = name.split_once(CONSUMER) else {
         return ResourceName::Stream(name);
@@ -362,21 +396,30 @@ mod tests {
     }
 
     #[test]
-    fn the_arn_of_a_queue_says_which_it_is() {
-        let queue = QueueName {
+    fn the_arn_of_a_queue_or_a_channel_says_which_it_is() {
+        let reader = ReaderName {
             stream: StreamId::new(26),
-            queue: QueueId::new(3),
+            number: 3,
             store: 0xbeef,
         };
-        let arn = QueueArn {
+        let arn = ReaderArn {
             region: "eu-west-1",
             account_id: "000000000000",
-            queue,
+            kind: ReaderKind::Queue,
+            reader,
         };
         let text = "arn:aws:kinesis:eu-west-1:000000000000:queue/1a-3-0000beef";
         assert_eq!(arn.to_string(), text);
         assert!(is_queue(text) && is_resource(text));
-        assert_eq!(resource(text), ResourceName::Queue(queue));
+        assert_eq!(resource(text), ResourceName::Queue(reader));
+        let arn = ReaderArn {
+            kind: ReaderKind::Channel,
+            ..arn
+        };
+        let text = "arn:aws:kinesis:eu-west-1:000000000000:channel/1a-3-0000beef";
+        assert_eq!(arn.to_string(), text);
+        assert!(is_channel(text) && is_resource(text) && !is_queue(text));
+        assert_eq!(resource(text), ResourceName::Channel(reader));
         for other in [
             "1A-3-0000beef",
             "01a-3-0000beef",

@@ -13,14 +13,20 @@ use super::credentials::Identity;
 use super::error::{ApiError, exception};
 use super::policy::{self, Decision, Question};
 use super::service::Context;
-use crate::{ConsumerDescription, Error, Queue, Stream};
+use crate::{Channel, ConsumerDescription, Error, Queue, Stream};
 
 /// The attribute of a resource that keeps its policy.
 pub(super) const POLICY_ATTRIBUTE: &str = "resource-policy";
 
 /// The ARN by which the input names what the call is about.
 pub(super) fn named_arn<'a>(input: &'a Input<'_>) -> Option<&'a str> {
-    const MEMBERS: [&str; 4] = ["StreamARN", "ResourceARN", "ConsumerARN", "QueueARN"];
+    const MEMBERS: [&str; 5] = [
+        "StreamARN",
+        "ResourceARN",
+        "ConsumerARN",
+        "QueueARN",
+        "ChannelARN",
+    ];
     MEMBERS.into_iter().find_map(|member| text(input, member))
 }
 
@@ -50,6 +56,7 @@ enum Named {
     Stream(Stream),
     Consumer(Stream, ConsumerDescription),
     Queue(Queue),
+    Channel(Channel),
 }
 
 impl Context<'_> {
@@ -76,6 +83,7 @@ impl Context<'_> {
             }
             Some(Named::Stream(stream)) => self.authorize_stream(&stream),
             Some(Named::Queue(queue)) => self.authorize_queue(&queue),
+            Some(Named::Channel(channel)) => self.authorize_channel(&channel),
             None if is_foreign(caller, self.account_id()) => {
                 Err(self.not_allowed(caller, named_arn.unwrap_or("*")))
             }
@@ -110,6 +118,7 @@ impl Context<'_> {
                 (stream, _) => Ok(stream.map(Named::Stream)),
             },
             Some(ResourceName::Queue(name)) => Ok(self.queue(name).ok().map(Named::Queue)),
+            Some(ResourceName::Channel(name)) => Ok(self.channel(name).ok().map(Named::Channel)),
             Some(ResourceName::Unknown) => Ok(None),
             None => Ok(text(input, "StreamName").and_then(stream).map(Named::Stream)),
         }
@@ -159,6 +168,15 @@ impl Context<'_> {
         self.decide(caller, arn.account_id, &arn.to_string(), policy)
     }
 
+    fn authorize_channel(&self, channel: &Channel) -> Result<(), ApiError> {
+        let Some(caller) = self.caller else {
+            return Ok(());
+        };
+        let policy = channel.stream().channel_attribute(channel.id(), POLICY_ATTRIBUTE);
+        let arn = self.channel_arn(channel);
+        self.decide(caller, arn.account_id, &arn.to_string(), policy)
+    }
+
     fn decide(
         &self,
         caller: &Identity,
@@ -175,7 +193,10 @@ impl Context<'_> {
             Ok(policy) => policy,
             // It has gone since it was found. The operation finds that out too.
             Err(
-                Error::StreamNotFound { .. } | Error::ConsumerNotFound { .. } | Error::QueueNotFound { .. },
+                Error::StreamNotFound { .. }
+                | Error::ConsumerNotFound { .. }
+                | Error::QueueNotFound { .. }
+                | Error::ChannelNotFound { .. },
             ) => {
                 if !is_foreign {
                     return Ok(());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::Timestamp;
+use crate::model::{CalendarTime, Timestamp, date};
 
 /// Prints as `Thu Jan 22 01:22:02 UTC 2015`.
 pub(super) struct JavaDate(pub(super) Timestamp);
@@ -14,18 +14,19 @@ const MONTHS: [&str; 12] = [
 
 impl fmt::Display for JavaDate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_millis() / 1000;
-        let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
-        let (year, month, day) = civil(days);
+        let days = self.0.as_seconds() / 86_400;
+        let time = CalendarTime::of(self.0);
         write!(
             formatter,
-            "{} {} {day:02} {:02}:{:02}:{:02} UTC {year}",
+            "{} {} {:02} {:02}:{:02}:{:02} UTC {}",
             // 1970 began on a Thursday.
             DAYS[(days % 7) as usize],
-            MONTHS[month],
-            second_of_day / 3600,
-            second_of_day / 60 % 60,
-            second_of_day % 60,
+            MONTHS[time.month as usize - 1],
+            time.day,
+            time.hour,
+            time.minute,
+            time.second,
+            time.year,
         )
     }
 }
@@ -51,7 +52,7 @@ impl BasicDate {
         let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
         let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
         let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-        let days = days_since_1970(year, month.checked_sub(1)? as usize, day)?;
+        let days = days_since_1970(year, month, day)?;
         (hour < 24 && minute < 60 && second < 60).then_some(BasicDate {
             seconds: ((days * 24 + hour) * 60 + minute) * 60 + second,
         })
@@ -59,8 +60,8 @@ impl BasicDate {
 
     /// The day alone: `20150122`.
     pub(super) fn day(self) -> String {
-        let (year, month, day) = civil(self.seconds / 86_400);
-        format!("{year:04}{:02}{day:02}", month + 1)
+        let (year, month, day) = date(self.seconds / 86_400);
+        format!("{year:04}{month:02}{day:02}")
     }
 }
 
@@ -72,8 +73,8 @@ impl fmt::Display for BasicDate {
     }
 }
 
-/// The day after 1970-01-01 of a date, with the month from 0. `None` if there is no such date, or it is earlier.
-fn days_since_1970(year: u64, month: usize, day: u64) -> Option<u64> {
+/// The day after 1970-01-01 of a date. `None` if there is no such date, or it is earlier.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     let years = year.checked_sub(1970)?;
     // Close enough to look for it: no year has fewer days than 365, and none more than 366.
     let from = years * 365;
@@ -83,29 +84,13 @@ fn days_since_1970(year: u64, month: usize, day: u64) -> Option<u64> {
     let mut high = to;
     while low < high {
         let middle = low + (high - low) / 2;
-        if civil(middle) < wanted {
+        if date(middle) < wanted {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    (civil(low) == wanted).then_some(low)
-}
-
-/// Year, month from 0 and day from 1 of the given day after 1970-01-01, in the Gregorian calendar.
-fn civil(days: u64) -> (u64, usize, u64) {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    /// Days from 0000-03-01, on which the count begins so that a leap day is a year's last, to 1970-01-01.
-    const DAYS_TO_1970: u64 = 719_468;
-    let days = days + DAYS_TO_1970;
-    let (era, day_of_era) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
-    (year, month as usize, day)
+    (date(low) == wanted).then_some(low)
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use super::arn::{ConsumerArn, QueueArn, StreamArn};
+use super::arn::{ConsumerArn, ReaderArn, StreamArn};
 use super::convert::{Input, Value};
 use super::protocol::{Protocol, Writer};
 use super::shape::{AnyShape, Kind, Lengths, Member, Pattern};
 use crate::{
-    ConsumerStatus, HashKey, QueueStatus, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp,
+    ConsumerStatus, HashKey, ReaderStatus, SequenceNumber, ShardId, StreamMode, StreamStatus, Timestamp,
 };
 
 /// A member of a structure. `T` is [what it holds](Holds), or an `Option` of that if it may be absent.
@@ -507,8 +507,8 @@ impl Plain for SequenceNumber {}
 impl Plain for HashKey {}
 impl Plain for ConsumerStatus {}
 impl Plain for StreamStatus {}
-impl Plain for QueueStatus {}
-impl Plain for QueueArn<'_> {}
+impl Plain for ReaderStatus {}
+impl Plain for ReaderArn<'_> {}
 impl Plain for StreamMode {}
 impl Plain for StreamArn<'_> {}
 impl Plain for ConsumerArn<'_> {}

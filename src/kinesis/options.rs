@@ -1,8 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::credentials::Credentials;
 use super::emulation::Limits;
 use super::faults::Fault;
+use crate::Delivery;
 use crate::http::{self, HttpOptions, TlsIdentity};
 
 /// How many bytes of data and partition keys a read may read.
@@ -39,6 +41,7 @@ pub struct ServerOptions {
     pub(super) limits: Limits,
     pub(super) faults: Vec<Fault>,
     pub(super) fault_seed: u64,
+    pub(super) delivery: Option<Arc<Delivery>>,
     pub(super) http: HttpOptions,
 }
 
@@ -78,6 +81,7 @@ impl ServerOptions {
             limits: Limits::NONE,
             faults: Vec::new(),
             fault_seed: 0,
+            delivery: None,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -248,6 +252,13 @@ impl ServerOptions {
     pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>, seed: u64) -> ServerOptions {
         self.faults = faults.into_iter().collect();
         self.fault_seed = seed;
+        self
+    }
+
+    /// What delivers the channels of the store, in threads that the caller has started (default: nothing, and channels show
+    /// that they have failed).
+    pub fn delivery(mut self, delivery: Arc<Delivery>) -> ServerOptions {
+        self.delivery = Some(delivery);
         self
     }
 

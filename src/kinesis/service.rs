@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::arn::{QueueArn, QueueName, StreamArn};
+use super::arn::{ReaderArn, ReaderKind, ReaderName, StreamArn};
 use super::credentials::{Identity, Keys};
 use super::emulation::{CallRates, Changes, Limits, Throughput};
 use super::failures::Failures;
@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
 use crate::http::{Admission, Resources};
-use crate::{Namespace, Queue, Store, Stream};
+use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Store, Stream};
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub(super) struct Service {
     pub(super) http: Arc<Resources>,
     /// Whether calls wait on the thread of the async runtime.
     pub(super) waits_inline: bool,
+    /// What delivers the store's channels, if anything does.
+    pub(super) delivery: Option<Arc<Delivery>>,
     /// One permit for each call that may be on a blocking thread.
     pub(super) blocking_calls: Arc<Semaphore>,
 }
@@ -96,6 +98,7 @@ impl Service {
             failures: Failures::default(),
             http: Arc::new(Resources::new(&options.http)),
             waits_inline: options.simulated.is_some(),
+            delivery: options.delivery.clone(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),
             )),
@@ -127,29 +130,47 @@ impl Context<'_> {
         self.streams()?.stream(name)
     }
 
-    /// The ARN of a queue, by the namespace that its stream is in.
-    pub(super) fn queue_arn<'b>(&self, queue: &'b Queue) -> QueueArn<'b> {
-        let (account_id, region) = queue.stream().namespace().split_once('/').unwrap_or_default();
-        QueueArn {
+    pub(super) fn queue_arn<'b>(&self, queue: &'b Queue) -> ReaderArn<'b> {
+        self.reader_arn(queue.stream(), ReaderKind::Queue, queue.id().value())
+    }
+
+    pub(super) fn channel_arn<'b>(&self, channel: &'b Channel) -> ReaderArn<'b> {
+        self.reader_arn(channel.stream(), ReaderKind::Channel, channel.id().value())
+    }
+
+    /// The ARN of a queue or a channel, by the namespace that its stream is in.
+    fn reader_arn<'b>(&self, stream: &'b Stream, kind: ReaderKind, number: u32) -> ReaderArn<'b> {
+        let (account_id, region) = stream.namespace().split_once('/').unwrap_or_default();
+        ReaderArn {
             region,
             account_id,
-            queue: QueueName {
-                stream: queue.stream().id(),
-                queue: queue.id(),
+            kind,
+            reader: ReaderName {
+                stream: stream.id(),
+                number,
                 store: self.store_bits(),
             },
         }
     }
 
     /// The queue that an ARN of this scope names, in whatever state.
-    pub(super) fn queue(&self, name: QueueName) -> crate::Result<Queue> {
+    pub(super) fn queue(&self, name: ReaderName) -> crate::Result<Queue> {
+        self.stream_of(name)?.queue_by_id(QueueId::new(name.number))
+    }
+
+    /// The channel that an ARN of this scope names, in whatever state.
+    pub(super) fn channel(&self, name: ReaderName) -> crate::Result<Channel> {
+        self.stream_of(name)?.channel_by_id(ChannelId::new(name.number))
+    }
+
+    /// The stream of a queue or a channel that an ARN of this scope names.
+    fn stream_of(&self, name: ReaderName) -> crate::Result<Stream> {
         let stream = self.service.store.stream_by_id(name.stream)?;
         let is_here = stream.namespace() == self.scope.namespace() && name.store == self.store_bits();
         match is_here {
-            true => stream.queue_by_id(name.queue),
-            false => Err(crate::Error::QueueNotFound {
-                stream: stream.name().to_owned(),
-                queue: name.to_string(),
+            true => Ok(stream),
+            false => Err(Error::StreamNotFound {
+                name: name.to_string(),
             }),
         }
     }

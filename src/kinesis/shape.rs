@@ -84,14 +84,6 @@ impl AnyShape {
 }
 
 impl Pattern {
-    /// A pattern that nothing is held against yet.
-    pub(super) const fn declared(printed: &'static str) -> Pattern {
-        Pattern {
-            printed,
-            matches: None,
-        }
-    }
-
     /// Names of streams, shards and consumers.
     pub(super) const NAME: Pattern = Pattern {
         printed: "[a-zA-Z0-9_.-]+",

@@ -72,6 +72,12 @@ pub(super) struct QueuesToken {
     pub(super) after: String,
 }
 
+/// Where ListChannels goes on: after this name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChannelsToken {
+    pub(super) after: String,
+}
+
 /// The receipt handle of one delivery of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReceiptToken(pub(super) Receipt);
@@ -250,6 +256,20 @@ impl Contents for QueuesToken {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         Some(QueuesToken {
+            after: Fields(bytes).text()?,
+        })
+    }
+}
+
+impl Contents for ChannelsToken {
+    const KIND: u8 = 7;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.after.as_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(ChannelsToken {
             after: Fields(bytes).text()?,
         })
     }

@@ -47,6 +47,9 @@ pub const DEFAULT_MAX_RECEIVE_COUNT: u32 = 6;
 /// The most often that a queue can be made to give out a record before that is a dead letter.
 pub const LARGEST_MAX_RECEIVE_COUNT: u32 = 1000;
 
+/// How old a record gets before a channel that does not say otherwise delivers it, in milliseconds: 5 minutes.
+pub const DEFAULT_FRESHNESS_MILLIS: u64 = 300_000;
+
 /// How many records of a queue can have been given out without being acknowledged, dead letters apart: each takes memory.
 pub const MAX_UNACKNOWLEDGED: usize = 120_000;
 

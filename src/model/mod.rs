@@ -11,20 +11,24 @@
 //! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
 //! read and not where it is used.
 
+#[cfg(feature = "channels")]
+mod calendar_time;
+mod channel_id;
 mod checkpoint;
 mod clock;
 mod confirmed_time;
 mod consumer_id;
 mod consumer_status;
 pub(crate) mod decimal;
+mod destination;
 mod hash_key;
 pub mod limits;
 mod lineage;
 mod log_name;
 mod position;
 mod queue_id;
-mod queue_start;
-mod queue_status;
+mod reader_start;
+mod reader_status;
 mod record;
 mod record_number;
 mod scaling;
@@ -36,19 +40,25 @@ mod stream_name;
 mod u192;
 pub(crate) mod wide;
 
+#[cfg(feature = "channels")]
+pub(crate) use calendar_time::CalendarTime;
+#[cfg(feature = "server")]
+pub(crate) use calendar_time::date;
+pub use channel_id::ChannelId;
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use confirmed_time::ClockStep;
 pub(crate) use confirmed_time::{CONFIRMATION, ClockNote, ClockReading, ConfirmedTime, Moment};
 pub use consumer_id::ConsumerId;
 pub use consumer_status::ConsumerStatus;
+pub use destination::{Compression, Destination, RecordFormat, StorageClass};
 pub use hash_key::{HashKey, HashKeyError, HashKeyRange, HashKeyRangeError};
 pub use lineage::{Lineage, LineageError, Reshard, ReshardStep, ShardFilter};
 pub use log_name::LogName;
 pub use position::StartingPosition;
 pub use queue_id::QueueId;
-pub(crate) use queue_start::QueueStart;
-pub use queue_status::QueueStatus;
+pub(crate) use reader_start::ReaderStart;
+pub use reader_status::ReaderStatus;
 pub use record::{PartitionKey, PartitionKeyError, PutRecord, Record};
 pub use record_number::RecordNumber;
 pub(crate) use scaling::{LOAD_WINDOW, Load, PEAK_DAYS, QUIET_TIME, Scaling, StreamLoad};

@@ -173,7 +173,9 @@ impl Entry {
 }
 
 fn are_deliveries(first: u64, count: usize) -> bool {
-    first.checked_add(count as u64).is_some_and(|end| end <= MOST_DELIVERIES)
+    first
+        .checked_add(count as u64)
+        .is_some_and(|end| end <= MOST_DELIVERIES)
 }
 
 fn put_ids(out: &mut Vec<u8>, records: &[RecordId]) {

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::shared::{Shared, QueueTurn};
+use super::shared::{QueueTurn, Shared};
 use crate::error::{Error, Result};
 use crate::model::{QueueId, ShardFilter, check_stream_name};
 use crate::store::{OpenQueue, QueueDescription, QueueOptions, QueueSettings, Stream};

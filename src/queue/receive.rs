@@ -247,7 +247,12 @@ impl Picked<'_> {
     }
 
     /// Gives the shards that this one has led to.
-    fn pick_of_shard(&mut self, turn: &mut QueueTurn<'_>, shard: ShardId, most: usize) -> Result<Vec<ShardId>> {
+    fn pick_of_shard(
+        &mut self,
+        turn: &mut QueueTurn<'_>,
+        shard: ShardId,
+        most: usize,
+    ) -> Result<Vec<ShardId>> {
         while let Some((from, to)) = turn.state.first_unread(shard) {
             let position = ShardIterator {
                 stream: self.queue.stream.id(),

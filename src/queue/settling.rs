@@ -37,26 +37,19 @@ impl Queue {
     pub fn acknowledge(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
         let (turn, _) = self.turn()?;
         let mut acknowledged = Vec::new();
-        let mut is_one_gone = false;
         let outcomes = receipts.iter().map(|receipt| {
             self.check_own(receipt)?;
             match turn.state.delivered(receipt) {
-                Ok(_) => acknowledged.push(id_of(receipt)),
-                Err(ReceiptError::Gone) => is_one_gone = true,
+                // One that has expired could be back for a later opener, whose clock has not come so far. One that another call
+                // has acknowledged may not be durably so.
+                Ok(_) | Err(ReceiptError::Gone) => acknowledged.push(id_of(receipt)),
                 Err(error) => return Err(error),
             }
             Ok(())
         });
         let outcomes = outcomes.collect();
-        let committing = match acknowledged.is_empty() && is_one_gone {
-            // Another call has acknowledged it, and may still wait for that to be durable.
-            true => turn.commit_of_others(),
-            false => {
-                let entry = (!acknowledged.is_empty()).then_some(Entry::Acknowledged(acknowledged));
-                turn.commit(entry.as_slice(), 0)?
-            }
-        };
-        committing.wait()?;
+        let entry = (!acknowledged.is_empty()).then_some(Entry::Acknowledged(acknowledged));
+        turn.commit(entry.as_slice(), 0)?.wait()?;
         Ok(outcomes)
     }
 

@@ -182,16 +182,6 @@ impl<'a> QueueTurn<'a> {
         })
     }
 
-    /// Nothing happened but what others have made of the state already, and may not be durable yet.
-    pub(super) fn commit_of_others(self) -> Committing<'a> {
-        Committing {
-            shared: self.shared,
-            reading: self.inner.reading,
-            written: self.inner.outstanding.back().cloned(),
-            snapshot: None,
-        }
-    }
-
     fn forget_old(&mut self) {
         while self.inner.outstanding.len() > MOST_OUTSTANDING {
             if let Some(oldest) = self.inner.outstanding.pop_front()
@@ -286,9 +276,7 @@ impl Snapshot<'_> {
         };
         let log_begin = self.shared.log_begin.lock();
         // What is before it is hidden durably, so it is durable first, at any level.
-        let is_begin = !log_begin.is_fixed
-            && self.log.sync().is_ok()
-            && self.log.hide_before(first).is_ok();
+        let is_begin = !log_begin.is_fixed && self.log.sync().is_ok() && self.log.hide_before(first).is_ok();
         drop(log_begin);
         if is_begin {
             self.shared.inner.lock().snapshot_bytes = self.bytes;

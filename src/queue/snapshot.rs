@@ -4,7 +4,7 @@ use super::entry::{Entry, MOST_DELIVERIES};
 use super::field::{Fields, put_number};
 use super::state::{Given, State};
 use super::unread::Unread;
-use crate::model::{QueueStart, Timestamp};
+use crate::model::{ReaderStart, Timestamp};
 
 /// Each part has at most so many bytes.
 const PART_BYTES: usize = 512 * 1024;
@@ -75,7 +75,7 @@ impl State {
     }
 
     /// `None` if these are not the bytes of all parts of a state that a writer can have had. Nothing is held back in it.
-    pub(super) fn of_snapshot(start: QueueStart, bytes: &[u8]) -> Option<Self> {
+    pub(super) fn of_snapshot(start: ReaderStart, bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let mut state = Self::new(start);
         state.next_delivery = Some(fields.number()?).filter(|next| *next <= MOST_DELIVERIES)?;

@@ -6,11 +6,11 @@ use super::entry::{Entry, RecordId};
 use super::receipt::{Receipt, ReceiptError};
 use super::shard_set::ShardSet;
 use super::unread::Unread;
-use crate::model::{QueueStart, RecordNumber, ShardId, Timestamp, limits};
+use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp, limits};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
-    pub(super) start: QueueStart,
+    pub(super) start: ReaderStart,
     pub(super) next_delivery: u64,
     /// Those that have something that is not done with.
     pub(super) shards: BTreeMap<ShardId, ShardState>,
@@ -68,7 +68,7 @@ impl GivenOut {
 }
 
 impl State {
-    pub(super) fn new(start: QueueStart) -> Self {
+    pub(super) fn new(start: ReaderStart) -> Self {
         Self {
             start,
             next_delivery: 1,

@@ -18,7 +18,9 @@ impl Unread {
     /// The same if they are in order, with gaps between them.
     pub(super) fn of_stored(ranges: Vec<(RecordNumber, RecordNumber)>) -> Option<Self> {
         let is_in_order = ranges.is_sorted_by(|(_, end), (next, _)| end < next);
-        let has_numbers = ranges.iter().all(|(from, to)| from < to && *to <= RecordNumber::END);
+        let has_numbers = ranges
+            .iter()
+            .all(|(from, to)| from < to && *to <= RecordNumber::END);
         (is_in_order && has_numbers).then_some(Self { ranges })
     }
 

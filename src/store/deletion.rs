@@ -14,7 +14,7 @@ impl StoreCore {
         routing.check_not_closed()?;
         *routing = Routing::Unknown;
         let removed = self.logs.remove(id, None, &mut |state| {
-            stream.state(state.stream(id))?.check_has_no_queue()?;
+            stream.state(state.stream(id))?.check_has_no_reader()?;
             Ok(vec![Edit::StreamDeleted { stream: id }])
         })?;
         drop(routing);

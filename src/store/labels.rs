@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::core::StoreCore;
 use super::stream::Stream;
-use crate::catalog::{ConsumerLifecycle, ConsumerState, Edit, QueueState, Resource, StreamState};
+use crate::catalog::{
+    ChannelState, ConsumerLifecycle, ConsumerState, Edit, QueueState, Resource, StreamState,
+};
 use crate::error::{Error, InvalidArgument, Named, Result};
-use crate::model::{ConsumerId, ConsumerStatus, QueueId, Timestamp, check_stream_name, limits};
+use crate::model::{ChannelId, ConsumerId, ConsumerStatus, QueueId, Timestamp, check_stream_name, limits};
 
 /// A reader that was registered under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +165,7 @@ impl Stream {
         })
     }
 
-    /// The tags of the stream, or of a consumer or a queue of it.
+    /// The tags of the stream, or of a consumer, a queue or a channel of it.
     fn tags_of<'s>(
         &self,
         stream: &'s StreamState,
@@ -172,6 +174,7 @@ impl Stream {
         Ok(match resource {
             Resource::Consumer(_, consumer) => &self.registered(stream, *consumer)?.labels.tags,
             Resource::Queue(_, queue) => &self.queue_in(stream, *queue)?.labels.tags,
+            Resource::Channel(_, channel) => &self.channel_in(stream, *channel)?.labels.tags,
             Resource::Stream(_) | Resource::Account(_) => &stream.labels.tags,
         })
     }
@@ -179,6 +182,18 @@ impl Stream {
     pub(super) fn queue_in<'s>(&self, stream: &'s StreamState, id: QueueId) -> Result<&'s QueueState> {
         let queue = stream.queues.get(&id);
         queue.ok_or_else(|| self.queue_not_found(format!("number {id}")))
+    }
+
+    pub(super) fn channel_in<'s>(&self, stream: &'s StreamState, id: ChannelId) -> Result<&'s ChannelState> {
+        let channel = stream.channels.get(&id);
+        channel.ok_or_else(|| self.channel_not_found(format!("number {id}")))
+    }
+
+    pub(super) fn channel_not_found(&self, channel: String) -> Error {
+        Error::ChannelNotFound {
+            stream: self.name().to_owned(),
+            channel,
+        }
     }
 
     pub(super) fn queue_not_found(&self, queue: String) -> Error {
@@ -518,9 +533,10 @@ impl StoreCore {
 fn no_longer_there(resource: &Resource) -> Error {
     let name = match resource {
         Resource::Account(namespace) => namespace.clone(),
-        Resource::Stream(stream) | Resource::Consumer(stream, _) | Resource::Queue(stream, _) => {
-            format!("number {stream}")
-        }
+        Resource::Stream(stream)
+        | Resource::Consumer(stream, _)
+        | Resource::Queue(stream, _)
+        | Resource::Channel(stream, _) => format!("number {stream}"),
     };
     Error::StreamNotFound { name }
 }

@@ -6,6 +6,8 @@
 
 mod ages;
 mod append;
+#[cfg(feature = "channels")]
+mod channels;
 mod clock_notes;
 mod close;
 mod core;
@@ -42,6 +44,10 @@ mod transitions;
 mod watch;
 
 pub use append::{Append, AppendEach, PutResult};
+#[cfg(feature = "channels")]
+pub(crate) use channels::ShardToDeliver;
+#[cfg(feature = "channels")]
+pub use channels::{ChannelDescription, ChannelOptions};
 pub use creation::StreamOptions;
 pub use event::StoreEvent;
 pub use labels::{ConsumerDescription, NewConsumer};

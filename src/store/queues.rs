@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::labels::TagChange;
 use super::open_queues::OpenQueue;
 use super::stream::Stream;
-use crate::catalog::{ConsumerState, Edit, QueueLifecycle, QueueState, Resource, Setting, StreamState};
+use crate::catalog::{ConsumerState, Edit, QueueState, ReaderLifecycle, Resource, Setting, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{
-    ConsumerStatus, QueueId, QueueStart, QueueStatus, RecordNumber, ShardFilter, ShardId, StartingPosition,
+    ConsumerStatus, QueueId, ReaderStart, ReaderStatus, RecordNumber, ShardFilter, ShardId, StartingPosition,
     StreamId, StreamMode, Timestamp, check_stream_name, limits,
 };
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct QueueOptions {
     /// How many of the stream's consumers and queues may be being created with it (default any number).
     pub max_creating: usize,
     /// Whether it needs a stream [on demand](StreamMode::OnDemand), and is not made over another one. Checked in the same step
-    /// too. The stream stays so if its mode is changed [with as much care](crate::ModeOptions::queues_need_on_demand). Default: false.
+    /// too. The stream stays so if its mode is changed [with as much care](crate::ModeOptions::readers_need_on_demand). Default: false.
     pub needs_on_demand: bool,
 }
 
@@ -79,7 +79,7 @@ pub struct QueueDescription {
     /// When it was created.
     pub created: Timestamp,
     /// What it is doing.
-    pub status: QueueStatus,
+    pub status: ReaderStatus,
     /// No record that arrived earlier is in it.
     pub from: Timestamp,
     /// How it gives its records out.
@@ -145,10 +145,10 @@ impl Stream {
         options.settings.check()?;
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
-        let start = self.queue_start(options.start, now)?;
+        let start = self.reader_start(options.start, now)?;
         let lifecycle = match store.is_immediate() {
-            true => QueueLifecycle::Active,
-            false => QueueLifecycle::Creating {
+            true => ReaderLifecycle::Active,
+            false => ReaderLifecycle::Creating {
                 due: store.due_from(now),
             },
         };
@@ -177,7 +177,7 @@ impl Stream {
                 start: start.clone(),
             }];
             edits.extend(options.settings.edits(self.core.id, queue));
-            if lifecycle != QueueLifecycle::Active {
+            if lifecycle != ReaderLifecycle::Active {
                 edits.push(Edit::QueueLifecycleChanged {
                     stream: self.core.id,
                     queue,
@@ -256,7 +256,7 @@ impl Stream {
     }
 
     /// Where a queue begins.
-    pub(crate) fn start_of_queue(&self, id: QueueId) -> Result<QueueStart> {
+    pub(crate) fn start_of_queue(&self, id: QueueId) -> Result<ReaderStart> {
         self.read(|stream, _| Ok(self.queue_in(stream, id)?.start.clone()))
     }
 
@@ -268,7 +268,7 @@ impl Stream {
             let stream = self.core.state(state.stream(self.core.id))?;
             let queue = self.queue_in(stream, id)?;
             match queue.lifecycle.status() {
-                QueueStatus::Active => {}
+                ReaderStatus::Active => {}
                 status => return Err(QueueDescription::of(id, queue).not_active(status)),
             }
             let mut edits: Vec<_> = settings.edits(self.core.id, id).collect();
@@ -276,7 +276,7 @@ impl Stream {
                 edits.push(Edit::QueueLifecycleChanged {
                     stream: self.core.id,
                     queue: id,
-                    lifecycle: QueueLifecycle::Updating {
+                    lifecycle: ReaderLifecycle::Updating {
                         due: store.due_from(now),
                     },
                 });
@@ -298,11 +298,11 @@ impl Stream {
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             Ok(match self.queue_in(stream, id)?.lifecycle {
-                QueueLifecycle::Deleting { .. } => Vec::new(),
+                ReaderLifecycle::Deleting { .. } => Vec::new(),
                 _ => vec![Edit::QueueLifecycleChanged {
                     stream: self.core.id,
                     queue: id,
-                    lifecycle: QueueLifecycle::Deleting {
+                    lifecycle: ReaderLifecycle::Deleting {
                         due: store.due_from(now),
                     },
                 }],
@@ -372,17 +372,17 @@ impl Stream {
         self.store_core().open_queues.get_or_make(self.core.id, id, make)
     }
 
-    /// What is put while this looks is in the queue, or is not.
-    fn queue_start(&self, start: StartingPosition, now: Timestamp) -> Result<QueueStart> {
+    /// Where a queue or a channel begins. What is put while this looks is in it, or is not.
+    pub(super) fn reader_start(&self, start: StartingPosition, now: Timestamp) -> Result<ReaderStart> {
         let from = match start {
-            StartingPosition::TrimHorizon => return Ok(QueueStart::default()),
+            StartingPosition::TrimHorizon => return Ok(ReaderStart::default()),
             StartingPosition::Latest => now,
             StartingPosition::AtTimestamp(time) if time > now => {
-                return Err(InvalidArgument::QueueInFuture.into());
+                return Err(InvalidArgument::ReaderInFuture.into());
             }
             StartingPosition::AtTimestamp(time) => time,
             StartingPosition::AtSequenceNumber(_) | StartingPosition::AfterSequenceNumber(_) => {
-                return Err(InvalidArgument::QueuePosition.into());
+                return Err(InvalidArgument::ReaderPosition.into());
             }
         };
         let mut next = BTreeMap::new();
@@ -397,7 +397,7 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
-        Ok(QueueStart {
+        Ok(ReaderStart {
             from,
             next,
             newest_passed: shards.last().map(|shard| shard.id),
@@ -423,12 +423,12 @@ impl QueueDescription {
     /// Refuses if no records can be had of it.
     pub(crate) fn check_usable(&self) -> Result<()> {
         match self.status {
-            QueueStatus::Active | QueueStatus::Updating => Ok(()),
+            ReaderStatus::Active | ReaderStatus::Updating => Ok(()),
             status => Err(self.not_active(status)),
         }
     }
 
-    fn not_active(&self, status: QueueStatus) -> Error {
+    fn not_active(&self, status: ReaderStatus) -> Error {
         Error::QueueNotActive {
             queue: self.name.clone(),
             status,
@@ -437,11 +437,17 @@ impl QueueDescription {
 }
 
 impl StreamState {
-    pub(super) fn check_has_no_queue(&self) -> Result<()> {
-        match self.queues.len() {
-            0 => Ok(()),
-            count => Err(Error::StreamHasQueues {
-                stream: self.name.local.clone(),
+    /// Refuses a deletion that would take queues or channels along.
+    pub(super) fn check_has_no_reader(&self) -> Result<()> {
+        let stream = || self.name.local.clone();
+        match (self.queues.len(), self.channels.len()) {
+            (0, 0) => Ok(()),
+            (0, count) => Err(Error::StreamHasChannels {
+                stream: stream(),
+                count,
+            }),
+            (count, _) => Err(Error::StreamHasQueues {
+                stream: stream(),
                 count,
             }),
         }
@@ -460,7 +466,7 @@ impl StreamState {
             return Err(Error::TooManyConsumers { stream, limit });
         }
         let is_new_consumer = |known: &&ConsumerState| known.lifecycle.status() == ConsumerStatus::Creating;
-        let is_new_queue = |known: &&QueueState| known.lifecycle.status() == QueueStatus::Creating;
+        let is_new_queue = |known: &&QueueState| known.lifecycle.status() == ReaderStatus::Creating;
         let creating = self.consumers.values().filter(is_new_consumer).count()
             + self.queues.values().filter(is_new_queue).count();
         if !is_immediate && creating >= max_creating {

@@ -64,7 +64,8 @@ impl StreamCore {
                 Setting::Retention { .. }
                 | Setting::WarmThroughput(_)
                 | Setting::VisibilityTimeout { .. }
-                | Setting::MaxReceiveCount(_) => {}
+                | Setting::MaxReceiveCount(_)
+                | Setting::Freshness { .. } => {}
             }
         }
     }

@@ -8,9 +8,9 @@ use super::core::StoreCore;
 use super::event::StoreEvent;
 use super::stream_core::StreamCore;
 use super::transitions::{Doing, Subject};
-use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle, QueueLifecycle};
+use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecycle, ReaderLifecycle};
 use crate::error::{Error, Result};
-use crate::model::{ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
+use crate::model::{ChannelId, ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
 /// A change of an active stream that failed so often, for another reason than a full disk, is given up.
 const MOST_FAILURES: u32 = 8;
@@ -137,6 +137,7 @@ impl StoreCore {
                 (Ok(()), Subject::Stream(id)) => self.settle_one(id, asked_for == Some(id), is_keeper),
                 (Ok(()), Subject::Consumer(id, consumer)) => self.settle_consumer(id, consumer),
                 (Ok(()), Subject::Queue(id, queue)) => self.settle_queue(id, queue),
+                (Ok(()), Subject::Channel(id, channel)) => self.settle_channel(id, channel),
                 // The next writer is told.
                 (Err(_), _) => {
                     self.transitions.delay(subject, self.time.monotonic());
@@ -243,7 +244,7 @@ impl StoreCore {
         let subject = Subject::Queue(id, queue);
         let due = self.transitions.due_of(subject, self.time.monotonic());
         let finished = match due {
-            Some(Doing::Queue(QueueLifecycle::Deleting { .. })) => self.remove_queue_now(id, queue),
+            Some(Doing::Queue(ReaderLifecycle::Deleting { .. })) => self.remove_queue_now(id, queue),
             Some(Doing::Queue(doing)) => self.catalog.commit(|state| {
                 let queues = state.stream(id).map(|stream| &stream.queues);
                 let known = queues.and_then(|queues| queues.get(&queue));
@@ -252,12 +253,38 @@ impl StoreCore {
                 let edit = is_same.then_some(Edit::QueueLifecycleChanged {
                     stream: id,
                     queue,
-                    lifecycle: QueueLifecycle::Active,
+                    lifecycle: ReaderLifecycle::Active,
                 });
                 Ok(edit.into_iter().collect())
             }),
             _ => Ok(()),
         };
+        self.note_settled(subject, id, finished)
+    }
+
+    /// Only the catalog knows of a channel, so that one edit finishes what it is doing.
+    fn settle_channel(&self, id: StreamId, channel: ChannelId) -> Result<()> {
+        let subject = Subject::Channel(id, channel);
+        let due = self.transitions.due_of(subject, self.time.monotonic());
+        let finished = self.catalog.commit(|state| {
+            let channels = state.stream(id).map(|stream| &stream.channels);
+            let known = channels.and_then(|channels| channels.get(&channel));
+            // Another thread may have come first.
+            let known = known.filter(|known| due == Some(Doing::Channel(known.lifecycle)));
+            Ok(match known.map(|known| known.lifecycle) {
+                Some(ReaderLifecycle::Creating { .. } | ReaderLifecycle::Updating { .. }) => {
+                    vec![Edit::ChannelLifecycleChanged {
+                        stream: id,
+                        channel,
+                        lifecycle: ReaderLifecycle::Active,
+                    }]
+                }
+                Some(ReaderLifecycle::Deleting { .. }) => {
+                    vec![Edit::ChannelRemoved { stream: id, channel }]
+                }
+                Some(ReaderLifecycle::Active) | None => Vec::new(),
+            })
+        });
         self.note_settled(subject, id, finished)
     }
 

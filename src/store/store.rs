@@ -368,7 +368,7 @@ impl Store {
         self.handle.close()
     }
 
-    fn core(&self) -> &StoreCore {
+    pub(super) fn core(&self) -> &StoreCore {
         &self.handle.core
     }
 }

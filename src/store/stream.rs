@@ -57,9 +57,9 @@ pub struct ModeOptions {
     /// What the stream is to be able to take from now on, as by [`set_warm_throughput`](Stream::set_warm_throughput); `None`,
     /// the default, if that stays.
     pub warm_throughput: Option<u32>,
-    /// Whether the stream's queues need it [on demand](StreamMode::OnDemand): while it has some, another mode is refused.
+    /// Whether the stream's queues and channels need it [on demand](StreamMode::OnDemand): while it has some, another mode is refused.
     /// Default: false.
-    pub queues_need_on_demand: bool,
+    pub readers_need_on_demand: bool,
 }
 
 /// A stream with its shards.
@@ -331,7 +331,7 @@ impl Stream {
     ///
     /// jobs.set_mode(StreamMode::OnDemand)?;
     /// jobs.create_queue("resize", &Default::default())?;
-    /// let options = ModeOptions { queues_need_on_demand: true, ..ModeOptions::default() };
+    /// let options = ModeOptions { readers_need_on_demand: true, ..ModeOptions::default() };
     /// let changed = jobs.set_mode_with(StreamMode::Provisioned, &options);
     /// assert!(matches!(changed, Err(Error::StreamHasQueues { .. })));
     /// # Ok(())
@@ -339,7 +339,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamHasQueues`]; otherwise as for [`set_mode`](Self::set_mode), and
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`]; otherwise as for [`set_mode`](Self::set_mode), and
     /// [`set_warm_throughput`](Self::set_warm_throughput) if that is changed.
     pub fn set_mode_with(&self, mode: StreamMode, options: &ModeOptions) -> Result<()> {
         let mut settings = vec![Setting::Mode(mode)];
@@ -347,9 +347,9 @@ impl Stream {
             check_warm_throughput(mib_per_second)?;
             settings.push(Setting::WarmThroughput(mib_per_second));
         }
-        let is_kept = options.queues_need_on_demand && mode != StreamMode::OnDemand;
+        let is_kept = options.readers_need_on_demand && mode != StreamMode::OnDemand;
         self.set_checked(&settings, |stream| match is_kept {
-            true => stream.check_has_no_queue(),
+            true => stream.check_has_no_reader(),
             false => Ok(()),
         })
     }
@@ -574,7 +574,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::StreamHasQueues`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`], [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
     /// [`Error::ReadOnly`], [`Error::Closed`].
     pub fn delete(&self) -> Result<()> {
         let store = self.store_core();
@@ -586,7 +586,7 @@ impl Stream {
         let due = store.due_from(now);
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
-            stream.check_has_no_queue()?;
+            stream.check_has_no_reader()?;
             match stream.status() {
                 StreamStatus::Deleting => Ok(Vec::new()),
                 _ => Ok(vec![Edit::LifecycleChanged {

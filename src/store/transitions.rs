@@ -1,5 +1,5 @@
 //! When changes are due that take time: creating, splitting, merging and deleting streams, and creating and deleting
-//! consumers and queues, while the store has a transition delay.
+//! consumers, queues and channels, while the store has a transition delay.
 //!
 //! That a change has begun is in the manifest. When it is due is measured by the monotonic clock, so that a wall clock
 //! that is set does not hold it up; a later opener waits for what the wall clock says is left, and never longer than the
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle, QueueLifecycle};
-use crate::model::{ConsumerId, QueueId, StreamId, Timestamp};
+use crate::catalog::{CatalogState, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle};
+use crate::model::{ChannelId, ConsumerId, QueueId, StreamId, Timestamp};
 use crate::sync::{AtomicU64, Mutex};
 
 /// After the first failure; twice as long after each further one.
@@ -33,6 +33,7 @@ pub(super) enum Subject {
     Stream(StreamId),
     Consumer(StreamId, ConsumerId),
     Queue(StreamId, QueueId),
+    Channel(StreamId, ChannelId),
 }
 
 /// What a subject is doing, as the catalog has it.
@@ -40,7 +41,8 @@ pub(super) enum Subject {
 pub(super) enum Doing {
     Stream(Lifecycle),
     Consumer(ConsumerLifecycle),
-    Queue(QueueLifecycle),
+    Queue(ReaderLifecycle),
+    Channel(ReaderLifecycle),
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +94,11 @@ impl Transitions {
             for (queue, state) in &stream.queues {
                 if let Some(due) = state.lifecycle.due() {
                     note(Subject::Queue(id, *queue), due);
+                }
+            }
+            for (channel, state) in &stream.channels {
+                if let Some(due) = state.lifecycle.due() {
+                    note(Subject::Channel(id, *channel), due);
                 }
             }
         }
@@ -181,6 +188,10 @@ impl Doing {
             Subject::Queue(id, queue) => {
                 let queue = state.stream(id)?.queues.get(&queue)?;
                 Some(Self::Queue(queue.lifecycle))
+            }
+            Subject::Channel(id, channel) => {
+                let channel = state.stream(id)?.channels.get(&channel)?;
+                Some(Self::Channel(channel.lifecycle))
             }
         }
     }

@@ -602,6 +602,9 @@ fn what_a_full_disk_refuses_is_as_it_was() {
             }
         }
         let all = (0..put).all(|id| acknowledged.contains(id.to_be_bytes().as_slice()));
-        assert!(all, "with {capacity} bytes, compacts {compacts}, failed: {failed}");
+        assert!(
+            all,
+            "with {capacity} bytes, compacts {compacts}, failed: {failed}"
+        );
     }
 }

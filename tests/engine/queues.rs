@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anabranch::{
     Error, HashKey, InvalidArgument, ManualClock, ModeOptions, Queue, QueueOptions, QueueRecord,
-    QueueSettings, QueueStatus, ReadLimit, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store,
+    QueueSettings, ReadLimit, ReaderStatus, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store,
     StoreOptions, Stream, StreamMode, Timestamp,
 };
 
@@ -279,7 +279,7 @@ fn a_queue_begins_where_it_is_told_to(place: &Place) {
     let future = minute.saturating_add(Duration::from_secs(1));
     assert!(matches!(
         create("future", StartingPosition::AtTimestamp(future)),
-        Err(Error::InvalidArgument(InvalidArgument::QueueInFuture))
+        Err(Error::InvalidArgument(InvalidArgument::ReaderInFuture))
     ));
     put(&stream, ["new"]);
     let child = stream.describe().unwrap().shards[2].id;
@@ -617,14 +617,14 @@ fn changes_of_a_queue_take_the_transition_delay(place: &Place) {
     let stream = bench.store.stream(stream.name()).unwrap();
     let queue = stream.create_queue("work", &settings(5, None)).unwrap();
     let status = |queue: &Queue| queue.describe().unwrap().status;
-    assert_eq!(status(&queue), QueueStatus::Creating);
+    assert_eq!(status(&queue), ReaderStatus::Creating);
     put(&stream, ["a"]);
     let refused = queue.receive(&ReceiveOptions::default());
     assert!(matches!(refused, Err(Error::QueueNotActive { .. })));
     bench.wait(10);
-    assert_eq!((status(&queue), receive(&queue).len()), (QueueStatus::Active, 1));
+    assert_eq!((status(&queue), receive(&queue).len()), (ReaderStatus::Active, 1));
     queue.set_settings(&settings(50, Some(9)).settings).unwrap();
-    assert_eq!(status(&queue), QueueStatus::Updating);
+    assert_eq!(status(&queue), ReaderStatus::Updating);
     assert!(matches!(
         queue.set_settings(&QueueSettings::default()),
         Err(Error::QueueNotActive { .. })
@@ -634,11 +634,11 @@ fn changes_of_a_queue_take_the_transition_delay(place: &Place) {
     bench.open_again(place);
     let stream = bench.store.stream("jobs").unwrap();
     let queue = stream.queue("work").unwrap();
-    assert_eq!(status(&queue), QueueStatus::Updating);
+    assert_eq!(status(&queue), ReaderStatus::Updating);
     bench.wait(5);
-    assert_eq!(status(&queue), QueueStatus::Active);
+    assert_eq!(status(&queue), ReaderStatus::Active);
     queue.delete().unwrap();
-    assert_eq!(status(&queue), QueueStatus::Deleting);
+    assert_eq!(status(&queue), ReaderStatus::Deleting);
     assert!(matches!(stream.delete(), Err(Error::StreamHasQueues { .. })));
     bench.wait(10);
     assert!(matches!(queue.describe(), Err(Error::QueueNotFound { .. })));
@@ -691,7 +691,7 @@ fn a_queue_that_needs_a_stream_on_demand_keeps_it_so(place: &Place) {
         ..QueueOptions::default()
     };
     let keeping = ModeOptions {
-        queues_need_on_demand: true,
+        readers_need_on_demand: true,
         warm_throughput: Some(3),
     };
     assert!(matches!(
@@ -719,9 +719,7 @@ fn a_queue_that_needs_a_stream_on_demand_keeps_it_so(place: &Place) {
     stream.queue("work").unwrap().delete().unwrap();
     assert!(refused(&stream), "a queue that is being deleted is there");
     bench.wait(10);
-    stream
-        .set_mode_with(StreamMode::Provisioned, &keeping)
-        .unwrap();
+    stream.set_mode_with(StreamMode::Provisioned, &keeping).unwrap();
     assert!(matches!(
         stream.create_queue("work", &needing),
         Err(Error::StreamNotActive { .. })

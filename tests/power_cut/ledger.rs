@@ -140,7 +140,10 @@ impl Ledger {
                 assert!(given.insert(name), "{:?} is given out twice", record.record);
             }
         }
-        let kept = self.durable.values().filter(|record| !self.asked.contains(&record.name));
+        let kept = self
+            .durable
+            .values()
+            .filter(|record| !self.asked.contains(&record.name));
         for record in kept {
             assert!(given.contains(&record.name), "{record} is lost to the queue");
         }

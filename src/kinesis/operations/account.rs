@@ -18,6 +18,8 @@ const SHARD_LIMIT: Key<Integer> = required("ShardLimit", shapes::COUNT);
 const OPEN_SHARD_COUNT: Key<Integer> = required("OpenShardCount", shapes::COUNT);
 const ON_DEMAND_STREAM_COUNT: Key<Integer> = required("OnDemandStreamCount", shapes::COUNT);
 const ON_DEMAND_STREAM_COUNT_LIMIT: Key<Integer> = required("OnDemandStreamCountLimit", shapes::COUNT);
+const CHANNEL_COUNT: Key<Option<Integer>> = optional("ChannelCount", shapes::COUNT);
+const CHANNEL_COUNT_LIMIT: Key<Option<Integer>> = optional("ChannelCountLimit", shapes::COUNT);
 
 pub(super) const DESCRIBE_LIMITS: Operation = Operation {
     name: "DescribeLimits",
@@ -29,8 +31,8 @@ pub(super) const DESCRIBE_LIMITS: Operation = Operation {
         OPEN_SHARD_COUNT,
         ON_DEMAND_STREAM_COUNT,
         ON_DEMAND_STREAM_COUNT_LIMIT,
-        optional("ChannelCount", shapes::COUNT),
-        optional("ChannelCountLimit", shapes::COUNT),
+        CHANNEL_COUNT,
+        CHANNEL_COUNT_LIMIT,
     ],
     errors: &[exception::LIMIT_EXCEEDED],
     run: Some(|request| request.blocking(describe_limits)),
@@ -40,7 +42,7 @@ fn describe_limits(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
     let open_shards = context.streams().and_then(|streams| streams.open_shard_count());
     let open_shards = open_shards.map_err(|error| context.refusal(error))?;
-    let on_demand_streams = on_demand_stream_count(context)?;
+    let (on_demand_streams, channels) = on_demand_streams_and_channels(context)?;
     let shard_limit = count(context.service.shard_limit);
     Ok(call.reply(|reply| {
         reply.set(SHARD_LIMIT, shard_limit);
@@ -48,22 +50,31 @@ fn describe_limits(call: &Call<'_>) -> Result<Reply, ApiError> {
         reply.set(ON_DEMAND_STREAM_COUNT, count(on_demand_streams));
         // Streams have no limit but that of shards, of which each has at least one.
         reply.set(ON_DEMAND_STREAM_COUNT_LIMIT, shard_limit);
+        reply.set(CHANNEL_COUNT, count(channels));
+        // One to objects and one to tables of each stream.
+        reply.set(CHANNEL_COUNT_LIMIT, count(2 * u64::from(shard_limit)));
     }))
 }
 
-fn on_demand_stream_count(context: Context<'_>) -> Result<u64, ApiError> {
+fn on_demand_streams_and_channels(context: Context<'_>) -> Result<(u64, u64), ApiError> {
     const PAGE: usize = 1000;
     let streams = context.streams().map_err(|error| context.refusal(error))?;
-    let mut count = 0;
+    let (mut on_demand_streams, mut channels) = (0, 0);
     let mut after: Option<String> = None;
     loop {
         let page = streams.streams(after.as_deref(), PAGE);
         let mut page = page.map_err(|error| context.refusal(error))?;
-        let on_demand = page.iter().filter(|stream| stream.mode == StreamMode::OnDemand);
-        count += on_demand.count() as u64;
+        for summary in page.iter().filter(|stream| stream.mode == StreamMode::OnDemand) {
+            on_demand_streams += 1;
+            // One that is deleted meanwhile has none.
+            let stream = context.service.store.stream_by_id(summary.id);
+            channels += stream
+                .and_then(|stream| stream.channels())
+                .map_or(0, |list| list.len() as u64);
+        }
         match page.pop() {
             Some(last) => after = Some(last.name),
-            None => return Ok(count),
+            None => return Ok((on_demand_streams, channels)),
         }
     }
 }

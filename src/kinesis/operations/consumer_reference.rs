@@ -39,9 +39,10 @@ impl Context<'_> {
                 name,
                 created_seconds,
             } => self.consumer(stream, name, Some(created_seconds)),
-            ResourceName::Stream(_) | ResourceName::Queue(_) | ResourceName::Unknown => {
-                Err(self.resource_not_found(arn))
-            }
+            ResourceName::Stream(_)
+            | ResourceName::Queue(_)
+            | ResourceName::Channel(_)
+            | ResourceName::Unknown => Err(self.resource_not_found(arn)),
         }
     }
 

@@ -3,6 +3,8 @@
 //! To add one, write its declaration and its function, and its row here.
 
 mod account;
+mod channel_notes;
+mod channel_shapes;
 mod channels;
 mod consumer_reference;
 mod consumers;

@@ -5,7 +5,7 @@ use crate::kinesis::arn::{self, ResourceName};
 use crate::kinesis::error::ApiError;
 use crate::kinesis::key::{Key, Text, required};
 use crate::kinesis::operation::{Call, Resource};
-use crate::{Error, Queue, QueueDescription, QueueStatus};
+use crate::{Error, Queue, QueueDescription, ReaderStatus};
 
 pub(super) const QUEUE_ARN: Key<Text> = required("QueueARN", shapes::QUEUE_ARN);
 
@@ -28,8 +28,8 @@ impl Call<'_> {
     pub(super) fn usable_queue(&self) -> Result<(Queue, QueueDescription), ApiError> {
         let (queue, description) = self.queue()?;
         match description.status {
-            QueueStatus::Active | QueueStatus::Updating => Ok((queue, description)),
-            QueueStatus::Creating | QueueStatus::Deleting => {
+            ReaderStatus::Active | ReaderStatus::Updating => Ok((queue, description)),
+            ReaderStatus::Creating | ReaderStatus::Deleting => {
                 Err(self.context.queue_not_found(self.get(QUEUE_ARN)))
             }
         }

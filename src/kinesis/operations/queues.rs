@@ -16,8 +16,8 @@ use crate::kinesis::service::Context;
 use crate::kinesis::token::QueuesToken;
 use crate::kinesis::validate::{failed_at, missing};
 use crate::{
-    Error, Queue, QueueDescription, QueueOptions, QueueSettings, QueueStatus, StartingPosition,
-    StreamSummary, Timestamp, limits,
+    Error, Queue, QueueDescription, QueueOptions, QueueSettings, ReaderStatus, StartingPosition, Stream,
+    StreamMode, StreamStatus, StreamSummary, Timestamp, limits,
 };
 
 const QUEUE_NAME: Key<Text> = required("QueueName", shapes::NAME);
@@ -97,7 +97,7 @@ fn show_position(position: &mut Members<'_>, description: &QueueDescription) {
         _ => "AT_TIMESTAMP",
     };
     position.set(TYPE, kind);
-    let is_known = description.status != QueueStatus::Creating && description.from > Timestamp::EPOCH;
+    let is_known = description.status != ReaderStatus::Creating && description.from > Timestamp::EPOCH;
     if kind == "AT_TIMESTAMP" || is_known {
         position.set(TIMESTAMP, description.from);
     }
@@ -187,6 +187,22 @@ fn refused_queue(context: Context<'_>, error: Error) -> ApiError {
             context.account_id()
         )),
         error => context.refusal(error),
+    }
+}
+
+/// The stream that a new channel is to be of.
+pub(super) fn stream_on_demand(context: Context<'_>, arn: &str, reader: &str) -> Result<Stream, ApiError> {
+    // The constraint of the member lets no other ARN pass.
+    let name = arn::stream_name(arn).unwrap_or_default();
+    let stream = context.stream(name).map_err(|error| context.refusal(error))?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    match (summary.status, summary.mode) {
+        (StreamStatus::Active, StreamMode::OnDemand) => Ok(stream),
+        (StreamStatus::Active, StreamMode::Provisioned) => Err(ApiError::invalid_argument(format!(
+            "Stream {name} under account {} is in PROVISIONED mode. A {reader} needs a stream in ON_DEMAND mode.",
+            context.account_id()
+        ))),
+        (status, _) => Err(context.stream_not_active(name, status)),
     }
 }
 
@@ -281,7 +297,7 @@ fn describe_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
 
 const STREAM_CREATION_TIMESTAMP: Key<Option<Time>> = optional("StreamCreationTimestamp", TIME);
 const FILTER: Shape<Structure> = structure(members![STREAM_ARN, STREAM_CREATION_TIMESTAMP]);
-const STREAM_FILTER: Key<Option<List<Structure>>> =
+pub(super) const STREAM_FILTER: Key<Option<List<Structure>>> =
     optional("StreamFilter", list(&FILTER).at_least(1).at_most(10_000));
 
 const STREAM_CREATION_TIMESTAMP_SHOWN: Key<Time> = required("StreamCreationTimestamp", TIME);
@@ -365,8 +381,8 @@ fn list_queues(call: &Call<'_>) -> Result<Reply, ApiError> {
     }))
 }
 
-/// The streams of the caller whose queues are wanted.
-fn wanted_streams(call: &Call<'_>) -> Result<Vec<StreamSummary>, ApiError> {
+/// The streams of the caller whose queues or channels are wanted.
+pub(super) fn wanted_streams(call: &Call<'_>) -> Result<Vec<StreamSummary>, ApiError> {
     const PAGE: usize = 1000;
     let context = call.context;
     let wanted: Option<Vec<_>> = call.get(STREAM_FILTER).map(|filters| {

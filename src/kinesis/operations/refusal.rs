@@ -3,7 +3,7 @@
 use crate::kinesis::convert::shown;
 use crate::kinesis::error::ApiError;
 use crate::kinesis::service::Context;
-use crate::{ConsumerDescription, Error, QueueStatus, ShardId, StreamStatus};
+use crate::{ConsumerDescription, Error, ReaderStatus, ShardId, StreamStatus};
 
 impl Context<'_> {
     /// What a client is told about an error of the engine that the operation has no words of its own for.
@@ -60,6 +60,20 @@ impl Context<'_> {
                 "Stream {stream} under account {} has {count} queues. Delete them first.",
                 self.account_id()
             )),
+            Error::ChannelNotFound { channel, .. } => self.channel_not_found(&channel),
+            Error::ChannelExists { channel } => ApiError::in_use(format!(
+                "Channel {channel} under account {} already exists.",
+                self.account_id()
+            )),
+            Error::ChannelNotActive { channel, status } => self.channel_not_active(&channel, status),
+            Error::StreamHasChannels { stream, count } => ApiError::in_use(format!(
+                "Stream {stream} under account {} has {count} channels. Delete them first.",
+                self.account_id()
+            )),
+            Error::TooManyChannels { stream, limit } => ApiError::limit_exceeded(format!(
+                "Stream {stream} under account {} has {limit} channel of this kind, and cannot have more.",
+                self.account_id()
+            )),
             Error::TooManyUnacknowledged { queue, limit } => ApiError::throttled(format!(
                 "Queue {queue} under account {} has {limit} records in flight, and cannot have more. Acknowledge records.",
                 self.account_id()
@@ -105,9 +119,24 @@ impl Context<'_> {
         ))
     }
 
-    pub(super) fn queue_not_active(&self, queue: &str, status: QueueStatus) -> ApiError {
+    pub(super) fn queue_not_active(&self, queue: &str, status: ReaderStatus) -> ApiError {
         ApiError::in_use(format!(
             "Queue {queue} under account {} not ACTIVE, instead in state {status}",
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn channel_not_found(&self, channel: &str) -> ApiError {
+        ApiError::not_found(format!(
+            "Channel {} under account {} not found.",
+            shown(channel),
+            self.account_id()
+        ))
+    }
+
+    pub(super) fn channel_not_active(&self, channel: &str, status: ReaderStatus) -> ApiError {
+        ApiError::in_use(format!(
+            "Channel {channel} under account {} not ACTIVE, instead in state {status}",
             self.account_id()
         ))
     }

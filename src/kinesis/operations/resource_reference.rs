@@ -10,7 +10,8 @@ use crate::kinesis::key::{Key, Text, required};
 use crate::kinesis::operation::{Call, Resource};
 use crate::kinesis::service::Context;
 use crate::{
-    ConsumerDescription, ConsumerStatus, Error, Queue, QueueDescription, QueueStatus, Stream, StreamStatus,
+    Channel, ChannelDescription, ConsumerDescription, ConsumerStatus, Error, Queue, QueueDescription,
+    ReaderStatus, Stream, StreamStatus,
 };
 
 pub(super) const RESOURCE_ARN: Key<Text> = required("ResourceARN", shapes::RESOURCE_ARN);
@@ -21,6 +22,7 @@ pub(super) enum Named {
     Stream(Stream),
     Consumer(Stream, ConsumerDescription),
     Queue(Queue, QueueDescription),
+    Channel(Channel, ChannelDescription),
 }
 
 impl Call<'_> {
@@ -45,6 +47,13 @@ impl Call<'_> {
                 let description = queue.describe().map_err(|_| context.queue_not_found(arn))?;
                 Ok(Named::Queue(queue, description))
             }
+            ResourceName::Channel(name) => {
+                let channel = context
+                    .channel(name)
+                    .map_err(|_| context.channel_not_found(arn))?;
+                let description = channel.describe().map_err(|_| context.channel_not_found(arn))?;
+                Ok(Named::Channel(channel, description))
+            }
             ResourceName::Unknown => Err(context.resource_not_found(arn)),
         }
     }
@@ -59,8 +68,12 @@ impl Named {
             Named::Consumer(stream, consumer) => {
                 return Err(context.consumer_not_active(stream.name(), consumer));
             }
-            Named::Queue(_, queue) if queue.status == QueueStatus::Active => return Ok(()),
+            Named::Queue(_, queue) if queue.status == ReaderStatus::Active => return Ok(()),
             Named::Queue(_, queue) => return Err(context.queue_not_active(&queue.name, queue.status)),
+            Named::Channel(_, channel) if channel.status == ReaderStatus::Active => return Ok(()),
+            Named::Channel(_, channel) => {
+                return Err(context.channel_not_active(&channel.name, channel.status));
+            }
         };
         let summary = stream.summary().map_err(|error| context.refusal(error))?;
         match summary.status {
@@ -74,6 +87,7 @@ impl Named {
             Named::Stream(stream) => stream.tags(),
             Named::Consumer(stream, consumer) => stream.consumer_tags(consumer.id),
             Named::Queue(queue, _) => queue.stream().queue_tags(queue.id()),
+            Named::Channel(channel, _) => channel.stream().channel_tags(channel.id()),
         };
         tags.map_err(|error| self.refusal(context, error))
     }
@@ -84,6 +98,7 @@ impl Named {
             Named::Stream(stream) => stream.attribute(name),
             Named::Consumer(stream, consumer) => stream.consumer_attribute(consumer.id, name),
             Named::Queue(queue, _) => queue.stream().queue_attribute(queue.id(), name),
+            Named::Channel(channel, _) => channel.stream().channel_attribute(channel.id(), name),
         };
         attribute.map_err(|error| self.refusal(context, error))
     }
@@ -98,6 +113,7 @@ impl Named {
             Named::Stream(stream) => stream.set_attribute(name, value),
             Named::Consumer(stream, consumer) => stream.set_consumer_attribute(consumer.id, name, value),
             Named::Queue(queue, _) => queue.stream().set_queue_attribute(queue.id(), name, value),
+            Named::Channel(channel, _) => channel.stream().set_channel_attribute(channel.id(), name, value),
         };
         set.map_err(|error| self.refusal(context, error))
     }
@@ -117,6 +133,11 @@ impl Named {
             Named::Queue(queue, _) => queue
                 .stream()
                 .change_queue_tags(queue.id(), set, removed, MOST_TAGS),
+            Named::Channel(channel, _) => {
+                channel
+                    .stream()
+                    .change_channel_tags(channel.id(), set, removed, MOST_TAGS)
+            }
         };
         changed.map_err(|error| self.refusal(context, error))
     }
@@ -127,6 +148,7 @@ impl Named {
             Named::Stream(stream) => ("stream", stream.name()),
             Named::Consumer(_, consumer) => ("consumer", consumer.name.as_str()),
             Named::Queue(_, queue) => ("queue", queue.name.as_str()),
+            Named::Channel(_, channel) => ("channel", channel.name.as_str()),
         };
         Tagged { context, kind, name }
     }

@@ -146,7 +146,7 @@ fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
     };
     let options = ModeOptions {
         warm_throughput: (warm != summary.warm_throughput).then_some(warm),
-        queues_need_on_demand: true,
+        readers_need_on_demand: true,
     };
     let change = || {
         stream
@@ -165,6 +165,10 @@ fn refused_mode(context: Context<'_>, error: Error) -> ApiError {
     match error {
         Error::StreamHasQueues { stream, count } => ApiError::in_use(format!(
             "Stream {stream} under account {} has {count} queues, which need a stream in ON_DEMAND mode. Delete them first.",
+            context.account_id()
+        )),
+        Error::StreamHasChannels { stream, count } => ApiError::in_use(format!(
+            "Stream {stream} under account {} has {count} channels, which need a stream in ON_DEMAND mode. Delete them first.",
             context.account_id()
         )),
         error => context.refusal(error),

@@ -299,6 +299,7 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
     let consumers = stream.consumers().map_err(|error| context.refusal(error))?;
     let queues = stream.queues().map_err(|error| context.refusal(error))?;
+    let channels = stream.channels().map_err(|error| context.refusal(error))?;
     let metrics = shard_level_metrics(context, &stream)?;
     Ok(call.reply(|reply| {
         reply.set(STREAM_DESCRIPTION_SUMMARY, |stream: &mut Members<'_>| {
@@ -306,7 +307,7 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
             stream.set(OPEN_SHARD_COUNT, summary.open_shard_count);
             stream.set(CONSUMER_COUNT, consumers.len() as u32);
             stream.set(QUEUE_COUNT, queues.len() as u32);
-            stream.set(CHANNEL_COUNT, 0);
+            stream.set(CHANNEL_COUNT, channels.len() as u32);
             stream.set(MAX_RECORD_SIZE_IN_KIB, summary.max_record_bytes / 1024);
             if summary.mode == StreamMode::OnDemand {
                 stream.set(

@@ -19,7 +19,7 @@ pub(super) enum Action {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tagged<'a> {
     pub(super) context: Context<'a>,
-    /// `stream`, `consumer` or `queue`.
+    /// `stream`, `consumer`, `queue` or `channel`.
     pub(super) kind: &'static str,
     pub(super) name: &'a str,
 }

@@ -277,17 +277,26 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         ("snapshot", entries(1, None)),
         (
             "frames",
-            with(input(0, Change::Frames.byte()), &segments::frames_of(&file(0), 600)),
+            with(
+                input(0, Change::Frames.byte()),
+                &segments::frames_of(&file(0), 600),
+            ),
         ),
         (
             "frames-of-snapshots",
-            with(input(1, Change::Frames.byte()), &segments::frames_of(&file(1), 600)),
+            with(
+                input(1, Change::Frames.byte()),
+                &segments::frames_of(&file(1), 600),
+            ),
         ),
         (
             "overwrite",
             with(input(1, Change::Overwrite.byte()), &[0x00, 0x10, 0x00, 2, 1, 2]),
         ),
-        ("replace", with(input(0, Change::Replace.byte()), &file(0)[4096..5000])),
+        (
+            "replace",
+            with(input(0, Change::Replace.byte()), &file(0)[4096..5000]),
+        ),
         (
             "resize",
             with(input(1, Change::Resize.byte()), &[0x00, 0x20, 0x00]),

@@ -37,7 +37,7 @@ fn any_bytes_in_the_commit_journal_are_frames_or_damage() {
 
 #[test]
 fn any_bytes_in_the_log_of_a_queue_are_entries_or_damage() {
-    driver::run("queue", 2_000, queue::run);
+    driver::run("queue", 4_000, queue::run);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where a queue begins.
+//! Where a queue or a channel begins.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{RecordNumber, ShardId, Timestamp};
 
-/// Which records of a stream a queue has.
+/// Which records of a stream a queue or a channel has.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct QueueStart {
+pub(crate) struct ReaderStart {
     /// None that arrived earlier.
     pub(crate) from: Timestamp,
     /// Of these shards none before these numbers.
@@ -17,8 +17,8 @@ pub(crate) struct QueueStart {
     pub(crate) newest_passed: Option<ShardId>,
 }
 
-impl QueueStart {
-    /// The first number of a shard's records that the queue can have; `None` if it has none of them.
+impl ReaderStart {
+    /// The first number of a shard's records that the reader can have; `None` if it has none of them.
     pub(crate) fn first_of(&self, shard: ShardId) -> Option<RecordNumber> {
         match self.next.get(&shard) {
             Some(next) => Some(*next),
@@ -34,12 +34,12 @@ mod tests {
     #[test]
     fn a_queue_has_what_comes_later_in_the_shards_that_there_are_and_all_of_later_ones() {
         let shard = |index| ShardId::new(index).unwrap();
-        let whole = QueueStart::default();
+        let whole = ReaderStart::default();
         assert_eq!(whole.first_of(shard(0)), Some(RecordNumber::FIRST));
-        let latest = QueueStart {
+        let latest = ReaderStart {
             next: BTreeMap::from([(shard(1), RecordNumber::new(8))]),
             newest_passed: Some(shard(2)),
-            ..QueueStart::default()
+            ..ReaderStart::default()
         };
         assert_eq!(latest.first_of(shard(0)), None);
         assert_eq!(latest.first_of(shard(1)), Some(RecordNumber::new(8)));

@@ -1,11 +1,11 @@
-//! Which state a queue is in.
+//! Which state a queue or a channel is in.
 
 use std::fmt;
 
-/// The state of a queue.
+/// The state of a queue or a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum QueueStatus {
-    /// It has a name, and gives out no records yet.
+pub enum ReaderStatus {
+    /// It has a name, and cannot be used yet.
     Creating,
     /// It can be used.
     Active,
@@ -15,7 +15,7 @@ pub enum QueueStatus {
     Deleting,
 }
 
-impl fmt::Display for QueueStatus {
+impl fmt::Display for ReaderStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Creating => "CREATING",

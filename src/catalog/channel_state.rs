@@ -1,0 +1,70 @@
+//! What the catalog keeps of a channel.
+
+use std::collections::BTreeMap;
+
+use super::labels::Labels;
+use super::lifecycle::ReaderLifecycle;
+use super::setting::Setting;
+use crate::model::{Destination, ReaderStart, RecordNumber, ShardId, Timestamp, limits};
+
+/// A channel, which delivers a stream into objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelState {
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    pub(crate) start: ReaderStart,
+    /// `None` if it goes where this program does not deliver to.
+    pub(crate) destination: Option<Destination>,
+    pub(crate) lifecycle: ReaderLifecycle,
+    /// How old a record gets before it is delivered.
+    pub(crate) freshness_millis: u64,
+    /// The next record to deliver of each shard of which some were delivered; `None` once it is delivered to its end.
+    pub(crate) next: BTreeMap<ShardId, Option<RecordNumber>>,
+    pub(crate) labels: Labels,
+}
+
+impl ChannelState {
+    pub(super) fn new(
+        name: &str,
+        created: Timestamp,
+        start: ReaderStart,
+        destination: Option<Destination>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            created,
+            start,
+            destination,
+            lifecycle: ReaderLifecycle::Active,
+            freshness_millis: limits::DEFAULT_FRESHNESS_MILLIS,
+            next: BTreeMap::new(),
+            labels: Labels::default(),
+        }
+    }
+
+    #[cfg(feature = "channels")]
+    /// The next record of a shard to deliver; `None` if none of it is left, or ever was to be delivered.
+    pub(crate) fn next_of(&self, shard: ShardId) -> Option<RecordNumber> {
+        match self.next.get(&shard) {
+            Some(next) => *next,
+            None => self.start.first_of(shard),
+        }
+    }
+
+    pub(super) fn change(&mut self, setting: &Setting) -> Result<(), &'static str> {
+        match setting {
+            Setting::Freshness { millis } => self.freshness_millis = *millis,
+            _ => return Err("a channel has no such setting"),
+        }
+        Ok(())
+    }
+
+    /// Nothing delivered is ever taken back.
+    pub(super) fn advance(&mut self, shard: ShardId, next: Option<RecordNumber>) {
+        let known = self.next.entry(shard).or_insert(next);
+        *known = match (*known, next) {
+            (Some(known), Some(next)) => Some(known.max(next)),
+            _ => None,
+        };
+    }
+}

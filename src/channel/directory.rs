@@ -1,0 +1,132 @@
+//! Buckets that are directories.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+
+use super::bucket::{Bucket, BucketError, Object};
+use crate::disk::{Disk, EntryKind, OpenMode, OsDisk};
+use crate::model::Destination;
+
+/// Buckets that are directories in one directory, and keep each object in a file whose name is its key. An object appears as
+/// a whole, and is durable then. Files and directories that are made can be read by their owner only.
+#[derive(Debug)]
+pub struct DirectoryBuckets {
+    root: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl DirectoryBuckets {
+    /// The directories in this one. They have to be there: none is made.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::on_disk(root, OsDisk)
+    }
+
+    /// The same, on a disk of the caller's.
+    pub fn on_disk(root: impl Into<PathBuf>, disk: impl Disk) -> Self {
+        Self {
+            root: root.into(),
+            disk: Arc::new(disk),
+        }
+    }
+
+    /// The directory of a bucket.
+    fn bucket(&self, name: &str) -> Result<PathBuf, BucketError> {
+        let not_found = || BucketError::NotFound {
+            bucket: name.to_owned(),
+        };
+        if !is_file_name(name) {
+            return Err(not_found());
+        }
+        let directory = self.root.join(name);
+        match self.disk.kind(&directory) {
+            Ok(EntryKind::Directory) => Ok(directory),
+            Ok(EntryKind::File | EntryKind::Other) => Err(not_found()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(not_found()),
+            Err(error) => Err(BucketError::failed("look", name, error)),
+        }
+    }
+
+    /// Writes a file that was not there and has no readers, under a name of its own first.
+    fn write(&self, bucket: &Path, key: &str, body: &[u8]) -> io::Result<()> {
+        let mut directories = vec![bucket.to_owned()];
+        let mut parts: Vec<&str> = key.split('/').collect();
+        let name = parts.pop().unwrap_or_default();
+        let mut directory = bucket.to_owned();
+        for part in parts {
+            directory.push(part);
+            match self.disk.create_dir(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => directories.push(directory.clone()),
+            }
+        }
+        // An earlier attempt may have left it. It has the same name, so no more than one is ever left.
+        let partial = directory.join(partial_name(key));
+        match self.disk.remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.disk.open(&partial, OpenMode::CreateNew)?;
+        file.write_all_at(body, 0)?;
+        file.sync_data()?;
+        drop(file);
+        self.disk.rename(&partial, &directory.join(name))?;
+        // A directory that was there may not be durable: an earlier attempt may have failed before this.
+        directories
+            .iter()
+            .rev()
+            .try_for_each(|directory| self.disk.sync_dir(directory))
+    }
+}
+
+impl Bucket for DirectoryBuckets {
+    fn check(&self, destination: &Destination) -> Result<(), BucketError> {
+        for bucket in destination.buckets() {
+            self.bucket(bucket)?;
+        }
+        refuse_encryption(&destination.bucket, destination.encryption_key.as_deref())
+    }
+
+    fn put(&self, object: Object) -> Result<(), BucketError> {
+        let bucket = self.bucket(&object.bucket)?;
+        refuse_encryption(&object.bucket, object.encryption_key.as_deref())?;
+        if !object.key.split('/').all(is_file_name) {
+            return Err(BucketError::Refused {
+                reason: format!("{:?} is not the name of a file", object.key),
+                bucket: object.bucket,
+            });
+        }
+        let written = self.write(&bucket, &object.key, &object.body);
+        written.map_err(|error| {
+            let reason = format!("{}: {error}", object.key);
+            BucketError::failed("put an object", &object.bucket, reason)
+        })
+    }
+}
+
+/// What was to be encrypted is not written plain.
+fn refuse_encryption(bucket: &str, key: Option<&str>) -> Result<(), BucketError> {
+    match key {
+        None => Ok(()),
+        Some(_) => Err(BucketError::Refused {
+            bucket: bucket.to_owned(),
+            reason: "it is a directory, which does not encrypt objects".to_owned(),
+        }),
+    }
+}
+
+fn is_file_name(part: &str) -> bool {
+    !matches!(part, "" | "." | "..") && !part.contains(['/', '\0'])
+}
+
+fn partial_name(key: &str) -> String {
+    use std::fmt::Write;
+    let mut name = ".".to_owned();
+    for byte in Md5::digest(key) {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name + ".partial"
+}

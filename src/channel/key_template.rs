@@ -1,0 +1,251 @@
+//! The keys of a channel's objects.
+
+use crate::error::{Error, InvalidArgument};
+use crate::model::{CalendarTime, RecordNumber, ShardId, Timestamp};
+
+/// What Kinesis takes if a channel has none.
+pub(super) const DEFAULT: &str = "kinesis-channel/!{channel-name}/!{channel-id}/!{yyyy}/!{MM}/!{dd}/!{HH}/\
+                       !{channel-name}-!{channel-id}-!{yyyy}-!{MM}-!{dd}-!{HH}-!{mm}!{extension}";
+
+/// The longest key of an object, in bytes, as S3 has it.
+const MAX_KEY_BYTES: usize = 1024;
+
+/// A template whose variables are known: `!{NAME}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyTemplate {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    ChannelName,
+    ChannelId,
+    StreamName,
+    /// Four digits.
+    Year,
+    /// Its last two digits.
+    ShortYear,
+    Month,
+    Day,
+    Hour,
+    Minute,
+    /// What the format and the compression are, or what is written behind a colon.
+    Extension(Option<String>),
+}
+
+/// What an object's key says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) channel_name: &'a str,
+    pub(super) channel_id: &'a str,
+    pub(super) stream_name: &'a str,
+    pub(super) extension: &'a str,
+    /// Of the first record.
+    pub(super) arrival: Timestamp,
+    pub(super) shard: ShardId,
+    pub(super) first: RecordNumber,
+    pub(super) last: RecordNumber,
+}
+
+impl KeyTemplate {
+    /// The template, or the default one.
+    pub(super) fn parse(template: Option<&str>) -> Result<Self, Error> {
+        let template = template.unwrap_or(DEFAULT);
+        let wrong = |reason| {
+            let template = template.to_owned();
+            Error::from(InvalidArgument::KeyTemplate { template, reason })
+        };
+        let mut parts = Vec::new();
+        let mut rest = template;
+        while let Some((literal, behind)) = rest.split_once("!{") {
+            parts.push(Part::Literal(literal.to_owned()));
+            let (name, behind) = behind
+                .split_once('}')
+                .ok_or_else(|| wrong("has a !{ without a }"))?;
+            parts.push(Part::named(name).ok_or_else(|| wrong("has a variable that there is not"))?);
+            rest = behind;
+        }
+        parts.push(Part::Literal(rest.to_owned()));
+        parts.retain(|part| !matches!(part, Part::Literal(text) if text.is_empty()));
+        if template.len() > MAX_KEY_BYTES {
+            return Err(wrong("is longer than 1024 bytes"));
+        }
+        // No variable has a slash or is a dot, so that the parts of the template are those of the keys.
+        if template.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(wrong("has an empty part, or a part that is . or .."));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The key of an object. Kinesis says that a unique suffix is appended: here it is the shard and the numbers of the first
+    /// and the last record, with the channel in front if the template does not name it, and behind it the extension if the
+    /// template ends with that. So no object ever takes the place of one with other records, and the names of a shard's
+    /// objects are in the order of its records where the rest is the same.
+    pub(super) fn key(&self, named: &Named<'_>) -> String {
+        let (parts, extension) = match self.parts.split_last() {
+            Some((last @ Part::Extension(_), parts)) => (parts, last.text(named)),
+            _ => (&*self.parts, String::new()),
+        };
+        let mut key: String = parts.iter().map(|part| part.text(named)).collect();
+        if !parts.contains(&Part::ChannelId) {
+            key = key + "-" + named.channel_id;
+        }
+        key + &named.unique_suffix() + &extension
+    }
+}
+
+/// The key of an object with records that are not of the channel's format.
+pub(super) fn error_key(prefix: Option<&str>, named: &Named<'_>) -> String {
+    let Named {
+        channel_name,
+        channel_id,
+        ..
+    } = named;
+    let prefix = match prefix {
+        Some(prefix) => prefix.to_owned(),
+        None => default_error_prefix(channel_name, channel_id),
+    };
+    let time = CalendarTime::of(named.arrival);
+    let suffix = named.unique_suffix();
+    format!(
+        "{prefix}{:04}/{:02}/{:02}/{:02}/{channel_name}-{channel_id}{suffix}.json",
+        time.year, time.month, time.day, time.hour
+    )
+}
+
+/// What the keys of objects with such records begin with if the channel does not say otherwise.
+pub(super) fn default_error_prefix(channel_name: &str, channel_id: &str) -> String {
+    format!("kinesis-channel/errors/{channel_name}/{channel_id}/")
+}
+
+/// Refuses a prefix with which keys would have an empty part.
+pub(super) fn check_error_prefix(prefix: &str) -> Result<(), Error> {
+    let mut parts = prefix.split('/').rev();
+    // Behind the last slash the key goes on.
+    let last = parts.next().unwrap_or_default();
+    match matches!(last, "." | "..") || parts.any(|part| matches!(part, "" | "." | "..")) {
+        false => Ok(()),
+        true => Err(Error::from(InvalidArgument::KeyTemplate {
+            template: prefix.to_owned(),
+            reason: "has an empty part, or a part that is . or ..",
+        })),
+    }
+}
+
+impl Named<'_> {
+    fn unique_suffix(&self) -> String {
+        let (first, last) = (self.first.value(), self.last.value());
+        format!("-{}-{first:020}-{last:020}", self.shard)
+    }
+}
+
+impl Part {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "channel-name" => Self::ChannelName,
+            "channel-id" => Self::ChannelId,
+            "stream-name" => Self::StreamName,
+            "yyyy" => Self::Year,
+            "yy" => Self::ShortYear,
+            "MM" => Self::Month,
+            "dd" => Self::Day,
+            "HH" => Self::Hour,
+            "mm" => Self::Minute,
+            "extension" => Self::Extension(None),
+            name => {
+                let literal = name.strip_prefix("extension:")?;
+                let is_plain = !literal.is_empty() && !literal.contains(['/', '!', '{']);
+                is_plain.then(|| Self::Extension(Some(literal.to_owned())))?
+            }
+        })
+    }
+
+    fn text(&self, named: &Named<'_>) -> String {
+        let time = CalendarTime::of(named.arrival);
+        match self {
+            Self::Literal(text) => text.clone(),
+            Self::ChannelName => named.channel_name.to_owned(),
+            Self::ChannelId => named.channel_id.to_owned(),
+            Self::StreamName => named.stream_name.to_owned(),
+            Self::Year => format!("{:04}", time.year),
+            Self::ShortYear => format!("{:02}", time.year % 100),
+            Self::Month => format!("{:02}", time.month),
+            Self::Day => format!("{:02}", time.day),
+            Self::Hour => format!("{:02}", time.hour),
+            Self::Minute => format!("{:02}", time.minute),
+            Self::Extension(None) => named.extension.to_owned(),
+            Self::Extension(Some(text)) => text.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    fn key(template: Option<&str>) -> String {
+        let named = Named {
+            channel_name: "archive",
+            channel_id: "1-2-beef",
+            stream_name: "clicks",
+            extension: ".json.gz",
+            // 2024-02-29 03:04:05
+            arrival: Timestamp::from_seconds(1_709_175_845),
+            shard: ShardId::new(3).unwrap(),
+            first: RecordNumber::new(7),
+            last: RecordNumber::new(12),
+        };
+        let key = KeyTemplate::parse(template).unwrap().key(&named);
+        key.replace(
+            "-shardId-000000000003-00000000000000000007-00000000000000000012",
+            "-SUFFIX",
+        )
+    }
+
+    #[test]
+    fn keys_are_those_of_kinesis_with_the_unique_suffix_in_front_of_the_extension() {
+        assert_eq!(
+            key(None),
+            "kinesis-channel/archive/1-2-beef/2024/02/29/03/archive-1-2-beef-2024-02-29-03-04-SUFFIX.json.gz"
+        );
+        assert_eq!(
+            key(Some("raw/!{stream-name}/!{yy}!{extension:.ndjson}")),
+            "raw/clicks/24-1-2-beef-SUFFIX.ndjson"
+        );
+        assert_eq!(
+            key(Some("!{extension}/!{channel-id}/x")),
+            ".json.gz/1-2-beef/x-SUFFIX"
+        );
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_a_key_is_refused() {
+        for template in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "a/../b",
+            "./a",
+            "!{yyyy",
+            "!{year}",
+            "!{extension:}",
+            "!{extension:a/b}",
+            "a/.",
+        ] {
+            assert!(KeyTemplate::parse(Some(template)).is_err(), "{template}");
+        }
+        assert!(KeyTemplate::parse(Some(&"a".repeat(1025))).is_err());
+        assert!(KeyTemplate::parse(Some("a..b/!x")).is_ok());
+    }
+
+    #[test]
+    fn the_prefix_of_errors_ends_where_it_likes() {
+        for prefix in ["errors/", "errors/failed-", "e"] {
+            assert!(check_error_prefix(prefix).is_ok(), "{prefix}");
+        }
+        for prefix in ["/errors", "a//", "../", "a/..", "."] {
+            assert!(check_error_prefix(prefix).is_err(), "{prefix}");
+        }
+    }
+}

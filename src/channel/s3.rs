@@ -1,0 +1,163 @@
+//! Buckets behind an S3-compatible endpoint.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, ClientOptions, ObjectStore, PutOptions, RetryConfig};
+use tokio::runtime::{Builder, Runtime};
+
+use super::bucket::{Bucket, BucketError, Object};
+use crate::model::{Destination, StorageClass};
+use crate::sync::Mutex;
+
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a call is tried again that the endpoint could not answer.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Clients are made anew beyond that many.
+const MOST_CLIENTS: usize = 256;
+
+/// The buckets of an S3-compatible endpoint, or of Amazon S3.
+///
+/// Its credentials are those of the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, those of
+/// a container's or a machine's role, or those of a web identity. Whether a bucket's owner is the expected one is not asked.
+/// The calls are for threads outside an async runtime, or for its blocking ones.
+#[derive(Debug)]
+pub struct S3Buckets {
+    endpoint: Option<String>,
+    region: String,
+    /// By bucket and encryption key.
+    clients: Mutex<HashMap<(String, Option<String>), Arc<AmazonS3>>>,
+    /// There until this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl S3Buckets {
+    /// Those of an endpoint, such as `http://127.0.0.1:9000`, whose buckets are named in the path; without one those of Amazon
+    /// S3 in this region.
+    ///
+    /// # Errors
+    /// If the thread cannot be started that requests are sent by.
+    pub fn new(endpoint: Option<&str>, region: &str) -> std::io::Result<Self> {
+        // TLS is by ring here too. If the program has chosen otherwise for itself, that holds.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("anabranch-s3")
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            endpoint: endpoint.map(str::to_owned),
+            region: region.to_owned(),
+            clients: Mutex::default(),
+            runtime: Some(runtime),
+        })
+    }
+
+    fn client(&self, bucket: &str, encryption_key: Option<&str>) -> Result<Arc<AmazonS3>, BucketError> {
+        let name = (bucket.to_owned(), encryption_key.map(str::to_owned));
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.get(&name) {
+            return Ok(client.clone());
+        }
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_region(&self.region)
+            .with_client_options(ClientOptions::new().with_timeout(TIMEOUT))
+            .with_retry(RetryConfig {
+                max_retries: 3,
+                retry_timeout: RETRY_TIMEOUT,
+                ..RetryConfig::default()
+            });
+        if let Some(endpoint) = &self.endpoint {
+            let is_plain = endpoint.starts_with("http://");
+            builder = builder
+                .with_endpoint(endpoint)
+                .with_virtual_hosted_style_request(false)
+                .with_allow_http(is_plain);
+        }
+        if let Some(key) = encryption_key {
+            builder = builder.with_sse_kms_encryption(key);
+        }
+        let client = builder
+            .build()
+            .map_err(|error| BucketError::failed("use the settings", bucket, error))?;
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        let client = Arc::new(client);
+        clients.insert(name, client.clone());
+        Ok(client)
+    }
+
+    fn wait<T>(
+        &self,
+        doing: &'static str,
+        bucket: &str,
+        call: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, BucketError> {
+        let runtime = self.runtime.as_ref();
+        let runtime = runtime.ok_or_else(|| BucketError::failed(doing, bucket, "it is being dropped"))?;
+        runtime.block_on(call).map_err(|error| match error {
+            // Of an object that is put, nothing but the bucket can be missing.
+            object_store::Error::NotFound { .. } => BucketError::NotFound {
+                bucket: bucket.to_owned(),
+            },
+            error => BucketError::failed(doing, bucket, error),
+        })
+    }
+}
+
+impl Bucket for S3Buckets {
+    fn check(&self, destination: &Destination) -> Result<(), BucketError> {
+        for bucket in destination.buckets() {
+            let client = self.client(bucket, None)?;
+            let nothing = Path::from("kinesis-channel/is-there-a-bucket");
+            self.wait("list objects", bucket, async {
+                client.list(Some(&nothing)).try_next().await
+            })?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, object: Object) -> Result<(), BucketError> {
+        let client = self.client(&object.bucket, object.encryption_key.as_deref())?;
+        let key = Path::parse(&object.key).map_err(|error| BucketError::Refused {
+            bucket: object.bucket.clone(),
+            reason: error.to_string(),
+        })?;
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::ContentType, object.content_type.into());
+        if let Some(class) = class_name(object.storage_class) {
+            attributes.insert(Attribute::StorageClass, class.into());
+        }
+        let options = PutOptions::from(attributes);
+        let put = client.put_opts(&key, object.body.into(), options);
+        self.wait("put an object", &object.bucket, put).map(drop)
+    }
+}
+
+impl Drop for S3Buckets {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // The program may drop this in an async task, which must not wait.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// `None` for the standard one, which endpoints need not know by name.
+fn class_name(class: StorageClass) -> Option<&'static str> {
+    match class {
+        StorageClass::Standard => None,
+        StorageClass::IntelligentTiering => Some("INTELLIGENT_TIERING"),
+        StorageClass::GlacierInstantRetrieval => Some("GLACIER_IR"),
+    }
+}

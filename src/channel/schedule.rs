@@ -1,0 +1,122 @@
+//! Which channel is to be looked at when.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::round::{Backlog, DeliveryError};
+use crate::model::{ChannelId, ShardId, StreamId, Timestamp};
+
+/// Between two looks at a channel.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+pub(super) type ChannelKey = (StreamId, ChannelId);
+
+/// What is known of a channel's shards.
+pub(super) type Backlogs = HashMap<ShardId, Backlog>;
+
+/// Why a channel does not deliver now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeliveryProblem {
+    /// When the first of the attempts failed that have failed since.
+    pub since: Timestamp,
+    /// How many have.
+    pub attempts: u32,
+    /// Why the last one did.
+    pub error: DeliveryError,
+}
+
+/// What is known of each channel that delivers.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    channels: HashMap<ChannelKey, Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    backlogs: Backlogs,
+    problem: Option<DeliveryProblem>,
+    /// When it is to be looked at, by the monotonic clock.
+    due: Duration,
+    /// Whether a thread is at it.
+    is_taken: bool,
+}
+
+/// What became of a round.
+pub(super) enum Outcome {
+    Good { is_first_after_failure: bool },
+    Failed { retry_in: Duration },
+}
+
+impl Schedule {
+    /// Takes note of which channels there are.
+    pub(super) fn update(&mut self, channels: &[ChannelKey]) {
+        self.channels
+            .retain(|key, known| known.is_taken || channels.contains(key));
+        for key in channels {
+            self.channels.entry(*key).or_default();
+        }
+    }
+
+    /// Takes the channel that is due for longest, with what is known of its shards. Until it is given back no other caller
+    /// gets it.
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<(ChannelKey, Backlogs)> {
+        let due = self.channels.iter_mut();
+        let due = due.filter(|(_, known)| !known.is_taken && known.due <= now);
+        let (key, known) = due.min_by_key(|(key, known)| (known.due, **key))?;
+        known.is_taken = true;
+        Some((*key, std::mem::take(&mut known.backlogs)))
+    }
+
+    /// Takes this channel, due or not, unless a thread is at it.
+    pub(super) fn take(&mut self, key: ChannelKey) -> Option<Backlogs> {
+        let known = self.channels.get_mut(&key).filter(|known| !known.is_taken)?;
+        known.is_taken = true;
+        Some(std::mem::take(&mut known.backlogs))
+    }
+
+    /// How long it is until a channel is due, and no longer than between two looks.
+    pub(super) fn until_next(&self, now: Duration) -> Duration {
+        let waiting = self.channels.values().filter(|known| !known.is_taken);
+        let next = waiting.map(|known| known.due.saturating_sub(now)).min();
+        next.unwrap_or(INTERVAL).min(INTERVAL)
+    }
+
+    /// Gives a channel back.
+    pub(super) fn give_back(
+        &mut self,
+        key: ChannelKey,
+        backlogs: Backlogs,
+        failure: Option<DeliveryError>,
+        now: Duration,
+        time: Timestamp,
+    ) -> Outcome {
+        let known = self.channels.entry(key).or_default();
+        known.is_taken = false;
+        known.backlogs = backlogs;
+        let Some(error) = failure else {
+            known.due = now.saturating_add(INTERVAL);
+            return Outcome::Good {
+                is_first_after_failure: known.problem.take().is_some(),
+            };
+        };
+        let problem = known.problem.get_or_insert_with(|| DeliveryProblem {
+            since: time,
+            attempts: 0,
+            error: error.clone(),
+        });
+        let retry_in = INTERVAL
+            .saturating_mul(1 << problem.attempts.min(16))
+            .min(LONGEST_PAUSE);
+        problem.attempts = problem.attempts.saturating_add(1);
+        problem.error = error;
+        known.due = now.saturating_add(retry_in);
+        Outcome::Failed { retry_in }
+    }
+
+    pub(super) fn problem(&self, key: ChannelKey) -> Option<DeliveryProblem> {
+        self.channels.get(&key)?.problem.clone()
+    }
+}

@@ -1,0 +1,426 @@
+//! Channels of a stream, as the catalog has them: which there are, where they deliver to, and how far they are. Delivering is
+//! for the floor above.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::labels::TagChange;
+use super::store::Store;
+use super::stream::Stream;
+use crate::catalog::{ChannelState, Edit, ReaderLifecycle, Resource, Setting, StreamState};
+use crate::error::{Error, Named, Result};
+use crate::model::{
+    ChannelId, Destination, Lineage, ReaderStart, ReaderStatus, RecordNumber, ShardId, StartingPosition,
+    StreamId, Timestamp, check_stream_name, limits,
+};
+
+/// What a new channel is like.
+#[derive(Clone, Debug)]
+pub struct ChannelOptions {
+    /// What it makes of the records. `None` for a channel that is only noted, and delivers nothing.
+    pub destination: Option<Destination>,
+    /// The first records that it has: [`TrimHorizon`](StartingPosition::TrimHorizon),
+    /// [`AtTimestamp`](StartingPosition::AtTimestamp) of a time that has come, or [`Latest`](StartingPosition::Latest), the
+    /// default, for what is put from now on.
+    pub start: StartingPosition,
+    /// How old a record gets before it is delivered, unless so many are there that they are delivered sooner. In
+    /// milliseconds precisely. Default: 5 minutes.
+    pub freshness: Duration,
+    /// Its tags (default none).
+    pub tags: BTreeMap<String, String>,
+    /// Its attributes: bytes under names, which the store keeps and which mean nothing to it (default none).
+    pub attributes: BTreeMap<String, Vec<u8>>,
+    /// How many channels the stream may have with it that deliver, if it does, or else that do not (default any number). That
+    /// is checked in the same step, so callers at once cannot exceed it together.
+    pub max_channels: usize,
+}
+
+impl ChannelOptions {
+    /// A channel to this destination, with the defaults.
+    pub fn to(destination: Destination) -> Self {
+        Self::new(Some(destination))
+    }
+
+    /// A channel with the defaults, that delivers to a destination or is only noted.
+    pub fn new(destination: Option<Destination>) -> Self {
+        Self {
+            destination,
+            start: StartingPosition::Latest,
+            freshness: Duration::from_millis(limits::DEFAULT_FRESHNESS_MILLIS),
+            tags: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            max_channels: usize::MAX,
+        }
+    }
+}
+
+/// What a channel is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelDescription {
+    /// Its number, which no other channel of the stream ever has, a later one of the same name included.
+    pub id: ChannelId,
+    /// Its name, unique among the channels of all streams of the namespace.
+    pub name: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What it is doing.
+    pub status: ReaderStatus,
+    /// What it makes of the records; `None` if nothing is delivered.
+    pub destination: Option<Destination>,
+    /// How old a record gets before it is delivered.
+    pub freshness: Duration,
+}
+
+/// A shard that has, or will have, records for a channel to deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShardToDeliver {
+    pub(crate) shard: ShardId,
+    /// The next record; [`RecordNumber::BEFORE_FIRST`] for the oldest that is there.
+    pub(crate) next: RecordNumber,
+}
+
+impl Store {
+    /// All channels that deliver.
+    pub(crate) fn channels_to_deliver(&self) -> Vec<(StreamId, ChannelId)> {
+        let state = self.core().catalog.read();
+        let streams = state.streams();
+        let channels = streams.flat_map(|(id, stream)| stream.channels.iter().map(move |known| (id, known)));
+        channels
+            .filter(|(_, (_, channel))| channel.delivers())
+            .map(|(stream, (channel, _))| (stream, *channel))
+            .collect()
+    }
+}
+
+impl Stream {
+    /// Makes a channel of the stream, of which the catalog knows from then on.
+    pub(crate) fn add_channel(&self, name: &str, options: &ChannelOptions) -> Result<ChannelId> {
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Channel, name, error))?;
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        let start = self.reader_start(options.start, now)?;
+        let mut id = ChannelId::new(0);
+        store.catalog.commit(|state| {
+            let stream = self.core.active_state(state)?;
+            let mut others = state.streams_by_name(self.namespace(), None);
+            if others.any(|(_, stream)| stream.channel_named(name).is_some()) {
+                return Err(Error::ChannelExists {
+                    channel: name.to_owned(),
+                });
+            }
+            stream.check_takes_channel(options)?;
+            id = stream.next_channel();
+            let lifecycle = (!store.is_immediate()).then(|| ReaderLifecycle::Creating {
+                due: store.due_from(now),
+            });
+            Ok(self.edits_of_new_channel(id, name, options, &start, now, lifecycle))
+        })?;
+        store.note_next_due();
+        Ok(id)
+    }
+
+    fn edits_of_new_channel(
+        &self,
+        channel: ChannelId,
+        name: &str,
+        options: &ChannelOptions,
+        start: &ReaderStart,
+        created: Timestamp,
+        lifecycle: Option<ReaderLifecycle>,
+    ) -> Vec<Edit> {
+        let stream = self.core.id;
+        let resource = Resource::Channel(stream, channel);
+        let mut edits = vec![
+            Edit::ChannelCreated {
+                stream,
+                channel,
+                name: name.to_owned(),
+                created,
+                start: start.clone(),
+                destination: options.destination.clone(),
+            },
+            Edit::SettingChanged {
+                resource: resource.clone(),
+                setting: freshness_setting(options.freshness),
+            },
+        ];
+        edits.extend(lifecycle.map(|lifecycle| Edit::ChannelLifecycleChanged {
+            stream,
+            channel,
+            lifecycle,
+        }));
+        if !options.tags.is_empty() {
+            edits.push(Edit::TagsChanged {
+                resource: resource.clone(),
+                set: options.tags.clone(),
+                removed: Vec::new(),
+            });
+        }
+        let attributes = options.attributes.iter();
+        edits.extend(attributes.map(|(name, value)| Edit::AttributeChanged {
+            resource: resource.clone(),
+            name: name.clone(),
+            value: Some(value.clone()),
+        }));
+        edits
+    }
+
+    /// The stream's channels, in the order in which they were made.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{ChannelOptions, Destination};
+    ///
+    /// stream.create_channel("archive", &ChannelOptions::to(Destination::new("clicks-archive")))?;
+    /// assert_eq!(stream.channels()?[0].name, "archive");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn channels(&self) -> Result<Vec<ChannelDescription>> {
+        self.read(|stream, _| {
+            let channels = stream.channels.iter();
+            Ok(channels
+                .map(|(id, channel)| ChannelDescription::of(*id, channel))
+                .collect())
+        })
+    }
+
+    pub(crate) fn find_channel(&self, name: &str) -> Result<ChannelDescription> {
+        self.read(|stream, _| {
+            let found = stream.channel_named(name);
+            let (id, channel) = found.ok_or_else(|| self.channel_not_found(name.to_owned()))?;
+            Ok(ChannelDescription::of(id, channel))
+        })
+    }
+
+    pub(crate) fn describe_channel(&self, id: ChannelId) -> Result<ChannelDescription> {
+        self.read(|stream, _| Ok(ChannelDescription::of(id, self.channel_in(stream, id)?)))
+    }
+
+    /// The shards of which the channel can deliver records now: those whose parents are delivered to their ends.
+    pub(crate) fn shards_to_deliver(&self, id: ChannelId) -> Result<Vec<ShardToDeliver>> {
+        self.read(|stream, _| {
+            let channel = self.channel_in(stream, id)?;
+            let lineage = stream.lineage.as_ref();
+            let is_delivered = |shard: ShardId| {
+                let is_there = lineage.is_some_and(|lineage| lineage.shard(shard).is_some());
+                !is_there || channel.next_of(shard).is_none()
+            };
+            let shards = lineage.into_iter().flat_map(Lineage::shards);
+            let ready = shards.filter(|shard| shard.parents().all(is_delivered));
+            Ok(ready
+                .filter_map(|shard| {
+                    let next = channel.next_of(shard.id)?;
+                    let is_oldest = channel.is_whole() && !channel.next.contains_key(&shard.id);
+                    Some(ShardToDeliver {
+                        shard: shard.id,
+                        next: if is_oldest {
+                            RecordNumber::BEFORE_FIRST
+                        } else {
+                            next
+                        },
+                    })
+                })
+                .collect())
+        })
+    }
+
+    /// Notes durably that a shard's records before this number are delivered, without a number all that there will ever be.
+    pub(crate) fn note_delivered(
+        &self,
+        id: ChannelId,
+        shard: ShardId,
+        next: Option<RecordNumber>,
+    ) -> Result<()> {
+        let store = self.store_core();
+        store.check_takes_changes()?;
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            self.channel_in(stream, id)?;
+            // It may have expired meanwhile.
+            let is_there = stream.logs.contains_key(&shard);
+            let edit = is_there.then(|| Edit::ChannelAdvanced {
+                stream: self.core.id,
+                channel: id,
+                next: vec![(shard, next)],
+            });
+            Ok(edit.into_iter().collect())
+        })
+    }
+
+    /// Changes a channel's freshness and attributes together.
+    pub(crate) fn change_channel(
+        &self,
+        id: ChannelId,
+        freshness: Duration,
+        attributes: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            let channel = self.channel_in(stream, id)?;
+            channel.check_active()?;
+            let resource = Resource::Channel(self.core.id, id);
+            let mut edits = vec![Edit::SettingChanged {
+                resource: resource.clone(),
+                setting: freshness_setting(freshness),
+            }];
+            edits.extend(attributes.iter().map(|(name, value)| Edit::AttributeChanged {
+                resource: resource.clone(),
+                name: name.clone(),
+                value: Some(value.clone()),
+            }));
+            if !store.is_immediate() {
+                edits.push(Edit::ChannelLifecycleChanged {
+                    stream: self.core.id,
+                    channel: id,
+                    lifecycle: ReaderLifecycle::Updating {
+                        due: store.due_from(now),
+                    },
+                });
+            }
+            Ok(edits)
+        })?;
+        store.note_next_due();
+        Ok(())
+    }
+
+    /// Deletes a channel, after the store's transition delay if there is one. One that is being deleted stays so.
+    pub(crate) fn delete_channel(&self, id: ChannelId) -> Result<()> {
+        let store = self.store_core();
+        let now = store.begin_change(Some(self.core.id))?;
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            let lifecycle = self.channel_in(stream, id)?.lifecycle;
+            Ok(match lifecycle {
+                ReaderLifecycle::Deleting { .. } => Vec::new(),
+                _ if store.is_immediate() => vec![Edit::ChannelRemoved {
+                    stream: self.core.id,
+                    channel: id,
+                }],
+                _ => vec![Edit::ChannelLifecycleChanged {
+                    stream: self.core.id,
+                    channel: id,
+                    lifecycle: ReaderLifecycle::Deleting {
+                        due: store.due_from(now),
+                    },
+                }],
+            })
+        })?;
+        store.note_next_due();
+        Ok(())
+    }
+
+    /// The tags of a channel.
+    ///
+    /// # Errors
+    /// [`Error::ChannelNotFound`]; otherwise as for [`summary`](Self::summary).
+    pub fn channel_tags(&self, id: ChannelId) -> Result<BTreeMap<String, String>> {
+        self.read(|stream, _| Ok(self.channel_in(stream, id)?.labels.tags.clone()))
+    }
+
+    /// As [`change_tags`](Self::change_tags), for a channel.
+    ///
+    /// # Errors
+    /// [`Error::ChannelNotFound`]; otherwise as for [`change_tags`](Self::change_tags).
+    pub fn change_channel_tags(
+        &self,
+        id: ChannelId,
+        set: &BTreeMap<String, String>,
+        removed: &[String],
+        max_tags: usize,
+    ) -> Result<()> {
+        let change = TagChange {
+            set,
+            removed,
+            max_tags,
+        };
+        self.commit_tags(Resource::Channel(self.core.id, id), change)
+    }
+
+    /// As [`attribute`](Self::attribute), of a channel.
+    ///
+    /// # Errors
+    /// [`Error::ChannelNotFound`]; otherwise as for [`summary`](Self::summary).
+    pub fn channel_attribute(&self, id: ChannelId, name: &str) -> Result<Option<Vec<u8>>> {
+        self.read(|stream, _| {
+            let channel = self.channel_in(stream, id)?;
+            Ok(channel.labels.attributes.get(name).cloned())
+        })
+    }
+
+    /// As [`set_attribute`](Self::set_attribute), of a channel.
+    ///
+    /// # Errors
+    /// [`Error::ChannelNotFound`]; otherwise as for [`set_attribute`](Self::set_attribute).
+    pub fn set_channel_attribute(&self, id: ChannelId, name: &str, value: Option<&[u8]>) -> Result<()> {
+        self.describe_channel(id)?;
+        let store = self.store_core();
+        store.set_attribute(Resource::Channel(self.core.id, id), name, value)
+    }
+}
+
+impl ChannelDescription {
+    fn of(id: ChannelId, channel: &ChannelState) -> Self {
+        Self {
+            id,
+            name: channel.name.clone(),
+            created: channel.created,
+            status: channel.lifecycle.status(),
+            destination: channel.destination.clone(),
+            freshness: Duration::from_millis(channel.freshness_millis),
+        }
+    }
+}
+
+impl ChannelState {
+    fn check_active(&self) -> Result<()> {
+        match self.lifecycle.status() {
+            ReaderStatus::Active => Ok(()),
+            status => Err(Error::ChannelNotActive {
+                channel: self.name.clone(),
+                status,
+            }),
+        }
+    }
+
+    fn delivers(&self) -> bool {
+        let is_usable = matches!(
+            self.lifecycle.status(),
+            ReaderStatus::Active | ReaderStatus::Updating
+        );
+        self.destination.is_some() && is_usable
+    }
+
+    /// Whether it has all records of the stream.
+    fn is_whole(&self) -> bool {
+        self.start == ReaderStart::default()
+    }
+}
+
+impl StreamState {
+    fn check_takes_channel(&self, options: &ChannelOptions) -> Result<()> {
+        let delivers = options.destination.is_some();
+        let others = self.channels.values();
+        let others = others.filter(|channel| channel.destination.is_some() == delivers);
+        if others.count() >= options.max_channels {
+            return Err(Error::TooManyChannels {
+                stream: self.name.local.clone(),
+                limit: options.max_channels,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn freshness_setting(freshness: Duration) -> Setting {
+    let millis = u64::try_from(freshness.as_millis()).unwrap_or(u64::MAX);
+    Setting::Freshness { millis }
+}
