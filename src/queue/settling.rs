@@ -42,7 +42,11 @@ impl Queue {
             match turn.state.delivered(receipt) {
                 // One that has expired could be back for a later opener, whose clock has not come so far. One that another call
                 // has acknowledged may not be durably so.
-                Ok(_) | Err(ReceiptError::Gone) => acknowledged.push(id_of(receipt)),
+                Ok(_) => acknowledged.push(id_of(receipt)),
+                Err(ReceiptError::Gone) if turn.state.knows(receipt.shard) => {
+                    acknowledged.push(id_of(receipt));
+                }
+                Err(ReceiptError::Gone) => {}
                 Err(error) => return Err(error),
             }
             Ok(())
