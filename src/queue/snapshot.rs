@@ -88,7 +88,7 @@ impl State {
             let ranges = fields.count(2)?;
             let ranges = (0..ranges).map(|_| Some((fields.record()?, fields.record()?)));
             let unread = Unread::of_stored(ranges.collect::<Option<_>>()?)?;
-            if std::mem::replace(&mut last_shard, Some(shard)) >= Some(shard) || state.done.contains(shard) {
+            if last_shard.replace(shard) >= Some(shard) || state.done.contains(shard) {
                 return None;
             }
             let mut last_number = None;

@@ -15,7 +15,7 @@ pub(in crate::kinesis) struct Changes {
 }
 
 /// A change that was counted.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use = "a change that was not made is taken back"]
 pub(in crate::kinesis) struct Counted {
     stream: StreamId,
