@@ -183,13 +183,21 @@ pub enum Error {
         status: ReaderStatus,
     },
 
-    /// A stream with queues is not deleted: they would lose what they have.
+    /// A stream with queues is not deleted, since they would lose what they have, and its mode not changed to one that they
+    /// cannot do with.
     #[error("stream {stream} has {count} queues, which are to be deleted first")]
     StreamHasQueues {
         /// The stream.
         stream: String,
         /// How many it has.
         count: usize,
+    },
+
+    /// A queue that needs a stream [on demand](crate::StreamMode::OnDemand) was to be made over another one.
+    #[error("stream {stream} is not on demand, and the queue needs one that is")]
+    StreamNotOnDemand {
+        /// The stream.
+        stream: String,
     },
 
     /// There is no such channel, or no such any more.

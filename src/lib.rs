@@ -101,9 +101,9 @@ pub use model::{
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
 pub use seam::ReadLimit;
 pub use store::{
-    Append, AppendEach, ConsumerDescription, Namespace, NewConsumer, PutResult, QueueDescription,
-    QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent, StoreOptions,
-    Stream, StreamDescription, StreamOptions, StreamSummary,
+    Append, AppendEach, ConsumerDescription, ModeOptions, Namespace, NewConsumer, PutResult,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
+    StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
 };
 #[cfg(feature = "channels")]
 pub use store::{ChannelDescription, ChannelOptions};

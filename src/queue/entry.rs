@@ -4,7 +4,7 @@ use super::field::{Fields, put_number};
 use crate::model::{RecordNumber, ShardId, Timestamp};
 
 /// A record of the stream.
-pub(super) type Place = (ShardId, RecordNumber);
+pub(super) type RecordId = (ShardId, RecordNumber);
 
 /// What happened to records of a queue. Kinds are only added at the end, and none changes its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +24,20 @@ pub(super) enum Entry {
     ReceivedAgain {
         first_delivery: u64,
         at: Timestamp,
-        records: Vec<Place>,
+        records: Vec<RecordId>,
     },
     /// Records or dead letters are done with.
-    Acknowledged(Vec<Place>),
+    Acknowledged(Vec<RecordId>),
     /// Records are dead letters from now on.
-    Died(Vec<Place>),
+    Died(Vec<RecordId>),
     /// Dead letters are as if they had never been given out.
-    Restored(Vec<Place>),
+    Restored(Vec<RecordId>),
     /// A part of the whole state. All that comes before the first of its parts is in it.
     Snapshot { part: u32, parts: u32, bytes: Vec<u8> },
 }
+
+/// No queue comes to so many, and what says so was not written by one.
+pub(super) const MOST_DELIVERIES: u64 = 1 << 62;
 
 const RECEIVED: u8 = 1;
 const RECEIVED_AGAIN: u8 = 2;
@@ -75,19 +78,19 @@ impl Entry {
                 out.push(RECEIVED_AGAIN);
                 put_number(&mut out, *first_delivery);
                 put_number(&mut out, at.as_millis());
-                put_places(&mut out, records);
+                put_ids(&mut out, records);
             }
             Self::Acknowledged(records) => {
                 out.push(ACKNOWLEDGED);
-                put_places(&mut out, records);
+                put_ids(&mut out, records);
             }
             Self::Died(records) => {
                 out.push(DIED);
-                put_places(&mut out, records);
+                put_ids(&mut out, records);
             }
             Self::Restored(records) => {
                 out.push(RESTORED);
-                put_places(&mut out, records);
+                put_ids(&mut out, records);
             }
             Self::Snapshot { part, parts, bytes } => {
                 out.push(SNAPSHOT);
@@ -101,6 +104,37 @@ impl Entry {
 
     /// `None` if no writer of this version has made these bytes.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::decode_fields(bytes).filter(Self::can_be)
+    }
+
+    /// Whether a writer says such things.
+    fn can_be(&self) -> bool {
+        match self {
+            Self::Received {
+                from,
+                to,
+                first_delivery,
+                records,
+                ..
+            } => {
+                let is_in_order = records.is_sorted_by(|(before, _), (after, _)| before < after);
+                let is_in_range = |(number, _): &(RecordNumber, Timestamp)| (*from..*to).contains(number);
+                from <= to
+                    && *to <= RecordNumber::END
+                    && is_in_order
+                    && records.iter().all(is_in_range)
+                    && are_deliveries(*first_delivery, records.len())
+            }
+            Self::ReceivedAgain {
+                first_delivery,
+                records,
+                ..
+            } => are_deliveries(*first_delivery, records.len()),
+            Self::Acknowledged(_) | Self::Died(_) | Self::Restored(_) | Self::Snapshot { .. } => true,
+        }
+    }
+
+    fn decode_fields(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let entry = match fields.byte()? {
             RECEIVED => {
@@ -122,11 +156,11 @@ impl Entry {
             RECEIVED_AGAIN => Self::ReceivedAgain {
                 first_delivery: fields.number()?,
                 at: fields.time()?,
-                records: places(&mut fields)?,
+                records: ids(&mut fields)?,
             },
-            ACKNOWLEDGED => Self::Acknowledged(places(&mut fields)?),
-            DIED => Self::Died(places(&mut fields)?),
-            RESTORED => Self::Restored(places(&mut fields)?),
+            ACKNOWLEDGED => Self::Acknowledged(ids(&mut fields)?),
+            DIED => Self::Died(ids(&mut fields)?),
+            RESTORED => Self::Restored(ids(&mut fields)?),
             SNAPSHOT => Self::Snapshot {
                 part: fields.number_of_32_bits()?,
                 parts: fields.number_of_32_bits()?,
@@ -138,7 +172,13 @@ impl Entry {
     }
 }
 
-fn put_places(out: &mut Vec<u8>, records: &[Place]) {
+fn are_deliveries(first: u64, count: usize) -> bool {
+    first
+        .checked_add(count as u64)
+        .is_some_and(|end| end <= MOST_DELIVERIES)
+}
+
+fn put_ids(out: &mut Vec<u8>, records: &[RecordId]) {
     put_number(out, records.len() as u64);
     for (shard, number) in records {
         put_number(out, shard.index().into());
@@ -146,7 +186,7 @@ fn put_places(out: &mut Vec<u8>, records: &[Place]) {
     }
 }
 
-fn places(fields: &mut Fields<'_>) -> Option<Vec<Place>> {
+fn ids(fields: &mut Fields<'_>) -> Option<Vec<RecordId>> {
     let count = fields.count(2)?;
     (0..count)
         .map(|_| Some((fields.shard()?, fields.record()?)))

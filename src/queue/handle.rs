@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::shared::{Shared, Turn};
+use super::shared::{QueueTurn, Shared};
 use crate::error::{Error, Result};
-use crate::model::{QueueId, check_stream_name};
+use crate::model::{QueueId, ShardFilter, check_stream_name};
 use crate::store::{OpenQueue, QueueDescription, QueueOptions, QueueSettings, Stream};
 
 /// A queue over a stream: each record is given to one of those who [receive](Self::receive), held back from the others for a
@@ -59,8 +59,8 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::QueueExists`]; [`Error::InvalidArgument`] for the name, the settings, and a start that a queue cannot have;
-    /// [`Error::TooManyConsumers`], [`Error::TooManyNewConsumers`]; [`Error::StreamNotActive`]; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
+    /// [`Error::TooManyConsumers`], [`Error::TooManyNewConsumers`]; [`Error::StreamNotOnDemand`];
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
     pub fn create_queue(&self, name: &str, options: &QueueOptions) -> Result<Queue> {
         let id = self.add_queue(name, options)?;
         Ok(Queue::of(self.clone(), id))
@@ -195,7 +195,7 @@ impl Queue {
     }
 
     /// This caller's turn at the state, as it is by now, and what time it is there.
-    pub(super) fn turn(&self) -> Result<(Turn<'_>, Now)> {
+    pub(super) fn turn(&self) -> Result<(QueueTurn<'_>, Now)> {
         let description = self.describe()?;
         description.check_usable()?;
         let mut turn = self.shared.turn(&self.stream, self.id)?;
@@ -203,9 +203,13 @@ impl Queue {
             millis: self.stream.monotonic_millis(),
             settings: description.settings,
         };
-        let (horizon, hidden) = self.stream.passed()?;
-        turn.state.pass_horizon(horizon);
-        for (shard, before) in hidden {
+        let passed = self.stream.passed(turn.state.shards.keys())?;
+        if passed.has_lost_shards {
+            let shards = self.stream.shards(&ShardFilter::FromTrimHorizon)?;
+            turn.state.keep_shards(shards.iter().map(|shard| shard.id));
+        }
+        turn.state.pass_horizon(passed.horizon);
+        for (shard, before) in passed.hidden {
             turn.state.hide_before(shard, before);
         }
         turn.state.pass_time(now.millis, now.settings.max_receive_count);

@@ -9,11 +9,14 @@
 //! For how long a record is held back is known in memory alone: a later opener gives out again what is not acknowledged.
 
 mod entry;
+#[cfg(test)]
+mod explored;
 mod field;
 mod handle;
 mod receipt;
 mod receive;
 mod settling;
+mod shard_set;
 mod shared;
 mod snapshot;
 mod state;

@@ -32,10 +32,9 @@ pub enum ReceiptError {
     /// It is of a record of the queue, and only dead letters can be restored.
     #[error("the receipt is not of a dead letter")]
     NotADeadLetter,
-    /// The record was given out again since, or has become a dead letter, or none any more.
-    #[error(
-        "the receipt has expired: its record was given out again, or has become a dead letter, or was restored"
-    )]
+    /// The record was given out again since, or was a dead letter and was restored. One that has become a dead letter, and
+    /// was not given out as such, can still be acknowledged.
+    #[error("the receipt has expired: its record was given out again, or was restored, since")]
     Expired,
     /// The record is not held back any more, so that it can be given out at any moment.
     #[error("the record of the receipt is not in flight any more")]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::entry::{Entry, Place};
+use super::entry::{Entry, RecordId};
 use super::handle::{Now, Queue};
 use super::receipt::Receipt;
-use super::shared::Turn;
+use super::shared::QueueTurn;
 use crate::error::{Error, Result};
 use crate::model::{Record, RecordNumber, ShardFilter, ShardId, Timestamp, limits};
 use crate::seam::ReadLimit;
@@ -110,12 +110,12 @@ impl Queue {
                 None => Ok(Vec::new()),
             };
         }
-        let (entries, places) = entries_of(&again, &new, turn.state.next_delivery, time);
+        let (entries, ids) = entries_of(&again, &new, turn.state.next_delivery, time);
         let held_until = now.after(seconds);
         let first_delivery = turn.state.next_delivery;
         let known: Vec<_> = again
             .iter()
-            .map(|(place, _)| turn.state.given(*place).copied())
+            .map(|(id, _)| turn.state.given(*id).copied())
             .collect();
         let committing = turn.commit(&entries, held_until)?;
         if due_before.is_none_or(|due| held_until < due) {
@@ -125,14 +125,14 @@ impl Queue {
         let known = known.into_iter().chain(std::iter::repeat(None));
         let records = again.into_iter().map(|(_, record)| record);
         let records = records.chain(new.into_iter().flat_map(|new| new.records));
-        let received = places.into_iter().zip(records).zip(known).zip(first_delivery..);
+        let received = ids.into_iter().zip(records).zip(known).zip(first_delivery..);
         Ok(received
-            .map(|(((place, record), known), delivery)| QueueRecord {
+            .map(|(((id, record), known), delivery)| QueueRecord {
                 receipt: Receipt {
                     stream: self.stream.id(),
                     queue: self.id,
-                    shard: place.0,
-                    record: place.1,
+                    shard: id.0,
+                    record: id.1,
                     delivery,
                     is_dead_letter: options.dead_letters,
                 },
@@ -149,9 +149,9 @@ struct Picked<'a> {
     queue: &'a Queue,
     left: usize,
     bytes_left: usize,
-    again: Vec<(Place, Record)>,
+    again: Vec<(RecordId, Record)>,
     /// Those that were looked at to be given out again.
-    seen: BTreeSet<Place>,
+    seen: BTreeSet<RecordId>,
     new: Vec<NewRecords>,
     /// The first of a shard that cannot be read.
     error: Option<Error>,
@@ -168,7 +168,7 @@ struct NewRecords {
 impl Picked<'_> {
     /// Records that are given out again, and new ones, each about half while there are both: neither records that fail
     /// each time nor a stream that never ends keep the others back.
-    fn pick(&mut self, turn: &mut Turn<'_>, now: Now, dead_letters: bool) {
+    fn pick(&mut self, turn: &mut QueueTurn<'_>, now: Now, dead_letters: bool) {
         let turn_number = turn.number();
         if dead_letters {
             return self.pick_again(turn, now, true, self.left);
@@ -179,48 +179,48 @@ impl Picked<'_> {
         self.pick_again(turn, now, false, self.left);
     }
 
-    fn pick_again(&mut self, turn: &mut Turn<'_>, now: Now, dead_letters: bool, most: usize) {
+    fn pick_again(&mut self, turn: &mut QueueTurn<'_>, now: Now, dead_letters: bool, most: usize) {
         let state = &mut turn.state;
         let ready = match dead_letters {
             true => &state.dead_letters.ready,
             false => &state.records.ready,
         };
         let ready = ready.iter().map(|(_, shard, number)| (*shard, *number));
-        let not_seen = ready.filter(|place| !self.seen.contains(place));
+        let not_seen = ready.filter(|id| !self.seen.contains(id));
         // Some of them may be gone, or dead by now.
         const SPARE: usize = 16;
         let candidates: Vec<_> = not_seen.take(most.saturating_add(SPARE)).collect();
         let mut taken = 0;
-        for place in candidates {
+        for id in candidates {
             if taken >= most || self.is_full() {
                 return;
             }
-            self.seen.insert(place);
-            if !dead_letters && state.bury_if_due(place, now.settings.max_receive_count) {
+            self.seen.insert(id);
+            if !dead_letters && state.bury_if_due(id, now.settings.max_receive_count) {
                 continue;
             }
-            match self.read_one(place) {
+            match self.read_one(id) {
                 // It would be more than the caller has room for.
                 Ok(Some(record)) if !self.has_room_for(&record) => return,
                 Ok(Some(record)) => {
                     self.note(&record);
-                    self.again.push((place, record));
+                    self.again.push((id, record));
                     taken += 1;
                 }
                 // It has expired.
                 Ok(None) => {
-                    state.take_out(place);
+                    state.take_out(id);
                 }
                 Err(error) => {
                     // It keeps none back that can be read.
-                    state.put_behind(place, now.millis);
+                    state.put_behind(id, now.millis);
                     self.note_error(error);
                 }
             }
         }
     }
 
-    fn pick_new(&mut self, turn: &mut Turn<'_>, turn_number: u64) {
+    fn pick_new(&mut self, turn: &mut QueueTurn<'_>, turn_number: u64) {
         let room = limits::MAX_UNACKNOWLEDGED.saturating_sub(turn.state.records.len());
         // Each caller begins with another shard.
         let unread = turn
@@ -247,8 +247,13 @@ impl Picked<'_> {
     }
 
     /// Gives the shards that this one has led to.
-    fn pick_of_shard(&mut self, turn: &mut Turn<'_>, shard: ShardId, most: usize) -> Result<Vec<ShardId>> {
-        while let Some((from, to)) = turn.state.shard(shard).unread.first() {
+    fn pick_of_shard(
+        &mut self,
+        turn: &mut QueueTurn<'_>,
+        shard: ShardId,
+        most: usize,
+    ) -> Result<Vec<ShardId>> {
+        while let Some((from, to)) = turn.state.first_unread(shard) {
             let position = ShardIterator {
                 stream: self.queue.stream.id(),
                 shard,
@@ -264,7 +269,7 @@ impl Picked<'_> {
                     first_kept: Some(first),
                     ..
                 }) if first > from => {
-                    turn.state.shard(shard).unread.remove(from, first);
+                    turn.state.pass_over(shard, from, first);
                     continue;
                 }
                 Err(Error::Trimmed { first_kept: None, .. } | Error::ShardNotFound { .. }) => {
@@ -294,7 +299,7 @@ impl Picked<'_> {
             let is_empty = records.is_empty();
             match is_empty {
                 // Only numbers that no record has were passed, which need not be noted.
-                true => turn.state.shard(shard).unread.remove(from, through),
+                true => turn.state.pass_over(shard, from, through),
                 false => {
                     records.iter().for_each(|record| self.note(record));
                     self.new.push(NewRecords {
@@ -307,8 +312,8 @@ impl Picked<'_> {
             }
             let mut found = Vec::new();
             for child in child_shards {
-                if !turn.state.shards.contains_key(&child.shard_id) {
-                    turn.state.shard(child.shard_id);
+                if !turn.state.knows(child.shard_id) {
+                    turn.state.note_shard(child.shard_id);
                     found.push(child.shard_id);
                 }
             }
@@ -320,30 +325,28 @@ impl Picked<'_> {
     }
 
     /// The shard is gone before it was read to its end, so its children are not known from there.
-    fn leave_expired(&self, turn: &mut Turn<'_>, shard: ShardId) -> Result<Vec<ShardId>> {
+    fn leave_expired(&self, turn: &mut QueueTurn<'_>, shard: ShardId) -> Result<Vec<ShardId>> {
         let before: Vec<_> = turn.state.shards.keys().copied().collect();
         let shards = self.queue.stream.shards(&ShardFilter::FromTrimHorizon)?;
         turn.state.keep_shards(shards.iter().map(|shard| shard.id));
         turn.state
-            .shard(shard)
-            .unread
-            .remove(RecordNumber::BEFORE_FIRST, RecordNumber::END);
+            .pass_over(shard, RecordNumber::BEFORE_FIRST, RecordNumber::END);
         let now = turn.state.shards.keys();
         Ok(now.filter(|shard| !before.contains(shard)).copied().collect())
     }
 
     /// Gives the shards that were not known.
-    fn find_shards(&self, turn: &mut Turn<'_>) -> Result<Vec<ShardId>> {
+    fn find_shards(&self, turn: &mut QueueTurn<'_>) -> Result<Vec<ShardId>> {
         let shards = self.queue.stream.shards(&ShardFilter::FromTrimHorizon)?;
         let mut found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
-        found.retain(|shard| !turn.state.shards.contains_key(shard));
+        found.retain(|shard| !turn.state.knows(*shard));
         for shard in &found {
-            turn.state.shard(*shard);
+            turn.state.note_shard(*shard);
         }
         Ok(found)
     }
 
-    fn read_one(&self, (shard, number): Place) -> Result<Option<Record>> {
+    fn read_one(&self, (shard, number): RecordId) -> Result<Option<Record>> {
         let position = ShardIterator {
             stream: self.queue.stream.id(),
             shard,
@@ -384,27 +387,27 @@ impl Picked<'_> {
 
 /// What the log has of records that are given out, and which they are, in the order of their deliveries.
 fn entries_of(
-    again: &[(Place, Record)],
+    again: &[(RecordId, Record)],
     new: &[NewRecords],
     mut next_delivery: u64,
     at: Timestamp,
-) -> (Vec<Entry>, Vec<Place>) {
-    let mut places: Vec<_> = again.iter().map(|(place, _)| *place).collect();
+) -> (Vec<Entry>, Vec<RecordId>) {
+    let mut ids: Vec<_> = again.iter().map(|(id, _)| *id).collect();
     let mut entries = Vec::new();
-    if !places.is_empty() {
+    if !ids.is_empty() {
         entries.push(Entry::ReceivedAgain {
             first_delivery: next_delivery,
             at,
-            records: places.clone(),
+            records: ids.clone(),
         });
-        next_delivery += places.len() as u64;
+        next_delivery += ids.len() as u64;
     }
     for new in new {
         let numbers = new
             .records
             .iter()
             .map(|record| record.sequence_number.record_number());
-        places.extend(numbers.clone().map(|number| (new.shard, number)));
+        ids.extend(numbers.clone().map(|number| (new.shard, number)));
         let arrivals = new.records.iter().map(|record| record.approximate_arrival);
         entries.push(Entry::Received {
             shard: new.shard,
@@ -416,5 +419,5 @@ fn entries_of(
         });
         next_delivery += new.records.len() as u64;
     }
-    (entries, places)
+    (entries, ids)
 }

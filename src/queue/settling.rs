@@ -1,6 +1,6 @@
 //! What consumers say of the records that they were given.
 
-use super::entry::{Entry, Place};
+use super::entry::{Entry, RecordId};
 use super::handle::Queue;
 use super::receipt::{Receipt, ReceiptError};
 use crate::error::Result;
@@ -37,26 +37,23 @@ impl Queue {
     pub fn acknowledge(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
         let (turn, _) = self.turn()?;
         let mut acknowledged = Vec::new();
-        let mut is_one_gone = false;
         let outcomes = receipts.iter().map(|receipt| {
             self.check_own(receipt)?;
             match turn.state.delivered(receipt) {
-                Ok(_) => acknowledged.push(place_of(receipt)),
-                Err(ReceiptError::Gone) => is_one_gone = true,
+                // One that has expired could be back for a later opener, whose clock has not come so far. One that another call
+                // has acknowledged may not be durably so.
+                Ok(_) => acknowledged.push(id_of(receipt)),
+                Err(ReceiptError::Gone) if turn.state.knows(receipt.shard) => {
+                    acknowledged.push(id_of(receipt));
+                }
+                Err(ReceiptError::Gone) => {}
                 Err(error) => return Err(error),
             }
             Ok(())
         });
         let outcomes = outcomes.collect();
-        let committing = match acknowledged.is_empty() && is_one_gone {
-            // Another call has acknowledged it, and may still wait for that to be durable.
-            true => turn.commit_of_others(),
-            false => {
-                let entry = (!acknowledged.is_empty()).then_some(Entry::Acknowledged(acknowledged));
-                turn.commit(entry.as_slice(), 0)?
-            }
-        };
-        committing.wait()?;
+        let entry = (!acknowledged.is_empty()).then_some(Entry::Acknowledged(acknowledged));
+        turn.commit(entry.as_slice(), 0)?.wait()?;
         Ok(outcomes)
     }
 
@@ -97,7 +94,7 @@ impl Queue {
                 Err(error) => Err(error),
             };
             if outcome.is_ok() {
-                turn.state.hold_until(place_of(receipt), now.after(*seconds));
+                turn.state.hold_until(id_of(receipt), now.after(*seconds));
             }
             outcomes.push(outcome);
         }
@@ -143,7 +140,7 @@ impl Queue {
                 return Err(ReceiptError::NotADeadLetter);
             }
             match turn.state.delivered(receipt)? {
-                Some(_) => restored.push(place_of(receipt)),
+                Some(_) => restored.push(id_of(receipt)),
                 None => return Err(ReceiptError::Expired),
             }
             Ok(())
@@ -166,6 +163,6 @@ impl Queue {
     }
 }
 
-fn place_of(receipt: &Receipt) -> Place {
+fn id_of(receipt: &Receipt) -> RecordId {
     (receipt.shard, receipt.record)
 }

@@ -13,7 +13,7 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::model::{QueueId, RecordNumber, ShardFilter};
 use crate::seam::LogChanges;
-use crate::store::{OpenQueue, QueueLog, Stream, Written};
+use crate::store::{OpenQueue, QueueLog, Stream, WrittenEntries};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A snapshot is written when the entries since the last one have so many bytes, and twice as many as that has.
@@ -25,6 +25,8 @@ const MOST_OUTSTANDING: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
+    /// Taken behind `inner`, and held while it is decided where the log begins, or that is relied on.
+    log_begin: Mutex<LogBegin>,
     /// The last reading of the log after which a commit has failed: the state that was read then is ahead of the log.
     failed_reading: Mutex<u64>,
     /// Raised when a record may be given out that no shard has told of.
@@ -36,14 +38,22 @@ struct Inner {
     /// Once the log was read.
     state: Option<State>,
     /// In the order of the log. Of those that are not here it is known that they are durable.
-    outstanding: VecDeque<Arc<Written>>,
+    outstanding: VecDeque<Arc<WrittenEntries>>,
     bytes_since_snapshot: usize,
     snapshot_bytes: usize,
     turns: u64,
     /// How often the log was read.
     reading: u64,
+    /// Whether a caller is at bringing a snapshot to its end.
+    is_snapshot_under_way: bool,
     /// Whether the store is closed.
     is_closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct LogBegin {
+    /// Whether it stays where it is, since the store is closed.
+    is_fixed: bool,
 }
 
 impl OpenQueue for Shared {
@@ -53,12 +63,14 @@ impl OpenQueue for Shared {
 
     fn close(&self) {
         self.inner.lock().is_closed = true;
+        // A snapshot that is being synced is waited for.
+        self.log_begin.lock().is_fixed = true;
     }
 }
 
 impl Shared {
     /// Waits for this caller's turn, and reads the log if need be.
-    pub(super) fn turn(&self, stream: &Stream, queue: QueueId) -> Result<Turn<'_>> {
+    pub(super) fn turn(&self, stream: &Stream, queue: QueueId) -> Result<QueueTurn<'_>> {
         let log = QueueLog::open(stream, queue)?;
         let mut inner = self.inner.lock();
         if inner.is_closed {
@@ -75,7 +87,10 @@ impl Shared {
         let state = match inner.state.take() {
             Some(state) if !is_ahead => state,
             ahead => {
+                // The log must not begin elsewhere while it is read.
+                let log_begin = self.log_begin.lock();
                 let read = read_state(stream, queue, &log);
+                drop(log_begin);
                 let (mut state, bytes) = match read {
                     Ok(read) => read,
                     Err(error) => {
@@ -90,7 +105,7 @@ impl Shared {
                 state
             }
         };
-        Ok(Turn {
+        Ok(QueueTurn {
             shared: self,
             inner,
             log,
@@ -108,14 +123,14 @@ impl Shared {
 }
 
 /// One caller's use of the state.
-pub(super) struct Turn<'a> {
+pub(super) struct QueueTurn<'a> {
     shared: &'a Shared,
     inner: MutexGuard<'a, Inner>,
     log: QueueLog,
     pub(super) state: State,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> QueueTurn<'a> {
     /// How many turns there were before.
     pub(super) fn number(&mut self) -> u64 {
         self.inner.turns += 1;
@@ -136,6 +151,7 @@ impl<'a> Turn<'a> {
                 shared,
                 reading,
                 written: None,
+                snapshot: None,
             });
         }
         let bytes: usize = encoded.iter().map(Vec::len).sum();
@@ -154,23 +170,16 @@ impl<'a> Turn<'a> {
         self.inner.outstanding.push_back(written.clone());
         self.inner.bytes_since_snapshot += bytes;
         self.forget_old();
-        if self.is_time_for_snapshot() {
-            self.write_snapshot();
-        }
+        let snapshot = match self.is_time_for_snapshot() {
+            true => self.write_snapshot(),
+            false => None,
+        };
         Ok(Committing {
             shared,
             reading,
             written: Some(written),
+            snapshot,
         })
-    }
-
-    /// Nothing happened but what others have made of the state already, and may not be durable yet.
-    pub(super) fn commit_of_others(self) -> Committing<'a> {
-        Committing {
-            shared: self.shared,
-            reading: self.inner.reading,
-            written: self.inner.outstanding.back().cloned(),
-        }
     }
 
     fn forget_old(&mut self) {
@@ -186,33 +195,32 @@ impl<'a> Turn<'a> {
     fn is_time_for_snapshot(&self) -> bool {
         let least = self.log.compaction_bytes(LEAST_BYTES_BETWEEN_SNAPSHOTS);
         let least = least.max(2 * self.inner.snapshot_bytes);
-        self.inner.bytes_since_snapshot > least
+        self.inner.bytes_since_snapshot > least && !self.inner.is_snapshot_under_way
     }
 
-    /// The log goes on without a snapshot if there cannot be one now.
-    fn write_snapshot(&mut self) {
-        // Nothing may be in a snapshot that fails, and whose caller is told so.
-        let mut outstanding = self.inner.outstanding.drain(..);
-        let is_durable = outstanding.all(|written| written.wait().is_ok());
-        drop(outstanding);
-        if !is_durable {
-            self.shared.note_failure_after(self.inner.reading);
-            return;
-        }
-        let encoded: Vec<_> = self.state.snapshot().iter().map(Entry::encode).collect();
-        let bytes = encoded.iter().map(Vec::len).sum();
-        let written = self.log.append(&encoded).and_then(|written| written.wait());
-        // What is before it is hidden durably, so it is durable first, at any level.
-        let written = written.and_then(|first| self.log.sync().map(|()| first));
-        if written.and_then(|first| self.log.hide_before(first)).is_ok() {
-            self.inner.snapshot_bytes = bytes;
-        }
+    /// Writes all of the state as it is behind the entries that are in the log by now. Whether it holds is not known before
+    /// they are durable, and what others write meanwhile comes behind it. The log goes on without one if there cannot be one
+    /// now.
+    fn write_snapshot(&mut self) -> Option<Snapshot<'a>> {
         // After a failure it is tried again later, and not with each entry.
         self.inner.bytes_since_snapshot = 0;
+        if *self.shared.failed_reading.lock() >= self.inner.reading {
+            return None;
+        }
+        let encoded: Vec<_> = self.state.snapshot().iter().map(Entry::encode).collect();
+        let written = self.log.append(&encoded).ok()?;
+        self.inner.is_snapshot_under_way = true;
+        Some(Snapshot {
+            shared: self.shared,
+            log: self.log.clone(),
+            before: self.inner.outstanding.iter().cloned().collect(),
+            written,
+            bytes: encoded.iter().map(Vec::len).sum(),
+        })
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for QueueTurn<'_> {
     fn drop(&mut self) {
         self.inner.state = Some(std::mem::take(&mut self.state));
     }
@@ -223,7 +231,9 @@ impl Drop for Turn<'_> {
 pub(super) struct Committing<'a> {
     shared: &'a Shared,
     reading: u64,
-    written: Option<Arc<Written>>,
+    written: Option<Arc<WrittenEntries>>,
+    /// Which this caller brings to its end.
+    snapshot: Option<Snapshot<'a>>,
 }
 
 impl Committing<'_> {
@@ -235,7 +245,48 @@ impl Committing<'_> {
         if waited.is_err() {
             self.shared.note_failure_after(self.reading);
         }
+        if let Some(snapshot) = self.snapshot {
+            snapshot.finish();
+        }
         waited.map(drop)
+    }
+}
+
+/// A snapshot that was written into the log, and that the log does not begin with yet. One that it does not begin with means
+/// nothing.
+#[derive(Debug)]
+struct Snapshot<'a> {
+    shared: &'a Shared,
+    log: QueueLog,
+    /// What may not have been durable when it was made. It has all of that.
+    before: Vec<Arc<WrittenEntries>>,
+    written: WrittenEntries,
+    bytes: usize,
+}
+
+impl Snapshot<'_> {
+    /// Has the log begin with it. Others use the queue meanwhile.
+    fn finish(self) {
+        // Nothing may be in a snapshot that fails, and whose caller is told so.
+        if !self.before.iter().all(|written| written.wait().is_ok()) {
+            return;
+        }
+        let Ok(first) = self.written.wait() else {
+            return;
+        };
+        let log_begin = self.shared.log_begin.lock();
+        // What is before it is hidden durably, so it is durable first, at any level.
+        let is_begin = !log_begin.is_fixed && self.log.sync().is_ok() && self.log.hide_before(first).is_ok();
+        drop(log_begin);
+        if is_begin {
+            self.shared.inner.lock().snapshot_bytes = self.bytes;
+        }
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        self.shared.inner.lock().is_snapshot_under_way = false;
     }
 }
 
@@ -247,23 +298,22 @@ fn read_state(stream: &Stream, queue: QueueId, log: &QueueLog) -> Result<(State,
     let mut next_part = 0;
     let begins_at = log.begins_at()?;
     let mut is_begun = begins_at.is_none();
-    log.read(|number, bytes| {
+    log.read(begins_at.unwrap_or(RecordNumber::FIRST), |number, bytes| {
         let corrupt = |reason| corrupt(queue, number, reason);
         let entry = Entry::decode(bytes).ok_or_else(|| corrupt("it is no entry of a queue"))?;
-        let is_beginning = matches!(entry, Entry::Snapshot { part: 0, .. });
-        if begins_at.is_some_and(|begin| number < begin || (number == begin && !is_beginning)) {
-            return Err(corrupt("the log does not begin with a snapshot"));
-        }
         let Entry::Snapshot { part, parts, bytes } = entry else {
+            if !is_begun {
+                return Err(corrupt("the log does not begin with a whole snapshot"));
+            }
             since += bytes.len();
             state.apply(&entry, 0);
             return Ok(());
         };
-        if part == 0 {
-            next_part = 0;
-            snapshot.clear();
+        // The entries say the same as one that comes later, unless those before that were not durable: then it does not hold.
+        if is_begun {
+            return Ok(());
         }
-        if part != next_part {
+        if part != next_part || (part == 0 && Some(number) != begins_at) {
             return Err(corrupt("a part of a snapshot is missing"));
         }
         snapshot.extend_from_slice(&bytes);
@@ -272,7 +322,6 @@ fn read_state(stream: &Stream, queue: QueueId, log: &QueueLog) -> Result<(State,
             is_begun = true;
             state = State::of_snapshot(start.clone(), &snapshot)
                 .ok_or_else(|| corrupt("a snapshot cannot be read"))?;
-            since = 0;
         }
         Ok(())
     })?;

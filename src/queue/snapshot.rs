@@ -1,6 +1,6 @@
 //! The whole state in entries of the log.
 
-use super::entry::Entry;
+use super::entry::{Entry, MOST_DELIVERIES};
 use super::field::{Fields, put_number};
 use super::state::{Given, State};
 use super::unread::Unread;
@@ -31,6 +31,7 @@ impl State {
             start: _,
             next_delivery,
             shards,
+            done,
             // They follow from the shards.
             records: _,
             dead_letters: _,
@@ -38,6 +39,11 @@ impl State {
         } = self;
         let mut out = Vec::new();
         put_number(&mut out, *next_delivery);
+        put_number(&mut out, done.ranges().len() as u64);
+        for (first, last) in done.ranges() {
+            put_number(&mut out, first.into());
+            put_number(&mut out, last.into());
+        }
         put_number(&mut out, shards.len() as u64);
         for (shard, state) in shards {
             put_number(&mut out, shard.index().into());
@@ -68,18 +74,29 @@ impl State {
         out
     }
 
-    /// `None` if these are not the bytes of all parts of a state. Nothing is held back in it.
+    /// `None` if these are not the bytes of all parts of a state that a writer can have had. Nothing is held back in it.
     pub(super) fn of_snapshot(start: ReaderStart, bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let mut state = Self::new(start);
-        state.next_delivery = fields.number()?;
+        state.next_delivery = Some(fields.number()?).filter(|next| *next <= MOST_DELIVERIES)?;
+        for _ in 0..fields.count(2)? {
+            state.done.insert_range(fields.shard()?, fields.shard()?);
+        }
+        let mut last_shard = None;
         for _ in 0..fields.count(3)? {
             let shard = fields.shard()?;
             let ranges = fields.count(2)?;
             let ranges = (0..ranges).map(|_| Some((fields.record()?, fields.record()?)));
-            state.shard(shard).unread = Unread::of(ranges.collect::<Option<_>>()?);
+            let unread = Unread::of_stored(ranges.collect::<Option<_>>()?)?;
+            if last_shard.replace(shard) >= Some(shard) || state.done.contains(shard) {
+                return None;
+            }
+            let mut last_number = None;
             for _ in 0..fields.count(6)? {
                 let number = fields.record()?;
+                if unread.contains(number) || last_number.replace(number) >= Some(number) {
+                    return None;
+                }
                 let arrival = fields.time()?;
                 let first_received = Some(fields.time()?).filter(|time| time.as_millis() > 0);
                 let given = Given {
@@ -97,6 +114,7 @@ impl State {
                 };
                 state.put((shard, number), given);
             }
+            state.set_unread(shard, unread);
         }
         fields.end(state)
     }

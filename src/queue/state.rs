@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry::{Entry, Place};
+use super::entry::{Entry, RecordId};
 use super::receipt::{Receipt, ReceiptError};
+use super::shard_set::ShardSet;
 use super::unread::Unread;
 use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp, limits};
 
@@ -11,11 +12,15 @@ use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp, limits};
 pub(super) struct State {
     pub(super) start: ReaderStart,
     pub(super) next_delivery: u64,
+    /// Those that have something that is not done with.
     pub(super) shards: BTreeMap<ShardId, ShardState>,
-    pub(super) records: Waiting,
-    pub(super) dead_letters: Waiting,
+    /// Those of which nothing is unread or given out, and that get no more records. Others that are not in `shards` are
+    /// not known yet.
+    pub(super) done: ShardSet,
+    pub(super) records: GivenOut,
+    pub(super) dead_letters: GivenOut,
     /// Records that have become dead letters, which the log does not say yet.
-    pub(super) unlogged_deaths: Vec<Place>,
+    pub(super) unlogged_deaths: Vec<RecordId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -42,14 +47,14 @@ pub(super) struct Given {
 
 /// The records that were given out, or the dead letters, by their moments.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct GivenOut {
     /// Held back until their moments.
     pub(super) held: BTreeSet<(u64, ShardId, RecordNumber)>,
     /// To be given out again.
     pub(super) ready: BTreeSet<(u64, ShardId, RecordNumber)>,
 }
 
-impl Waiting {
+impl GivenOut {
     pub(super) fn len(&self) -> usize {
         self.held.len() + self.ready.len()
     }
@@ -68,8 +73,9 @@ impl State {
             start,
             next_delivery: 1,
             shards: BTreeMap::new(),
-            records: Waiting::default(),
-            dead_letters: Waiting::default(),
+            done: ShardSet::default(),
+            records: GivenOut::default(),
+            dead_letters: GivenOut::default(),
             unlogged_deaths: Vec::new(),
         }
     }
@@ -100,6 +106,7 @@ impl State {
                     };
                     self.put((*shard, *number), given);
                 }
+                self.leave_if_done(*shard);
                 self.note_deliveries(*first_delivery, records.len());
             }
             Entry::ReceivedAgain {
@@ -107,8 +114,8 @@ impl State {
                 at,
                 records,
             } => {
-                for (place, delivery) in records.iter().zip(*first_delivery..) {
-                    self.change(*place, |given| {
+                for (id, delivery) in records.iter().zip(*first_delivery..) {
+                    self.change(*id, |given| {
                         given.first_received.get_or_insert(*at);
                         given.receive_count = given.receive_count.saturating_add(1);
                         given.delivery = delivery;
@@ -121,14 +128,14 @@ impl State {
             Entry::Acknowledged(records) => {
                 for (shard, number) in records {
                     if !self.take_out((*shard, *number)) {
-                        self.shard(*shard).unread.remove(*number, number.next());
+                        self.pass_over(*shard, *number, number.next());
                     }
                 }
             }
-            Entry::Died(records) => records.iter().for_each(|place| self.bury(*place)),
+            Entry::Died(records) => records.iter().for_each(|id| self.bury(*id)),
             Entry::Restored(records) => {
-                for place in records {
-                    self.change(*place, |given| {
+                for id in records {
+                    self.change(*id, |given| {
                         given.first_received = None;
                         given.receive_count = 0;
                         given.is_dead = false;
@@ -157,15 +164,15 @@ impl State {
     }
 
     /// Makes a dead letter of a record that was given out often enough. Says whether it did.
-    pub(super) fn bury_if_due(&mut self, place: Place, max_receive_count: Option<u32>) -> bool {
-        let count = self.given(place).map(|given| given.receive_count);
+    pub(super) fn bury_if_due(&mut self, id: RecordId, max_receive_count: Option<u32>) -> bool {
+        let count = self.given(id).map(|given| given.receive_count);
         let is_due = count
             .zip(max_receive_count)
             .is_some_and(|(count, most)| count >= most);
         let is_buried = is_due && self.dead_letters.len() < limits::MAX_DEAD_LETTERS;
         if is_buried {
-            self.bury(place);
-            self.unlogged_deaths.push(place);
+            self.bury(id);
+            self.unlogged_deaths.push(id);
         }
         is_buried
     }
@@ -181,8 +188,8 @@ impl State {
                 .take_while(|(_, given)| given.arrival < horizon);
             expired.extend(old.map(|(number, _)| (*shard, *number)));
         }
-        for place in expired {
-            self.take_out(place);
+        for id in expired {
+            self.take_out(id);
         }
     }
 
@@ -197,45 +204,86 @@ impl State {
         }
     }
 
-    /// Forgets all of a shard that has expired.
-    pub(super) fn remove_shard(&mut self, shard: ShardId) {
-        self.hide_before(shard, RecordNumber::END);
-        self.shards.remove(&shard);
-    }
-
-    /// Forgets all shards but these, and knows of these.
+    /// Forgets all shards but these, which are all that there are, and knows of these.
     pub(super) fn keep_shards(&mut self, shards: impl Iterator<Item = ShardId>) {
         let kept: BTreeSet<_> = shards.collect();
-        let gone: Vec<_> = self
-            .shards
-            .keys()
-            .filter(|shard| !kept.contains(shard))
-            .copied()
-            .collect();
-        gone.into_iter().for_each(|shard| self.remove_shard(shard));
-        for shard in kept {
+        let is_gone = |shard: &&ShardId| !kept.contains(shard);
+        let gone: Vec<_> = self.shards.keys().filter(is_gone).copied().collect();
+        for shard in gone {
+            self.hide_before(shard, RecordNumber::END);
+            self.shards.remove(&shard);
+        }
+        // All that are older than the newest and not there have expired. So the shards that the queue is done with have
+        // only those between them that it is not done with.
+        let mut next = Some(0);
+        for shard in &kept {
+            if let Some((first, last)) = next.zip(shard.index().checked_sub(1))
+                && let (Ok(first), Ok(last)) = (ShardId::new(first), ShardId::new(last))
+            {
+                self.done.insert_range(first, last);
+            }
+            next = shard.index().checked_add(1);
+        }
+        kept.into_iter().for_each(|shard| self.note_shard(shard));
+    }
+
+    /// Knows of a shard, of which nothing was given out if it is a new one.
+    pub(super) fn note_shard(&mut self, shard: ShardId) {
+        if !self.knows(shard) {
             self.shard(shard);
+            self.leave_if_done(shard);
         }
     }
 
+    pub(super) fn knows(&self, shard: ShardId) -> bool {
+        self.shards.contains_key(&shard) || self.done.contains(shard)
+    }
+
+    /// The first numbers of a shard that were not given out.
+    pub(super) fn first_unread(&self, shard: ShardId) -> Option<(RecordNumber, RecordNumber)> {
+        self.shards.get(&shard)?.unread.first()
+    }
+
+    /// Takes the numbers of a range as done with that were not given out.
+    pub(super) fn pass_over(&mut self, shard: ShardId, from: RecordNumber, to: RecordNumber) {
+        self.shard(shard).unread.remove(from, to);
+        self.leave_if_done(shard);
+    }
+
+    pub(super) fn set_unread(&mut self, shard: ShardId, unread: Unread) {
+        self.shard(shard).unread = unread;
+    }
+
     /// What is known of a shard; a new one has all the records that the queue begins with.
-    pub(super) fn shard(&mut self, shard: ShardId) -> &mut ShardState {
-        let start = &self.start;
+    fn shard(&mut self, shard: ShardId) -> &mut ShardState {
+        let first = match self.done.contains(shard) {
+            true => None,
+            false => self.start.first_of(shard),
+        };
         self.shards.entry(shard).or_insert_with(|| ShardState {
-            unread: start.first_of(shard).map_or_else(Unread::default, Unread::from),
+            unread: first.map_or_else(Unread::default, Unread::from),
             given: BTreeMap::new(),
         })
     }
 
-    pub(super) fn given(&self, (shard, number): Place) -> Option<&Given> {
+    /// Only the end of a closed shard ends what is unread.
+    fn leave_if_done(&mut self, shard: ShardId) {
+        let known = self.shards.get(&shard);
+        if known.is_some_and(|known| known.given.is_empty() && known.unread.first().is_none()) {
+            self.shards.remove(&shard);
+            self.done.insert(shard);
+        }
+    }
+
+    pub(super) fn given(&self, (shard, number): RecordId) -> Option<&Given> {
         self.shards.get(&shard)?.given.get(&number)
     }
 
     /// The record of a receipt, if it is of the last delivery. `Ok(None)` if the delivery is not known any more, since it was
     /// lost on a full disk, and the record not given out since.
     pub(super) fn delivered(&self, receipt: &Receipt) -> Result<Option<&Given>, ReceiptError> {
-        let place = (receipt.shard, receipt.record);
-        match self.given(place) {
+        let id = (receipt.shard, receipt.record);
+        match self.given(id) {
             // One that has become a dead letter was not given out again since.
             Some(given)
                 if given.delivery == receipt.delivery && (given.is_dead || !receipt.is_dead_letter) =>
@@ -252,13 +300,13 @@ impl State {
     }
 
     /// Holds a record that is held back until another moment.
-    pub(super) fn hold_until(&mut self, place: Place, moment: u64) {
-        self.change(place, |given| given.moment = moment);
+    pub(super) fn hold_until(&mut self, id: RecordId, moment: u64) {
+        self.change(id, |given| given.moment = moment);
     }
 
     /// Puts a record that is to be given out again behind those that wait since before `now`.
-    pub(super) fn put_behind(&mut self, place: Place, now: u64) {
-        self.change(place, |given| given.moment = now);
+    pub(super) fn put_behind(&mut self, id: RecordId, now: u64) {
+        self.change(id, |given| given.moment = now);
     }
 
     /// Holds back what another state of the same queue holds back, where it knows of the same delivery.
@@ -266,10 +314,10 @@ impl State {
         let shards = other.into_iter().flat_map(|other| &other.shards);
         for (shard, known) in shards {
             for (number, given) in known.given.iter().filter(|(_, given)| given.is_held) {
-                let place = (*shard, *number);
+                let id = (*shard, *number);
                 let is_same = |mine: &Given| (mine.delivery, mine.is_dead) == (given.delivery, given.is_dead);
-                if self.given(place).is_some_and(is_same) {
-                    self.change(place, |mine| {
+                if self.given(id).is_some_and(is_same) {
+                    self.change(id, |mine| {
                         mine.moment = given.moment;
                         mine.is_held = true;
                     });
@@ -280,7 +328,7 @@ impl State {
 
     /// The next moment at which a record, or a dead letter, is held back no longer.
     pub(super) fn next_moment(&self, of_dead_letters: bool) -> Option<u64> {
-        let first_of = |waiting: &Waiting| waiting.held.first().map(|(moment, ..)| *moment);
+        let first_of = |waiting: &GivenOut| waiting.held.first().map(|(moment, ..)| *moment);
         // A record that is free can be a dead letter then.
         match of_dead_letters {
             true => [first_of(&self.dead_letters), first_of(&self.records)]
@@ -291,43 +339,49 @@ impl State {
         }
     }
 
-    pub(super) fn put(&mut self, place @ (shard, number): Place, given: Given) {
-        self.take_out(place);
+    pub(super) fn put(&mut self, id @ (shard, number): RecordId, given: Given) {
+        self.remove(id);
         self.shard(shard).given.insert(number, given);
-        self.waiting_of(&given)
+        self.given_out_of(&given)
             .set_of(&given)
             .insert((given.moment, shard, number));
     }
 
-    fn bury(&mut self, place: Place) {
-        self.change(place, |given| {
+    fn bury(&mut self, id: RecordId) {
+        self.change(id, |given| {
             given.is_dead = true;
             given.is_held = false;
         });
     }
 
-    fn change(&mut self, place: Place, change: impl FnOnce(&mut Given)) {
-        if let Some(mut given) = self.given(place).copied() {
+    fn change(&mut self, id: RecordId, change: impl FnOnce(&mut Given)) {
+        if let Some(mut given) = self.given(id).copied() {
             change(&mut given);
-            self.put(place, given);
+            self.put(id, given);
         }
     }
 
-    /// Says whether it was there.
-    pub(super) fn take_out(&mut self, (shard, number): Place) -> bool {
+    /// Is done with a record that was given out. Says whether it was there.
+    pub(super) fn take_out(&mut self, id: RecordId) -> bool {
+        let was_there = self.remove(id);
+        self.leave_if_done(id.0);
+        was_there
+    }
+
+    fn remove(&mut self, (shard, number): RecordId) -> bool {
         let Some(state) = self.shards.get_mut(&shard) else {
             return false;
         };
         let Some(given) = state.given.remove(&number) else {
             return false;
         };
-        self.waiting_of(&given)
+        self.given_out_of(&given)
             .set_of(&given)
             .remove(&(given.moment, shard, number));
         true
     }
 
-    fn waiting_of(&mut self, given: &Given) -> &mut Waiting {
+    fn given_out_of(&mut self, given: &Given) -> &mut GivenOut {
         match given.is_dead {
             true => &mut self.dead_letters,
             false => &mut self.records,

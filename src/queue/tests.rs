@@ -2,12 +2,16 @@
 //! a snapshot lead to the same state.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::entry::Entry;
 use super::state::{Given, State};
-use crate::model::{ReaderStart, RecordNumber, ShardId, Timestamp};
+use super::{Queue, ReceiveOptions};
+use crate::Memory;
+use crate::model::{HashKey, ManualClock, ReaderStart, RecordNumber, ShardFilter, ShardId, Timestamp};
+use crate::store::{QueueOptions, StoreOptions};
 
 /// Which kind of entry, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -16,14 +20,27 @@ fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
     let shard = |number: u8| ShardId::new(u32::from(number % 3)).unwrap();
     let number = |number: u8| RecordNumber::new(u64::from(number % 40) + 1);
     let at = Timestamp::from_seconds(1_700_000_000 + u64::from(d));
-    let places = vec![(shard(a), number(b)), (shard(c), number(d))];
-    match kind % 5 {
+    let ids = vec![(shard(a), number(b)), (shard(c), number(d))];
+    match kind % 6 {
+        5 => Entry::Received {
+            shard: shard(a),
+            from: state
+                .first_unread(shard(a))
+                .map_or(RecordNumber::FIRST, |(from, _)| from),
+            to: RecordNumber::END,
+            first_delivery: state.next_delivery,
+            at,
+            records: Vec::new(),
+        },
         0 => {
             // All numbers, except some that no record has.
-            let unread = state.shards.get(&shard(a)).map(|shard| shard.unread.first());
-            let (from, end) = unread
-                .flatten()
-                .unwrap_or((RecordNumber::FIRST, RecordNumber::END));
+            let all = (RecordNumber::FIRST, RecordNumber::END);
+            let (from, end) = match (state.first_unread(shard(a)), state.knows(shard(a))) {
+                (Some(unread), _) => unread,
+                (None, false) => all,
+                // What is read to its end has nothing more to give.
+                (None, true) => return Entry::Acknowledged(ids),
+            };
             let to = from.saturating_add(u64::from(b % 7) + 1).min(end);
             let numbers = (from.value()..to.value()).filter(|value| value % 5 != 3);
             Entry::Received {
@@ -38,11 +55,11 @@ fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
         1 => Entry::ReceivedAgain {
             first_delivery: state.next_delivery,
             at,
-            records: places,
+            records: ids,
         },
-        2 => Entry::Acknowledged(places),
-        3 => Entry::Died(places),
-        _ => Entry::Restored(places),
+        2 => Entry::Acknowledged(ids),
+        3 => Entry::Died(ids),
+        _ => Entry::Restored(ids),
     }
 }
 
@@ -60,7 +77,8 @@ fn stored(state: &State) -> impl PartialEq + std::fmt::Debug + use<> {
         let given: BTreeMap<_, _> = given.collect();
         (*shard, (state.unread.clone(), given))
     });
-    (state.next_delivery, shards.collect::<BTreeMap<_, _>>())
+    let done: Vec<_> = state.done.ranges().collect();
+    (state.next_delivery, done, shards.collect::<BTreeMap<_, _>>())
 }
 
 fn check(state: &State) {
@@ -69,6 +87,7 @@ fn check(state: &State) {
     assert_eq!(state.dead_letters.len(), dead);
     assert_eq!(state.records.len(), given().count() - dead);
     for (shard, known) in &state.shards {
+        assert!(!state.done.contains(*shard) || known.unread.first().is_none());
         for (number, given) in &known.given {
             let waiting = match given.is_dead {
                 true => &state.dead_letters,
@@ -147,6 +166,10 @@ fn the_bytes_of_a_snapshot_are_these() {
         7,
     );
     state.apply(&Entry::Died(vec![(ShardId::FIRST, number(299))]), 0);
+    for done in 1..200 {
+        let done = ShardId::new(done).unwrap();
+        state.pass_over(done, RecordNumber::BEFORE_FIRST, RecordNumber::END);
+    }
     let [
         Entry::Snapshot {
             part: 0,
@@ -159,7 +182,8 @@ fn the_bytes_of_a_snapshot_are_these() {
     };
     let end = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     let expected = [
-        &[3, 1, 0, 1, 0xac, 2][..],
+        &[3, 1, 1, 0xc7, 1][..],
+        &[1, 0, 1, 0xac, 2],
         &end,
         &[2, 3, 5, 0x81, 1, 1, 1, 0],
         &[0xab, 2, 6, 0x81, 1, 1, 2, 1],
@@ -189,4 +213,111 @@ fn a_record_whose_entry_was_lost_is_unread_and_can_be_acknowledged() {
     let unread = &state.shards[&shard].unread;
     assert!(!unread.contains(number) && unread.contains(number.next()));
     assert!(unread.contains(RecordNumber::new(4)));
+}
+
+/// What is done with takes no room, however often the stream was split and merged: at runtime, in a snapshot, and for one who
+/// reads that.
+#[test]
+fn shards_that_were_dealt_with_or_have_expired_leave_nothing() {
+    let mut state = State::new(ReaderStart::default());
+    let shard = |index| ShardId::new(index).unwrap();
+    let number = RecordNumber::new;
+    let mut largest = 0;
+    for index in 0..20_000 {
+        // Half of what was there is known, of which a few shards still have something.
+        state.keep_shards((index / 2..index + 2).map(shard));
+        let records = [1, 2].map(|value| (number(value), Timestamp::EPOCH));
+        let received = Entry::Received {
+            shard: shard(index),
+            from: RecordNumber::FIRST,
+            to: RecordNumber::END,
+            first_delivery: state.next_delivery,
+            at: Timestamp::EPOCH,
+            records: records.to_vec(),
+        };
+        state.apply(&received, 0);
+        let done = match index % 1_000 {
+            // It expires with something that is not done with.
+            0 => vec![(shard(index), number(1))],
+            _ => vec![(shard(index), number(2)), (shard(index), number(1))],
+        };
+        state.apply(&Entry::Acknowledged(done), 0);
+        if index % 100 == 0 {
+            let snapshot: usize = state.snapshot().iter().map(|entry| entry.encode().len()).sum();
+            largest = largest.max(snapshot);
+            assert!(state.shards.len() <= 12, "{} shards", state.shards.len());
+            assert!(state.done.ranges().len() <= 12);
+        }
+    }
+    assert!(largest < 400, "{largest} bytes");
+    // Nothing of it is given out again.
+    assert!((0..20_000).all(|index| state.first_unread(shard(index)).is_none()));
+    assert!(state.first_unread(shard(20_000)).is_some());
+    state.keep_shards([shard(20_001)].into_iter());
+    assert_eq!(state.records.len(), 0);
+    assert_eq!((state.shards.len(), state.done.ranges().len()), (1, 1));
+}
+
+/// The same of a queue over a stream, with a late reader of its log.
+#[test]
+fn a_queue_over_a_stream_that_was_often_resharded_knows_of_few_shards() {
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = StoreOptions::new().clock(clock.clone()).keeper(false);
+    let memory = Memory::new();
+    let store = options.open_in_memory(&memory).unwrap();
+    let stream = store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &QueueOptions::default()).unwrap();
+    let known = |queue: &Queue| {
+        let (turn, _) = queue.turn().unwrap();
+        (turn.state.shards.len(), turn.state.done.ranges().len())
+    };
+    let receive = |queue: &Queue| queue.receive(&ReceiveOptions::default()).unwrap();
+    let (mut put, mut received) = (0, 0);
+    for _ in 0..60 {
+        let open = stream.shards(&ShardFilter::AtLatest).unwrap();
+        match &open[..] {
+            [whole] => stream.split_shard(whole.id, HashKey::MAX / 2).unwrap(),
+            [low, high] => stream.merge_shards(low.id, high.id).unwrap(),
+            _ => panic!("{open:?}"),
+        }
+        stream.put("a", b"x").unwrap();
+        put += 1;
+        loop {
+            let records = receive(&queue);
+            if records.is_empty() {
+                break;
+            }
+            received += records.len();
+            let receipts: Vec<_> = records.iter().map(|record| record.receipt).collect();
+            queue.acknowledge(&receipts).unwrap();
+        }
+    }
+    assert_eq!(put, received);
+    let (shards, ranges) = known(&queue);
+    assert!(shards <= 2 && ranges == 1, "{shards} shards, {ranges} ranges");
+
+    // And where it was not consumed, once that has expired.
+    for _ in 0..20 {
+        stream.put("a", b"x").unwrap();
+        let open = stream.shards(&ShardFilter::AtLatest).unwrap();
+        match &open[..] {
+            [whole] => stream.split_shard(whole.id, HashKey::MAX / 2).unwrap(),
+            [low, high] => stream.merge_shards(low.id, high.id).unwrap(),
+            _ => panic!("{open:?}"),
+        }
+    }
+    store.close().unwrap();
+    let store = options.open_in_memory(&memory).unwrap();
+    let stream = store.stream("jobs").unwrap();
+    let queue = stream.queue("work").unwrap();
+    assert!(known(&queue).0 > 10, "{:?}", known(&queue));
+    // What the clock gains at once is not believed for an hour.
+    for _ in 0..26 {
+        clock.advance(Duration::from_secs(3_600));
+        store.maintain().unwrap();
+    }
+    let (shards, ranges) = known(&queue);
+    assert!(shards <= 2 && ranges == 1, "{shards} shards, {ranges} ranges");
+    stream.put("a", b"young").unwrap();
+    assert_eq!(receive(&queue).len(), 1);
 }

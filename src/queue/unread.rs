@@ -15,8 +15,17 @@ impl Unread {
         Self::of(vec![(first, RecordNumber::END)])
     }
 
+    /// The same if they are in order, with gaps between them.
+    pub(super) fn of_stored(ranges: Vec<(RecordNumber, RecordNumber)>) -> Option<Self> {
+        let is_in_order = ranges.is_sorted_by(|(_, end), (next, _)| end < next);
+        let has_numbers = ranges
+            .iter()
+            .all(|(from, to)| from < to && *to <= RecordNumber::END);
+        (is_in_order && has_numbers).then_some(Self { ranges })
+    }
+
     /// These ranges, each up to a number that is not in it.
-    pub(super) fn of(mut ranges: Vec<(RecordNumber, RecordNumber)>) -> Self {
+    fn of(mut ranges: Vec<(RecordNumber, RecordNumber)>) -> Self {
         ranges.retain(|(from, to)| from < to);
         Self { ranges }
     }

@@ -12,7 +12,7 @@ use crate::seam::{Appended, ReadLimit, ReadRecord, Ticket, Waiting};
 
 /// Entries of one queue, in the order in which they were written. Those before a number are hidden once they are not
 /// needed any more, and freed by house-keeping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct QueueLog {
     stream: Stream,
     name: LogName,
@@ -21,9 +21,9 @@ pub(crate) struct QueueLog {
 
 /// Entries that were taken in, and are durable once this says so.
 #[derive(Debug)]
-pub(crate) struct Written(Ticket);
+pub(crate) struct WrittenEntries(Ticket);
 
-impl Written {
+impl WrittenEntries {
     /// Blocks until the entries are as durable as the store's level says. Gives the number of the first.
     pub(crate) fn wait(&self) -> Result<RecordNumber> {
         self.0.wait().map(|placed| placed.first_record)
@@ -40,13 +40,16 @@ impl QueueLog {
         })
     }
 
-    /// Hands out all entries, oldest first.
-    pub(crate) fn read(&self, mut take: impl FnMut(RecordNumber, &[u8]) -> Result<()>) -> Result<()> {
+    /// Hands out all entries from this one on, oldest first.
+    pub(crate) fn read(
+        &self,
+        mut from: RecordNumber,
+        mut take: impl FnMut(RecordNumber, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let limit = ReadLimit {
             records: 1_000,
             ..ReadLimit::default()
         };
-        let mut from = self.begins_at()?.unwrap_or(RecordNumber::FIRST);
         loop {
             let mut entries: Vec<ReadRecord> = Vec::new();
             let read = answer_of(&self.log, || {
@@ -73,12 +76,12 @@ impl QueueLog {
     }
 
     /// Takes entries in, in their order and all in one group.
-    pub(crate) fn append(&self, entries: &[Vec<u8>]) -> Result<Written> {
+    pub(crate) fn append(&self, entries: &[Vec<u8>]) -> Result<WrittenEntries> {
         let store = self.stream.store_core();
         store.check_takes_changes()?;
         let records: Vec<_> = entries.iter().map(|entry| PutRecord::new("", entry)).collect();
         match self.log.append(&records, store.now(), Waiting::Allowed)? {
-            Appended::Taken(ticket) => Ok(Written(ticket)),
+            Appended::Taken(ticket) => Ok(WrittenEntries(ticket)),
             // It was deleted.
             Appended::Sealed | Appended::WouldWait => Err(self.not_found()),
         }

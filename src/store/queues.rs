@@ -10,7 +10,7 @@ use crate::catalog::{ConsumerState, Edit, QueueState, ReaderLifecycle, Resource,
 use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{
     ConsumerStatus, QueueId, ReaderStart, ReaderStatus, RecordNumber, ShardFilter, ShardId, StartingPosition,
-    StreamId, Timestamp, check_stream_name, limits,
+    StreamId, StreamMode, Timestamp, check_stream_name, limits,
 };
 use std::sync::Arc;
 
@@ -50,6 +50,9 @@ pub struct QueueOptions {
     pub max_consumers: usize,
     /// How many of the stream's consumers and queues may be being created with it (default any number).
     pub max_creating: usize,
+    /// Whether it needs a stream [on demand](StreamMode::OnDemand), and is not made over another one. Checked in the same step
+    /// too. The stream stays so if its mode is changed [with as much care](crate::ModeOptions::readers_need_on_demand). Default: false.
+    pub needs_on_demand: bool,
 }
 
 impl Default for QueueOptions {
@@ -60,6 +63,7 @@ impl Default for QueueOptions {
             tags: BTreeMap::new(),
             max_consumers: usize::MAX,
             max_creating: usize::MAX,
+            needs_on_demand: false,
         }
     }
 }
@@ -112,6 +116,17 @@ impl QueueSettings {
     }
 }
 
+/// Which records of a stream are there no more.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// From when on records are kept.
+    pub(crate) horizon: Timestamp,
+    /// Of some shards from which number on, whatever their times say.
+    pub(crate) hidden: Vec<(ShardId, RecordNumber)>,
+    /// Whether a shard that was asked about has expired.
+    pub(crate) has_lost_shards: bool,
+}
+
 /// Whether a queue can hold a record back for so long.
 pub(crate) fn check_visibility_seconds(seconds: u64) -> Result<()> {
     match seconds <= limits::MAX_VISIBILITY_SECONDS.into() {
@@ -140,6 +155,11 @@ impl Stream {
         let mut id = QueueId::new(0);
         store.catalog.commit(|state| {
             let stream = self.core.active_state(state)?;
+            if options.needs_on_demand && stream.mode != StreamMode::OnDemand {
+                return Err(Error::StreamNotOnDemand {
+                    stream: stream.name.local.clone(),
+                });
+            }
             let mut others = state.streams_by_name(self.namespace(), None);
             if others.any(|(_, stream)| stream.queue_named(name).is_some()) {
                 return Err(Error::QueueExists {
@@ -212,12 +232,16 @@ impl Stream {
         self.read(|stream, _| Ok(QueueDescription::of(id, self.queue_in(stream, id)?)))
     }
 
-    /// From when on records are kept, and of some shards from which number on, whatever their times say.
-    pub(crate) fn passed(&self) -> Result<(Timestamp, Vec<(ShardId, RecordNumber)>)> {
+    /// What has passed by now, for a queue that knows of these shards.
+    pub(crate) fn passed<'a>(&self, mut known: impl Iterator<Item = &'a ShardId>) -> Result<Passed> {
         self.read(|stream, moment| {
             let logs = stream.logs.iter();
             let hidden = logs.filter_map(|(shard, log)| Some((*shard, log.hidden_before?)));
-            Ok((stream.horizon(moment), hidden.collect()))
+            Ok(Passed {
+                horizon: stream.horizon(moment),
+                hidden: hidden.collect(),
+                has_lost_shards: known.any(|shard| !stream.logs.contains_key(shard)),
+            })
         })
     }
 

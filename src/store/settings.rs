@@ -4,18 +4,23 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::StoreCore;
 use super::stream_core::StreamCore;
-use crate::catalog::{Edit, Lifecycle, Resource, Setting};
+use crate::catalog::{Edit, Lifecycle, Resource, Setting, StreamState};
 use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Changes settings of an active stream now.
-    pub(super) fn set_at_once(&self, stream: &StreamCore, settings: &[Setting]) -> Result<()> {
+    /// Changes settings of an active stream now, unless what is checked in the same step refuses it.
+    pub(super) fn set_at_once(
+        &self,
+        stream: &StreamCore,
+        settings: &[Setting],
+        check: impl Fn(&StreamState) -> Result<()>,
+    ) -> Result<()> {
         // A refusal does not wait for another thread's change.
         stream.active_state(&self.catalog.read())?;
         let _one_at_a_time = stream.lock_to_change();
         self.catalog.commit(|state| {
-            stream.active_state(state)?;
+            check(stream.active_state(state)?)?;
             Ok(stream.edits_of(settings))
         })?;
         stream.note(settings);

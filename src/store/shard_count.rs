@@ -3,7 +3,7 @@
 use super::core::StoreCore;
 use super::stream_core::StreamCore;
 use super::transitions::Subject;
-use crate::catalog::{CatalogState, Change, Lifecycle, Setting, Steps};
+use crate::catalog::{CatalogState, Change, Lifecycle, Setting, Steps, StreamState};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{Lineage, Timestamp, limits};
 
@@ -56,11 +56,16 @@ impl StoreCore {
         stream: &StreamCore,
         settings: &[Setting],
         now: Timestamp,
+        check: impl Fn(&StreamState) -> Result<()>,
     ) -> Result<()> {
         if self.is_immediate() {
-            return self.set_at_once(stream, settings);
+            return self.set_at_once(stream, settings, check);
         }
-        let scheduled = self.schedule(stream, now, |_| Ok(Change::Settings(settings.to_vec())));
+        // Until it is done the stream is not active, and gets nothing that would be refused by then.
+        let scheduled = self.schedule(stream, now, |state| {
+            check(stream.active_state(state)?)?;
+            Ok(Change::Settings(settings.to_vec()))
+        });
         scheduled.map(|_| ())
     }
 }

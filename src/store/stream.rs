@@ -51,6 +51,17 @@ pub struct StreamSummary {
     pub tags: BTreeMap<String, String>,
 }
 
+/// What a change of a stream's mode comes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModeOptions {
+    /// What the stream is to be able to take from now on, as by [`set_warm_throughput`](Stream::set_warm_throughput); `None`,
+    /// the default, if that stays.
+    pub warm_throughput: Option<u32>,
+    /// Whether the stream's queues and channels need it [on demand](StreamMode::OnDemand): while it has some, another mode is refused.
+    /// Default: false.
+    pub readers_need_on_demand: bool,
+}
+
 /// A stream with its shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamDescription {
@@ -310,13 +321,37 @@ impl Stream {
         self.set(&[Setting::Mode(mode)])
     }
 
-    /// [`set_mode`](Self::set_mode) and [`set_warm_throughput`](Self::set_warm_throughput) in one change.
+    /// The same, with what is changed and checked in the same step.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// use anabranch::{Error, ModeOptions, StreamMode};
+    ///
+    /// jobs.set_mode(StreamMode::OnDemand)?;
+    /// jobs.create_queue("resize", &Default::default())?;
+    /// let options = ModeOptions { readers_need_on_demand: true, ..ModeOptions::default() };
+    /// let changed = jobs.set_mode_with(StreamMode::Provisioned, &options);
+    /// assert!(matches!(changed, Err(Error::StreamHasQueues { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// As for those.
-    pub fn set_mode_and_warm_throughput(&self, mode: StreamMode, mib_per_second: u32) -> Result<()> {
-        check_warm_throughput(mib_per_second)?;
-        self.set(&[Setting::Mode(mode), Setting::WarmThroughput(mib_per_second)])
+    /// [`Error::StreamHasQueues`], [`Error::StreamHasChannels`]; otherwise as for [`set_mode`](Self::set_mode), and
+    /// [`set_warm_throughput`](Self::set_warm_throughput) if that is changed.
+    pub fn set_mode_with(&self, mode: StreamMode, options: &ModeOptions) -> Result<()> {
+        let mut settings = vec![Setting::Mode(mode)];
+        if let Some(mib_per_second) = options.warm_throughput {
+            check_warm_throughput(mib_per_second)?;
+            settings.push(Setting::WarmThroughput(mib_per_second));
+        }
+        let is_kept = options.readers_need_on_demand && mode != StreamMode::OnDemand;
+        self.set_checked(&settings, |stream| match is_kept {
+            true => stream.check_has_no_reader(),
+            false => Ok(()),
+        })
     }
 
     /// Says how records find their shards from now on, without a transition delay. Those that are there stay where they are.
@@ -326,7 +361,7 @@ impl Stream {
     pub fn set_distribution(&self, distribution: RecordDistribution) -> Result<()> {
         let store = self.store_core();
         store.begin_change(Some(self.core.id))?;
-        store.set_at_once(&self.core, &[Setting::Distribution(distribution)])
+        store.set_at_once(&self.core, &[Setting::Distribution(distribution)], |_| Ok(()))
     }
 
     /// Says what the stream is to be able to take, in MiB a second, whatever its load: it has at least a shard for each MiB
@@ -614,9 +649,13 @@ impl Stream {
     }
 
     fn set(&self, settings: &[Setting]) -> Result<()> {
+        self.set_checked(settings, |_| Ok(()))
+    }
+
+    fn set_checked(&self, settings: &[Setting], check: impl Fn(&StreamState) -> Result<()>) -> Result<()> {
         let store = self.store_core();
         let now = store.begin_change(Some(self.core.id))?;
-        store.change_settings(&self.core, settings, now)
+        store.change_settings(&self.core, settings, now, check)
     }
 
     fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {

@@ -544,8 +544,11 @@ fn a_crash_in_any_call_of_a_queue_loses_and_brings_back_nothing() {
 /// A failed put of an entry must not leave the state ahead of the log: what a caller was told has failed is as it was.
 #[test]
 fn what_a_full_disk_refuses_is_as_it_was() {
-    for capacity in (600_000..1_400_000).step_by(40_000) {
-        let mut world = World::new(capacity, false);
+    for (capacity, compacts) in (600_000..1_400_000)
+        .step_by(40_000)
+        .flat_map(|capacity| [(capacity, false), (capacity, true)])
+    {
+        let mut world = World::new(capacity, compacts);
         world.disk.set_capacity(capacity);
         let queue = world.queue().unwrap();
         let stream = world.stream().unwrap();
@@ -599,6 +602,9 @@ fn what_a_full_disk_refuses_is_as_it_was() {
             }
         }
         let all = (0..put).all(|id| acknowledged.contains(id.to_be_bytes().as_slice()));
-        assert!(all, "with {capacity} bytes, failed: {failed}");
+        assert!(
+            all,
+            "with {capacity} bytes, compacts {compacts}, failed: {failed}"
+        );
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anabranch::{
-    Error, HashKey, InvalidArgument, ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit,
-    ReaderStatus, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store, StoreOptions, Stream,
-    Timestamp,
+    Error, HashKey, InvalidArgument, ManualClock, ModeOptions, Queue, QueueOptions, QueueRecord,
+    QueueSettings, ReadLimit, ReaderStatus, Receipt, ReceiptError, ReceiveOptions, StartingPosition, Store,
+    StoreOptions, Stream, StreamMode, Timestamp,
 };
 
 use crate::backends::{Place, on_each_backend};
@@ -28,6 +28,7 @@ on_each_backend!(
     changes_of_a_queue_take_the_transition_delay,
     a_last_delivery_can_be_acknowledged_after_a_restart,
     a_receive_keeps_to_its_bytes,
+    a_queue_that_needs_a_stream_on_demand_keeps_it_so,
 );
 
 struct Bench {
@@ -682,6 +683,54 @@ fn a_receive_keeps_to_its_bytes(place: &Place) {
     }
 }
 
+fn a_queue_that_needs_a_stream_on_demand_keeps_it_so(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let needing = QueueOptions {
+        needs_on_demand: true,
+        ..QueueOptions::default()
+    };
+    let keeping = ModeOptions {
+        readers_need_on_demand: true,
+        warm_throughput: Some(3),
+    };
+    assert!(matches!(
+        stream.create_queue("work", &needing),
+        Err(Error::StreamNotOnDemand { stream }) if stream == "jobs"
+    ));
+    // One that does not say so is content with any.
+    let content = stream.create_queue("work", &QueueOptions::default()).unwrap();
+    stream.set_mode_with(StreamMode::OnDemand, &keeping).unwrap();
+    let refused = |stream: &Stream| {
+        let changed = stream.set_mode_with(StreamMode::Provisioned, &keeping);
+        matches!(changed, Err(Error::StreamHasQueues { count: 1, .. }))
+    };
+    assert!(refused(&stream));
+    content.delete().unwrap();
+    stream.create_queue("work", &needing).unwrap();
+    assert!(refused(&stream));
+    let summary = stream.summary().unwrap();
+    assert_eq!((summary.mode, summary.warm_throughput), (StreamMode::OnDemand, 3));
+    // Where changes take their time too.
+    bench.options = bench.options.clone().transition_delay(Duration::from_secs(10));
+    bench.open_again(place);
+    let stream = bench.store.stream("jobs").unwrap();
+    assert!(refused(&stream));
+    stream.queue("work").unwrap().delete().unwrap();
+    assert!(refused(&stream), "a queue that is being deleted is there");
+    bench.wait(10);
+    stream.set_mode_with(StreamMode::Provisioned, &keeping).unwrap();
+    assert!(matches!(
+        stream.create_queue("work", &needing),
+        Err(Error::StreamNotActive { .. })
+    ));
+    bench.wait(10);
+    assert!(matches!(
+        stream.create_queue("work", &needing),
+        Err(Error::StreamNotOnDemand { .. })
+    ));
+}
+
 /// What is acknowledged once more is not said to be done before it is.
 #[cfg(feature = "sim")]
 #[test]
@@ -749,4 +798,58 @@ fn a_queue_does_not_begin_again_after_a_loss_of_power_at_any_level() {
             );
         }
     }
+}
+
+/// Only the caller that has written a snapshot waits until the log begins with it.
+#[cfg(feature = "sim")]
+#[test]
+fn a_snapshot_that_is_slow_holds_nobody_up() {
+    use anabranch::sim::{LossMode, Operation, SimDisk};
+    let disk = SimDisk::new(8);
+    let options = StoreOptions::new().keeper(false).compaction_bytes(1);
+    let store = options.clone().disk(disk.clone()).open("store").unwrap();
+    let stream = store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(60, None)).unwrap();
+    put(&stream, 0..31);
+    // The manifest has a segment of the log from now on, and the log a small snapshot.
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    let before = queue.receive(&one).unwrap();
+    queue.acknowledge(&receipts(&before)).unwrap();
+    let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| receive(&queue));
+        stall.wait_until_reached();
+        // The snapshot is in the log, and what they do comes behind it.
+        let (done, is_done) = std::sync::mpsc::channel();
+        let others = scope.spawn({
+            let queue = &queue;
+            move || {
+                let received = receive(queue);
+                queue.acknowledge(&receipts(&received)).unwrap();
+                done.send(()).unwrap();
+                received
+            }
+        });
+        let in_time = is_done.recv_timeout(Duration::from_secs(20));
+        let cut = disk.image(LossMode::LoseAll);
+        drop(stall);
+        let (first, others) = (first.join().unwrap(), others.join().unwrap());
+        in_time.expect("they wait for the snapshot");
+        for disk in [cut, disk.crash(LossMode::LoseAll)] {
+            let store = options.clone().disk(disk).open("store").unwrap();
+            let queue = store.stream("jobs").unwrap().queue("work").unwrap();
+            assert_eq!(counts(&queue), [0, 10, 0, 0]);
+            let rest = [receive(&queue), receive(&queue)].concat();
+            assert_eq!(rest.len(), 20);
+            assert!(names(&rest).is_disjoint(&names(&others)));
+            assert!(names(&rest).is_disjoint(&names(&before)));
+            assert!(names(&rest).is_superset(&names(&first)));
+        }
+    });
 }

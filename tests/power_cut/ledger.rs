@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anabranch::{
-    HashKey, RecordNumber, SequenceNumber, ShardFilter, ShardId, StartingPosition, Stream, Timestamp,
+    HashKey, Queue, ReadLimit, ReceiveOptions, RecordNumber, SequenceNumber, ShardFilter, ShardId,
+    StartingPosition, Stream, Timestamp,
 };
 
 use crate::record::{Name, Numbered};
@@ -18,6 +19,10 @@ pub(crate) enum Told {
     Seen(Numbered),
     /// The shard was split or merged.
     Closed(ShardId),
+    /// The queue was asked to be done with the record.
+    Asked(Numbered),
+    /// The queue is done with the record.
+    Done(Numbered),
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +30,9 @@ pub(crate) struct Ledger {
     /// What nothing may take back before it expires.
     durable: BTreeMap<Name, Numbered>,
     closed: HashSet<ShardId>,
+    /// What the queue may be done with, and what it is done with whatever happens.
+    asked: HashSet<Name>,
+    done: HashSet<Name>,
     /// Whose every number is that anybody has seen, durable or not.
     numbers: HashMap<SequenceNumber, Name>,
     names: HashMap<Name, SequenceNumber>,
@@ -44,16 +52,22 @@ impl Ledger {
                     "{record} is not above {floor:?}, which was seen in an earlier round"
                 );
             }
-            if let Told::Acknowledged(record) | Told::Seen(record) = told {
+            if let Told::Acknowledged(record) | Told::Seen(record) | Told::Asked(record) = told {
                 self.note_number(record);
                 raise(&mut highest, record);
+            }
+            if let Told::Asked(record) = told {
+                self.asked.insert(record.name.clone());
             }
         }
         self.floors = highest;
         for told in durable {
             match told {
-                Told::Acknowledged(record) | Told::Seen(record) => {
+                Told::Acknowledged(record) | Told::Seen(record) | Told::Asked(record) => {
                     self.durable.insert(record.name.clone(), record.clone());
+                }
+                Told::Done(record) => {
+                    self.done.insert(record.name.clone());
                 }
                 Told::Closed(shard) => {
                     self.closed.insert(*shard);
@@ -98,6 +112,41 @@ impl Ledger {
             self.durable.insert(record.name.clone(), record.clone());
         }
         stored.len()
+    }
+
+    /// Compares the queue, after the stream was: it gives out all that is there and that it was not asked to be done with, and
+    /// nothing that it is done with.
+    pub(crate) fn check_queue(&self, queue: Option<&Queue>) {
+        let Some(queue) = queue else {
+            assert!(self.done.is_empty(), "the queue is gone");
+            return;
+        };
+        let many = ReceiveOptions {
+            limit: ReadLimit {
+                records: 10_000,
+                ..ReadLimit::default()
+            },
+            ..ReceiveOptions::default()
+        };
+        let mut given = HashSet::new();
+        loop {
+            let received = queue.receive(&many).expect("a crash damages nothing");
+            if received.is_empty() {
+                break;
+            }
+            for record in received {
+                let name = Name::of(&record.record);
+                assert!(!self.done.contains(&name), "{name:?} comes back to the queue");
+                assert!(given.insert(name), "{:?} is given out twice", record.record);
+            }
+        }
+        let kept = self
+            .durable
+            .values()
+            .filter(|record| !self.asked.contains(&record.name));
+        for record in kept {
+            assert!(given.contains(&record.name), "{record} is lost to the queue");
+        }
     }
 
     fn check_shards(&self, stream: &Stream) {

@@ -130,7 +130,10 @@ impl Rounds {
             .open(self.directory())
             .expect("a crash leaves a store that opens");
         match writer::stream(&store) {
-            Some(stream) => self.checked += self.ledger.check(&stream, self.time),
+            Some(stream) => {
+                self.checked += self.ledger.check(&stream, self.time);
+                self.ledger.check_queue(writer::queue(&stream).as_ref());
+            }
             None => assert!(self.ledger.is_empty(), "the stream is gone"),
         }
         self.checks += 1;
@@ -243,6 +246,8 @@ fn parse(line: &str, time: &mut Timestamp, on_stop: impl Fn(&str)) -> Option<Tol
             rest.parse().expect("the writer prints records"),
         )),
         "saw" => Some(Told::Seen(rest.parse().expect("the writer prints records"))),
+        "asked" => Some(Told::Asked(rest.parse().expect("the writer prints records"))),
+        "done" => Some(Told::Done(rest.parse().expect("the writer prints records"))),
         "closed" => Some(Told::Closed(rest.parse().expect("the writer prints shard ids"))),
         "clock" => {
             *time = Timestamp::from_millis(rest.parse().expect("the writer prints times"));

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anabranch::{
-    Clock, Durability, Error, HashKey, ManualClock, PutRecord, PutResult, Result, ShardFilter,
-    StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Clock, Durability, Error, HashKey, ManualClock, PutRecord, PutResult, Queue, QueueOptions, QueueSettings,
+    ReceiveOptions, Result, ShardFilter, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 
 use crate::record::{Name, Numbered};
@@ -18,9 +18,11 @@ use crate::record::{Name, Numbered};
 const TASK: &str = "ANABRANCH_WRITING_PROCESS";
 
 const STREAM: &str = "clicks";
+const QUEUE: &str = "work";
 const SHARDS: u32 = 3;
 const PUTTING_THREADS: u32 = 3;
 const APPENDING_THREADS: u32 = 2;
+const CONSUMING_THREADS: usize = 2;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
@@ -71,6 +73,7 @@ pub(crate) fn options(level: Durability, clock: ManualClock) -> StoreOptions {
         .segment_bytes(64 << 10)
         .max_recycled_bytes(2 << 20)
         .max_open_segments(6)
+        .compaction_bytes(4 << 10)
         .min_journaled_shards(2)
         .clock(clock)
 }
@@ -80,6 +83,15 @@ pub(crate) fn stream(store: &Store) -> Option<Stream> {
     match store.stream(STREAM) {
         Ok(stream) => Some(stream),
         Err(Error::StreamNotFound { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The stream's queue, if it was ever made. It has all records of the stream.
+pub(crate) fn queue(stream: &Stream) -> Option<Queue> {
+    match stream.queue(QUEUE) {
+        Ok(queue) => Some(queue),
+        Err(Error::QueueNotFound { .. }) => None,
         Err(error) => panic!("{error}"),
     }
 }
@@ -109,6 +121,7 @@ fn say(line: &str) {
 struct Writer {
     store: Store,
     stream: Stream,
+    queue: Queue,
     clock: ManualClock,
     round: u32,
     /// How many were acknowledged.
@@ -124,9 +137,14 @@ impl Writer {
             Some(stream) => stream,
             None => store.create_stream(STREAM, SHARDS)?,
         };
+        let queue = match queue(&stream) {
+            Some(queue) => queue,
+            None => stream.create_queue(QUEUE, &queue_options())?,
+        };
         Ok(Self {
             store,
             stream,
+            queue,
             clock,
             round: task.round,
             records: AtomicU64::new(0),
@@ -143,6 +161,9 @@ impl Writer {
             }
             for thread in 0..APPENDING_THREADS {
                 threads.push(scope.spawn(move || self.until_stopped(|| self.append_for_ever(thread))));
+            }
+            for _ in 0..CONSUMING_THREADS {
+                threads.push(scope.spawn(|| self.until_stopped(|| self.consume_for_ever())));
             }
             threads.push(scope.spawn(|| self.until_stopped(|| self.reshard_for_ever())));
             threads.push(scope.spawn(|| self.until_stopped(|| self.read_for_ever())));
@@ -225,6 +246,28 @@ impl Writer {
         Ok(())
     }
 
+    /// Acknowledges most of what the queue has. What it asks for is told before and after.
+    fn consume_for_ever(&self) -> Result<()> {
+        while !self.is_stopped.load(Ordering::SeqCst) {
+            let wait = Duration::from_millis(20);
+            let mut received = self.queue.receive_within(&ReceiveOptions::default(), wait)?;
+            // The others come back when they are due.
+            received.retain(|record| record.record.sequence_number.record_number().value() % 4 != 0);
+            for record in &received {
+                say(&format!("asked {}", Numbered::of(&record.record)));
+            }
+            let receipts: Vec<_> = received.iter().map(|record| record.receipt).collect();
+            let outcomes = self.queue.acknowledge(&receipts)?;
+            for (record, outcome) in received.iter().zip(outcomes) {
+                // It may have been due meanwhile, and be given out again.
+                if outcome.is_ok() {
+                    say(&format!("done {}", Numbered::of(&record.record)));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Splits a shard, merges two, and so on.
     fn reshard_for_ever(&self) -> Result<()> {
         while self.wait_for_records(60) {
@@ -270,6 +313,17 @@ impl Writer {
             std::thread::sleep(Duration::from_micros(200));
         }
         true
+    }
+}
+
+fn queue_options() -> QueueOptions {
+    QueueOptions {
+        start: StartingPosition::TrimHorizon,
+        settings: QueueSettings {
+            visibility_seconds: 3_600,
+            max_receive_count: None,
+        },
+        ..QueueOptions::default()
     }
 }
 

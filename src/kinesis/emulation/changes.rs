@@ -14,6 +14,15 @@ pub(in crate::kinesis) struct Changes {
     times: Mutex<HashMap<(StreamId, &'static str), VecDeque<Timestamp>>>,
 }
 
+/// A change that was counted.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a change that was not made is taken back"]
+pub(in crate::kinesis) struct Counted {
+    stream: StreamId,
+    operation: &'static str,
+    at: Timestamp,
+}
+
 impl Changes {
     /// Counts a change of a stream by this operation, unless there were `most` of them in the 24 hours before.
     pub(in crate::kinesis) fn count(
@@ -22,7 +31,7 @@ impl Changes {
         operation: &'static str,
         most: usize,
         now: Timestamp,
-    ) -> bool {
+    ) -> Option<Counted> {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.retain(|_, times| {
             times.retain(|time| now.since(*time) < DAY);
@@ -30,10 +39,29 @@ impl Changes {
         });
         let times = times.entry((stream, operation)).or_default();
         if times.len() >= most {
-            return false;
+            return None;
         }
         times.push_back(now);
-        true
+        Some(Counted {
+            stream,
+            operation,
+            at: now,
+        })
+    }
+
+    /// Counts a change no more, which was not made.
+    pub(in crate::kinesis) fn take_back(&self, counted: Counted) {
+        let Counted {
+            stream,
+            operation,
+            at,
+        } = counted;
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = times.get_mut(&(stream, operation))
+            && let Some(found) = times.iter().position(|time| *time == at)
+        {
+            times.remove(found);
+        }
     }
 }
 
@@ -46,12 +74,24 @@ mod tests {
         let changes = Changes::default();
         let start = Timestamp::from_seconds(1_000_000);
         let (one, other) = (StreamId::new(1), StreamId::new(2));
-        assert!(changes.count(one, "a", 2, start));
-        assert!(changes.count(one, "a", 2, start.saturating_add(DAY / 2)));
-        assert!(!changes.count(one, "a", 2, start.saturating_add(DAY / 2)));
-        assert!(changes.count(one, "b", 2, start.saturating_add(DAY / 2)));
-        assert!(changes.count(other, "a", 2, start.saturating_add(DAY / 2)));
-        assert!(changes.count(one, "a", 2, start.saturating_add(DAY)));
-        assert!(!changes.count(one, "a", 2, start.saturating_add(DAY)));
+        let counts = |stream, operation, at| changes.count(stream, operation, 2, at).is_some();
+        assert!(counts(one, "a", start));
+        assert!(counts(one, "a", start.saturating_add(DAY / 2)));
+        assert!(!counts(one, "a", start.saturating_add(DAY / 2)));
+        assert!(counts(one, "b", start.saturating_add(DAY / 2)));
+        assert!(counts(other, "a", start.saturating_add(DAY / 2)));
+        assert!(counts(one, "a", start.saturating_add(DAY)));
+        assert!(!counts(one, "a", start.saturating_add(DAY)));
+    }
+
+    #[test]
+    fn what_is_taken_back_counts_no_more() {
+        let changes = Changes::default();
+        let (now, one) = (Timestamp::from_seconds(1_000_000), StreamId::new(1));
+        for _ in 0..3 {
+            changes.take_back(changes.count(one, "a", 1, now).unwrap());
+        }
+        assert!(changes.count(one, "a", 1, now).is_some());
+        assert!(changes.count(one, "a", 1, now).is_none());
     }
 }

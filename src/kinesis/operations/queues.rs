@@ -16,8 +16,8 @@ use crate::kinesis::service::Context;
 use crate::kinesis::token::QueuesToken;
 use crate::kinesis::validate::{failed_at, missing};
 use crate::{
-    Queue, QueueDescription, QueueOptions, QueueSettings, ReaderStatus, StartingPosition, Stream, StreamMode,
-    StreamStatus, StreamSummary, Timestamp, limits,
+    Error, Queue, QueueDescription, QueueOptions, QueueSettings, ReaderStatus, StartingPosition, Stream,
+    StreamMode, StreamStatus, StreamSummary, Timestamp, limits,
 };
 
 const QUEUE_NAME: Key<Text> = required("QueueName", shapes::NAME);
@@ -163,21 +163,34 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     if tags.len() > MOST_TAGS {
         return Err(tagged.too_many());
     }
-    let stream = stream_on_demand(context, arn, "queue")?;
+    // The constraint of the member lets no other ARN pass.
+    let stream = context.stream(arn::stream_name(arn).unwrap_or_default());
+    let stream = stream.map_err(|error| context.refusal(error))?;
     let options = QueueOptions {
         start,
         settings,
         tags,
         max_consumers: most_consumers(context)?,
         max_creating: MOST_CREATING,
+        needs_on_demand: true,
     };
     let created = stream.create_queue(name, &options);
-    let queue = created.map_err(|error| context.refusal(error))?;
+    let queue = created.map_err(|error| refused_queue(context, error))?;
     let description = queue.describe().map_err(|error| context.refusal(error))?;
     Ok(reply(call, &queue, &description))
 }
 
-/// The stream that a new queue or channel is to be of.
+fn refused_queue(context: Context<'_>, error: Error) -> ApiError {
+    match error {
+        Error::StreamNotOnDemand { stream } => ApiError::invalid_argument(format!(
+            "Stream {stream} under account {} is in PROVISIONED mode. A queue needs a stream in ON_DEMAND mode.",
+            context.account_id()
+        )),
+        error => context.refusal(error),
+    }
+}
+
+/// The stream that a new channel is to be of.
 pub(super) fn stream_on_demand(context: Context<'_>, arn: &str, reader: &str) -> Result<Stream, ApiError> {
     // The constraint of the member lets no other ARN pass.
     let name = arn::stream_name(arn).unwrap_or_default();

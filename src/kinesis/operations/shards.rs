@@ -452,12 +452,13 @@ fn update_shard_count(call: &Call<'_>) -> Result<Reply, ApiError> {
     // The constraint of the member lets no number pass that is not positive, nor one that is greater than an integer.
     let target = u32::try_from(call.get(TARGET_SHARD_COUNT)).unwrap_or(u32::MAX);
     check_target(context, current, target)?;
-    count_change(call, &stream, MOST_UPDATES_A_DAY)?;
-    let claim = claim_shards(context, target.saturating_sub(current))?;
-    // As on AWS, the answer does not wait for the shards. From now on those that are to come are counted.
-    let begun = stream.begin_shard_count_update(target);
-    drop(claim);
-    begun.map_err(|error| context.refusal(error))?;
+    counted_change(call, &stream, MOST_UPDATES_A_DAY, || {
+        let claim = claim_shards(context, target.saturating_sub(current))?;
+        // As on AWS, the answer does not wait for the shards. From now on those that are to come are counted.
+        let begun = stream.begin_shard_count_update(target);
+        drop(claim);
+        begun.map_err(|error| context.refusal(error))
+    })?;
     Ok(call.reply(|reply| {
         reply.set(STREAM_NAME, stream.name());
         reply.set(CURRENT_SHARD_COUNT_SHOWN, current);
@@ -468,22 +469,35 @@ fn update_shard_count(call: &Call<'_>) -> Result<Reply, ApiError> {
 
 const MOST_UPDATES_A_DAY: usize = 10;
 
-/// Where changes are limited as on AWS, refuses one of this kind that is one too many within 24 hours.
-pub(super) fn count_change(call: &Call<'_>, stream: &Stream, most: usize) -> Result<(), ApiError> {
+/// Makes a change. Where changes are limited as on AWS, refuses one of this kind that is one too many within 24 hours; one
+/// that is refused for another reason is not counted.
+pub(super) fn counted_change(
+    call: &Call<'_>,
+    stream: &Stream,
+    most: usize,
+    change: impl FnOnce() -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
     let service = call.context.service;
-    let name = call.operation.name;
-    if !service.limits.changes
-        || service
-            .changes
-            .count(stream.id(), name, most, service.store.now())
-    {
-        return Ok(());
+    if !service.limits.changes {
+        return change();
     }
-    Err(ApiError::limit_exceeded(format!(
-        "{name} can be called for stream {} under account {} {most} times within 24 hours.",
-        stream.name(),
-        call.context.account_id()
-    )))
+    let name = call.operation.name;
+    // Counted before, so that calls at once cannot exceed it together.
+    let counted = service
+        .changes
+        .count(stream.id(), name, most, service.store.now());
+    let Some(counted) = counted else {
+        return Err(ApiError::limit_exceeded(format!(
+            "{name} can be called for stream {} under account {} {most} times within 24 hours.",
+            stream.name(),
+            call.context.account_id()
+        )));
+    };
+    let changed = change();
+    if changed.is_err() {
+        service.changes.take_back(counted);
+    }
+    changed
 }
 
 /// A stream gets at most twice, and at least half as many shards at once. Half of an odd number is rounded up.

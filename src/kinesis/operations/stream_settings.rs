@@ -10,7 +10,7 @@ use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::validate::validate;
-use crate::{RecordDistribution, Stream, StreamMode, StreamStatus, StreamSummary};
+use crate::{Error, ModeOptions, RecordDistribution, Stream, StreamMode, StreamStatus, StreamSummary};
 
 const MOST_SWITCHES_A_DAY: usize = 2;
 
@@ -53,13 +53,14 @@ fn start_stream_encryption(call: &Call<'_>) -> Result<Reply, ApiError> {
             "EncryptionType must be KMS to start the encryption of a stream.",
         ));
     }
-    shards::count_change(call, &stream, MOST_ENCRYPTIONS_A_DAY)?;
     let key = call.get(KEY_ID);
-    let started = match context.service.store.has_keys() {
-        true => stream.start_encryption(key),
-        false => stream.declare_encryption(key),
-    };
-    started.map_err(|error| context.refusal(error))?;
+    shards::counted_change(call, &stream, MOST_ENCRYPTIONS_A_DAY, || {
+        let started = match context.service.store.has_keys() {
+            true => stream.start_encryption(key),
+            false => stream.declare_encryption(key),
+        };
+        started.map_err(|error| context.refusal(error))
+    })?;
     Ok(Reply::empty())
 }
 
@@ -103,8 +104,9 @@ fn stop_stream_encryption(call: &Call<'_>) -> Result<Reply, ApiError> {
         ));
     }
     if summary.encryption_key.is_some() {
-        shards::count_change(call, &stream, MOST_ENCRYPTIONS_A_DAY)?;
-        stream.stop_encryption().map_err(|error| context.refusal(error))?;
+        shards::counted_change(call, &stream, MOST_ENCRYPTIONS_A_DAY, || {
+            stream.stop_encryption().map_err(|error| context.refusal(error))
+        })?;
     }
     Ok(Reply::empty())
 }
@@ -142,32 +144,35 @@ fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
         Some(warm) => check_warm_throughput(context, stream.name(), mode, warm)?,
         None => summary.warm_throughput,
     };
-    let queues = stream.queues().map_err(|error| context.refusal(error))?;
-    if mode == StreamMode::Provisioned && !queues.is_empty() {
-        return Err(ApiError::in_use(format!(
-            "Stream {} under account {} has {} queues, which need a stream in ON_DEMAND mode. Delete them first.",
-            stream.name(),
-            context.account_id(),
-            queues.len()
-        )));
-    }
-    let channels = stream.channels().map_err(|error| context.refusal(error))?;
-    if mode == StreamMode::Provisioned && !channels.is_empty() {
-        return Err(ApiError::in_use(format!(
-            "Stream {} under account {} has {} channels, which need a stream in ON_DEMAND mode. Delete them first.",
-            stream.name(),
-            context.account_id(),
-            channels.len()
-        )));
-    }
-    if mode != summary.mode {
-        shards::count_change(call, &stream, MOST_SWITCHES_A_DAY)?;
-    }
-    if (mode, warm) != (summary.mode, summary.warm_throughput) {
-        let changed = stream.set_mode_and_warm_throughput(mode, warm);
-        changed.map_err(|error| context.refusal(error))?;
+    let options = ModeOptions {
+        warm_throughput: (warm != summary.warm_throughput).then_some(warm),
+        readers_need_on_demand: true,
+    };
+    let change = || {
+        stream
+            .set_mode_with(mode, &options)
+            .map_err(|error| refused_mode(context, error))
+    };
+    match (mode == summary.mode, warm == summary.warm_throughput) {
+        (true, true) => {}
+        (true, false) => change()?,
+        (false, _) => shards::counted_change(call, &stream, MOST_SWITCHES_A_DAY, change)?,
     }
     Ok(Reply::empty())
+}
+
+fn refused_mode(context: Context<'_>, error: Error) -> ApiError {
+    match error {
+        Error::StreamHasQueues { stream, count } => ApiError::in_use(format!(
+            "Stream {stream} under account {} has {count} queues, which need a stream in ON_DEMAND mode. Delete them first.",
+            context.account_id()
+        )),
+        Error::StreamHasChannels { stream, count } => ApiError::in_use(format!(
+            "Stream {stream} under account {} has {count} channels, which need a stream in ON_DEMAND mode. Delete them first.",
+            context.account_id()
+        )),
+        error => context.refusal(error),
+    }
 }
 
 const MAX_RECORD_SIZE_IN_KIB: Key<Integer> = required("MaxRecordSizeInKiB", shapes::MAX_RECORD_SIZE_IN_KIB);

@@ -6,6 +6,8 @@
 
 mod answers;
 mod caught;
+#[cfg(feature = "encryption")]
+mod encryption;
 mod group_commit;
 mod lifecycle;
 mod reading;

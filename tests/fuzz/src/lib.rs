@@ -6,6 +6,7 @@ pub mod http;
 pub mod journal;
 pub mod manifest;
 mod program;
+pub mod queue;
 pub mod segments;
 pub mod signature;
 pub mod tools;

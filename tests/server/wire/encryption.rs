@@ -151,6 +151,30 @@ fn a_stream_can_be_encrypted_so_many_times_a_day_where_that_is_emulated(backend:
 }
 
 #[test]
+fn a_start_that_is_refused_does_not_count() {
+    let keys = KeyRing::new();
+    keys.insert("alias/orders", [1; 32]);
+    let setup = Setup {
+        keys: Some(keys),
+        options: Some(|options| options.limits("changes".parse().unwrap())),
+        ..Setup::default()
+    };
+    let server = TestServer::with(Backend::Directory, setup);
+    create(&server, "s");
+    for _ in 0..26 {
+        let (exception, _) = server.refusal("StartStreamEncryption", &start("s", "alias/other"));
+        assert_eq!(exception, "KMSNotFoundException");
+    }
+    for _ in 0..25 {
+        server.ok("StartStreamEncryption", &start("s", KEY));
+    }
+    assert_eq!(
+        server.refusal("StartStreamEncryption", &start("s", KEY)).0,
+        "LimitExceededException"
+    );
+}
+
+#[test]
 fn a_key_that_is_missing_is_told_and_nothing_is_stored() {
     let keys = KeyRing::new();
     keys.insert("alias/orders", [1; 32]);

@@ -15,6 +15,7 @@ on_each_backend!(
     dead_letters_are_received_held_back_restored_and_acknowledged,
     entries_that_are_wrong_fail_by_themselves,
     a_queue_needs_a_stream_on_demand_and_keeps_it,
+    of_a_new_queue_and_a_new_mode_at_once_one_is_refused,
     what_is_wrong_with_a_queue_is_said,
     a_receive_waits_for_a_put_and_no_longer_than_it_was_told_to,
     queues_have_tags_and_policies_and_count_as_consumers,
@@ -349,6 +350,29 @@ fn a_queue_needs_a_stream_on_demand_and_keeps_it(backend: Backend) {
     }
     server.ok("DeleteQueue", &json!({ "QueueARN": queue }));
     server.ok("DeleteStream", &json!({"StreamName": "jobs"}));
+}
+
+fn of_a_new_queue_and_a_new_mode_at_once_one_is_refused(backend: Backend) {
+    let server = server(backend);
+    let mode = |mode: &str| {
+        let details = json!({ "StreamMode": mode });
+        json!({"StreamARN": stream_arn("jobs"), "StreamModeDetails": details})
+    };
+    for round in 0..50 {
+        let name = round.to_string();
+        let (created, changed) = std::thread::scope(|scope| {
+            let creating = scope.spawn(|| server.call("CreateQueue", &new_queue(&name)));
+            let changing = scope.spawn(|| server.call("UpdateStreamMode", &mode("PROVISIONED")));
+            (creating.join().unwrap(), changing.join().unwrap())
+        });
+        let is_created = created.status == 200;
+        assert_ne!(is_created, changed.status == 200, "{created:?} {changed:?}");
+        if is_created {
+            let arn = text(&server.ok("ListQueues", &json!({}))["QueueSummaries"][0]["QueueARN"]);
+            server.ok("DeleteQueue", &json!({ "QueueARN": arn }));
+        }
+        server.ok("UpdateStreamMode", &mode("ON_DEMAND"));
+    }
 }
 
 fn what_is_wrong_with_a_queue_is_said(backend: Backend) {

@@ -1,4 +1,4 @@
-//! Bytes that nobody meant: in segments, indexes, the commit journal, manifests, shard iterators and on the server's sockets.
+//! Bytes that nobody meant: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators and on the server's sockets.
 //!
 //! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
 //! its corpus, over mutations of it and over random bytes, the same ones every time:
@@ -13,7 +13,7 @@ mod corpus;
 mod driver;
 mod mutation;
 
-use anabranch_fuzz::{http, journal, manifest, segments, signature, tools};
+use anabranch_fuzz::{http, journal, manifest, queue, segments, signature, tools};
 use anabranch_harness::allocation::CountingAllocator;
 
 /// A length that was not checked is seen although the memory is there.
@@ -33,6 +33,11 @@ fn any_bytes_in_a_manifest_are_refused_or_a_sound_store() {
 #[test]
 fn any_bytes_in_the_commit_journal_are_frames_or_damage() {
     driver::run("journal", 600, journal::run);
+}
+
+#[test]
+fn any_bytes_in_the_log_of_a_queue_are_entries_or_damage() {
+    driver::run("queue", 4_000, queue::run);
 }
 
 #[test]
@@ -57,11 +62,20 @@ fn every_target_has_seeds() {
         corpus::write("segments", segments::seeds());
         corpus::write("journal", journal::seeds());
         corpus::write("manifest", manifest::seeds());
+        corpus::write("queue", queue::seeds());
         corpus::write("tools", tools::seeds());
         corpus::write("http", http::seeds());
         corpus::write("signature", signature::seeds());
     }
-    for target in ["segments", "journal", "manifest", "tools", "http", "signature"] {
+    for target in [
+        "segments",
+        "journal",
+        "manifest",
+        "queue",
+        "tools",
+        "http",
+        "signature",
+    ] {
         assert!(corpus::read(target).len() >= 5, "{target}");
     }
 }

@@ -1,0 +1,4 @@
+//! The target `queue` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| anabranch_fuzz::queue::run(input));
