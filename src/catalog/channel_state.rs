@@ -42,8 +42,8 @@ impl ChannelState {
         }
     }
 
-    #[cfg(feature = "channels")]
     /// The next record of a shard to deliver; `None` if none of it is left, or ever was to be delivered.
+    #[cfg(feature = "channels")]
     pub(crate) fn next_of(&self, shard: ShardId) -> Option<RecordNumber> {
         match self.next.get(&shard) {
             Some(next) => *next,

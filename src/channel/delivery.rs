@@ -1,15 +1,16 @@
 //! What delivers: now, or in threads.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, BucketError};
 use super::handle::Channel;
-use super::round::{DeliveryError, DeliveryEvent, Round};
-use super::schedule::{Backlogs, ChannelKey, DeliveryProblem, Outcome, Schedule};
+use super::round::{DeliveryError, DeliveryEvent, Progress, Round, RoundOutcome};
+use super::schedule::{ChannelKey, DeliveryProblem, Outcome, Schedule};
 use crate::error::{Error, Result};
 use crate::model::Destination;
 use crate::store::Store;
@@ -62,7 +63,14 @@ impl fmt::Debug for DeliveryOptions {
 #[derive(Debug)]
 pub struct Delivery {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    /// Tells these threads, and no later ones, to end.
+    are_stopping: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -73,7 +81,6 @@ struct Shared {
     schedule: Mutex<Schedule>,
     /// A channel was given back, or the delivery stops.
     changed: Condvar,
-    is_stopping: AtomicBool,
 }
 
 impl Delivery {
@@ -86,7 +93,6 @@ impl Delivery {
                 options,
                 schedule: Mutex::default(),
                 changed: Condvar::new(),
-                is_stopping: AtomicBool::new(false),
             }),
             threads: Mutex::default(),
         }
@@ -98,11 +104,13 @@ impl Delivery {
     /// [`Error::Io`] if there can be no more threads.
     pub fn start(&self) -> Result<()> {
         let mut threads = self.threads.lock();
-        for _ in threads.len()..self.shared.options.threads.max(1) {
-            let shared = self.shared.clone();
+        threads.handles.retain(|thread| !thread.is_finished());
+        for _ in threads.handles.len()..self.shared.options.threads.max(1) {
+            let (shared, are_stopping) = (self.shared.clone(), threads.are_stopping.clone());
             let thread = std::thread::Builder::new().name(NAME.to_owned());
-            let thread = thread.spawn(move || shared.run());
-            threads.push(thread.map_err(|error| Error::no_thread(NAME, error))?);
+            let thread = thread.spawn(move || shared.run(&are_stopping));
+            let thread = thread.map_err(|error| Error::no_thread(NAME, error))?;
+            threads.handles.push(thread);
         }
         Ok(())
     }
@@ -110,13 +118,20 @@ impl Delivery {
     /// Delivers what is due by the store's clock, of all channels but those that a thread is at, whether or not one failed
     /// just now. Gives how many objects that made. Blocks.
     pub fn deliver_due(&self) -> usize {
-        let mut objects = 0;
         let channels = self.shared.store.channels_to_deliver();
-        self.shared.schedule.lock().update(&channels);
+        let now = self.shared.store.monotonic();
+        self.shared.schedule.lock().update(&channels, now);
+        let never = AtomicBool::new(false);
+        let mut objects = 0;
         for key in channels {
-            let taken = self.shared.schedule.lock().take(key);
-            if let Some(backlogs) = taken {
-                objects += self.shared.deliver(key, backlogs);
+            loop {
+                let taken = self.shared.schedule.lock().take(key);
+                let Some(progress) = taken else { break };
+                let (made, has_more) = self.shared.deliver(key, progress, &never);
+                objects += made;
+                if !has_more {
+                    break;
+                }
             }
         }
         objects
@@ -138,16 +153,36 @@ impl Delivery {
 
     /// Ends the threads, as soon as the objects are put that they are putting.
     pub fn stop(&self) {
-        self.shared.is_stopping.store(true, Ordering::Release);
+        self.stop_within(Duration::MAX);
+    }
+
+    /// The same, but threads that take longer end by themselves, when their object is put or has failed. Gives whether all have
+    /// ended.
+    pub fn stop_within(&self, limit: Duration) -> bool {
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        let mut threads = self.threads.lock();
+        let Threads {
+            handles,
+            are_stopping,
+        } = std::mem::take(&mut *threads);
+        are_stopping.store(true, Ordering::Release);
         {
             let _schedule = self.shared.schedule.lock();
             self.shared.changed.notify_all();
         }
-        for thread in self.threads.lock().drain(..) {
-            // What it panicked with was told by its thread.
-            let _ = thread.join();
+        let began = Instant::now();
+        let mut have_ended = true;
+        for thread in handles {
+            while !thread.is_finished() && began.elapsed() < limit {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            match thread.is_finished() {
+                // What it panicked with was told by its thread.
+                true => drop(thread.join()),
+                false => have_ended = false,
+            }
         }
-        self.shared.is_stopping.store(false, Ordering::Release);
+        have_ended
     }
 }
 
@@ -158,19 +193,21 @@ impl Drop for Delivery {
 }
 
 impl Shared {
-    /// What a thread does until the delivery stops or the store is closed.
-    fn run(&self) {
-        while !self.is_stopping.load(Ordering::Acquire) {
-            let channels = self.store.channels_to_deliver();
+    /// What a thread does until it is to stop or the store is closed.
+    fn run(&self, is_stopping: &AtomicBool) {
+        while !is_stopping.load(Ordering::Acquire) && !self.store.is_closed() {
             let now = self.store.monotonic();
             let mut schedule = self.schedule.lock();
-            schedule.update(&channels);
+            if schedule.is_stale(now) {
+                let channels = self.store.channels_to_deliver();
+                schedule.update(&channels, now);
+            }
             match schedule.take_due(now) {
-                Some((key, backlogs)) => {
+                Some((key, progress)) => {
                     drop(schedule);
-                    self.deliver(key, backlogs);
+                    self.deliver(key, progress, is_stopping);
                 }
-                None if self.is_stopping.load(Ordering::Acquire) => return,
+                None if is_stopping.load(Ordering::Acquire) => return,
                 None => {
                     let pause = schedule.until_next(now);
                     drop(self.changed.wait_timeout(schedule, pause));
@@ -179,32 +216,33 @@ impl Shared {
         }
     }
 
-    fn deliver(&self, key: ChannelKey, mut backlogs: Backlogs) -> usize {
+    /// One round. Gives how many objects it made, and whether more is due.
+    fn deliver(&self, key: ChannelKey, mut progress: Progress, is_stopping: &AtomicBool) -> (usize, bool) {
         let (stream, id) = key;
-        let channel = self
-            .store
-            .stream_by_id(stream)
-            .and_then(|stream| stream.channel_by_id(id));
-        let (name, objects, failure) = match channel {
+        let stream = self.store.stream_by_id(stream);
+        let channel = stream.and_then(|stream| stream.channel_by_id(id));
+        let (name, outcome) = match channel {
             Ok(channel) => {
                 let name = channel.describe().map(|channel| channel.name).unwrap_or_default();
-                let round = Round {
-                    channel: &channel,
-                    bucket: &*self.bucket,
-                    object_bytes: self.options.object_bytes.max(1),
-                    most_freshness: self.options.most_freshness,
-                    is_stopping: &|| self.is_stopping.load(Ordering::Acquire),
-                    tell: &|event| (self.options.on_event)(&event),
-                };
-                let (objects, failure) = round.run(&mut backlogs);
-                (name, objects, failure.filter(|error| !is_gone(error)))
+                (name, self.run_round(&channel, &mut progress, is_stopping))
             }
             // It was deleted, or the store was closed.
-            Err(_) => (String::new(), 0, None),
+            Err(_) => (String::new(), RoundOutcome::default()),
         };
+        let RoundOutcome {
+            objects,
+            failure,
+            has_more,
+        } = outcome;
+        let failure = failure.filter(|error| !is_gone(error));
         let error = failure.clone();
+        let has_more = has_more && failure.is_none();
         let (now, time) = (self.store.monotonic(), self.store.now());
-        let outcome = self.schedule.lock().give_back(key, backlogs, failure, now, time);
+        let given_back = (failure, has_more);
+        let outcome = self
+            .schedule
+            .lock()
+            .give_back(key, progress, given_back, now, time);
         match (outcome, error) {
             (Outcome::Failed { retry_in }, Some(error)) => (self.options.on_event)(&DeliveryEvent::Failed {
                 channel: name,
@@ -219,7 +257,33 @@ impl Shared {
             ) => (self.options.on_event)(&DeliveryEvent::Resumed { channel: name }),
             _ => {}
         }
-        objects
+        (objects, has_more)
+    }
+
+    /// A panic of the bucket is a failure of its channel, and ends no thread.
+    fn run_round(
+        &self,
+        channel: &Channel,
+        progress: &mut Progress,
+        is_stopping: &AtomicBool,
+    ) -> RoundOutcome {
+        let round = Round {
+            channel,
+            bucket: &*self.bucket,
+            object_bytes: self.options.object_bytes.max(1),
+            most_freshness: self.options.most_freshness,
+            is_stopping: &|| is_stopping.load(Ordering::Acquire),
+            tell: &|event| (self.options.on_event)(&event),
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| round.run(progress)));
+        ran.unwrap_or_else(|_| {
+            // What was counted may be half a change.
+            *progress = Progress::default();
+            RoundOutcome {
+                failure: Some(DeliveryError::Panicked),
+                ..RoundOutcome::default()
+            }
+        })
     }
 }
 

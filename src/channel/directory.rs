@@ -4,8 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use md5::{Digest, Md5};
-
 use super::bucket::{Bucket, BucketError, Object};
 use crate::disk::{Disk, EntryKind, OpenMode, OsDisk};
 use crate::model::Destination;
@@ -62,22 +60,26 @@ impl DirectoryBuckets {
                 _ => directories.push(directory.clone()),
             }
         }
-        // An earlier attempt may have left it. It has the same name, so no more than one is ever left.
-        let partial = directory.join(partial_name(key));
-        match self.disk.remove_file(&partial) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        // Nothing else ever has this name, so that no other delivery writes into the file.
+        let partial = directory.join(format!(".{:016x}.partial", self.disk.entropy()?));
+        let written = self.write_partial(&partial, body);
+        let renamed = written.and_then(|()| self.disk.rename(&partial, &directory.join(name)));
+        if let Err(error) = renamed {
+            // It is tried again under another name. That this fails is no news.
+            let _ = self.disk.remove_file(&partial);
+            return Err(error);
         }
-        let file = self.disk.open(&partial, OpenMode::CreateNew)?;
-        file.write_all_at(body, 0)?;
-        file.sync_data()?;
-        drop(file);
-        self.disk.rename(&partial, &directory.join(name))?;
         // A directory that was there may not be durable: an earlier attempt may have failed before this.
         directories
             .iter()
             .rev()
             .try_for_each(|directory| self.disk.sync_dir(directory))
+    }
+
+    fn write_partial(&self, path: &Path, body: &[u8]) -> io::Result<()> {
+        let file = self.disk.open(path, OpenMode::CreateNew)?;
+        file.write_all_at(body, 0)?;
+        file.sync_data()
     }
 }
 
@@ -119,14 +121,4 @@ fn refuse_encryption(bucket: &str, key: Option<&str>) -> Result<(), BucketError>
 
 fn is_file_name(part: &str) -> bool {
     !matches!(part, "" | "." | "..") && !part.contains(['/', '\0'])
-}
-
-fn partial_name(key: &str) -> String {
-    use std::fmt::Write;
-    let mut name = ".".to_owned();
-    for byte in Md5::digest(key) {
-        // Writing to a string cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name + ".partial"
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::key_template::{self, KeyTemplate, check_error_prefix};
+use super::key_template;
 use crate::error::{Error, Result};
-use crate::model::{ChannelId, Destination, check_stream_name};
+use crate::model::{ChannelId, check_stream_name};
 use crate::store::{ChannelDescription, ChannelOptions, Stream};
 
 /// A channel of a stream: [`Delivery`](super::Delivery) puts the stream's records into objects for it, each at least once, and
@@ -56,11 +56,11 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::ChannelExists`]; [`Error::InvalidArgument`] for the name, the key template, the prefix of errors, and a start
-    /// that a channel cannot have; [`Error::TooManyChannels`]; [`Error::StreamNotActive`]; otherwise as for
+    /// that a channel cannot have; [`Error::TooManyChannels`]; [`Error::StreamNotOnDemand`]; [`Error::StreamNotActive`]; otherwise as for
     /// [`summary`](Self::summary), and what happens on the disk.
     pub fn create_channel(&self, name: &str, options: &ChannelOptions) -> Result<Channel> {
         if let Some(destination) = &options.destination {
-            destination.check_keys()?;
+            key_template::check_keys(destination, name, self.name())?;
         }
         let id = self.add_channel(name, options)?;
         Ok(Channel {
@@ -156,14 +156,14 @@ impl Channel {
     /// # Errors
     /// [`Error::ChannelNotActive`]; otherwise as for [`describe`](Self::describe), and what happens on the disk.
     pub fn set_freshness(&self, freshness: Duration) -> Result<()> {
-        self.change(freshness, &BTreeMap::new())
+        self.change(Some(freshness), &BTreeMap::new())
     }
 
-    /// The same, and attributes together with it.
+    /// The same, if a freshness is given, and attributes together with it.
     ///
     /// # Errors
     /// As for [`set_freshness`](Self::set_freshness).
-    pub fn change(&self, freshness: Duration, attributes: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    pub fn change(&self, freshness: Option<Duration>, attributes: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         self.stream.change_channel(self.id, freshness, attributes)
     }
 
@@ -189,12 +189,5 @@ impl Channel {
     /// As for [`describe`](Self::describe), and what happens on the disk.
     pub fn delete(&self) -> Result<()> {
         self.stream.delete_channel(self.id)
-    }
-}
-
-impl Destination {
-    fn check_keys(&self) -> Result<()> {
-        KeyTemplate::parse(self.key_template.as_deref())?;
-        self.error_prefix.as_deref().map_or(Ok(()), check_error_prefix)
     }
 }

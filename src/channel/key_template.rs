@@ -1,7 +1,8 @@
 //! The keys of a channel's objects.
 
+use super::object::extension;
 use crate::error::{Error, InvalidArgument};
-use crate::model::{CalendarTime, RecordNumber, ShardId, Timestamp};
+use crate::model::{CalendarTime, Destination, RecordNumber, ShardId, Timestamp};
 
 /// What Kinesis takes if a channel has none.
 pub(super) const DEFAULT: &str = "kinesis-channel/!{channel-name}/!{channel-id}/!{yyyy}/!{MM}/!{dd}/!{HH}/\
@@ -9,6 +10,9 @@ pub(super) const DEFAULT: &str = "kinesis-channel/!{channel-name}/!{channel-id}/
 
 /// The longest key of an object, in bytes, as S3 has it.
 const MAX_KEY_BYTES: usize = 1024;
+
+/// The longest part of a key, as the names of files have it.
+const MAX_PART_BYTES: usize = 255;
 
 /// A template whose variables are known: `!{NAME}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,13 +72,6 @@ impl KeyTemplate {
         }
         parts.push(Part::Literal(rest.to_owned()));
         parts.retain(|part| !matches!(part, Part::Literal(text) if text.is_empty()));
-        if template.len() > MAX_KEY_BYTES {
-            return Err(wrong("is longer than 1024 bytes"));
-        }
-        // No variable has a slash or is a dot, so that the parts of the template are those of the keys.
-        if template.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(wrong("has an empty part, or a part that is . or .."));
-        }
         Ok(Self { parts })
     }
 
@@ -119,18 +116,45 @@ pub(super) fn default_error_prefix(channel_name: &str, channel_id: &str) -> Stri
     format!("kinesis-channel/errors/{channel_name}/{channel_id}/")
 }
 
-/// Refuses a prefix with which keys would have an empty part.
-pub(super) fn check_error_prefix(prefix: &str) -> Result<(), Error> {
-    let mut parts = prefix.split('/').rev();
-    // Behind the last slash the key goes on.
-    let last = parts.next().unwrap_or_default();
-    match matches!(last, "." | "..") || parts.any(|part| matches!(part, "" | "." | "..")) {
-        false => Ok(()),
-        true => Err(Error::from(InvalidArgument::KeyTemplate {
-            template: prefix.to_owned(),
-            reason: "has an empty part, or a part that is . or ..",
-        })),
+/// Refuses a destination with which some objects of a channel of this name could not be kept.
+pub(super) fn check_keys(
+    destination: &Destination,
+    channel_name: &str,
+    stream_name: &str,
+) -> Result<(), Error> {
+    let keys = KeyTemplate::parse(destination.key_template.as_deref())?;
+    // All shards have names of one length.
+    let Ok(shard) = ShardId::new(0) else {
+        return Ok(());
+    };
+    let named = Named {
+        channel_name,
+        // As long as any.
+        channel_id: &"f".repeat(16 + 1 + 8 + 1 + 8),
+        stream_name,
+        extension: extension(destination.format, destination.compression),
+        arrival: Timestamp::EPOCH,
+        shard,
+        first: RecordNumber::END,
+        last: RecordNumber::END,
+    };
+    let prefix = destination.error_prefix.as_deref();
+    for (template, key) in [
+        (destination.key_template.as_deref(), keys.key(&named)),
+        (prefix, error_key(prefix, &named)),
+    ] {
+        let reason = match key.split('/').map(str::len).max() {
+            _ if key.len() > MAX_KEY_BYTES => "makes keys of more than 1024 bytes",
+            Some(longest) if longest > MAX_PART_BYTES => "makes keys with a part of more than 255 bytes",
+            _ if key.split('/').any(|part| matches!(part, "" | "." | "..")) => {
+                "makes keys with an empty part, or a part that is . or .."
+            }
+            _ => continue,
+        };
+        let template = template.unwrap_or(DEFAULT).to_owned();
+        return Err(Error::from(InvalidArgument::KeyTemplate { template, reason }));
     }
+    Ok(())
 }
 
 impl Named<'_> {
@@ -218,12 +242,19 @@ mod tests {
         );
     }
 
+    fn check(template: &str, channel_name: &str, error_prefix: Option<&str>) -> Result<(), Error> {
+        let destination = Destination {
+            key_template: Some(template.to_owned()),
+            error_prefix: error_prefix.map(str::to_owned),
+            ..Destination::new("bucket")
+        };
+        check_keys(&destination, channel_name, "clicks")
+    }
+
     #[test]
-    fn a_template_that_cannot_be_a_key_is_refused() {
+    fn a_template_that_makes_keys_which_cannot_be_kept_is_refused() {
         for template in [
-            "",
             "/a",
-            "a/",
             "a//b",
             "a/../b",
             "./a",
@@ -231,21 +262,27 @@ mod tests {
             "!{year}",
             "!{extension:}",
             "!{extension:a/b}",
-            "a/.",
+            "!{extension:..}/a",
+            &"a".repeat(200),
+            &"a/".repeat(500),
         ] {
-            assert!(KeyTemplate::parse(Some(template)).is_err(), "{template}");
+            assert!(check(template, "archive", None).is_err(), "{template}");
         }
-        assert!(KeyTemplate::parse(Some(&"a".repeat(1025))).is_err());
-        assert!(KeyTemplate::parse(Some("a..b/!x")).is_ok());
+        for template in ["a..b/!x", "a/", "!{channel-name}/x", "!{extension:.ndjson}"] {
+            check(template, "archive", None).unwrap();
+        }
+        assert!(check("!{channel-name}/x", "..", None).is_err());
+        assert!(check_keys(&Destination::new("bucket"), "..", "clicks").is_err());
+        check_keys(&Destination::new("bucket"), &"c".repeat(60), "clicks").unwrap();
     }
 
     #[test]
     fn the_prefix_of_errors_ends_where_it_likes() {
         for prefix in ["errors/", "errors/failed-", "e"] {
-            assert!(check_error_prefix(prefix).is_ok(), "{prefix}");
+            check("x", "archive", Some(prefix)).unwrap();
         }
-        for prefix in ["/errors", "a//", "../", "a/..", "."] {
-            assert!(check_error_prefix(prefix).is_err(), "{prefix}");
+        for prefix in ["/errors", "a//", "../", "a/../"] {
+            assert!(check("x", "archive", Some(prefix)).is_err(), "{prefix}");
         }
     }
 }

@@ -13,9 +13,9 @@ pub(super) struct ObjectBuilder {
     body: Encoder,
     errors: Vec<u8>,
     /// The records in the body.
-    pub(super) right: Option<Range>,
+    pub(super) well_formed: Option<Range>,
     /// Those that are not of the format.
-    pub(super) wrong: Option<Range>,
+    pub(super) malformed: Option<Range>,
     data_bytes: usize,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Range {
 /// A record that is not of the format, as people and programs can read it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct WrongRecord<'a> {
+struct MalformedRecord<'a> {
     error_code: &'static str,
     error_message: String,
     shard_id: String,
@@ -51,26 +51,28 @@ impl ObjectBuilder {
             format,
             body: Encoder::new(compression)?,
             errors: Vec::new(),
-            right: None,
-            wrong: None,
+            well_formed: None,
+            malformed: None,
             data_bytes: 0,
         })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.right.is_none() && self.wrong.is_none()
+        self.well_formed.is_none() && self.malformed.is_none()
     }
 
-    /// Takes the next record, unless there would be more than so many bytes of records then. One is always taken.
+    /// Takes the next record, unless there would be more than so many bytes of records then, or there are so many of what is
+    /// said of malformed ones. One is always taken.
     pub(super) fn take(&mut self, record: &Record, most_bytes: usize) -> io::Result<bool> {
-        let bytes = self.data_bytes.saturating_add(record.data.len());
-        if bytes > most_bytes && !self.is_empty() {
+        let bytes = self.data_bytes.saturating_add(counted_bytes(record));
+        let is_full = bytes > most_bytes || self.errors.len() >= most_bytes;
+        if is_full && !self.is_empty() {
             return Ok(false);
         }
         self.data_bytes = bytes;
         match check(self.format, &record.data) {
             Ok(()) => {
-                Range::extend(&mut self.right, record);
+                Range::extend(&mut self.well_formed, record);
                 self.body.write_all(&record.data)?;
                 let has_lines = self.format != RecordFormat::Bytes;
                 if has_lines && !record.data.ends_with(b"\n") {
@@ -78,15 +80,15 @@ impl ObjectBuilder {
                 }
             }
             Err(reason) => {
-                Range::extend(&mut self.wrong, record);
-                self.note_wrong(record, reason)?;
+                Range::extend(&mut self.malformed, record);
+                self.note_malformed(record, reason)?;
             }
         }
         Ok(true)
     }
 
-    fn note_wrong(&mut self, record: &Record, reason: String) -> io::Result<()> {
-        let wrong = WrongRecord {
+    fn note_malformed(&mut self, record: &Record, reason: String) -> io::Result<()> {
+        let malformed = MalformedRecord {
             error_code: match self.format {
                 RecordFormat::Json => "InvalidJson",
                 RecordFormat::Text | RecordFormat::Bytes => "InvalidUtf8",
@@ -98,7 +100,7 @@ impl ObjectBuilder {
             approximate_arrival_timestamp: record.approximate_arrival.as_millis(),
             data: base64_simd::STANDARD.encode_to_string(&record.data),
         };
-        serde_json::to_writer(&mut self.errors, &wrong)?;
+        serde_json::to_writer(&mut self.errors, &malformed)?;
         self.errors.push(b'\n');
         Ok(())
     }
@@ -107,6 +109,11 @@ impl ObjectBuilder {
     pub(super) fn finish(self) -> io::Result<(Vec<u8>, Vec<u8>)> {
         Ok((self.body.finish()?, self.errors))
     }
+}
+
+/// A record of no bytes counts too, so that an object has an end.
+pub(super) fn counted_bytes(record: &Record) -> usize {
+    record.data.len().max(1)
 }
 
 impl Range {

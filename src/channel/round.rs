@@ -1,6 +1,6 @@
 //! One round of a channel: what is due of each shard becomes objects.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::bucket::{Bucket, BucketError, Object};
 use super::handle::Channel;
 use super::key_template::{KeyTemplate, Named, error_key};
-use super::object::{ObjectBuilder, Range, content_type, extension};
+use super::object::{ObjectBuilder, Range, content_type, counted_bytes, extension};
 use crate::error::{Error, Result};
 use crate::model::{Destination, RecordNumber, ShardId, Timestamp};
 use crate::seam::ReadLimit;
@@ -33,7 +33,7 @@ pub enum DeliveryEvent {
         records: usize,
     },
     /// Records that are not of the channel's format are in an object of their own.
-    WrongRecords {
+    MalformedRecords {
         /// The channel.
         channel: String,
         /// The bucket.
@@ -79,6 +79,9 @@ pub enum DeliveryError {
     /// An object cannot be made of them.
     #[error("cannot encode an object: {0}")]
     Encoding(String),
+    /// The bucket, or what is told of events, has panicked.
+    #[error("the delivery panicked, as its thread has said")]
+    Panicked,
 }
 
 impl fmt::Display for DeliveryEvent {
@@ -93,7 +96,7 @@ impl fmt::Display for DeliveryEvent {
                 f,
                 "channel {channel} delivered {records} records to {bucket}/{key}"
             ),
-            Self::WrongRecords {
+            Self::MalformedRecords {
                 channel,
                 bucket,
                 key,
@@ -120,18 +123,44 @@ impl fmt::Display for DeliveryEvent {
     }
 }
 
+/// How many objects a round makes before other channels have their turn, but for one of each shard.
+const MOST_OBJECTS: usize = 16;
+
+/// After so many failures of buckets in a row a round ends.
+const MOST_BUCKET_FAILURES: u32 = 2;
+
+/// What is known of a channel's shards from one round to the next.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    backlogs: HashMap<ShardId, Backlog>,
+    /// The shard that was looked at last. The next round begins behind it.
+    last: Option<ShardId>,
+}
+
 /// How much of a shard there is to deliver, as far as it was looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Backlog {
-    /// Where the records begin that are counted.
+#[derive(Clone, Debug)]
+struct Backlog {
+    /// Where the records begin that are counted, which is what the catalog says.
     from: RecordNumber,
     /// Where they end.
     next: RecordNumber,
     bytes: usize,
     /// When the first of them arrived; `None` if there is none.
     oldest: Option<Timestamp>,
-    /// Whether they are all that there will ever be.
-    is_drained: bool,
+    end: BacklogEnd,
+    /// Up to where they are delivered, if that could not be noted: the shard's end if it is no record.
+    unnoted: Option<Option<RecordNumber>>,
+}
+
+/// What comes behind the records that are counted.
+#[derive(Clone, Debug)]
+enum BacklogEnd {
+    /// More, or nothing yet.
+    Open,
+    /// Nothing ever.
+    Drained,
+    /// What cannot be read.
+    Unreadable(Error),
 }
 
 /// What a round goes by.
@@ -146,6 +175,16 @@ pub(super) struct Round<'a> {
     pub(super) tell: &'a dyn Fn(DeliveryEvent),
 }
 
+/// What a round has come to.
+#[derive(Debug, Default)]
+pub(super) struct RoundOutcome {
+    pub(super) objects: usize,
+    /// The first thing that failed.
+    pub(super) failure: Option<DeliveryError>,
+    /// Whether more is due.
+    pub(super) has_more: bool,
+}
+
 /// What a round needs to know of its channel.
 struct Plan {
     name: String,
@@ -155,40 +194,71 @@ struct Plan {
     due_before: Timestamp,
 }
 
+/// What a turn of one shard has come to.
+enum Turn {
+    /// Nothing is due.
+    Waits,
+    /// So many objects, and there may be more.
+    Delivered(usize),
+    /// All of it is delivered that there will ever be.
+    Drained,
+}
+
 impl Round<'_> {
-    /// Delivers what is due. Gives how many objects that made, and the first failure. A shard that cannot be read does not
-    /// hold up the others; a bucket that takes nothing ends the round.
-    pub(super) fn run(&self, backlogs: &mut HashMap<ShardId, Backlog>) -> (usize, Option<DeliveryError>) {
-        let mut objects = 0;
-        let mut failure = None;
-        let plan = match self.plan() {
-            Ok(Some(plan)) => plan,
-            Ok(None) => return (0, None),
-            Err(error) => return (0, Some(error.into())),
-        };
+    /// Delivers what is due, of each shard an object at a time. What fails in one shard does not hold up the others.
+    pub(super) fn run(&self, progress: &mut Progress) -> RoundOutcome {
+        let mut outcome = RoundOutcome::default();
+        match self.plan() {
+            Ok(Some(plan)) => self.run_by(&plan, progress, &mut outcome),
+            Ok(None) => {}
+            Err(error) => outcome.failure = Some(error.into()),
+        }
+        outcome
+    }
+
+    fn run_by(&self, plan: &Plan, progress: &mut Progress, outcome: &mut RoundOutcome) {
+        let mut failed = BTreeSet::new();
+        let mut bucket_failures = 0;
         loop {
-            let shards = match self.stream().shards_to_deliver(self.channel.id()) {
+            let damaged = progress.damaged();
+            let shards = match self.stream().shards_to_deliver(self.channel.id(), &damaged) {
                 Ok(shards) => shards,
-                Err(error) => return (objects, Some(error.into())),
-            };
-            backlogs.retain(|shard, _| shards.iter().any(|known| known.shard == *shard));
-            let mut has_drained_any = false;
-            for shard in shards {
-                let mut backlog = backlogs.remove(&shard.shard);
-                let delivered = self.deliver_shard(&plan, shard, &mut backlog, &mut objects);
-                backlogs.extend(backlog.map(|backlog| (shard.shard, backlog)));
-                match delivered {
-                    Ok(is_drained) => has_drained_any |= is_drained,
-                    Err(error @ DeliveryError::Bucket(_)) => return (objects, Some(error)),
-                    Err(error) => failure = failure.or(Some(error)),
+                Err(error) => {
+                    outcome.failure.get_or_insert(error.into());
+                    return;
                 }
-                if (self.is_stopping)() {
-                    return (objects, failure);
+            };
+            let mut went_on = false;
+            for shard in progress.begin_behind_last(shards) {
+                if failed.contains(&shard.shard) {
+                    continue;
+                }
+                progress.last = Some(shard.shard);
+                match self.deliver_shard(plan, shard, &mut progress.backlogs) {
+                    Ok(Turn::Waits) => {}
+                    Ok(Turn::Drained) => went_on = true,
+                    Ok(Turn::Delivered(objects)) => {
+                        outcome.objects += objects;
+                        went_on = true;
+                        bucket_failures = 0;
+                    }
+                    Err(error) => {
+                        failed.insert(shard.shard);
+                        bucket_failures += u32::from(matches!(error, DeliveryError::Bucket(_)));
+                        outcome.failure.get_or_insert(error);
+                    }
+                }
+                if (self.is_stopping)() || bucket_failures >= MOST_BUCKET_FAILURES {
+                    return;
                 }
             }
-            // The children of what is drained come next.
-            if !has_drained_any {
-                return (objects, failure);
+            // The children of what is drained, or damaged, come next.
+            if !went_on && progress.damaged() == damaged {
+                return;
+            }
+            if outcome.objects >= MOST_OBJECTS {
+                outcome.has_more = true;
+                return;
             }
         }
     }
@@ -203,61 +273,67 @@ impl Round<'_> {
         let Some(destination) = description.destination else {
             return Ok(None);
         };
-        let freshness = match self.most_freshness {
-            Some(most) => description.freshness.min(most),
-            None => description.freshness,
-        };
+        let most = self.stream().most_freshness()?;
+        let most = self.most_freshness.map_or(most, |given| given.min(most));
         Ok(Some(Plan {
             keys: KeyTemplate::parse(destination.key_template.as_deref())?,
             destination,
             name: description.name,
             unique_name: self.channel.unique_name(),
-            due_before: self.stream().now().saturating_sub(freshness),
+            due_before: self
+                .stream()
+                .now()
+                .saturating_sub(description.freshness.min(most)),
         }))
     }
 
-    /// Whether the shard is delivered to its end.
+    /// Makes the next object of a shard, if it is due.
     fn deliver_shard(
         &self,
         plan: &Plan,
-        mut shard: ShardToDeliver,
-        backlog: &mut Option<Backlog>,
-        objects: &mut usize,
-    ) -> Result<bool, DeliveryError> {
-        loop {
-            let known = match *backlog {
-                Some(known) if known.from == shard.next => known,
-                _ => Backlog::from(shard.next),
-            };
-            let Some(counted) = self.count(plan, shard.shard, known)? else {
-                // Nothing of it is left, and there will be nothing.
-                return Ok(false);
-            };
-            *backlog = Some(counted);
-            if counted.oldest.is_none() && counted.is_drained {
-                self.stream()
-                    .note_delivered(self.channel.id(), shard.shard, None)?;
-                return Ok(true);
-            }
-            let is_due = counted.oldest.is_some_and(|oldest| oldest <= plan.due_before);
-            if !is_due && counted.bytes < self.object_bytes {
-                return Ok(false);
-            }
-            match self.deliver_object(
-                plan,
-                ShardToDeliver {
-                    next: counted.from,
-                    ..shard
-                },
-                objects,
-            )? {
-                Some(next) => shard.next = next,
-                None => return Ok(true),
-            }
-            if (self.is_stopping)() {
-                return Ok(false);
-            }
+        shard: ShardToDeliver,
+        backlogs: &mut HashMap<ShardId, Backlog>,
+    ) -> Result<Turn, DeliveryError> {
+        let known = backlogs
+            .remove(&shard.shard)
+            .filter(|known| known.from == shard.next);
+        if let Some(next) = known.as_ref().and_then(|known| known.unnoted) {
+            backlogs.extend(known.map(|known| (shard.shard, known)));
+            return self
+                .note(shard.shard, next, backlogs)
+                .map(|turn| turn.unwrap_or(Turn::Delivered(0)));
         }
+        let known = known.unwrap_or_else(|| Backlog::from(shard.next));
+        let Some(counted) = self.count(plan, shard.shard, known)? else {
+            // Nothing of it is there any more, and there will be nothing.
+            return Ok(Turn::Waits);
+        };
+        let backlog = backlogs.entry(shard.shard).insert_entry(counted).into_mut();
+        match (backlog.oldest, &backlog.end) {
+            (Some(oldest), _) => {
+                let is_due = oldest <= plan.due_before || backlog.bytes >= self.object_bytes;
+                // What is in front of damage does not get more by waiting.
+                let is_cut = matches!(backlog.end, BacklogEnd::Unreadable(_));
+                if !is_due && !is_cut {
+                    return Ok(Turn::Waits);
+                }
+            }
+            (None, BacklogEnd::Open) => return Ok(Turn::Waits),
+            (None, BacklogEnd::Drained) => {
+                self.note(shard.shard, None, backlogs)?;
+                return Ok(Turn::Drained);
+            }
+            (None, BacklogEnd::Unreadable(error)) => return Err(error.clone().into()),
+        }
+        let from = backlog.from;
+        let Some((next, objects)) = self.deliver_object(plan, shard.shard, from)? else {
+            return Ok(Turn::Delivered(0));
+        };
+        if let Some(backlog) = backlogs.get_mut(&shard.shard) {
+            backlog.unnoted = Some(next);
+        }
+        let turn = self.note(shard.shard, next, backlogs)?;
+        Ok(turn.unwrap_or(Turn::Delivered(objects)))
     }
 
     /// Goes on counting up to what an object can have. `None` if the shard is not there any more.
@@ -267,63 +343,76 @@ impl Round<'_> {
         shard: ShardId,
         mut backlog: Backlog,
     ) -> Result<Option<Backlog>, DeliveryError> {
-        while backlog.bytes < self.object_bytes && !backlog.is_drained {
+        backlog.end = BacklogEnd::Open;
+        while backlog.bytes < self.object_bytes {
             let batch = match self.read(shard, backlog.next) {
                 Ok(batch) => batch,
-                Err(Error::Trimmed { first_kept, .. }) => {
-                    self.tell_expired(plan, shard);
-                    match first_kept {
-                        Some(first) => backlog = Backlog::from(first),
-                        None => return Ok(None),
-                    }
+                Err(Error::Trimmed {
+                    first_kept: Some(first),
+                    ..
+                }) if first > backlog.next => {
+                    (self.tell)(DeliveryEvent::RecordsExpired {
+                        channel: plan.name.clone(),
+                        shard,
+                    });
+                    // So it is told once.
+                    self.stream()
+                        .note_delivered(self.channel.id(), shard, Some(first))?;
+                    backlog = Backlog::from(first);
                     continue;
                 }
-                Err(Error::ShardNotFound { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(Error::ShardNotFound { .. } | Error::Trimmed { first_kept: None, .. }) => {
+                    return Ok(None);
+                }
+                Err(error) => {
+                    backlog.end = BacklogEnd::Unreadable(error);
+                    break;
+                }
             };
-            let first = batch.records.first().map(|record| record.approximate_arrival);
-            backlog.oldest = backlog.oldest.or(first);
-            let bytes = batch.records.iter().map(|record| record.data.len());
-            // A record of no bytes counts too.
-            backlog.bytes = backlog
-                .bytes
-                .saturating_add(bytes.map(|bytes| bytes.max(1)).sum());
-            let went_on = batch.next.is_some_and(|next| next.next > backlog.next);
-            match batch.next {
-                Some(next) => backlog.next = next.next,
-                None => backlog.is_drained = true,
+            if let Some(record) = batch.records.first() {
+                if backlog.from == RecordNumber::BEFORE_FIRST {
+                    // From now on it would be told if the record expired.
+                    let first = record.sequence_number.record_number();
+                    self.stream()
+                        .note_delivered(self.channel.id(), shard, Some(first))?;
+                    backlog.from = first;
+                }
+                backlog.oldest.get_or_insert(record.approximate_arrival);
             }
-            if batch.records.is_empty() && !went_on {
-                break;
+            let bytes: usize = batch.records.iter().map(counted_bytes).sum();
+            backlog.bytes = backlog.bytes.saturating_add(bytes);
+            match batch.next {
+                None => {
+                    backlog.end = BacklogEnd::Drained;
+                    break;
+                }
+                Some(next) if batch.records.is_empty() && next.next <= backlog.next => break,
+                Some(next) => backlog.next = next.next,
             }
         }
         Ok(Some(backlog))
     }
 
-    /// Makes an object of what comes next in a shard, and notes that it is delivered. Gives where to go on; `None` at the
-    /// shard's end.
+    /// Makes objects of what comes next in a shard. Gives up to where, which is the shard's end if it is no record, and how many;
+    /// `None` if it is not there any more.
     fn deliver_object(
         &self,
         plan: &Plan,
-        shard: ShardToDeliver,
-        objects: &mut usize,
-    ) -> Result<Option<RecordNumber>, DeliveryError> {
+        shard: ShardId,
+        from: RecordNumber,
+    ) -> Result<Option<(Option<RecordNumber>, usize)>, DeliveryError> {
+        // What could not be noted would be put again and again.
+        self.stream().check_takes_notes()?;
         let destination = &plan.destination;
         let mut builder = ObjectBuilder::new(destination.format, destination.compression)?;
-        let mut from = shard.next;
+        let mut from = from;
         let next = loop {
-            let batch = match self.read(shard.shard, from) {
+            let batch = match self.read(shard, from) {
                 Ok(batch) => batch,
-                // What has expired since it was counted. What was taken before is delivered.
-                Err(Error::Trimmed {
-                    first_kept: Some(first),
-                    ..
-                }) if builder.is_empty() => {
-                    self.tell_expired(plan, shard.shard);
-                    from = first;
-                    continue;
-                }
+                // What was taken before is delivered.
                 Err(_) if !builder.is_empty() => break Some(from),
+                // It has expired since it was counted.
+                Err(Error::Trimmed { .. } | Error::ShardNotFound { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
             let mut taken = from;
@@ -342,16 +431,26 @@ impl Round<'_> {
                 Some(next) => from = next.next,
             }
         };
-        self.put(plan, builder, objects)?;
-        self.stream()
-            .note_delivered(self.channel.id(), shard.shard, next)?;
-        Ok(next)
+        let objects = self.put(plan, builder)?;
+        Ok(Some((next, objects)))
     }
 
-    /// Records that are not of the format go first: behind the others nothing would say that they are still to be put.
-    fn put(&self, plan: &Plan, builder: ObjectBuilder, objects: &mut usize) -> Result<(), DeliveryError> {
+    /// Notes that a shard is delivered up to a record, or to its end: then it is drained.
+    fn note(
+        &self,
+        shard: ShardId,
+        next: Option<RecordNumber>,
+        backlogs: &mut HashMap<ShardId, Backlog>,
+    ) -> Result<Option<Turn>, DeliveryError> {
+        self.stream().note_delivered(self.channel.id(), shard, next)?;
+        backlogs.remove(&shard);
+        Ok(next.is_none().then_some(Turn::Drained))
+    }
+
+    /// Malformed records go first. Gives how many objects that made.
+    fn put(&self, plan: &Plan, builder: ObjectBuilder) -> Result<usize, DeliveryError> {
         let destination = &plan.destination;
-        let (right, wrong) = (builder.right, builder.wrong);
+        let (well_formed, malformed) = (builder.well_formed, builder.malformed);
         let (body, errors) = builder.finish()?;
         let stream = self.stream();
         let named = |range: Range| Named {
@@ -372,34 +471,34 @@ impl Round<'_> {
             storage_class: destination.storage_class,
             encryption_key: destination.encryption_key.clone(),
         };
-        let channel = || plan.name.clone();
-        if let Some(range) = wrong {
+        let mut objects = 0;
+        if let Some(range) = malformed {
             let key = error_key(destination.error_prefix.as_deref(), &named(range));
             let bucket = destination.error_bucket.as_deref().unwrap_or(&destination.bucket);
             self.bucket
                 .put(object(bucket, &key, errors, "application/x-ndjson"))?;
-            *objects += 1;
-            (self.tell)(DeliveryEvent::WrongRecords {
-                channel: channel(),
+            objects += 1;
+            (self.tell)(DeliveryEvent::MalformedRecords {
+                channel: plan.name.clone(),
                 bucket: bucket.to_owned(),
                 key,
                 records: range.records,
             });
         }
-        if let Some(range) = right {
+        if let Some(range) = well_formed {
             let key = plan.keys.key(&named(range));
             let bucket = &destination.bucket;
             let content_type = content_type(destination.format, destination.compression);
             self.bucket.put(object(bucket, &key, body, content_type))?;
-            *objects += 1;
+            objects += 1;
             (self.tell)(DeliveryEvent::Delivered {
-                channel: channel(),
+                channel: plan.name.clone(),
                 bucket: bucket.clone(),
                 key,
                 records: range.records,
             });
         }
-        Ok(())
+        Ok(objects)
     }
 
     fn read(&self, shard: ShardId, next: RecordNumber) -> Result<RecordBatch> {
@@ -414,12 +513,26 @@ impl Round<'_> {
         };
         self.stream().get_records(&from, &limit)
     }
+}
 
-    fn tell_expired(&self, plan: &Plan, shard: ShardId) {
-        (self.tell)(DeliveryEvent::RecordsExpired {
-            channel: plan.name.clone(),
-            shard,
+impl Progress {
+    /// The shards that cannot be read on, as far as is known.
+    fn damaged(&self) -> BTreeSet<ShardId> {
+        let damaged = self.backlogs.iter().filter(|(_, backlog)| {
+            let is_damaged = matches!(&backlog.end, BacklogEnd::Unreadable(Error::Corrupt { .. }));
+            is_damaged && backlog.oldest.is_none()
         });
+        damaged.map(|(shard, _)| *shard).collect()
+    }
+
+    /// The shards in the order of a round, and what is known of others is dropped.
+    fn begin_behind_last(&mut self, mut shards: Vec<ShardToDeliver>) -> Vec<ShardToDeliver> {
+        let there: BTreeSet<_> = shards.iter().map(|shard| shard.shard).collect();
+        self.backlogs.retain(|shard, _| there.contains(shard));
+        let first = shards.partition_point(|shard| Some(shard.shard) <= self.last);
+        let count = shards.len();
+        shards.rotate_left(first % count.max(1));
+        shards
     }
 }
 
@@ -430,7 +543,8 @@ impl Backlog {
             next,
             bytes: 0,
             oldest: None,
-            is_drained: false,
+            end: BacklogEnd::Open,
+            unnoted: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ClientOptions, ObjectStore, PutOptions, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
@@ -16,7 +16,10 @@ use crate::model::{Destination, StorageClass};
 use crate::sync::Mutex;
 
 /// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long it may take to find out whether a bucket is there, for which a caller waits.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a call is tried again that the endpoint could not answer.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -69,7 +72,7 @@ impl S3Buckets {
         if let Some(client) = clients.get(&name) {
             return Ok(client.clone());
         }
-        let mut builder = AmazonS3Builder::from_env()
+        let mut builder = with_credentials(AmazonS3Builder::new())
             .with_bucket_name(bucket)
             .with_region(&self.region)
             .with_client_options(ClientOptions::new().with_timeout(TIMEOUT))
@@ -110,7 +113,7 @@ impl S3Buckets {
         runtime.block_on(call).map_err(|error| {
             let error = error.to_string();
             // S3's name of this error, which is nowhere but in the text.
-            match error.contains("NoSuchBucket") {
+            match error.contains("<Code>NoSuchBucket</Code>") {
                 true => BucketError::NotFound {
                     bucket: bucket.to_owned(),
                 },
@@ -125,8 +128,16 @@ impl Bucket for S3Buckets {
         for bucket in destination.buckets() {
             let client = self.client(bucket, None)?;
             let nothing = Path::from("kinesis-channel/is-there-a-bucket");
-            self.wait("list objects", bucket, async {
-                client.list(Some(&nothing)).try_next().await
+            let doing = "list objects";
+            self.wait(doing, bucket, async {
+                let mut objects = client.list(Some(&nothing));
+                let listed = tokio::time::timeout(CHECK_TIMEOUT, objects.try_next()).await;
+                listed.unwrap_or_else(|_| {
+                    Err(object_store::Error::Generic {
+                        store: "S3",
+                        source: format!("no answer within {CHECK_TIMEOUT:?}").into(),
+                    })
+                })
             })?;
         }
         Ok(())
@@ -147,6 +158,20 @@ impl Bucket for S3Buckets {
         let put = client.put_opts(&key, object.body.into(), options);
         self.wait("put an object", &object.bucket, put).map(drop)
     }
+}
+
+/// Takes the credentials of the environment, and nothing else from there: an endpoint that is meant for other programs, this
+/// server's own say, is not where buckets are.
+fn with_credentials(builder: AmazonS3Builder) -> AmazonS3Builder {
+    let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+    variables.fold(builder, |builder, (name, value)| {
+        let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
+        let is_place = name.contains("ENDPOINT") || name.contains("BUCKET") || name.contains("REGION");
+        match key {
+            Ok(key) if !is_place => builder.with_config(key, value),
+            _ => builder,
+        }
+    })
 }
 
 impl Drop for S3Buckets {

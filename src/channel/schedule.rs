@@ -1,10 +1,10 @@
 //! Which channel is to be looked at when.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::round::{Backlog, DeliveryError};
-use crate::model::{ChannelId, ShardId, StreamId, Timestamp};
+use super::round::{DeliveryError, Progress};
+use crate::model::{ChannelId, StreamId, Timestamp};
 
 /// Between two looks at a channel.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -12,9 +12,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) type ChannelKey = (StreamId, ChannelId);
-
-/// What is known of a channel's shards.
-pub(super) type Backlogs = HashMap<ShardId, Backlog>;
 
 /// Why a channel does not deliver now.
 #[derive(Clone, Debug)]
@@ -32,11 +29,13 @@ pub struct DeliveryProblem {
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     channels: HashMap<ChannelKey, Known>,
+    /// When it was last said which channels there are, by the monotonic clock.
+    updated: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    backlogs: Backlogs,
+    progress: Progress,
     problem: Option<DeliveryProblem>,
     /// When it is to be looked at, by the monotonic clock.
     due: Duration,
@@ -51,10 +50,18 @@ pub(super) enum Outcome {
 }
 
 impl Schedule {
+    /// Whether it is to be said again which channels there are.
+    pub(super) fn is_stale(&self, now: Duration) -> bool {
+        self.updated
+            .is_none_or(|updated| now < updated || now.saturating_sub(updated) >= INTERVAL)
+    }
+
     /// Takes note of which channels there are.
-    pub(super) fn update(&mut self, channels: &[ChannelKey]) {
+    pub(super) fn update(&mut self, channels: &[ChannelKey], now: Duration) {
+        self.updated = Some(now);
+        let there: HashSet<_> = channels.iter().collect();
         self.channels
-            .retain(|key, known| known.is_taken || channels.contains(key));
+            .retain(|key, known| known.is_taken || there.contains(key));
         for key in channels {
             self.channels.entry(*key).or_default();
         }
@@ -62,19 +69,19 @@ impl Schedule {
 
     /// Takes the channel that is due for longest, with what is known of its shards. Until it is given back no other caller
     /// gets it.
-    pub(super) fn take_due(&mut self, now: Duration) -> Option<(ChannelKey, Backlogs)> {
+    pub(super) fn take_due(&mut self, now: Duration) -> Option<(ChannelKey, Progress)> {
         let due = self.channels.iter_mut();
         let due = due.filter(|(_, known)| !known.is_taken && known.due <= now);
         let (key, known) = due.min_by_key(|(key, known)| (known.due, **key))?;
         known.is_taken = true;
-        Some((*key, std::mem::take(&mut known.backlogs)))
+        Some((*key, std::mem::take(&mut known.progress)))
     }
 
     /// Takes this channel, due or not, unless a thread is at it.
-    pub(super) fn take(&mut self, key: ChannelKey) -> Option<Backlogs> {
+    pub(super) fn take(&mut self, key: ChannelKey) -> Option<Progress> {
         let known = self.channels.get_mut(&key).filter(|known| !known.is_taken)?;
         known.is_taken = true;
-        Some(std::mem::take(&mut known.backlogs))
+        Some(std::mem::take(&mut known.progress))
     }
 
     /// How long it is until a channel is due, and no longer than between two looks.
@@ -88,16 +95,21 @@ impl Schedule {
     pub(super) fn give_back(
         &mut self,
         key: ChannelKey,
-        backlogs: Backlogs,
-        failure: Option<DeliveryError>,
+        progress: Progress,
+        (failure, has_more): (Option<DeliveryError>, bool),
         now: Duration,
         time: Timestamp,
     ) -> Outcome {
         let known = self.channels.entry(key).or_default();
         known.is_taken = false;
-        known.backlogs = backlogs;
+        known.progress = progress;
         let Some(error) = failure else {
-            known.due = now.saturating_add(INTERVAL);
+            // Behind those that wait already.
+            known.due = if has_more {
+                now
+            } else {
+                now.saturating_add(INTERVAL)
+            };
             return Outcome::Good {
                 is_first_after_failure: known.problem.take().is_some(),
             };

@@ -249,7 +249,8 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         };
         let served = runtime.block_on(serve(arguments, options, tls.as_ref(), opened));
         if let Some(delivery) = delivery {
-            delivery.stop();
+            // What it is still putting then is put again by the next server.
+            delivery.stop_within(arguments.shutdown_grace);
         }
         served
     });

@@ -36,6 +36,8 @@ pub(super) struct Service {
     pub(super) account_settings: Mutex<()>,
     /// Held from the reading of a stream's metrics to the writing of others.
     pub(super) shard_level_metrics: Mutex<()>,
+    /// Held from the reading of what is noted of a channel to the writing of something else.
+    pub(super) channel_notes: Mutex<()>,
     pub(super) tokens: Tokens,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) subscription_life: Duration,
@@ -86,6 +88,7 @@ impl Service {
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),
             shard_level_metrics: Mutex::default(),
+            channel_notes: Mutex::default(),
             tokens,
             subscriptions: Arc::default(),
             subscription_life: options.subscription_life,

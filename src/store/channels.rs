@@ -1,7 +1,7 @@
 //! Channels of a stream, as the catalog has them: which there are, where they deliver to, and how far they are. Delivering is
 //! for the floor above.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::labels::TagChange;
@@ -11,7 +11,7 @@ use crate::catalog::{ChannelState, Edit, ReaderLifecycle, Resource, Setting, Str
 use crate::error::{Error, Named, Result};
 use crate::model::{
     ChannelId, Destination, Lineage, ReaderStart, ReaderStatus, RecordNumber, ShardId, StartingPosition,
-    StreamId, Timestamp, check_stream_name, limits,
+    StreamId, StreamMode, Timestamp, check_stream_name, limits,
 };
 
 /// What a new channel is like.
@@ -33,6 +33,9 @@ pub struct ChannelOptions {
     /// How many channels the stream may have with it that deliver, if it does, or else that do not (default any number). That
     /// is checked in the same step, so callers at once cannot exceed it together.
     pub max_channels: usize,
+    /// Whether the stream has to be on demand, which is checked in that step too. It stays so if its mode is changed
+    /// [with as much care](crate::ModeOptions::readers_need_on_demand). Default: false.
+    pub needs_on_demand: bool,
 }
 
 impl ChannelOptions {
@@ -50,6 +53,7 @@ impl ChannelOptions {
             tags: BTreeMap::new(),
             attributes: BTreeMap::new(),
             max_channels: usize::MAX,
+            needs_on_demand: false,
         }
     }
 }
@@ -107,6 +111,11 @@ impl Stream {
             if others.any(|(_, stream)| stream.channel_named(name).is_some()) {
                 return Err(Error::ChannelExists {
                     channel: name.to_owned(),
+                });
+            }
+            if options.needs_on_demand && stream.mode != StreamMode::OnDemand {
+                return Err(Error::StreamNotOnDemand {
+                    stream: self.name().to_owned(),
                 });
             }
             stream.check_takes_channel(options)?;
@@ -203,14 +212,22 @@ impl Stream {
         self.read(|stream, _| Ok(ChannelDescription::of(id, self.channel_in(stream, id)?)))
     }
 
-    /// The shards of which the channel can deliver records now: those whose parents are delivered to their ends.
-    pub(crate) fn shards_to_deliver(&self, id: ChannelId) -> Result<Vec<ShardToDeliver>> {
+    /// The shards of which the channel can deliver records now: those whose parents are delivered to their ends, or as far as
+    /// they can be read, which is so of the `damaged` ones.
+    pub(crate) fn shards_to_deliver(
+        &self,
+        id: ChannelId,
+        damaged: &BTreeSet<ShardId>,
+    ) -> Result<Vec<ShardToDeliver>> {
         self.read(|stream, _| {
             let channel = self.channel_in(stream, id)?;
+            if !channel.delivers() {
+                return Ok(Vec::new());
+            }
             let lineage = stream.lineage.as_ref();
             let is_delivered = |shard: ShardId| {
                 let is_there = lineage.is_some_and(|lineage| lineage.shard(shard).is_some());
-                !is_there || channel.next_of(shard).is_none()
+                !is_there || channel.next_of(shard).is_none() || damaged.contains(&shard)
             };
             let shards = lineage.into_iter().flat_map(Lineage::shards);
             let ready = shards.filter(|shard| shard.parents().all(is_delivered));
@@ -229,6 +246,16 @@ impl Stream {
                 })
                 .collect())
         })
+    }
+
+    /// How old a record can get before it is delivered, so that none expires first.
+    pub(crate) fn most_freshness(&self) -> Result<Duration> {
+        self.read(|stream, _| Ok(stream.retention() / 2))
+    }
+
+    /// Refuses if nothing can be noted now.
+    pub(crate) fn check_takes_notes(&self) -> Result<()> {
+        self.store_core().check_writable()
     }
 
     /// Notes durably that a shard's records before this number are delivered, without a number all that there will ever be.
@@ -254,11 +281,11 @@ impl Stream {
         })
     }
 
-    /// Changes a channel's freshness and attributes together.
+    /// Changes a channel's freshness, if there is another one, and attributes together.
     pub(crate) fn change_channel(
         &self,
         id: ChannelId,
-        freshness: Duration,
+        freshness: Option<Duration>,
         attributes: &BTreeMap<String, Vec<u8>>,
     ) -> Result<()> {
         let store = self.store_core();
@@ -268,10 +295,11 @@ impl Stream {
             let channel = self.channel_in(stream, id)?;
             channel.check_active()?;
             let resource = Resource::Channel(self.core.id, id);
-            let mut edits = vec![Edit::SettingChanged {
+            let setting = freshness.map(|freshness| Edit::SettingChanged {
                 resource: resource.clone(),
                 setting: freshness_setting(freshness),
-            }];
+            });
+            let mut edits: Vec<_> = setting.into_iter().collect();
             edits.extend(attributes.iter().map(|(name, value)| Edit::AttributeChanged {
                 resource: resource.clone(),
                 name: name.clone(),

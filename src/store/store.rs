@@ -368,6 +368,11 @@ impl Store {
         self.handle.close()
     }
 
+    #[cfg(feature = "channels")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.core().check_open().is_err()
+    }
+
     pub(super) fn core(&self) -> &StoreCore {
         &self.handle.core
     }

@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anabranch::disk::Disk;
 use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{
-    ChannelOptions, Delivery, DeliveryOptions, Destination, DirectoryBuckets, HashKey, ManualClock,
-    ShardFilter, Store, StoreOptions, Stream, Timestamp,
+    Bucket, BucketError, ChannelOptions, Delivery, DeliveryError, DeliveryOptions, Destination,
+    DirectoryBuckets, Error, HashKey, ManualClock, Object, PutRecord, ShardFilter, Store, StoreOptions,
+    Stream, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -262,6 +265,7 @@ impl World {
                     records.iter().all(|record| *record < self.next),
                     "{shard}: {records:?}"
                 );
+                // Those of other records have other numbers, so what comes behind an object comes behind its records.
                 for (at, record) in records.iter().enumerate() {
                     let number = first + at as u64;
                     let known = by_number.insert(number, *record);
@@ -269,13 +273,14 @@ impl World {
                 }
                 delivered.extend(records);
             }
+            assert!(by_number.values().is_sorted(), "{shard}: {by_number:?}");
         }
         let missing: Vec<_> = self.acknowledged.difference(&delivered).collect();
         assert!(missing.is_empty(), "never delivered: {missing:?}");
     }
 }
 
-fn stopped(_: anabranch::Error) -> Stopped {
+fn stopped(_: Error) -> Stopped {
     Stopped
 }
 
@@ -343,7 +348,7 @@ fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
     }
 }
 
-/// A bucket's disk that is full holds up nothing else, and delivers what is there once it has room.
+/// Delivers what is there once there is room.
 #[test]
 fn a_full_disk_delays_a_delivery() {
     let mut world = World::new(3);
@@ -368,4 +373,103 @@ fn a_full_disk_delays_a_delivery() {
     assert!(delivery.deliver_due() > 0);
     assert!(delivery.problem(&channel).is_none());
     world.finish();
+}
+
+/// A place that keeps only how many objects it was given.
+#[derive(Clone, Debug, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Bucket for Counting {
+    fn check(&self, _: &Destination) -> Result<(), BucketError> {
+        Ok(())
+    }
+
+    fn put(&self, _: Object) -> Result<(), BucketError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What is delivered and cannot be noted is noted later, and not put again meanwhile.
+#[test]
+fn a_full_store_has_no_object_put_twice() {
+    let mut world = World::new(3);
+    for _ in 0..5 {
+        world.put().map_err(|_| "a put failed").unwrap();
+    }
+    world.clock.advance(FRESHNESS);
+    let counting = Counting::default();
+    let delivery = Delivery::new(world.store(), counting.clone(), DeliveryOptions::default());
+    world
+        .disk
+        .faults()
+        .on("MANIFEST")
+        .fail_from_nth(Calls::ALL, 1, std::io::ErrorKind::StorageFull);
+    let puts = |counting: &Counting| counting.0.load(Ordering::Relaxed);
+    delivery.deliver_due();
+    let put = puts(&counting);
+    assert!(put > 0);
+    let channel = world.stream().unwrap().channel("all").unwrap();
+    assert!(delivery.problem(&channel).is_some());
+    for _ in 0..5 {
+        world.clock.advance(FRESHNESS);
+        delivery.deliver_due();
+    }
+    assert_eq!(puts(&counting), put);
+    world.disk.faults().clear();
+}
+
+/// What is in front of damage is delivered, and so are the children of a shard that cannot be read on.
+#[test]
+fn damage_holds_up_only_what_is_behind_it() {
+    let mut world = World::new(4);
+    let stream = world.stream().unwrap();
+    let first = |id: u32| {
+        let record = id.to_be_bytes();
+        let put = PutRecord::new("key", &record).explicit_hash_key(HashKey::MIN);
+        stream.put_record(&put).unwrap();
+    };
+    first(0);
+    first(1);
+    let large = vec![7; 8_000];
+    stream
+        .put_record(&PutRecord::new("key", &large).explicit_hash_key(HashKey::MIN))
+        .unwrap();
+    first(2);
+    let shard = stream.shards(&ShardFilter::AtLatest).unwrap()[0].id;
+    stream.split_shard(shard, HashKey::new(1 << 125)).unwrap();
+    first(3);
+    drop(stream);
+    world.store().close().unwrap();
+    world.open = None;
+    // The large record is found by what it has.
+    let rot = world.disk.rot();
+    let mut found = 0;
+    for (path, _) in rot.files() {
+        let bytes = rot.read(&path).unwrap();
+        let large = bytes
+            .windows(1_000)
+            .position(|window| window.iter().all(|byte| *byte == 7));
+        if let Some(at) = large.filter(|_| path.to_string_lossy().contains("streams")) {
+            rot.flip_bit(&path, at as u64 + 10, 3).unwrap();
+            found += 1;
+        }
+    }
+    assert_eq!(found, 1);
+    world.open().unwrap();
+    world.clock.advance(FRESHNESS);
+    let (store, delivery) = world.open.as_ref().unwrap();
+    assert_eq!(delivery.deliver_due(), 2);
+    let channel = store.stream("clicks").unwrap().channel("all").unwrap();
+    let problem = delivery.problem(&channel).unwrap();
+    let is_damage = matches!(&problem.error, DeliveryError::Store(Error::Corrupt { .. }));
+    assert!(is_damage, "{problem:?}");
+    let mut delivered: Vec<_> = rot
+        .files()
+        .iter()
+        .filter(|(path, _)| path.starts_with(BUCKETS))
+        .map(|(path, _)| rot.read(path).unwrap())
+        .collect();
+    delivered.sort();
+    assert_eq!(delivered, [vec![0, 0, 0, 0, 0, 0, 0, 1], vec![0, 0, 0, 3]]);
 }

@@ -1,11 +1,12 @@
 //! Channels, which deliver a stream into objects: creating, describing, listing, changing and deleting them.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::channel_notes::{Logging, NOTES_ATTRIBUTE, Noted, Notes, Shown};
 use super::channel_shapes::*;
-use super::queues::{STREAM_FILTER, stream_on_demand, wanted_streams};
+use super::queues::{STREAM_FILTER, refused_reader, wanted_streams};
 use super::shards::open_next_token;
 use super::tag_rules::{MOST_TAGS, Tagged};
 use super::{shapes, tags};
@@ -18,7 +19,8 @@ use crate::kinesis::service::Context;
 use crate::kinesis::token::ChannelsToken;
 use crate::kinesis::validate::failed_at;
 use crate::{
-    BucketError, Channel, ChannelDescription, ChannelOptions, Destination, Error, ReaderStatus, Timestamp,
+    BucketError, Channel, ChannelDescription, ChannelOptions, Destination, Error, ReaderStatus, Stream,
+    StreamMode, StreamStatus, Timestamp,
 };
 
 /// How many channels a stream can have of each of the two kinds.
@@ -90,7 +92,7 @@ fn create_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
     if tags.len() > MOST_TAGS {
         return Err(tagged.too_many());
     }
-    let stream = stream_on_demand(context, arn, "channel")?;
+    let stream = stream_on_demand(context, arn)?;
     let destination = notes.destination();
     if let Some(destination) = &destination {
         check_destination(context, destination)?;
@@ -100,12 +102,33 @@ fn create_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
         tags,
         attributes: noted(&notes)?,
         max_channels: MOST_CHANNELS,
+        needs_on_demand: true,
         ..ChannelOptions::new(destination)
     };
     let created = stream.create_channel(name, &options);
-    let channel = created.map_err(|error| context.refusal(error))?;
+    let channel = created.map_err(|error| refused_reader(context, "channel", error))?;
     let description = channel.describe().map_err(|error| context.refusal(error))?;
     reply(call, context, &channel, &description)
+}
+
+/// The stream that a new channel is to be of. Whether it is on demand is looked at again when the channel is made.
+fn stream_on_demand(context: Context<'_>, arn: &str) -> Result<Stream, ApiError> {
+    // The constraint of the member lets no other ARN pass.
+    let name = arn::stream_name(arn).unwrap_or_default();
+    let stream = context.stream(name).map_err(|error| context.refusal(error))?;
+    let summary = stream.summary().map_err(|error| context.refusal(error))?;
+    match (summary.status, summary.mode) {
+        (StreamStatus::Active, StreamMode::OnDemand) => Ok(stream),
+        (StreamStatus::Active, StreamMode::Provisioned) => {
+            let stream = summary.name;
+            Err(refused_reader(
+                context,
+                "channel",
+                Error::StreamNotOnDemand { stream },
+            ))
+        }
+        (status, _) => Err(context.stream_not_active(name, status)),
+    }
 }
 
 /// Refuses what can never be delivered. A place that does not answer now may do so later.
@@ -235,7 +258,7 @@ fn status(
         (Some(_), Some(delivery)) => {
             let problem = delivery.problem(channel).map(|problem| {
                 let reason = format!(
-                    "Every attempt to deliver has failed since {}, so far {}. It is tried again, and no record is lost \
+                    "Some records cannot be delivered since {}, after {} attempts. It is tried again, and no record is lost \
                      before its retention ends. The last error: {}",
                     crate::kinesis::date::JavaDate(problem.since),
                     problem.attempts,
@@ -395,6 +418,11 @@ fn update_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
     let logging = call.get(LOGGING_CONFIGURATION);
     let freshness = given_freshness(s3.map(seconds), tables.map(seconds))?;
     let (channel, description) = call.channel()?;
+    let _one_at_a_time = context
+        .service
+        .channel_notes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let mut notes = notes(context, &channel, &description)?;
     let is_other_kind = match notes.destination {
         Noted::S3 { .. } => tables.is_some(),
@@ -414,7 +442,7 @@ fn update_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
     if let Some(logging) = logging {
         notes.logging = Logging::given(logging);
     }
-    let changed = channel.change(freshness.unwrap_or(description.freshness), &noted(&notes)?);
+    let changed = channel.change(freshness, &noted(&notes)?);
     changed.map_err(refusal)?;
     let description = channel.describe().map_err(refusal)?;
     reply(call, context, &channel, &description)

@@ -16,8 +16,8 @@ use crate::kinesis::service::Context;
 use crate::kinesis::token::QueuesToken;
 use crate::kinesis::validate::{failed_at, missing};
 use crate::{
-    Error, Queue, QueueDescription, QueueOptions, QueueSettings, ReaderStatus, StartingPosition, Stream,
-    StreamMode, StreamStatus, StreamSummary, Timestamp, limits,
+    Error, Queue, QueueDescription, QueueOptions, QueueSettings, ReaderStatus, StartingPosition,
+    StreamSummary, Timestamp, limits,
 };
 
 const QUEUE_NAME: Key<Text> = required("QueueName", shapes::NAME);
@@ -175,34 +175,19 @@ fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
         needs_on_demand: true,
     };
     let created = stream.create_queue(name, &options);
-    let queue = created.map_err(|error| refused_queue(context, error))?;
+    let queue = created.map_err(|error| refused_reader(context, "queue", error))?;
     let description = queue.describe().map_err(|error| context.refusal(error))?;
     Ok(reply(call, &queue, &description))
 }
 
-fn refused_queue(context: Context<'_>, error: Error) -> ApiError {
+/// As [`refusal`](Context::refusal), of a new queue or channel.
+pub(super) fn refused_reader(context: Context<'_>, reader: &str, error: Error) -> ApiError {
     match error {
         Error::StreamNotOnDemand { stream } => ApiError::invalid_argument(format!(
-            "Stream {stream} under account {} is in PROVISIONED mode. A queue needs a stream in ON_DEMAND mode.",
+            "Stream {stream} under account {} is in PROVISIONED mode. A {reader} needs a stream in ON_DEMAND mode.",
             context.account_id()
         )),
         error => context.refusal(error),
-    }
-}
-
-/// The stream that a new channel is to be of.
-pub(super) fn stream_on_demand(context: Context<'_>, arn: &str, reader: &str) -> Result<Stream, ApiError> {
-    // The constraint of the member lets no other ARN pass.
-    let name = arn::stream_name(arn).unwrap_or_default();
-    let stream = context.stream(name).map_err(|error| context.refusal(error))?;
-    let summary = stream.summary().map_err(|error| context.refusal(error))?;
-    match (summary.status, summary.mode) {
-        (StreamStatus::Active, StreamMode::OnDemand) => Ok(stream),
-        (StreamStatus::Active, StreamMode::Provisioned) => Err(ApiError::invalid_argument(format!(
-            "Stream {name} under account {} is in PROVISIONED mode. A {reader} needs a stream in ON_DEMAND mode.",
-            context.account_id()
-        ))),
-        (status, _) => Err(context.stream_not_active(name, status)),
     }
 }
 

@@ -291,7 +291,7 @@ fn a_channel_delivers_what_is_old_enough(backend: Backend) {
     assert_eq!(described["ChannelStatus"], "ACTIVE");
     let reason = text(&described["ChannelStatusReason"]);
     assert!(
-        reason.contains("so far 1.") && reason.ends_with("there is no bucket archive"),
+        reason.contains("after 1 attempts") && reason.ends_with("there is no bucket archive"),
         "{reason}"
     );
     fs::rename(
