@@ -362,7 +362,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 32, "{fitted:?}");
+    assert_eq!(fitted.len(), 37, "{fitted:?}");
 }
 
 #[test]

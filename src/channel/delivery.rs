@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bucket::{Bucket, BucketError};
 use super::handle::Channel;
 use super::round::{DeliveryError, DeliveryEvent, Progress, Round, RoundOutcome};
-use super::schedule::{ChannelKey, DeliveryProblem, Outcome, Schedule};
+use super::schedule::{ChannelKey, DeliveryProblem, GivenBack, Outcome, Schedule};
 use crate::error::{Error, Result};
 use crate::model::Destination;
 use crate::store::Store;
@@ -236,15 +236,24 @@ impl Shared {
         } = outcome;
         let failure = failure.filter(|error| !is_gone(error));
         let error = failure.clone();
-        let has_more = has_more && failure.is_none();
         let (now, time) = (self.store.monotonic(), self.store.now());
-        let given_back = (failure, has_more);
+        let given_back = GivenBack {
+            failure,
+            objects,
+            has_more,
+        };
         let outcome = self
             .schedule
             .lock()
             .give_back(key, progress, given_back, now, time);
         match (outcome, error) {
-            (Outcome::Failed { retry_in }, Some(error)) => (self.options.on_event)(&DeliveryEvent::Failed {
+            (
+                Outcome::Failed {
+                    retry_in,
+                    is_news: true,
+                },
+                Some(error),
+            ) => self.tell(&DeliveryEvent::Failed {
                 channel: name,
                 error,
                 retry_in,
@@ -254,10 +263,15 @@ impl Shared {
                     is_first_after_failure: true,
                 },
                 _,
-            ) => (self.options.on_event)(&DeliveryEvent::Resumed { channel: name }),
+            ) => self.tell(&DeliveryEvent::Resumed { channel: name }),
             _ => {}
         }
         (objects, has_more)
+    }
+
+    /// Who is told may panic, on a closed standard error say. That ends no delivery.
+    fn tell(&self, event: &DeliveryEvent) {
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.options.on_event)(event)));
     }
 
     /// A panic of the bucket is a failure of its channel, and ends no thread.
@@ -273,7 +287,7 @@ impl Shared {
             object_bytes: self.options.object_bytes.max(1),
             most_freshness: self.options.most_freshness,
             is_stopping: &|| is_stopping.load(Ordering::Acquire),
-            tell: &|event| (self.options.on_event)(&event),
+            tell: &|event| self.tell(&event),
         };
         let ran = catch_unwind(AssertUnwindSafe(|| round.run(progress)));
         ran.unwrap_or_else(|_| {

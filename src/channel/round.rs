@@ -135,6 +135,8 @@ pub(super) struct Progress {
     backlogs: HashMap<ShardId, Backlog>,
     /// The shard that was looked at last. The next round begins behind it.
     last: Option<ShardId>,
+    /// The shards that cannot be read on, for as long as nothing behind the damage was read. Their children wait no longer.
+    damaged: BTreeSet<ShardId>,
 }
 
 /// How much of a shard there is to deliver, as far as it was looked at.
@@ -220,7 +222,7 @@ impl Round<'_> {
         let mut failed = BTreeSet::new();
         let mut bucket_failures = 0;
         loop {
-            let damaged = progress.damaged();
+            let damaged = progress.damaged.clone();
             let shards = match self.stream().shards_to_deliver(self.channel.id(), &damaged) {
                 Ok(shards) => shards,
                 Err(error) => {
@@ -248,12 +250,14 @@ impl Round<'_> {
                         outcome.failure.get_or_insert(error);
                     }
                 }
+                progress.note_damage(shard.shard);
                 if (self.is_stopping)() || bucket_failures >= MOST_BUCKET_FAILURES {
+                    outcome.has_more = outcome.objects > 0;
                     return;
                 }
             }
             // The children of what is drained, or damaged, come next.
-            if !went_on && progress.damaged() == damaged {
+            if !went_on && progress.damaged == damaged {
                 return;
             }
             if outcome.objects >= MOST_OBJECTS {
@@ -299,9 +303,8 @@ impl Round<'_> {
             .filter(|known| known.from == shard.next);
         if let Some(next) = known.as_ref().and_then(|known| known.unnoted) {
             backlogs.extend(known.map(|known| (shard.shard, known)));
-            return self
-                .note(shard.shard, next, backlogs)
-                .map(|turn| turn.unwrap_or(Turn::Delivered(0)));
+            self.note(shard.shard, next, backlogs)?;
+            return Ok(Turn::Delivered(0));
         }
         let known = known.unwrap_or_else(|| Backlog::from(shard.next));
         let Some(counted) = self.count(plan, shard.shard, known)? else {
@@ -327,13 +330,15 @@ impl Round<'_> {
         }
         let from = backlog.from;
         let Some((next, objects)) = self.deliver_object(plan, shard.shard, from)? else {
+            // It is counted from its beginning, which tells of what has expired and goes on behind it.
+            backlogs.remove(&shard.shard);
             return Ok(Turn::Delivered(0));
         };
         if let Some(backlog) = backlogs.get_mut(&shard.shard) {
             backlog.unnoted = Some(next);
         }
-        let turn = self.note(shard.shard, next, backlogs)?;
-        Ok(turn.unwrap_or(Turn::Delivered(objects)))
+        self.note(shard.shard, next, backlogs)?;
+        Ok(Turn::Delivered(objects))
     }
 
     /// Goes on counting up to what an object can have. `None` if the shard is not there any more.
@@ -435,16 +440,16 @@ impl Round<'_> {
         Ok(Some((next, objects)))
     }
 
-    /// Notes that a shard is delivered up to a record, or to its end: then it is drained.
+    /// Notes that a shard is delivered up to a record, or to its end.
     fn note(
         &self,
         shard: ShardId,
         next: Option<RecordNumber>,
         backlogs: &mut HashMap<ShardId, Backlog>,
-    ) -> Result<Option<Turn>, DeliveryError> {
+    ) -> Result<(), DeliveryError> {
         self.stream().note_delivered(self.channel.id(), shard, next)?;
         backlogs.remove(&shard);
-        Ok(next.is_none().then_some(Turn::Drained))
+        Ok(())
     }
 
     /// Malformed records go first. Gives how many objects that made.
@@ -516,19 +521,29 @@ impl Round<'_> {
 }
 
 impl Progress {
-    /// The shards that cannot be read on, as far as is known.
-    fn damaged(&self) -> BTreeSet<ShardId> {
-        let damaged = self.backlogs.iter().filter(|(_, backlog)| {
-            let is_damaged = matches!(&backlog.end, BacklogEnd::Unreadable(Error::Corrupt { .. }));
-            is_damaged && backlog.oldest.is_none()
+    /// Takes note of whether a shard that was looked at can be read on.
+    fn note_damage(&mut self, shard: ShardId) {
+        let backlog = self.backlogs.get(&shard);
+        let is_damaged = backlog.is_some_and(|backlog| match &backlog.end {
+            BacklogEnd::Open | BacklogEnd::Drained => false,
+            BacklogEnd::Unreadable(_) if backlog.oldest.is_some() => false,
+            BacklogEnd::Unreadable(Error::Corrupt { .. } | Error::Unreadable { .. }) => true,
+            // What another kind of error says may be otherwise in a moment.
+            BacklogEnd::Unreadable(_) => self.damaged.contains(&shard),
         });
-        damaged.map(|(shard, _)| *shard).collect()
+        match is_damaged {
+            true => self.damaged.insert(shard),
+            false => self.damaged.remove(&shard),
+        };
     }
 
     /// The shards in the order of a round, and what is known of others is dropped.
     fn begin_behind_last(&mut self, mut shards: Vec<ShardToDeliver>) -> Vec<ShardToDeliver> {
         let there: BTreeSet<_> = shards.iter().map(|shard| shard.shard).collect();
-        self.backlogs.retain(|shard, _| there.contains(shard));
+        // What could not be noted yet is noted once the shard is ready again.
+        self.backlogs
+            .retain(|shard, backlog| there.contains(shard) || backlog.unnoted.is_some());
+        self.damaged.retain(|shard| there.contains(shard));
         let first = shards.partition_point(|shard| Some(shard.shard) <= self.last);
         let count = shards.len();
         shards.rotate_left(first % count.max(1));

@@ -1,6 +1,7 @@
 //! Buckets behind an S3-compatible endpoint.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +164,10 @@ impl Bucket for S3Buckets {
 /// Takes the credentials of the environment, and nothing else from there: an endpoint that is meant for other programs, this
 /// server's own say, is not where buckets are.
 fn with_credentials(builder: AmazonS3Builder) -> AmazonS3Builder {
-    let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let variables = std::env::vars_os().filter_map(text);
+    let variables = variables.filter(|(name, _)| name.starts_with("AWS_"));
     variables.fold(builder, |builder, (name, value)| {
         let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>();
         let is_place = name.contains("ENDPOINT") || name.contains("BUCKET") || name.contains("REGION");

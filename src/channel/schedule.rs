@@ -37,16 +37,31 @@ pub(super) struct Schedule {
 struct Known {
     progress: Progress,
     problem: Option<DeliveryProblem>,
+    /// How many rounds in a row have failed and made no object.
+    fruitless: u32,
     /// When it is to be looked at, by the monotonic clock.
     due: Duration,
     /// Whether a thread is at it.
     is_taken: bool,
 }
 
-/// What became of a round.
+/// What a round has come to.
+pub(super) struct GivenBack {
+    pub(super) failure: Option<DeliveryError>,
+    pub(super) objects: usize,
+    pub(super) has_more: bool,
+}
+
+/// What becomes of that.
 pub(super) enum Outcome {
-    Good { is_first_after_failure: bool },
-    Failed { retry_in: Duration },
+    Good {
+        is_first_after_failure: bool,
+    },
+    Failed {
+        retry_in: Duration,
+        /// Of many failures in a row fewer and fewer are.
+        is_news: bool,
+    },
 }
 
 impl Schedule {
@@ -96,20 +111,27 @@ impl Schedule {
         &mut self,
         key: ChannelKey,
         progress: Progress,
-        (failure, has_more): (Option<DeliveryError>, bool),
+        given_back: GivenBack,
         now: Duration,
         time: Timestamp,
     ) -> Outcome {
         let known = self.channels.entry(key).or_default();
         known.is_taken = false;
         known.progress = progress;
-        let Some(error) = failure else {
+        known.fruitless = match (&given_back.failure, given_back.objects) {
+            (Some(_), 0) => known.fruitless.saturating_add(1),
+            _ => 0,
+        };
+        let pause = match known.fruitless {
             // Behind those that wait already.
-            known.due = if has_more {
-                now
-            } else {
-                now.saturating_add(INTERVAL)
-            };
+            _ if given_back.has_more => Duration::ZERO,
+            0 => INTERVAL,
+            fruitless => INTERVAL
+                .saturating_mul(1 << (fruitless - 1).min(16))
+                .min(LONGEST_PAUSE),
+        };
+        known.due = now.saturating_add(pause);
+        let Some(error) = given_back.failure else {
             return Outcome::Good {
                 is_first_after_failure: known.problem.take().is_some(),
             };
@@ -119,13 +141,12 @@ impl Schedule {
             attempts: 0,
             error: error.clone(),
         });
-        let retry_in = INTERVAL
-            .saturating_mul(1 << problem.attempts.min(16))
-            .min(LONGEST_PAUSE);
         problem.attempts = problem.attempts.saturating_add(1);
         problem.error = error;
-        known.due = now.saturating_add(retry_in);
-        Outcome::Failed { retry_in }
+        Outcome::Failed {
+            retry_in: pause,
+            is_news: problem.attempts.is_power_of_two(),
+        }
     }
 
     pub(super) fn problem(&self, key: ChannelKey) -> Option<DeliveryProblem> {

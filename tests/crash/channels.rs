@@ -16,6 +16,7 @@ use anabranch::{
 };
 use proptest::prelude::*;
 
+use crate::reshard::{merge_nth, split_nth};
 use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
@@ -135,8 +136,14 @@ impl World {
                 self.clock.advance(Duration::from_secs(*seconds));
                 Ok(())
             }
-            Op::Split(nth) => self.split(*nth).map_err(stopped),
-            Op::Merge(nth) => self.merge(*nth).map_err(stopped),
+            Op::Split(nth) => self
+                .stream()
+                .and_then(|stream| split_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Merge(nth) => self
+                .stream()
+                .and_then(|stream| merge_nth(&stream, *nth))
+                .map_err(stopped),
             Op::Expire => self.expire(),
             Op::Maintain => self.store().maintain().map_err(stopped),
             Op::Reopen => {
@@ -175,30 +182,6 @@ impl World {
         put.map_err(stopped)?;
         self.acknowledged.insert(id);
         Ok(())
-    }
-
-    fn split(&self, nth: usize) -> anabranch::Result<()> {
-        let stream = self.stream()?;
-        let shards = stream.shards(&ShardFilter::AtLatest)?;
-        let range = shards[nth % shards.len()].hash_key_range;
-        let half = range.start().value() / 2 + range.end().value() / 2;
-        match shards.len() < 6 && half > range.start().value() {
-            true => stream.split_shard(shards[nth % shards.len()].id, HashKey::new(half)),
-            false => Ok(()),
-        }
-    }
-
-    fn merge(&self, nth: usize) -> anabranch::Result<()> {
-        let stream = self.stream()?;
-        let mut shards = stream.shards(&ShardFilter::AtLatest)?;
-        shards.sort_by_key(|shard| shard.hash_key_range.start());
-        match shards.len() {
-            0 | 1 => Ok(()),
-            count => {
-                let first = nth % (count - 1);
-                stream.merge_shards(shards[first].id, shards[first + 1].id)
-            }
-        }
     }
 
     fn expire(&mut self) -> Result<(), Stopped> {

@@ -20,6 +20,7 @@ mod queues;
 mod random;
 mod regressions;
 mod repair_crashes;
+mod reshard;
 mod rot;
 mod scenario;
 mod step;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{
-    HashKey, ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit, Receipt,
-    ReceiveOptions, ShardFilter, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit, Receipt, ReceiveOptions,
+    StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 use proptest::prelude::*;
 
+use crate::reshard::{merge_nth, split_nth};
 use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
@@ -179,8 +180,14 @@ impl World {
                 self.advance(*seconds);
                 Ok(())
             }
-            Op::Split(nth) => self.split(*nth).map_err(stopped),
-            Op::Merge(nth) => self.merge(*nth).map_err(stopped),
+            Op::Split(nth) => self
+                .stream()
+                .and_then(|stream| split_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Merge(nth) => self
+                .stream()
+                .and_then(|stream| merge_nth(&stream, *nth))
+                .map_err(stopped),
             Op::Expire => self.expire(),
             Op::Maintain => self.store().maintain().map_err(stopped),
             Op::Count => self.count(),
@@ -336,30 +343,6 @@ impl World {
         let outcomes = outcomes.map_err(stopped)?;
         assert!(outcomes.iter().all(Result::is_ok));
         Ok(())
-    }
-
-    fn split(&self, nth: usize) -> anabranch::Result<()> {
-        let stream = self.stream()?;
-        let shards = stream.shards(&ShardFilter::AtLatest)?;
-        let range = shards[nth % shards.len()].hash_key_range;
-        let half = range.start().value() / 2 + range.end().value() / 2;
-        match shards.len() < 6 && half > range.start().value() {
-            true => stream.split_shard(shards[nth % shards.len()].id, HashKey::new(half)),
-            false => Ok(()),
-        }
-    }
-
-    fn merge(&self, nth: usize) -> anabranch::Result<()> {
-        let stream = self.stream()?;
-        let mut shards = stream.shards(&ShardFilter::AtLatest)?;
-        shards.sort_by_key(|shard| shard.hash_key_range.start());
-        match shards.len() {
-            0 | 1 => Ok(()),
-            count => {
-                let first = nth % (count - 1);
-                stream.merge_shards(shards[first].id, shards[first + 1].id)
-            }
-        }
     }
 
     /// What the clock gains at once is not believed for an hour.
