@@ -10,6 +10,7 @@ mod pages;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -91,6 +92,28 @@ fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
     script
         .arg(source_directory().join("node/tutorial.cjs"))
         .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
+fn the_javascript_sdk_reads_what_a_channel_has_put_into_a_directory() {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
+    };
+    let bench = Bench::new(&["--channel-freshness", "1s"]);
+    let buckets = bench.directory.path().join("buckets");
+    let keys = bench.write("keys", &format!("alias/mine = {}\n", "5a".repeat(32)));
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).expect("make the keys private");
+    let path = |path: &Path| path.to_str().expect("a path of letters").to_owned();
+    let server = bench.start_with(&["--buckets", &path(&buckets), "--keys", &path(&keys)]);
+    let mut script = bench.command("node", &modules);
+    script.env("NODE_PATH", &modules);
+    script
+        .arg(source_directory().join("node/channels.cjs"))
+        .arg(server.url())
+        .arg(&buckets);
     bench.run(script, &server);
     server.stop("TERM");
 }
