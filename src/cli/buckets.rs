@@ -11,7 +11,7 @@ use clap::Args;
 use tracing::{info, warn};
 
 use super::Failure;
-use super::serve::duration;
+use super::duration::duration;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BucketArguments {

@@ -4,6 +4,7 @@ mod access;
 mod bench;
 mod buckets;
 mod dump;
+mod duration;
 mod exit;
 mod initial_streams;
 mod keys;

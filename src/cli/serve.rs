@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::Failure;
 use super::access::{AccessArguments, Tls};
 use super::buckets::BucketArguments;
+use super::duration::duration;
 use super::initial_streams::{self, InitialStream};
 use super::keys::KeyFile;
 use super::logging::LogArguments;
@@ -500,25 +501,6 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// A number with a unit: `250ms`, `10s`, `1m`; `0` needs none.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len()
-        - text
-            .trim_start_matches(|character: char| character.is_ascii_digit())
-            .len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("expected a time like 500ms or 10s, not {text:?}"))?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        "" if number == 0 => Ok(Duration::ZERO),
-        _ => Err(format!("expected a unit after {number}: ms, s or m")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -569,17 +551,6 @@ mod tests {
             } = Descriptors::divide(limit);
             assert!(segments >= 1 && connections >= 1, "{limit}");
             assert!(segments as u64 + connections as u64 + 64 <= limit, "{limit}");
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "10", "s", "-1s", "1.5s", "1h", "99999999999999999999s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 }

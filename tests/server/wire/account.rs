@@ -27,6 +27,8 @@ fn limits_count_open_shards_and_on_demand_streams(backend: Backend) {
             "OpenShardCount": open,
             "OnDemandStreamCount": on_demand,
             "OnDemandStreamCountLimit": 9,
+            "ChannelCount": 0,
+            "ChannelCountLimit": 18,
         })
     };
     assert_eq!(server.ok(LIMITS, &json!({})), limits(0, 0));

@@ -450,7 +450,7 @@ fn what_is_wrong_with_a_channel_is_said(backend: Backend) {
                 json!(299),
             ),
             validation(&[
-                "Value at 's3DestinationConfiguration.dataFreshnessInSeconds' failed to satisfy \
+                "at 's3DestinationConfiguration.dataFreshnessInSeconds' failed to satisfy \
                  constraint: Member must have value greater than or equal to 300",
             ]),
         ),
@@ -461,13 +461,13 @@ fn what_is_wrong_with_a_channel_is_said(backend: Backend) {
                 json!(901),
             ),
             validation(&[
-                "Value at 's3DestinationConfiguration.dataFreshnessInSeconds' failed to satisfy \
+                "at 's3DestinationConfiguration.dataFreshnessInSeconds' failed to satisfy \
                  constraint: Member must have value less than or equal to 900",
             ]),
         ),
         (
             stored("BucketARN", json!("arn:aws:s3:::UPPER")),
-            validation(&["Value 'arn:aws:s3:::UPPER' at \
+            validation(&["'arn:aws:s3:::UPPER' at \
                  's3DestinationConfiguration.storageConfiguration.bucketARN' failed to satisfy constraint: Member must \
                  satisfy regular expression pattern: arn:aws[-a-z0-9]*:s3:::[a-z0-9._-]{3,63}"]),
         ),

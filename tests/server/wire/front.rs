@@ -26,7 +26,6 @@ on_each_backend!(
     a_request_has_to_be_signed_in_one_way,
     an_unsigned_write_stores_nothing,
     the_signature_names_the_region_if_it_is_one,
-    operations_that_are_not_offered_say_so,
 );
 
 fn every_reply_carries_ids(backend: Backend) {
@@ -295,18 +294,5 @@ fn the_signature_names_the_region_if_it_is_one(backend: Backend) {
     for scope in ["0/127", "localhost/localhost", "us-east-1x/kinesis"] {
         let header = format!("X Credential=A/20150122/{scope}/aws4_request,SignedHeaders=host,Signature=b");
         assert_eq!(arn(&header), "arn:aws:kinesis:ap-south-1:123456789012:stream/s");
-    }
-}
-
-fn operations_that_are_not_offered_say_so(backend: Backend) {
-    let server = TestServer::start(backend);
-    for operation in ["CreateChannel", "ListChannels"] {
-        assert_eq!(
-            server.refusal(operation, &json!({})),
-            (
-                "UnknownOperationException".into(),
-                format!("This server does not offer the operation {operation}.")
-            )
-        );
     }
 }

@@ -447,6 +447,35 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
         "ResourceARN",
         &[&queue_arn(&queue)],
     );
+    let channel = owned
+        .create_channel("c", &anabranch::ChannelOptions::new(None))
+        .unwrap();
+    let channel_arn = |id: &str| arn(ACCOUNT, "").replace("stream/", &format!("channel/{id}"));
+    let freshness = json!({"S3DestinationConfiguration": {"DataFreshnessInSeconds": 300}});
+    for (operation, input) in [
+        ("DescribeChannel", json!({})),
+        ("UpdateChannel", freshness),
+        ("DeleteChannel", json!({})),
+    ] {
+        refuse(
+            operation,
+            &input,
+            "ChannelARN",
+            &[&channel_arn(&channel.unique_name()), &channel_arn("1-9-00000000")],
+        );
+    }
+    for stream in [&stream, &missing] {
+        let storage = json!({"BucketARN": "arn:aws:s3:::any", "ExpectedBucketOwner": ACCOUNT, "CompressionType": "NONE"});
+        let record = json!({"RecordFormatType": "JSON"});
+        let input = json!({
+            "ChannelName": "d",
+            "ServiceExecutionRoleARN": "arn:aws:iam::000000000000:role/any",
+            "StreamConfigurationList": [{"StreamARN": stream, "RecordConfiguration": record}],
+            "S3DestinationConfiguration": {"StorageConfiguration": storage},
+        });
+        let refused = call(&server, &BOB, "CreateChannel", &input).refusal();
+        assert_eq!(refused, not_allowed("CreateChannel", stream));
+    }
     for stream in [&stream, &missing] {
         let input = json!({"QueueName": "r", "StreamConfigurationList": [{"StreamARN": stream}]});
         let refused = call(&server, &BOB, "CreateQueue", &input).refusal();
@@ -459,6 +488,8 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
         "GetRecords",
         "CreateQueue",
         "ListQueues",
+        "CreateChannel",
+        "ListChannels",
     ];
     let missed: Vec<&String> = offered
         .iter()
