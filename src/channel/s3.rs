@@ -25,7 +25,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call is tried again that the endpoint could not answer.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Clients are made anew beyond that many.
+/// If there are more clients than that, all are dropped and made again when they are used.
 const MOST_CLIENTS: usize = 256;
 
 /// The buckets of an S3-compatible endpoint, or of Amazon S3.

@@ -803,7 +803,7 @@ fn a_queue_does_not_begin_again_after_a_loss_of_power_at_any_level() {
 /// Only the caller that has written a snapshot waits until the log begins with it.
 #[cfg(feature = "sim")]
 #[test]
-fn a_snapshot_that_is_slow_holds_nobody_up() {
+fn a_snapshot_that_is_slow_holds_up_no_caller() {
     use anabranch::sim::{LossMode, Operation, SimDisk};
     let disk = SimDisk::new(8);
     let options = StoreOptions::new().keeper(false).compaction_bytes(1);
