@@ -17,7 +17,7 @@ pub struct DirectoryBuckets {
 }
 
 impl DirectoryBuckets {
-    /// The directories in this one. They have to be there: none is made.
+    /// The directories in this one. They have to be there: none is made, and a symbolic link is none.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self::on_disk(root, OsDisk)
     }

@@ -331,7 +331,7 @@ fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
     }
 }
 
-/// Delivers what is there once there is room.
+/// A delivery that a full disk has stopped goes on once there is room.
 #[test]
 fn a_full_disk_delays_a_delivery() {
     let mut world = World::new(3);
