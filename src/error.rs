@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{
-    ConsumerId, HashKey, HashKeyRange, ReaderStatus, RecordNumber, SequenceNumber, ShardId, StreamNameError,
-    StreamStatus,
+    ConsumerId, HashKey, HashKeyRange, ReaderStatus, RecordNumber, Retention, SequenceNumber, ShardId,
+    StreamNameError, StreamStatus,
 };
 
 pub use invalid_argument::{InvalidArgument, Named};
@@ -264,12 +264,12 @@ pub enum Error {
     },
 
     /// A retention period that cannot be set.
-    #[error("retention of {requested} h cannot be set on a stream that keeps {current} h: {reason}")]
+    #[error("a retention of {requested} cannot be set on a stream that has {current}: {reason}")]
     InvalidRetention {
-        /// What was asked for, in hours.
-        requested: u32,
-        /// What the stream has, in hours.
-        current: u32,
+        /// What was asked for.
+        requested: Retention,
+        /// What the stream has.
+        current: Retention,
         /// Which bound it breaks.
         reason: RetentionReason,
     },
@@ -516,10 +516,6 @@ impl std::fmt::Display for ForeignReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetentionReason {
-    /// Less than 24 hours.
-    TooShort,
-    /// More than 8760 hours.
-    TooLong,
     /// An increase to less than what the stream has.
     IncreaseWouldShorten,
     /// A decrease to more than what the stream has.
@@ -529,8 +525,6 @@ pub enum RetentionReason {
 impl std::fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::TooShort => "the shortest is 24 h",
-            Self::TooLong => "the longest is 8760 h",
             Self::IncreaseWouldShorten => "an increase cannot shorten it",
             Self::DecreaseWouldLengthen => "a decrease cannot lengthen it",
         })

@@ -17,7 +17,7 @@ use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_
 use crate::error::{Error, Result};
 use crate::log::{
     JournaledFrames, LogEnd, LogIdentity, LogPosition, SegmentEntry, SurveyedFrame, UnnamedFile,
-    examine_unnamed, is_continued, number_of_segment, survey_segment,
+    examine_unnamed, holds_frame, is_continued, number_of_segment, survey_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 
@@ -225,7 +225,7 @@ impl Search<'_> {
                 Some(UnnamedFile::Segment(found, entry)) => {
                     found == identity
                         && entry.first_record == number
-                        && self.holds_frame_at(&path, identity, &entry, &entry.base())?
+                        && self.holds_frame(&path, identity, &entry)?
                 }
                 Some(UnnamedFile::Damaged) => true,
                 Some(UnnamedFile::UnknownEncoding { codec, key }) => {
@@ -250,6 +250,14 @@ impl Search<'_> {
         };
         let examined = examine_unnamed(&file).map_err(|error| Error::io("measure", path, error))?;
         Ok(Some(examined))
+    }
+
+    fn holds_frame(&self, path: &Path, identity: LogIdentity, entry: &SegmentEntry) -> Result<bool> {
+        let journaled = self.journaled.of_segment(identity, entry);
+        match self.evidence.open(path, journaled)? {
+            Some(file) => holds_frame(&file, identity, entry).map_err(|error| Error::io("read", path, error)),
+            None => Ok(false),
+        }
     }
 
     fn holds_frame_at(

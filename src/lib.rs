@@ -93,10 +93,10 @@ pub use model::{
     ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression, ConsumerId, ConsumerStatus,
     Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock,
     ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus, Record,
-    RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, SequenceNumber,
-    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, StartingPosition,
-    StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus, SystemClock,
-    Timestamp, check_stream_name,
+    RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
+    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits,
+    StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus,
+    SystemClock, Timestamp, check_stream_name,
 };
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
 pub use seam::ReadLimit;

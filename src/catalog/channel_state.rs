@@ -43,7 +43,6 @@ impl ChannelState {
     }
 
     /// The next record of a shard to deliver; `None` if none of it is left, or ever was to be delivered.
-    #[cfg(feature = "channels")]
     pub(crate) fn next_of(&self, shard: ShardId) -> Option<RecordNumber> {
         match self.next.get(&shard) {
             Some(next) => *next,
@@ -57,6 +56,31 @@ impl ChannelState {
             _ => return Err("a channel has no such setting"),
         }
         Ok(())
+    }
+
+    /// The shards that expired with records that were not delivered, until that is told.
+    #[cfg(feature = "channels")]
+    pub(crate) fn lost_shards(&self, is_there: impl Fn(ShardId) -> bool) -> Vec<ShardId> {
+        let shards = self.next.keys().copied();
+        shards.filter(|shard| !is_there(*shard)).collect()
+    }
+
+    /// A shard is gone, with its records up to `end`. The position stays where some were not delivered.
+    pub(super) fn expire(&mut self, shard: ShardId, end: Option<RecordNumber>) {
+        let next = self.next_of(shard).filter(|_| self.destination.is_some());
+        self.next.remove(&shard);
+        let is_lost = |next: &RecordNumber| end.is_some_and(|end| *next < end);
+        if let Some(next) = next.filter(is_lost) {
+            self.note_lost(shard, Some(next));
+        }
+    }
+
+    /// Keeps where delivery was in a shard that is gone, or forgets it once that is told.
+    pub(super) fn note_lost(&mut self, shard: ShardId, next: Option<RecordNumber>) {
+        match next {
+            Some(_) => self.next.insert(shard, next),
+            None => self.next.remove(&shard),
+        };
     }
 
     /// Nothing delivered is ever taken back.

@@ -273,6 +273,24 @@ impl Edit {
         }
     }
 
+    /// Whether this leads to free room on the disk, or is what is said at last when a store is closed.
+    pub(crate) fn frees_room(&self) -> bool {
+        match self {
+            Self::StreamDeleted { .. }
+            | Self::ShardExpired { .. }
+            | Self::LogTrimmed { .. }
+            | Self::RecordsHidden { .. }
+            | Self::QueueRemoved { .. }
+            | Self::ChannelRemoved { .. }
+            | Self::LogsRested { .. } => true,
+            Self::SettingChanged { setting, .. } => {
+                matches!(setting, Setting::Retention { .. } | Setting::SizeLimits(_))
+            }
+            Self::LifecycleChanged { lifecycle, .. } => matches!(lifecycle, Lifecycle::Deleting { .. }),
+            _ => false,
+        }
+    }
+
     /// The streams that it is about.
     pub(crate) fn streams(&self) -> Vec<StreamId> {
         fn of<'a>(logs: impl Iterator<Item = &'a LogName>) -> Vec<StreamId> {

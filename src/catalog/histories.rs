@@ -13,8 +13,9 @@ use super::state::CatalogState;
 use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
-    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, HashKey, Lineage, LogName, QueueId,
-    ReaderStart, RecordDistribution, RecordNumber, ShardId, StreamId, StreamMode, StreamName, Timestamp,
+    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, HashKey, Lags, Lineage, LogName, QueueId,
+    ReaderStart, RecordDistribution, RecordNumber, Retention, ShardId, StreamId, StreamMode, StreamName,
+    Timestamp,
 };
 
 const KINDS: u8 = 38;
@@ -140,7 +141,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             setting: match b % 8 {
                 0 => Setting::Mode([StreamMode::OnDemand, StreamMode::Provisioned][usize::from(d % 2)]),
                 1 => Setting::Retention {
-                    hours: u32::from(d),
+                    time: Retention::hours(u32::from(d)),
                     horizon_floor: time,
                 },
                 2 => Setting::MaxRecordBytes(u32::from(d)),
@@ -229,6 +230,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             shown: time,
             confirmed: time,
             open_millis: u64::from(c),
+            lags: Lags::default(),
         }),
         28 => Edit::QueueCreated {
             stream,
@@ -296,6 +298,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
 fn segment(c: u8, d: u8) -> SegmentEntry {
     SegmentEntry {
         first_record: RecordNumber::new(u64::from(c) * 10 + 1),
+        follows: RecordNumber::new(u64::from(c) * 10 + u64::from(d % 2)),
         base_position: LogPosition(u64::from(c) * 1_000),
         base_arrival: Timestamp::from_millis(u64::from(d)),
         salt: u64::from(d),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::encryption::KeyFingerprint;
-use crate::model::{RecordDistribution, StreamMode, Timestamp};
+use crate::model::{RecordDistribution, Retention, SizeLimits, StreamMode, Timestamp};
 
 /// What the engine acts on, by kind of resource. Variants are only added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +11,10 @@ pub(crate) enum Setting {
     /// Of a stream.
     Mode(StreamMode),
     /// Of a stream. Records that arrived before the floor stay hidden, however long the retention becomes.
-    Retention { hours: u32, horizon_floor: Timestamp },
+    Retention {
+        time: Retention,
+        horizon_floor: Timestamp,
+    },
     /// Of a stream.
     MaxRecordBytes(u32),
     /// Of a stream: what it is to be able to take if it scales by itself, in MiB a second, each of which is a shard.
@@ -26,6 +29,8 @@ pub(crate) enum Setting {
     MaxReceiveCount(Option<u32>),
     /// Of a channel: how old a record gets before it is delivered.
     Freshness { millis: u64 },
+    /// Of a stream.
+    SizeLimits(SizeLimits),
 }
 
 /// The key of a stream.

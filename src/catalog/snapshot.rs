@@ -73,7 +73,8 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         lifecycle,
         mode,
         max_record_bytes,
-        retention_hours,
+        retention,
+        size_limits,
         horizon_floor,
         warm_throughput,
         distribution,
@@ -104,9 +105,10 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         Setting::Distribution(*distribution),
         Setting::WarmThroughput(*warm_throughput),
         Setting::Retention {
-            hours: *retention_hours,
+            time: *retention,
             horizon_floor: *horizon_floor,
         },
+        Setting::SizeLimits(*size_limits),
     ];
     // Nothing else can ever be the default of this one.
     let encryption = encryption.clone().map(|key| Setting::Encryption(Some(key)));

@@ -1,7 +1,6 @@
 //! What the catalog keeps of a stream, and how edits change it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::channel_state::ChannelState;
 use super::labels::Labels;
@@ -14,8 +13,8 @@ use crate::error::Error;
 use crate::log::LogEnd;
 use crate::model::{
     ChannelId, Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, ReaderStart,
-    RecordDistribution, RecordNumber, Reshard, Shard, ShardId, StreamId, StreamMode, StreamName,
-    StreamStatus, Timestamp, limits,
+    RecordDistribution, RecordNumber, Reshard, Retention, Shard, ShardId, SizeLimits, StreamId, StreamMode,
+    StreamName, StreamStatus, Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +24,8 @@ pub(crate) struct StreamState {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) mode: StreamMode,
     pub(crate) max_record_bytes: u32,
-    pub(crate) retention_hours: u32,
+    pub(crate) retention: Retention,
+    pub(crate) size_limits: SizeLimits,
     pub(crate) horizon_floor: Timestamp,
     /// What it is to be able to take if it scales by itself, in shards; 0 if nothing was said.
     pub(crate) warm_throughput: u32,
@@ -69,7 +69,8 @@ impl StreamState {
             lifecycle,
             mode: StreamMode::default(),
             max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
-            retention_hours: limits::MIN_RETENTION_HOURS,
+            retention: Retention::default(),
+            size_limits: SizeLimits::NONE,
             horizon_floor: Timestamp::EPOCH,
             warm_throughput: 0,
             distribution: RecordDistribution::default(),
@@ -120,15 +121,14 @@ impl StreamState {
 
     /// Records that arrived earlier are not to be seen any more. The wall clock alone hides nothing.
     pub(crate) fn horizon(&self, time: Moment) -> Timestamp {
-        let confirmed = match is_left_out(Step::ConfirmedTime) {
-            true => time.now,
-            false => time.confirmed,
+        let Some(retention) = self.retention.duration() else {
+            return self.horizon_floor;
         };
-        confirmed.saturating_sub(self.retention()).max(self.horizon_floor)
-    }
-
-    pub(crate) fn retention(&self) -> Duration {
-        Duration::from_secs(u64::from(self.retention_hours) * 3_600)
+        let horizon = match is_left_out(Step::ConfirmedTime) {
+            true => time.now.saturating_sub(retention),
+            false => time.before(retention),
+        };
+        horizon.max(self.horizon_floor)
     }
 
     pub(crate) fn next_consumer(&self) -> ConsumerId {
@@ -138,10 +138,11 @@ impl StreamState {
     pub(super) fn change(&mut self, setting: &Setting) -> Result<(), &'static str> {
         match setting {
             Setting::Mode(mode) => self.mode = *mode,
-            Setting::Retention { hours, horizon_floor } => {
-                self.retention_hours = *hours;
+            Setting::Retention { time, horizon_floor } => {
+                self.retention = *time;
                 self.horizon_floor = self.horizon_floor.max(*horizon_floor);
             }
+            Setting::SizeLimits(limits) => self.size_limits = *limits,
             Setting::MaxRecordBytes(bytes) => self.max_record_bytes = *bytes,
             Setting::WarmThroughput(shards) => self.warm_throughput = *shards,
             Setting::Distribution(distribution) => self.distribution = *distribution,
@@ -210,9 +211,10 @@ impl StreamState {
     pub(super) fn expire(&mut self, shard: ShardId) -> Result<(), &'static str> {
         let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
         lineage.expire(shard).map_err(|_| "the shard cannot expire")?;
-        self.logs.remove(&shard);
+        let log = self.logs.remove(&shard);
+        let end = log.and_then(|log| log.end).map(|end| end.next_record);
         for channel in self.channels.values_mut() {
-            channel.next.remove(&shard);
+            channel.expire(shard, end);
         }
         Ok(())
     }
@@ -343,10 +345,12 @@ impl StreamState {
     ) -> Result<(), &'static str> {
         let known = self.channels.get_mut(&channel);
         let known = known.ok_or("the channel does not exist")?;
-        if !next.iter().all(|(shard, _)| self.logs.contains_key(shard)) {
-            return Err("the shard does not exist");
+        for (shard, next) in next {
+            match self.logs.contains_key(shard) {
+                true => known.advance(*shard, *next),
+                false => known.note_lost(*shard, *next),
+            }
         }
-        next.iter().for_each(|(shard, next)| known.advance(*shard, *next));
         Ok(())
     }
 

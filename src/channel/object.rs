@@ -137,9 +137,13 @@ fn check(format: RecordFormat, data: &[u8]) -> Result<(), String> {
         RecordFormat::Text => std::str::from_utf8(data)
             .map(drop)
             .map_err(|error| error.to_string()),
-        RecordFormat::Json => serde_json::from_slice::<serde::de::IgnoredAny>(data)
-            .map(drop)
-            .map_err(|error| error.to_string()),
+        RecordFormat::Json => {
+            // The parser passes over strings without looking at their bytes.
+            let text = std::str::from_utf8(data).map_err(|error| error.to_string())?;
+            serde_json::from_str::<serde::de::IgnoredAny>(text)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        }
     }
 }
 

@@ -218,7 +218,23 @@ impl Round<'_> {
         outcome
     }
 
+    /// Tells of the shards that have expired with records that were not delivered, once each.
+    fn tell_of_lost_shards(&self, plan: &Plan) -> Result<()> {
+        for shard in self.stream().shards_lost_to(self.channel.id())? {
+            (self.tell)(DeliveryEvent::RecordsExpired {
+                channel: plan.name.clone(),
+                shard,
+            });
+            self.stream().note_delivered(self.channel.id(), shard, None)?;
+        }
+        Ok(())
+    }
+
     fn run_by(&self, plan: &Plan, progress: &mut Progress, outcome: &mut RoundOutcome) {
+        if let Err(error) = self.tell_of_lost_shards(plan) {
+            outcome.failure = Some(error.into());
+            return;
+        }
         let mut failed = BTreeSet::new();
         let mut bucket_failures = 0;
         loop {

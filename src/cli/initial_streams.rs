@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anabranch::kinesis::ServerOptions;
-use anabranch::{Error, Namespace, Store};
+use anabranch::{Error, Namespace, Retention, Store, StreamOptions};
 use tracing::info;
 
 use super::Failure;
@@ -62,6 +62,7 @@ pub(super) fn create(
     streams: &[InitialStream],
     options: &ServerOptions,
     shard_limit: u64,
+    retention: Retention,
 ) -> Result<(), Failure> {
     let mut missing: BTreeMap<(String, &str), u32> = BTreeMap::new();
     for stream in streams {
@@ -98,7 +99,12 @@ pub(super) fn create(
         )));
     }
     for (streams, name, shard_count) in wanted {
-        streams.create_stream(name, shard_count).map_err(Failure::Store)?;
+        let stream = StreamOptions {
+            shard_count,
+            retention,
+            ..StreamOptions::default()
+        };
+        streams.create_stream_with(name, stream).map_err(Failure::Store)?;
         let namespace = streams.name();
         info!(stream = name, namespace, shard_count, "the stream is created");
     }

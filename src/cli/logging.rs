@@ -37,6 +37,10 @@ const OURS: &str = "anabranch";
 impl LogArguments {
     const DEFAULT_FILTER: &str = "info";
 
+    pub(super) fn is_json(&self) -> bool {
+        self.log_format == LogFormat::Json
+    }
+
     /// Sends all events to standard error from now on.
     pub(super) fn start(&self) -> Result<(), Failure> {
         let filter = EnvFilter::try_new(directives(&self.log))

@@ -1,6 +1,7 @@
 //! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
 
 mod access;
+mod announcement;
 mod bench;
 mod buckets;
 mod dump;
@@ -127,12 +128,12 @@ mod tests {
     fn serve_is_what_happens_without_a_subcommand() {
         let bare = CommandLine::try_parse_from(["anabranch", "--listen", "[::1]:80"]).unwrap();
         assert!(bare.command.is_none());
-        assert_eq!(bare.serve.listen, "[::1]:80");
+        assert_eq!(bare.serve.listen(), "[::1]:80");
         let named = CommandLine::try_parse_from(["anabranch", "serve", "--listen", "[::1]:80"]).unwrap();
         let Some(Command::Serve(named)) = named.command else {
             panic!("serve")
         };
-        assert_eq!(named.listen, "[::1]:80");
+        assert_eq!(named.listen(), "[::1]:80");
         assert!(CommandLine::try_parse_from(["anabranch", "--listen", "a:1", "serve"]).is_err());
     }
 }

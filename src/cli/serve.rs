@@ -1,7 +1,6 @@
 //! `anabranch serve`: the Kinesis API on a port, until a signal.
 
-use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,14 +8,16 @@ use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
-use anabranch::{Delivery, Durability, Memory, Store, StoreEvent, StoreOptions};
+use anabranch::{Delivery, Durability, Memory, Retention, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::Failure;
 use super::access::{AccessArguments, Tls};
+use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
 use super::initial_streams::{self, InitialStream};
@@ -43,20 +44,26 @@ pub(super) struct ServeArguments {
 
     /// Keep the streams in memory, and nothing when the server ends; no directory is used
     ///
-    /// Records take up to 1 GiB; a put beyond that is refused until records expire or a stream is deleted.
+    /// Records take up to 1 GiB; a put beyond that is refused until records expire or a stream is deleted. The server takes a
+    /// free port unless --listen says another, and its URL is the one line on standard output.
     #[arg(long, conflicts_with_all = ["data_dir", "read_only"], env = "ANABRANCH_EPHEMERAL")]
     ephemeral: bool,
 
-    /// Host and port to listen on; port 0 takes a free one
+    /// Host and port to listen on; port 0 takes a free one [default: 127.0.0.1:4567, or a free port with --ephemeral]
     ///
     /// HTTP/1.1 and HTTP/2 with prior knowledge share the port. An address that other machines can reach needs --credentials.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:4567",
-        env = "ANABRANCH_LISTEN"
-    )]
-    pub(super) listen: String,
+    #[arg(long, value_name = "HOST:PORT", env = "ANABRANCH_LISTEN")]
+    listen: Option<String>,
+
+    /// Write the URL into this file once the server takes requests, and remove the file when it ends
+    ///
+    /// For programs that start a server on a free port, and wait for it.
+    #[arg(long, value_name = "FILE", env = "ANABRANCH_URL_FILE")]
+    url_file: Option<PathBuf>,
+
+    /// Stop when standard input ends, so that the server ends with the program that started it
+    #[arg(long, env = "ANABRANCH_EXIT_WITH_STDIN")]
+    exit_with_stdin: bool,
 
     /// The region of requests that are not signed for one; streams of other regions are apart
     #[arg(long, default_value = ServerOptions::DEFAULT_REGION, env = "ANABRANCH_REGION")]
@@ -108,6 +115,16 @@ pub(super) struct ServeArguments {
         env = "ANABRANCH_SHARD_LIMIT"
     )]
     shard_limit: u64,
+
+    /// For how many hours a new stream keeps its records, until a client says otherwise: 24 to 8760
+    #[arg(
+        long,
+        value_name = "HOURS",
+        default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(24..=8760),
+        env = "ANABRANCH_RETENTION"
+    )]
+    retention: u32,
 
     /// A stream to make before serving, with 4 shards unless told otherwise; one that is there stays as it is
     ///
@@ -170,8 +187,35 @@ impl ServeArguments {
         }
     }
 
-    fn directory(&self) -> Option<&Path> {
-        (!self.ephemeral).then_some(&*self.data_dir)
+    pub(super) fn listen(&self) -> &str {
+        let default = match self.ephemeral {
+            true => "127.0.0.1:0",
+            false => "127.0.0.1:4567",
+        };
+        self.listen.as_deref().unwrap_or(default)
+    }
+
+    /// What is kept in memory survives nothing.
+    fn durability_name(&self) -> &'static str {
+        match self.durability {
+            _ if self.ephemeral => "none",
+            DurabilityLevel::Synced => "synced",
+            DurabilityLevel::Written => "written",
+            DurabilityLevel::Buffered => "buffered",
+        }
+    }
+
+    fn audience(&self) -> Audience {
+        match self.ephemeral {
+            _ if self.log.is_json() => Audience::Machine,
+            true => Audience::Program,
+            false => Audience::People,
+        }
+    }
+
+    /// Where the server may keep something beside the store.
+    fn directory_to_write(&self) -> Option<&Path> {
+        (!self.ephemeral && !self.read_only).then_some(&*self.data_dir)
     }
 }
 
@@ -224,6 +268,7 @@ impl From<DurabilityLevel> for Durability {
 /// Serves until SIGINT, SIGTERM or SIGHUP. A second one does not wait for anything.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     arguments.log.start()?;
+    let url_file = arguments.url_file.as_deref().map(UrlFile::prepare).transpose()?;
     let descriptors = Descriptors::divide(raise_open_file_limit());
     let runtime = Runtime::new().map_err(|source| Failure::System {
         doing: "start threads",
@@ -234,8 +279,14 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let opening = Instant::now();
     let store = open(arguments, descriptors, keys.as_ref()).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
-    let created = initial_streams::create(&store, &arguments.create_stream, &options, arguments.shard_limit);
-    let tls = created.and_then(|()| arguments.access.tls(arguments.directory()));
+    let created = initial_streams::create(
+        &store,
+        &arguments.create_stream,
+        &options,
+        arguments.shard_limit,
+        Retention::hours(arguments.retention),
+    );
+    let tls = created.and_then(|()| arguments.access.tls(arguments.directory_to_write()));
     let served = tls.and_then(|tls| {
         let delivery = match arguments.read_only {
             true => None,
@@ -247,6 +298,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             descriptors,
             keys,
             delivery: delivery.clone(),
+            url_file,
         };
         let served = runtime.block_on(serve(arguments, options, tls.as_ref(), opened));
         if let Some(delivery) = delivery {
@@ -317,10 +369,11 @@ impl Descriptors {
 }
 
 fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Result<ServerOptions, Failure> {
-    let options = ServerOptions::new(&arguments.listen)
+    let options = ServerOptions::new(arguments.listen())
         .region(&arguments.region)
         .account_id(&arguments.account_id)
         .shard_limit(arguments.shard_limit)
+        .retention_of_new_streams(arguments.retention)
         .max_connections(max_connections(arguments, descriptors))
         .shutdown_grace(arguments.shutdown_grace)
         .limits(arguments.limits())
@@ -335,6 +388,7 @@ struct Opened {
     descriptors: Descriptors,
     keys: Option<KeyFile>,
     delivery: Option<Arc<Delivery>>,
+    url_file: Option<UrlFile>,
 }
 
 fn max_connections(arguments: &ServeArguments, descriptors: Descriptors) -> usize {
@@ -353,6 +407,7 @@ async fn serve(
         descriptors,
         keys,
         delivery,
+        mut url_file,
     } = opened;
     if let Some(delivery) = delivery {
         options = options.delivery(delivery);
@@ -360,7 +415,7 @@ async fn serve(
     if let Some(tls) = tls {
         options = options.tls(tls.identity.clone());
     }
-    let stop = stop_signal().map_err(|source| Failure::System {
+    let stop = stop_signal(arguments.exit_with_stdin).map_err(|source| Failure::System {
         doing: "wait for signals",
         source,
     })?;
@@ -370,6 +425,7 @@ async fn serve(
     let addresses = server.local_addrs().to_vec();
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
+    let durability = arguments.durability_name();
     let key_ids = keys.as_ref().map(|file| file.keys.ids());
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -378,7 +434,7 @@ async fn serve(
         ?addresses,
         data_dir,
         read_only = arguments.read_only,
-        durability = ?arguments.durability,
+        durability,
         region = arguments.region,
         account_id = arguments.account_id,
         open_shards,
@@ -405,65 +461,26 @@ async fn serve(
     for fault in &arguments.fault {
         warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
     }
+    let url = announcement::url(address, tls.is_some());
+    if let Some(file) = &mut url_file {
+        file.write(&url)?;
+    }
+    let announcement = Announcement {
+        url,
+        region: &arguments.region,
+        place: arguments.place(),
+        is_read_only: arguments.read_only,
+        needs_key: arguments.access.verifies_signatures(),
+        self_signed: tls.and_then(|tls| tls.self_signed.as_deref()),
+    };
     // A closed standard output is no reason not to serve.
-    let _ = greet(&mut io::stdout().lock(), arguments, tls, address);
+    let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
     let followed = keys.map(|file| tokio::spawn(file.follow()));
     server.run_until(stop).await;
     if let Some(followed) = followed {
         followed.abort();
     }
     Ok(())
-}
-
-fn greet(
-    out: &mut impl Write,
-    arguments: &ServeArguments,
-    tls: Option<&Tls>,
-    address: SocketAddr,
-) -> io::Result<()> {
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}", reachable(address));
-    writeln!(
-        out,
-        "anabranch {} serves Kinesis at {url}",
-        env!("CARGO_PKG_VERSION")
-    )?;
-    let but = match arguments {
-        ServeArguments { ephemeral: true, .. } => ", and are gone when the server ends",
-        ServeArguments { read_only: true, .. } => ", and are only read",
-        _ => "",
-    };
-    writeln!(out, "The streams are in {}{but}", arguments.place())?;
-    writeln!(out)?;
-    writeln!(out, "From Python:")?;
-    writeln!(out, "    import boto3")?;
-    // A client that has to have a key of the file finds it where its user has put it.
-    let key = match arguments.access.verifies_signatures() {
-        true => "",
-        false => ", aws_access_key_id=\"any\", aws_secret_access_key=\"any\"",
-    };
-    let trust = match tls.and_then(|tls| tls.self_signed.as_deref()) {
-        Some(certificate) => format!(", verify=\"{}\"", certificate.display()),
-        None => String::new(),
-    };
-    writeln!(
-        out,
-        "    kinesis = boto3.client(\"kinesis\", endpoint_url=\"{url}\", region_name=\"{}\"{key}{trust})",
-        arguments.region
-    )?;
-    writeln!(out)?;
-    writeln!(out, "Stop with Ctrl-C.")?;
-    out.flush()
-}
-
-/// An address to connect to, also when we listen on all of them.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 fn shown(directory: &Path) -> String {
@@ -473,27 +490,38 @@ fn shown(directory: &Path) -> String {
         .to_string()
 }
 
-/// Ready at the first SIGINT, SIGTERM, or SIGHUP, which comes when a terminal is closed. The second one ends the process,
-/// whatever it is doing: what was acknowledged is as safe as the durability level says.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+/// Ready at the first SIGINT, SIGTERM, or SIGHUP, which comes when a terminal is closed, and if asked for at the end of
+/// standard input. A second signal ends the process, whatever it is doing: what was acknowledged is as safe as the durability
+/// level says.
+fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
+    const STDIN_END: &str = "standard input has ended";
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let mut stdin_ended = with_stdin.then(stdin_end).transpose()?;
     Ok(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-                _ = hang_up.recv() => "SIGHUP",
+        let stdin_ended = async {
+            match &mut stdin_ended {
+                Some(ended) => drop(ended.await),
+                None => std::future::pending().await,
             }
         };
-        let signal = next().await;
-        info!(signal, "stopping: no more connections, and requests are finished");
+        let reason = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hang_up.recv() => "SIGHUP",
+            () = stdin_ended => STDIN_END,
+        };
+        info!(reason, "stopping: no more connections, and requests are finished");
+        // A program that closes our standard input may send a signal too, and means one stop by both.
+        let signals = if reason == STDIN_END { 2 } else { 1 };
         tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hang_up.recv() => {}
+            for _ in 0..signals {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hang_up.recv() => {}
+                }
             }
             warn!("stopped at once by a second signal");
             std::process::exit(1);
@@ -501,32 +529,21 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Ready when there is no more to read. What comes before is passed over.
+fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
+    let (ended, receiver) = oneshot::channel();
+    // A thread of its own: a read of a terminal cannot be taken back, and the runtime would wait for it.
+    let name = "anabranch-stdin".to_owned();
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    })?;
+    Ok(receiver)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        serve: ServeArguments,
-    }
-
-    #[test]
-    fn the_greeting_has_the_two_lines_that_a_boto3_user_types() {
-        let line = Line::try_parse_from(["anabranch", "--region", "eu-west-1"]).unwrap();
-        let mut out = Vec::new();
-        greet(&mut out, &line.serve, None, "0.0.0.0:4567".parse().unwrap()).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("\n    import boto3\n"), "{text}");
-        assert!(
-            text.contains(
-                "\n    kinesis = boto3.client(\"kinesis\", endpoint_url=\"http://127.0.0.1:4567\", \
-                 region_name=\"eu-west-1\", aws_access_key_id=\"any\", aws_secret_access_key=\"any\")\n"
-            ),
-            "{text}"
-        );
-    }
 
     #[test]
     fn segments_and_connections_fit_the_limit_of_open_files_together() {

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "server")]
+use rustix::fs::FlockOperation;
 use rustix::process::geteuid;
 use thiserror::Error;
 
@@ -31,6 +33,14 @@ pub enum PrivateFileError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+    },
+    /// It belongs to another user, who knows the secret or has put the file there.
+    #[error("{path} belongs to the user {owner}, and not to the one that this program runs as, or to root")]
+    OfAnother {
+        /// The file.
+        path: PathBuf,
+        /// The user's number.
+        owner: u32,
     },
     /// It is far larger than any such file.
     #[error("{path} has {bytes} bytes; the most is {most}")]
@@ -98,6 +108,10 @@ impl FileVersion {
 }
 
 const MOST_BYTES: u64 = 1 << 20;
+const ROOT: u32 = 0;
+
+/// Of `open(2)`.
+const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// The text of a file that its owner alone may read. A file of root may be read by its group too, which is how secrets
 /// come into containers.
@@ -126,11 +140,32 @@ pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), PrivateFileErr
 /// Makes a directory, and those above it, unless it is there.
 #[cfg(feature = "server")]
 pub(crate) fn create_directory(path: &Path) -> Result<(), PrivateFileError> {
-    std::fs::create_dir_all(path).map_err(failed("create", path))
+    let created = std::fs::create_dir_all(path).and_then(|()| File::open(directory_of(path))?.sync_all());
+    created.map_err(failed("create", path))
+}
+
+/// Keeps other processes from doing the same with the files of a directory, for as long as what this gives is kept.
+#[cfg(feature = "server")]
+pub(crate) fn lock_directory(path: &Path) -> Result<impl Sized, PrivateFileError> {
+    let locked = File::open(path).and_then(|directory| {
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+        Ok(directory)
+    });
+    locked.map_err(failed("lock", path))
+}
+
+#[cfg(feature = "server")]
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, PrivateFileError> {
-    let file = match File::open(path) {
+    // A pipe of this name would keep us waiting for its writer.
+    let opened = File::options().read(true).custom_flags(O_NONBLOCK).open(path);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(PrivateFileError::Missing { path: path.into() });
@@ -143,6 +178,12 @@ fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, Privat
         return Err(PrivateFileError::NoFile { path: path.into() });
     }
     let mode = metadata.mode() & 0o7777;
+    if ![geteuid().as_raw(), ROOT].contains(&metadata.uid()) {
+        return Err(PrivateFileError::OfAnother {
+            path: path.into(),
+            owner: metadata.uid(),
+        });
+    }
     if !may_be_used(mode, metadata.uid()) {
         return Err(PrivateFileError::Exposed {
             path: path.into(),
@@ -164,7 +205,6 @@ fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, Privat
 }
 
 fn is_private(mode: u32, owner: u32) -> bool {
-    const ROOT: u32 = 0;
     const OTHERS: u32 = 0o077;
     const ALL_BUT_READING_BY_GROUP: u32 = 0o037;
     let is_given_by_root = owner == ROOT && geteuid().as_raw() != ROOT;
@@ -179,7 +219,6 @@ fn is_private(mode: u32, owner: u32) -> bool {
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
     use std::fs::OpenOptions;
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
     let new = path.with_extension("new");
     let written = (|| {
         let _ = std::fs::remove_file(&new);
@@ -187,7 +226,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
         let mut file = options.write(true).create_new(true).mode(mode).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&new, path)
+        std::fs::rename(&new, path)?;
+        File::open(directory_of(path))?.sync_all()
     })();
     written.map_err(failed("write", path))
 }

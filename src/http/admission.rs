@@ -7,7 +7,7 @@
 //! name suddenly stands for our address (DNS rebinding) has the browser believe that we are its own server, so the name
 //! has to be one of ours.
 //!
-//! Ours are loopback's names and addresses, what is listened on, what is configured, and the names that AWS has for
+//! Ours are loopback's names and addresses, what is listened on, what is configured, those that our certificate is for, and the names that AWS has for
 //! Kinesis: those are no page's, and clients that are redirected by a proxy or a port send them.
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,7 @@ use hyper::{Method, Response};
 use thiserror::Error;
 
 use super::server::Reply;
+use super::tls::TlsIdentity;
 
 /// Which hosts and origins are let in.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,7 @@ pub(crate) struct Admission {
     addresses: Vec<IpAddr>,
     hosts: Vec<HostRule>,
     origins: Vec<OriginRule>,
+    identity: Option<TlsIdentity>,
 }
 
 /// A rule that is none.
@@ -77,6 +79,12 @@ impl Admission {
     /// through others, any address is let in: it is a name that makes a page dangerous.
     pub(crate) fn listening_on(mut self, addresses: &[SocketAddr]) -> Admission {
         self.addresses.extend(addresses.iter().map(SocketAddr::ip));
+        self
+    }
+
+    /// Lets in who comes by a name that the certificate is for.
+    pub(crate) fn certified_as(mut self, identity: Option<TlsIdentity>) -> Admission {
+        self.identity = identity;
         self
     }
 
@@ -157,7 +165,12 @@ impl Admission {
             let is_ours = |address: &IpAddr| address.is_unspecified() || *address == ip;
             self.addresses.iter().any(is_ours)
         });
-        is_listened_on || self.hosts.iter().any(|rule| rule.fits(&host))
+        let is_certified = || {
+            self.identity
+                .as_ref()
+                .is_some_and(|identity| identity.is_for(&host))
+        };
+        is_listened_on || self.hosts.iter().any(|rule| rule.fits(&host)) || is_certified()
     }
 
     fn is_allowed(&self, origin: &HeaderValue, hosts: &[&[u8]]) -> bool {

@@ -9,7 +9,8 @@ use rustls_pki_types::ServerName;
 
 use super::tls::{TlsError, TlsIdentity, certificates};
 use crate::disk::{
-    PrivateFileError, create_directory, read_private, read_public, write_private, write_public,
+    PrivateFileError, create_directory, lock_directory, read_private, read_public, write_private,
+    write_public,
 };
 
 /// A certificate that was not signed by anyone else, and where it is.
@@ -45,6 +46,9 @@ impl TlsIdentity {
             .map(|name| ServerName::try_from(*name).map_err(|_| invalid(name)))
             .collect::<Result<_, _>>()?;
         let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        create_directory(directory)?;
+        // Of two servers that begin at once, the second one finds what the first one makes.
+        let _one_at_a_time = lock_directory(directory)?;
         if let Some(kept) = kept(&certificate, &key)?
             && is_for(&kept.0, &server_names)?
         {
@@ -55,7 +59,6 @@ impl TlsIdentity {
             });
         }
         let (new_certificate, new_key) = make(&names)?;
-        create_directory(directory)?;
         // A key whose certificate was not written belongs to the one before. They are made again then.
         write_private(&key, &new_key)?;
         write_public(&certificate, &new_certificate)?;

@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
+use rustls::server::ParsedCertificate;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
@@ -25,6 +27,7 @@ use crate::disk::{PrivateFileError, read_private, read_public};
 #[derive(Clone)]
 pub struct TlsIdentity {
     config: Arc<ServerConfig>,
+    certificate: CertificateDer<'static>,
 }
 
 /// Why there is no certificate to serve with.
@@ -69,6 +72,7 @@ impl TlsIdentity {
     /// If one of them is not there, or they do not belong together.
     pub fn from_pem(certificate: &str, key: &str) -> Result<TlsIdentity, TlsError> {
         let certificates = certificates(certificate)?;
+        let own = certificates.first().cloned().ok_or(TlsError::NoCertificate)?;
         if key.contains("ENCRYPTED") {
             return Err(TlsError::EncryptedKey);
         }
@@ -83,7 +87,18 @@ impl TlsIdentity {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsIdentity {
             config: Arc::new(config),
+            certificate: own,
         })
+    }
+
+    /// Whether the certificate is one for this name or address, which a client may therefore know us by.
+    pub(crate) fn is_for(&self, host: &str) -> bool {
+        let certificate = ParsedCertificate::try_from(&self.certificate);
+        let name = ServerName::try_from(host);
+        certificate
+            .ok()
+            .zip(name.ok())
+            .is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
     }
 }
 

@@ -8,9 +8,9 @@
 use serde_json::Value as Json;
 
 use super::arn::{self, ConsumerArn, ResourceName, StreamArn};
-use super::convert::{Input, Value};
+use super::convert::{Input, Value, shown};
 use super::credentials::Identity;
-use super::error::{ApiError, exception};
+use super::error::ApiError;
 use super::policy::{self, Decision, Question};
 use super::service::Context;
 use crate::{Channel, ConsumerDescription, Error, Queue, Stream};
@@ -59,6 +59,26 @@ enum Named {
     Channel(Channel),
 }
 
+/// Why a caller may not make a call, with the ARN of what it is about.
+enum Refused {
+    /// A policy says so.
+    ByPolicy(String),
+    /// No policy says that it may.
+    NotAllowed(String),
+    /// It cannot be found out whether it may.
+    Unknown(ApiError),
+}
+
+impl Refused {
+    fn about(self, arn: &str) -> Refused {
+        match self {
+            Refused::ByPolicy(_) => Refused::ByPolicy(arn.to_owned()),
+            Refused::NotAllowed(_) => Refused::NotAllowed(arn.to_owned()),
+            unknown @ Refused::Unknown(_) => unknown,
+        }
+    }
+}
+
 impl Context<'_> {
     /// Refuses a call whose caller may not make it for what the input names. What is named and is not there is for the
     /// operation to refuse, unless it would be another account's.
@@ -67,28 +87,40 @@ impl Context<'_> {
             return Ok(());
         };
         let named_arn = named_arn(input);
-        match self.named(input, named_arn)? {
-            Some(Named::Consumer(stream, consumer)) => {
-                let authorized = self.authorize_consumer(&stream, &consumer);
-                match (authorized, named_arn) {
-                    // Another account must not learn by a refusal whether there is such a consumer.
-                    (Err(refused), Some(named)) if is_foreign(caller, self.account_id()) => {
-                        Err(match refused.kind {
-                            exception::ACCESS_DENIED => self.not_allowed(caller, named),
-                            _ => refused,
-                        })
-                    }
-                    (authorized, _) => authorized,
-                }
-            }
-            Some(Named::Stream(stream)) => self.authorize_stream(&stream),
-            Some(Named::Queue(queue)) => self.authorize_queue(&queue),
-            Some(Named::Channel(channel)) => self.authorize_channel(&channel),
-            None if is_foreign(caller, self.account_id()) => {
-                Err(self.not_allowed(caller, named_arn.unwrap_or("*")))
-            }
+        let authorized = match self.named(input, named_arn)? {
+            Some(Named::Consumer(stream, consumer)) => self.decide_consumer(caller, &stream, &consumer),
+            Some(Named::Stream(stream)) => self.decide_stream(caller, &stream),
+            Some(Named::Queue(queue)) => self.decide_queue(caller, &queue),
+            Some(Named::Channel(channel)) => self.decide_channel(caller, &channel),
+            None if is_foreign(caller, self.account_id()) => Err(Refused::NotAllowed("*".to_owned())),
             None => Ok(()),
+        };
+        authorized.map_err(|refused| self.told_to(caller, refused, named_arn.unwrap_or("*")))
+    }
+
+    /// Another account must not learn by the ARN in a refusal whether there is what it names.
+    fn told_to(&self, caller: &Identity, refused: Refused, named: &str) -> ApiError {
+        match is_foreign(caller, self.account_id()) {
+            true => self.told(caller, refused.about(named)),
+            false => self.told(caller, refused),
         }
+    }
+
+    fn told(&self, caller: &Identity, refused: Refused) -> ApiError {
+        let (user, action) = (caller.arn(), self.action());
+        ApiError::access_denied(match refused {
+            Refused::ByPolicy(arn) => format!(
+                "User: {user} is not authorized to perform: {action} on resource: {} with an explicit deny in a \
+                 resource-based policy",
+                shown(&arn)
+            ),
+            Refused::NotAllowed(arn) => format!(
+                "User: {user} is not authorized to perform: {action} on resource: {} because no resource-based policy \
+                 allows the {action} action",
+                shown(&arn)
+            ),
+            Refused::Unknown(error) => return error,
+        })
     }
 
     /// What the input names, if it is there. A name that a consumer may get is one of the stream.
@@ -129,27 +161,36 @@ impl Context<'_> {
         let Some(caller) = self.caller else {
             return Ok(());
         };
-        let policy = stream.attribute(POLICY_ATTRIBUTE);
-        let arn = stream_arn(stream);
-        self.decide(caller, arn.account_id, &arn.to_string(), policy)
+        let decided = self.decide_stream(caller, stream);
+        decided.map_err(|refused| self.told(caller, refused))
     }
 
     /// The same for a stream that a member of the input names by a well-formed ARN, whether or not it is there.
     pub(super) fn authorize_stream_arn(&self, arn: &str) -> Result<(), ApiError> {
         let stream = arn::stream_name(arn).and_then(|name| self.stream(name).ok());
-        match (stream, self.caller) {
-            (Some(stream), _) => self.authorize_stream(&stream),
-            (None, Some(caller)) if is_foreign(caller, self.account_id()) => {
-                Err(self.not_allowed(caller, arn))
-            }
-            (None, _) => Ok(()),
-        }
-    }
-
-    fn authorize_consumer(&self, stream: &Stream, consumer: &ConsumerDescription) -> Result<(), ApiError> {
         let Some(caller) = self.caller else {
             return Ok(());
         };
+        let decided = match stream {
+            Some(stream) => self.decide_stream(caller, &stream),
+            None if is_foreign(caller, self.account_id()) => Err(Refused::NotAllowed(arn.to_owned())),
+            None => Ok(()),
+        };
+        decided.map_err(|refused| self.told_to(caller, refused, arn))
+    }
+
+    fn decide_stream(&self, caller: &Identity, stream: &Stream) -> Result<(), Refused> {
+        let policy = stream.attribute(POLICY_ATTRIBUTE);
+        let arn = stream_arn(stream);
+        self.decide(caller, arn.account_id, &arn.to_string(), policy)
+    }
+
+    fn decide_consumer(
+        &self,
+        caller: &Identity,
+        stream: &Stream,
+        consumer: &ConsumerDescription,
+    ) -> Result<(), Refused> {
         let policy = stream.consumer_attribute(consumer.id, POLICY_ATTRIBUTE);
         let arn = ConsumerArn {
             stream: stream_arn(stream),
@@ -159,19 +200,13 @@ impl Context<'_> {
         self.decide(caller, arn.stream.account_id, &arn.to_string(), policy)
     }
 
-    fn authorize_queue(&self, queue: &Queue) -> Result<(), ApiError> {
-        let Some(caller) = self.caller else {
-            return Ok(());
-        };
+    fn decide_queue(&self, caller: &Identity, queue: &Queue) -> Result<(), Refused> {
         let policy = queue.stream().queue_attribute(queue.id(), POLICY_ATTRIBUTE);
         let arn = self.queue_arn(queue);
         self.decide(caller, arn.account_id, &arn.to_string(), policy)
     }
 
-    fn authorize_channel(&self, channel: &Channel) -> Result<(), ApiError> {
-        let Some(caller) = self.caller else {
-            return Ok(());
-        };
+    fn decide_channel(&self, caller: &Identity, channel: &Channel) -> Result<(), Refused> {
         let policy = channel.stream().channel_attribute(channel.id(), POLICY_ATTRIBUTE);
         let arn = self.channel_arn(channel);
         self.decide(caller, arn.account_id, &arn.to_string(), policy)
@@ -183,7 +218,7 @@ impl Context<'_> {
         owner: &str,
         resource_arn: &str,
         policy: crate::Result<Option<Vec<u8>>>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), Refused> {
         const OF_POLICIES: [&str; 3] = ["GetResourcePolicy", "PutResourcePolicy", "DeleteResourcePolicy"];
         let is_foreign = is_foreign(caller, owner);
         if !is_foreign && OF_POLICIES.contains(&self.operation) {
@@ -203,7 +238,10 @@ impl Context<'_> {
                 }
                 None
             }
-            Err(_) => return Err(ApiError::internal("The policy of the resource cannot be read.")),
+            Err(_) => {
+                let error = ApiError::internal("The policy of the resource cannot be read.");
+                return Err(Refused::Unknown(error));
+            }
         };
         let decision = match policy.as_deref().map(serde_json::from_slice::<Json>) {
             None => Decision::Silent,
@@ -220,35 +258,17 @@ impl Context<'_> {
             Some(Err(_)) => Decision::Denied,
         };
         match decision {
-            Decision::Denied => Err(self.denied(caller, resource_arn)),
+            Decision::Denied => Err(Refused::ByPolicy(resource_arn.to_owned())),
             Decision::Allowed if is_foreign && !SHARED.contains(&self.operation) => {
-                Err(self.not_allowed(caller, resource_arn))
+                Err(Refused::NotAllowed(resource_arn.to_owned()))
             }
-            Decision::Silent if is_foreign => Err(self.not_allowed(caller, resource_arn)),
+            Decision::Silent if is_foreign => Err(Refused::NotAllowed(resource_arn.to_owned())),
             Decision::Allowed | Decision::Silent => Ok(()),
         }
     }
 
     fn action(&self) -> String {
         format!("kinesis:{}", self.operation)
-    }
-
-    fn denied(&self, caller: &Identity, resource_arn: &str) -> ApiError {
-        ApiError::access_denied(format!(
-            "User: {} is not authorized to perform: {} on resource: {resource_arn} with an explicit deny in a \
-             resource-based policy",
-            caller.arn(),
-            self.action()
-        ))
-    }
-
-    fn not_allowed(&self, caller: &Identity, resource_arn: &str) -> ApiError {
-        let action = self.action();
-        ApiError::access_denied(format!(
-            "User: {} is not authorized to perform: {action} on resource: {resource_arn} because no resource-based \
-             policy allows the {action} action",
-            caller.arn()
-        ))
     }
 }
 
@@ -273,7 +293,7 @@ fn registered(
 }
 
 /// The ARN of a stream by the namespace that it is in, which does not depend on the request.
-fn stream_arn(stream: &Stream) -> StreamArn<'_> {
+pub(super) fn stream_arn(stream: &Stream) -> StreamArn<'_> {
     let (account_id, region) = stream.namespace().split_once('/').unwrap_or_default();
     StreamArn {
         region,

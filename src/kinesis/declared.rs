@@ -33,7 +33,6 @@ fn declared(operation: &Operation) -> Value {
         Resource::Any => "any",
     };
     json!({
-        "offered": operation.run.is_some(),
         "class": class,
         "resource": resource,
         "input": structure(operation.input),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::credentials::Identity;
 use super::error::{ApiError, exception};
-use super::operation::{self, Class, Operation, Request, Run};
+use super::operation::{self, Class, Operation, Request};
 use super::operations;
 use super::options::{LESS_READ_BYTES, MOST_READ_BYTES, reply_bytes};
 use super::protocol::Protocol;
@@ -29,7 +29,7 @@ pub(super) struct ApiRequest {
     pub(super) body: Bytes,
 }
 
-/// The operation of this name, whether it is offered or not.
+/// The operation of this name.
 pub(super) fn operation(name: &str) -> Option<&'static Operation> {
     operations::ALL.iter().find(|operation| operation.name == name)
 }
@@ -67,8 +67,8 @@ pub(super) async fn perform(
         Class::Control | Class::Data | Class::Receive => (reserve(&service, BYTES_OF_USUAL_REPLY).await?, 0),
     };
     let mut reply = match request.admitted(&service) {
-        Ok((operation, run, caller)) => {
-            let reply = run(Request {
+        Ok((operation, caller)) => {
+            let reply = (operation.run)(Request {
                 service: Arc::clone(&service),
                 operation,
                 protocol: request.protocol,
@@ -95,24 +95,22 @@ pub(super) async fn perform(
         share = taken;
     }
     let (content_type, body) = reply.into_body(&service);
-    // What is stored is never answered with an error.
-    if service.http.replies.fit(&mut share, connection, body.len()) || class == Class::Write {
+    // What is stored, or noted as given out, is never answered with an error.
+    let has_effect = matches!(class, Class::Write | Class::Receive);
+    if service.http.replies.fit(&mut share, connection, body.len()) || has_effect {
         Ok((content_type, body.holding(share)))
     } else {
         Err(ApiError::too_many_replies())
     }
 }
 
-type Admitted = (&'static Operation, Run, Option<Arc<Identity>>);
+type Admitted = (&'static Operation, Option<Arc<Identity>>);
 
 impl ApiRequest {
-    /// The operation and its function, if it is offered to this client, and who that is.
+    /// The operation, if this client may call it now, and who that is.
     fn admitted(&self, service: &Service) -> Result<Admitted, ApiError> {
         let operation = self.operation.ok_or_else(ApiError::unknown_operation)?;
         let caller = self.authenticated.clone()?;
-        let run = operation
-            .run
-            .ok_or_else(|| ApiError::not_offered(operation.name))?;
         if service.limits.call_rates {
             let is_control = operation.class == Class::Control;
             let now = service.store.now();
@@ -122,7 +120,7 @@ impl ApiRequest {
         }
         match &self.injected {
             Some(refusal) => Err(refusal.clone()),
-            None => Ok((operation, run, caller)),
+            None => Ok((operation, caller)),
         }
     }
 }
@@ -181,7 +179,7 @@ mod tests {
         input: members![COUNT],
         output: members![NUMBER],
         errors: &[],
-        run: Some(|request| Box::pin(count(request))),
+        run: |request| Box::pin(count(request)),
     };
 
     async fn count(request: Request) -> Result<Reply, ApiError> {
@@ -288,7 +286,7 @@ mod tests {
         static ENDLESS: Operation = Operation {
             name: "Endless",
             input: &[],
-            run: Some(|_| {
+            run: |_| {
                 Box::pin(async {
                     let (events, messages) = mpsc::channel(1);
                     let ended = ENDED.lock().unwrap().take().unwrap();
@@ -298,7 +296,7 @@ mod tests {
                     });
                     Ok(Reply::events(messages))
                 })
-            }),
+            },
             class: Class::Data,
             resource: Resource::Account,
             output: &[],

@@ -81,11 +81,6 @@ impl ApiError {
         ApiError::bare(400, "UnknownOperationException")
     }
 
-    pub(super) fn not_offered(operation: &str) -> ApiError {
-        let message = format!("This server does not offer the operation {operation}.");
-        ApiError::client("UnknownOperationException", message)
-    }
-
     pub(super) fn validation(message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError::client(exception::VALIDATION, message)
     }

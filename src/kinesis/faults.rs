@@ -155,6 +155,8 @@ pub(super) struct Faults {
 #[derive(Debug)]
 struct Rule {
     fault: Fault,
+    /// Among the rules.
+    place: u64,
     /// How many calls, or records, it could have struck.
     calls: AtomicU64,
 }
@@ -170,8 +172,9 @@ pub(super) struct Injected {
 
 impl Faults {
     pub(super) fn new(faults: &[Fault], seed: u64) -> Faults {
-        let rules = faults.iter().map(|fault| Rule {
+        let rules = faults.iter().zip(0..).map(|(fault, place)| Rule {
             fault: fault.clone(),
+            place,
             calls: AtomicU64::new(0),
         });
         Faults {
@@ -229,12 +232,19 @@ impl Faults {
         match rule.fault.amount {
             Amount::First(calls) => call < calls,
             Amount::Share(share) => {
-                // A generator for each call, so that calls of other operations change nothing.
-                let mut random = fastrand::Rng::with_seed(self.seed.wrapping_add(call));
+                // A generator for each call, so that calls of other operations change nothing; and for each rule, so that
+                // two of them strike independently.
+                let of_rule = mixed(self.seed) ^ rule.place;
+                let mut random = fastrand::Rng::with_seed(mixed(of_rule) ^ call);
                 random.u32(..WHOLE) < share
             }
         }
     }
+}
+
+/// Numbers that are near each other are far apart then.
+fn mixed(number: u64) -> u64 {
+    fastrand::Rng::with_seed(number).u64(..)
 }
 
 const PUT_RECORDS: &str = "PutRecords";

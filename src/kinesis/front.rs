@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -164,6 +164,19 @@ async fn answer_call(
         service.failures.note_request(&refusal);
         return error_reply(&refusal, *protocol);
     }
+    let is_checked = matches!(
+        (&content_type, Target::of(&parts.headers)),
+        (ContentType::Spoken(_), Target::Operation(_))
+    );
+    if service.keys.is_some() && !is_checked && !body.is_end_stream() {
+        // It is refused whatever is in it, and whoever sends it.
+        service.http.bodies.refuse(parts.version, body).await;
+        return match content_type {
+            ContentType::Spoken(protocol) => error_reply(&ApiError::unknown_operation(), protocol),
+            ContentType::PlainJson => plain_json(b"{}"),
+            ContentType::Unknown => refused_as_unknown(&content_type, &Target::of(&parts.headers)),
+        };
+    }
     let counted = if head_bytes > USUAL_HEAD_BYTES {
         head_bytes
     } else {
@@ -191,8 +204,7 @@ async fn answer_call(
         return error_reply(&error, protocol);
     }
     match content_type {
-        ContentType::Unknown if matches!(target, Target::None) => not_authorized(&content_type),
-        ContentType::Unknown => xml(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n"),
+        ContentType::Unknown => refused_as_unknown(&content_type, &target),
         ContentType::PlainJson => plain_json(&body.bytes),
         ContentType::Spoken(protocol) => {
             let authenticated = match target {
@@ -232,6 +244,15 @@ async fn answer_call(
                 reply.extensions_mut().insert(NoAnswer);
             }
             reply
+        }
+    }
+}
+
+fn refused_as_unknown(content_type: &ContentType, target: &Target) -> Reply {
+    match target {
+        Target::None => not_authorized(content_type),
+        Target::Unknown | Target::Operation(_) => {
+            xml(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n")
         }
     }
 }

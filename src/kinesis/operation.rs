@@ -37,8 +37,7 @@ pub(super) struct Operation {
     pub(super) output: &'static [Member],
     /// The exceptions that the API model lists for it.
     pub(super) errors: &'static [&'static str],
-    /// `None` if this server does not offer it.
-    pub(super) run: Option<Run>,
+    pub(super) run: Run,
 }
 
 /// What kind of call an operation is, which says how much memory its reply needs.

@@ -1,17 +1,21 @@
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::credentials::Credentials;
 use super::emulation::Limits;
 use super::faults::Fault;
-use crate::Delivery;
 use crate::http::{self, HttpOptions, TlsIdentity};
+use crate::{Delivery, Retention};
 
 /// How many bytes of data and partition keys a read may read.
 pub(super) const MOST_READ_BYTES: usize = 10 << 20;
 
 /// How many bytes a read may read where there are many replies that are not read.
 pub(super) const LESS_READ_BYTES: usize = 256 << 10;
+
+/// What the API lets the retention of a stream be.
+pub(super) const RETENTION_HOURS: RangeInclusive<u32> = 24..=8760;
 
 /// What a reply takes with so many bytes in it, most of them in base64.
 pub(super) const fn reply_bytes(read: usize) -> usize {
@@ -35,6 +39,7 @@ pub struct ServerOptions {
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) shard_limit: u64,
+    pub(super) retention: Retention,
     pub(super) max_blocking_calls: usize,
     pub(super) simulated: Option<u64>,
     pub(super) subscription_life: Duration,
@@ -75,6 +80,7 @@ impl ServerOptions {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             shard_limit: ServerOptions::DEFAULT_SHARD_LIMIT,
+            retention: Retention::default(),
             max_blocking_calls: 32,
             simulated: None,
             subscription_life: Duration::from_secs(300),
@@ -154,6 +160,14 @@ impl ServerOptions {
     /// How long a handshake of TLS may take (default 10 s).
     pub fn tls_handshake_timeout(mut self, timeout: Duration) -> ServerOptions {
         self.http.handshake_timeout = timeout;
+        self
+    }
+
+    /// For how long a new stream keeps its records, until a client says otherwise: 24 to 8760 hours, which is what the API
+    /// can say. Default: 24 hours.
+    pub fn retention_of_new_streams(mut self, hours: u32) -> ServerOptions {
+        let (shortest, longest) = RETENTION_HOURS.into_inner();
+        self.retention = Retention::hours(hours.clamp(shortest, longest));
         self
     }
 

@@ -93,21 +93,48 @@ fn names_principal(value: &Value, question: &Question<'_>) -> Option<bool> {
     match value {
         Value::String(text) => (text == "*").then_some(true),
         Value::Object(kinds) => match kinds.get("AWS") {
-            Some(named) => any_fits(named, |name| is_principal(name, question)),
+            Some(named) => names_one_of(named, question),
             None => Some(false),
         },
         _ => None,
     }
 }
 
-fn is_principal(name: &str, question: &Question<'_>) -> bool {
-    let is_account = || {
-        let account = name
-            .strip_prefix("arn:aws:iam::")
-            .and_then(|rest| rest.strip_suffix(":root"));
-        account == Some(question.account_id)
-    };
-    name == "*" || name == question.account_id || name == question.principal_arn || is_account()
+/// `None` if none of the texts names the principal, and one of them is not understood: it might.
+fn names_one_of(named: &Value, question: &Question<'_>) -> Option<bool> {
+    let mut is_clear = true;
+    for name in items(Some(named)) {
+        match name.as_str().and_then(|name| is_principal(name, question)) {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => is_clear = false,
+        }
+    }
+    is_clear.then_some(false)
+}
+
+/// `None` for what names no account, user or role that is known here: a pattern, or something misspelt.
+fn is_principal(name: &str, question: &Question<'_>) -> Option<bool> {
+    let is_account_id = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if name == "*" || name == question.principal_arn {
+        return Some(true);
+    }
+    if is_account_id(name) {
+        return Some(name == question.account_id);
+    }
+    let mut parts = name.splitn(6, ':');
+    let mut part = || parts.next().unwrap_or_default();
+    let (arn, partition, service, region, account, resource) =
+        (part(), part(), part(), part(), part(), part());
+    let is_arn = arn == "arn" && partition.starts_with("aws") && region.is_empty() && is_account_id(account);
+    if !is_arn || name.contains(['*', '?', '$']) {
+        return None;
+    }
+    match (service, resource.split('/').next()) {
+        ("iam", Some("root")) if resource == "root" => Some(account == question.account_id),
+        ("iam", Some("user" | "role")) | ("sts", Some("assumed-role" | "federated-user")) => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether one of the texts fits. `None` if there is something else than texts, or a variable, which is not replaced here.
@@ -244,11 +271,30 @@ mod tests {
         for principal in [
             json!({ "AWS": "000000000000" }),
             json!({ "AWS": "arn:aws:iam::111122223333:user/bob" }),
-            json!({ "AWS": "arn:aws:iam::111122223333:user/*" }),
+            json!({ "AWS": "arn:aws:iam::111122223333:role/alice" }),
+            json!({ "AWS": "arn:aws-cn:iam::000000000000:root" }),
             json!({ "AWS": [] }),
             json!({ "Service": "firehose.amazonaws.com" }),
         ] {
             assert!(!named(principal.clone()), "{principal}");
+        }
+    }
+
+    /// A principal that is not understood may be the caller: it allows nothing, and is denied.
+    #[test]
+    fn a_principal_that_is_not_understood_allows_nothing_and_is_denied() {
+        for principal in [
+            "arn:aws:iam::111122223333:user/*",
+            "arn:aws:iam::1*:root",
+            "arn:aws:iam::111122223333:group/all",
+            "alice",
+            "",
+        ] {
+            for (effect, decided) in [("Allow", Decision::Silent), ("Deny", Decision::Denied)] {
+                let principal = json!({ "AWS": [principal, "000000000000"] });
+                let statement = statement(effect, principal.clone(), json!("*"), json!("*"));
+                assert_eq!(decision(statement), decided, "{effect} {principal}");
+            }
         }
     }
 

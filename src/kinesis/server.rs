@@ -213,7 +213,7 @@ impl ServerOptions {
 
 /// Whom the options let in. A name that is listened on is one of ours.
 fn admission(options: &ServerOptions) -> Result<Admission, RuleError> {
-    let mut admission = Admission::default();
+    let mut admission = Admission::default().certified_as(options.http.tls.clone());
     for host in &options.allowed_hosts {
         admission = admission.allow_host(host)?;
     }

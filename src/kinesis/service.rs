@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
 use crate::http::{Admission, Resources};
-use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Store, Stream};
+use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Retention, Store, Stream};
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Service {
     /// What requests have to be signed with. Without it signatures are not verified.
     pub(super) keys: Option<Arc<Keys>>,
     pub(super) shard_limit: u64,
+    /// Of new streams.
+    pub(super) retention: Retention,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
     /// Held from the reading of the account's settings to the writing of others.
@@ -38,6 +40,8 @@ pub(super) struct Service {
     pub(super) shard_level_metrics: Mutex<()>,
     /// Held from the reading of what is noted of a channel to the writing of something else.
     pub(super) channel_notes: Mutex<()>,
+    /// Held while what is known of a queue's settings is changed.
+    pub(super) queue_changes: Mutex<()>,
     pub(super) tokens: Tokens,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) subscription_life: Duration,
@@ -85,10 +89,12 @@ impl Service {
             admission,
             keys,
             shard_limit: options.shard_limit,
+            retention: options.retention,
             shard_claim: Mutex::default(),
             account_settings: Mutex::default(),
             shard_level_metrics: Mutex::default(),
             channel_notes: Mutex::default(),
+            queue_changes: Mutex::default(),
             tokens,
             subscriptions: Arc::default(),
             subscription_life: options.subscription_life,

@@ -57,7 +57,7 @@ pub(super) struct Lengths {
 #[derive(Clone, Copy)]
 pub(super) struct Pattern {
     pub(super) printed: &'static str,
-    /// Not there for inputs of operations that are not offered.
+    /// Not there for what only outputs have.
     pub(super) matches: Option<fn(&str) -> bool>,
 }
 

@@ -47,7 +47,7 @@ pub(crate) use recover::journaled_frames::JournaledFrames;
 pub(crate) use recover::mend::Mend;
 pub(crate) use recover::open::LogStart;
 pub(crate) use recover::survey::{
-    DamagedStretch, SegmentSurvey, SurveyedFrame, is_continued, survey_segment,
+    DamagedStretch, SegmentSurvey, SurveyedFrame, holds_frame, is_continued, survey_segment,
 };
 pub(crate) use recover::unnamed::{UnnamedFile, examine_unnamed};
 pub(crate) use segments::directories::make_directory as make_log_directory;

@@ -4,6 +4,10 @@
 //! on with the monotonic clock. What the wall clock gains over that counts only once the clock has gone on from there
 //! for [`CONFIRMATION`] without another step, by the monotonic clock; or if a later opener of the store finds that the
 //! clock has gone on for so long since an earlier one looked. What it loses counts at once.
+//!
+//! A clock that is set forward while the store is open may have been behind before: a machine without a clock of its own
+//! begins in the past. Records that were put then say an earlier time than they arrived at. So by such a step the confirmed
+//! time does not count for records until the store has been open for their retention period since ([`Lags`]).
 
 use std::time::Duration;
 
@@ -35,6 +39,86 @@ pub(crate) struct Moment {
     pub(crate) now: Timestamp,
     /// The confirmed time: never later. Records expire by it.
     pub(crate) confirmed: Timestamp,
+    /// By what records may be younger than they say.
+    pub(crate) lags: Lags,
+    /// How long the store has been open, all openers together.
+    pub(crate) open_millis: u64,
+}
+
+impl Moment {
+    /// Records that arrived earlier are older than this.
+    pub(crate) fn before(&self, age: Duration) -> Timestamp {
+        let lag = self.lags.since(self.open_millis, age);
+        self.confirmed.saturating_sub(age.saturating_add(lag))
+    }
+}
+
+/// Steps forward that the wall clock has made while the store was open, oldest first. Where there were many, neighbours count
+/// as one, so that for every age about those count that are not much older.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lags([Lag; MOST_LAGS]);
+
+const MOST_LAGS: usize = 8;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Lag {
+    millis: u64,
+    /// How long the store had been open then.
+    at_open_millis: u64,
+}
+
+impl Lags {
+    /// How far the clock has stepped forward in the time that the store has been open since a record of this age was put.
+    fn since(&self, open_millis: u64, age: Duration) -> Duration {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let counting = self
+            .0
+            .iter()
+            .filter(|lag| open_millis.saturating_sub(lag.at_open_millis) < age);
+        Duration::from_millis(counting.map(|lag| lag.millis).fold(0, u64::saturating_add))
+    }
+
+    fn add(&mut self, step: Duration, open_millis: u64) {
+        if self.0[0] != Lag::default() {
+            self.join_nearest(open_millis);
+        }
+        self.0.rotate_left(1);
+        self.0[MOST_LAGS - 1] = Lag {
+            millis: step.as_millis() as u64,
+            at_open_millis: open_millis,
+        };
+    }
+
+    /// Counts two neighbours as one, of which the time that they stand for then is short for how long ago it was.
+    fn join_nearest(&mut self, open_millis: u64) {
+        let begin = |at: usize| {
+            at.checked_sub(1)
+                .map_or(0, |before| self.0[before].at_open_millis)
+        };
+        let span = |first: &usize| {
+            let between = self.0[first + 1].at_open_millis.saturating_sub(begin(*first));
+            let ago = open_millis.saturating_sub(begin(*first)).max(1);
+            u128::from(between) * 1_000_000 / u128::from(ago)
+        };
+        let first = (0..MOST_LAGS - 1).min_by_key(span).unwrap_or(0);
+        self.0[first + 1].millis = self.0[first + 1].millis.saturating_add(self.0[first].millis);
+        self.0.copy_within(0..first, 1);
+        self.0[0] = Lag::default();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|lag| lag.millis == 0)
+    }
+
+    /// The newest steps are undone first.
+    fn take_back(&mut self, step: Duration) {
+        let mut left = step.as_millis() as u64;
+        for lag in self.0.iter_mut().rev() {
+            let undone = lag.millis.min(left);
+            lag.millis -= undone;
+            left -= undone;
+        }
+    }
 }
 
 /// What an opener of a store leaves to later ones.
@@ -46,6 +130,8 @@ pub(crate) struct ClockNote {
     pub(crate) shown: Timestamp,
     /// How many milliseconds the store had been open, all openers together.
     pub(crate) open_millis: u64,
+    /// The steps that the wall clock has made.
+    pub(crate) lags: Lags,
 }
 
 /// The wall clock went another way than the monotonic one.
@@ -66,6 +152,7 @@ pub(crate) struct ConfirmedTime {
     steady_since: Duration,
     opened_at: Duration,
     open_millis_before: u64,
+    lags: Lags,
 }
 
 impl ConfirmedTime {
@@ -94,6 +181,7 @@ impl ConfirmedTime {
             steady_since: reading.monotonic,
             opened_at: reading.monotonic,
             open_millis_before: note.map_or(0, |note| note.open_millis),
+            lags: note.map_or_else(Lags::default, |note| note.lags),
         };
         (time, step)
     }
@@ -101,6 +189,11 @@ impl ConfirmedTime {
     /// Takes a reading into account, and says whether the wall clock has stepped since the last one.
     pub(crate) fn observe(&mut self, reading: ClockReading) -> Option<ClockStep> {
         let step = self.step_to(reading);
+        match step {
+            Some(ClockStep::Forward(step)) => self.lags.add(step, self.open_millis(reading)),
+            Some(ClockStep::Back(step)) => self.lags.take_back(step),
+            None => {}
+        }
         if step.is_some() {
             self.steady_since = reading.monotonic;
         }
@@ -133,6 +226,22 @@ impl ConfirmedTime {
             confirmed: self.at(reading),
             shown: reading.wall,
             open_millis: self.open_millis(reading),
+            lags: self.lags,
+        }
+    }
+
+    /// Whether there are steps that count for some records.
+    pub(crate) fn has_lags(&self) -> bool {
+        !self.lags.is_empty()
+    }
+
+    /// This moment, by a reading that was not compared with the one before.
+    pub(crate) fn moment(&self, reading: ClockReading) -> Moment {
+        Moment {
+            now: reading.wall,
+            confirmed: self.at(reading),
+            lags: self.lags,
+            open_millis: self.open_millis(reading),
         }
     }
 
@@ -154,6 +263,40 @@ impl ConfirmedTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_count_for_records_that_were_put_before_them() {
+        let mut lags = Lags::default();
+        let since = |lags: &Lags, now, age| lags.since(now, Duration::from_millis(age)).as_millis();
+        lags.add(Duration::from_millis(70), 1_000);
+        assert_eq!(since(&lags, 1_400, 500), 70);
+        assert_eq!(since(&lags, 1_500, 500), 0);
+        lags.add(Duration::from_millis(30), 1_200);
+        assert_eq!(since(&lags, 1_400, 500), 100);
+        assert_eq!(since(&lags, 1_600, 500), 30);
+        lags.take_back(Duration::from_millis(50));
+        assert_eq!(since(&lags, 1_400, 500), 50);
+        assert!(!lags.is_empty());
+        lags.take_back(Duration::from_millis(500));
+        assert!(lags.is_empty());
+    }
+
+    /// A machine that sleeps each night has its clock step forward each morning, for years.
+    #[test]
+    fn of_many_steps_the_old_ones_count_no_more() {
+        let mut lags = Lags::default();
+        let (day, sleep) = (HOUR * 8, Duration::from_secs(HOUR * 16));
+        for morning in 1..2_000 {
+            lags.add(sleep, morning * day * 1000);
+            for days in [1, 3, 7, 30] {
+                let open = morning * day * 1000 + 1;
+                let lag = lags.since(open, Duration::from_secs(days * day));
+                let least = sleep * u32::try_from(days.min(morning)).unwrap();
+                assert!(lag >= least, "{morning} {days} {lag:?}");
+                assert!(lag <= 5 * least, "{morning} {days} {lag:?}");
+            }
+        }
+    }
 
     const NOW: u64 = 1_700_000_000;
     const HOUR: u64 = 3_600;

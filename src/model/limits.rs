@@ -26,12 +26,6 @@ pub const LARGEST_RECORD_BYTES: u32 = 10 * 1024 * 1024;
 /// The most that one call can put: 64 MiB of all its records, where each counts its data, its partition key and 16 bytes.
 pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
 
-/// How long a new stream keeps its records, and the shortest time that one can, in hours.
-pub const MIN_RETENTION_HOURS: u32 = 24;
-
-/// The longest time that a stream can keep its records, in hours: 365 days.
-pub const MAX_RETENTION_HOURS: u32 = 8760;
-
 /// How many shards of one stream can be open at a time.
 pub const MAX_SHARDS_PER_STREAM: u32 = 100_000;
 

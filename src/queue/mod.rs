@@ -27,5 +27,7 @@ mod watch;
 
 pub use handle::{Queue, QueueCounts};
 pub use receipt::{Receipt, ReceiptError};
+#[cfg(feature = "server")]
+pub(crate) use receive::Received;
 pub use receive::{QueueRecord, ReceiveOptions};
 pub use watch::QueueWatch;

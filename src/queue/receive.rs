@@ -6,6 +6,7 @@ use super::entry::{Entry, RecordId};
 use super::handle::{Now, Queue};
 use super::receipt::Receipt;
 use super::shared::QueueTurn;
+use super::state::State;
 use crate::error::{Error, Result};
 use crate::model::{Record, RecordNumber, ShardFilter, ShardId, Timestamp, limits};
 use crate::seam::ReadLimit;
@@ -77,6 +78,19 @@ impl Queue {
     /// [`Error::QueueNotActive`], [`Error::QueueNotFound`]; of a shard that cannot be read its error, if no other has a
     /// record; otherwise as for [`Stream::summary`](crate::Stream::summary), and what happens on the disk.
     pub fn receive(&self, options: &ReceiveOptions) -> Result<Vec<QueueRecord>> {
+        match self.pick_and_note(options, false)? {
+            Received::Records(records) => Ok(records),
+            Received::NoRoom => Ok(Vec::new()),
+        }
+    }
+
+    /// The same for a caller that cannot take more bytes than its limit says, not even in one record.
+    #[cfg(feature = "server")]
+    pub(crate) fn receive_within_limit(&self, options: &ReceiveOptions) -> Result<Received> {
+        self.pick_and_note(options, true)
+    }
+
+    fn pick_and_note(&self, options: &ReceiveOptions, keeps_to_limit: bool) -> Result<Received> {
         check_visibility_seconds(options.visibility_seconds.unwrap_or(0).into())?;
         let (mut turn, now) = self.turn()?;
         let time = self.stream.now();
@@ -92,22 +106,29 @@ impl Queue {
             seen: BTreeSet::new(),
             new: Vec::new(),
             error: None,
+            keeps_to_limit,
+            lacks_room_for_first: false,
         };
         picked.pick(&mut turn, now, options.dead_letters);
         let Picked {
-            again, new, error, ..
+            again,
+            new,
+            error,
+            lacks_room_for_first,
+            ..
         } = picked;
         if again.is_empty() && new.is_empty() {
             let is_full = turn.state.records.len() >= limits::MAX_UNACKNOWLEDGED;
             // What has died while this looked is written down.
             turn.commit(&[], 0)?.wait()?;
             return match error {
+                _ if lacks_room_for_first => Ok(Received::NoRoom),
                 Some(error) => Err(error),
                 None if is_full && !options.dead_letters => Err(Error::TooManyUnacknowledged {
                     queue: self.describe()?.name,
                     limit: limits::MAX_UNACKNOWLEDGED,
                 }),
-                None => Ok(Vec::new()),
+                None => Ok(Received::Records(Vec::new())),
             };
         }
         let (entries, ids) = entries_of(&again, &new, turn.state.next_delivery, time);
@@ -126,7 +147,7 @@ impl Queue {
         let records = again.into_iter().map(|(_, record)| record);
         let records = records.chain(new.into_iter().flat_map(|new| new.records));
         let received = ids.into_iter().zip(records).zip(known).zip(first_delivery..);
-        Ok(received
+        let records = received
             .map(|(((id, record), known), delivery)| QueueRecord {
                 receipt: Receipt {
                     stream: self.stream.id(),
@@ -140,8 +161,17 @@ impl Queue {
                 first_received: known.and_then(|known| known.first_received).unwrap_or(time),
                 receive_count: known.map_or(1, |known| known.receive_count.saturating_add(1)),
             })
-            .collect())
+            .collect();
+        Ok(Received::Records(records))
     }
+}
+
+/// What a caller gets that may have too little room.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Records(Vec<QueueRecord>),
+    /// The next record is larger than the limit. Nothing was given out.
+    NoRoom,
 }
 
 /// What is to be given out.
@@ -155,7 +185,14 @@ struct Picked<'a> {
     new: Vec<NewRecords>,
     /// The first of a shard that cannot be read.
     error: Option<Error>,
+    /// Whether the limit of bytes holds for the first record too.
+    keeps_to_limit: bool,
+    /// Whether the first record was larger.
+    lacks_room_for_first: bool,
 }
+
+/// So many records that cannot be read are looked at before the caller waits for no more.
+const MOST_UNREADABLE: usize = 64;
 
 /// Records of one shard that were never given out, and the range of numbers in which they are all.
 struct NewRecords {
@@ -180,44 +217,53 @@ impl Picked<'_> {
     }
 
     fn pick_again(&mut self, turn: &mut QueueTurn<'_>, now: Now, dead_letters: bool, most: usize) {
-        let state = &mut turn.state;
+        let mut taken = 0;
+        let mut unreadable = 0;
+        loop {
+            let candidates = self.candidates(&turn.state, dead_letters, most - taken);
+            if candidates.is_empty() {
+                return;
+            }
+            for id in candidates {
+                if taken >= most || unreadable >= MOST_UNREADABLE || self.is_full() {
+                    return;
+                }
+                self.seen.insert(id);
+                if !dead_letters && turn.state.bury_if_due(id, now.settings.max_receive_count) {
+                    continue;
+                }
+                match self.read_one(id) {
+                    Ok(Some(record)) if !self.has_room_for(&record) => return,
+                    Ok(Some(record)) => {
+                        self.note(&record);
+                        self.again.push((id, record));
+                        taken += 1;
+                    }
+                    // It has expired.
+                    Ok(None) => {
+                        turn.state.take_out(id);
+                    }
+                    Err(error) => {
+                        // It keeps none back that can be read.
+                        turn.state.put_behind(id, now.millis);
+                        self.note_error(error);
+                        unreadable += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some records that are to be given out again and were not looked at. Some of them may be gone, or dead by now.
+    fn candidates(&self, state: &State, dead_letters: bool, most: usize) -> Vec<RecordId> {
+        const SPARE: usize = 16;
         let ready = match dead_letters {
             true => &state.dead_letters.ready,
             false => &state.records.ready,
         };
         let ready = ready.iter().map(|(_, shard, number)| (*shard, *number));
         let not_seen = ready.filter(|id| !self.seen.contains(id));
-        // Some of them may be gone, or dead by now.
-        const SPARE: usize = 16;
-        let candidates: Vec<_> = not_seen.take(most.saturating_add(SPARE)).collect();
-        let mut taken = 0;
-        for id in candidates {
-            if taken >= most || self.is_full() {
-                return;
-            }
-            self.seen.insert(id);
-            if !dead_letters && state.bury_if_due(id, now.settings.max_receive_count) {
-                continue;
-            }
-            match self.read_one(id) {
-                // It would be more than the caller has room for.
-                Ok(Some(record)) if !self.has_room_for(&record) => return,
-                Ok(Some(record)) => {
-                    self.note(&record);
-                    self.again.push((id, record));
-                    taken += 1;
-                }
-                // It has expired.
-                Ok(None) => {
-                    state.take_out(id);
-                }
-                Err(error) => {
-                    // It keeps none back that can be read.
-                    state.put_behind(id, now.millis);
-                    self.note_error(error);
-                }
-            }
-        }
+        not_seen.take(most.saturating_add(SPARE)).collect()
     }
 
     fn pick_new(&mut self, turn: &mut QueueTurn<'_>, turn_number: u64) {
@@ -282,10 +328,8 @@ impl Picked<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            if read
-                .records
-                .first()
-                .is_some_and(|first| !self.has_room_for(first))
+            if let Some(first) = read.records.first()
+                && !self.has_room_for(first)
             {
                 return Ok(Vec::new());
             }
@@ -363,10 +407,14 @@ impl Picked<'_> {
         }
     }
 
-    /// The first record is given however large it is.
-    fn has_room_for(&self, record: &Record) -> bool {
+    /// Whether the caller has room for one more record; for the first one it has, however large that is, unless it keeps to
+    /// its limit.
+    fn has_room_for(&mut self, record: &Record) -> bool {
+        let is_first = self.again.is_empty() && self.new.is_empty();
         let bytes = record.data.len() + record.partition_key.as_str().len();
-        (self.again.is_empty() && self.new.is_empty()) || bytes <= self.bytes_left
+        let has_room = (is_first && !self.keeps_to_limit) || bytes <= self.bytes_left;
+        self.lacks_room_for_first |= is_first && !has_room;
+        has_room
     }
 
     fn note_error(&mut self, error: Error) {

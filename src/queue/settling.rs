@@ -132,7 +132,7 @@ impl Queue {
     /// # Errors
     /// As for [`acknowledge`](Self::acknowledge).
     pub fn restore(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
-        let (turn, _) = self.turn()?;
+        let (turn, now) = self.turn()?;
         let mut restored = Vec::new();
         let outcomes = receipts.iter().map(|receipt| {
             self.check_own(receipt)?;
@@ -148,7 +148,7 @@ impl Queue {
         let outcomes = outcomes.collect();
         let entry = (!restored.is_empty()).then_some(Entry::Restored(restored));
         let has_some = entry.is_some();
-        turn.commit(entry.as_slice(), 0)?.wait()?;
+        turn.commit(entry.as_slice(), now.millis)?.wait()?;
         if has_some {
             self.shared.changes.notify();
         }

@@ -152,6 +152,7 @@ impl<'a> QueueTurn<'a> {
                 reading,
                 written: None,
                 snapshot: None,
+                has_died: false,
             });
         }
         let bytes: usize = encoded.iter().map(Vec::len).sum();
@@ -179,6 +180,7 @@ impl<'a> QueueTurn<'a> {
             reading,
             written: Some(written),
             snapshot,
+            has_died: died.is_some(),
         })
     }
 
@@ -234,6 +236,8 @@ pub(super) struct Committing<'a> {
     written: Option<Arc<WrittenEntries>>,
     /// Which this caller brings to its end.
     snapshot: Option<Snapshot<'a>>,
+    /// Whether there are more dead letters, for which others may wait.
+    has_died: bool,
 }
 
 impl Committing<'_> {
@@ -242,6 +246,9 @@ impl Committing<'_> {
             return Ok(());
         };
         let waited = written.wait();
+        if self.has_died {
+            self.shared.changes.notify();
+        }
         if waited.is_err() {
             self.shared.note_failure_after(self.reading);
         }

@@ -109,8 +109,9 @@ impl State {
                         1 => true,
                         _ => return None,
                     },
+                    // Free at once, and a dead letter if it was given out often enough: time passes before anything else.
                     moment: 0,
-                    is_held: false,
+                    is_held: true,
                 };
                 state.put((shard, number), given);
             }

@@ -80,7 +80,8 @@ impl State {
         }
     }
 
-    /// Takes note of what happened. Records that were given out are held back until then, in ms of the monotonic clock. What
+    /// Takes note of what happened. Records that were given out are held back until then, in ms of the monotonic clock; those
+    /// that were restored are free since then. What
     /// an entry says of a record that is not known as given out is passed over, but for its end: the entry that gave it out
     /// may have been lost on a full disk.
     pub(super) fn apply(&mut self, entry: &Entry, held_until: u64) {
@@ -140,6 +141,8 @@ impl State {
                         given.receive_count = 0;
                         given.is_dead = false;
                         given.is_held = false;
+                        // As if it were given out for the first time now.
+                        given.moment = held_until;
                     });
                 }
             }

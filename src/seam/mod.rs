@@ -6,6 +6,7 @@
 
 mod changes;
 mod outcome;
+mod piece;
 mod put_bytes;
 mod reading;
 mod shown_end;
@@ -13,6 +14,7 @@ mod ticket;
 
 pub(crate) use changes::{LogChanges, Signal};
 pub(crate) use outcome::Outcome;
+pub(crate) use piece::LogPiece;
 pub(crate) use put_bytes::{RECORD_OVERHEAD_BYTES, check_batch_bytes, stored_bytes};
 pub use reading::ReadLimit;
 pub(crate) use reading::{LogRead, ReadRecord, RecordSink};

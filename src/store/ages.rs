@@ -6,8 +6,6 @@
 //! is open is measured by the monotonic clock. So of each log that is ahead it is noted now and then which records there
 //! were when the store had been open for so long; a retention period of being open later, they are hidden.
 
-use std::time::Duration;
-
 use super::core::StoreCore;
 use crate::catalog::{AgeMark, Edit, StreamState};
 use crate::error::Result;
@@ -15,7 +13,7 @@ use crate::model::{CONFIRMATION, LogName, RecordNumber, ShardId, StreamId, Times
 use crate::seam::ShownEnd;
 
 /// A log has a mark for each of so many parts of the retention period, and records are hidden one part too late at most.
-const MARKS: u32 = 24;
+const MARKS: u64 = 24;
 
 impl StoreCore {
     /// Marks the logs that are ahead of the clock, and hides the records whose marks are old enough.
@@ -103,7 +101,7 @@ impl StoreCore {
     fn old_enough(&self, open_millis: u64) -> Vec<(LogName, RecordNumber)> {
         let state = self.catalog.read();
         let old = state.streams().flat_map(|(id, stream)| {
-            let retention = u64::try_from(stream.retention().as_millis()).unwrap_or(u64::MAX);
+            let retention = stream.retention.millis();
             let logs = stream.logs.iter();
             logs.filter_map(move |(shard, log)| {
                 let is_old = |mark: &&AgeMark| open_millis.saturating_sub(mark.open_millis) > retention;
@@ -139,11 +137,11 @@ impl StreamState {
         };
         let marked = log.ages.last().map(|mark| mark.before).max(log.hidden_before);
         let is_news = marked.is_none_or(|marked| before > marked);
-        let between: Duration = self.retention() / MARKS;
+        let between = self.retention.millis() / MARKS;
         let is_time = log
             .ages
             .last()
-            .is_none_or(|mark| u128::from(open_millis.abs_diff(mark.open_millis)) >= between.as_millis());
+            .is_none_or(|mark| open_millis.abs_diff(mark.open_millis) >= between);
         is_news && is_time
     }
 }

@@ -200,7 +200,7 @@ impl Stream {
                     let Some(log) = route.opened_log() else {
                         return Ok(None);
                     };
-                    let appended = log.append(records, now, Waiting::Refused)?;
+                    let appended = log.append(records, now.max(route.created), Waiting::Refused)?;
                     let ticket = self.ticket(route, appended)?;
                     if ticket.is_some() {
                         route.count(records.iter());
@@ -246,7 +246,7 @@ impl Stream {
 
     fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
         let log = self.core.log_behind(route)?;
-        let appended = log.append(records, now, Waiting::Allowed)?;
+        let appended = log.append(records, now.max(route.created), Waiting::Allowed)?;
         let ticket = self.ticket(route, appended)?.unwrap_or_else(would_wait);
         route.count(records.iter());
         self.core.end_turn();
@@ -275,6 +275,8 @@ impl Stream {
                 batches.push(Batch { log, records });
             }
         }
+        let created = order.groups().map(|group| routes[group.route()].created);
+        let now = created.fold(now, Timestamp::max);
         let mut appended = self.core.logs.append(&batches, now, waiting)?.into_iter();
         let mut append = Append {
             parts: Vec::with_capacity(logs.len()),

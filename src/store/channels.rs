@@ -248,9 +248,17 @@ impl Stream {
         })
     }
 
+    /// The shards that expired with records that the channel has not delivered, until it is noted that this was told.
+    pub(crate) fn shards_lost_to(&self, id: ChannelId) -> Result<Vec<ShardId>> {
+        self.read(|stream, _| {
+            let channel = self.channel_in(stream, id)?;
+            Ok(channel.lost_shards(|shard| stream.logs.contains_key(&shard)))
+        })
+    }
+
     /// How old a record can get before it is delivered, so that none expires first.
     pub(crate) fn most_freshness(&self) -> Result<Duration> {
-        self.read(|stream, _| Ok(stream.retention() / 2))
+        self.read(|stream, _| Ok(stream.retention.duration().map_or(Duration::MAX, |time| time / 2)))
     }
 
     /// Refuses if nothing can be noted now.
@@ -270,9 +278,9 @@ impl Stream {
         store.catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;
             self.channel_in(stream, id)?;
-            // It may have expired meanwhile.
+            // It may have expired meanwhile. That it has is forgotten once it was told.
             let is_there = stream.logs.contains_key(&shard);
-            let edit = is_there.then(|| Edit::ChannelAdvanced {
+            let edit = (is_there || next.is_none()).then(|| Edit::ChannelAdvanced {
                 stream: self.core.id,
                 channel: id,
                 next: vec![(shard, next)],

@@ -6,7 +6,8 @@ use super::core::StoreCore;
 use crate::catalog::{CatalogState, Edit, Lifecycle, Resource, Setting};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{
-    Lineage, RecordDistribution, StreamId, StreamMode, StreamName, StreamStatus, Timestamp, limits,
+    Lineage, RecordDistribution, Retention, SizeLimits, StreamId, StreamMode, StreamName, StreamStatus,
+    Timestamp, limits,
 };
 
 /// What a new stream is like.
@@ -23,6 +24,10 @@ pub struct StreamOptions {
     pub warm_throughput: u32,
     /// The largest record, in bytes of data and partition key: 1 MiB (the default) to 10 MiB.
     pub max_record_bytes: u32,
+    /// For how long it keeps records. Default: 24 hours.
+    pub retention: Retention,
+    /// How much it keeps at most. Default: no limit.
+    pub size_limits: SizeLimits,
     /// Names and values of the caller's own.
     pub tags: BTreeMap<String, String>,
 }
@@ -35,6 +40,8 @@ impl Default for StreamOptions {
             distribution: RecordDistribution::default(),
             warm_throughput: 0,
             max_record_bytes: limits::DEFAULT_MAX_RECORD_BYTES,
+            retention: Retention::default(),
+            size_limits: SizeLimits::NONE,
             tags: BTreeMap::new(),
         }
     }
@@ -49,9 +56,10 @@ impl StreamOptions {
             Setting::WarmThroughput(self.warm_throughput),
             Setting::MaxRecordBytes(self.max_record_bytes),
             Setting::Retention {
-                hours: limits::MIN_RETENTION_HOURS,
+                time: self.retention,
                 horizon_floor: Timestamp::EPOCH,
             },
+            Setting::SizeLimits(self.size_limits),
         ];
         let resource = Resource::Stream(stream);
         let mut edits: Vec<_> = settings

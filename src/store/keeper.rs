@@ -47,6 +47,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         core.settle(None, true),
         core.scale_on_demand_streams(),
         core.hide_by_age(),
+        core.hide_beyond_size_limits(),
         core.expire_shards(),
         core.logs.maintain(core.time.monotonic(), core.time.moment()),
     ];

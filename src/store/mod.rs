@@ -34,6 +34,7 @@ mod scaling;
 mod settings;
 mod settle;
 mod shard_count;
+mod size_limits;
 #[allow(clippy::module_inception)]
 mod store;
 mod stream;

@@ -62,6 +62,8 @@ impl QueueLog {
                 return Ok(());
             }
             if read.next <= from {
+                // Of a queue that was deleted meanwhile nothing is there.
+                self.begins_at()?;
                 let log = format!("the log {:?}", self.name);
                 let reason = "it cannot be read on from this entry";
                 return Err(Error::corrupt(log.as_ref(), from.value(), reason));

@@ -62,6 +62,7 @@ impl StreamCore {
                 Setting::Mode(_) => drop(self.take_counts()),
                 Setting::Encryption(key) => self.is_encrypted.store(key.is_some(), Relaxed),
                 Setting::Retention { .. }
+                | Setting::SizeLimits(_)
                 | Setting::WarmThroughput(_)
                 | Setting::VisibilityTimeout { .. }
                 | Setting::MaxReceiveCount(_)

@@ -111,18 +111,34 @@ impl Store {
         self.handle.create_stream(StreamName::new("", name), options)
     }
 
+    /// A stream by its name, made with these options if there is none. One that is there stays as it is, whatever the options
+    /// say.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// for _each_run in 0..2 {
+    ///     let stream = store.open_or_create_stream("clicks", Default::default())?;
+    ///     stream.put("user-42", b"{}")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`create_stream`](Self::create_stream); [`Error::StreamExists`] if one is being deleted.
+    pub fn open_or_create_stream(&self, name: &str, options: StreamOptions) -> Result<Stream> {
+        self.handle
+            .open_or_create_stream(StreamName::new("", name), options)
+    }
+
     /// A stream by its name, in whatever state it is. Never blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
     /// # let store = anabranch::Store::in_memory()?;
-    /// use anabranch::Error;
-    ///
-    /// let stream = match store.stream("clicks") {
-    ///     Err(Error::StreamNotFound { .. }) => store.create_stream("clicks", 1)?,
-    ///     found => found?,
-    /// };
-    /// assert_eq!(stream.name(), "clicks");
+    /// store.create_stream("clicks", 1)?;
+    /// assert_eq!(store.stream("clicks")?.name(), "clicks");
     /// # Ok(())
     /// # }
     /// ```

@@ -11,8 +11,8 @@ use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamKey, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result, RetentionReason};
 use crate::model::{
-    Checkpoint, HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Shard, ShardFilter, ShardId,
-    StreamId, StreamMode, StreamStatus, Timestamp, check_stream_name, limits,
+    Checkpoint, HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Retention, Shard, ShardFilter,
+    ShardId, SizeLimits, StreamId, StreamMode, StreamStatus, Timestamp, check_stream_name,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -33,8 +33,10 @@ pub struct StreamSummary {
     pub status: StreamStatus,
     /// When it was created.
     pub created: Timestamp,
-    /// How long it keeps records, in hours.
-    pub retention_hours: u32,
+    /// For how long it keeps records.
+    pub retention: Retention,
+    /// How much it keeps at most.
+    pub size_limits: SizeLimits,
     /// Who says how many shards it has.
     pub mode: StreamMode,
     /// How records find their shards.
@@ -127,7 +129,7 @@ impl Stream {
     /// # let store = anabranch::Store::in_memory()?;
     /// # let stream = store.create_stream("clicks", 1)?;
     /// let summary = stream.summary()?;
-    /// assert_eq!((summary.retention_hours, summary.open_shard_count), (24, 1));
+    /// assert_eq!((summary.retention, summary.open_shard_count), (anabranch::Retention::hours(24), 1));
     /// # Ok(())
     /// # }
     /// ```
@@ -185,46 +187,78 @@ impl Stream {
         self.read(|stream, moment| Ok(stream.shards(filter, moment)))
     }
 
-    /// Keeps records for longer: up to 8760 hours. What has expired already does not come back.
+    /// Keeps records for so long from now on. What has expired already does not come back; what is older is hidden at once.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
     /// # let store = anabranch::Store::in_memory()?;
     /// # let stream = store.create_stream("clicks", 1)?;
-    /// stream.increase_retention(7 * 24)?;
-    /// assert_eq!(stream.summary()?.retention_hours, 168);
+    /// use anabranch::Retention;
+    /// use std::time::Duration;
+    ///
+    /// stream.set_retention(Retention::FOREVER)?;
+    /// stream.set_retention(Duration::from_secs(90).into())?;
+    /// assert_eq!(stream.summary()?.retention.duration(), Some(Duration::from_secs(90)));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidRetention`]; [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and
-    /// what happens on the disk.
-    pub fn increase_retention(&self, hours: u32) -> Result<()> {
-        self.change_retention(hours, |current| {
-            (hours < current).then_some(RetentionReason::IncreaseWouldShorten)
+    /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
+    pub fn set_retention(&self, retention: Retention) -> Result<()> {
+        self.change_retention(retention, |_| None)
+    }
+
+    /// As [`set_retention`](Self::set_retention), and refuses to shorten it.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::Retention;
+    ///
+    /// stream.increase_retention(Retention::hours(7 * 24))?;
+    /// assert!(stream.increase_retention(Retention::hours(24)).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidRetention`]; otherwise as for [`set_retention`](Self::set_retention).
+    pub fn increase_retention(&self, retention: Retention) -> Result<()> {
+        self.change_retention(retention, |current| {
+            (retention < current).then_some(RetentionReason::IncreaseWouldShorten)
         })
     }
 
-    /// Keeps records for less long: down to 24 hours. Older ones are hidden at once.
+    /// As [`set_retention`](Self::set_retention), and refuses to lengthen it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
     /// # let store = anabranch::Store::in_memory()?;
     /// # let stream = store.create_stream("clicks", 1)?;
-    /// stream.increase_retention(7 * 24)?;
-    /// stream.decrease_retention(48)?;
-    /// assert_eq!(stream.summary()?.retention_hours, 48);
+    /// use anabranch::Retention;
+    ///
+    /// stream.decrease_retention(Retention::hours(1))?;
+    /// assert!(stream.decrease_retention(Retention::hours(2)).is_err());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// As for [`increase_retention`](Self::increase_retention).
-    pub fn decrease_retention(&self, hours: u32) -> Result<()> {
-        self.change_retention(hours, |current| {
-            (hours > current).then_some(RetentionReason::DecreaseWouldLengthen)
+    /// [`Error::InvalidRetention`]; otherwise as for [`set_retention`](Self::set_retention).
+    pub fn decrease_retention(&self, retention: Retention) -> Result<()> {
+        self.change_retention(retention, |current| {
+            (retention > current).then_some(RetentionReason::DecreaseWouldLengthen)
         })
+    }
+
+    /// Keeps so much from now on. What is more goes at the store's next look.
+    ///
+    /// # Errors
+    /// As for [`set_retention`](Self::set_retention).
+    pub fn set_size_limits(&self, limits: SizeLimits) -> Result<()> {
+        self.set(&[Setting::SizeLimits(limits)])
     }
 
     /// Closes a shard and opens two children: one for the hash keys below `new_starting_hash_key`, one for it and
@@ -251,6 +285,31 @@ impl Stream {
             shard,
             new_starting_hash_key,
         })
+    }
+
+    /// Splits a shard into two that own half of its hash keys each.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let put = stream.put("user-42", b"{}")?;
+    /// stream.split_in_half(put.shard_id)?;
+    /// assert_eq!(stream.summary()?.open_shard_count, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`split_shard`](Self::split_shard); [`Error::InvalidSplit`] for a shard of fewer than four keys.
+    pub fn split_in_half(&self, shard: ShardId) -> Result<()> {
+        let range = self.read(|stream, _| {
+            let lineage = stream.lineage.as_ref();
+            Ok(lineage.and_then(|lineage| Some(lineage.shard(shard)?.hash_key_range)))
+        })?;
+        // Where there are no halves, the split at the first key says what is wrong.
+        let middle = range.map(|range| range.middle().unwrap_or(range.start()));
+        self.split_shard(shard, middle.unwrap_or(HashKey::MIN))
     }
 
     /// Closes two shards and opens one child for the hash keys of both. The range of `second` must begin where that of
@@ -292,7 +351,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for no shards, and for so many that there would be more than
-    /// [`MAX_SHARDS_PER_STREAM`](limits::MAX_SHARDS_PER_STREAM) on the way; [`Error::StreamNotActive`]; otherwise as for
+    /// [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM) on the way; [`Error::StreamNotActive`]; otherwise as for
     /// [`put`](Self::put).
     pub fn update_shard_count(&self, target: u32) -> Result<()> {
         let store = self.store_core();
@@ -369,7 +428,7 @@ impl Stream {
     /// number. 0 takes that back.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](limits::MAX_SHARDS_PER_STREAM); otherwise as for
+    /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM); otherwise as for
     /// [`set_mode`](Self::set_mode).
     pub fn set_warm_throughput(&self, mib_per_second: u32) -> Result<()> {
         check_warm_throughput(mib_per_second)?;
@@ -431,25 +490,20 @@ impl Stream {
     /// [`Error::KeyNotFound`] for a stream that is encrypted: that has to be [stopped](Self::stop_encryption) first.
     /// Otherwise as for [`set_mode`](Self::set_mode).
     pub fn declare_encryption(&self, key_id: &str) -> Result<()> {
-        let known = {
-            let state = self.store_core().catalog.read();
-            let stream = self.core.state(state.stream(self.core.id))?;
-            stream.encryption.clone()
-        };
-        if let Some(StreamKey {
-            id,
-            fingerprint: Some(fingerprint),
-        }) = known
-        {
-            return Err(Error::KeyNotFound {
-                id: Some(id),
-                fingerprint: Some(fingerprint.number()),
-            });
-        }
-        self.set(&[Setting::Encryption(Some(StreamKey {
+        let declared = Setting::Encryption(Some(StreamKey {
             id: key_id.to_owned(),
             fingerprint: None,
-        }))])
+        }));
+        self.set_checked(&[declared], |stream| match &stream.encryption {
+            Some(StreamKey {
+                id,
+                fingerprint: Some(fingerprint),
+            }) => Err(Error::KeyNotFound {
+                id: Some(id.clone()),
+                fingerprint: Some(fingerprint.number()),
+            }),
+            _ => Ok(()),
+        })
     }
 
     /// Has the records that are put from now on not encrypted. Records that are there stay as they are.
@@ -658,29 +712,30 @@ impl Stream {
         store.change_settings(&self.core, settings, now, check)
     }
 
-    fn change_retention(&self, hours: u32, breaks: impl Fn(u32) -> Option<RetentionReason>) -> Result<()> {
+    fn change_retention(
+        &self,
+        retention: Retention,
+        breaks: impl Fn(Retention) -> Option<RetentionReason>,
+    ) -> Result<()> {
         let store = self.store_core();
         store.begin(Some(self.core.id))?;
         let time = store.time.moment();
         store.catalog.commit(|state| {
             let stream = self.core.active_state(state)?;
-            let current = stream.retention_hours;
-            let reason = match hours {
-                ..limits::MIN_RETENTION_HOURS => Some(RetentionReason::TooShort),
-                limits::MIN_RETENTION_HOURS..=limits::MAX_RETENTION_HOURS => breaks(current),
-                _ => Some(RetentionReason::TooLong),
-            };
-            if let Some(reason) = reason {
+            if let Some(reason) = breaks(stream.retention) {
                 return Err(Error::InvalidRetention {
-                    requested: hours,
-                    current,
+                    requested: retention,
+                    current: stream.retention,
                     reason,
                 });
             }
             let horizon_floor = stream.horizon(time);
             Ok(vec![Edit::SettingChanged {
                 resource: Resource::Stream(self.core.id),
-                setting: Setting::Retention { hours, horizon_floor },
+                setting: Setting::Retention {
+                    time: retention,
+                    horizon_floor,
+                },
             }])
         })
     }
@@ -718,7 +773,8 @@ impl StreamSummary {
             id,
             status: stream.status(),
             created: stream.created,
-            retention_hours: stream.retention_hours,
+            retention: stream.retention,
+            size_limits: stream.size_limits,
             mode: stream.mode,
             distribution: stream.distribution,
             warm_throughput: stream.warm_throughput,

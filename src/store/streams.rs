@@ -7,7 +7,7 @@ use super::handle::StoreHandle;
 use super::stream::{Stream, StreamSummary};
 use crate::catalog::{Edit, Lifecycle};
 use crate::error::{Error, Named, Result};
-use crate::model::{StreamId, StreamName, check_stream_name};
+use crate::model::{StreamId, StreamName, StreamStatus, check_stream_name};
 
 impl StoreHandle {
     pub(super) fn stream(self: &Arc<Self>, id: StreamId) -> Option<Stream> {
@@ -35,6 +35,28 @@ impl StoreHandle {
         Ok(streams
             .map(|(id, stream)| StreamSummary::of(id, stream))
             .collect())
+    }
+
+    pub(super) fn open_or_create_stream(
+        self: &Arc<Self>,
+        name: StreamName,
+        options: StreamOptions,
+    ) -> Result<Stream> {
+        let find = || {
+            let found = self.stream_named(&name.namespace, &name.local).ok();
+            found.filter(|stream| {
+                let status = stream.summary().map(|summary| summary.status);
+                status.is_ok_and(|status| status != StreamStatus::Deleting)
+            })
+        };
+        if let Some(stream) = find() {
+            return Ok(stream);
+        }
+        match self.create_stream(name.clone(), options) {
+            // Another caller may have made it meanwhile.
+            Err(error @ Error::StreamExists { .. }) => find().ok_or(error),
+            created => created,
+        }
     }
 
     pub(super) fn create_stream(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::model::{Clock, ClockNote, ClockReading, ClockStep, ConfirmedTime, Moment, Timestamp};
-use crate::sync::{AtomicU64, Mutex};
+use crate::model::{Clock, ClockNote, ClockReading, ClockStep, ConfirmedTime, Lags, Moment, Timestamp};
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
 
 #[derive(Debug)]
 pub(super) struct TimeKeeper {
@@ -13,6 +13,8 @@ pub(super) struct TimeKeeper {
     known: Mutex<ConfirmedTime>,
     /// By how many milliseconds the confirmed time is ahead of the monotonic clock (wrapping): readers take no lock.
     lead_millis: AtomicU64,
+    /// Whether the confirmed time alone does not say which records have expired.
+    has_lags: AtomicBool,
 }
 
 /// The clock that the store was given.
@@ -41,6 +43,7 @@ impl TimeKeeper {
         let keeper = Self {
             clock,
             lead_millis: AtomicU64::new(lead_millis(&known, reading)),
+            has_lags: AtomicBool::new(known.has_lags()),
             known: Mutex::new(known),
         };
         (keeper, step)
@@ -55,12 +58,17 @@ impl TimeKeeper {
     }
 
     pub(super) fn moment(&self) -> Moment {
-        let ClockReading { wall, monotonic } = self.clock.read();
+        let reading @ ClockReading { wall, monotonic } = self.clock.read();
+        if self.has_lags.load(Ordering::Acquire) {
+            return self.known.lock().moment(reading);
+        }
         let lead = self.lead_millis.load(Ordering::Acquire);
         let confirmed = Timestamp::from_millis(lead.wrapping_add(monotonic.as_millis() as u64));
         Moment {
             now: wall,
             confirmed: confirmed.min(wall),
+            lags: Lags::default(),
+            open_millis: 0,
         }
     }
 
@@ -69,6 +77,7 @@ impl TimeKeeper {
         let mut known = self.known.lock();
         let reading = self.clock.read();
         let step = known.observe(reading);
+        self.has_lags.store(known.has_lags(), Ordering::Release);
         self.lead_millis
             .store(lead_millis(&known, reading), Ordering::Release);
         step

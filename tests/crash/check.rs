@@ -118,13 +118,13 @@ impl Model {
         let summary = unwrapped("describe", stream.summary())?;
         let model = &mut self.streams[at];
         let is_final = look.is_final();
-        if !model
-            .retention
-            .observe(|retention| retention.hours == summary.retention_hours, is_final)
-        {
+        if !model.retention.observe(
+            |retention| anabranch::Retention::hours(retention.hours) == summary.retention,
+            is_final,
+        ) {
             return Err(format!(
                 "retention is {} h, not {:?}",
-                summary.retention_hours, model.retention
+                summary.retention, model.retention
             ));
         }
         let key = summary.encryption_key.as_deref();

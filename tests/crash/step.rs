@@ -526,7 +526,7 @@ impl World {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
         if self.model.streams[at].pending.is_some() {
             let hours = self.model.streams[at].retention.is.hours;
-            let result = stream.increase_retention(hours);
+            let result = stream.increase_retention(anabranch::Retention::hours(hours));
             return self.be_refused_while_updating("keep records for longer", &result);
         }
         let now = self.now();
@@ -534,8 +534,8 @@ impl World {
         let floor = retention.is.horizon(now);
         retention.maybe = Some(Retention { hours, floor });
         let result = match hours >= retention.is.hours {
-            true => stream.increase_retention(hours),
-            false => stream.decrease_retention(hours),
+            true => stream.increase_retention(anabranch::Retention::hours(hours)),
+            false => stream.decrease_retention(anabranch::Retention::hours(hours)),
         };
         let retention = &mut self.model.streams[at].retention;
         match result {

@@ -27,6 +27,7 @@ on_each_backend!(
     a_later_opener_goes_on_where_the_last_one_was,
     a_channel_begins_where_it_is_told_to,
     what_expires_undelivered_is_told,
+    a_closed_shard_that_expires_undelivered_is_told,
     a_bucket_that_fails_loses_nothing_and_says_so,
     a_stream_with_channels_stays_and_one_that_was_deleted_delivers_nothing,
     names_templates_and_starts_are_checked,
@@ -380,6 +381,36 @@ fn a_channel_begins_where_it_is_told_to(place: &Place) {
     assert_eq!(body("latest"), "newest\n");
     assert_eq!(body("time"), "newer\nnewest\n");
     assert_eq!(body("all"), "old\nnewer\nnewest\n");
+}
+
+fn a_closed_shard_that_expires_undelivered_is_told(place: &Place) {
+    let mut bench = Bench::new(place);
+    let clicks = bench.store.create_stream("clicks", 1).unwrap();
+    clicks.create_channel("all", &ChannelOptions::to(text())).unwrap();
+    put(&clicks, ["lost"]);
+    let shard = clicks.describe().unwrap().shards[0].id;
+    clicks.split_in_half(shard).unwrap();
+    // One that has had no record is no loss.
+    let empty = clicks.describe().unwrap().shards[1].id;
+    clicks.split_in_half(empty).unwrap();
+    // Nothing is delivered for longer than the retention.
+    for _ in 0..26 {
+        bench.wait(Duration::from_secs(3_600));
+        bench.store.maintain().unwrap();
+    }
+    bench.store.close().unwrap();
+    bench.store = place.open_with(&bench.options);
+    let told = format!("records of {shard} expired before channel all delivered them");
+    for _ in 0..3 {
+        assert_eq!(bench.delivery().deliver_due(), 0);
+        let events = bench.events();
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert!(events[0].contains(&told), "{events:?}");
+    }
+    put(&bench.store.stream("clicks").unwrap(), ["kept"]);
+    bench.wait(FRESHNESS);
+    assert_eq!(bench.delivery().deliver_due(), 1);
+    assert_eq!(bench.lines(), ["kept"]);
 }
 
 fn what_expires_undelivered_is_told(place: &Place) {

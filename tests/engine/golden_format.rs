@@ -26,7 +26,7 @@ const ALL: ReadLimit = ReadLimit {
 };
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-3")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-4")
 }
 
 fn shard(index: u32) -> ShardId {
@@ -74,7 +74,9 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     orders
         .put_record(&PutRecord::new("user-1", b"high").explicit_hash_key(HashKey::MAX))
         .unwrap();
-    orders.increase_retention(48).unwrap();
+    orders
+        .increase_retention(anabranch::Retention::hours(48))
+        .unwrap();
     let mut reader = orders.reader(StartingPosition::TrimHorizon).unwrap();
     reader.next().unwrap().unwrap();
     reader.save_checkpoint("billing").unwrap();
@@ -324,7 +326,10 @@ fn check_before_the_transitions(store: &Store) {
     assert_eq!(status("young"), StreamStatus::Creating);
 
     let orders = store.stream("orders").unwrap();
-    assert_eq!(orders.summary().unwrap().retention_hours, 48);
+    assert_eq!(
+        orders.summary().unwrap().retention,
+        anabranch::Retention::hours(48)
+    );
     let records: Vec<_> = orders
         .reader(StartingPosition::TrimHorizon)
         .unwrap()

@@ -27,6 +27,9 @@ on_each_backend!(
     the_log_is_compacted,
     changes_of_a_queue_take_the_transition_delay,
     a_last_delivery_can_be_acknowledged_after_a_restart,
+    what_was_given_out_often_enough_is_dead_also_behind_a_snapshot,
+    many_that_become_dead_letters_keep_none_back_that_is_not,
+    what_is_restored_is_given_out_before_what_is_free_later,
     a_receive_keeps_to_its_bytes,
     a_queue_that_needs_a_stream_on_demand_keeps_it_so,
 );
@@ -662,6 +665,89 @@ fn a_last_delivery_can_be_acknowledged_after_a_restart(place: &Place) {
         queue.acknowledge(&last[1..]).unwrap(),
         [Err(ReceiptError::Expired)]
     );
+}
+
+fn what_was_given_out_often_enough_is_dead_also_behind_a_snapshot(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    const RECORDS: usize = 1_000;
+    const ROUNDS: u32 = 100;
+    put(&stream, 0..RECORDS);
+    let all = ReceiveOptions {
+        limit: ReadLimit {
+            records: RECORDS,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    // Enough for a snapshot, and not for one at the end.
+    for _ in 0..ROUNDS {
+        assert_eq!(queue.receive(&all).unwrap().len(), RECORDS);
+    }
+    queue.set_settings(&settings(0, Some(ROUNDS)).settings).unwrap();
+    bench.open_again(place);
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    assert_eq!(counts(&queue), [0, 0, RECORDS, 0]);
+    assert!(!receive_dead(&queue).is_empty());
+}
+
+fn many_that_become_dead_letters_keep_none_back_that_is_not(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    put(&stream, 0..500);
+    let all = ReceiveOptions {
+        limit: ReadLimit::default(),
+        ..ReceiveOptions::default()
+    };
+    queue.receive(&all).unwrap();
+    bench.wait(1);
+    put(&stream, ["fresh"]);
+    assert_eq!(queue.receive(&all).unwrap().len(), 501);
+    queue.set_settings(&settings(0, Some(2)).settings).unwrap();
+    let mut watch = queue.watch(true).unwrap();
+    let ten = ReceiveOptions {
+        limit: ReadLimit {
+            records: 10,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    assert_eq!(names(&queue.receive(&ten).unwrap()), of(&["fresh"]));
+    // Who waits for dead letters is told of them.
+    assert!(watch.wait(Duration::from_secs(60)).unwrap());
+    assert_eq!(counts(&queue)[2], 500);
+}
+
+fn what_is_restored_is_given_out_before_what_is_free_later(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(10, Some(1))).unwrap();
+    put(&stream, ["a"]);
+    receive(&queue);
+    bench.wait(11);
+    let dead = queue.receive(&ReceiveOptions {
+        dead_letters: true,
+        visibility_seconds: Some(43_200),
+        ..ReceiveOptions::default()
+    });
+    let dead = dead.unwrap();
+    assert_eq!(names(&dead), of(&["a"]));
+    queue.set_settings(&settings(10, Some(5)).settings).unwrap();
+    put(&stream, ["b"]);
+    assert_eq!(names(&receive(&queue)), of(&["b"]));
+    queue.restore(&receipts(&dead)).unwrap();
+    bench.wait(11);
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    assert_eq!(names(&queue.receive(&one).unwrap()), of(&["a"]));
+    assert_eq!(names(&queue.receive(&one).unwrap()), of(&["b"]));
 }
 
 fn a_receive_keeps_to_its_bytes(place: &Place) {

@@ -321,7 +321,9 @@ fn records_behind_the_horizon_are_hidden_exactly_and_do_not_come_back(place: &Pl
     clock.advance(Duration::from_millis(1));
     assert_eq!(read_all(&stream, shard(0)).len(), 23);
     store.maintain().unwrap();
-    stream.increase_retention(48).unwrap();
+    stream
+        .increase_retention(anabranch::Retention::hours(48))
+        .unwrap();
     assert_eq!(read_all(&stream, shard(0)).len(), 23);
     store.close().unwrap();
     let store = place.open_with(&options);

@@ -1,6 +1,6 @@
 //! The program as a person starts it: what it prints, how it stops, and how it fails.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -41,13 +41,19 @@ impl Running {
     fn of(mut command: Command) -> Running {
         let mut child = command
             .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut greeting = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        while !greeting.contains("Ctrl-C") {
+        // A program is told the URL alone, or in JSON; a person is told more.
+        let is_whole = |greeting: &str| {
+            let is_for_programs = greeting.starts_with("http") || greeting.starts_with('{');
+            is_for_programs || greeting.contains("Ctrl-C")
+        };
+        while !is_whole(&greeting) {
             assert_ne!(
                 out.read_line(&mut greeting).unwrap(),
                 0,
@@ -55,7 +61,7 @@ impl Running {
             );
         }
         let address = greeting.split_once("://").unwrap().1;
-        let address = address.split_whitespace().next().unwrap().to_owned();
+        let address = address.split(['"', ' ', '\n']).next().unwrap().to_owned();
         Running {
             child,
             greeting,
@@ -149,19 +155,20 @@ fn a_start_says_where_the_data_is_and_what_to_type() {
 }
 
 #[test]
-fn an_ephemeral_server_says_so_and_leaves_nothing() {
+fn an_ephemeral_server_says_its_url_and_leaves_nothing() {
     let empty = data_dir();
     for _ in 0..2 {
         let mut command = program(&["--ephemeral"]);
         command.current_dir(empty.path());
         let running = Running::of(command);
-        let said = "The streams are in memory, and are gone when the server ends\n";
-        assert!(running.greeting.contains(said), "{}", running.greeting);
+        assert_eq!(running.greeting, format!("http://{}\n", running.address));
         running.request("CreateStream", r#"{"StreamName":"s","ShardCount":1}"#);
         let put = running.request("PutRecord", r#"{"StreamName":"s","PartitionKey":"k","Data":""}"#);
         assert!(put.contains("SequenceNumber"), "{put}");
         running.signal("TERM");
-        assert_eq!(running.end().0, Some(0));
+        let (status, log) = running.end();
+        assert_eq!(status, Some(0));
+        assert!(log.contains("durability=\"none\""), "{log}");
     }
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
     let refused = run(&["--ephemeral", "--data-dir", empty.path().to_str().unwrap()]);
@@ -170,6 +177,70 @@ fn an_ephemeral_server_says_so_and_leaves_nothing() {
         text(&refused.stderr).contains("cannot be used with"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn an_ephemeral_server_takes_a_free_port_of_its_own_accord() {
+    let start = || {
+        let mut command = program(&["--ephemeral", "--exit-with-stdin"]);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = pipes.stderr(Stdio::null()).spawn().unwrap();
+        let mut url = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut url).unwrap();
+        (child, url)
+    };
+    let (mut first, url) = start();
+    let (mut second, other) = start();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert_ne!(url, other);
+    for server in [&mut first, &mut second] {
+        drop(server.stdin.take());
+        assert!(server.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_server_ends_with_its_standard_input_if_asked_to() {
+    let data_dir = data_dir();
+    let mut running = Running::start(data_dir.path(), &["--exit-with-stdin"]);
+    // What is written is passed over.
+    let mut stdin = running.child.stdin.take().unwrap();
+    stdin.write_all(b"any\n").unwrap();
+    running.request("ListStreams", "{}");
+    drop(stdin);
+    let (status, log) = running.end();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        log.contains("standard input has ended") && log.contains("the store is closed"),
+        "{log}"
+    );
+
+    let mut running = Running::start(data_dir.path(), &[]);
+    drop(running.child.stdin.take());
+    running.request("ListStreams", "{}");
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn the_file_of_the_url_is_there_while_the_server_takes_requests() {
+    let data_dir = data_dir();
+    let file = data_dir.path().join("url");
+    let arguments = ["--url-file", file.to_str().unwrap()];
+    for signal in ["TERM", "KILL", "TERM"] {
+        let running = Running::start(&data_dir.path().join("data"), &arguments);
+        let url = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(url, format!("http://{}\n", running.address));
+        running.signal(signal);
+        running.end();
+        assert_eq!(file.exists(), signal == "KILL");
+    }
+    std::fs::write(&file, "precious").unwrap();
+    let refused = run(&["--ephemeral", "--url-file", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("name another"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }
 
 #[test]
@@ -205,6 +276,8 @@ fn three_signals_stop_it_and_what_was_stored_is_there_again() {
 fn a_log_for_machines_has_one_object_a_line() {
     let data_dir = data_dir();
     let running = Running::start(data_dir.path(), &["--log-format", "json", "--log", "debug"]);
+    let greeting: serde_json::Value = serde_json::from_str(&running.greeting).expect(&running.greeting);
+    assert_eq!(greeting["url"], format!("http://{}", running.address));
     running.request("ListStreams", "{}");
     running.signal("TERM");
     let (_, log) = running.end();

@@ -24,11 +24,14 @@ impl LocalLogs {
     /// Records where all logs end, with the edits that come `last`.
     pub(super) fn record_all_ends(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
         let (ends, failed) = self.ends()?;
-        let mut edits = last();
-        if !ends.is_empty() {
-            edits.insert(0, Edit::LogsRested { ends });
-        }
-        self.catalog.commit(|_| Ok(edits))?;
+        let last = last();
+        self.catalog.commit(|state| {
+            // A stream or a queue that was being deleted may be gone by now.
+            let ends = ends.iter().filter(|(name, _)| state.log(*name).is_some());
+            let ends: Vec<_> = ends.copied().collect();
+            let rested = (!ends.is_empty()).then_some(Edit::LogsRested { ends });
+            Ok(rested.into_iter().chain(last.iter().cloned()).collect())
+        })?;
         failed.map_or(Ok(()), Err)
     }
 
@@ -42,7 +45,8 @@ impl LocalLogs {
             let Some(log) = (match name {
                 // Its end comes last, below.
                 LogName::CommitJournal => None,
-                LogName::Shard(..) | LogName::Queue(..) => self.log(name)?,
+                // One that is gone has no end.
+                LogName::Shard(..) | LogName::Queue(..) => self.log(name).ok().flatten(),
             }) else {
                 continue;
             };
@@ -59,7 +63,13 @@ impl LocalLogs {
                 }
             }
         }
-        ends.extend(self.rest_journal()?);
+        match self.rest_journal() {
+            Ok(end) => ends.extend(end),
+            Err(error) => {
+                self.context.resources.health.check()?;
+                failed.get_or_insert(error);
+            }
+        }
         Ok((ends, failed))
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{
-    LocalLog, Segment, SegmentPool, UnnamedFile, examine_unnamed, is_continued, number_of_segment,
+    LocalLog, Segment, SegmentPool, UnnamedFile, examine_unnamed, holds_frame, number_of_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 use crate::sync::Mutex;
@@ -127,7 +127,7 @@ fn may_hold_frames(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
         opened => Arc::new(ReadablePages::new(opened.map_err(cannot("open"))?, Vec::new())),
     };
     Ok(match examine_unnamed(&file).map_err(cannot("measure"))? {
-        UnnamedFile::Segment(log, entry) => is_continued(&file, log, &entry, &entry.base()),
+        UnnamedFile::Segment(log, entry) => holds_frame(&file, log, &entry).map_err(cannot("read"))?,
         UnnamedFile::Unbegun => false,
         UnnamedFile::Damaged | UnnamedFile::UnknownEncoding { .. } => true,
     })

@@ -83,7 +83,7 @@ impl LocalLogs {
                 None => (Vec::new(), LogStart::Interrupted),
             },
         };
-        let is_empty = segments.is_empty();
+        let first_kept = segments.first().map(|segment| segment.first_record);
         let directory = self.journal_directory();
         let journal = CommitJournal::open(
             &self.context,
@@ -94,13 +94,9 @@ impl LocalLogs {
             numbers_from,
             MAX_UNSYNCED_LOGS,
         )?;
-        if is_empty {
-            let dropped_before = journal
-                .log()
-                .known_end()
-                .map_or(RecordNumber::FIRST, |end| end.next_record);
-            remove_unnamed_files(&self.disk, journal.log(), dropped_before)?;
-        }
+        let end = || journal.log().known_end().map(|end| end.next_record);
+        let dropped_before = first_kept.or_else(end).unwrap_or(RecordNumber::FIRST);
+        remove_unnamed_files(&self.disk, journal.log(), dropped_before)?;
         let journal = Arc::new(journal);
         *self.context.journal.write() = Some(journal.clone());
         *self.journal.write() = Some(journal);

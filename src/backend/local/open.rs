@@ -79,6 +79,7 @@ impl LocalLogs {
                 true => Err(no_store_to_read(directory)),
                 false => sync_ancestors(disk.as_ref(), directory),
             },
+            || SegmentPool::remove_all(disk.as_ref(), &directory.join("pool")),
             |state, has_torn_tail| {
                 let evidence = Evidence {
                     disk: &disk,

@@ -25,7 +25,7 @@ impl LocalLogs {
         // A shard's is sealed since it was closed.
         let is_written_to = name.queue().is_some();
         if is_written_to {
-            let _ = log.seal();
+            log.seal_for_removal();
         }
         let removed = self.commit_removal(plan);
         if !matches!(removed, Ok(true)) {
@@ -50,7 +50,7 @@ impl LocalLogs {
         // sealed takes no records either.
         let logs = stream.open_logs();
         for (_, log) in &logs {
-            let _ = log.seal();
+            log.seal_for_removal();
         }
         self.remove_too_early(stream)?;
         let removed = self.commit_removal(plan);
@@ -59,6 +59,8 @@ impl LocalLogs {
             return removed.map(|_| Vec::new());
         }
         self.streams.write().remove(&stream.id);
+        // With those that were opened meanwhile: their files are not removed while they are read.
+        let logs = stream.open_logs();
         for (log, _) in &logs {
             self.active.forget(*log);
         }
@@ -134,9 +136,7 @@ fn first_kept(log: &LogState, horizon: Timestamp) -> Option<RecordNumber> {
         .segments
         .windows(2)
         .take_while(|pair| {
-            let is_hidden = log
-                .hidden_before
-                .is_some_and(|number| pair[1].first_record <= number);
+            let is_hidden = log.hidden_before.is_some_and(|number| pair[1].follows <= number);
             is_hidden || pair[1].base_arrival < horizon
         })
         .count();

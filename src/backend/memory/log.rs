@@ -14,8 +14,8 @@ use crate::catalog::{Catalog, Edit};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{LogName, PartitionKey, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{
-    Appended, LogChanges, LogRead, Placed, ReadLimit, ReadRecord, RecordSink, ShownEnd, Ticket, Waiting,
-    check_batch_bytes,
+    Appended, LogChanges, LogPiece, LogRead, Placed, ReadLimit, ReadRecord, RecordSink, ShownEnd, Ticket,
+    Waiting, check_batch_bytes,
 };
 use crate::sync::{Mutex, MutexGuard};
 
@@ -213,6 +213,30 @@ impl ShardLog for MemoryLog {
             next_record: state.numbers.next(),
             last_arrival: state.last_arrival,
         })
+    }
+
+    fn pieces(&self) -> Vec<LogPiece> {
+        /// Memory is freed record by record; what is said of it are pieces of about this size.
+        const PIECE_BYTES: u64 = 64 * 1024;
+        let state = self.lock();
+        let mut pieces: Vec<LogPiece> = Vec::new();
+        let mut follows = state.freed_before;
+        for record in &state.records {
+            let bytes = bytes_of(record) as u64;
+            match pieces.last_mut() {
+                Some(piece) if piece.bytes + bytes <= PIECE_BYTES => {
+                    piece.bytes += bytes;
+                    piece.last_arrival = record.arrival;
+                }
+                _ => pieces.push(LogPiece {
+                    follows,
+                    bytes,
+                    last_arrival: record.arrival,
+                }),
+            }
+            follows = record.number.next();
+        }
+        pieces
     }
 
     fn changes(&self) -> &LogChanges {

@@ -60,11 +60,13 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Opens the manifest in force, or makes the first one where nothing was stored yet.
     ///
+    /// `make_room` frees room on the disk if there is too little to open the manifest.
     /// `before_new` is done before a first one is made. `find_later_frame` looks for a file that shows that an edit is
     /// missing; it is told whether the manifest ends in a frame that is not whole.
     pub(crate) fn open(
         home: &Home,
         before_new: impl FnOnce() -> Result<()>,
+        make_room: impl FnOnce() -> Result<()>,
         find_later_frame: impl FnOnce(&CatalogState, bool) -> Result<Option<PathBuf>>,
     ) -> Result<Self> {
         let Home { disk, directory, .. } = home;
@@ -92,7 +94,13 @@ impl Manifest {
                 }
                 manifest.remove_others();
                 if manifest.has_torn_tail && !is_left_out(Step::TornManifestRewrite) {
-                    manifest = manifest.rewritten(&state)?;
+                    manifest = match manifest.rewritten(&state) {
+                        Err(error) if error.is_want_of_room() => {
+                            make_room()?;
+                            manifest.rewritten(&state)?
+                        }
+                        other => other?,
+                    };
                 } else if manifest.has_damaged_copy {
                     manifest = match manifest.rewritten(&state) {
                         // The manifest goes on with one copy where the other is damaged, until there is room.
@@ -297,8 +305,9 @@ impl Manifest {
         Ok((manifest, state))
     }
 
-    /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room.
-    fn reserve(&mut self, frame_bytes: u64) -> Result<()> {
+    /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room. Where it has
+    /// none, what is left is for edits that free some: without them the disk would stay full.
+    fn reserve(&mut self, frame_bytes: u64, frees_room: bool) -> Result<()> {
         let needed = self.length + frame_bytes;
         if needed + RESERVE_BYTES / 2 <= self.reserved {
             return Ok(());
@@ -311,7 +320,7 @@ impl Manifest {
             // torn frame could have needed. Elsewhere the frame's sync comes before the new room is needed.
             Ok(()) => perform(Step::ManifestRoomSync, || self.file.sync_data())
                 .map_err(|error| self.home.health.poison("sync", &self.path, error))?,
-            Err(_) if fits => return Ok(()),
+            Err(_) if fits && frees_room => return Ok(()),
             Err(error) => return Err(Error::preparing("extend", &self.path, error)),
         }
         self.reserved = wanted;
@@ -349,7 +358,8 @@ impl EditLog for Manifest {
             |reason: String| Error::bad_change(format!("the change cannot be stored: {reason}"));
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
-        self.reserve(frame.len() as u64)?;
+        let frees_room = edits.iter().any(Edit::frees_room);
+        self.reserve(frame.len() as u64, frees_room)?;
         let health = &self.home.health;
         write_both(self.file.as_ref(), &frame, self.length)
             .map_err(|error| health.poison("write to", &self.path, error))?;

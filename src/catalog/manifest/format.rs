@@ -31,7 +31,7 @@ use super::copies::{Copies, STRIPE_BYTES, WhichCopy};
 use crate::disk::{Step, passes};
 use crate::error::{Error, Result};
 
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 const MAGIC: [u8; 8] = *b"\x89ABM\r\n\x1a\n";
 pub(super) const HEADER_BYTES: usize = 64;
 const FRAME_MAGIC: u32 = 0x4546_4D41;

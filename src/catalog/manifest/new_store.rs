@@ -21,6 +21,7 @@ pub(super) fn check_nothing_is_stored(
             "LOCK" | "CURRENT.new" => true,
             "streams" => !list_if_there(disk, &path)?.iter().any(|name| is_number(name)),
             "pool" => true,
+            "journal" => list_if_there(disk, &path)?.is_empty(),
             _ if is_of_the_file_system(&name) => true,
             // What a repair copied aside was once something.
             "damaged" => false,

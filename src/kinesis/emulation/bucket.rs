@@ -39,6 +39,11 @@ impl<K: Eq + Hash> Buckets<K> {
         self.with(key, rate, now, |bucket| bucket.take(amount))
     }
 
+    /// Whether so much could be taken.
+    pub(super) fn has(&self, key: K, rate: Rate, amount: u64, now: Timestamp) -> bool {
+        self.with(key, rate, now, |bucket| bucket.has(amount))
+    }
+
     /// Takes so much out of a bucket in any case.
     pub(super) fn owe(&self, key: K, rate: Rate, amount: u64, now: Timestamp) {
         self.with(key, rate, now, |bucket| bucket.level -= thousandths(amount));
@@ -89,9 +94,12 @@ impl Bucket {
         self.level >= thousandths(self.rate.0.into())
     }
 
+    fn has(self, amount: u64) -> bool {
+        self.level >= thousandths(amount.min(self.rate.0.into()))
+    }
+
     fn take(&mut self, amount: u64) -> bool {
-        let needed = thousandths(amount.min(self.rate.0.into()));
-        if self.level < needed {
+        if !self.has(amount) {
             return false;
         }
         self.level = self.level.saturating_sub(thousandths(amount));

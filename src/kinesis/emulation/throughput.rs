@@ -25,7 +25,8 @@ impl Throughput {
     /// Whether the shard takes a record of so many bytes, which are counted then. One that is larger than what a shard takes
     /// in a second is taken, and the shard takes no more until the time for it is over.
     pub(in crate::kinesis) fn writes(&self, shard: Shard, bytes: usize, now: Timestamp) -> bool {
-        if self.written_bytes.is_owing(shard, WRITTEN_BYTES, now) {
+        // What is refused for its bytes is none of the records.
+        if !self.written_bytes.has(shard, WRITTEN_BYTES, bytes as u64, now) {
             return false;
         }
         self.written_records.take(shard, WRITTEN_RECORDS, 1, now)

@@ -35,7 +35,7 @@ pub(super) const DESCRIBE_LIMITS: Operation = Operation {
         CHANNEL_COUNT_LIMIT,
     ],
     errors: &[exception::LIMIT_EXCEEDED],
-    run: Some(|request| request.blocking(describe_limits)),
+    run: |request| request.blocking(describe_limits),
 };
 
 fn describe_limits(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -113,7 +113,7 @@ pub(super) const DESCRIBE_ACCOUNT_SETTINGS: Operation = Operation {
     input: members![],
     output: members![MINIMUM_THROUGHPUT_BILLING_COMMITMENT_SHOWN],
     errors: &[exception::LIMIT_EXCEEDED],
-    run: Some(|request| request.blocking(describe_account_settings)),
+    run: |request| request.blocking(describe_account_settings),
 };
 
 fn describe_account_settings(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -136,7 +136,7 @@ pub(super) const UPDATE_ACCOUNT_SETTINGS: Operation = Operation {
         exception::VALIDATION,
         exception::LIMIT_EXCEEDED,
     ],
-    run: Some(|request| request.blocking(update_account_settings)),
+    run: |request| request.blocking(update_account_settings),
 };
 
 fn update_account_settings(call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -60,7 +60,7 @@ pub(super) const CREATE_CHANNEL: Operation = Operation {
         exception::KMS_THROTTLING,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(create_channel)),
+    run: |request| request.blocking(create_channel),
 };
 
 fn create_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -281,12 +281,17 @@ impl Call<'_> {
         };
         let found = self.context.channel(name);
         let found = found.and_then(|channel| Ok((channel.clone(), channel.describe()?)));
-        found.map_err(|error| match error {
+        found.map_err(|error| self.channel_refusal(error))
+    }
+
+    /// As [`refusal`](Context::refusal), of a call that names its channel.
+    fn channel_refusal(&self, error: Error) -> ApiError {
+        match error {
             Error::ChannelNotFound { .. } | Error::StreamNotFound { .. } => {
-                self.context.channel_not_found(arn)
+                self.context.channel_not_found(self.get(CHANNEL_ARN))
             }
             error => self.context.refusal(error),
-        })
+        }
     }
 }
 
@@ -305,7 +310,7 @@ pub(super) const DESCRIBE_CHANNEL: Operation = Operation {
     input: members![CHANNEL_ARN],
     output: members![CHANNEL_DESCRIPTION],
     errors: DESCRIBE_ERRORS,
-    run: Some(|request| request.blocking(describe_channel)),
+    run: |request| request.blocking(describe_channel),
 };
 
 fn describe_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -329,7 +334,7 @@ pub(super) const LIST_CHANNELS: Operation = Operation {
         exception::INVALID_ARGUMENT,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(list_channels)),
+    run: |request| request.blocking(list_channels),
 };
 
 /// In the order of their names.
@@ -404,12 +409,12 @@ pub(super) const UPDATE_CHANNEL: Operation = Operation {
         exception::INVALID_ARGUMENT,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(update_channel)),
+    run: |request| request.blocking(update_channel),
 };
 
 fn update_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
-    let refusal = |error| context.refusal(error);
+    let refusal = |error| call.channel_refusal(error);
     let seconds = |given: &Input<'_>| given.get(DATA_FRESHNESS_SHOWN);
     let (s3, tables) = (
         call.get(S3_DESTINATION_UPDATE),
@@ -455,11 +460,11 @@ pub(super) const DELETE_CHANNEL: Operation = Operation {
     input: members![CHANNEL_ARN],
     output: members![],
     errors: DESCRIBE_ERRORS,
-    run: Some(|request| request.blocking(delete_channel)),
+    run: |request| request.blocking(delete_channel),
 };
 
 fn delete_channel(call: &Call<'_>) -> Result<Reply, ApiError> {
     let (channel, _) = call.channel()?;
-    channel.delete().map_err(|error| call.context.refusal(error))?;
+    channel.delete().map_err(|error| call.channel_refusal(error))?;
     Ok(Reply::empty())
 }

@@ -59,7 +59,7 @@ pub(super) const REGISTER_STREAM_CONSUMER: Operation = Operation {
         exception::RESOURCE_IN_USE,
         exception::RESOURCE_NOT_FOUND,
     ],
-    run: Some(|request| request.blocking(register_stream_consumer)),
+    run: |request| request.blocking(register_stream_consumer),
 };
 
 fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -137,7 +137,7 @@ pub(super) const DESCRIBE_STREAM_CONSUMER: Operation = Operation {
         exception::RESOURCE_NOT_FOUND,
         exception::INVALID_ARGUMENT,
     ],
-    run: Some(|request| request.blocking(describe_stream_consumer)),
+    run: |request| request.blocking(describe_stream_consumer),
 };
 
 fn describe_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -175,7 +175,7 @@ pub(super) const LIST_STREAM_CONSUMERS: Operation = Operation {
         exception::EXPIRED_NEXT_TOKEN,
         exception::RESOURCE_IN_USE,
     ],
-    run: Some(|request| request.blocking(list_stream_consumers)),
+    run: |request| request.blocking(list_stream_consumers),
 };
 
 fn list_stream_consumers(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -240,7 +240,7 @@ pub(super) const DEREGISTER_STREAM_CONSUMER: Operation = Operation {
         exception::RESOURCE_NOT_FOUND,
         exception::INVALID_ARGUMENT,
     ],
-    run: Some(|request| request.blocking(deregister_stream_consumer)),
+    run: |request| request.blocking(deregister_stream_consumer),
 };
 
 fn deregister_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {

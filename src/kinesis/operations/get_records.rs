@@ -5,6 +5,7 @@ use super::shapes;
 use super::shards::{HASH_KEY_RANGE, SHARD_ID, range_members, shard_id, timestamp};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use crate::kinesis::arn;
+use crate::kinesis::authorization::stream_arn;
 use crate::kinesis::date::JavaDate;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
@@ -50,7 +51,7 @@ pub(super) const GET_SHARD_ITERATOR: Operation = Operation {
         exception::INTERNAL_FAILURE,
         exception::DRY_RUN,
     ],
-    run: Some(|request| request.blocking(get_shard_iterator)),
+    run: |request| request.blocking(get_shard_iterator),
 };
 
 fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -74,7 +75,7 @@ fn get_shard_iterator(call: &Call<'_>) -> Result<Reply, ApiError> {
             .throughput
             .may_iterate((stream.id(), shard), service.store.now());
     if is_throttled {
-        return Err(read_too_often(context, name, shard));
+        return Err(read_too_often(&stream, shard));
     }
     if call.get(DRY_RUN) == Some(true) {
         return Err(ApiError::dry_run());
@@ -289,7 +290,7 @@ pub(super) const GET_RECORDS: Operation = Operation {
         exception::INTERNAL_FAILURE,
         exception::DRY_RUN,
     ],
-    run: Some(|request| request.blocking(get_records)),
+    run: |request| request.blocking(get_records),
 };
 
 fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -306,6 +307,9 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;
     check_same_scope(call, &stream)?;
     context.authorize_stream(&stream)?;
+    if call.get(DRY_RUN) == Some(true) {
+        return Err(ApiError::dry_run());
+    }
     let limit = ReadLimit {
         records: call.input.limit(LIMIT, MOST_RECORDS),
         bytes: context.most_read_bytes,
@@ -319,7 +323,7 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     let now = service.store.now();
     let throughput = service.limits.throughput.then_some(&service.throughput);
     if throughput.is_some_and(|throughput| !throughput.may_read((stream_id, shard_id), now)) {
-        return Err(read_too_often(context, &stream_name, shard_id));
+        return Err(read_too_often(&stream, shard_id));
     }
     let read = read_what_is_kept(&stream, iterator, &limit).map_err(refusal)?;
     if let Some(throughput) = throughput {
@@ -328,9 +332,6 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
             .iter()
             .map(|record| record.data.len() + record.partition_key.as_bytes().len());
         throughput.has_read((stream_id, shard_id), bytes.sum(), now);
-    }
-    if call.get(DRY_RUN) == Some(true) {
-        return Err(ApiError::dry_run());
     }
     let next = read
         .next
@@ -356,10 +357,11 @@ pub(super) fn read_what_is_kept(
     }
 }
 
-fn read_too_often(context: Context<'_>, stream: &str, shard: ShardId) -> ApiError {
+fn read_too_often(stream: &Stream, shard: ShardId) -> ApiError {
+    let arn = stream_arn(stream);
     ApiError::throughput_exceeded(format!(
-        "Rate exceeded for Shard - {}/{stream}/{shard}",
-        context.account_id()
+        "Rate exceeded for Shard - {}/{}/{shard}",
+        arn.account_id, arn.stream_name
     ))
 }
 

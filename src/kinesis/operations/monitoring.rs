@@ -4,12 +4,12 @@ use std::sync::PoisonError;
 
 use super::shapes;
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
-use crate::Stream;
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{Key, List, Text, members, optional, required};
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
 use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
+use crate::{Stream, StreamStatus};
 
 const SHARD_LEVEL_METRICS: Key<List<Text>> = required("ShardLevelMetrics", shapes::METRICS_NAME_LIST);
 const CURRENT: Key<Option<List<Text>>> = optional("CurrentShardLevelMetrics", shapes::METRICS_NAME_LIST);
@@ -32,9 +32,9 @@ pub(super) const ENABLE_ENHANCED_MONITORING: Operation = Operation {
     input: INPUT,
     output: OUTPUT,
     errors: ERRORS,
-    run: Some(|request| {
+    run: |request| {
         request.blocking(|call| change(call, |metric, is_on, is_named| is_on(metric) || is_named(metric)))
-    }),
+    },
 };
 
 pub(super) const DISABLE_ENHANCED_MONITORING: Operation = Operation {
@@ -44,9 +44,9 @@ pub(super) const DISABLE_ENHANCED_MONITORING: Operation = Operation {
     input: INPUT,
     output: OUTPUT,
     errors: ERRORS,
-    run: Some(|request| {
+    run: |request| {
         request.blocking(|call| change(call, |metric, is_on, is_named| is_on(metric) && !is_named(metric)))
-    }),
+    },
 };
 
 /// All there are, in the order in which they are shown.
@@ -70,6 +70,11 @@ fn change(call: &Call<'_>, stays: Rule) -> Result<Reply, ApiError> {
     let context = call.context;
     let named: Vec<&str> = call.get(SHARD_LEVEL_METRICS).collect();
     let stream = call.stream()?;
+    let status = stream.summary().map(|summary| summary.status);
+    let status = status.map_err(|error| context.refusal(error))?;
+    if status != StreamStatus::Active {
+        return Err(context.stream_not_active(stream.name(), status));
+    }
     let changing = context.service.shard_level_metrics.lock();
     let _changing = changing.unwrap_or_else(PoisonError::into_inner);
     let current = shard_level_metrics(context, &stream)?;

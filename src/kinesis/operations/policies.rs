@@ -33,7 +33,7 @@ pub(super) const PUT_RESOURCE_POLICY: Operation = Operation {
     input: members![RESOURCE_ARN, STREAM_ID, POLICY],
     output: members![],
     errors: ERRORS,
-    run: Some(|request| request.blocking(put_resource_policy)),
+    run: |request| request.blocking(put_resource_policy),
 };
 
 fn put_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -71,7 +71,7 @@ pub(super) const GET_RESOURCE_POLICY: Operation = Operation {
     input: members![RESOURCE_ARN, STREAM_ID],
     output: members![POLICY],
     errors: ERRORS,
-    run: Some(|request| request.blocking(get_resource_policy)),
+    run: |request| request.blocking(get_resource_policy),
 };
 
 fn get_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -92,7 +92,7 @@ pub(super) const DELETE_RESOURCE_POLICY: Operation = Operation {
     input: members![RESOURCE_ARN, STREAM_ID],
     output: members![],
     errors: ERRORS,
-    run: Some(|request| request.blocking(delete_resource_policy)),
+    run: |request| request.blocking(delete_resource_policy),
 };
 
 fn delete_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -78,7 +78,7 @@ pub(super) const PUT_RECORD: Operation = Operation {
     ],
     output: members![SHARD_ID, SEQUENCE_NUMBER, ENCRYPTION_TYPE,],
     errors: PUT_ERRORS,
-    run: Some(|request| Box::pin(put(request, Form::One))),
+    run: |request| Box::pin(put(request, Form::One)),
 };
 
 /// Left out where the stream is not encrypted.
@@ -128,7 +128,7 @@ pub(super) const PUT_RECORDS: Operation = Operation {
     input: members![ENTRIES, STREAM_NAME, STREAM_ARN, STREAM_ID, DRY_RUN],
     output: members![FAILED_RECORD_COUNT, RESULTS, ENCRYPTION_TYPE,],
     errors: PUT_ERRORS,
-    run: Some(|request| Box::pin(put(request, Form::Many))),
+    run: |request| Box::pin(put(request, Form::Many)),
 };
 
 /// Begins a write without a thread that may wait, if it can be, and waits for it without one in any case.
@@ -169,9 +169,8 @@ type Begun = Result<PendingPut, ApiError>;
 struct PendingPut {
     append: Append,
     form: Form,
-    /// For each record of the call the shard that does not take it now, if it was asked whether it does.
-    refused: Vec<Option<ShardId>>,
-    stream_name: String,
+    /// For each record of the call why its shard does not take it now, if it was asked whether it does.
+    refused: Vec<Option<String>>,
     encryption: Option<&'static str>,
 }
 
@@ -224,11 +223,15 @@ impl PendingPut {
                 let mut failed = 0;
                 let entries: Vec<_> = (self.refused.iter())
                     .map(|refused| match refused {
-                        Some(shard) => Err(throttled::message(context, &self.stream_name, *shard)),
+                        Some(message) => Err(message),
                         None => Ok(puts.next().expect("each record that was not refused was put")),
                     })
                     .inspect(|entry| failed += u32::from(!matches!(entry, Ok(Ok(_)))))
                     .collect();
+                let errors = entries
+                    .iter()
+                    .filter_map(|entry| entry.as_ref().ok()?.as_ref().err());
+                note_failures(context, errors);
                 write_structure(request.protocol, capacity, output, |reply| {
                     reply.set(FAILED_RECORD_COUNT, failed);
                     reply.set_list(RESULTS, &entries, |result, entry| match entry {
@@ -254,13 +257,7 @@ impl PendingPut {
                 })
             }
             Form::Many => write_structure(request.protocol, capacity, output, |reply| {
-                let mut failures = puts.iter().filter_map(|put| put.as_ref().err());
-                let first_failure = failures.next();
-                let failed = first_failure.iter().count() + failures.count();
-                if let Some(error) = first_failure {
-                    let reason = failure(error);
-                    context.service.failures.note_records(failed, reason, error);
-                }
+                let failed = note_failures(context, puts.iter().filter_map(|put| put.as_ref().err()));
                 reply.set(FAILED_RECORD_COUNT, failed as u32);
                 reply.set_list(RESULTS, &puts, |result, put| match put {
                     Ok(put) => set(result, put),
@@ -271,6 +268,17 @@ impl PendingPut {
         };
         Ok(Reply::whole(value))
     }
+}
+
+/// Has the log tell of records that were not stored, and counts them.
+fn note_failures<'a>(context: Context<'_>, mut failures: impl Iterator<Item = &'a Error>) -> usize {
+    let Some(first) = failures.next() else { return 0 };
+    let failed = 1 + failures.count();
+    context
+        .service
+        .failures
+        .note_records(failed, failure(first), first);
+    failed
 }
 
 /// All records of a call are encrypted with one key. Where that is missing none is stored, and the call fails.
@@ -297,14 +305,17 @@ fn begin(
     if dry_run {
         return Err(ApiError::dry_run());
     }
+    if throttled::may_be(context) {
+        // What is wrong with a call is told before any of its records counts.
+        check_sizes(stream, records).map_err(|error| refusal(context, form, error))?;
+    }
     let refused = throttled::refused(context, stream, records, form == Form::Many)
         .map_err(|error| refusal(context, form, error))?;
     if refused.iter().all(Option::is_none) {
         return begun(context, form, stream, refused, stream.append(records));
     }
-    if let (Form::One, [Some(shard)]) = (form, refused.as_slice()) {
-        let message = throttled::message(context, stream.name(), *shard);
-        return Err(ApiError::throughput_exceeded(message));
+    if let (Form::One, [Some(message)]) = (form, refused.as_slice()) {
+        return Err(ApiError::throughput_exceeded(message.clone()));
     }
     let taken = records
         .iter()
@@ -327,21 +338,27 @@ fn begun(
     context: Context<'_>,
     form: Form,
     stream: &Stream,
-    refused: Vec<Option<ShardId>>,
+    refused: Vec<Option<String>>,
     appended: crate::Result<Append>,
 ) -> Begun {
     match appended {
         Ok(append) => Ok(PendingPut {
             append,
             form,
-            stream_name: match refused.is_empty() {
-                true => String::new(),
-                false => stream.name().to_owned(),
-            },
             refused,
             encryption: stream.is_encrypted().then_some("KMS"),
         }),
         Err(error) => Err(refusal(context, form, error)),
+    }
+}
+
+/// As the engine does, which is asked only for the records that are not throttled.
+fn check_sizes(stream: &Stream, records: &[PutRecord<'_>]) -> Result<(), Error> {
+    let limit = stream.summary()?.max_record_bytes as usize;
+    let sizes = records.iter().map(PutRecord::size_bytes);
+    match sizes.enumerate().find(|(_, bytes)| *bytes > limit) {
+        Some((index, bytes)) => Err(Error::RecordTooLarge { index, bytes, limit }),
+        None => Ok(()),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::kinesis::operation::{Call, Class, Operation, Reply, Request, Resource
 use crate::kinesis::options::{LESS_READ_BYTES, MOST_READ_BYTES, reply_bytes};
 use crate::kinesis::shape::{Member, Pattern};
 use crate::kinesis::token::ReceiptToken;
+use crate::queue::Received;
 use crate::{Error, QueueRecord, QueueWatch, ReadLimit, Receipt, ReceiptError, ReceiveOptions};
 
 const RECEIPT_HANDLE: Key<Text> = required("ReceiptHandle", TEXT.at_least(1).at_most(1024));
@@ -69,7 +70,7 @@ pub(super) const RECEIVE_QUEUE_RECORDS: Operation = Operation {
     input: RECEIVE_INPUT,
     output: members![QUEUE_RECORDS],
     errors: RECEIVE_ERRORS,
-    run: Some(|request| Box::pin(receive(request, false))),
+    run: |request| Box::pin(receive(request, false)),
 };
 
 pub(super) const RECEIVE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
@@ -79,7 +80,7 @@ pub(super) const RECEIVE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
     input: RECEIVE_INPUT,
     output: members![QUEUE_RECORDS],
     errors: RECEIVE_ERRORS,
-    run: Some(|request| Box::pin(receive(request, true))),
+    run: |request| Box::pin(receive(request, true)),
 };
 
 /// Receives what there is, or waits for it. Memory for the reply and a thread are taken for each look, and not while this
@@ -162,18 +163,26 @@ fn look(
         None => queue.watch(dead_letters).map_err(refusal)?,
     };
     let due = watching.prepare().map_err(refusal)?;
-    let mut received = queue.receive(&options);
+    let receive = || match queue.receive_within_limit(&options) {
+        Ok(Received::Records(records)) => Ok(records),
+        // What is noted as given out is never refused, so it is refused before.
+        Ok(Received::NoRoom) => Err(None),
+        Err(error) => Err(Some(error)),
+    };
+    let mut received = receive();
     while matches!(&received, Ok(received) if received.is_empty())
         && !is_last
         && watching.has_new_shards().map_err(refusal)?
     {
         // They may have records from before they were watched.
-        received = queue.receive(&options);
+        received = receive();
     }
     let received = match received {
         // A shard that cannot be read keeps the caller waiting for others, as one without records does.
-        Err(Error::Corrupt { .. } | Error::Unreadable { .. }) if !is_last => Vec::new(),
-        received => received.map_err(refusal)?,
+        Err(Some(Error::Corrupt { .. } | Error::Unreadable { .. })) if !is_last => Vec::new(),
+        Err(None) => return Err(ApiError::too_many_replies()),
+        Err(Some(error)) => return Err(refusal(error)),
+        Ok(received) => received,
     };
     if received.is_empty() && !is_last {
         let watching = Box::new(watching);
@@ -227,7 +236,7 @@ pub(super) const ACKNOWLEDGE_QUEUE_RECORDS: Operation = Operation {
     input: HANDLES,
     output: OUTCOMES,
     errors: ENTRIES_ERRORS,
-    run: Some(|request| request.blocking(|call| acknowledge(call, false))),
+    run: |request| request.blocking(|call| acknowledge(call, false)),
 };
 
 pub(super) const ACKNOWLEDGE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
@@ -237,7 +246,7 @@ pub(super) const ACKNOWLEDGE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
     input: HANDLES,
     output: OUTCOMES,
     errors: ENTRIES_ERRORS,
-    run: Some(|request| request.blocking(|call| acknowledge(call, true))),
+    run: |request| request.blocking(|call| acknowledge(call, true)),
 };
 
 fn acknowledge(call: &Call<'_>, dead_letters: bool) -> Result<Reply, ApiError> {
@@ -254,7 +263,7 @@ pub(super) const RESTORE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
     input: HANDLES,
     output: OUTCOMES,
     errors: ENTRIES_ERRORS,
-    run: Some(|request| request.blocking(restore)),
+    run: |request| request.blocking(restore),
 };
 
 fn restore(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -278,7 +287,7 @@ pub(super) const UPDATE_QUEUE_RECORDS_VISIBILITY: Operation = Operation {
     input: members![QUEUE_ARN, VISIBILITY_ENTRIES],
     output: OUTCOMES,
     errors: ENTRIES_ERRORS,
-    run: Some(|request| request.blocking(|call| update_visibility(call, false))),
+    run: |request| request.blocking(|call| update_visibility(call, false)),
 };
 
 pub(super) const UPDATE_DEAD_LETTER_QUEUE_RECORDS_VISIBILITY: Operation = Operation {
@@ -288,7 +297,7 @@ pub(super) const UPDATE_DEAD_LETTER_QUEUE_RECORDS_VISIBILITY: Operation = Operat
     input: members![QUEUE_ARN, VISIBILITY_ENTRIES],
     output: OUTCOMES,
     errors: ENTRIES_ERRORS,
-    run: Some(|request| request.blocking(|call| update_visibility(call, true))),
+    run: |request| request.blocking(|call| update_visibility(call, true)),
 };
 
 fn update_visibility(call: &Call<'_>, dead_letters: bool) -> Result<Reply, ApiError> {

@@ -35,10 +35,19 @@ impl Call<'_> {
         }
     }
 
-    /// As [`refusal`](crate::kinesis::service::Context::refusal), of a call that names its queue.
+    /// As [`refusal`](crate::kinesis::service::Context::refusal), of a call about the records of the queue that it names: one
+    /// that is not active is none for them.
     pub(super) fn queue_refusal(&self, error: Error) -> ApiError {
         match error {
-            Error::QueueNotFound { .. } | Error::QueueNotActive { .. } | Error::StreamNotFound { .. } => {
+            Error::QueueNotActive { .. } => self.context.queue_not_found(self.get(QUEUE_ARN)),
+            error => self.queue_change_refusal(error),
+        }
+    }
+
+    /// The same of a call about the queue itself.
+    pub(super) fn queue_change_refusal(&self, error: Error) -> ApiError {
+        match error {
+            Error::QueueNotFound { .. } | Error::StreamNotFound { .. } => {
                 self.context.queue_not_found(self.get(QUEUE_ARN))
             }
             error => self.context.refusal(error),

@@ -1,5 +1,7 @@
 //! Queues over streams: creating, describing, listing, changing and deleting them.
 
+use std::sync::PoisonError;
+
 use super::consumers::{MOST_CREATING, most_consumers};
 use super::queue_reference::QUEUE_ARN;
 use super::shards::{is_creation, open_next_token};
@@ -136,7 +138,7 @@ pub(super) const CREATE_QUEUE: Operation = Operation {
     input: members![QUEUE_NAME, STREAM_CONFIGURATION_LIST, QUEUE_ATTRIBUTES, TAGS],
     output: members![QUEUE_DESCRIPTION],
     errors: CHANGE_ERRORS,
-    run: Some(|request| request.blocking(create_queue)),
+    run: |request| request.blocking(create_queue),
 };
 
 fn create_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -272,7 +274,7 @@ pub(super) const DESCRIBE_QUEUE: Operation = Operation {
         exception::ACCESS_DENIED,
         exception::INTERNAL_FAILURE,
     ],
-    run: Some(|request| request.blocking(describe_queue)),
+    run: |request| request.blocking(describe_queue),
 };
 
 fn describe_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -313,7 +315,7 @@ pub(super) const LIST_QUEUES: Operation = Operation {
         exception::ACCESS_DENIED,
         exception::INTERNAL_FAILURE,
     ],
-    run: Some(|request| request.blocking(list_queues)),
+    run: |request| request.blocking(list_queues),
 };
 
 /// In the order of their names.
@@ -407,11 +409,18 @@ pub(super) const UPDATE_QUEUE: Operation = Operation {
     input: members![QUEUE_ARN, NEW_ATTRIBUTES],
     output: members![QUEUE_DESCRIPTION],
     errors: CHANGE_ERRORS,
-    run: Some(|request| request.blocking(update_queue)),
+    run: |request| request.blocking(update_queue),
 };
 
 fn update_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
-    let refusal = |error| call.context.refusal(error);
+    let refusal = |error| call.queue_change_refusal(error);
+    // What another call changes between the two steps is not taken back.
+    let _one_at_a_time = call
+        .context
+        .service
+        .queue_changes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let (queue, description) = call.queue()?;
     let settings = changed_settings(call.get(NEW_ATTRIBUTES), description.settings)?;
     queue.set_settings(&settings).map_err(refusal)?;
@@ -433,11 +442,11 @@ pub(super) const DELETE_QUEUE: Operation = Operation {
         exception::ACCESS_DENIED,
         exception::INTERNAL_FAILURE,
     ],
-    run: Some(|request| request.blocking(delete_queue)),
+    run: |request| request.blocking(delete_queue),
 };
 
 fn delete_queue(call: &Call<'_>) -> Result<Reply, ApiError> {
     let (queue, _) = call.queue()?;
-    queue.delete().map_err(|error| call.context.refusal(error))?;
+    queue.delete().map_err(|error| call.queue_change_refusal(error))?;
     Ok(Reply::empty())
 }

@@ -66,7 +66,7 @@ pub(super) const LIST_SHARDS: Operation = Operation {
         exception::RESOURCE_IN_USE,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(list_shards)),
+    run: |request| request.blocking(list_shards),
 };
 
 fn list_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -276,7 +276,7 @@ pub(super) const SPLIT_SHARD: Operation = Operation {
     ],
     output: members![],
     errors: RESHARD_ERRORS,
-    run: Some(|request| request.blocking(split_shard)),
+    run: |request| request.blocking(split_shard),
 };
 
 fn split_shard(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -321,7 +321,7 @@ pub(super) const MERGE_SHARDS: Operation = Operation {
     ],
     output: members![],
     errors: RESHARD_ERRORS,
-    run: Some(|request| request.blocking(merge_shards)),
+    run: |request| request.blocking(merge_shards),
 };
 
 fn merge_shards(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -436,7 +436,7 @@ pub(super) const UPDATE_SHARD_COUNT: Operation = Operation {
         STREAM_ARN,
     ],
     errors: RESHARD_ERRORS,
-    run: Some(|request| request.blocking(update_shard_count)),
+    run: |request| request.blocking(update_shard_count),
 };
 
 const TARGET_SHARD_COUNT: Key<Integer> = required("TargetShardCount", shapes::POSITIVE);

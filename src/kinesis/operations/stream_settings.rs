@@ -41,7 +41,7 @@ pub(super) const START_STREAM_ENCRYPTION: Operation = Operation {
         exception::KMS_THROTTLING,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(start_stream_encryption)),
+    run: |request| request.blocking(start_stream_encryption),
 };
 
 fn start_stream_encryption(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -77,11 +77,11 @@ pub(super) const STOP_STREAM_ENCRYPTION: Operation = Operation {
         exception::RESOURCE_NOT_FOUND,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| {
+    run: |request| {
         Box::pin(request.on_blocking_thread(|request| {
             stop_stream_encryption(&request.checked_by(|_, input| validate(input, STOP_INPUT))?)
         }))
-    }),
+    },
 };
 
 /// Infrastructure tools stop an encryption that there is not, with an empty id of a key.
@@ -129,7 +129,7 @@ pub(super) const UPDATE_STREAM_MODE: Operation = Operation {
         exception::RESOURCE_NOT_FOUND,
         exception::VALIDATION,
     ],
-    run: Some(|request| request.blocking(update_stream_mode)),
+    run: |request| request.blocking(update_stream_mode),
 };
 
 fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -191,7 +191,7 @@ pub(super) const UPDATE_MAX_RECORD_SIZE: Operation = Operation {
         exception::ACCESS_DENIED,
         exception::VALIDATION,
     ],
-    run: Some(|request| request.blocking(update_max_record_size)),
+    run: |request| request.blocking(update_max_record_size),
 };
 
 fn update_max_record_size(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -229,7 +229,7 @@ pub(super) const UPDATE_STREAM_RECORD_DISTRIBUTION_STRATEGY: Operation = Operati
         exception::ACCESS_DENIED,
         exception::VALIDATION,
     ],
-    run: Some(|request| request.blocking(update_distribution)),
+    run: |request| request.blocking(update_distribution),
 };
 
 fn update_distribution(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -280,7 +280,7 @@ pub(super) const UPDATE_STREAM_WARM_THROUGHPUT: Operation = Operation {
         exception::RESOURCE_IN_USE,
         exception::VALIDATION,
     ],
-    run: Some(|request| request.blocking(update_warm_throughput)),
+    run: |request| request.blocking(update_warm_throughput),
 };
 
 fn update_warm_throughput(call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -12,14 +12,14 @@ use crate::kinesis::key::{
     list, members, optional, required, structure,
 };
 use crate::kinesis::operation::{Call, Class, Operation, Reply, Resource};
-use crate::kinesis::options::ServerOptions;
+use crate::kinesis::options::{RETENTION_HOURS, ServerOptions};
 use crate::kinesis::service::Context;
 use crate::kinesis::shape::Member;
 use crate::kinesis::token::StreamsToken;
 use crate::kinesis::validate::missing;
 use crate::{
-    Error, RecordDistribution, RetentionReason, StreamMode, StreamOptions, StreamStatus, StreamSummary,
-    limits,
+    Error, RecordDistribution, Retention, RetentionReason, SizeLimits, StreamMode, StreamOptions,
+    StreamStatus, StreamSummary, limits,
 };
 
 const MODE_DETAILS: Key<Option<Structure>> = optional("StreamModeDetails", shapes::STREAM_MODE_DETAILS);
@@ -57,7 +57,7 @@ pub(super) const CREATE_STREAM: Operation = Operation {
         exception::INVALID_ARGUMENT,
         exception::VALIDATION,
     ],
-    run: Some(|request| request.blocking(create_stream)),
+    run: |request| request.blocking(create_stream),
 };
 
 const DEFAULT_SHARD_COUNT: u32 = ServerOptions::DEFAULT_SHARD_COUNT;
@@ -118,6 +118,8 @@ fn create_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
         max_record_bytes: call
             .get(MAX_RECORD_SIZE_IN_KIB)
             .map_or(limits::DEFAULT_MAX_RECORD_BYTES, stream_settings::bytes_of_kib),
+        retention: context.service.retention,
+        size_limits: SizeLimits::NONE,
         tags,
     };
     context
@@ -164,7 +166,7 @@ pub(super) const DELETE_STREAM: Operation = Operation {
         exception::INVALID_ARGUMENT,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(delete_stream)),
+    run: |request| request.blocking(delete_stream),
 };
 
 fn delete_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -228,7 +230,7 @@ pub(super) const DESCRIBE_STREAM: Operation = Operation {
     ],
     output: members![STREAM_DESCRIPTION],
     errors: DESCRIBE_ERRORS,
-    run: Some(|request| request.blocking(describe_stream)),
+    run: |request| request.blocking(describe_stream),
 };
 
 const DESCRIBE_ERRORS: &[&str] = &[
@@ -290,7 +292,7 @@ pub(super) const DESCRIBE_STREAM_SUMMARY: Operation = Operation {
     input: members![STREAM_NAME, STREAM_ARN, STREAM_ID],
     output: members![STREAM_DESCRIPTION_SUMMARY],
     errors: DESCRIBE_ERRORS,
-    run: Some(|request| request.blocking(describe_stream_summary)),
+    run: |request| request.blocking(describe_stream_summary),
 };
 
 fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -328,7 +330,7 @@ fn describe_stream_summary(call: &Call<'_>) -> Result<Reply, ApiError> {
 fn set_summary(stream: &mut Members<'_>, context: Context<'_>, summary: &StreamSummary, metrics: &[&str]) {
     set_identity(stream, context, summary);
     stream.set(STREAM_CREATION_TIMESTAMP, summary.created);
-    stream.set(RETENTION_PERIOD_HOURS, summary.retention_hours);
+    stream.set(RETENTION_PERIOD_HOURS, shown_hours(summary.retention));
     stream.set(
         ENHANCED_MONITORING,
         [|monitoring: &mut Members<'_>| monitoring.set(SHARD_LEVEL_METRICS, metrics.iter().copied())],
@@ -378,7 +380,7 @@ pub(super) const LIST_STREAMS: Operation = Operation {
         exception::EXPIRED_NEXT_TOKEN,
         exception::INVALID_ARGUMENT,
     ],
-    run: Some(|request| request.blocking(list_streams)),
+    run: |request| request.blocking(list_streams),
 };
 
 fn list_streams(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -439,7 +441,7 @@ pub(super) const INCREASE_STREAM_RETENTION_PERIOD: Operation = Operation {
     input: RETENTION_PERIOD_INPUT,
     output: members![],
     errors: RETENTION_PERIOD_ERRORS,
-    run: Some(|request| request.blocking(|call| change_retention(call, Change::Increase))),
+    run: |request| request.blocking(|call| change_retention(call, Change::Increase)),
 };
 
 pub(super) const DECREASE_STREAM_RETENTION_PERIOD: Operation = Operation {
@@ -449,7 +451,7 @@ pub(super) const DECREASE_STREAM_RETENTION_PERIOD: Operation = Operation {
     input: RETENTION_PERIOD_INPUT,
     output: members![],
     errors: RETENTION_PERIOD_ERRORS,
-    run: Some(|request| request.blocking(|call| change_retention(call, Change::Decrease))),
+    run: |request| request.blocking(|call| change_retention(call, Change::Decrease)),
 };
 
 #[derive(Clone, Copy)]
@@ -461,33 +463,48 @@ enum Change {
 fn change_retention(call: &Call<'_>, change: Change) -> Result<Reply, ApiError> {
     let stream = call.stream()?;
     let requested = call.get(RETENTION_PERIOD_HOURS);
-    // The engine counts in whole hours from 0; less is too short in any case.
-    let hours = u32::try_from(requested).unwrap_or(0);
+    let hours = retention_hours(requested)?;
+    let retention = Retention::hours(hours);
     let changed = match change {
-        Change::Increase => stream.increase_retention(hours),
-        Change::Decrease => stream.decrease_retention(hours),
+        Change::Increase => stream.increase_retention(retention),
+        Change::Decrease => stream.decrease_retention(retention),
     };
     match changed {
         Ok(()) => Ok(Reply::empty()),
         Err(Error::InvalidRetention { current, reason, .. }) => Err(ApiError::invalid_argument(
-            retention_refusal(stream.name(), requested, current, reason),
+            retention_refusal(stream.name(), hours, shown_hours(current), reason),
         )),
         Err(error) => Err(call.context.refusal(error)),
     }
 }
 
-fn retention_refusal(stream: &str, requested: i64, current: u32, reason: RetentionReason) -> String {
+fn retention_hours(requested: i64) -> Result<u32, ApiError> {
+    let (shortest, longest) = (*RETENTION_HOURS.start(), *RETENTION_HOURS.end());
+    match u32::try_from(requested) {
+        Ok(hours) if RETENTION_HOURS.contains(&hours) => Ok(hours),
+        _ if requested > i64::from(longest) => Err(ApiError::invalid_argument(format!(
+            "Maximum allowed retention period is {longest} hours. \
+             Requested retention period ({requested} hours) is too long."
+        ))),
+        _ => Err(ApiError::invalid_argument(format!(
+            "Minimum allowed retention period is {shortest} hours. \
+             Requested retention period ({requested} hours) is too short."
+        ))),
+    }
+}
+
+/// In whole hours, as the API has it. A stream that an embedding program made can have any time.
+fn shown_hours(retention: Retention) -> u32 {
+    const MOST: u32 = i32::MAX as u32;
+    let hours = retention
+        .duration()
+        .map(|time| time.as_millis().div_ceil(3_600_000));
+    let hours = hours.and_then(|hours| u32::try_from(hours).ok());
+    hours.map_or(MOST, |hours| hours.min(MOST))
+}
+
+fn retention_refusal(stream: &str, requested: u32, current: u32, reason: RetentionReason) -> String {
     match reason {
-        RetentionReason::TooShort => format!(
-            "Minimum allowed retention period is {} hours. \
-             Requested retention period ({requested} hours) is too short.",
-            limits::MIN_RETENTION_HOURS
-        ),
-        RetentionReason::TooLong => format!(
-            "Maximum allowed retention period is {} hours. \
-             Requested retention period ({requested} hours) is too long.",
-            limits::MAX_RETENTION_HOURS
-        ),
         RetentionReason::IncreaseWouldShorten => format!(
             "Requested retention period ({requested} hours) for stream {stream} can not be shorter than existing \
              retention period ({current} hours). Use DecreaseRetentionPeriod API."

@@ -75,7 +75,7 @@ pub(super) const SUBSCRIBE_TO_SHARD: Operation = Operation {
         exception::ACCESS_DENIED,
         exception::DRY_RUN,
     ],
-    run: Some(|request| Box::pin(subscribe_to_shard(request))),
+    run: |request| Box::pin(subscribe_to_shard(request)),
 };
 
 async fn subscribe_to_shard(request: Request) -> Result<Reply, ApiError> {

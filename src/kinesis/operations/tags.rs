@@ -27,7 +27,7 @@ pub(super) const LIST_TAGS_FOR_STREAM: Operation = Operation {
         exception::LIMIT_EXCEEDED,
         exception::ACCESS_DENIED,
     ],
-    run: Some(|request| request.blocking(list_tags_for_stream)),
+    run: |request| request.blocking(list_tags_for_stream),
 };
 
 const LIMIT: Key<Option<Integer>> = optional("Limit", INTEGER.at_least(1).at_most(MOST_TAGS as i64));
@@ -75,7 +75,7 @@ pub(super) const ADD_TAGS_TO_STREAM: Operation = Operation {
     input: members![STREAM_NAME, ADDED_TAGS, STREAM_ARN, STREAM_ID,],
     output: members![],
     errors: CHANGE_STREAM_ERRORS,
-    run: Some(|request| request.blocking(add_tags_to_stream)),
+    run: |request| request.blocking(add_tags_to_stream),
 };
 
 fn add_tags_to_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -91,7 +91,7 @@ pub(super) const REMOVE_TAGS_FROM_STREAM: Operation = Operation {
     input: members![STREAM_NAME, TAG_KEYS, STREAM_ARN, STREAM_ID,],
     output: members![],
     errors: CHANGE_STREAM_ERRORS,
-    run: Some(|request| request.blocking(remove_tags_from_stream)),
+    run: |request| request.blocking(remove_tags_from_stream),
 };
 
 fn remove_tags_from_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -151,7 +151,7 @@ pub(super) const TAG_RESOURCE: Operation = Operation {
     input: members![ADDED_TAGS, RESOURCE_ARN, STREAM_ID,],
     output: members![],
     errors: RESOURCE_ERRORS,
-    run: Some(|request| request.blocking(tag_resource)),
+    run: |request| request.blocking(tag_resource),
 };
 
 fn tag_resource(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -165,7 +165,7 @@ pub(super) const UNTAG_RESOURCE: Operation = Operation {
     input: members![TAG_KEYS, RESOURCE_ARN, STREAM_ID,],
     output: members![],
     errors: RESOURCE_ERRORS,
-    run: Some(|request| request.blocking(untag_resource)),
+    run: |request| request.blocking(untag_resource),
 };
 
 fn untag_resource(call: &Call<'_>) -> Result<Reply, ApiError> {
@@ -182,7 +182,7 @@ pub(super) const LIST_TAGS_FOR_RESOURCE: Operation = Operation {
     input: members![RESOURCE_ARN, STREAM_ID,],
     output: members![RESOURCE_TAGS],
     errors: RESOURCE_ERRORS,
-    run: Some(|request| request.blocking(list_tags_for_resource)),
+    run: |request| request.blocking(list_tags_for_resource),
 };
 
 fn list_tags_for_resource(call: &Call<'_>) -> Result<Reply, ApiError> {

@@ -1,5 +1,6 @@
 //! Records that are refused because their shard takes no more, or because a test asked for that.
 
+use crate::kinesis::authorization::stream_arn;
 use crate::kinesis::service::Context;
 use crate::{PutRecord, RecordDistribution, ShardFilter, ShardId, Stream};
 
@@ -8,13 +9,13 @@ pub(super) fn may_be(context: Context<'_>) -> bool {
     context.service.limits.throughput || context.service.faults.throttle_records()
 }
 
-/// For each record the shard that does not take it, if it does not. Nothing at all if none can be refused.
+/// For each record why its shard does not take it, if it does not. Nothing at all if none can be refused.
 pub(super) fn refused(
     context: Context<'_>,
     stream: &Stream,
     records: &[PutRecord<'_>],
     are_many: bool,
-) -> crate::Result<Vec<Option<ShardId>>> {
+) -> crate::Result<Vec<Option<String>>> {
     if !may_be(context) {
         return Ok(Vec::new());
     }
@@ -28,15 +29,16 @@ pub(super) fn refused(
             && !service
                 .throughput
                 .writes((stream.id(), shard), record.size_bytes(), now);
-        (has_fault || is_full).then_some(shard)
+        (has_fault || is_full).then(|| message(stream, shard))
     };
     Ok(records.iter().enumerate().map(is_refused).collect())
 }
 
-pub(super) fn message(context: Context<'_>, stream: &str, shard: ShardId) -> String {
+fn message(stream: &Stream, shard: ShardId) -> String {
+    let arn = stream_arn(stream);
     format!(
-        "Rate exceeded for shard {shard} in stream {stream} under account {}.",
-        context.account_id()
+        "Rate exceeded for shard {shard} in stream {} under account {}.",
+        arn.stream_name, arn.account_id
     )
 }
 

@@ -140,6 +140,9 @@ impl CommitJournal {
             // A round that had put a frame in front of `first_kept` before this has also noted its log, and has its turn
             // until the frame is in its segment.
             if let Err(error) = perform(Step::JournaledSegmentsSync, || log.sync_in_turn()) {
+                if log.is_removed() {
+                    continue;
+                }
                 unsynced.insert(name, log);
                 self.unsynced.lock().append(&mut unsynced);
                 return Err(error);

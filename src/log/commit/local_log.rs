@@ -18,7 +18,7 @@ use crate::log::segments::index_file::save_index;
 use crate::log::segments::log_files::LogFiles;
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
-use crate::seam::{LogChanges, ShownEnd};
+use crate::seam::{LogChanges, LogPiece, ShownEnd};
 use crate::sync::{AtomicBool, Condvar, Mutex};
 
 pub(crate) type LogContext = CommitContext<LocalLog>;
@@ -38,6 +38,7 @@ pub(crate) struct LocalLog {
     pub(super) is_queued: AtomicBool,
     /// Told of every change of what readers may see.
     pub(super) changes: LogChanges,
+    is_removed: AtomicBool,
     /// What lies at the end, where recovery found that the log once went on.
     pub(crate) lost_tail: Option<Error>,
 }
@@ -72,6 +73,7 @@ impl LocalLog {
             writer: Mutex::new(writer),
             is_queued: AtomicBool::new(false),
             changes: LogChanges::default(),
+            is_removed: AtomicBool::new(false),
             lost_tail,
             context,
         })
@@ -120,6 +122,11 @@ impl LocalLog {
         !self.files.has_place.load(Ordering::Relaxed)
     }
 
+    /// Whether the catalog has this log no more, so that nothing of it has to become durable.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Acquire)
+    }
+
     /// Forgets the oldest segments up to the one that begins at `first`. Their files are the caller's from then on.
     pub(crate) fn forget_segments_before(&self, first: RecordNumber) -> Vec<Arc<Segment>> {
         let open_segments = &self.context.resources.open_segments;
@@ -128,6 +135,7 @@ impl LocalLog {
 
     /// Forgets all segments of a log that is gone from the catalog.
     pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
+        self.is_removed.store(true, Ordering::Release);
         self.forget_segments_before(RecordNumber::END)
     }
 
@@ -136,6 +144,26 @@ impl LocalLog {
         let is_named =
             |segment: &Arc<Segment>| name == segment.entry.file_name() || name == segment.entry.index_name();
         self.files.segments.read().iter().any(is_named)
+    }
+
+    /// The segments, with the bytes of their frames.
+    pub(crate) fn pieces(&self) -> Vec<LogPiece> {
+        let end = *self.files.published.lock();
+        let segments = self.files.segments.read();
+        let begins = segments.iter().map(|segment| &segment.entry);
+        let ends = begins
+            .clone()
+            .skip(1)
+            .map(|next| (next.base_position, next.base_arrival))
+            .chain([(end.position, end.last_arrival)]);
+        begins
+            .zip(ends)
+            .map(|(entry, (position, last_arrival))| LogPiece {
+                follows: entry.follows,
+                bytes: position.0.saturating_sub(entry.base_position.0),
+                last_arrival,
+            })
+            .collect()
     }
 
     /// The first number of the oldest segment that is named.

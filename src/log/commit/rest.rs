@@ -47,6 +47,14 @@ impl LocalLog {
         Ok(*self.files.published.lock())
     }
 
+    /// Takes no more records, of a log that is about to be removed. Nothing is being written to it on return. What cannot be
+    /// written goes with the log.
+    pub(crate) fn seal_for_removal(&self) {
+        self.tail.lock().is_sealed = true;
+        let _ = self.seal();
+        self.wait_for_turn();
+    }
+
     /// Takes records again, after a seal that led to nothing.
     pub(crate) fn unseal(&self) {
         self.tail.lock().is_sealed = false;

@@ -614,6 +614,7 @@ impl Writer {
         };
         let entry = SegmentEntry {
             first_record,
+            follows: self.end.next_record.min(first_record),
             base_position: self.end.position,
             base_arrival: self.end.last_arrival,
             salt,

@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::model::{RecordNumber, Timestamp};
 
 /// The newest format that this version writes and reads.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// Frames begin behind the header page; pages are also what a group is filled up to.
 pub(crate) const PAGE_BYTES: u64 = 4096;
@@ -54,6 +54,8 @@ const CHECKSUM_OFFSET: usize = 4092;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentEntry {
     pub(crate) first_record: RecordNumber,
+    /// The number behind the last record before this segment. Those from there to the first were left out.
+    pub(crate) follows: RecordNumber,
     pub(crate) base_position: LogPosition,
     pub(crate) base_arrival: Timestamp,
     pub(crate) salt: u64,
@@ -129,6 +131,7 @@ impl SegmentEntry {
         page[84..88].copy_from_slice(&encoding.codec.to_le_bytes());
         page[88..96].copy_from_slice(&encoding.key.to_le_bytes());
         page[96..156].copy_from_slice(&encoding.wrapped);
+        page[156..164].copy_from_slice(&self.follows.value().to_le_bytes());
         let checksum = crc32fast::hash(&page[..CHECKSUM_OFFSET]);
         page[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
         page
@@ -151,6 +154,7 @@ impl SegmentEntry {
         let entry = Self {
             salt: u64_at(40),
             first_record: RecordNumber::new(u64_at(48)),
+            follows: RecordNumber::new(u64_at(156)),
             base_position: LogPosition(u64_at(56)),
             base_arrival: Timestamp::from_millis(u64_at(64)),
             bytes: u64_at(72),
@@ -327,6 +331,7 @@ mod tests {
 
     const ENTRY: SegmentEntry = SegmentEntry {
         first_record: RecordNumber::new(9),
+        follows: RecordNumber::new(8),
         base_position: LogPosition(4096),
         base_arrival: Timestamp::from_millis(1_000),
         salt: 42,

@@ -211,8 +211,8 @@ impl LocalLog {
             .partition_point(|segment| segment.entry.first_record <= from)
             .saturating_sub(1);
         let segment = segments.get(at)?.clone();
-        let is_behind_freed =
-            segment.entry.first_record > from && segment.entry.base_position > LogPosition(0);
+        // Of numbers that were left out in front of the segment none was freed.
+        let is_behind_freed = segment.entry.follows > from && segment.entry.base_position > LogPosition(0);
         // A segment that was begun after the end was taken is not looked into.
         let behind = segments
             .get(at + 1)

@@ -157,6 +157,8 @@ impl Piece {
     ) -> Self {
         let entry = SegmentEntry {
             first_record: resumed.first_record,
+            // What was in front of it is lost, or hidden.
+            follows: resumed.first_record,
             base_position: resumed.position,
             base_arrival: stretch.before.last_arrival,
             base_chain: resumed.chain,

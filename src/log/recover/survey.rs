@@ -171,6 +171,27 @@ pub(crate) fn is_continued(
     })
 }
 
+/// Whether any whole frame is in a segment of which no edit tells: its first may be the one that is damaged.
+pub(crate) fn holds_frame(
+    file: &Arc<ReadablePages>,
+    log: LogIdentity,
+    entry: &SegmentEntry,
+) -> std::io::Result<bool> {
+    let seed = FrameSeed::new(log, entry.salt);
+    let length = file.len().map_or(0, |length| length.min(entry.bytes));
+    let bytes = || SegmentBytes::of_file(file.clone() as Arc<dyn DiskFile>, length);
+    let mut holds_one = false;
+    search_headers(&mut bytes(), &seed, entry, PAGE_BYTES, |offset, _| {
+        let mut cursor = FrameCursor::behind_damage(bytes(), &seed, entry, offset);
+        holds_one = cursor.next().is_ok_and(|frame| cursor.body(&frame).is_ok());
+        match holds_one {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    Ok(holds_one)
+}
+
 struct Surveyor<'a> {
     file: &'a ReadablePages,
     bytes: SegmentBytes,

@@ -88,6 +88,7 @@ mod tests {
 
     const ENTRY: SegmentEntry = SegmentEntry {
         first_record: RecordNumber::new(9),
+        follows: RecordNumber::new(8),
         base_position: LogPosition(4096),
         base_arrival: Timestamp::from_millis(1_000),
         salt: 42,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, DiskFile, EntryKind, OpenMode, Step, kind_if_there, perform};
+use crate::disk::{Disk, DiskFile, EntryKind, OpenMode, Step, kind_if_there, list_if_there, perform};
 use crate::error::{Error, Result};
 use crate::log::format::segment_header::PAGE_BYTES;
 use crate::sync::Mutex;
@@ -66,6 +66,17 @@ pub(crate) struct SegmentSize {
 impl SegmentPool {
     /// Opens the pool. What an earlier owner left half prepared is removed, the rest is used. What no pool makes is left
     /// alone.
+    /// Frees the room of all files of a pool that is not open. They mean nothing.
+    pub(crate) fn remove_all(disk: &dyn Disk, directory: &Path) -> Result<()> {
+        for name in list_if_there(disk, directory)? {
+            let path = directory.join(&name);
+            if PoolName::parse(&name).is_some() && kind_if_there(disk, &path)? == Some(EntryKind::File) {
+                remove_if_there(disk, &path)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn open(disk: Arc<dyn Disk>, directory: PathBuf, max_recycled_bytes: u64) -> Result<Self> {
         let mut state = PoolState::default();
         let mut next_name = 0;

@@ -83,7 +83,9 @@ impl SoundStore {
         let store = options(&disk, &clock).open(DIRECTORY).unwrap();
         let orders = store.stream("orders").unwrap();
         spread(&orders, 2);
-        orders.increase_retention(72).unwrap();
+        orders
+            .increase_retention(anabranch::Retention::hours(72))
+            .unwrap();
         orders.merge_shards(shard(3), shard(1)).unwrap();
         spread(&orders, 2);
         let mut reader = orders.reader(StartingPosition::TrimHorizon).unwrap();

@@ -22,6 +22,8 @@ on_each_backend!(
     a_jump_forward_that_is_undone_deletes_and_hides_nothing,
     a_jump_forward_with_restarts_in_it_deletes_nothing,
     a_jump_forward_that_stands_for_an_hour_counts,
+    a_clock_that_begins_in_the_past_deletes_nothing_that_is_young,
+    what_is_put_while_the_clock_is_behind_arrives_after_its_shard_was_made,
     a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened,
     a_program_that_never_runs_for_an_hour_expires_what_is_old_too,
     what_is_put_after_a_clock_was_a_year_ahead_expires,
@@ -36,8 +38,12 @@ fn a_jump_forward_that_is_undone_deletes_and_hides_nothing(place: &Place) {
     world.let_pass(Duration::from_secs(25));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     // The floor that a change of the retention leaves is not taken from the jump either.
-    stream.increase_retention(48).unwrap();
-    stream.decrease_retention(24).unwrap();
+    stream
+        .increase_retention(anabranch::Retention::hours(48))
+        .unwrap();
+    stream
+        .decrease_retention(anabranch::Retention::hours(24))
+        .unwrap();
     world.clock.jump_back(2 * DAY);
     world.let_pass(Duration::from_secs(25));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
@@ -101,8 +107,58 @@ fn a_jump_forward_that_stands_for_an_hour_counts(place: &Place) {
     world.let_pass(Duration::from_secs(25));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.let_pass(2 * HOUR);
+    // Until the store has been open for a retention period since, the records may be as young as the other clock says.
+    assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
+    world.let_pass(DAY);
     assert_eq!(numbers(&stream), [0; 0]);
     assert_eq!(shard_count(&stream), 2);
+}
+
+/// A machine without a clock of its own begins in the past, and is told the time when its network comes up.
+fn a_clock_that_begins_in_the_past_deletes_nothing_that_is_young(place: &Place) {
+    let mut world = World::new(place);
+    let stream = world.store.create_stream("s", 1).unwrap();
+    let parent = put_large(&stream, 0).shard_id;
+    world.store.close().unwrap();
+    // It was off for three days.
+    world.reopen();
+    world.let_pass(Duration::from_secs(60));
+    let stream = world.stream("s");
+    put_large(&stream, 1);
+    stream.split_in_half(parent).unwrap();
+    put_large(&stream, 2);
+    let late = world.store.create_stream("late", 1).unwrap();
+    put_large(&late, 3);
+    world.clock.jump_forward(3 * DAY);
+    world.let_pass(3 * HOUR);
+    for _ in 0..2 {
+        assert_eq!(numbers(&world.stream("s")), [0, 1, 2]);
+        assert_eq!(numbers(&world.stream("late")), [3]);
+        world.reopen();
+        world.let_pass(10 * HOUR);
+    }
+    world.let_pass(DAY);
+    assert_eq!(numbers(&world.stream("s")), [0; 0]);
+    assert_eq!(numbers(&world.stream("late")), [0; 0]);
+}
+
+/// Nothing arrives before its shard was there, whatever the clock says.
+fn what_is_put_while_the_clock_is_behind_arrives_after_its_shard_was_made(place: &Place) {
+    let world = World::new(place);
+    let stream = world.store.create_stream("s", 2).unwrap();
+    let made = world.stream("s").summary().unwrap().created;
+    world.clock.jump_back(2 * DAY);
+    let mut puts = vec![
+        anabranch::PutRecord::new("a", b"1"),
+        anabranch::PutRecord::new("b", b"2"),
+    ];
+    puts.extend((0..20).map(|_| anabranch::PutRecord::new("c", b"3")));
+    stream.put_records(&puts).unwrap();
+    stream.try_append(&puts).unwrap().unwrap().wait().unwrap();
+    stream.put("k", b"4").unwrap();
+    for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
+        assert!(record.unwrap().approximate_arrival >= made);
+    }
 }
 
 fn a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened(place: &Place) {

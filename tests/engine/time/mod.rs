@@ -2,6 +2,7 @@
 
 mod clock;
 mod numbers;
+mod retention;
 mod scaling;
 mod transitions;
 

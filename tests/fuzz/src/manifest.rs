@@ -105,7 +105,7 @@ fn use_everything(store: &Store) {
         let _ = base::read(&stream);
         let _ = stream.put("key", b"data");
         let _ = base::read(&stream);
-        let _ = stream.decrease_retention(24);
+        let _ = stream.decrease_retention(anabranch::Retention::hours(24));
     }
     let _ = store.maintain();
     let _ = store
@@ -235,7 +235,9 @@ fn busy_store() -> SimDisk {
     clicks
         .merge_shards(shard(1), shard(2))
         .expect("they are neighbours");
-    clicks.increase_retention(48).expect("that is longer");
+    clicks
+        .increase_retention(anabranch::Retention::hours(48))
+        .expect("that is longer");
     let checkpoint = clicks
         .reader(StartingPosition::TrimHorizon)
         .expect("it is open")

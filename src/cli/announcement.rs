@@ -1,0 +1,271 @@
+//! How a server says where it serves: on standard output, and in the file of `--url-file`.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+use super::Failure;
+
+/// What is said of a server that takes requests.
+#[derive(Debug)]
+pub(super) struct Announcement<'a> {
+    pub(super) url: String,
+    pub(super) region: &'a str,
+    /// Where the streams are, for people.
+    pub(super) place: String,
+    pub(super) is_read_only: bool,
+    pub(super) needs_key: bool,
+    /// The certificate that clients have to trust.
+    pub(super) self_signed: Option<&'a Path>,
+}
+
+/// For whom an [`Announcement`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    People,
+    /// A program that started the server, and reads one line: the URL.
+    Program,
+    /// A program that reads JSON.
+    Machine,
+}
+
+impl Announcement<'_> {
+    pub(super) fn write(&self, out: &mut impl Write, audience: Audience) -> io::Result<()> {
+        match audience {
+            Audience::People => self.write_greeting(out)?,
+            Audience::Program => writeln!(out, "{}", self.url)?,
+            Audience::Machine => {
+                let object =
+                    serde_json::json!({ "url": self.url, "region": self.region, "streams": self.place });
+                writeln!(out, "{object}")?;
+            }
+        }
+        out.flush()
+    }
+
+    fn write_greeting(&self, out: &mut impl Write) -> io::Result<()> {
+        let url = &self.url;
+        writeln!(
+            out,
+            "anabranch {} serves Kinesis at {url}",
+            env!("CARGO_PKG_VERSION")
+        )?;
+        let but = if self.is_read_only {
+            ", and are only read"
+        } else {
+            ""
+        };
+        writeln!(out, "The streams are in {}{but}", self.place)?;
+        writeln!(out)?;
+        writeln!(out, "From Python:")?;
+        writeln!(out, "    import boto3")?;
+        // A client that has to have a key of the file finds it where its user has put it.
+        let key = match self.needs_key {
+            true => "",
+            false => ", aws_access_key_id=\"any\", aws_secret_access_key=\"any\"",
+        };
+        let trust = match self.self_signed {
+            Some(certificate) => format!(", verify=\"{}\"", certificate.display()),
+            None => String::new(),
+        };
+        writeln!(
+            out,
+            "    kinesis = boto3.client(\"kinesis\", endpoint_url=\"{url}\", region_name=\"{}\"{key}{trust})",
+            self.region
+        )?;
+        writeln!(out)?;
+        writeln!(out, "Stop with Ctrl-C.")
+    }
+}
+
+/// Where clients on this machine reach a server that listens on `address`.
+pub(super) fn url(address: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(address))
+}
+
+/// An address to connect to, also when we listen on all of them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// A file that has the URL of the server for as long as it takes requests.
+#[derive(Debug)]
+pub(super) struct UrlFile {
+    path: PathBuf,
+    /// What this server has written into it.
+    written: Option<String>,
+}
+
+impl UrlFile {
+    /// Removes the file of an earlier server, so that a program that waits for it does not find a server that is gone. A file that
+    /// has something else is refused, and stays.
+    pub(super) fn prepare(path: &Path) -> Result<UrlFile, Failure> {
+        match read_start(path) {
+            Ok(text) if is_url_line(&text) => {
+                fs::remove_file(path).map_err(|error| refused("remove", path, &error))?;
+            }
+            Ok(_) => {
+                return Err(Failure::Usage(format!(
+                    "--url-file {}: the file has something else than the URL of a server; name another",
+                    path.display()
+                )));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(refused("read", path, &error)),
+        }
+        Ok(UrlFile {
+            path: path.to_owned(),
+            written: None,
+        })
+    }
+
+    /// Writes the file as a whole: a program that finds it finds all of the URL.
+    pub(super) fn write(&mut self, url: &str) -> Result<(), Failure> {
+        let line = format!("{url}\n");
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let aside = self.path.with_file_name(name);
+        let written = fs::write(&aside, &line).and_then(|()| fs::rename(&aside, &self.path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&aside);
+            refused("write", &self.path, &error)
+        })?;
+        self.written = Some(line);
+        Ok(())
+    }
+}
+
+impl Drop for UrlFile {
+    fn drop(&mut self) {
+        let Some(written) = &self.written else { return };
+        // Another server may have taken the file over.
+        if read_start(&self.path).is_ok_and(|text| text == *written)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            warn!(%error, path = %self.path.display(), "the file of the URL stays");
+        }
+    }
+}
+
+/// More than any URL has.
+const LONGEST_URL_LINE: u64 = 4096;
+
+/// What the file begins with. Only what a server wrote is text of a few bytes.
+fn read_start(path: &Path) -> io::Result<String> {
+    use io::Read;
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(LONGEST_URL_LINE)
+        .read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// An empty file is of a script that made it before.
+fn is_url_line(text: &str) -> bool {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let is_url = line.starts_with("http://") || line.starts_with("https://");
+    text.is_empty() || (is_url && !line.contains(char::is_whitespace))
+}
+
+fn refused(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("--url-file: cannot {doing} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcement() -> Announcement<'static> {
+        Announcement {
+            url: url("0.0.0.0:4567".parse().unwrap(), false),
+            region: "eu-west-1",
+            place: "/data".to_owned(),
+            is_read_only: false,
+            needs_key: false,
+            self_signed: None,
+        }
+    }
+
+    fn said(audience: Audience) -> String {
+        let mut out = Vec::new();
+        announcement().write(&mut out, audience).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_greeting_has_the_two_lines_that_a_boto3_user_types() {
+        let text = said(Audience::People);
+        assert!(text.contains("\n    import boto3\n"), "{text}");
+        assert!(
+            text.contains(
+                "\n    kinesis = boto3.client(\"kinesis\", endpoint_url=\"http://127.0.0.1:4567\", \
+                 region_name=\"eu-west-1\", aws_access_key_id=\"any\", aws_secret_access_key=\"any\")\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn programs_read_one_line() {
+        assert_eq!(said(Audience::Program), "http://127.0.0.1:4567\n");
+        let json = said(Audience::Machine);
+        assert_eq!(json.lines().count(), 1);
+        let object: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(object["url"], "http://127.0.0.1:4567");
+        assert_eq!(object["streams"], "/data");
+    }
+
+    #[test]
+    fn a_url_file_replaces_that_of_another_server_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("url");
+        for before in [
+            None,
+            Some(""),
+            Some("http://127.0.0.1:1\n"),
+            Some("https://[::1]:2"),
+        ] {
+            if let Some(before) = before {
+                fs::write(&path, before).unwrap();
+            }
+            let mut file = UrlFile::prepare(&path).unwrap();
+            assert!(!path.exists(), "{before:?}");
+            file.write("http://127.0.0.1:3").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "http://127.0.0.1:3\n");
+            drop(file);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+        for other in ["precious", "http://a b", "http://a\nhttp://b\n"] {
+            fs::write(&path, other).unwrap();
+            assert!(UrlFile::prepare(&path).is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), other);
+        }
+        assert!(UrlFile::prepare(directory.path()).is_err());
+        let nowhere = directory.path().join("no/such");
+        assert!(UrlFile::prepare(&nowhere).unwrap().write("http://a").is_err());
+    }
+
+    #[test]
+    fn a_url_file_that_another_server_took_over_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("url");
+        let mut first = UrlFile::prepare(&path).unwrap();
+        first.write("http://127.0.0.1:3").unwrap();
+        let mut second = UrlFile::prepare(&path).unwrap();
+        second.write("http://127.0.0.1:4").unwrap();
+        drop(first);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "http://127.0.0.1:4\n");
+    }
+}

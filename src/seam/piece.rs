@@ -1,0 +1,13 @@
+//! What of a log can be freed apart from the rest.
+
+use crate::model::{RecordNumber, Timestamp};
+
+/// A part of a log that can be freed while what follows stays. Those of a log follow each other, oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogPiece {
+    /// The number behind the last record before it.
+    pub(crate) follows: RecordNumber,
+    pub(crate) bytes: u64,
+    /// When its last record arrived.
+    pub(crate) last_arrival: Timestamp,
+}

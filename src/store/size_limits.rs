@@ -1,0 +1,248 @@
+//! Streams that keep no more than a size, and streams that are trimmed on request.
+//!
+//! Both only hide records, as their age does; the logs' own house-keeping then frees what nothing can be seen of.
+
+use super::core::StoreCore;
+use super::stream::Stream;
+use crate::catalog::{Edit, LogState, StreamState};
+use crate::error::Result;
+use crate::model::{Checkpoint, LogName, RecordNumber, ShardId, SizeLimits, StreamId, Timestamp};
+use crate::seam::LogPiece;
+
+impl Stream {
+    /// Frees what a reader is done with: records in front of a checkpoint are not to be seen any more, whatever the
+    /// [`Retention`](crate::Retention) says. Durable on return; the space is free at the store's next look.
+    ///
+    /// What is behind the checkpoint stays, and so does what other readers have not read of shards that this one has not begun.
+    /// A reader that is further back is told so by [`Error::Trimmed`](crate::Error::Trimmed).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("outbox", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// stream.put("order-7", b"sent")?;
+    /// stream.put("order-8", b"not yet")?;
+    /// let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// reader.next().transpose()?;
+    /// stream.trim_to(&reader.checkpoint())?;
+    /// let left = stream.reader(StartingPosition::TrimHorizon)?.next().transpose()?;
+    /// assert_eq!(left.unwrap().data, "not yet");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a checkpoint of another stream; otherwise as for
+    /// [`summary`](Self::summary), and what happens on the disk.
+    pub fn trim_to(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.check_checkpoint(checkpoint)?;
+        let store = self.store_core();
+        let id = self.id();
+        store.begin(Some(id))?;
+        let mut read = Vec::new();
+        for (shard, next) in checkpoint.positions() {
+            let is_known = self.read(|stream, _| Ok(stream.logs.contains_key(&shard)))?;
+            if is_known {
+                // A checkpoint that outlived a crash can be ahead of what the crash has left.
+                let end = store.logs.open(LogName::Shard(id, shard))?.end()?;
+                read.push((shard, next.min(end.next_record)));
+            }
+        }
+        store.catalog.commit(|state| {
+            let Some(stream) = state.stream(id) else {
+                return Ok(Vec::new());
+            };
+            Ok(hidden(id, stream, stream.before_checkpoint(&read)))
+        })
+    }
+}
+
+impl StoreCore {
+    /// Hides the oldest records of streams that have more than they may keep.
+    pub(super) fn hide_beyond_size_limits(&self) -> Result<()> {
+        let limited: Vec<_> = {
+            let state = self.catalog.read();
+            let streams = state.streams();
+            let limited = streams.filter(|(_, stream)| stream.size_limits != SizeLimits::NONE);
+            limited
+                .map(|(id, stream)| (id, stream.logs.keys().copied().collect::<Vec<_>>()))
+                .collect()
+        };
+        let mut results = Vec::new();
+        for (id, shards) in limited {
+            // A log that cannot be opened keeps no other from being freed.
+            results.push(self.hide_beyond_limits_of(id, &shards));
+        }
+        results.into_iter().collect()
+    }
+
+    fn hide_beyond_limits_of(&self, id: StreamId, shards: &[ShardId]) -> Result<()> {
+        let mut logs = Vec::new();
+        let mut failed = Ok(());
+        for shard in shards {
+            match self.logs.open(LogName::Shard(id, *shard)) {
+                Ok(log) => logs.push((*shard, log.pieces())),
+                Err(error) => failed = Err(error),
+            }
+        }
+        let before = {
+            let state = self.catalog.read();
+            state
+                .stream(id)
+                .map_or_else(Vec::new, |stream| stream.beyond_limits(logs))
+        };
+        if !before.is_empty() {
+            self.catalog.commit(|state| match state.stream(id) {
+                Some(stream) => Ok(hidden(id, stream, before.clone())),
+                None => Ok(Vec::new()),
+            })?;
+        }
+        failed
+    }
+}
+
+/// The edit for those that are there and are not hidden yet.
+fn hidden(id: StreamId, stream: &StreamState, before: Vec<(ShardId, RecordNumber)>) -> Vec<Edit> {
+    let is_news = |(shard, number): &(ShardId, RecordNumber)| {
+        let log = stream.logs.get(shard);
+        log.is_some_and(|log| log.hidden_before.is_none_or(|hidden| hidden < *number))
+    };
+    let before: Vec<_> = before
+        .into_iter()
+        .filter(is_news)
+        .map(|(shard, number)| (LogName::Shard(id, shard), number))
+        .collect();
+    match before.is_empty() {
+        true => Vec::new(),
+        false => vec![Edit::RecordsHidden { before }],
+    }
+}
+
+impl StreamState {
+    /// What is in front of a checkpoint: the read part of its shards, and all of their ancestors.
+    fn before_checkpoint(&self, read: &[(ShardId, RecordNumber)]) -> Vec<(ShardId, RecordNumber)> {
+        let mut before = read.to_vec();
+        let Some(lineage) = &self.lineage else {
+            return before;
+        };
+        let mut to_look_at: Vec<_> = read.iter().map(|(shard, _)| *shard).collect();
+        while let Some(shard) = to_look_at.pop() {
+            for parent in lineage.parents_of(shard) {
+                let is_known = before.iter().any(|(known, _)| *known == parent.id);
+                let closing = self.logs.get(&parent.id).and_then(behind_closing);
+                if let (false, Some(number)) = (is_known, closing) {
+                    before.push((parent.id, number));
+                    to_look_at.push(parent.id);
+                }
+            }
+        }
+        before
+    }
+
+    /// Up to where records go, so that the rest is within the limits as far as whole pieces allow.
+    fn beyond_limits(&self, logs: Vec<(ShardId, Vec<LogPiece>)>) -> Vec<(ShardId, RecordNumber)> {
+        let mut kept: Vec<_> = logs
+            .into_iter()
+            .filter_map(|(shard, pieces)| {
+                let log = self.logs.get(&shard)?;
+                let closing = behind_closing(log).filter(|_| !self.is_open(shard));
+                Some(KeptPieces::of(shard, pieces, closing, log.hidden_before))
+            })
+            .collect();
+        if let Some(limit) = self.size_limits.shard_bytes {
+            for shard in &mut kept {
+                while shard.bytes() > limit && shard.drop_oldest() {}
+            }
+        }
+        if let Some(limit) = self.size_limits.stream_bytes {
+            let mut bytes: u64 = kept.iter().map(KeptPieces::bytes).sum();
+            while bytes > limit {
+                let droppable = kept.iter_mut().filter(|shard| shard.can_drop());
+                let Some(oldest) = droppable.min_by_key(|shard| shard.oldest_arrival()) else {
+                    break;
+                };
+                let before = oldest.bytes();
+                oldest.drop_oldest();
+                bytes -= before - oldest.bytes();
+            }
+        }
+        let changed = kept.into_iter();
+        changed
+            .filter_map(|shard| Some((shard.shard, shard.before?)))
+            .collect()
+    }
+}
+
+/// The number behind all records of a closed shard and behind its closing, which counts as one more.
+fn behind_closing(log: &LogState) -> Option<RecordNumber> {
+    log.end.map(|end| end.next_record.next())
+}
+
+/// What a shard keeps while it is decided what goes.
+struct KeptPieces {
+    shard: ShardId,
+    /// Oldest last.
+    pieces: Vec<LogPiece>,
+    /// Of a closed shard, which can go as a whole.
+    behind_closing: Option<RecordNumber>,
+    before: Option<RecordNumber>,
+}
+
+impl KeptPieces {
+    fn of(
+        shard: ShardId,
+        mut pieces: Vec<LogPiece>,
+        behind_closing: Option<RecordNumber>,
+        hidden_before: Option<RecordNumber>,
+    ) -> KeptPieces {
+        let hidden_before = hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST);
+        // What is hidden already goes without being counted.
+        let hidden = pieces
+            .iter()
+            .skip(1)
+            .take_while(|next| next.follows <= hidden_before)
+            .count();
+        pieces.drain(..hidden);
+        pieces.reverse();
+        if behind_closing.is_some_and(|closing| closing <= hidden_before) {
+            pieces.clear();
+        }
+        KeptPieces {
+            shard,
+            pieces,
+            behind_closing,
+            before: None,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.bytes).sum()
+    }
+
+    fn oldest_arrival(&self) -> Option<Timestamp> {
+        self.pieces.last().map(|piece| piece.last_arrival)
+    }
+
+    /// The newest piece of an open shard stays: records will follow in it.
+    fn can_drop(&self) -> bool {
+        match self.behind_closing {
+            Some(_) => !self.pieces.is_empty(),
+            None => self.pieces.len() > 1,
+        }
+    }
+
+    /// False if there is nothing that can go.
+    fn drop_oldest(&mut self) -> bool {
+        if !self.can_drop() {
+            return false;
+        }
+        self.pieces.pop();
+        self.before = match self.pieces.last() {
+            Some(next) => Some(next.follows),
+            None => self.behind_closing,
+        };
+        true
+    }
+}
