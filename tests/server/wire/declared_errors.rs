@@ -284,6 +284,19 @@ fn a_stream_that_is_being_created_is_in_use_for_every_operation_that_says_so() {
             check(&server, RESOURCE_IN_USE, operation, &named);
         }
     }
+    let resource = json!({"ResourceARN": arn("stream", "s")});
+    for (operation, member, value) in [
+        ("PutResourcePolicy", "Policy", json!("{}")),
+        ("TagResource", "Tags", json!({"a": "b"})),
+        ("UntagResource", "TagKeys", json!(["a"])),
+    ] {
+        check(
+            &server,
+            RESOURCE_IN_USE,
+            operation,
+            &with(&resource, member, value),
+        );
+    }
     check(
         &server,
         RESOURCE_IN_USE,
@@ -325,10 +338,25 @@ fn members_that_are_wrong_are_refused() {
     let tagged = with(&new_queue("other"), "Tags", json!({"a": "!"}));
     check(&server, INVALID_ARGUMENT, "CreateQueue", &tagged);
 
-    let policy = json!({"ResourceARN": "s", "Policy": "{}"});
-    check(&server, VALIDATION, "PutResourcePolicy", &policy);
-    let resource = json!({"ResourceARN": "s"});
-    for operation in ["GetResourcePolicy", "DeleteResourcePolicy"] {
+    let token = json!({"StreamARN": stream, "NextToken": "x"});
+    check(&server, INVALID_ARGUMENT, "ListStreamConsumers", &token);
+    // A stream on demand changes its shards by itself.
+    for (operation, input) in calls_of_streams() {
+        if ["MergeShards", "SplitShard", "UpdateShardCount"].contains(&operation) {
+            let named = with(&input, "StreamARN", json!(stream));
+            check(&server, VALIDATION, operation, &named);
+        }
+    }
+
+    let resource = json!({"ResourceARN": "s", "Policy": "{}", "Tags": {"a": "b"}, "TagKeys": ["a"]});
+    for operation in [
+        "PutResourcePolicy",
+        "GetResourcePolicy",
+        "DeleteResourcePolicy",
+        "TagResource",
+        "UntagResource",
+        "ListTagsForResource",
+    ] {
         check(&server, VALIDATION, operation, &resource);
     }
     let channel = json!({"ChannelARN": "x"});
