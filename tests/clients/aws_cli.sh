@@ -4,26 +4,7 @@
 # Needs: aws on the PATH, and AWS_ENDPOINT_URL_KINESIS, AWS_DEFAULT_REGION and credentials in the environment.
 set -euo pipefail
 
-expect() { # what, expected, found
-    if [[ "$2" != "$3" ]]; then
-        printf '%s:\n  expected %q\n  found    %q\n' "$1" "$2" "$3" >&2
-        exit 1
-    fi
-}
-expect_in() { # what, a part of what is expected, found
-    if [[ "$3" != *"$2"* ]]; then
-        printf '%s:\n  expected %q\n  in       %q\n' "$1" "$2" "$3" >&2
-        exit 1
-    fi
-}
-refused() { # the type of the error, and the command
-    local type=$1 said
-    shift
-    if said=$("$@" 2>&1); then
-        expect "$*" "refused with $type" "$said"
-    fi
-    expect_in "the error of $*" "($type)" "$said"
-}
+source "$(dirname "$0")/expect.sh"
 
 aws kinesis create-stream --stream-name people --shard-count 1
 aws kinesis wait stream-exists --stream-name people

@@ -30,6 +30,10 @@ names = [one["QueueName"] for page in kinesis.get_paginator("list_queues").pagin
 expect_equal(names, ["resize"], "ListQueues")
 expect_equal(kinesis.list_tags_for_resource(ResourceARN=arn)["Tags"], [{"Key": "stage", "Value": "test"}], "tags")
 
+updated = kinesis.update_queue(QueueARN=arn, QueueAttributes={"VisibilityTimeoutSeconds": 90})["QueueDescription"]
+attributes = {**queue["QueueAttributes"], "VisibilityTimeoutSeconds": 90}
+expect_equal(updated, {**queue, "QueueAttributes": attributes}, "UpdateQueue")
+
 for name in ("good", "bad"):
     kinesis.put_record(StreamName="jobs", PartitionKey=name, Data=name.encode())
 received = {}
@@ -50,15 +54,44 @@ done = kinesis.acknowledge_queue_records(
 expect_equal([one["ReceiptHandle"] for one in done["Successful"]], [good["ReceiptHandle"]], "Successful")
 expect_equal([one["ErrorCode"] for one in done["Failed"]], ["InvalidArgumentException"], "Failed")
 
-kinesis.update_queue_records_visibility(
-    QueueARN=arn, Entries=[{"ReceiptHandle": bad["ReceiptHandle"], "VisibilityTimeoutSeconds": 0}]
-)
-dead = kinesis.receive_dead_letter_queue_records(QueueARN=arn, WaitTimeSeconds=5)["QueueRecords"]
-expect_equal([(one["RecordId"], one["Data"]) for one in dead], [(bad["RecordId"], b"bad")], "dead letters")
-kinesis.restore_dead_letter_queue_records(QueueARN=arn, Entries=[{"ReceiptHandle": dead[0]["ReceiptHandle"]}])
+
+def entry(record):
+    return {"ReceiptHandle": record["ReceiptHandle"]}
+
+
+def freed(record):
+    return {**entry(record), "VisibilityTimeoutSeconds": 0}
+
+
+def receive_dead_letter():
+    """The only one there is, which is the bad job."""
+    dead = kinesis.receive_dead_letter_queue_records(QueueARN=arn, WaitTimeSeconds=5)["QueueRecords"]
+    expect_equal([(one["RecordId"], one["Data"]) for one in dead], [(bad["RecordId"], b"bad")], "dead letters")
+    return dead[0]
+
+
+def expect_done(outcome, record, what):
+    expect_equal((outcome["Successful"], outcome["Failed"]), ([entry(record)], []), what)
+
+
+outcome = kinesis.update_queue_records_visibility(QueueARN=arn, Entries=[freed(bad)])
+expect_done(outcome, bad, "UpdateQueueRecordsVisibility")
+dead = receive_dead_letter()
+outcome = kinesis.update_dead_letter_queue_records_visibility(QueueARN=arn, Entries=[freed(dead)])
+expect_done(outcome, dead, "UpdateDeadLetterQueueRecordsVisibility")
+dead = receive_dead_letter()
+outcome = kinesis.restore_dead_letter_queue_records(QueueARN=arn, Entries=[entry(dead)])
+expect_done(outcome, dead, "RestoreDeadLetterQueueRecords")
 again = kinesis.receive_queue_records(QueueARN=arn, WaitTimeSeconds=5)["QueueRecords"]
 expect_equal([one["RecordId"] for one in again], [bad["RecordId"]], "the restored job")
-kinesis.acknowledge_queue_records(QueueARN=arn, Entries=[{"ReceiptHandle": again[0]["ReceiptHandle"]}])
+
+# It fails once more, and is given up.
+kinesis.update_queue_records_visibility(QueueARN=arn, Entries=[freed(again[0])])
+dead = receive_dead_letter()
+outcome = kinesis.acknowledge_dead_letter_queue_records(QueueARN=arn, Entries=[entry(dead)])
+expect_done(outcome, dead, "AcknowledgeDeadLetterQueueRecords")
+left = kinesis.receive_dead_letter_queue_records(QueueARN=arn, WaitTimeSeconds=1)["QueueRecords"]
+expect_equal(left, [], "no dead letters")
 expect_equal(kinesis.receive_queue_records(QueueARN=arn, WaitTimeSeconds=1)["QueueRecords"], [], "an empty queue")
 
 try:

@@ -463,6 +463,19 @@ def check_shard_counts_and_settings():
     except kinesis.exceptions.LimitExceededException:
         expect_equal(summary()["OpenShardCount"], 5, "the open shards after a refusal")
 
+    for change, hours in [
+        (kinesis.increase_stream_retention_period, 168),
+        (kinesis.decrease_stream_retention_period, 48),
+    ]:
+        change(StreamName="scaled", RetentionPeriodHours=hours)
+        active.wait(StreamName="scaled", WaiterConfig={"Delay": 1})
+        expect_equal(summary()["RetentionPeriodHours"], hours, "the retention")
+    try:
+        kinesis.decrease_stream_retention_period(StreamName="scaled", RetentionPeriodHours=23)
+        raise AssertionError("a retention of less than a day was taken")
+    except kinesis.exceptions.InvalidArgumentException:
+        expect_equal(summary()["RetentionPeriodHours"], 48, "the retention after a refusal")
+
     kinesis.update_max_record_size(StreamARN=arn, MaxRecordSizeInKiB=10240)
     large = kinesis.put_record(StreamName="scaled", PartitionKey="k", Data=b"x" * (9 << 20))
     expect(large["ShardId"].startswith("shardId-"), f"a large record has a shard: {large}")

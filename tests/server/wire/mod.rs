@@ -6,6 +6,7 @@ mod budgets;
 mod cbor;
 mod channels;
 mod connections;
+mod declared_errors;
 mod encryption;
 mod fan_out;
 mod front;
