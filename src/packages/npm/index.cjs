@@ -105,7 +105,7 @@ class Server {
     });
     // It comes after all that the program said. A program that cannot be run has no exit.
     this.#ended = new Promise((resolve) => {
-      this.#child.once("error", (error) => resolve(`because of ${error.message}`));
+      this.#child.on("error", (error) => resolve(`because of ${error.message}`));
       this.#child.once("close", (status, signal) => resolve(signal ? `by signal ${signal}` : `with status ${status}`));
     });
     // The pipe breaks when the program ends before this process.
