@@ -118,6 +118,11 @@ struct Readme;
 #[doc = include_str!("../docs/queues.md")]
 struct Queues;
 
+/// Runs the examples of the page on testing.
+#[cfg(all(doctest, feature = "server", feature = "sim"))]
+#[doc = include_str!("../docs/testing-your-code.md")]
+struct Testing;
+
 /// Compiles the example of the page on channels.
 #[cfg(all(doctest, feature = "channels"))]
 #[doc = include_str!("../docs/channels.md")]

@@ -55,6 +55,36 @@ impl Python {
     }
 }
 
+/// The programs of a new virtual environment in this directory. It has the wheel, and beside it the packages of another
+/// environment, whose programs these are.
+pub fn environment_with(wheel: &Path, directory: &Path, programs: &Path) -> PathBuf {
+    let python = programs.join("python");
+    run(Command::new(&python).args(["-m", "venv"]).arg(directory));
+    let own = directory.join("bin/python");
+    // It needs nothing but the wheel, so no registry is asked.
+    run(Command::new(&own)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+        ])
+        .args(["--no-deps", "--no-index"])
+        .arg(wheel));
+    let packages_of = |python: &Path| {
+        let asked = "import sysconfig; print(sysconfig.get_path('purelib'))";
+        let packages = output_of(Command::new(python).args(["-c", asked]));
+        packages
+            .expect("ask where the packages are")
+            .trim_end()
+            .to_owned()
+    };
+    let others = Path::new(&packages_of(&own)).join("others.pth");
+    fs::write(others, packages_of(&python)).expect("name the packages of the other environment");
+    directory.join("bin")
+}
+
 /// The `node_modules` that the lock file names, or why there can be none.
 pub fn node_modules() -> Result<PathBuf, String> {
     const OLDEST: u32 = 20;
@@ -113,7 +143,7 @@ fn installed_once(name: &str, install: impl FnOnce(&Path)) -> PathBuf {
     directory
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));

@@ -128,10 +128,7 @@ fn programs() -> Option<PathBuf> {
 
 /// What `java` needs to run the program that uses the AWS SDK.
 fn java_sdk(programs: &Path) -> Vec<String> {
-    let libraries = programs.with_file_name("lib");
-    let python = fs::read_dir(libraries).expect("list the environment's libraries");
-    let python = python.flatten().next().expect("the environment has libraries");
-    let jars = python.path().join("site-packages/amazon_kclpy/jars");
+    let jars = jars(programs);
     vec![
         // It lives for seconds: a better compiler does not pay.
         "-XX:TieredStopAtLevel=1".into(),
@@ -139,6 +136,14 @@ fn java_sdk(programs: &Path) -> Vec<String> {
         format!("{}/*", jars.display()),
         source_directory().join("Sdk.java").display().to_string(),
     ]
+}
+
+/// Where the jars of the AWS SDK are.
+pub fn jars(programs: &Path) -> PathBuf {
+    let libraries = programs.with_file_name("lib");
+    let python = fs::read_dir(libraries).expect("list the environment's libraries");
+    let python = python.flatten().next().expect("the environment has libraries");
+    python.path().join("site-packages/amazon_kclpy/jars")
 }
 
 /// The block of code of that name in `docs/kcl.md`.

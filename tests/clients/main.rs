@@ -1,10 +1,12 @@
 //! The clients that people have, run against the program: boto3, boto 2, the AWS command line, the AWS SDKs for JavaScript
-//! and Java, and the Kinesis Client Library. They install themselves below the build directory the first time.
+//! and Java, and the Kinesis Client Library; and the packages that run the program. They install themselves below the build
+//! directory the first time.
 
 mod access;
 mod install;
 mod kcl;
 mod model;
+mod packages;
 mod pages;
 
 use std::fs::{self, File};
@@ -307,8 +309,17 @@ impl Bench {
         command
     }
 
-    /// Runs a script to its end, and fails with what it said if it fails.
-    fn run(&self, mut script: Command, server: &ServerProcess) {
+    /// Runs a script to its end, and fails with what it and the server said if it fails.
+    fn run(&self, script: Command, server: &ServerProcess) {
+        self.run_to_end(script, || format!("\nThe server said:\n{}", server.log()));
+    }
+
+    /// As [`run`](Bench::run), for a script that starts its servers itself.
+    fn run_alone(&self, script: Command) {
+        self.run_to_end(script, String::new);
+    }
+
+    fn run_to_end(&self, mut script: Command, more: impl FnOnce() -> String) {
         const TIME_LIMIT: Duration = Duration::from_secs(600);
         let said = self.directory.path().join("script.log");
         let output = File::create(&said).expect("create the script's log");
@@ -333,10 +344,10 @@ impl Bench {
         };
         assert!(
             status == "exit status: 0",
-            "{:?} ended with {status}\nIt said:\n{}\nThe server said:\n{}",
+            "{:?} ended with {status}\nIt said:\n{}{}",
             script.get_args(),
             String::from_utf8_lossy(&fs::read(&said).unwrap_or_default()),
-            server.log()
+            more()
         );
     }
 }

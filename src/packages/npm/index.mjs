@@ -1,0 +1,3 @@
+import anabranch from "./index.cjs";
+
+export const { ServerError, findProgram, freshRegion, start } = anabranch;
