@@ -209,3 +209,21 @@ impl Write for Encoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_text() {
+        for (data, is_json) in [
+            (&b"{\"a\":\"b\"}"[..], true),
+            (b"1", true),
+            (b"{\"a\":\"\xff\"}", false),
+            (b"{\"a\"}", false),
+            (b"", false),
+        ] {
+            assert_eq!(check(RecordFormat::Json, data).is_ok(), is_json, "{data:?}");
+        }
+    }
+}

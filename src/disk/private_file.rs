@@ -306,4 +306,34 @@ mod tests {
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(refused(&path), format!("{} is not text in UTF-8", path.display()));
     }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(matches!(
+            read_private(&path),
+            Err(PrivateFileError::NoFile { .. })
+        ));
+        assert!(matches!(read_public(&path), Err(PrivateFileError::NoFile { .. })));
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        write_private(&path, "secret").unwrap();
+        // Only root can give a file away.
+        if geteuid().as_raw() == ROOT {
+            std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
+            let refused = read_private(&path);
+            assert!(matches!(
+                refused,
+                Err(PrivateFileError::OfAnother { owner: 4711, .. })
+            ));
+            assert!(read_public(&path).is_err());
+        }
+    }
 }

@@ -332,4 +332,20 @@ mod tests {
         assert!(faults.throttle_records());
         assert_eq!((0..9).filter(|_| faults.throttles_record()).count(), 3);
     }
+
+    #[test]
+    fn two_shares_strike_independently() {
+        for seed in 0..4 {
+            let faults = faults(&["PutRecord:fail:30%", "PutRecord:lose:20%"], seed);
+            let mut counts = [0; 4];
+            for _ in 0..10_000 {
+                let injected = faults.inject("PutRecord", &[]);
+                counts[usize::from(injected.refusal.is_some()) + 2 * usize::from(injected.loses_answer)] += 1;
+            }
+            // None, one, the other, both.
+            for (count, share) in counts.into_iter().zip([56, 24, 14, 6]) {
+                assert!((share * 80..share * 120).contains(&count), "{counts:?}");
+            }
+        }
+    }
 }

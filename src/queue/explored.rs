@@ -346,3 +346,29 @@ fn a_queue_that_needs_a_stream_on_demand_keeps_it_so() {
         world.store.close().unwrap();
     });
 }
+
+#[test]
+fn what_is_deleted_while_the_store_is_closed_leaves_one_that_opens() {
+    explore(|| {
+        let world = World::new(SELDOM);
+        let other = world.store.create_stream("other", 1).unwrap();
+        other.put("key", b"data").unwrap();
+        world.put("a", 0);
+        assert_eq!(world.receive(1).len(), 1);
+        let deleting = world.thread(|world| is_done_or_closed(world.queue.delete()));
+        let deleting_all = world.thread(move |_| is_done_or_closed(other.delete()));
+        let closing = world.thread(|world| world.store.close().unwrap());
+        join([deleting, deleting_all, closing]);
+        let store = open(&world.disk, &world.clock, world.compaction_bytes);
+        let stream = store.stream("jobs").unwrap();
+        assert_eq!(stream.reader(StartingPosition::TrimHorizon).unwrap().count(), 1);
+        store.close().unwrap();
+    });
+}
+
+fn is_done_or_closed(done: crate::error::Result<()>) {
+    match done {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -117,7 +117,7 @@ fn the_java_sdk_does_every_operation_over_tls_with_signatures_that_are_verified(
 }
 
 /// The programs of the environment with the KCL, unless there is no Java that can run what is tested here.
-fn programs() -> Option<PathBuf> {
+pub(super) fn programs() -> Option<PathBuf> {
     const OLDEST: u32 = 17;
     if jdk_version().is_none_or(|version| version < OLDEST) {
         skipped("the KCL and the AWS SDK for Java: there is no JDK, or an older one than 17");

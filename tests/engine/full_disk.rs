@@ -215,3 +215,50 @@ fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_th
     let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
     assert!(stored > 50 * MIB, "{stored} bytes");
 }
+
+/// What frees no room must not take the last of it: checkpoints, and what says that a log is written to.
+#[test]
+fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(3 << 20);
+    let options = StoreOptions::new()
+        .segment_bytes(256 << 10)
+        .keeper(false)
+        .max_recycled_bytes(0)
+        .disk(disk);
+    let store = options.open("store").unwrap();
+    let big = store.create_stream("big", 1).unwrap();
+    let small = store.create_stream("small", 1).unwrap();
+    fill(&big, &mut Vec::new());
+    let checkpoint = small.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
+    let mut refused = 0;
+    for number in 0..10_000 {
+        match small.save_checkpoint(&format!("reader-{}", number % 7), &checkpoint) {
+            Ok(()) => {}
+            Err(Error::StorageFull { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0, "the manifest has room for everything");
+    // A shorter retention, trimming and deletion still can be said.
+    big.set_retention(anabranch::Retention::hours(1)).unwrap();
+    let mut reader = big.reader(StartingPosition::TrimHorizon).unwrap();
+    let read = (&mut reader).take(40).filter(Result::is_ok).count();
+    assert_eq!(read, 40);
+    big.trim_to(&reader.checkpoint()).unwrap();
+    store.maintain().unwrap();
+    small.save_checkpoint("reader-0", &checkpoint).unwrap();
+    small.put("key", b"fits").unwrap();
+    big.delete().unwrap();
+    store.close().unwrap();
+    let store = options.open("store").unwrap();
+    assert_eq!(
+        store
+            .stream("small")
+            .unwrap()
+            .reader(StartingPosition::TrimHorizon)
+            .unwrap()
+            .count(),
+        1
+    );
+}

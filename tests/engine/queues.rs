@@ -717,7 +717,8 @@ fn many_that_become_dead_letters_keep_none_back_that_is_not(place: &Place) {
     assert_eq!(names(&queue.receive(&ten).unwrap()), of(&["fresh"]));
     // Who waits for dead letters is told of them.
     assert!(watch.wait(Duration::from_secs(60)).unwrap());
-    assert_eq!(counts(&queue)[2], 500);
+    // The fresh one was given out twice too, and is not held back.
+    assert_eq!(counts(&queue), [0, 0, 501, 0]);
 }
 
 fn what_is_restored_is_given_out_before_what_is_free_later(place: &Place) {

@@ -182,6 +182,13 @@ fn a_self_signed_certificate_is_made_once_and_lies_with_the_streams() {
     );
     assert!(said.contains("mode 0640") && said.contains("chmod 600"), "{said}");
 
+    // Nothing is written beside a store that is only read.
+    let said = refusal(
+        directory.path(),
+        &["--listen", "127.0.0.1:0", "--tls-self-signed", "--read-only"],
+    );
+    assert!(said.contains("--tls-dir"), "{said}");
+
     let arguments = ["--ephemeral", "--listen", "127.0.0.1:0", "--tls-self-signed"];
     let output = PROGRAM.command().args(arguments).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("--tls-dir"));
@@ -201,6 +208,19 @@ fn a_certificate_of_ones_own_is_shown_with_its_key() {
     let server = PROGRAM.serve(directory.path(), &["--tls-cert", &certificate, "--tls-key", &key]);
     let text = fs::read_to_string(&certificate).unwrap();
     Client::connect_tls(server.address(), "localhost", &text).ok("ListStreams", &json!({}));
+    server.stop("TERM");
+
+    // The names that it is for are hosts of the server, and no others are.
+    let arguments = ["--tls-self-signed", "--tls-name", "kinesis.example", "--tls-dir"];
+    let arguments = [&arguments[..], &[directory.path().to_str().unwrap()]].concat();
+    PROGRAM.serve(directory.path(), &arguments).stop("TERM");
+    let server = PROGRAM.serve(directory.path(), &["--tls-cert", &certificate, "--tls-key", &key]);
+    let text = fs::read_to_string(&certificate).unwrap();
+    for (host, status) in [("kinesis.example", 200), ("other.example", 403)] {
+        let mut client = Client::connect_tls(server.address(), "kinesis.example", &text);
+        let head = Head::of("Kinesis_20131202.ListStreams").header("Host", host);
+        assert_eq!(client.send(&head, b"{}").status, status, "{host}");
+    }
     server.stop("TERM");
 
     let refusal = |certificate: &str, key: &str| {

@@ -69,6 +69,12 @@ mod tests {
         assert_eq!(taken(0, 100, 0), 1000);
         assert_eq!(taken(0, 100, 1), 1000);
         assert_eq!(taken(1, 64 << 10, 1), 16);
+        // What is refused for its bytes leaves the records to others.
+        assert!(throughput.writes(shard(3), 1 << 20, at(0)));
+        assert!(!throughput.writes(shard(3), 1, at(0)));
+        assert!(throughput.writes(shard(4), 200 << 10, at(0)));
+        assert!((0..2000).all(|_| !throughput.writes(shard(4), 900 << 10, at(0))));
+        assert_eq!(taken(4, 100, 0), 999);
         // A record of ten mebibytes stands for ten seconds.
         assert!(throughput.writes(shard(2), 10 << 20, at(0)));
         assert!(!throughput.writes(shard(2), 1, at(8)));

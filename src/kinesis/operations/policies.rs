@@ -97,6 +97,7 @@ pub(super) const DELETE_RESOURCE_POLICY: Operation = Operation {
 
 fn delete_resource_policy(call: &Call<'_>) -> Result<Reply, ApiError> {
     let resource = call.resource()?;
+    resource.check_active(call.context)?;
     if stored(call, &resource)?.is_none() {
         return Err(ApiError::not_found(format!(
             "Resource {} under account {} has no policy.",

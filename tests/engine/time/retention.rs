@@ -101,7 +101,7 @@ fn a_shard_keeps_no_more_than_its_limit(place: &Place) {
             ..StreamOptions::default()
         },
     );
-    (0..5).for_each(|number| drop(put_large(&stream, number)));
+    (0..5).for_each(|number| _ = put_large(&stream, number));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.store.maintain().unwrap();
     assert_eq!(numbers(&stream), [3, 4]);
@@ -120,7 +120,7 @@ fn a_shard_keeps_no_more_than_its_limit(place: &Place) {
     world.store.maintain().unwrap();
     assert_eq!(numbers(&stream), [5]);
     stream.set_size_limits(SizeLimits::NONE).unwrap();
-    (6..9).for_each(|number| drop(put_large(&stream, number)));
+    (6..9).for_each(|number| _ = put_large(&stream, number));
     world.store.maintain().unwrap();
     assert_eq!(numbers(&stream), [5, 6, 7, 8]);
 }
@@ -185,7 +185,7 @@ fn what_a_checkpoint_is_past_is_trimmed_on_request(place: &Place) {
 fn a_reader_behind_what_was_trimmed_is_told(place: &Place) {
     let world = World::new(place);
     let stream = stream_with(&world, kept_for(Retention::FOREVER));
-    (0..3).for_each(|number| drop(put_large(&stream, number)));
+    (0..3).for_each(|number| _ = put_large(&stream, number));
     let mut slow = stream.reader(StartingPosition::TrimHorizon).unwrap();
     slow.next().unwrap().unwrap();
     let slow = slow.checkpoint();
@@ -274,4 +274,47 @@ fn a_shard_is_split_in_half(place: &Place) {
         stream.split_in_half(narrow.id),
         Err(Error::InvalidSplit { .. })
     ));
+}
+
+/// A killed process leaves numbers out. A reader that had read all that was there misses nothing of what follows them.
+#[test]
+fn a_reader_at_numbers_that_a_kill_left_out_is_told_nothing() {
+    let mut world = World::new(&Place::directory());
+    let stream = stream_with(&world, kept_for(Retention::FOREVER));
+    (0..2).for_each(|number| _ = put_large(&stream, number));
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!((&mut reader).filter(Result::is_ok).count(), 2);
+    let at_end = reader.checkpoint();
+    world.reopen_after_kill();
+    let stream = world.stream("s");
+    (2..5).for_each(|number| _ = put_large(&stream, number));
+    // What the reader has read is freed.
+    stream.trim_to(&at_end).unwrap();
+    world.store.maintain().unwrap();
+    assert_eq!(numbers(&stream), [2, 3, 4]);
+    let left: Vec<_> = stream
+        .reader_from(at_end)
+        .unwrap()
+        .map(|record| record.unwrap().data[0])
+        .collect();
+    assert_eq!(left, [2, 3, 4]);
+    // By size too.
+    let one = SizeLimits {
+        shard_bytes: Some(50_000),
+        ..SizeLimits::NONE
+    };
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!((&mut reader).filter(Result::is_ok).count(), 3);
+    let at_end = reader.checkpoint();
+    world.reopen_after_kill();
+    let stream = world.stream("s");
+    put_large(&stream, 5);
+    stream.set_size_limits(one).unwrap();
+    world.store.maintain().unwrap();
+    let left: Vec<_> = stream
+        .reader_from(at_end)
+        .unwrap()
+        .map(|record| record.unwrap().data[0])
+        .collect();
+    assert_eq!(left, [5]);
 }

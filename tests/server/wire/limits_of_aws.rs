@@ -17,6 +17,8 @@ on_each_backend!(
     five_streams_are_created_at_a_time,
     faults_throttle_fail_and_lose_answers,
     some_records_of_a_put_are_throttled_and_the_others_are_stored,
+    an_invalid_record_is_told_before_any_is_throttled_or_stored,
+    a_slow_call_is_answered_later_and_what_is_asked_of_one_operation_strikes_no_other,
     a_fault_of_an_operation_that_does_not_exist_is_refused_at_the_start,
 );
 
@@ -285,6 +287,36 @@ fn some_records_of_a_put_are_throttled_and_the_others_are_stored(backend: Backen
     assert_eq!(server.count_records("s"), 400 - failed.len());
     // One record alone is another operation.
     server.put("s", "k", "data");
+}
+
+fn an_invalid_record_is_told_before_any_is_throttled_or_stored(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        with_faults(options, &["PutRecords:throttle:1"]).limits(Limits::AWS)
+    });
+    server.create("s", 1);
+    let records = json!({"StreamName": "s", "Records": [
+        {"Data": "", "PartitionKey": "k"},
+        {"Data": "A".repeat(2 << 20), "PartitionKey": "k"},
+    ]});
+    let (kind, message) = server.call("PutRecords", &records).refusal();
+    assert_eq!(kind, "ValidationException");
+    assert!(message.contains("'records.2.member.data'"), "{message}");
+    assert_eq!(server.count_records("s"), 0);
+    // The fault is still to come.
+    assert_eq!(server.ok("PutRecords", &put_of(2, 3))["FailedRecordCount"], 1);
+}
+
+fn a_slow_call_is_answered_later_and_what_is_asked_of_one_operation_strikes_no_other(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        with_faults(
+            options,
+            &["ListStreams:slow=30ms:1", "DescribeLimits:slow=10m:100%"],
+        )
+    });
+    let began = std::time::Instant::now();
+    server.ok("ListStreams", &json!({}));
+    assert!(began.elapsed() >= Duration::from_millis(30));
+    server.ok("ListStreams", &json!({}));
 }
 
 fn a_fault_of_an_operation_that_does_not_exist_is_refused_at_the_start(_: Backend) {

@@ -13,6 +13,8 @@ on_each_backend!(
     a_request_has_to_be_signed_with_a_known_key,
     signed_headers_have_one_form_each,
     a_client_without_a_key_gets_no_memory_for_its_body,
+    a_request_for_no_operation_gets_no_memory_for_its_body,
+    a_refusal_does_not_tell_what_another_account_has,
     what_is_not_signed_with_its_key_stores_nothing,
     a_large_body_is_verified_too,
     the_servers_clock_says_which_signature_is_too_old,
@@ -176,6 +178,61 @@ fn a_client_without_a_key_gets_no_memory_for_its_body(backend: Backend) {
     client.write(&[b' '; 100_000]);
     assert_eq!(client.read_reply(false).unwrap().refusal(), unknown());
     assert_eq!(server.gauges().request_bytes(), 0);
+}
+
+/// What no operation is meant by is refused without its body too, whoever sends it.
+fn a_request_for_no_operation_gets_no_memory_for_its_body(backend: Backend) {
+    let server = start(backend);
+    for (target, content_type, status) in [
+        ("Kinesis_20131202.NoSuch", "application/x-amz-json-1.1", "400"),
+        ("a.b", "application/x-amz-cbor-1.1", "400"),
+        ("Kinesis_20131202.PutRecords", "application/json", "404"),
+        ("Kinesis_20131202.PutRecords", "text/plain", "404"),
+        ("", "text/plain", "403"),
+    ] {
+        let head = Head::of(target)
+            .header("Content-Type", content_type)
+            .header("Content-Length", "20000000")
+            .to_text()
+            + "\r\n";
+        let mut client = server.connect();
+        client.write(head.as_bytes());
+        client.write(&[b' '; 100_000]);
+        let reply = client.read_reply(false).unwrap();
+        assert_eq!(reply.status.to_string(), status, "{target} {content_type}");
+        assert_eq!(server.gauges().request_bytes(), 0);
+    }
+}
+
+/// A refusal is the same whether or not there is what another account names, however the name is written.
+fn a_refusal_does_not_tell_what_another_account_has(backend: Backend) {
+    let server = start(backend);
+    for name in ["s", "denied"] {
+        let stream = json!({"StreamName": name, "ShardCount": 1});
+        call(&server, &ALICE, "CreateStream", &stream).ok();
+    }
+    for (partition, region) in [("aws", REGION), ("aws-x", REGION), ("aws", "")] {
+        let arn = |stream: &str| format!("arn:{partition}:kinesis:{region}:{ACCOUNT}:stream/{stream}");
+        for name in ["s", "missing"] {
+            let reply = call(&server, &BOB, "DescribeStream", &json!({"StreamARN": arn(name)}));
+            let (kind, message) = reply.refusal();
+            if kind == "AccessDeniedException" {
+                assert_eq!(message, not_allowed("DescribeStream", &arn(name)).1);
+            } else {
+                let other = call(
+                    &server,
+                    &BOB,
+                    "DescribeStream",
+                    &json!({"StreamARN": arn("other")}),
+                );
+                assert_eq!(kind, other.refusal().0, "{partition} {region}");
+            }
+        }
+    }
+    // However long it is, it does not come back whole.
+    let long = format!("{}{}", arn(ACCOUNT, "s"), "x".repeat(100_000));
+    let reply = call(&server, &BOB, "DescribeStream", &json!({ "StreamARN": long }));
+    assert!(reply.text().len() < 10_000, "{}", reply.text().len());
 }
 
 fn what_is_not_signed_with_its_key_stores_nothing(backend: Backend) {
