@@ -9,7 +9,7 @@ use super::shard_log::ShardLog;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::Result;
 use crate::model::{LogName, Moment, PutRecord, ShardId, StreamId, Timestamp};
-use crate::seam::{Appended, Waiting};
+use crate::seam::{Appended, LogPiece, Waiting};
 
 /// A backend that was opened.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Opened {
 pub(crate) struct Batch<'a> {
     pub(crate) log: &'a dyn ShardLog,
     pub(crate) records: &'a [PutRecord<'a>],
+    /// None of them arrives earlier.
+    pub(crate) not_before: Timestamp,
 }
 
 /// Makes edits that close shards, of where their logs end.
@@ -48,6 +50,9 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         now: Timestamp,
         waiting: Waiting,
     ) -> Option<Vec<Result<Appended>>>;
+
+    /// What of a log can be freed apart from the rest, oldest first. The last piece is the one that records follow in.
+    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>>;
 
     /// Makes all durable that a log has taken so far, whatever an append waits for.
     fn sync(&self, log: LogName) -> Result<()>;

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use crate::error::Result;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::seam::{Appended, LogChanges, LogPiece, LogRead, ReadLimit, RecordSink, ShownEnd, Waiting};
+use crate::seam::{Appended, LogChanges, LogRead, ReadLimit, RecordSink, ShownEnd, Waiting};
 
 /// The log of one shard, in whichever backend.
 ///
@@ -34,9 +34,6 @@ pub(crate) trait ShardLog: Any + Debug + Send + Sync {
 
     /// Where the log ends now.
     fn end(&self) -> Result<ShownEnd>;
-
-    /// What can be freed apart from the rest, oldest first. The last piece is the one that records follow in.
-    fn pieces(&self) -> Vec<LogPiece>;
 
     /// The signals that are raised when there may be more to read: more is committed, something was fetched, the shard is
     /// closed, the log is gone. There is no other way to wait at the end.

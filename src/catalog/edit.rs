@@ -228,6 +228,16 @@ pub(crate) enum Resource {
     Channel(StreamId, ChannelId),
 }
 
+/// What an edit does to a disk that is full, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Freeing {
+    Nothing,
+    /// It may lead to edits that free room.
+    Later,
+    /// It leads to free room, or is what is said of logs when a store is closed.
+    Room,
+}
+
 impl Edit {
     /// The variant's name.
     pub(crate) fn kind(&self) -> &'static str {
@@ -273,21 +283,32 @@ impl Edit {
         }
     }
 
-    /// Whether this leads to free room on the disk, or is what is said at last when a store is closed.
-    pub(crate) fn frees_room(&self) -> bool {
+    /// What this does to a disk that is full.
+    pub(crate) fn freeing(&self) -> Freeing {
+        let of_deletion = |is_deletion| match is_deletion {
+            true => Freeing::Room,
+            false => Freeing::Nothing,
+        };
         match self {
             Self::StreamDeleted { .. }
             | Self::ShardExpired { .. }
             | Self::LogTrimmed { .. }
-            | Self::RecordsHidden { .. }
             | Self::QueueRemoved { .. }
             | Self::ChannelRemoved { .. }
-            | Self::LogsRested { .. } => true,
-            Self::SettingChanged { setting, .. } => {
-                matches!(setting, Setting::Retention { .. } | Setting::SizeLimits(_))
+            | Self::LogsRested { .. } => Freeing::Room,
+            Self::LifecycleChanged { lifecycle, .. } => {
+                of_deletion(matches!(lifecycle, Lifecycle::Deleting { .. }))
             }
-            Self::LifecycleChanged { lifecycle, .. } => matches!(lifecycle, Lifecycle::Deleting { .. }),
-            _ => false,
+            Self::QueueLifecycleChanged { lifecycle, .. }
+            | Self::ChannelLifecycleChanged { lifecycle, .. } => {
+                of_deletion(matches!(lifecycle, ReaderLifecycle::Deleting { .. }))
+            }
+            Self::RecordsHidden { .. } => Freeing::Later,
+            Self::SettingChanged { setting, .. } => match setting {
+                Setting::Retention { .. } | Setting::SizeLimits(_) => Freeing::Later,
+                _ => Freeing::Nothing,
+            },
+            _ => Freeing::Nothing,
         }
     }
 

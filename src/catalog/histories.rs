@@ -231,6 +231,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             confirmed: time,
             open_millis: u64::from(c),
             lags: Lags::default(),
+            latest_shown: time,
         }),
         28 => Edit::QueueCreated {
             stream,

@@ -221,11 +221,12 @@ impl Round<'_> {
     /// Tells of the shards that have expired with records that were not delivered, once each.
     fn tell_of_lost_shards(&self, plan: &Plan) -> Result<()> {
         for shard in self.stream().shards_lost_to(self.channel.id())? {
+            // So it is told once, also where nothing can be noted for a while.
+            self.stream().note_delivered(self.channel.id(), shard, None)?;
             (self.tell)(DeliveryEvent::RecordsExpired {
                 channel: plan.name.clone(),
                 shard,
             });
-            self.stream().note_delivered(self.channel.id(), shard, None)?;
         }
         Ok(())
     }

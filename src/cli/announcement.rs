@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use anabranch::disk::FileVersion;
 use tracing::warn;
 
 use super::Failure;
@@ -97,22 +98,19 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// A file that has the URL of the server for as long as it takes requests.
+/// A file that has the URL of the server for as long as it takes new requests.
 #[derive(Debug)]
 pub(super) struct UrlFile {
     path: PathBuf,
-    /// What this server has written into it.
-    written: Option<String>,
+    /// The file that this server has put there.
+    written: Option<FileVersion>,
 }
 
 impl UrlFile {
-    /// Removes the file of an earlier server, so that a program that waits for it does not find a server that is gone. A file that
-    /// has something else is refused, and stays.
-    pub(super) fn prepare(path: &Path) -> Result<UrlFile, Failure> {
+    /// Refuses a path at which something else is than the URL of a server. Changes nothing.
+    pub(super) fn at(path: &Path) -> Result<UrlFile, Failure> {
         match read_start(path) {
-            Ok(text) if is_url_line(&text) => {
-                fs::remove_file(path).map_err(|error| refused("remove", path, &error))?;
-            }
+            Ok(text) if is_url_line(&text) => {}
             Ok(_) => {
                 return Err(Failure::Usage(format!(
                     "--url-file {}: the file has something else than the URL of a server; name another",
@@ -128,31 +126,51 @@ impl UrlFile {
         })
     }
 
+    /// Removes the file of an earlier server, now that this one has the store: a program that waits for the file must not
+    /// find a server that is gone.
+    pub(super) fn remove_earlier(&self) -> Result<(), Failure> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused("remove", &self.path, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the file as a whole: a program that finds it finds all of the URL.
     pub(super) fn write(&mut self, url: &str) -> Result<(), Failure> {
-        let line = format!("{url}\n");
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}", std::process::id()));
+        name.push(format!(".{:016x}", fastrand::u64(..)));
         let aside = self.path.with_file_name(name);
-        let written = fs::write(&aside, &line).and_then(|()| fs::rename(&aside, &self.path));
+        let written = (|| {
+            // It must be ours, and no link to a file of others.
+            let mut file = fs::File::options().write(true).create_new(true).open(&aside)?;
+            writeln!(file, "{url}")?;
+            drop(file);
+            fs::rename(&aside, &self.path)
+        })();
         written.map_err(|error| {
             let _ = fs::remove_file(&aside);
             refused("write", &self.path, &error)
         })?;
-        self.written = Some(line);
+        self.written = FileVersion::of(&self.path);
         Ok(())
+    }
+
+    /// Removes the file, unless another server has put its own there.
+    pub(super) fn remove(&mut self) {
+        let Some(written) = self.written.take() else {
+            return;
+        };
+        if FileVersion::of(&self.path) == Some(written)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            warn!(%error, path = %self.path.display(), "the file of the URL stays");
+        }
     }
 }
 
 impl Drop for UrlFile {
     fn drop(&mut self) {
-        let Some(written) = &self.written else { return };
-        // Another server may have taken the file over.
-        if read_start(&self.path).is_ok_and(|text| text == *written)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            warn!(%error, path = %self.path.display(), "the file of the URL stays");
-        }
+        self.remove();
     }
 }
 
@@ -240,7 +258,9 @@ mod tests {
             if let Some(before) = before {
                 fs::write(&path, before).unwrap();
             }
-            let mut file = UrlFile::prepare(&path).unwrap();
+            let mut file = UrlFile::at(&path).unwrap();
+            assert_eq!(path.exists(), before.is_some());
+            file.remove_earlier().unwrap();
             assert!(!path.exists(), "{before:?}");
             file.write("http://127.0.0.1:3").unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), "http://127.0.0.1:3\n");
@@ -249,23 +269,24 @@ mod tests {
         }
         for other in ["precious", "http://a b", "http://a\nhttp://b\n"] {
             fs::write(&path, other).unwrap();
-            assert!(UrlFile::prepare(&path).is_err());
+            assert!(UrlFile::at(&path).is_err());
             assert_eq!(fs::read_to_string(&path).unwrap(), other);
         }
-        assert!(UrlFile::prepare(directory.path()).is_err());
+        assert!(UrlFile::at(directory.path()).is_err());
         let nowhere = directory.path().join("no/such");
-        assert!(UrlFile::prepare(&nowhere).unwrap().write("http://a").is_err());
+        assert!(UrlFile::at(&nowhere).unwrap().write("http://a").is_err());
     }
 
     #[test]
     fn a_url_file_that_another_server_took_over_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("url");
-        let mut first = UrlFile::prepare(&path).unwrap();
+        let mut first = UrlFile::at(&path).unwrap();
         first.write("http://127.0.0.1:3").unwrap();
-        let mut second = UrlFile::prepare(&path).unwrap();
-        second.write("http://127.0.0.1:4").unwrap();
+        let mut second = UrlFile::at(&path).unwrap();
+        // It may have the port of the first one.
+        second.write("http://127.0.0.1:3").unwrap();
         drop(first);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "http://127.0.0.1:4\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "http://127.0.0.1:3\n");
     }
 }

@@ -1,6 +1,6 @@
 //! `anabranch serve`: the Kinesis API on a port, until a signal.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
 use anabranch::{Delivery, Durability, Memory, Retention, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -207,8 +208,8 @@ impl ServeArguments {
 
     fn audience(&self) -> Audience {
         match self.ephemeral {
-            _ if self.log.is_json() => Audience::Machine,
             true => Audience::Program,
+            false if self.log.is_json() => Audience::Machine,
             false => Audience::People,
         }
     }
@@ -268,7 +269,7 @@ impl From<DurabilityLevel> for Durability {
 /// Serves until SIGINT, SIGTERM or SIGHUP. A second one does not wait for anything.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     arguments.log.start()?;
-    let url_file = arguments.url_file.as_deref().map(UrlFile::prepare).transpose()?;
+    let url_file = arguments.url_file.as_deref().map(UrlFile::at).transpose()?;
     let descriptors = Descriptors::divide(raise_open_file_limit());
     let runtime = Runtime::new().map_err(|source| Failure::System {
         doing: "start threads",
@@ -279,6 +280,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let opening = Instant::now();
     let store = open(arguments, descriptors, keys.as_ref()).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
+    url_file.as_ref().map_or(Ok(()), UrlFile::remove_earlier)?;
     let created = initial_streams::create(
         &store,
         &arguments.create_stream,
@@ -476,6 +478,13 @@ async fn serve(
     // A closed standard output is no reason not to serve.
     let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
     let followed = keys.map(|file| tokio::spawn(file.follow()));
+    let stop = async {
+        stop.await;
+        // A program that reads it now would come too late.
+        if let Some(file) = &mut url_file {
+            file.remove();
+        }
+    };
     server.run_until(stop).await;
     if let Some(followed) = followed {
         followed.abort();
@@ -535,10 +544,26 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
     // A thread of its own: a read of a terminal cannot be taken back, and the runtime would wait for it.
     let name = "anabranch-stdin".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let mut stdin = io::stdin().lock();
+        // The program that started us may have made it one that does not block.
+        while let Err(error) = io::copy(&mut stdin, &mut io::sink()) {
+            match error.kind() {
+                ErrorKind::WouldBlock => wait_for_input(),
+                _ => break,
+            }
+        }
         let _ = ended.send(());
     })?;
     Ok(receiver)
+}
+
+fn wait_for_input() {
+    let stdin = io::stdin();
+    let mut events = [PollFd::new(&stdin, PollFlags::IN)];
+    if poll(&mut events, None).is_err() {
+        // A signal, say.
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ pub(crate) use private_file::read_private;
 #[cfg(feature = "encryption")]
 pub use private_file::{FileVersion, PrivateFileError};
 #[cfg(feature = "server")]
-pub(crate) use private_file::{create_directory, lock_directory, read_public, write_private, write_public};
+pub(crate) use private_file::{
+    create_directory, lock_by, read_kept_private, read_public, write_private, write_public,
+};
 pub(crate) use readable::ReadablePages;
 
 use std::fmt::Debug;

@@ -34,8 +34,10 @@ pub enum PrivateFileError {
         /// Its permissions.
         mode: u32,
     },
-    /// It belongs to another user, who knows the secret or has put the file there.
-    #[error("{path} belongs to the user {owner}, and not to the one that this program runs as, or to root")]
+    /// It belongs to another user, who may have put the file there.
+    #[error(
+        "{path} belongs to the user {owner}, who is not the owner of its directory; remove it if it is not yours"
+    )]
     OfAnother {
         /// The file.
         path: PathBuf,
@@ -137,19 +139,62 @@ pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), PrivateFileErr
     write(path, text, 0o644)
 }
 
+/// The same of a file that a program keeps for itself in a directory. It has to belong to the directory's owner, to root or to
+/// this program's user: others could have put it there.
+#[cfg(feature = "server")]
+pub(crate) fn read_kept_private(path: &Path) -> Result<String, PrivateFileError> {
+    let owner = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.uid());
+    if let (Ok(of_file), Ok(of_directory)) = (owner(path), owner(directory_of(path)))
+        && ![of_directory, ROOT, geteuid().as_raw()].contains(&of_file)
+    {
+        return Err(PrivateFileError::OfAnother {
+            path: path.into(),
+            owner: of_file,
+        });
+    }
+    read_private(path)
+}
+
 /// Makes a directory, and those above it, unless it is there.
 #[cfg(feature = "server")]
 pub(crate) fn create_directory(path: &Path) -> Result<(), PrivateFileError> {
-    let created = std::fs::create_dir_all(path).and_then(|()| File::open(directory_of(path))?.sync_all());
+    if path.is_dir() {
+        return Ok(());
+    }
+    let created = std::fs::create_dir_all(path).and_then(|()| sync_directory(directory_of(path)));
     created.map_err(failed("create", path))
 }
 
-/// Keeps other processes from doing the same with the files of a directory, for as long as what this gives is kept.
+/// Not all file systems can do that, and not all directories may be read by those who may write into them.
 #[cfg(feature = "server")]
-pub(crate) fn lock_directory(path: &Path) -> Result<impl Sized, PrivateFileError> {
-    let locked = File::open(path).and_then(|directory| {
-        rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
-        Ok(directory)
+fn sync_directory(path: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied};
+    match File::open(path).and_then(|directory| directory.sync_all()) {
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Keeps other processes from doing the same for as long as what this gives is kept. Waits for them, for ten seconds at most.
+#[cfg(feature = "server")]
+pub(crate) fn lock_by(path: &Path) -> Result<impl Sized + use<>, PrivateFileError> {
+    use std::time::{Duration, Instant};
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let mut options = File::options();
+    // Only the owner can open it, and so hold us up.
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let locked = options.open(path).and_then(|file| {
+        let began = Instant::now();
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(error) if began.elapsed() >= PATIENCE => return Err(error.into()),
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     });
     locked.map_err(failed("lock", path))
 }
@@ -178,12 +223,6 @@ fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, Privat
         return Err(PrivateFileError::NoFile { path: path.into() });
     }
     let mode = metadata.mode() & 0o7777;
-    if ![geteuid().as_raw(), ROOT].contains(&metadata.uid()) {
-        return Err(PrivateFileError::OfAnother {
-            path: path.into(),
-            owner: metadata.uid(),
-        });
-    }
     if !may_be_used(mode, metadata.uid()) {
         return Err(PrivateFileError::Exposed {
             path: path.into(),
@@ -207,8 +246,7 @@ fn read(path: &Path, may_be_used: fn(u32, u32) -> bool) -> Result<String, Privat
 fn is_private(mode: u32, owner: u32) -> bool {
     const OTHERS: u32 = 0o077;
     const ALL_BUT_READING_BY_GROUP: u32 = 0o037;
-    let is_given_by_root = owner == ROOT && geteuid().as_raw() != ROOT;
-    match is_given_by_root {
+    match owner == ROOT {
         true => mode & ALL_BUT_READING_BY_GROUP == 0,
         false => mode & OTHERS == 0,
     }
@@ -227,7 +265,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), PrivateFileError> {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;
-        File::open(directory_of(path))?.sync_all()
+        sync_directory(directory_of(path))
     })();
     written.map_err(failed("write", path))
 }
@@ -274,11 +312,10 @@ mod tests {
 
     #[test]
     fn a_secret_that_root_gives_to_a_group_is_taken() {
-        let is_root = geteuid().is_root();
         let (root, other) = (0, geteuid().as_raw() + 1);
         for (mode, owner, is_taken) in [
-            (0o440, root, !is_root),
-            (0o640, root, !is_root),
+            (0o440, root, true),
+            (0o640, root, true),
             (0o644, root, false),
             (0o660, root, false),
             (0o400, root, true),
@@ -321,19 +358,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_user_is_refused() {
+    fn a_kept_file_of_another_user_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("credentials");
         write_private(&path, "secret").unwrap();
         // Only root can give a file away.
         if geteuid().as_raw() == ROOT {
             std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
-            let refused = read_private(&path);
+            let refused = read_kept_private(&path);
             assert!(matches!(
                 refused,
                 Err(PrivateFileError::OfAnother { owner: 4711, .. })
             ));
-            assert!(read_public(&path).is_err());
+            // Where its directory is theirs too, or the file was named by the user, it is what is meant.
+            assert!(read_private(&path).is_ok());
+            std::os::unix::fs::chown(directory.path(), Some(4711), None).unwrap();
+            assert!(read_kept_private(&path).is_ok());
         }
     }
 }

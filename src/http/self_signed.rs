@@ -9,8 +9,7 @@ use rustls_pki_types::ServerName;
 
 use super::tls::{TlsError, TlsIdentity, certificates};
 use crate::disk::{
-    PrivateFileError, create_directory, lock_directory, read_private, read_public, write_private,
-    write_public,
+    PrivateFileError, create_directory, lock_by, read_kept_private, read_public, write_private, write_public,
 };
 
 /// A certificate that was not signed by anyone else, and where it is.
@@ -28,6 +27,7 @@ pub struct SelfSigned {
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const CERTIFICATE: &str = "tls-certificate.pem";
 const KEY: &str = "tls-key.pem";
+const LOCK: &str = "tls-lock";
 
 impl TlsIdentity {
     /// The certificate in this directory for `localhost`, `127.0.0.1`, `::1` and these names, in the file
@@ -46,17 +46,27 @@ impl TlsIdentity {
             .map(|name| ServerName::try_from(*name).map_err(|_| invalid(name)))
             .collect::<Result<_, _>>()?;
         let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        let find = || -> Result<Option<TlsIdentity>, TlsError> {
+            match kept(&certificate, &key)? {
+                Some(kept) if is_for(&kept.0, &server_names)? => {
+                    TlsIdentity::from_pem(&kept.0, &kept.1).map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let known = |identity| SelfSigned {
+            identity,
+            certificate: certificate.clone(),
+            is_new: false,
+        };
+        if let Some(identity) = find()? {
+            return Ok(known(identity));
+        }
         create_directory(directory)?;
         // Of two servers that begin at once, the second one finds what the first one makes.
-        let _one_at_a_time = lock_directory(directory)?;
-        if let Some(kept) = kept(&certificate, &key)?
-            && is_for(&kept.0, &server_names)?
-        {
-            return Ok(SelfSigned {
-                identity: TlsIdentity::from_pem(&kept.0, &kept.1)?,
-                certificate,
-                is_new: false,
-            });
+        let _one_at_a_time = lock_by(&directory.join(LOCK))?;
+        if let Some(identity) = find()? {
+            return Ok(known(identity));
         }
         let (new_certificate, new_key) = make(&names)?;
         // A key whose certificate was not written belongs to the one before. They are made again then.
@@ -72,7 +82,7 @@ impl TlsIdentity {
 
 /// What both files have, if both are there and belong together.
 fn kept(certificate: &Path, key: &Path) -> Result<Option<(String, String)>, TlsError> {
-    let kept = read_public(certificate).and_then(|certificate| Ok((certificate, read_private(key)?)));
+    let kept = read_public(certificate).and_then(|certificate| Ok((certificate, read_kept_private(key)?)));
     match kept {
         Ok((certificate, key)) => {
             let is_usable = TlsIdentity::from_pem(&certificate, &key).is_ok();

@@ -131,7 +131,10 @@ fn is_principal(name: &str, question: &Question<'_>) -> Option<bool> {
         return None;
     }
     match (service, resource.split('/').next()) {
-        ("iam", Some("root")) if resource == "root" => Some(account == question.account_id),
+        // Partitions are apart: what has our number in another one is another account.
+        ("iam", Some("root")) if resource == "root" => {
+            Some(account == question.account_id && partition == "aws")
+        }
         ("iam", Some("user" | "role")) | ("sts", Some("assumed-role" | "federated-user")) => Some(false),
         _ => None,
     }

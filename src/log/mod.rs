@@ -53,6 +53,7 @@ pub(crate) use recover::unnamed::{UnnamedFile, examine_unnamed};
 pub(crate) use segments::directories::make_directory as make_log_directory;
 pub(crate) use segments::ledger::{LogChange, SegmentLedger};
 pub(crate) use segments::open_segments::OpenSegments;
+pub(crate) use segments::pieces::pieces_of;
 pub(crate) use segments::pool::{SegmentPool, remove_if_there};
 pub(crate) use segments::segment::Segment;
 pub(crate) use segments::segment_keys::SegmentKeys;

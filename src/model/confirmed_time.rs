@@ -53,12 +53,17 @@ impl Moment {
     }
 }
 
-/// Steps forward that the wall clock has made while the store was open, oldest first. Where there were many, neighbours count
-/// as one, so that for every age about those count that are not much older.
+/// By how much records may be younger than they say, because the wall clock stepped forward after they were put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lags([Lag; MOST_LAGS]);
+pub(crate) struct Lags {
+    /// Of earlier openers, one for each: a record was put under one of them, so the greatest counts.
+    past: [Lag; MOST_OPENERS],
+    /// Of this one: a record may have been put before all of its steps, so they count together.
+    steps: [Lag; MOST_STEPS],
+}
 
-const MOST_LAGS: usize = 8;
+const MOST_OPENERS: usize = 4;
+const MOST_STEPS: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Lag {
@@ -68,57 +73,70 @@ struct Lag {
 }
 
 impl Lags {
-    /// How far the clock has stepped forward in the time that the store has been open since a record of this age was put.
+    /// By how much a record of this age may be younger, of what happened in the time that the store has been open since it was
+    /// put.
     fn since(&self, open_millis: u64, age: Duration) -> Duration {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let counting = self
-            .0
-            .iter()
-            .filter(|lag| open_millis.saturating_sub(lag.at_open_millis) < age);
-        Duration::from_millis(counting.map(|lag| lag.millis).fold(0, u64::saturating_add))
+        let counts = |lag: &&Lag| open_millis.saturating_sub(lag.at_open_millis) < age;
+        let steps = self.steps.iter().filter(counts).map(|lag| lag.millis);
+        let past = self.past.iter().filter(counts).map(|lag| lag.millis);
+        let steps = steps.fold(0, u64::saturating_add);
+        Duration::from_millis(past.max().unwrap_or(0).max(steps))
     }
 
     fn add(&mut self, step: Duration, open_millis: u64) {
-        if self.0[0] != Lag::default() {
-            self.join_nearest(open_millis);
-        }
-        self.0.rotate_left(1);
-        self.0[MOST_LAGS - 1] = Lag {
+        let lag = Lag {
             millis: step.as_millis() as u64,
             at_open_millis: open_millis,
         };
+        push(&mut self.steps, lag, u64::saturating_add);
     }
 
-    /// Counts two neighbours as one, of which the time that they stand for then is short for how long ago it was.
-    fn join_nearest(&mut self, open_millis: u64) {
-        let begin = |at: usize| {
-            at.checked_sub(1)
-                .map_or(0, |before| self.0[before].at_open_millis)
+    /// As the next opener finds it.
+    fn of_earlier(mut self) -> Self {
+        let steps = std::mem::take(&mut self.steps);
+        let lag = Lag {
+            millis: steps.iter().map(|lag| lag.millis).fold(0, u64::saturating_add),
+            at_open_millis: steps.iter().map(|lag| lag.at_open_millis).max().unwrap_or(0),
         };
-        let span = |first: &usize| {
-            let between = self.0[first + 1].at_open_millis.saturating_sub(begin(*first));
-            let ago = open_millis.saturating_sub(begin(*first)).max(1);
-            u128::from(between) * 1_000_000 / u128::from(ago)
-        };
-        let first = (0..MOST_LAGS - 1).min_by_key(span).unwrap_or(0);
-        self.0[first + 1].millis = self.0[first + 1].millis.saturating_add(self.0[first].millis);
-        self.0.copy_within(0..first, 1);
-        self.0[0] = Lag::default();
+        if lag.millis > 0 {
+            push(&mut self.past, lag, u64::max);
+        }
+        self
     }
 
     fn is_empty(&self) -> bool {
-        self.0.iter().all(|lag| lag.millis == 0)
+        self.past.iter().chain(&self.steps).all(|lag| lag.millis == 0)
     }
 
     /// The newest steps are undone first.
     fn take_back(&mut self, step: Duration) {
         let mut left = step.as_millis() as u64;
-        for lag in self.0.iter_mut().rev() {
+        for lag in self.steps.iter_mut().rev() {
             let undone = lag.millis.min(left);
             lag.millis -= undone;
             left -= undone;
         }
     }
+}
+
+/// Adds a lag behind the others, oldest first. Where there is no room, two neighbours become one, of which the time that they
+/// stand for then is short for how long ago it was: of those of any age about those count that are not much older.
+fn push<const MOST: usize>(lags: &mut [Lag; MOST], new: Lag, together: fn(u64, u64) -> u64) {
+    if lags[0] != Lag::default() {
+        let begin = |at: usize| at.checked_sub(1).map_or(0, |before| lags[before].at_open_millis);
+        let span = |first: &usize| {
+            let between = lags[first + 1].at_open_millis.saturating_sub(begin(*first));
+            let ago = new.at_open_millis.saturating_sub(begin(*first)).max(1);
+            u128::from(between) * 1_000_000 / u128::from(ago)
+        };
+        let first = (0..MOST - 1).min_by_key(span).unwrap_or(0);
+        lags[first + 1].millis = together(lags[first + 1].millis, lags[first].millis);
+        lags.copy_within(0..first, 1);
+        lags[0] = Lag::default();
+    }
+    lags.rotate_left(1);
+    lags[MOST - 1] = new;
 }
 
 /// What an opener of a store leaves to later ones.
@@ -132,6 +150,8 @@ pub(crate) struct ClockNote {
     pub(crate) open_millis: u64,
     /// The steps that the wall clock has made.
     pub(crate) lags: Lags,
+    /// The latest time that the wall clock had shown.
+    pub(crate) latest_shown: Timestamp,
 }
 
 /// The wall clock went another way than the monotonic one.
@@ -153,6 +173,9 @@ pub(crate) struct ConfirmedTime {
     opened_at: Duration,
     open_millis_before: u64,
     lags: Lags,
+    /// By how many milliseconds the clock has stepped forward that is not confirmed.
+    unconfirmed_millis: u64,
+    latest_shown: Timestamp,
 }
 
 impl ConfirmedTime {
@@ -181,23 +204,51 @@ impl ConfirmedTime {
             steady_since: reading.monotonic,
             opened_at: reading.monotonic,
             open_millis_before: note.map_or(0, |note| note.open_millis),
-            lags: note.map_or_else(Lags::default, |note| note.lags),
+            lags: note.map_or_else(Lags::default, |note| note.lags.of_earlier()),
+            unconfirmed_millis: 0,
+            latest_shown: note.map_or(wall, |note| note.latest_shown.max(wall)),
         };
         (time, step)
     }
 
     /// Takes a reading into account, and says whether the wall clock has stepped since the last one.
-    pub(crate) fn observe(&mut self, reading: ClockReading) -> Option<ClockStep> {
+    ///
+    /// `earliest` is the earliest time that a record says which was put while the clock [was behind](Self::is_behind), if some
+    /// were.
+    pub(crate) fn observe(
+        &mut self,
+        reading: ClockReading,
+        earliest: Option<Timestamp>,
+    ) -> Option<ClockStep> {
         let step = self.step_to(reading);
         match step {
-            Some(ClockStep::Forward(step)) => self.lags.add(step, self.open_millis(reading)),
-            Some(ClockStep::Back(step)) => self.lags.take_back(step),
+            Some(ClockStep::Forward(step)) => {
+                // A record never says an earlier time than the one before in its shard.
+                let too_early = earliest.map_or(Duration::ZERO, |earliest| reading.wall.since(earliest));
+                let lag = match self.is_behind(self.last) {
+                    true => step.min(too_early),
+                    false => step,
+                };
+                self.unconfirmed_millis = self.unconfirmed_millis.saturating_add(lag.as_millis() as u64);
+            }
+            Some(ClockStep::Back(step)) => {
+                let undone = self.unconfirmed_millis.min(step.as_millis() as u64);
+                self.unconfirmed_millis -= undone;
+                self.lags
+                    .take_back(step.saturating_sub(Duration::from_millis(undone)));
+            }
             None => {}
         }
+        self.latest_shown = self.latest_shown.max(reading.wall);
         if step.is_some() {
             self.steady_since = reading.monotonic;
         }
         let is_confirmed = reading.monotonic.saturating_sub(self.steady_since) >= CONFIRMATION;
+        // The steps count as lags from when the confirmed time has them: records that are hidden stay so.
+        if is_confirmed && self.unconfirmed_millis > 0 {
+            let step = Duration::from_millis(std::mem::take(&mut self.unconfirmed_millis));
+            self.lags.add(step, self.open_millis(reading));
+        }
         let confirmed = match is_confirmed {
             true => reading.wall,
             false => self.at(reading),
@@ -221,12 +272,26 @@ impl ConfirmedTime {
             .saturating_add(u64::try_from(here).unwrap_or(u64::MAX))
     }
 
+    /// Whether the wall clock shows less than it once did.
+    pub(crate) fn is_behind(&self, reading: ClockReading) -> bool {
+        reading.wall < self.latest_shown
+    }
+
     pub(crate) fn note(&self, reading: ClockReading) -> ClockNote {
+        let mut lags = self.lags;
+        if self.unconfirmed_millis > 0 {
+            // A later opener may confirm them.
+            lags.add(
+                Duration::from_millis(self.unconfirmed_millis),
+                self.open_millis(reading),
+            );
+        }
         ClockNote {
             confirmed: self.at(reading),
             shown: reading.wall,
             open_millis: self.open_millis(reading),
-            lags: self.lags,
+            lags,
+            latest_shown: self.latest_shown,
         }
     }
 
@@ -322,7 +387,7 @@ mod tests {
         let mut time = opened(None, NOW);
         assert_eq!(seconds(&time, NOW + DAY, DAY), NOW + DAY);
         // Slewed by 500 parts in a million.
-        assert_eq!(time.observe(reading(NOW + DAY + 43, DAY)), None);
+        assert_eq!(time.observe(reading(NOW + DAY + 43, DAY), None), None);
         assert_eq!(seconds(&time, NOW + DAY + 43, DAY), NOW + DAY + 43);
     }
 
@@ -331,11 +396,11 @@ mod tests {
         let mut time = opened(None, NOW);
         let stepped = NOW + 2 * DAY;
         assert_eq!(seconds(&time, stepped, 5), NOW + 5);
-        let step = time.observe(reading(stepped + 10, 10));
+        let step = time.observe(reading(stepped + 10, 10), None);
         assert_eq!(step, Some(ClockStep::Forward(Duration::from_secs(2 * DAY))));
-        assert_eq!(time.observe(reading(stepped + HOUR, HOUR)), None);
+        assert_eq!(time.observe(reading(stepped + HOUR, HOUR), None), None);
         assert_eq!(seconds(&time, stepped + HOUR, HOUR), NOW + HOUR);
-        assert_eq!(time.observe(reading(stepped + HOUR + 10, HOUR + 10)), None);
+        assert_eq!(time.observe(reading(stepped + HOUR + 10, HOUR + 10), None), None);
         assert_eq!(
             seconds(&time, stepped + HOUR + 10, HOUR + 10),
             stepped + HOUR + 10
@@ -345,7 +410,7 @@ mod tests {
     #[test]
     fn a_step_back_counts_at_once_and_another_one_forward_does_not() {
         let mut time = opened(None, NOW);
-        let step = time.observe(reading(NOW - DAY, 0));
+        let step = time.observe(reading(NOW - DAY, 0), None);
         assert_eq!(step, Some(ClockStep::Back(Duration::from_secs(DAY))));
         assert_eq!(seconds(&time, NOW + 10, 10), NOW - DAY + 10);
     }
@@ -360,14 +425,14 @@ mod tests {
         assert!(matches!(step, Some(ClockStep::Forward(_))));
         // The note itself is confirmed by a clock that has gone on for so long.
         assert_eq!(seconds(&time, NOW + 3 * DAY + 5, 5), NOW + 5);
-        time.observe(reading(NOW + 3 * DAY + HOUR, HOUR));
+        time.observe(reading(NOW + 3 * DAY + HOUR, HOUR), None);
         assert_eq!(seconds(&time, NOW + 3 * DAY + HOUR, HOUR), NOW + 3 * DAY + HOUR);
     }
 
     #[test]
     fn a_step_that_was_noted_is_believed_by_an_opener_who_finds_that_it_stood() {
         let mut time = opened(None, NOW);
-        time.observe(reading(NOW + 2 * DAY, 25));
+        time.observe(reading(NOW + 2 * DAY, 25), None);
         let note = time.note(reading(NOW + 2 * DAY, 25));
         assert_eq!(note.confirmed.as_seconds(), NOW + 25);
         // In the middle of the step, and after it was undone.

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// For how long a stream keeps its records, in whole milliseconds.
 ///
+/// What is older is not to be seen, and its space is given back in whole segments. The time is the wall clock's as far as that
+/// is confirmed: a store that is opened again believes a clock that has gone on by up to an hour, so with a shorter retention
+/// a clock that is wrong by less can hide records too early.
+///
 /// A stream that does not say otherwise keeps them for 24 hours, as Kinesis does. The `anabranch` server takes whole hours
 /// from 24 to 8760; the library takes any time, and [`FOREVER`](Self::FOREVER).
 ///
@@ -29,10 +33,11 @@ impl Retention {
     /// Records do not expire by their age.
     pub const FOREVER: Self = Self { millis: u64::MAX };
 
-    /// So many hours.
+    /// So many hours; none are a millisecond.
     pub const fn hours(hours: u32) -> Self {
+        let millis = hours as u64 * MILLIS_OF_HOUR;
         Self {
-            millis: hours as u64 * MILLIS_OF_HOUR,
+            millis: if millis == 0 { 1 } else { millis },
         }
     }
 
@@ -82,8 +87,9 @@ impl fmt::Display for Retention {
 
 /// How much a stream keeps, whatever its [`Retention`] says: the oldest records go when there is more.
 ///
-/// What goes are pieces of a shard, on disk whole segments, and the newest piece of each shard stays. So a shard can have up to
-/// a segment more. The store looks once a second. Counted are bytes on disk, encoded, without what segments have in reserve.
+/// What goes are pieces of a shard, on disk whole segments, and only as long as what is left is no less than the limit. So there
+/// can be up to a piece more, and the newest piece of each open shard stays in any case. The store looks once a second. Counted are
+/// bytes on disk, encoded, without what segments have in reserve.
 ///
 /// ```
 /// # fn main() -> anabranch::Result<()> {

@@ -200,6 +200,7 @@ impl Stream {
                     let Some(log) = route.opened_log() else {
                         return Ok(None);
                     };
+                    self.note_earliest(route, log.as_ref(), now);
                     let appended = log.append(records, now.max(route.created), Waiting::Refused)?;
                     let ticket = self.ticket(route, appended)?;
                     if ticket.is_some() {
@@ -246,6 +247,7 @@ impl Stream {
 
     fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
         let log = self.core.log_behind(route)?;
+        self.note_earliest(route, log.as_ref(), now);
         let appended = log.append(records, now.max(route.created), Waiting::Allowed)?;
         let ticket = self.ticket(route, appended)?.unwrap_or_else(would_wait);
         route.count(records.iter());
@@ -272,11 +274,15 @@ impl Stream {
             // A log that cannot be opened fails for its own records.
             if let Ok(log) = log {
                 let log = log.as_ref();
-                batches.push(Batch { log, records });
+                self.note_earliest(&routes[group.route()], log, now);
+                let not_before = routes[group.route()].created;
+                batches.push(Batch {
+                    log,
+                    records,
+                    not_before,
+                });
             }
         }
-        let created = order.groups().map(|group| routes[group.route()].created);
-        let now = created.fold(now, Timestamp::max);
         let mut appended = self.core.logs.append(&batches, now, waiting)?.into_iter();
         let mut append = Append {
             parts: Vec::with_capacity(logs.len()),
@@ -301,6 +307,16 @@ impl Stream {
             append.parts.push(Part::of(route, ticket));
         }
         Some(append)
+    }
+
+    /// While the clock is behind, its keeper is told how early a time the records will say at the earliest.
+    fn note_earliest(&self, route: &Route, log: &dyn ShardLog, now: Timestamp) {
+        let time = &self.store_core().time;
+        if time.is_behind()
+            && let Ok(end) = log.end()
+        {
+            time.note_earliest(now.max(route.created).max(end.last_arrival));
+        }
     }
 
     /// `None` if the append would have had to wait.

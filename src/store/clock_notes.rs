@@ -63,6 +63,8 @@ impl StoreCore {
             apart(note.open_millis, last.open_millis)
                 || apart(note.shown.as_millis(), last.shown.as_millis())
                 || apart(note.confirmed.as_millis(), last.confirmed.as_millis())
+                // A later opener must not take records for older than they may be.
+                || note.lags != last.lags
         });
         is_due.then_some(Edit::ClockNoted(note))
     }

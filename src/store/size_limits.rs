@@ -67,32 +67,31 @@ impl StoreCore {
             let streams = state.streams();
             let limited = streams.filter(|(_, stream)| stream.size_limits != SizeLimits::NONE);
             limited
-                .map(|(id, stream)| (id, stream.logs.keys().copied().collect::<Vec<_>>()))
+                .map(|(id, stream)| (id, stream.shards_to_measure()))
                 .collect()
         };
         let mut results = Vec::new();
         for (id, shards) in limited {
-            // A log that cannot be opened keeps no other from being freed.
-            results.push(self.hide_beyond_limits_of(id, &shards));
+            // A log that cannot be measured keeps no other from being freed.
+            results.push(self.hide_beyond_limits_of(id, shards));
         }
         results.into_iter().collect()
     }
 
-    fn hide_beyond_limits_of(&self, id: StreamId, shards: &[ShardId]) -> Result<()> {
-        let mut logs = Vec::new();
+    fn hide_beyond_limits_of(&self, id: StreamId, shards: Vec<ToMeasure>) -> Result<()> {
+        let mut kept = Vec::new();
         let mut failed = Ok(());
         for shard in shards {
-            match self.logs.open(LogName::Shard(id, *shard)) {
-                Ok(log) => logs.push((*shard, log.pieces())),
+            match self.logs.pieces(LogName::Shard(id, shard.id)) {
+                Ok(pieces) => kept.push(KeptPieces::of(shard, pieces)),
                 Err(error) => failed = Err(error),
             }
         }
-        let before = {
-            let state = self.catalog.read();
-            state
-                .stream(id)
-                .map_or_else(Vec::new, |stream| stream.beyond_limits(logs))
+        let limits = match self.catalog.read().stream(id) {
+            Some(stream) => stream.size_limits,
+            None => return Ok(()),
         };
+        let before = beyond_limits(limits, kept);
         if !before.is_empty() {
             self.catalog.commit(|state| match state.stream(id) {
                 Some(stream) => Ok(hidden(id, stream, before.clone())),
@@ -141,38 +140,46 @@ impl StreamState {
         before
     }
 
-    /// Up to where records go, so that the rest is within the limits as far as whole pieces allow.
-    fn beyond_limits(&self, logs: Vec<(ShardId, Vec<LogPiece>)>) -> Vec<(ShardId, RecordNumber)> {
-        let mut kept: Vec<_> = logs
-            .into_iter()
-            .filter_map(|(shard, pieces)| {
-                let log = self.logs.get(&shard)?;
-                let closing = behind_closing(log).filter(|_| !self.is_open(shard));
-                Some(KeptPieces::of(shard, pieces, closing, log.hidden_before))
-            })
-            .collect();
-        if let Some(limit) = self.size_limits.shard_bytes {
-            for shard in &mut kept {
-                while shard.bytes() > limit && shard.drop_oldest() {}
-            }
-        }
-        if let Some(limit) = self.size_limits.stream_bytes {
-            let mut bytes: u64 = kept.iter().map(KeptPieces::bytes).sum();
-            while bytes > limit {
-                let droppable = kept.iter_mut().filter(|shard| shard.can_drop());
-                let Some(oldest) = droppable.min_by_key(|shard| shard.oldest_arrival()) else {
-                    break;
-                };
-                let before = oldest.bytes();
-                oldest.drop_oldest();
-                bytes -= before - oldest.bytes();
-            }
-        }
-        let changed = kept.into_iter();
-        changed
-            .filter_map(|shard| Some((shard.shard, shard.before?)))
-            .collect()
+    /// The shards, with what is known of them before they are measured: what is put, or closed, since then stays.
+    fn shards_to_measure(&self) -> Vec<ToMeasure> {
+        let lineage = self.lineage.as_ref();
+        let shards = self.logs.iter().map(|(shard, log)| ToMeasure {
+            id: *shard,
+            behind_closing: behind_closing(log).filter(|_| !self.is_open(*shard)),
+            has_parents: lineage.is_some_and(|lineage| lineage.parents_of(*shard).next().is_some()),
+            hidden_before: log.hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST),
+        });
+        shards.collect()
     }
+}
+
+/// Up to where records go. What is left is no less than the limits, as far as there was so much.
+fn beyond_limits(limits: SizeLimits, mut kept: Vec<KeptPieces>) -> Vec<(ShardId, RecordNumber)> {
+    if let Some(limit) = limits.shard_bytes {
+        for shard in &mut kept {
+            // The newest stays in a closed shard too: a split throws nothing away.
+            while shard.pieces.len() > 1 && shard.bytes_without_oldest() >= limit && shard.drop_oldest() {}
+        }
+    }
+    if let Some(limit) = limits.stream_bytes {
+        let mut bytes: u64 = kept.iter().map(|shard| shard.bytes).sum();
+        loop {
+            let droppable = kept.iter_mut().filter(|shard| shard.can_drop());
+            let Some(oldest) = droppable.min_by_key(|shard| shard.oldest_arrival()) else {
+                break;
+            };
+            let left = bytes - (oldest.bytes - oldest.bytes_without_oldest());
+            if left < limit || !oldest.drop_oldest() {
+                break;
+            }
+            bytes = left;
+        }
+        kept.iter_mut().for_each(KeptPieces::drop_if_empty);
+    }
+    let changed = kept.into_iter();
+    changed
+        .filter_map(|shard| Some((shard.shard.id, shard.before?)))
+        .collect()
 }
 
 /// The number behind all records of a closed shard and behind its closing, which counts as one more.
@@ -180,45 +187,50 @@ fn behind_closing(log: &LogState) -> Option<RecordNumber> {
     log.end.map(|end| end.next_record.next())
 }
 
-/// What a shard keeps while it is decided what goes.
-struct KeptPieces {
-    shard: ShardId,
-    /// Oldest last.
-    pieces: Vec<LogPiece>,
+/// What is known of a shard before it is measured.
+struct ToMeasure {
+    id: ShardId,
     /// Of a closed shard, which can go as a whole.
     behind_closing: Option<RecordNumber>,
+    has_parents: bool,
+    hidden_before: RecordNumber,
+}
+
+/// What a shard keeps while it is decided what goes.
+struct KeptPieces {
+    shard: ToMeasure,
+    /// Oldest last.
+    pieces: Vec<LogPiece>,
+    bytes: u64,
     before: Option<RecordNumber>,
 }
 
 impl KeptPieces {
-    fn of(
-        shard: ShardId,
-        mut pieces: Vec<LogPiece>,
-        behind_closing: Option<RecordNumber>,
-        hidden_before: Option<RecordNumber>,
-    ) -> KeptPieces {
-        let hidden_before = hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST);
+    fn of(shard: ToMeasure, mut pieces: Vec<LogPiece>) -> KeptPieces {
         // What is hidden already goes without being counted.
         let hidden = pieces
             .iter()
             .skip(1)
-            .take_while(|next| next.follows <= hidden_before)
+            .take_while(|next| next.follows <= shard.hidden_before)
             .count();
         pieces.drain(..hidden);
         pieces.reverse();
-        if behind_closing.is_some_and(|closing| closing <= hidden_before) {
+        if shard
+            .behind_closing
+            .is_some_and(|closing| closing <= shard.hidden_before)
+        {
             pieces.clear();
         }
         KeptPieces {
+            bytes: pieces.iter().map(|piece| piece.bytes).sum(),
             shard,
             pieces,
-            behind_closing,
             before: None,
         }
     }
 
-    fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.bytes).sum()
+    fn bytes_without_oldest(&self) -> u64 {
+        self.bytes - self.pieces.last().map_or(0, |piece| piece.bytes)
     }
 
     fn oldest_arrival(&self) -> Option<Timestamp> {
@@ -227,7 +239,7 @@ impl KeptPieces {
 
     /// The newest piece of an open shard stays: records will follow in it.
     fn can_drop(&self) -> bool {
-        match self.behind_closing {
+        match self.shard.behind_closing {
             Some(_) => !self.pieces.is_empty(),
             None => self.pieces.len() > 1,
         }
@@ -238,11 +250,19 @@ impl KeptPieces {
         if !self.can_drop() {
             return false;
         }
+        self.bytes = self.bytes_without_oldest();
         self.pieces.pop();
         self.before = match self.pieces.last() {
             Some(next) => Some(next.follows),
-            None => self.behind_closing,
+            None => self.shard.behind_closing,
         };
         true
+    }
+
+    /// A closed shard without a record goes once its parents are gone.
+    fn drop_if_empty(&mut self) {
+        if self.pieces.is_empty() && !self.shard.has_parents {
+            self.before = self.before.max(self.shard.behind_closing);
+        }
     }
 }

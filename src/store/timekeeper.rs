@@ -15,6 +15,10 @@ pub(super) struct TimeKeeper {
     lead_millis: AtomicU64,
     /// Whether the confirmed time alone does not say which records have expired.
     has_lags: AtomicBool,
+    /// Whether the wall clock shows less than it once did.
+    is_behind: AtomicBool,
+    /// The earliest time that a record says which was put since then.
+    earliest: Mutex<Option<Timestamp>>,
 }
 
 /// The clock that the store was given.
@@ -44,6 +48,8 @@ impl TimeKeeper {
             clock,
             lead_millis: AtomicU64::new(lead_millis(&known, reading)),
             has_lags: AtomicBool::new(known.has_lags()),
+            is_behind: AtomicBool::new(known.is_behind(reading)),
+            earliest: Mutex::default(),
             known: Mutex::new(known),
         };
         (keeper, step)
@@ -76,7 +82,13 @@ impl TimeKeeper {
     pub(super) fn observe(&self) -> Option<ClockStep> {
         let mut known = self.known.lock();
         let reading = self.clock.read();
-        let step = known.observe(reading);
+        let mut earliest = self.earliest.lock();
+        let step = known.observe(reading, *earliest);
+        let is_behind = known.is_behind(reading);
+        if self.is_behind.swap(is_behind, Ordering::Relaxed) != is_behind {
+            // What was put since it went back, and before this was seen, may say the time of now.
+            *earliest = is_behind.then_some(reading.wall);
+        }
         self.has_lags.store(known.has_lags(), Ordering::Release);
         self.lead_millis
             .store(lead_millis(&known, reading), Ordering::Release);
@@ -85,6 +97,17 @@ impl TimeKeeper {
 
     pub(super) fn open_millis(&self) -> u64 {
         self.known.lock().open_millis(self.clock.read())
+    }
+
+    /// Whether [`note_earliest`](Self::note_earliest) wants to know of what is put.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// A record is put that says this time or a later one, while the clock is behind.
+    pub(super) fn note_earliest(&self, arrival: Timestamp) {
+        let mut earliest = self.earliest.lock();
+        *earliest = Some(earliest.map_or(arrival, |earliest| earliest.min(arrival)));
     }
 
     pub(super) fn note(&self) -> ClockNote {

@@ -18,6 +18,8 @@ mod omissions;
 mod op;
 mod queues;
 mod random;
+#[cfg(feature = "channels")]
+mod readers;
 mod regressions;
 mod repair_crashes;
 mod reshard;
@@ -25,6 +27,7 @@ mod rot;
 mod scenario;
 mod step;
 mod targeted;
+mod trimming;
 mod unreadable;
 mod watchdog;
 mod world;

@@ -37,7 +37,8 @@ impl LocalLogs {
         stream.forget_log(name);
         self.active.forget(name);
         let directory = log.directory().to_owned();
-        self.garbage.lock().push(Garbage::of_log(directory, &log));
+        let garbage = Garbage::of_log(directory, &log);
+        self.garbage.lock().push(garbage);
         Ok(vec![log])
     }
 

@@ -6,7 +6,7 @@ use crate::backend::ShardLog;
 use crate::error::Result;
 use crate::log::LocalLog;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::seam::{Appended, LogChanges, LogPiece, LogRead, ReadLimit, RecordSink, ShownEnd, Waiting};
+use crate::seam::{Appended, LogChanges, LogRead, ReadLimit, RecordSink, ShownEnd, Waiting};
 
 impl ShardLog for LocalLog {
     fn append(&self, records: &[PutRecord<'_>], now: Timestamp, waiting: Waiting) -> Result<Appended> {
@@ -29,10 +29,6 @@ impl ShardLog for LocalLog {
 
     fn end(&self) -> Result<ShownEnd> {
         Ok(self.shown_end())
-    }
-
-    fn pieces(&self) -> Vec<LogPiece> {
-        LocalLog::pieces(self)
     }
 
     fn changes(&self) -> &LogChanges {

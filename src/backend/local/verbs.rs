@@ -8,9 +8,9 @@ use super::logs::LocalLogs;
 use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
-use crate::log::{LocalLog, announce_all};
+use crate::log::{LocalLog, announce_all, pieces_of};
 use crate::model::{LogName, Moment, ShardId, StreamId, Timestamp};
-use crate::seam::{Appended, Waiting, stored_bytes};
+use crate::seam::{Appended, LogPiece, Waiting, stored_bytes};
 
 impl Logs for LocalLogs {
     fn open(&self, name: LogName) -> Result<Arc<dyn ShardLog>> {
@@ -31,7 +31,10 @@ impl Logs for LocalLogs {
         match waiting {
             Waiting::Allowed => {
                 self.announce(batches);
-                let append = |batch: &Batch<'_>| batch.log.append(batch.records, now, waiting);
+                let append = |batch: &Batch<'_>| {
+                    let now = now.max(batch.not_before);
+                    batch.log.append(batch.records, now, waiting)
+                };
                 Some(batches.iter().map(append).collect())
             }
             Waiting::Refused => {
@@ -42,10 +45,23 @@ impl Logs for LocalLogs {
                 let reserved = batches.iter().zip(reservations?);
                 Some(
                     reserved
-                        .map(|(batch, room)| room.append(batch.records, now))
+                        .map(|(batch, room)| room.append(batch.records, now.max(batch.not_before)))
                         .collect(),
                 )
             }
+        }
+    }
+
+    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>> {
+        // A log that rests need not be opened for that.
+        let at_rest = {
+            let state = self.catalog.read();
+            let known = state.log(log);
+            known.and_then(|known| known.end.map(|end| pieces_of(&known.segments, end)))
+        };
+        match at_rest {
+            Some(pieces) => Ok(pieces),
+            None => Ok(self.log(log)?.map_or_else(Vec::new, |log| log.pieces())),
         }
     }
 

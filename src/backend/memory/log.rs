@@ -76,6 +76,30 @@ impl MemoryLog {
         }
     }
 
+    /// What can be freed. Memory is freed record by record, and this says it for some together.
+    pub(super) fn pieces(&self) -> Vec<LogPiece> {
+        const PIECE_BYTES: u64 = 64 * 1024;
+        let state = self.lock();
+        let mut pieces: Vec<LogPiece> = Vec::new();
+        let mut follows = state.freed_before;
+        for record in &state.records {
+            let bytes = bytes_of(record) as u64;
+            match pieces.last_mut() {
+                Some(piece) if piece.bytes + bytes <= PIECE_BYTES => {
+                    piece.bytes += bytes;
+                    piece.last_arrival = record.arrival;
+                }
+                _ => pieces.push(LogPiece {
+                    follows,
+                    bytes,
+                    last_arrival: record.arrival,
+                }),
+            }
+            follows = record.number.next();
+        }
+        pieces
+    }
+
     /// Frees all records, of a log that the catalog has no more.
     pub(super) fn clear(&self, state: &mut LogState) {
         let bytes = state.records.iter().map(bytes_of).sum();
@@ -213,30 +237,6 @@ impl ShardLog for MemoryLog {
             next_record: state.numbers.next(),
             last_arrival: state.last_arrival,
         })
-    }
-
-    fn pieces(&self) -> Vec<LogPiece> {
-        /// Memory is freed record by record; what is said of it are pieces of about this size.
-        const PIECE_BYTES: u64 = 64 * 1024;
-        let state = self.lock();
-        let mut pieces: Vec<LogPiece> = Vec::new();
-        let mut follows = state.freed_before;
-        for record in &state.records {
-            let bytes = bytes_of(record) as u64;
-            match pieces.last_mut() {
-                Some(piece) if piece.bytes + bytes <= PIECE_BYTES => {
-                    piece.bytes += bytes;
-                    piece.last_arrival = record.arrival;
-                }
-                _ => pieces.push(LogPiece {
-                    follows,
-                    bytes,
-                    last_arrival: record.arrival,
-                }),
-            }
-            follows = record.number.next();
-        }
-        pieces
     }
 
     fn changes(&self) -> &LogChanges {

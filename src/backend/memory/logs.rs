@@ -13,7 +13,7 @@ use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
 use crate::catalog::{Catalog, Edit};
 use crate::error::{Error, Result};
 use crate::model::{LogName, Moment, RecordNumber, ShardId, StreamId, Timestamp};
-use crate::seam::{Appended, Waiting};
+use crate::seam::{Appended, LogPiece, Waiting};
 use crate::sync::Mutex;
 
 #[derive(Debug)]
@@ -133,8 +133,16 @@ impl Logs for MemoryLogs {
             return None;
         }
         // A log that is known to be written to stays so.
-        let append = |batch: &Batch<'_>| batch.log.append(batch.records, now, waiting);
+        let append = |batch: &Batch<'_>| {
+            batch
+                .log
+                .append(batch.records, now.max(batch.not_before), waiting)
+        };
         Some(batches.iter().map(append).collect())
+    }
+
+    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>> {
+        Ok(self.log(log)?.pieces())
     }
 
     /// What was taken lives as long as the memory.

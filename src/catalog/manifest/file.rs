@@ -13,7 +13,7 @@ use super::format::{HEADER_BYTES, Header, RESERVE_BYTES, decode_headers, encode_
 use super::new_store::check_nothing_is_stored;
 use super::walk::walk_frames;
 use crate::catalog::codec;
-use crate::catalog::edit::Edit;
+use crate::catalog::edit::{Edit, Freeing};
 use crate::catalog::edit_log::{EditLog, Revision};
 use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out, new_identity, perform, read_whole};
@@ -307,20 +307,25 @@ impl Manifest {
 
     /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room. Where it has
     /// none, what is left is for edits that free some: without them the disk would stay full.
-    fn reserve(&mut self, frame_bytes: u64, frees_room: bool) -> Result<()> {
+    fn reserve(&mut self, frame_bytes: u64, freeing: Freeing) -> Result<()> {
         let needed = self.length + frame_bytes;
         if needed + RESERVE_BYTES / 2 <= self.reserved {
             return Ok(());
         }
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
         let fits = needed <= self.reserved;
+        let kept = match freeing {
+            Freeing::Room => 0,
+            Freeing::Later => RESERVE_BYTES / 4,
+            Freeing::Nothing => RESERVE_BYTES / 2,
+        };
         match self.file.allocate(file_length(wanted)) {
             Ok(()) if fits => {}
             // A frame that runs past the file's end shows that the file was cut, so a length must not be lost that a
             // torn frame could have needed. Elsewhere the frame's sync comes before the new room is needed.
             Ok(()) => perform(Step::ManifestRoomSync, || self.file.sync_data())
                 .map_err(|error| self.home.health.poison("sync", &self.path, error))?,
-            Err(_) if fits && frees_room => return Ok(()),
+            Err(_) if needed + kept <= self.reserved => return Ok(()),
             Err(error) => return Err(Error::preparing("extend", &self.path, error)),
         }
         self.reserved = wanted;
@@ -358,8 +363,8 @@ impl EditLog for Manifest {
             |reason: String| Error::bad_change(format!("the change cannot be stored: {reason}"));
         let body = codec::encode(edits).map_err(cannot_encode)?;
         let frame = encode_frame(&self.seed, self.next_sequence, &body);
-        let frees_room = edits.iter().any(Edit::frees_room);
-        self.reserve(frame.len() as u64, frees_room)?;
+        let freeing = edits.iter().map(Edit::freeing).max();
+        self.reserve(frame.len() as u64, freeing.unwrap_or(Freeing::Nothing))?;
         let health = &self.home.health;
         write_both(self.file.as_ref(), &frame, self.length)
             .map_err(|error| health.poison("write to", &self.path, error))?;

@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field of the header
 //!      0      8  magic            89 41 42 4D 0D 0A 1A 0A
-//!      8      2  format           3
+//!      8      2  format           4
 //!     10      6  reserved, zero
 //!     16     16  store
 //!     32      8  number           the one in the file's name

@@ -21,8 +21,8 @@ pub struct Limits {
     pub throughput: bool,
     /// How often operations can be called, in a second: 1 to 1,000 times, by the operation.
     pub call_rates: bool,
-    /// How many streams can be CREATING at once (5), and how often a stream's shard count (10) and its mode (2) can be
-    /// changed within 24 hours.
+    /// How many streams can be CREATING at once (5), and how often a stream's shard count (10), its mode (2) and its
+    /// encryption (25) can be changed within 24 hours.
     pub changes: bool,
 }
 

@@ -521,9 +521,8 @@ fn begin_ordinary(context: Context<'_>, body: &PutBody<'_>, form: Form, waiting:
         Err(_) if context.caller.is_some() => return None,
         Err(error) => return Some(Err(context.refusal(error))),
     };
-    if let Err(refused) = context.authorize_stream(&stream) {
-        return Some(Err(refused));
-    }
+    // By what name a refusal says what it is about is for the checks too.
+    context.authorize_stream(&stream).ok()?;
     match waiting {
         Waiting::Allowed => Some(begin(context, &stream, &records, form, false)),
         Waiting::Never => try_begin(context, &stream, &records, form),

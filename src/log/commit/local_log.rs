@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
 use crate::log::segments::index_file::save_index;
 use crate::log::segments::log_files::LogFiles;
+use crate::log::segments::pieces::pieces_of;
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
 use crate::seam::{LogChanges, LogPiece, ShownEnd};
@@ -136,6 +137,7 @@ impl LocalLog {
     /// Forgets all segments of a log that is gone from the catalog.
     pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
         self.is_removed.store(true, Ordering::Release);
+        self.abandon_pending();
         self.forget_segments_before(RecordNumber::END)
     }
 
@@ -150,20 +152,8 @@ impl LocalLog {
     pub(crate) fn pieces(&self) -> Vec<LogPiece> {
         let end = *self.files.published.lock();
         let segments = self.files.segments.read();
-        let begins = segments.iter().map(|segment| &segment.entry);
-        let ends = begins
-            .clone()
-            .skip(1)
-            .map(|next| (next.base_position, next.base_arrival))
-            .chain([(end.position, end.last_arrival)]);
-        begins
-            .zip(ends)
-            .map(|(entry, (position, last_arrival))| LogPiece {
-                follows: entry.follows,
-                bytes: position.0.saturating_sub(entry.base_position.0),
-                last_arrival,
-            })
-            .collect()
+        let entries: Vec<_> = segments.iter().map(|segment| segment.entry).collect();
+        pieces_of(&entries, end)
     }
 
     /// The first number of the oldest segment that is named.

@@ -283,6 +283,20 @@ impl LocalLog {
         failed.outcome.set(Err(error.clone()))
     }
 
+    /// Fails what was taken and not written, of a log that is removed: nothing is written to it on return, nor later.
+    pub(super) fn abandon_pending(&self) {
+        self.wait_for_turn();
+        let mut tail = self.tail.lock();
+        let mut wakers = Vec::new();
+        if !tail.is_committing && !tail.pending.is_empty() {
+            let next = tail.next_record;
+            let gone = tail.stalled.take().unwrap_or(Error::Closed);
+            wakers = self.fail_pending(&mut tail, next, &gone);
+        }
+        drop(tail);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// Waits for the end of the commit in flight, or of what else keeps writers out.
     pub(super) fn wait_for_in_flight<'a>(&'a self, tail: MutexGuard<'a, Tail>) -> MutexGuard<'a, Tail> {
         let in_flight = 1 - tail.pending.outcome.parity;

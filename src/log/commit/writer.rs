@@ -612,9 +612,14 @@ impl Writer {
                 taken => break taken?,
             }
         };
+        // A segment that has no frame follows what was before it.
+        let empty = previous
+            .as_ref()
+            .filter(|last| last.entry.base_position == self.end.position);
+        let follows = empty.map_or(self.end.next_record, |last| last.entry.follows);
         let entry = SegmentEntry {
             first_record,
-            follows: self.end.next_record.min(first_record),
+            follows: follows.min(first_record),
             base_position: self.end.position,
             base_arrival: self.end.last_arrival,
             salt,

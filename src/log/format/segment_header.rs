@@ -3,8 +3,8 @@
 //! ```text
 //! offset  bytes  field of the header page
 //!      0      8  magic            89 41 42 52 0D 0A 1A 0A
-//!      8      2  format           3
-//!     10      2  kind of log      1 a shard's, 2 the commit journal
+//!      8      2  format           4
+//!     10      2  kind of log      1 a shard's, 2 the commit journal, 3 a queue's
 //!     12      4  shard            index; 0 in the commit journal
 //!     16     16  store
 //!     32      8  stream           0 in the commit journal
@@ -19,7 +19,8 @@
 //!     96     12  wrapped nonce    of the segment's key; zero: not encrypted
 //!    108     32  wrapped key
 //!    140     16  wrapped tag
-//!    156   3936  zero
+//!    156      8  follows          the number behind the last record before the segment
+//!    164   3928  zero
 //!   4092      4  checksum         CRC-32 of all bytes before
 //!   4096      -  frames
 //! ```

@@ -7,6 +7,7 @@ pub(super) mod ledger;
 pub(super) mod left_off;
 pub(super) mod log_files;
 pub(super) mod open_segments;
+pub(super) mod pieces;
 pub(super) mod pool;
 pub(super) mod segment;
 pub(super) mod segment_keys;

@@ -64,8 +64,6 @@ pub(crate) struct SegmentSize {
 }
 
 impl SegmentPool {
-    /// Opens the pool. What an earlier owner left half prepared is removed, the rest is used. What no pool makes is left
-    /// alone.
     /// Frees the room of all files of a pool that is not open. They mean nothing.
     pub(crate) fn remove_all(disk: &dyn Disk, directory: &Path) -> Result<()> {
         for name in list_if_there(disk, directory)? {
@@ -77,6 +75,8 @@ impl SegmentPool {
         Ok(())
     }
 
+    /// Opens the pool. What an earlier owner left half prepared is removed, the rest is used. What no pool makes is left
+    /// alone.
     pub(crate) fn open(disk: Arc<dyn Disk>, directory: PathBuf, max_recycled_bytes: u64) -> Result<Self> {
         let mut state = PoolState::default();
         let mut next_name = 0;

@@ -2,13 +2,14 @@
 "use strict";
 
 const { spawn } = require("node:child_process");
-const { randomInt } = require("node:crypto");
+const { randomInt, randomUUID } = require("node:crypto");
 const fs = require("node:fs");
+const os = require("node:os");
 const path = require("node:path");
 
 // Signatures are not verified, so any key will do; but clients want to have one.
 const ANY_KEY = "any";
-const MOST_LOG_CHARACTERS = 1 << 20;
+const MOST_LOG_BYTES = 1 << 20;
 const PATIENCE = 60_000;
 
 class ServerError extends Error {
@@ -68,11 +69,39 @@ function listed(texts = []) {
   return typeof texts === "string" ? [texts] : [...texts];
 }
 
+/** A file without a name, of which nothing is left, however this process ends. */
+function openNameless() {
+  const file = path.join(os.tmpdir(), `anabranch-${randomUUID()}`);
+  const opened = fs.openSync(file, "wx+", 0o600);
+  fs.unlinkSync(file);
+  return opened;
+}
+
+/** The last that is in a file. The program that writes to it shares the position, which must not move. */
+function lastText(file) {
+  const { size } = fs.fstatSync(file);
+  const bytes = Buffer.alloc(Math.min(size, MOST_LOG_BYTES));
+  const length = fs.readSync(file, bytes, 0, bytes.length, size - bytes.length);
+  return bytes.toString("utf8", 0, length);
+}
+
+/** The first line says where the server is: as JSON, or in its last word, which with `--ephemeral` is the only one. */
+function urlIn(line) {
+  try {
+    return JSON.parse(line).url;
+  } catch {
+    return line.trim().split(" ").at(-1);
+  }
+}
+
 class Server {
   #child;
+  /** What the child writes its standard error to, until it has ended: at a pipe that is full it would wait for this process. */
+  #errors;
   #log = "";
   #ended;
-  #isStopped = false;
+  /** What the first call of `stop` or `kill` has given. */
+  #stopped;
 
   constructor(program, options) {
     this.region = options.region ?? "us-east-1";
@@ -92,49 +121,55 @@ class Server {
     ];
     // What the environment says of another server is not meant for this one.
     const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("ANABRANCH_"));
-    this.#child = spawn(program, command, {
-      // Nothing is ever written to its standard input. Its end comes with the end of this process, also by SIGKILL, and the
-      // program ends at that.
-      stdio: ["pipe", "pipe", "pipe"],
-      env: Object.fromEntries(environment),
-      // Ctrl-C at the terminal is for this process, which may still need the server then.
-      detached: true,
-    });
-    this.#child.stderr.setEncoding("utf8").on("data", (text) => {
-      this.#log = (this.#log + text).slice(-MOST_LOG_CHARACTERS);
-    });
+    this.#errors = openNameless();
+    try {
+      this.#child = spawn(program, command, {
+        // Nothing is ever written to its standard input. Its end comes with the end of this process, also by SIGKILL, and
+        // the program ends at that.
+        stdio: ["pipe", "pipe", this.#errors],
+        env: Object.fromEntries(environment),
+        // Ctrl-C at the terminal is for this process, which may still need the server then.
+        detached: true,
+      });
+    } catch (error) {
+      this.#closeErrors();
+      throw error;
+    }
     // It comes after all that the program said. A program that cannot be run has no exit.
     this.#ended = new Promise((resolve) => {
       this.#child.on("error", (error) => resolve(`because of ${error.message}`));
       this.#child.once("close", (status, signal) => resolve(signal ? `by signal ${signal}` : `with status ${status}`));
+    }).then((how) => {
+      this.#closeErrors();
+      return how;
     });
-    // The pipe breaks when the program ends before this process.
-    this.#child.stdin.on("error", () => {});
+    // The pipe breaks when the program ends before this process. Without file descriptors there is none.
+    this.#child.stdin?.on("error", () => {});
   }
 
   get pid() {
     return this.#child.pid;
   }
 
-  /** The program says where it is in its first line, when it serves: the last word of it, and with `--ephemeral` the only one. */
+  /** The program says where it is in its first line, when it serves. */
   async serves(timeout) {
     let said = "";
     const firstLine = new Promise((resolve) => {
-      this.#child.stdout.setEncoding("utf8").on("data", (text) => {
+      this.#child.stdout?.setEncoding("utf8").on("data", (text) => {
         if (said.includes("\n")) return;
         said += text;
         if (said.includes("\n")) resolve(said.split("\n")[0]);
       });
     });
     const started = await within(timeout, [
-      firstLine.then((line) => ({ url: line.trim().split(" ").at(-1) })),
+      firstLine.then((line) => ({ url: urlIn(line) })),
       this.#ended.then((how) => ({ problem: `anabranch did not start, and ended ${how}` })),
     ]);
     const late = { problem: `anabranch did not start within ${timeout} ms` };
     const { url, problem = "anabranch did not say where it serves" } = started ?? late;
     if (!url) {
       await this.kill();
-      throw new ServerError(problem, this.#log);
+      throw new ServerError(problem, this.log());
     }
     this.url = url;
     // From here on the child does not keep this process from ending.
@@ -156,35 +191,54 @@ class Server {
   }
 
   log() {
-    return this.#log;
+    return this.#errors === undefined ? this.#log : lastText(this.#errors);
   }
 
-  async stop(timeout = PATIENCE) {
-    if (this.#isStopped) return;
-    this.#isStopped = true;
+  stop(timeout = PATIENCE) {
+    this.#stopped ??= this.#stop(timeout);
+    return this.#stopped;
+  }
+
+  async #stop(timeout) {
     this.#keepsProcess(true);
     const hadEnded = this.#child.exitCode !== null || this.#child.signalCode !== null;
-    this.#child.kill("SIGTERM");
+    this.#signal("SIGTERM");
     const how = await within(timeout, [this.#ended]);
     if (how === undefined) {
-      this.#child.kill("SIGKILL");
-      await this.#ended;
-      throw new ServerError(`anabranch did not stop within ${timeout} ms`, this.#log);
+      await this.#kill();
+      throw new ServerError(`anabranch did not stop within ${timeout} ms`, this.log());
     }
-    if (hadEnded) throw new ServerError(`anabranch had ended by itself, ${how}`, this.#log);
-    if (how !== "with status 0") throw new ServerError(`anabranch did not stop in order, and ended ${how}`, this.#log);
+    if (hadEnded) throw new ServerError(`anabranch had ended by itself, ${how}`, this.log());
+    if (how !== "with status 0") throw new ServerError(`anabranch did not stop in order, and ended ${how}`, this.log());
   }
 
-  async kill() {
-    this.#isStopped = true;
+  kill() {
+    const killed = this.#kill();
+    this.#stopped ??= killed;
+    return killed;
+  }
+
+  async #kill() {
     this.#keepsProcess(true);
-    this.#child.kill("SIGKILL");
+    this.#signal("SIGKILL");
     await this.#ended;
+  }
+
+  /** A child that was never started has no number, and a signal to number 0 would be for this process and its group. */
+  #signal(signal) {
+    if (this.#child.pid !== undefined) this.#child.kill(signal);
+  }
+
+  #closeErrors() {
+    if (this.#errors === undefined) return;
+    this.#log = lastText(this.#errors);
+    fs.closeSync(this.#errors);
+    this.#errors = undefined;
   }
 
   #keepsProcess(keeps) {
     const verb = keeps ? "ref" : "unref";
-    for (const handle of [this.#child, this.#child.stdin, this.#child.stdout, this.#child.stderr]) handle?.[verb]?.();
+    for (const handle of [this.#child, this.#child.stdin, this.#child.stdout]) handle?.[verb]?.();
   }
 }
 

@@ -48,7 +48,8 @@ export interface Server extends AsyncDisposable {
   /** The last that the program has written to its standard error. */
   log(): string;
   /**
-   * Stops the server in order: what it has taken is answered, and its store is closed. Does nothing if it is stopped.
+   * Stops the server in order: what it has taken is answered, and its store is closed. A second call gives what the first
+   * one gave, and so does one after `kill`.
    * @throws ServerError if it had ended before, by itself, or does not end in order.
    */
   stop(timeout?: number): Promise<void>;

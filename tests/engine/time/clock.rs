@@ -23,6 +23,9 @@ on_each_backend!(
     a_jump_forward_with_restarts_in_it_deletes_nothing,
     a_jump_forward_that_stands_for_an_hour_counts,
     a_clock_that_begins_in_the_past_deletes_nothing_that_is_young,
+    a_clock_that_begins_in_the_past_each_day_lets_records_expire,
+    what_is_only_put_while_the_clock_is_behind_stays,
+    a_step_forward_shows_nothing_again,
     what_is_put_while_the_clock_is_behind_arrives_after_its_shard_was_made,
     a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened,
     a_program_that_never_runs_for_an_hour_expires_what_is_old_too,
@@ -253,4 +256,88 @@ fn a_clock_that_was_years_behind_for_hours_deletes_nothing_when_it_is_set_right(
     assert_eq!(numbers(&stream), [0, 1, 2]);
     world.let_pass(DAY);
     assert_eq!(numbers(&stream), [0; 0]);
+}
+
+/// A machine without a clock of its own that is on for two hours a day, and begins in the past each time.
+fn a_clock_that_begins_in_the_past_each_day_lets_records_expire(place: &Place) {
+    let mut world = World::new(place);
+    world.store.create_stream("s", 1).unwrap();
+    for day in 0..60 {
+        world.store.close().unwrap();
+        world.clock.jump_back(20 * YEAR);
+        world.reopen();
+        world.let_pass(Duration::from_secs(60));
+        put_large(&world.stream("s"), day);
+        world.clock.jump_forward(20 * YEAR + DAY);
+        world.let_pass(2 * HOUR);
+        put_large(&world.stream("s"), day);
+        let kept = numbers(&world.stream("s"));
+        assert!(kept.ends_with(&[day, day]), "{day}: {kept:?}");
+        assert_eq!(kept.len() % 2, 0, "{day}: {kept:?}");
+        // It was off for a day before each.
+        assert!(kept.len() <= 2 * 4, "{day}: {kept:?}");
+    }
+}
+
+/// If nothing is put while the clock is right, all records say the same time, and stay until the store was open for so long.
+fn what_is_only_put_while_the_clock_is_behind_stays(place: &Place) {
+    let mut world = World::new(place);
+    world.store.create_stream("s", 1).unwrap();
+    for day in 0..30 {
+        world.store.close().unwrap();
+        world.clock.jump_back(20 * YEAR);
+        world.reopen();
+        world.let_pass(Duration::from_secs(60));
+        put_large(&world.stream("s"), day);
+        world.clock.jump_forward(20 * YEAR + DAY);
+        world.let_pass(2 * HOUR);
+        let kept = numbers(&world.stream("s"));
+        assert!(kept.ends_with(&[day]), "{day}: {kept:?}");
+    }
+    world.let_pass(DAY);
+    assert_eq!(numbers(&world.stream("s")), [0; 0]);
+}
+
+/// Records that are hidden stay hidden when the clock steps, and while that is not confirmed.
+fn a_step_forward_shows_nothing_again(place: &Place) {
+    let world = World::new(place);
+    let stream = world.store.create_stream("s", 1).unwrap();
+    put_large(&stream, 0);
+    world.let_pass(20 * HOUR);
+    put_large(&stream, 1);
+    world.let_pass(5 * HOUR);
+    assert_eq!(numbers(&stream), [1]);
+    let from_the_beginning = || {
+        let shard = stream.describe().unwrap().shards[0].id;
+        let oldest = stream
+            .shard_iterator(shard, StartingPosition::TrimHorizon)
+            .unwrap();
+        stream.get_records(&oldest, &ALL).unwrap().records.len()
+    };
+    world.clock.jump_forward(16 * HOUR);
+    for _ in 0..20 {
+        world.let_pass(HOUR / 6);
+        assert_eq!(from_the_beginning(), 1);
+    }
+}
+
+/// The step is noted before the next opener could take the records for old.
+#[test]
+fn a_step_forward_before_a_kill_counts_for_the_next_opener() {
+    let mut world = World::new(&Place::directory());
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let options = anabranch::StreamOptions {
+        retention: minutes(10).into(),
+        ..anabranch::StreamOptions::default()
+    };
+    let stream = world.store.create_stream_with("s", options).unwrap();
+    put_large(&stream, 0);
+    put_large(&stream, 1);
+    world.clock.jump_forward(minutes(20));
+    world.store.maintain().unwrap();
+    world.reopen_after_kill();
+    world.let_pass(minutes(5));
+    assert_eq!(numbers(&world.stream("s")), [0, 1]);
+    world.let_pass(minutes(20));
+    assert_eq!(numbers(&world.stream("s")), [0; 0]);
 }

@@ -310,7 +310,7 @@ fn a_slow_call_is_answered_later_and_what_is_asked_of_one_operation_strikes_no_o
     let server = TestServer::with_options(backend, |options| {
         with_faults(
             options,
-            &["ListStreams:slow=30ms:1", "DescribeLimits:slow=10m:100%"],
+            &["ListStreams:slow=30ms:1", "DescribeLimits:slow=600s:100%"],
         )
     });
     let began = std::time::Instant::now();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import string
@@ -19,6 +20,9 @@ from ._program import find_program
 _ANY_KEY = "any"
 
 _Texts = Union[str, Iterable[str]]
+
+# Of this process.
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
 class ServerError(RuntimeError):
@@ -99,6 +103,7 @@ class Server:
         self._output: IO[bytes] = tempfile.TemporaryFile()
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         self._log = ""
+        _servers.add(self)
         try:
             self.process = subprocess.Popen(
                 command,
@@ -125,8 +130,8 @@ class Server:
             raise
 
     def client(self, **arguments: Any) -> Any:
-        """A boto3 client of the server. Keyword arguments are those of ``boto3.client``, such as ``region_name`` and
-        ``config``."""
+        """A boto3 client of the server, which runs for as long as there is one, unless it is stopped. Keyword arguments are
+        those of ``boto3.client``, such as ``region_name`` and ``config``."""
         try:
             import boto3  # type: ignore[import-untyped, unused-ignore]
             from botocore.config import Config  # type: ignore[import-untyped, unused-ignore]
@@ -146,7 +151,10 @@ class Server:
             "aws_access_key_id": _ANY_KEY,
             "aws_secret_access_key": _ANY_KEY,
         }
-        return self._session.client("kinesis", **{**given, **arguments, "config": config})
+        client = self._session.client("kinesis", **{**given, **arguments, "config": config})
+        # A server that is garbage is stopped, and this one is still needed.
+        client._anabranch_server = self
+        return client
 
     def environment(self, region: str | None = None) -> dict[str, str]:
         """Environment variables by which the AWS SDKs and the AWS command line find the server by themselves."""
@@ -214,15 +222,14 @@ class Server:
         return f"<anabranch.Server {getattr(self, 'url', 'that did not start')}>"
 
     def _wait_for_url(self, timeout: float) -> str:
-        """The program says where it is in its first line, when it serves: the last word of it, and with ``--ephemeral`` the
-        only one."""
+        """The program says where it is in its first line, when it serves."""
         deadline = time.monotonic() + timeout
         while True:
             # In this order: what it said before it ended is there once it has ended.
             has_ended = self.process.poll() is not None
             line, end, _ = _text(self._output).partition("\n")
             if end and line:
-                return line.split()[-1]
+                return _url_in(line)
             if has_ended:
                 self._forget()
                 raise ServerError(f"anabranch did not start, and ended {self._status()}", self._log)
@@ -254,6 +261,15 @@ def fresh_region() -> str:
     return f"us-test{letters}-1"
 
 
+def _url_in(line: str) -> str:
+    """The first line of the program is JSON, or its last word is the URL; with ``--ephemeral`` that is the only one."""
+    try:
+        url: str = json.loads(line)["url"]
+    except ValueError:
+        url = line.split()[-1]
+    return url
+
+
 def _listed(texts: _Texts) -> list[str]:
     """One text is a list of one, and not of its letters."""
     return [texts] if isinstance(texts, str) else [str(text) for text in texts]
@@ -275,6 +291,19 @@ def _end(process: subprocess.Popen[bytes], files: tuple[IO[bytes], ...], owner: 
         process.kill()
         process.wait()
     _close(process, files)
+
+
+def _let_go() -> None:
+    """In a process that was forked: the standard input of the servers of its parent ends with the parent, also if this
+    process lives on."""
+    for server in list(_servers):
+        process = getattr(server, "process", None)
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _close(process: subprocess.Popen[bytes], files: tuple[IO[bytes], ...]) -> None:

@@ -1,7 +1,8 @@
 """Fixtures for pytest. The plugin is there as soon as the package is installed.
 
 ``kinesis``
-    A boto3 client. Each test has its own, and a region of its own, so that no test sees the streams of another.
+    A boto3 client. Each test has its own, and a region of its own, so that no test sees the streams of another. They are
+    deleted when the test is over.
 ``kinesis_environment``
     For a program that makes its clients itself: the test's environment variables lead to the server, to the same streams
     as ``kinesis``.
@@ -17,7 +18,8 @@ A fixture of the same name in a ``conftest.py`` takes the place of one of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -72,14 +74,17 @@ def kinesis_url(kinesis_server: Server) -> str:
 
 
 @pytest.fixture
-def kinesis_region(kinesis_server: Server, pytestconfig: pytest.Config) -> str:
+def kinesis_region(kinesis_server: Server, pytestconfig: pytest.Config) -> Iterator[str]:
     """A region for this test alone, with the streams that are wanted at the start."""
     region = fresh_region()
     # One with a region of its own is in that alone, where the server has made it.
     streams = [_parsed(stream) for stream in _streams(pytestconfig) if "@" not in stream]
-    if streams:
-        _create(kinesis_server, region, streams)
-    return region
+    try:
+        if streams:
+            _create(kinesis_server, region, streams)
+        yield region
+    finally:
+        _delete_all(kinesis_server, region)
 
 
 @pytest.fixture
@@ -120,6 +125,68 @@ def _create(server: Server, region: str, streams: list[tuple[str, dict[str, int]
     for name, _ in streams:
         client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
     client.close()
+
+
+# How long it waits before each attempt to delete the streams of a test, and how many seconds all of that may take.
+_PAUSES = [0.0, 0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.2, 0.2, 0.2]
+_PATIENCE = 5.0
+
+
+def _delete_all(server: Server, region: str) -> None:
+    """Deletes the streams that a test has left. They would take the server's memory, and shards of its limit, until the session
+    ends. The faults that the tests want strike these calls too, so they are made again; but no test fails if streams stay."""
+    try:
+        from botocore.config import Config  # type: ignore[import-untyped, unused-ignore]
+
+        # The SDK would wait for seconds before it calls again.
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=_PATIENCE, read_timeout=_PATIENCE)
+        client = server.client(region_name=region, config=config)
+    except Exception:
+        # Such as a test with another client than boto3.
+        return
+    deadline = time.monotonic() + _PATIENCE
+    deleted: set[str] = set()
+    try:
+        for pause in _PAUSES:
+            time.sleep(pause)
+            if server.process.poll() is not None or time.monotonic() > deadline or _are_deleted(client, deleted):
+                break
+    finally:
+        client.close()
+
+
+def _are_deleted(client: Any, deleted: set[str]) -> bool:
+    """Deletes streams, and adds them to those that are deleted. Whether these are all."""
+    names = _listed(client, "list_streams", "StreamNames")
+    if names is None:
+        return False
+    for name in names:
+        if name not in deleted and _succeeds(client.delete_stream, StreamName=name, EnforceConsumerDeletion=True):
+            deleted.add(name)
+    if deleted.issuperset(names):
+        return True
+    # A stream that has queues or channels is not deleted. An older boto3 does not know them.
+    if hasattr(client, "delete_queue"):
+        for queue in _listed(client, "list_queues", "QueueSummaries") or ():
+            _succeeds(client.delete_queue, QueueARN=queue["QueueARN"])
+        for channel in _listed(client, "list_channels", "ChannelSummaries") or ():
+            _succeeds(client.delete_channel, ChannelARN=channel["ChannelARN"])
+    return False
+
+
+def _listed(client: Any, operation: str, member: str) -> list[Any] | None:
+    try:
+        return [item for page in client.get_paginator(operation).paginate() for item in page[member]]
+    except Exception:
+        return None
+
+
+def _succeeds(call: Callable[..., Any], **arguments: Any) -> bool:
+    try:
+        call(**arguments)
+    except Exception:
+        return False
+    return True
 
 
 def _parsed(stream: str) -> tuple[str, dict[str, int]]:

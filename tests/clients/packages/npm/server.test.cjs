@@ -219,6 +219,92 @@ test("a server that ended by itself is told", async () => {
   await assert.rejects(server.stop(), /had ended by itself, by signal SIGKILL/);
 });
 
+for (const [place, dataDir] of [["memory", () => undefined], ["a directory", (t) => path.join(directory(t), "data")]]) {
+  test(`the program may log in JSON, with its streams in ${place}`, async (t) => {
+    const server = await start({ streams: "clicks:1", dataDir: dataDir(t), arguments: "--log-format=json" });
+    assert.match(server.url, /^http:\/\/127\.0\.0\.1:\d+$/);
+    assert.deepEqual(await streams(server.clientOptions()), ["clicks"]);
+    await server.stop();
+    assert(server.log().trim().split("\n").every((line) => JSON.parse(line)));
+  });
+}
+
+test("stopped twice at once, the server is stopped for both", async () => {
+  const server = await start();
+  const stopped = server.stop();
+  assert.equal(server.stop(), stopped);
+  await server.stop();
+  assert.equal(isRunning(server.pid), false);
+  assert.match(server.log(), /the store is closed/);
+});
+
+test("a second call to stop tells of a server that ended by itself too", async () => {
+  const server = await start();
+  process.kill(server.pid, "SIGKILL");
+  while (isRunning(server.pid)) await new Promise(setImmediate);
+  await assert.rejects(server.stop(), /had ended by itself, by signal SIGKILL/);
+  await assert.rejects(server.stop(), /had ended by itself, by signal SIGKILL/);
+});
+
+test("a server that was killed is not stopped", async () => {
+  const server = await start();
+  const killed = server.kill();
+  await server.stop();
+  assert.equal(isRunning(server.pid), false);
+  await killed;
+});
+
+test("the program does not wait until this process reads what it says", async (t) => {
+  const done = path.join(directory(t), "done");
+  // More than a pipe takes, while this process does nothing else.
+  const said = "x".repeat(100);
+  const lines = `i=0; while [ $i -lt 3000 ]; do echo ${said} >&2; i=$((i + 1)); done; echo the end >&2; : > ${done}`;
+  const program = script(t, "talks", `#!/bin/sh\necho http://127.0.0.1:9\n${lines}\nexec cat\n`);
+  const files = directory(t);
+  setVariables(t, { TMPDIR: files });
+  const server = await start({ program });
+  assert.deepEqual(fs.readdirSync(files), []);
+  const deadline = Date.now() + PATIENCE;
+  while (!fs.existsSync(done)) assert(Date.now() < deadline, "the program waits");
+  assert.equal(server.log(), `${said}\n`.repeat(3000) + "the end\n");
+  await assert.rejects(server.stop(), /did not stop in order, and ended by signal SIGTERM/);
+  assert.match(server.log(), /the end\n$/);
+});
+
+test("a server that cannot be started for want of file descriptors is an error", async () => {
+  const program = `
+    const fs = require("node:fs");
+    const { start } = require("anabranch");
+    async function main() {
+      await (await start()).stop();
+      for (let free = 0; free < 16; free++) {
+        const held = [];
+        try {
+          for (;;) held.push(fs.openSync("/dev/null"));
+        } catch {}
+        for (const descriptor of held.splice(0, free)) fs.closeSync(descriptor);
+        const how = await start().then((server) => server.stop(), (error) => error.message);
+        for (const descriptor of held) fs.closeSync(descriptor);
+        console.log(how ?? "started");
+      }
+      const isOurs = (name) => {
+        try {
+          return fs.readlinkSync("/proc/self/fd/" + name).includes("anabranch-");
+        } catch {
+          return false; // Closed meanwhile.
+        }
+      };
+      console.log(fs.readdirSync("/proc/self/fd").filter(isOurs).length, "files left");
+    }
+    main();`;
+  const limited = 'ulimit -n 64; exec "$0" -e "$1"';
+  const { stdout } = await run("bash", ["-c", limited, process.execPath, program], { timeout: PATIENCE });
+  const said = stdout.trim().split("\n");
+  assert.deepEqual(said.slice(-2), ["started", "0 files left"], stdout);
+  assert.match(said[0], /EMFILE/);
+  assert(said.some((line) => /did not start, and ended because of spawn .*EMFILE/.test(line)), stdout);
+});
+
 test("a server can be disposed of", { skip: Symbol.asyncDispose === undefined }, async () => {
   const server = await start();
   await server[Symbol.asyncDispose]();

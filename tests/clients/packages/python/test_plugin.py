@@ -47,6 +47,86 @@ def test_streams_can_be_there_for_each_test(pytester, configuration):
     pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=3)
 
 
+def test_the_streams_of_a_test_are_deleted_when_it_is_over(pytester):
+    pytester.makeini(
+        """
+        [pytest]
+        anabranch_streams = clicks:2
+        anabranch_arguments = --shard-limit 8
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        regions = []
+        bucket = {"BucketARN": "arn:aws:s3:::archive", "ExpectedBucketOwner": "000000000000"}
+
+        @pytest.mark.parametrize("test", range(3))
+        def test_streams(kinesis, kinesis_region, test):
+            clicks = kinesis.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]["StreamARN"]
+            kinesis.register_stream_consumer(StreamARN=clicks, ConsumerName="reader")
+            kinesis.create_stream(StreamName="jobs", StreamModeDetails={"StreamMode": "ON_DEMAND"})
+            jobs = kinesis.describe_stream_summary(StreamName="jobs")["StreamDescriptionSummary"]["StreamARN"]
+            kinesis.create_queue(
+                QueueName="resize",
+                StreamConfigurationList=[{"StreamARN": jobs, "StartingPosition": {"Type": "TRIM_HORIZON"}}],
+            )
+            kinesis.create_channel(
+                ChannelName="archive",
+                ServiceExecutionRoleARN="arn:aws:iam::000000000000:role/delivery",
+                StreamConfigurationList=[{"StreamARN": jobs, "RecordConfiguration": {"RecordFormatType": "JSON"}}],
+                S3DestinationConfiguration={
+                    "StorageConfiguration": {**bucket, "CompressionType": "GZIP"},
+                    "DeadLetterQueueS3Configuration": bucket,
+                },
+            )
+            with pytest.raises(kinesis.exceptions.ResourceInUseException):
+                kinesis.delete_stream(StreamName="jobs")
+            regions.append(kinesis_region)
+
+        def test_what_is_left(kinesis_server):
+            assert len(regions) == 3
+            for region in regions:
+                assert kinesis_server.client(region_name=region).list_streams()["StreamNames"] == []
+            assert kinesis_server.client().list_streams()["StreamNames"] == ["clicks"]
+        """
+    )
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    "faults", ["ListStreams:fail:2 DeleteStream:lose:1 DeleteStream:throttle:2", "ListStreams:lose:30% DeleteStream:fail:50%"]
+)
+def test_streams_are_deleted_although_faults_strike(pytester, faults):
+    pytester.makeini(f"[pytest]\nanabranch_faults = {faults}\nanabranch_arguments = --shard-limit 2\n")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("test", range(4))
+        def test_streams(kinesis, test):
+            kinesis.create_stream(StreamName="clicks", ShardCount=1)
+            kinesis.create_stream(StreamName="orders", ShardCount=1)
+        """
+    )
+    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("fault", ["DeleteStream:fail:100%", "ListStreams:throttle:100%", "ListStreams:lose:100%"])
+def test_no_test_fails_because_streams_stay(pytester, fault):
+    pytester.makepyfile(
+        """
+        def test_streams(kinesis):
+            kinesis.create_stream(StreamName="clicks", ShardCount=1)
+
+        def test_a_server_that_is_gone(kinesis, kinesis_server):
+            kinesis_server.kill()
+        """
+    )
+    pytester.runpytest_subprocess("-W", "error", "--anabranch-fault", fault).assert_outcomes(passed=2)
+
+
 def test_faults_strike_calls_of_tests(pytester):
     pytester.makeini(
         """

@@ -1,6 +1,7 @@
 """`anabranch.Server`, as a program that tests itself uses it."""
 
 import gc
+import json
 import os
 import re
 import signal
@@ -110,6 +111,27 @@ def test_streams_in_a_directory_survive_a_killed_server(tmp_path):
         )
         records = kinesis.get_records(ShardIterator=position["ShardIterator"])["Records"]
         assert [record["Data"] for record in records] == [b"hello"]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_program_may_log_in_json(tmp_path, in_memory):
+    data_dir = None if in_memory else tmp_path / "data"
+    with anabranch.Server("clicks:1", data_dir=data_dir, arguments=["--log-format=json"]) as server:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
+        assert server.client().list_streams()["StreamNames"] == ["clicks"]
+    assert all(json.loads(line) for line in server.log().splitlines())
+
+
+def test_a_server_is_there_for_as_long_as_a_client_is():
+    server = anabranch.Server("clicks:1")
+    process = server.process
+    list_streams = server.client().list_streams
+    del server
+    gc.collect()
+    assert list_streams()["StreamNames"] == ["clicks"]
+    del list_streams
+    gc.collect()
+    assert process.returncode == 0
 
 
 def test_a_region_is_a_place_of_its_own():
@@ -239,6 +261,28 @@ def test_a_process_that_is_forked_does_not_end_the_server():
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert server.client().list_streams()["StreamNames"] == ["clicks"]
+
+
+def test_a_process_that_is_forked_does_not_keep_the_server_of_a_killed_one():
+    script = """
+import os, signal, time
+import anabranch
+server = anabranch.Server()
+child = os.fork()
+if child == 0:
+    os.close(1)
+    os.close(2)
+    time.sleep(1000)
+print(server.url, child, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    printed = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, timeout=PATIENCE)
+    url, child = printed.stdout.decode().split()
+    try:
+        wait_until(lambda: not answers(url))
+        assert is_running(int(child))
+    finally:
+        os.kill(int(child), signal.SIGKILL)
 
 
 def test_an_interrupt_at_the_terminal_is_not_for_the_server():
