@@ -98,7 +98,8 @@ impl Done {
         }
         for records in self.acknowledged.values() {
             let least = match self.is_limit_asked {
-                true => records.len().saturating_sub(2),
+                // The newest may be one that was not acknowledged.
+                true => records.len().saturating_sub(1),
                 false => 0,
             };
             for number in &records[least..] {
