@@ -121,7 +121,7 @@ fn measure(
     let mut side = |is_disturbed: bool| -> Outcome<Run> {
         round += 1;
         let stream = store.create_stream(&format!("written-{round}"), SHARDS as u32)?;
-        stream.increase_retention(8760)?;
+        stream.increase_retention(anabranch::Retention::hours(8760))?;
         warm_up(&stream, SHARDS)?;
         let victims = match (is_disturbed, disturbance) {
             (true, Disturbance::Delete) => (0..window.div_duration_f64(PAUSE) as u64 + 1)

@@ -303,11 +303,11 @@ impl Edit {
             | Self::ChannelLifecycleChanged { lifecycle, .. } => {
                 of_deletion(matches!(lifecycle, ReaderLifecycle::Deleting { .. }))
             }
-            Self::RecordsHidden { .. } => Freeing::Later,
-            Self::SettingChanged { setting, .. } => match setting {
-                Setting::Retention { .. } | Setting::SizeLimits(_) => Freeing::Later,
-                _ => Freeing::Nothing,
-            },
+            Self::RecordsHidden { .. }
+            | Self::SettingChanged {
+                setting: Setting::Retention { .. } | Setting::SizeLimits(_),
+                ..
+            } => Freeing::Later,
             _ => Freeing::Nothing,
         }
     }

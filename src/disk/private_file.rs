@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "server")]
 use rustix::fs::FlockOperation;
+#[cfg(feature = "server")]
 use rustix::process::geteuid;
 use thiserror::Error;
 

@@ -84,12 +84,10 @@ impl Lags {
         Duration::from_millis(past.max().unwrap_or(0).max(steps))
     }
 
-    fn add(&mut self, step: Duration, open_millis: u64) {
-        let lag = Lag {
-            millis: step.as_millis() as u64,
-            at_open_millis: open_millis,
-        };
-        push(&mut self.steps, lag, u64::saturating_add);
+    fn add(&mut self, step: Lag) {
+        if step.millis > 0 {
+            push(&mut self.steps, step, u64::saturating_add);
+        }
     }
 
     /// As the next opener finds it.
@@ -173,8 +171,8 @@ pub(crate) struct ConfirmedTime {
     opened_at: Duration,
     open_millis_before: u64,
     lags: Lags,
-    /// By how many milliseconds the clock has stepped forward that is not confirmed.
-    unconfirmed_millis: u64,
+    /// The steps forward that are not confirmed, together, and when the last of them was.
+    unconfirmed: Lag,
     latest_shown: Timestamp,
 }
 
@@ -205,7 +203,7 @@ impl ConfirmedTime {
             opened_at: reading.monotonic,
             open_millis_before: note.map_or(0, |note| note.open_millis),
             lags: note.map_or_else(Lags::default, |note| note.lags.of_earlier()),
-            unconfirmed_millis: 0,
+            unconfirmed: Lag::default(),
             latest_shown: note.map_or(wall, |note| note.latest_shown.max(wall)),
         };
         (time, step)
@@ -229,11 +227,14 @@ impl ConfirmedTime {
                     true => step.min(too_early),
                     false => step,
                 };
-                self.unconfirmed_millis = self.unconfirmed_millis.saturating_add(lag.as_millis() as u64);
+                self.unconfirmed = Lag {
+                    millis: self.unconfirmed.millis.saturating_add(lag.as_millis() as u64),
+                    at_open_millis: self.open_millis(reading),
+                };
             }
             Some(ClockStep::Back(step)) => {
-                let undone = self.unconfirmed_millis.min(step.as_millis() as u64);
-                self.unconfirmed_millis -= undone;
+                let undone = self.unconfirmed.millis.min(step.as_millis() as u64);
+                self.unconfirmed.millis -= undone;
                 self.lags
                     .take_back(step.saturating_sub(Duration::from_millis(undone)));
             }
@@ -245,9 +246,8 @@ impl ConfirmedTime {
         }
         let is_confirmed = reading.monotonic.saturating_sub(self.steady_since) >= CONFIRMATION;
         // The steps count as lags from when the confirmed time has them: records that are hidden stay so.
-        if is_confirmed && self.unconfirmed_millis > 0 {
-            let step = Duration::from_millis(std::mem::take(&mut self.unconfirmed_millis));
-            self.lags.add(step, self.open_millis(reading));
+        if is_confirmed {
+            self.lags.add(std::mem::take(&mut self.unconfirmed));
         }
         let confirmed = match is_confirmed {
             true => reading.wall,
@@ -279,13 +279,8 @@ impl ConfirmedTime {
 
     pub(crate) fn note(&self, reading: ClockReading) -> ClockNote {
         let mut lags = self.lags;
-        if self.unconfirmed_millis > 0 {
-            // A later opener may confirm them.
-            lags.add(
-                Duration::from_millis(self.unconfirmed_millis),
-                self.open_millis(reading),
-            );
-        }
+        // A later opener may confirm them.
+        lags.add(self.unconfirmed);
         ClockNote {
             confirmed: self.at(reading),
             shown: reading.wall,
@@ -333,10 +328,14 @@ mod tests {
     fn steps_count_for_records_that_were_put_before_them() {
         let mut lags = Lags::default();
         let since = |lags: &Lags, now, age| lags.since(now, Duration::from_millis(age)).as_millis();
-        lags.add(Duration::from_millis(70), 1_000);
+        let step = |millis, at_open_millis| Lag {
+            millis,
+            at_open_millis,
+        };
+        lags.add(step(70, 1_000));
         assert_eq!(since(&lags, 1_400, 500), 70);
         assert_eq!(since(&lags, 1_500, 500), 0);
-        lags.add(Duration::from_millis(30), 1_200);
+        lags.add(step(30, 1_200));
         assert_eq!(since(&lags, 1_400, 500), 100);
         assert_eq!(since(&lags, 1_600, 500), 30);
         lags.take_back(Duration::from_millis(50));
@@ -346,13 +345,56 @@ mod tests {
         assert!(lags.is_empty());
     }
 
+    #[test]
+    fn of_earlier_openers_the_greatest_counts() {
+        let mut lags = Lags::default();
+        let since = |lags: &Lags, now, age| lags.since(now, Duration::from_millis(age)).as_millis();
+        for (millis, at_open_millis) in [(10, 100), (30, 200)] {
+            lags.add(Lag {
+                millis,
+                at_open_millis,
+            });
+        }
+        lags = lags.of_earlier();
+        assert_eq!(since(&lags, 250, 500), 40);
+        lags.add(Lag {
+            millis: 25,
+            at_open_millis: 300,
+        });
+        assert_eq!(since(&lags, 350, 500), 40);
+        lags = lags.of_earlier().of_earlier();
+        assert_eq!(since(&lags, 350, 500), 40);
+        assert_eq!(since(&lags, 750, 500), 25);
+        assert_eq!(since(&lags, 800, 500), 0);
+    }
+
+    /// A note is written when something new is to be said, and not each time that one could be.
+    #[test]
+    fn a_step_that_is_not_confirmed_is_noted_the_same_each_time() {
+        let mut time = ConfirmedTime::begin(None, reading(NOW, 0)).0;
+        assert!(time.observe(reading(NOW + 1_000, 10), None).is_some());
+        let noted = time.note(reading(NOW + 1_000, 10)).lags;
+        assert_ne!(noted, Lags::default());
+        for seconds in [11, 60, HOUR, 2 * HOUR] {
+            time.observe(reading(NOW + 990 + seconds, seconds), None);
+            assert_eq!(
+                time.note(reading(NOW + 990 + seconds, seconds)).lags,
+                noted,
+                "{seconds}"
+            );
+        }
+    }
+
     /// A machine that sleeps each night has its clock step forward each morning, for years.
     #[test]
     fn of_many_steps_the_old_ones_count_no_more() {
         let mut lags = Lags::default();
         let (day, sleep) = (HOUR * 8, Duration::from_secs(HOUR * 16));
         for morning in 1..2_000 {
-            lags.add(sleep, morning * day * 1000);
+            lags.add(Lag {
+                millis: sleep.as_millis() as u64,
+                at_open_millis: morning * day * 1000,
+            });
             for days in [1, 3, 7, 30] {
                 let open = morning * day * 1000 + 1;
                 let lag = lags.since(open, Duration::from_secs(days * day));

@@ -62,7 +62,7 @@ impl Namespace {
     /// As for [`Store::open_or_create_stream`](crate::Store::open_or_create_stream).
     pub fn open_or_create_stream(&self, name: &str, options: StreamOptions) -> Result<Stream> {
         self.handle
-            .open_or_create_stream(StreamName::new(&self.name, name), options)
+            .open_or_create_stream(&StreamName::new(&self.name, name), options)
     }
 
     /// A stream by its name in this namespace, in whatever state it is. Never blocks.

@@ -129,7 +129,7 @@ impl Store {
     /// As for [`create_stream`](Self::create_stream); [`Error::StreamExists`] if one is being deleted.
     pub fn open_or_create_stream(&self, name: &str, options: StreamOptions) -> Result<Stream> {
         self.handle
-            .open_or_create_stream(StreamName::new("", name), options)
+            .open_or_create_stream(&StreamName::new("", name), options)
     }
 
     /// A stream by its name, in whatever state it is. Never blocks.

@@ -39,7 +39,7 @@ impl StoreHandle {
 
     pub(super) fn open_or_create_stream(
         self: &Arc<Self>,
-        name: StreamName,
+        name: &StreamName,
         options: StreamOptions,
     ) -> Result<Stream> {
         let find = || {
