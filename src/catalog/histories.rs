@@ -13,7 +13,7 @@ use super::state::CatalogState;
 use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
-    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, HashKey, Lags, Lineage, LogName, QueueId,
+    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, HashKey, Lag, Lags, Lineage, LogName, QueueId,
     ReaderStart, RecordDistribution, RecordNumber, Retention, ShardId, StreamId, StreamMode, StreamName,
     Timestamp,
 };
@@ -231,6 +231,7 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             confirmed: time,
             open_millis: u64::from(c),
             lags: Lags::default(),
+            unconfirmed: Lag::default(),
             latest_shown: time,
         }),
         28 => Edit::QueueCreated {

@@ -144,14 +144,13 @@ impl UrlFile {
             // It must be ours, and no link to a file of others.
             let mut file = fs::File::options().write(true).create_new(true).open(&aside)?;
             writeln!(file, "{url}")?;
-            drop(file);
-            fs::rename(&aside, &self.path)
+            fs::rename(&aside, &self.path)?;
+            Ok(FileVersion::of_file(&file))
         })();
-        written.map_err(|error| {
+        self.written = written.map_err(|error: io::Error| {
             let _ = fs::remove_file(&aside);
             refused("write", &self.path, &error)
         })?;
-        self.written = FileVersion::of(&self.path);
         Ok(())
     }
 

@@ -90,7 +90,8 @@ pub(super) struct ServeArguments {
 
     /// Calls that fail, for testing what a program makes of that: OPERATION:KIND:AMOUNT
     ///
-    /// KIND is throttle, fail, slow=TIME, or lose: the answer is lost behind the effect. AMOUNT is a share of the calls, or
+    /// KIND is throttle, fail, error=NAME with an exception of the operation, slow=TIME, or lose: the answer is lost behind the
+    /// effect. AMOUNT is a share of the calls, or
     /// how many of the first: PutRecords:throttle:25%, '*:slow=200ms:3'. Can be given several times, or with commas.
     #[arg(long, value_name = "FAULT", value_delimiter = ',', env = "ANABRANCH_FAULT")]
     fault: Vec<Fault>,

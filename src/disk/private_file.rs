@@ -99,14 +99,22 @@ pub struct FileVersion {
 impl FileVersion {
     /// As the file is now; `None` if it is not there, or cannot be looked at.
     pub fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Self {
+        std::fs::metadata(path).ok().map(|metadata| Self::by(&metadata))
+    }
+
+    /// The same of a file that is open.
+    pub fn of_file(file: &File) -> Option<Self> {
+        file.metadata().ok().map(|metadata| Self::by(&metadata))
+    }
+
+    fn by(metadata: &std::fs::Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             mode: metadata.mode(),
             bytes: metadata.len(),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
+        }
     }
 }
 

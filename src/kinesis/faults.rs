@@ -12,7 +12,9 @@ use super::error::{ApiError, exception};
 /// A fault of some calls, for testing what a client makes of it: `OPERATION:KIND:AMOUNT`.
 ///
 /// - OPERATION is the name of an operation, or `*` for all of them.
-/// - KIND is `throttle`, `fail`, `slow=TIME` or `lose`. A throttled call and one that fails have no effect. A lost
+/// - KIND is `throttle`, `fail`, `error=NAME`, `slow=TIME` or `lose`. A throttled call and one that fails have no effect.
+///   NAME is an exception that the operation has in the API, as `KMSThrottlingException` of PutRecord; calls of operations
+///   that do not have it are none of the fault's. A lost
 ///   answer is one of a call that has had its effect: its connection ends, or in HTTP/2 its stream. PutRecords is
 ///   throttled record by record.
 /// - AMOUNT is a share of the calls, `25%` or `0.5%`, or how many of the first calls: `3`.
@@ -33,10 +35,12 @@ pub struct Fault {
     amount: Amount,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Throttle,
     Fail,
+    /// The exception of this name.
+    Error(String),
     Slow(Duration),
     Lose,
 }
@@ -83,10 +87,15 @@ impl FromStr for Fault {
             None if kind == "throttle" => Kind::Throttle,
             None if kind == "fail" => Kind::Fail,
             None if kind == "lose" => Kind::Lose,
+            Some(("error", name)) if !name.is_empty() => Kind::Error(name.to_owned()),
             Some(("slow", time)) => {
                 Kind::Slow(time_of(time).ok_or_else(|| wrong("the time is none, as in 200ms or 2s"))?)
             }
-            _ => return Err(wrong("the kind is not throttle, fail, slow=TIME or lose")),
+            _ => {
+                return Err(wrong(
+                    "the kind is not throttle, fail, error=NAME, slow=TIME or lose",
+                ));
+            }
         };
         let amount = Amount::of(amount)
             .ok_or_else(|| wrong("the amount is no share up to 100%, and no number of calls"))?;
@@ -123,6 +132,14 @@ impl Amount {
 }
 
 impl Fault {
+    /// The exception that it answers with, if it names one.
+    pub(super) fn exception(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Error(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The operation that it is about, unless it is about all.
     pub(super) fn operation(&self) -> Option<&str> {
         self.operation.as_deref()
@@ -132,9 +149,10 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.operation.as_deref().unwrap_or("*"))?;
-        match self.kind {
+        match &self.kind {
             Kind::Throttle => f.write_str("throttle")?,
             Kind::Fail => f.write_str("fail")?,
+            Kind::Error(name) => write!(f, "error={name}")?,
             Kind::Slow(time) => write!(f, "slow={}ms", time.as_millis())?,
             Kind::Lose => f.write_str("lose")?,
         }
@@ -187,15 +205,21 @@ impl Faults {
     pub(super) fn inject(&self, operation: &str, exceptions: &[&'static str]) -> Injected {
         let mut injected = Injected::default();
         for rule in self.rules_of(operation) {
-            match rule.fault.kind {
+            let declared = rule
+                .fault
+                .exception()
+                .map(|name| exceptions.iter().find(|known| **known == name));
+            match &rule.fault.kind {
+                Kind::Error(_) if declared.flatten().is_none() => {}
                 // Record by record, where the records are known.
                 Kind::Throttle if operation == PUT_RECORDS => {}
                 _ if !self.strikes(rule) => {}
                 Kind::Throttle => injected.refusal = Some(throttled(exceptions)),
+                Kind::Error(_) => injected.refusal = declared.flatten().map(|name| named(name)),
                 Kind::Fail => {
                     injected.refusal = Some(ApiError::internal("The server was told to let this call fail."));
                 }
-                Kind::Slow(time) => injected.delay = injected.delay.saturating_add(time),
+                Kind::Slow(time) => injected.delay = injected.delay.saturating_add(*time),
                 Kind::Lose => injected.loses_answer = true,
             }
         }
@@ -249,6 +273,13 @@ fn mixed(number: u64) -> u64 {
 
 const PUT_RECORDS: &str = "PutRecords";
 
+fn named(exception: &'static str) -> ApiError {
+    match exception {
+        exception::INTERNAL_FAILURE => ApiError::internal("The server was told to let this call fail."),
+        other => ApiError::new(400, other, "The server was told to answer this call so."),
+    }
+}
+
 /// What AWS answers where there are too many calls: that of these exceptions which says so.
 fn throttled(exceptions: &[&'static str]) -> ApiError {
     const MESSAGE: &str = "Rate exceeded: the server was told to throttle this call.";
@@ -282,6 +313,7 @@ mod tests {
             "*:fail:3",
             "GetRecords:slow=200ms:0.5%",
             "PutRecord:lose:100%",
+            "PutRecord:error=KMSThrottlingException:2",
         ] {
             assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
         }

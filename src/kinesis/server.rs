@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use super::arn::is_account_id;
 use super::dispatch;
-use super::faults::Fault;
 use super::options::ServerOptions;
 use super::scope::Scope;
 use super::service::Service;
@@ -81,6 +80,14 @@ pub enum BindError {
     FaultOperation {
         /// What was given.
         operation: String,
+    },
+    /// A fault answers with what an operation never answers with.
+    #[error("the operation {operation} has no exception {exception:?} that a fault could answer with")]
+    FaultException {
+        /// The operation.
+        operation: String,
+        /// What was given.
+        exception: String,
     },
     /// The region does not look like one.
     #[error("{region:?} is not the name of a region; expected something like us-east-1")]
@@ -229,13 +236,27 @@ fn admission(options: &ServerOptions) -> Result<Admission, RuleError> {
 }
 
 fn check_faults(options: &ServerOptions) -> Result<(), BindError> {
-    let mut operations = options.faults.iter().filter_map(Fault::operation);
-    match operations.find(|name| dispatch::operation(name).is_none()) {
-        None => Ok(()),
-        Some(operation) => Err(BindError::FaultOperation {
-            operation: operation.to_owned(),
-        }),
+    for fault in &options.faults {
+        let named = fault.operation().map(|name| (name, dispatch::operation(name)));
+        match named {
+            Some((name, None)) => {
+                return Err(BindError::FaultOperation {
+                    operation: name.to_owned(),
+                });
+            }
+            Some((name, Some(operation))) => {
+                let wanted = fault.exception();
+                if let Some(exception) = wanted.filter(|wanted| !operation.errors.contains(wanted)) {
+                    return Err(BindError::FaultException {
+                        operation: name.to_owned(),
+                        exception: exception.to_owned(),
+                    });
+                }
+            }
+            None => {}
+        }
     }
+    Ok(())
 }
 
 /// The scope of requests that do not say another one.

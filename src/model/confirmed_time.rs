@@ -66,7 +66,7 @@ const MOST_OPENERS: usize = 4;
 const MOST_STEPS: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Lag {
+pub(crate) struct Lag {
     millis: u64,
     /// How long the store had been open then.
     at_open_millis: u64,
@@ -148,8 +148,17 @@ pub(crate) struct ClockNote {
     pub(crate) open_millis: u64,
     /// The steps that the wall clock has made.
     pub(crate) lags: Lags,
+    /// Steps forward that are not confirmed.
+    pub(crate) unconfirmed: Lag,
     /// The latest time that the wall clock had shown.
     pub(crate) latest_shown: Timestamp,
+}
+
+impl ClockNote {
+    /// Whether the wall clock showed less than it once did.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.shown < self.latest_shown
+    }
 }
 
 /// The wall clock went another way than the monotonic one.
@@ -196,14 +205,25 @@ impl ConfirmedTime {
             let is_near = wall.since(known) <= CONFIRMATION;
             (if is_near { wall } else { known }, step)
         });
+        let is_believed = confirmed == wall;
+        let (mut lags, mut unconfirmed) =
+            note.map_or_else(Default::default, |note| (note.lags, note.unconfirmed));
+        let has_gone_back = note.is_some_and(|note| note.shown > wall);
+        if is_believed || has_gone_back {
+            lags.add(std::mem::take(&mut unconfirmed));
+        }
+        if has_gone_back {
+            // What is put from now on says too early a time by other steps than what was put before.
+            lags = lags.of_earlier();
+        }
         let time = Self {
             confirmed: (confirmed, reading.monotonic),
             last: reading,
             steady_since: reading.monotonic,
             opened_at: reading.monotonic,
             open_millis_before: note.map_or(0, |note| note.open_millis),
-            lags: note.map_or_else(Lags::default, |note| note.lags.of_earlier()),
-            unconfirmed: Lag::default(),
+            lags,
+            unconfirmed,
             latest_shown: note.map_or(wall, |note| note.latest_shown.max(wall)),
         };
         (time, step)
@@ -221,10 +241,11 @@ impl ConfirmedTime {
         let step = self.step_to(reading);
         match step {
             Some(ClockStep::Forward(step)) => {
-                // A record never says an earlier time than the one before in its shard.
-                let too_early = earliest.map_or(Duration::ZERO, |earliest| reading.wall.since(earliest));
+                // A record never says an earlier time than the one before in its shard, and what was put before the clock
+                // went back says no later time than was shown.
+                let from = earliest.map_or(self.latest_shown, |earliest| earliest.min(self.latest_shown));
                 let lag = match self.is_behind(self.last) {
-                    true => step.min(too_early),
+                    true => step.min(reading.wall.since(from)),
                     false => step,
                 };
                 self.unconfirmed = Lag {
@@ -272,20 +293,23 @@ impl ConfirmedTime {
             .saturating_add(u64::try_from(here).unwrap_or(u64::MAX))
     }
 
+    /// How long ago the clocks were compared last.
+    pub(crate) fn since_compared(&self, reading: ClockReading) -> Duration {
+        reading.monotonic.saturating_sub(self.last.monotonic)
+    }
+
     /// Whether the wall clock shows less than it once did.
     pub(crate) fn is_behind(&self, reading: ClockReading) -> bool {
         reading.wall < self.latest_shown
     }
 
     pub(crate) fn note(&self, reading: ClockReading) -> ClockNote {
-        let mut lags = self.lags;
-        // A later opener may confirm them.
-        lags.add(self.unconfirmed);
         ClockNote {
             confirmed: self.at(reading),
             shown: reading.wall,
             open_millis: self.open_millis(reading),
-            lags,
+            lags: self.lags,
+            unconfirmed: self.unconfirmed,
             latest_shown: self.latest_shown,
         }
     }
@@ -373,15 +397,15 @@ mod tests {
     fn a_step_that_is_not_confirmed_is_noted_the_same_each_time() {
         let mut time = ConfirmedTime::begin(None, reading(NOW, 0)).0;
         assert!(time.observe(reading(NOW + 1_000, 10), None).is_some());
-        let noted = time.note(reading(NOW + 1_000, 10)).lags;
+        let mut noted = Lags::default();
+        noted.add(time.note(reading(NOW + 1_000, 10)).unconfirmed);
         assert_ne!(noted, Lags::default());
         for seconds in [11, 60, HOUR, 2 * HOUR] {
             time.observe(reading(NOW + 990 + seconds, seconds), None);
-            assert_eq!(
-                time.note(reading(NOW + 990 + seconds, seconds)).lags,
-                noted,
-                "{seconds}"
-            );
+            let note = time.note(reading(NOW + 990 + seconds, seconds));
+            let mut lags = note.lags;
+            lags.add(note.unconfirmed);
+            assert_eq!(lags, noted, "{seconds}");
         }
     }
 

@@ -49,6 +49,8 @@ pub use channel_id::ChannelId;
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use confirmed_time::ClockStep;
+#[cfg(test)]
+pub(crate) use confirmed_time::Lag;
 pub(crate) use confirmed_time::{CONFIRMATION, ClockNote, ClockReading, ConfirmedTime, Lags, Moment};
 pub use consumer_id::ConsumerId;
 pub use consumer_status::ConsumerStatus;

@@ -64,7 +64,7 @@ impl StoreCore {
                 || apart(note.shown.as_millis(), last.shown.as_millis())
                 || apart(note.confirmed.as_millis(), last.confirmed.as_millis())
                 // A later opener must not take records for older than they may be.
-                || note.lags != last.lags
+                || (note.lags, note.unconfirmed) != (last.lags, last.unconfirmed)
         });
         is_due.then_some(Edit::ClockNoted(note))
     }

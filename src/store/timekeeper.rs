@@ -44,12 +44,14 @@ impl TimeKeeper {
     pub(super) fn begin(clock: ClockHandle, note: Option<ClockNote>) -> (Self, Option<ClockStep>) {
         let reading = clock.read();
         let (known, step) = ConfirmedTime::begin(note, reading);
+        let was_behind = note.is_some_and(|note| note.is_behind());
         let keeper = Self {
             clock,
             lead_millis: AtomicU64::new(lead_millis(&known, reading)),
             has_lags: AtomicBool::new(known.has_lags()),
             is_behind: AtomicBool::new(known.is_behind(reading)),
-            earliest: Mutex::default(),
+            // What an earlier opener has put while the clock was behind is not known.
+            earliest: Mutex::new(was_behind.then_some(Timestamp::EPOCH)),
             known: Mutex::new(known),
         };
         (keeper, step)
@@ -65,10 +67,11 @@ impl TimeKeeper {
 
     pub(super) fn moment(&self) -> Moment {
         let reading @ ClockReading { wall, monotonic } = self.clock.read();
+        // In this order: a time that is ahead by a step never comes without the lag of the step.
+        let lead = self.lead_millis.load(Ordering::Acquire);
         if self.has_lags.load(Ordering::Acquire) {
             return self.known.lock().moment(reading);
         }
-        let lead = self.lead_millis.load(Ordering::Acquire);
         let confirmed = Timestamp::from_millis(lead.wrapping_add(monotonic.as_millis() as u64));
         Moment {
             now: wall,
@@ -83,11 +86,12 @@ impl TimeKeeper {
         let mut known = self.known.lock();
         let reading = self.clock.read();
         let mut earliest = self.earliest.lock();
+        // What was put since the clock went back, and before this is seen, says no earlier time than this.
+        let back_at = reading.wall.saturating_sub(known.since_compared(reading));
         let step = known.observe(reading, *earliest);
         let is_behind = known.is_behind(reading);
         if self.is_behind.swap(is_behind, Ordering::Relaxed) != is_behind {
-            // What was put since it went back, and before this was seen, may say the time of now.
-            *earliest = is_behind.then_some(reading.wall);
+            *earliest = is_behind.then_some(back_at);
         }
         self.has_lags.store(known.has_lags(), Ordering::Release);
         self.lead_millis

@@ -285,10 +285,12 @@ impl LocalLog {
 
     /// Fails what was taken and not written, of a log that is removed: nothing is written to it on return, nor later.
     pub(super) fn abandon_pending(&self) {
-        self.wait_for_turn();
         let mut tail = self.tail.lock();
+        while tail.is_committing {
+            tail = self.wait_for_in_flight(tail);
+        }
         let mut wakers = Vec::new();
-        if !tail.is_committing && !tail.pending.is_empty() {
+        if !tail.pending.is_empty() {
             let next = tail.next_record;
             let gone = tail.stalled.take().unwrap_or(Error::Closed);
             wakers = self.fail_pending(&mut tail, next, &gone);

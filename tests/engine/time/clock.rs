@@ -340,3 +340,63 @@ fn a_step_forward_before_a_kill_counts_for_the_next_opener() {
     world.let_pass(minutes(20));
     assert_eq!(numbers(&world.stream("s")), [0; 0]);
 }
+
+/// The clock is set right before anything is put: what earlier openers have put is as young as ever.
+#[test]
+fn a_step_before_anything_is_put_counts_for_what_was_put_before() {
+    for hours_before in [0, 5] {
+        let mut world = World::new(&Place::directory());
+        put_large(&world.store.create_stream("s", 1).unwrap(), 0);
+        world.let_pass(HOUR * hours_before);
+        put_large(&world.stream("s"), 1);
+        // The next boot begins at the same time in the past, and the network is up before anything is put.
+        world
+            .clock
+            .jump_back(HOUR * hours_before + Duration::from_secs(5));
+        world.reopen_after_kill();
+        world.clock.jump_forward(300 * DAY);
+        world.let_pass(3 * HOUR);
+        assert_eq!(numbers(&world.stream("s")), [0, 1], "{hours_before}");
+        world.let_pass(DAY + HOUR);
+        assert_eq!(numbers(&world.stream("s")), [0; 0], "{hours_before}");
+    }
+}
+
+/// A new stream is made while the clock is behind, which is so over a restart.
+#[test]
+fn a_restart_while_the_clock_is_behind_forgets_nothing() {
+    let mut world = World::new(&Place::directory());
+    world.let_pass(HOUR);
+    put_large(&world.store.create_stream("old", 1).unwrap(), 0);
+    world.store.maintain().unwrap();
+    world.store.close().unwrap();
+    world.clock.jump_back(10 * DAY);
+    world.reopen();
+    put_large(&world.store.create_stream("new", 1).unwrap(), 1);
+    world.let_pass(HOUR);
+    world.reopen();
+    world.clock.jump_forward(10 * DAY);
+    world.let_pass(3 * HOUR);
+    assert_eq!(numbers(&world.stream("new")), [1]);
+}
+
+/// The clock is set right in two parts, with a restart in between.
+#[test]
+fn steps_on_both_sides_of_a_restart_count_together() {
+    let mut world = World::new(&Place::directory());
+    let options = anabranch::StreamOptions {
+        retention: anabranch::Retention::hours(7 * 24),
+        ..anabranch::StreamOptions::default()
+    };
+    put_large(&world.store.create_stream_with("s", options).unwrap(), 0);
+    for _ in 0..2 {
+        world.let_pass(Duration::from_secs(60));
+        world.clock.jump_forward(5 * DAY);
+        world.let_pass(2 * HOUR);
+        world.reopen();
+    }
+    world.let_pass(3 * DAY);
+    assert_eq!(numbers(&world.stream("s")), [0]);
+    world.let_pass(5 * DAY);
+    assert_eq!(numbers(&world.stream("s")), [0; 0]);
+}

@@ -564,3 +564,37 @@ fn a_queue_gives_out_no_more_than_may_be_in_flight() {
     }
     check(&server, THROTTLING, "ReceiveQueueRecords", &wait_a_second(&queue));
 }
+
+/// All that operations declare, by operation.
+fn declared_exceptions() -> Vec<(String, Vec<String>)> {
+    let exceptions = |operation: &Value| {
+        let exceptions = operation["errors"].as_array().unwrap().iter();
+        exceptions.map(|exception| text(exception).to_owned()).collect()
+    };
+    let declared = declared().into_iter();
+    declared
+        .map(|(name, operation)| (name, exceptions(&operation)))
+        .collect()
+}
+
+/// A client's handling of any error that the API has can be tested. Of several faults that strike a call the last is answered.
+#[test]
+fn any_error_that_an_operation_declares_can_be_asked_for() {
+    let server = TestServer::with_options(Backend::Memory, |options| {
+        let faults = declared_exceptions().into_iter().flat_map(|(name, exceptions)| {
+            let times = (1..=exceptions.len()).rev();
+            let faults = exceptions.into_iter().zip(times);
+            let faults = faults.map(|(exception, times)| format!("{name}:error={exception}:{times}"));
+            faults.collect::<Vec<_>>()
+        });
+        options.faults(faults.map(|fault| fault.parse::<Fault>().unwrap()), 0)
+    });
+    for (name, exceptions) in declared_exceptions() {
+        for exception in exceptions.iter().rev() {
+            let reply = server.call(&name, &json!({}));
+            let wanted = if exception == INTERNAL_FAILURE { 500 } else { 400 };
+            assert_eq!(reply.status, wanted, "{name} {exception}");
+            assert_eq!(reply.refusal().0, *exception, "{name}");
+        }
+    }
+}

@@ -321,13 +321,21 @@ fn a_slow_call_is_answered_later_and_what_is_asked_of_one_operation_strikes_no_o
 
 fn a_fault_of_an_operation_that_does_not_exist_is_refused_at_the_start(_: Backend) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let options = with_faults(ServerOptions::new("127.0.0.1:0"), &["PutRecordz:fail:1"]);
-    let store = anabranch::Store::in_memory().unwrap();
-    let refused = runtime
-        .block_on(anabranch::kinesis::Server::bind(store, options))
-        .unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "there is no operation \"PutRecordz\" that a fault could be about"
-    );
+    for (fault, reason) in [
+        (
+            "PutRecordz:fail:1",
+            "there is no operation \"PutRecordz\" that a fault could be about",
+        ),
+        (
+            "ListStreams:error=KMSThrottlingException:1",
+            "the operation ListStreams has no exception \"KMSThrottlingException\" that a fault could answer with",
+        ),
+    ] {
+        let options = with_faults(ServerOptions::new("127.0.0.1:0"), &[fault]);
+        let store = anabranch::Store::in_memory().unwrap();
+        let refused = runtime
+            .block_on(anabranch::kinesis::Server::bind(store, options))
+            .unwrap_err();
+        assert_eq!(refused.to_string(), reason);
+    }
 }
