@@ -594,7 +594,7 @@ fn any_error_that_an_operation_declares_can_be_asked_for() {
             let reply = server.call(&name, &json!({}));
             let wanted = if exception == INTERNAL_FAILURE { 500 } else { 400 };
             assert_eq!(reply.status, wanted, "{name} {exception}");
-            assert_eq!(reply.refusal().0, *exception, "{name}");
+            assert!(reply.text().contains(exception.as_str()), "{name} {exception}");
         }
     }
 }
