@@ -169,7 +169,7 @@ async fn answer_call(
         (ContentType::Spoken(_), Target::Operation(_))
     );
     if service.keys.is_some() && !is_checked && !body.is_end_stream() {
-        // It is refused whatever is in it, and whoever sends it.
+        // It is refused whatever is in it, also if its client has a key.
         service.http.bodies.refuse(parts.version, body).await;
         return match content_type {
             ContentType::Spoken(protocol) => error_reply(&ApiError::unknown_operation(), protocol),

@@ -180,7 +180,7 @@ fn a_client_without_a_key_gets_no_memory_for_its_body(backend: Backend) {
     assert_eq!(server.gauges().request_bytes(), 0);
 }
 
-/// What no operation is meant by is refused without its body too, whoever sends it.
+/// A request for no operation is refused without its body, also if its client has a key.
 fn a_request_for_no_operation_gets_no_memory_for_its_body(backend: Backend) {
     let server = start(backend);
     for (target, content_type, status) in [
