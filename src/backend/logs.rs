@@ -24,8 +24,6 @@ pub(crate) struct Opened {
 pub(crate) struct Batch<'a> {
     pub(crate) log: &'a dyn ShardLog,
     pub(crate) records: &'a [PutRecord<'a>],
-    /// None of them arrives earlier.
-    pub(crate) not_before: Timestamp,
 }
 
 /// Makes edits that close shards, of where their logs end.

@@ -200,8 +200,8 @@ impl Stream {
                     let Some(log) = route.opened_log() else {
                         return Ok(None);
                     };
-                    self.note_earliest(route, log.as_ref(), now);
-                    let appended = log.append(records, now.max(route.created), Waiting::Refused)?;
+                    self.note_earliest(log.as_ref(), now);
+                    let appended = log.append(records, now, Waiting::Refused)?;
                     let ticket = self.ticket(route, appended)?;
                     if ticket.is_some() {
                         route.count(records.iter());
@@ -247,8 +247,8 @@ impl Stream {
 
     fn append_to(&self, route: &Route, records: &[PutRecord<'_>], now: Timestamp) -> Result<Part> {
         let log = self.core.log_behind(route)?;
-        self.note_earliest(route, log.as_ref(), now);
-        let appended = log.append(records, now.max(route.created), Waiting::Allowed)?;
+        self.note_earliest(log.as_ref(), now);
+        let appended = log.append(records, now, Waiting::Allowed)?;
         let ticket = self.ticket(route, appended)?.unwrap_or_else(would_wait);
         route.count(records.iter());
         self.core.end_turn();
@@ -274,13 +274,8 @@ impl Stream {
             // A log that cannot be opened fails for its own records.
             if let Ok(log) = log {
                 let log = log.as_ref();
-                self.note_earliest(&routes[group.route()], log, now);
-                let not_before = routes[group.route()].created;
-                batches.push(Batch {
-                    log,
-                    records,
-                    not_before,
-                });
+                self.note_earliest(log, now);
+                batches.push(Batch { log, records });
             }
         }
         let mut appended = self.core.logs.append(&batches, now, waiting)?.into_iter();
@@ -310,12 +305,12 @@ impl Stream {
     }
 
     /// While the clock is behind, its keeper is told how early a time the records will say at the earliest.
-    fn note_earliest(&self, route: &Route, log: &dyn ShardLog, now: Timestamp) {
+    fn note_earliest(&self, log: &dyn ShardLog, now: Timestamp) {
         let time = &self.store_core().time;
         if time.is_behind()
             && let Ok(end) = log.end()
         {
-            time.note_earliest(now.max(route.created).max(end.last_arrival));
+            time.note_earliest(now.max(end.last_arrival));
         }
     }
 

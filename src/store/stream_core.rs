@@ -76,8 +76,6 @@ pub(super) struct Route {
     start: HashKey,
     pub(super) shard: ShardId,
     created_seconds: u64,
-    /// No record arrives earlier, whatever the clock says.
-    pub(super) created: Timestamp,
     /// Opened by the first put that goes here: a stream of many thousand shards has a log in memory only for those
     /// that are used.
     log: OnceLock<Box<UsedLog>>,
@@ -208,7 +206,6 @@ impl StreamCore {
                 start: shard.hash_key_range.start(),
                 shard: shard.id,
                 created_seconds: shard.created_seconds,
-                created: shard.created,
                 log: OnceLock::new(),
             })
             .collect();

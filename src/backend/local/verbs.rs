@@ -31,10 +31,7 @@ impl Logs for LocalLogs {
         match waiting {
             Waiting::Allowed => {
                 self.announce(batches);
-                let append = |batch: &Batch<'_>| {
-                    let now = now.max(batch.not_before);
-                    batch.log.append(batch.records, now, waiting)
-                };
+                let append = |batch: &Batch<'_>| batch.log.append(batch.records, now, waiting);
                 Some(batches.iter().map(append).collect())
             }
             Waiting::Refused => {
@@ -45,7 +42,7 @@ impl Logs for LocalLogs {
                 let reserved = batches.iter().zip(reservations?);
                 Some(
                     reserved
-                        .map(|(batch, room)| room.append(batch.records, now.max(batch.not_before)))
+                        .map(|(batch, room)| room.append(batch.records, now))
                         .collect(),
                 )
             }

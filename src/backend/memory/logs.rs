@@ -133,11 +133,7 @@ impl Logs for MemoryLogs {
             return None;
         }
         // A log that is known to be written to stays so.
-        let append = |batch: &Batch<'_>| {
-            batch
-                .log
-                .append(batch.records, now.max(batch.not_before), waiting)
-        };
+        let append = |batch: &Batch<'_>| batch.log.append(batch.records, now, waiting);
         Some(batches.iter().map(append).collect())
     }
 

@@ -7,6 +7,7 @@ the crate is read from `Cargo.toml`. The environment variable BUILT_PROGRAM name
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -70,7 +71,11 @@ elif arguments[0] == "rustc":
     missing = [argument for argument in EXPECTED if argument not in arguments]
     if missing:
         sys.exit(f"maturin does not build the program with {missing}: {arguments}")
-    built = os.environ["BUILT_PROGRAM"]
+    # maturin moves what it is given, and other tests run the program meanwhile.
+    target_directory = Path(os.environ["CARGO_TARGET_DIR"])
+    target_directory.mkdir(parents=True, exist_ok=True)
+    built = str(target_directory / "anabranch")
+    shutil.copy2(os.environ["BUILT_PROGRAM"], built)
     artifact = {
         "reason": "compiler-artifact",
         "package_id": package_id,

@@ -26,7 +26,6 @@ on_each_backend!(
     a_clock_that_begins_in_the_past_each_day_lets_records_expire,
     what_is_only_put_while_the_clock_is_behind_stays,
     a_step_forward_shows_nothing_again,
-    what_is_put_while_the_clock_is_behind_arrives_after_its_shard_was_made,
     a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened,
     a_program_that_never_runs_for_an_hour_expires_what_is_old_too,
     what_is_put_after_a_clock_was_a_year_ahead_expires,
@@ -143,25 +142,6 @@ fn a_clock_that_begins_in_the_past_deletes_nothing_that_is_young(place: &Place) 
     world.let_pass(DAY);
     assert_eq!(numbers(&world.stream("s")), [0; 0]);
     assert_eq!(numbers(&world.stream("late")), [0; 0]);
-}
-
-/// Nothing arrives before its shard was there, whatever the clock says.
-fn what_is_put_while_the_clock_is_behind_arrives_after_its_shard_was_made(place: &Place) {
-    let world = World::new(place);
-    let stream = world.store.create_stream("s", 2).unwrap();
-    let made = world.stream("s").summary().unwrap().created;
-    world.clock.jump_back(2 * DAY);
-    let mut puts = vec![
-        anabranch::PutRecord::new("a", b"1"),
-        anabranch::PutRecord::new("b", b"2"),
-    ];
-    puts.extend((0..20).map(|_| anabranch::PutRecord::new("c", b"3")));
-    stream.put_records(&puts).unwrap();
-    stream.try_append(&puts).unwrap().unwrap().wait().unwrap();
-    stream.put("k", b"4").unwrap();
-    for record in stream.reader(StartingPosition::TrimHorizon).unwrap() {
-        assert!(record.unwrap().approximate_arrival >= made);
-    }
 }
 
 fn a_store_that_was_closed_for_long_expires_what_is_old_an_hour_after_it_is_opened(place: &Place) {
