@@ -10,7 +10,6 @@ use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
 use anabranch::{Delivery, Durability, Memory, Retention, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
-use rustix::event::{PollFd, PollFlags, poll};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -541,6 +540,7 @@ fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
 
 /// Ready when there is no more to read. What comes before is passed over.
 fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
+    const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
     let (ended, receiver) = oneshot::channel();
     // A thread of its own: a read of a terminal cannot be taken back, and the runtime would wait for it.
     let name = "anabranch-stdin".to_owned();
@@ -549,22 +549,13 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
         // The program that started us may have made it one that does not block.
         while let Err(error) = io::copy(&mut stdin, &mut io::sink()) {
             match error.kind() {
-                ErrorKind::WouldBlock => wait_for_input(),
+                ErrorKind::WouldBlock => std::thread::sleep(BETWEEN_LOOKS),
                 _ => break,
             }
         }
         let _ = ended.send(());
     })?;
     Ok(receiver)
-}
-
-fn wait_for_input() {
-    let stdin = io::stdin();
-    let mut events = [PollFd::new(&stdin, PollFlags::IN)];
-    if poll(&mut events, None).is_err() {
-        // A signal, say.
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 #[cfg(test)]

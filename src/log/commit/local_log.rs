@@ -39,7 +39,7 @@ pub(crate) struct LocalLog {
     pub(super) is_queued: AtomicBool,
     /// Told of every change of what readers may see.
     pub(super) changes: LogChanges,
-    is_removed: AtomicBool,
+    pub(super) is_removed: AtomicBool,
     /// What lies at the end, where recovery found that the log once went on.
     pub(crate) lost_tail: Option<Error>,
 }
@@ -132,13 +132,6 @@ impl LocalLog {
     pub(crate) fn forget_segments_before(&self, first: RecordNumber) -> Vec<Arc<Segment>> {
         let open_segments = &self.context.resources.open_segments;
         self.files.forget_before(first, open_segments)
-    }
-
-    /// Forgets all segments of a log that is gone from the catalog.
-    pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
-        self.is_removed.store(true, Ordering::Release);
-        self.abandon_pending();
-        self.forget_segments_before(RecordNumber::END)
     }
 
     /// Whether a file in this log's directory is one of its own.

@@ -15,6 +15,7 @@ use super::writer::PlacedFrame;
 use crate::disk::{Step, perform};
 use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
+use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
 use crate::seam::Outcome;
 use crate::sync::MutexGuard;
@@ -283,8 +284,15 @@ impl LocalLog {
         failed.outcome.set(Err(error.clone()))
     }
 
+    /// Forgets all segments of a log that is gone from the catalog.
+    pub(crate) fn forget_all_segments(&self) -> Vec<Arc<Segment>> {
+        self.is_removed.store(true, Ordering::Release);
+        self.abandon_pending();
+        self.forget_segments_before(RecordNumber::END)
+    }
+
     /// Fails what was taken and not written, of a log that is removed: nothing is written to it on return, nor later.
-    pub(super) fn abandon_pending(&self) {
+    fn abandon_pending(&self) {
         let mut tail = self.tail.lock();
         while tail.is_committing {
             tail = self.wait_for_in_flight(tail);
