@@ -87,8 +87,8 @@ impl fmt::Display for Retention {
 
 /// How much a stream keeps, whatever its [`Retention`] says: the oldest records go when there is more.
 ///
-/// What goes are pieces of a shard, on disk whole segments, and only as long as what is left is no less than the limit. So there
-/// can be up to a piece more, and the newest piece of each open shard stays in any case. The store looks once a second. Counted are
+/// The store removes pieces of a shard, which on disk are whole segments. It removes a piece only if the rest still reaches the
+/// limit. So there can be up to a piece more. The newest piece of each open shard stays in any case. The store looks once a second. Counted are
 /// bytes on disk, encoded, without what segments have in reserve.
 ///
 /// ```

@@ -13,7 +13,7 @@ impl Stream {
     /// Frees what a reader is done with: records in front of a checkpoint are not to be seen any more, whatever the
     /// [`Retention`](crate::Retention) says. Durable on return; the space is free at the store's next look.
     ///
-    /// What is behind the checkpoint stays, and so does what other readers have not read of shards that this one has not begun.
+    /// Records behind the checkpoint stay, and all records of shards that the checkpoint has not come to.
     /// A reader that is further back is told so by [`Error::Trimmed`](crate::Error::Trimmed).
     ///
     /// ```
@@ -153,7 +153,7 @@ impl StreamState {
     }
 }
 
-/// Up to where records go. What is left is no less than the limits, as far as there was so much.
+/// Before which number the records of each shard go. The rest still reaches the limits.
 fn beyond_limits(limits: SizeLimits, mut kept: Vec<KeptPieces>) -> Vec<(ShardId, RecordNumber)> {
     if let Some(limit) = limits.shard_bytes {
         for shard in &mut kept {

@@ -306,7 +306,7 @@ impl Manifest {
     }
 
     /// Makes sure that a frame fits in what is reserved, and that there is more behind it if the disk has room. Where it has
-    /// none, what is left is for edits that free some: without them the disk would stay full.
+    /// none, the last of it is for edits that free room: without them the disk would stay full.
     fn reserve(&mut self, frame_bytes: u64, freeing: Freeing) -> Result<()> {
         let needed = self.length + frame_bytes;
         if needed + RESERVE_BYTES / 2 <= self.reserved {

@@ -104,7 +104,7 @@ fn a_shard_keeps_no_more_than_its_limit(place: &Place) {
     (0..5).for_each(|number| _ = put_large(&stream, number));
     assert_eq!(numbers(&stream), [0, 1, 2, 3, 4]);
     world.store.maintain().unwrap();
-    // What is left is no less than the limit.
+    // The rest still reaches the limit.
     assert_eq!(numbers(&stream), [2, 3, 4]);
     world.reopen();
     let stream = world.stream("s");
