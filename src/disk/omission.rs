@@ -177,9 +177,11 @@ steps! {
     RepairPutBackSync,
     /// What a repair makes of the frames behind damage is synced before it gets a segment's name.
     MendedPieceSync,
-    /// The name of that segment is synced before the damaged one is changed.
+    /// The name of that segment is synced before the manifest has it.
     MendedPieceNameSync,
-    /// A segment that a repair puts right is synced before the manifest takes it for whole.
+    /// A damaged segment that goes on in another is put right only when the manifest has that one.
+    MendedBehindManifest,
+    /// A segment that a repair puts right is synced before the repair goes on.
     MendedSync,
     /// The name of a segment that a repair makes again is synced before the manifest takes it for there.
     MendedNameSync,

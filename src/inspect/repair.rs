@@ -16,8 +16,8 @@
 //! # In which order
 //! What the journal has is laid over what is read of the segments, so that the plan is made for what they will be. Then
 //! everything that will change is copied aside and synced, frames of the journal are put back, new segments are written,
-//! damaged ones are put right, and last the new manifest comes into force. Interrupted anywhere, it can be done again. At
-//! the end the store is verified.
+//! and the new manifest comes into force. A damaged segment that goes on in a new one is put right behind that, any other
+//! before. Interrupted anywhere, it can be done again. At the end the store is verified.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -617,9 +617,12 @@ impl RepairPlan {
             self.put_back(path, frames)?;
         }
         for (identity, directory, mend) in &changes.mends {
-            mend.apply(disk.as_ref(), *identity, directory)?;
+            mend.prepare(disk.as_ref(), *identity, directory)?;
         }
         write_manifest(disk, directory, changes.number, &changes.state)?;
+        for (identity, directory, mend) in &changes.mends {
+            mend.finish(disk.as_ref(), *identity, directory)?;
+        }
         self.remove_set_aside(&changes.set_aside)?;
         let verification = verify_while_locked(&self.inspection)?;
         let (aside, copied) = aside.into_copies();

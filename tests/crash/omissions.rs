@@ -266,6 +266,10 @@ const TABLE: &[(Step, Check)] = &[
         test!(repair_crashes::a_repair_of_damaged_frames_and_lost_edits_that_a_crash_interrupts_loses_nothing),
     ),
     (
+        Step::MendedBehindManifest,
+        test!(repair_crashes::a_repair_of_the_frame_before_the_last_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
         Step::MendedSync,
         test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
     ),

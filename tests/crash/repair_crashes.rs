@@ -151,6 +151,21 @@ pub fn a_repair_of_damaged_frames_and_lost_edits_that_a_crash_interrupts_loses_n
     with_damaged_frames(true).crash_in_each_call();
 }
 
+/// No frame behind the last says that it was durable: only that it follows the damaged one does.
+#[test]
+pub fn a_repair_of_the_frame_before_the_last_that_a_crash_interrupts_loses_nothing() {
+    let (disk, mut kept) = killed(6);
+    damage_frame(&disk, 1, 4);
+    kept.remove(4);
+    let damaged = Damaged {
+        disk,
+        kept,
+        moved_aside: None,
+        has_lost_edits: false,
+    };
+    damaged.crash_in_each_call();
+}
+
 #[test]
 pub fn a_repair_of_missing_directories_that_a_crash_interrupts_loses_nothing() {
     let (disk, mut kept) = killed(7);

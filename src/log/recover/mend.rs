@@ -4,12 +4,15 @@
 //! damaged stretch is filled with frames without records, which stand for its bytes, and what follows it becomes a
 //! segment of its own: between segments numbers may have a gap, and the manifest says what the first frame's chain is.
 //! The frames that follow are copied as they are, under the same salt.
+//!
+//! The damaged file keeps its damage until the manifest names the segments behind it. Frames that are still in that file
+//! do not follow what fills the stretch, and an opener would take the first of them for the torn end of the log.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::survey::{DamagedStretch, SegmentSurvey};
-use crate::disk::{Disk, DiskFile, OpenMode, Step, perform};
+use crate::disk::{Disk, DiskFile, OpenMode, Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::log::format::frame::{FrameHeader, FrameSeed, HEADER_BYTES};
 use crate::log::format::identity::LogIdentity;
@@ -104,19 +107,11 @@ impl Mend {
         self.pieces.iter().map(|piece| piece.entry)
     }
 
-    /// Writes the segments, durably. May be done again if it was interrupted: until the manifest names the new
-    /// segments, all that the damaged one still had is where it was.
-    pub(crate) fn apply(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
+    /// Writes, durably, what the manifest may only then name: the segments behind the damage. Where there are none, the
+    /// damaged one is put right. May be done again if it was interrupted.
+    pub(crate) fn prepare(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
         let seed = FrameSeed::new(log, self.original.salt);
-        let path = directory.join(self.original.file_name());
-        let file = match disk.open(&path, OpenMode::Write) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                make_directory(disk, directory)?;
-                disk.open(&path, OpenMode::CreateNew)
-            }
-            other => other,
-        };
-        let file = file.map_err(|error| Error::io("open", &path, error))?;
+        let file = self.open_damaged(disk, directory)?;
         // The last one first, and each under its name only when it is whole: whatever an interruption leaves is a segment
         // with all that follows it in the log, or nothing.
         for piece in self.pieces.iter().skip(1).rev() {
@@ -128,10 +123,8 @@ impl Mend {
                 .and_then(|()| perform(Step::MendedPieceNameSync, || disk.sync_dir(directory)))
                 .map_err(|error| Error::preparing("write", &path, error))?;
         }
-        for piece in self.pieces.iter().take(1) {
-            piece
-                .put_right(&file, log, &seed)
-                .map_err(|error| Error::preparing("write", &path, error))?;
+        if !self.is_followed() || is_left_out(Step::MendedBehindManifest) {
+            self.put_right(&file, log, directory)?;
         }
         for piece in &self.pieces {
             // An index of the frames as they were is wrong now, and is built again.
@@ -139,6 +132,40 @@ impl Mend {
         }
         perform(Step::MendedNameSync, || disk.sync_dir(directory))
             .map_err(|error| Error::io("sync the directory", directory, error))
+    }
+
+    /// Puts the damaged segment right, durably, once the manifest names those behind it. If that is interrupted, the segment
+    /// is as damaged as it was, and the manifest says where it ends.
+    pub(crate) fn finish(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
+        match self.is_followed() {
+            true => self.put_right(&self.open_damaged(disk, directory)?, log, directory),
+            false => Ok(()),
+        }
+    }
+
+    fn is_followed(&self) -> bool {
+        self.pieces.len() > 1
+    }
+
+    fn open_damaged(&self, disk: &dyn Disk, directory: &Path) -> Result<Arc<dyn DiskFile>> {
+        let path = directory.join(self.original.file_name());
+        let file = match disk.open(&path, OpenMode::Write) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_directory(disk, directory)?;
+                disk.open(&path, OpenMode::CreateNew)
+            }
+            other => other,
+        };
+        file.map_err(|error| Error::io("open", &path, error))
+    }
+
+    fn put_right(&self, file: &Arc<dyn DiskFile>, log: LogIdentity, directory: &Path) -> Result<()> {
+        let seed = FrameSeed::new(log, self.original.salt);
+        let first = self.pieces.first().map(|piece| piece.put_right(file, log, &seed));
+        first.unwrap_or(Ok(())).map_err(|error| {
+            let path = directory.join(self.original.file_name());
+            Error::preparing("write", &path, error)
+        })
     }
 }
 
