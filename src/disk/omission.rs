@@ -179,7 +179,7 @@ steps! {
     MendedPieceSync,
     /// The name of that segment is synced before the manifest has it.
     MendedPieceNameSync,
-    /// A damaged segment that goes on in another is put right only when the manifest has that one.
+    /// A damaged segment is put right only when the manifest has those behind it, and no end of before.
     MendedBehindManifest,
     /// A segment that a repair puts right is synced before the repair goes on.
     MendedSync,

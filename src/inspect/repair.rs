@@ -16,8 +16,8 @@
 //! # In which order
 //! What the journal has is laid over what is read of the segments, so that the plan is made for what they will be. Then
 //! everything that will change is copied aside and synced, frames of the journal are put back, new segments are written,
-//! and the new manifest comes into force. A damaged segment that goes on in a new one is put right behind that, any other
-//! before. Interrupted anywhere, it can be done again. At the end the store is verified.
+//! the new manifest comes into force, and damaged segments are put right. Interrupted anywhere, it can be done again. At
+//! the end the store is verified.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -294,10 +294,6 @@ const TABLE: &[(Step, Check)] = &[
         test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
     ),
     (
-        Step::ManifestNameSync,
-        test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
-    ),
-    (
         Step::CurrentSync,
         test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
     ),
