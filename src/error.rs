@@ -315,8 +315,8 @@ pub enum Error {
     )]
     ReadOnly,
 
-    /// The directory holds files, but no store.
-    #[error("{} is not an anabranch store: it has files but no CURRENT; choose an empty or a new directory", path.display())]
+    /// The directory holds files, but no store. A store is made in an empty or a new directory.
+    #[error("{} is not an anabranch store: it has files but no CURRENT", path.display())]
     NotAStore {
         /// The directory.
         path: PathBuf,

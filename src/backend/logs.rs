@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::shard_log::ShardLog;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{LogName, Moment, PutRecord, ShardId, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting};
 
@@ -17,6 +17,8 @@ pub(crate) struct Opened {
     /// What says which logs there are.
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) logs: Arc<dyn Logs>,
+    /// What was found to be damaged, each once.
+    pub(crate) damage: Vec<Error>,
 }
 
 /// Records for one log.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use anabranch::Error;
 use anabranch::kinesis::BindError;
+use anabranch::{Error, Timestamp};
 
 /// Why the program cannot do what it was asked.
 #[derive(Debug)]
@@ -25,6 +26,20 @@ impl Failure {
     /// Says on standard error what is wrong and what to do.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("anabranch: {}", self.message());
+        ExitCode::from(self.status())
+    }
+
+    /// The same for machines, as one line of the log.
+    pub(crate) fn report_as_json(&self) -> ExitCode {
+        let now = Timestamp::from(SystemTime::now());
+        let line = serde_json::json!({
+            "timestamp": now.to_string(),
+            "level": "ERROR",
+            "message": self.message(),
+            "exit_status": self.status(),
+            "target": "anabranch",
+        });
+        eprintln!("{line}");
         ExitCode::from(self.status())
     }
 
@@ -103,7 +118,10 @@ fn advice(error: &Error) -> Option<String> {
         Error::Locked { holder: None, .. } => {
             Some("Stop the other program first, or choose another directory with --data-dir.".to_owned())
         }
-        Error::NotAStore { .. } => Some("Choose it with --data-dir.".to_owned()),
+        Error::NotAStore { .. } => Some("Choose an empty or a new directory with --data-dir.".to_owned()),
+        Error::Corrupt { .. } => Some(
+            "`anabranch verify DIR` says what is damaged, and `anabranch repair DIR` what can be saved.".to_owned(),
+        ),
         Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
             Some("Choose the directory with --data-dir.".to_owned())
         }

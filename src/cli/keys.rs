@@ -52,8 +52,8 @@ impl KeyFile {
         match KeyRing::read(&self.path) {
             Ok(keys) => {
                 self.keys.replace(&keys);
-                let ids = keys.ids();
-                info!(?ids, "the file of keys has changed");
+                let keys = keys.ids().join(",");
+                info!(keys, "the file of keys has changed");
             }
             Err(error) => {
                 let error = shown(&self.path, &error);

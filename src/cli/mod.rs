@@ -4,14 +4,20 @@ mod access;
 mod announcement;
 mod bench;
 mod buckets;
+mod completions;
+mod counted;
 mod dump;
 mod duration;
 mod exit;
 mod initial_streams;
 mod keys;
 mod logging;
+mod man;
 mod repair;
 mod serve;
+mod service_manager;
+mod size;
+mod space;
 mod verify;
 
 use std::process::ExitCode;
@@ -60,6 +66,14 @@ enum Command {
     /// Measure how fast this disk is, and how much of that anabranch makes use of
     #[command(after_long_help = bench::AFTER_HELP)]
     Bench(bench::BenchArguments),
+
+    /// Print what a shell needs to complete this command line
+    #[command(after_long_help = completions::AFTER_HELP)]
+    Completions(completions::CompletionsArguments),
+
+    /// Print the manual, or write a page for each subcommand into a directory
+    #[command(after_long_help = man::AFTER_HELP)]
+    Man(man::ManArguments),
 }
 
 const AFTER_HELP: &str = "\
@@ -96,12 +110,19 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Completions(arguments)) => printed(completions::run(&arguments)),
+        Some(Command::Man(arguments)) => printed(man::run(&arguments)),
     }
+}
+
+fn printed(done: Result<ExitCode, Failure>) -> ExitCode {
+    done.unwrap_or_else(|failure| failure.report())
 }
 
 fn served(arguments: &serve::ServeArguments) -> ExitCode {
     match serve::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if arguments.logs_json() => failure.report_as_json(),
         Err(failure) => failure.report(),
     }
 }

@@ -74,6 +74,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Makes durable which names the directory holds.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
+    /// How many bytes more the disk that has `directory` can take, as far as is known; a disk without a limit says
+    /// [`u64::MAX`], and so does this unless a disk says otherwise.
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let _ = directory;
+        Ok(u64::MAX)
+    }
+
     /// A random number that cannot be guessed, for salts, secrets and keys. A simulated disk draws it from its seed.
     fn entropy(&self) -> io::Result<u64>;
 

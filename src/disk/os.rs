@@ -74,6 +74,11 @@ impl Disk for OsDisk {
         File::open(directory)?.sync_all()
     }
 
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(directory)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     fn entropy(&self) -> io::Result<u64> {
         let mut bytes = [0; 8];
         // Eight bytes come whole: the kernel promises it for up to 256.

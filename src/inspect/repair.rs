@@ -29,7 +29,7 @@ use bytes::Bytes;
 use super::Inspection;
 use super::aside::Aside;
 use super::contents::{Contents, Use};
-use super::finding::{Damage, Finding, InspectedLog, LostRecords};
+use super::finding::{Counted, Damage, Finding, InspectedLog, LostRecords};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::unnamed::ForgottenSegment;
@@ -752,7 +752,8 @@ impl fmt::Display for RepairAction {
                 records: Some(records),
             } => write!(
                 f,
-                "set aside what belongs to no shard that the manifest knows; it has {records} whole records"
+                "set aside what belongs to no shard that the manifest knows; it has {}",
+                Counted(*records, "whole record")
             ),
             Self::SetAside { records: None } => f.write_str(
                 "set aside what no change of the manifest accounts for; its header page is damaged, and records may be in it",
@@ -760,10 +761,8 @@ impl fmt::Display for RepairAction {
             Self::MendSegment => f.write_str("keep what is whole, and give up the rest"),
             Self::ReplaceSegment => f.write_str("put an empty segment in the place of the missing one"),
             Self::TakeInSegment { records } => {
-                write!(
-                    f,
-                    "name it again; it has {records} records that the manifest had forgotten"
-                )
+                let records = Counted(*records, "record");
+                write!(f, "name it again; it has {records} that the manifest had forgotten")
             }
             Self::ForgetEnd => {
                 f.write_str("find the end of the log again, behind where the manifest says it is")

@@ -11,6 +11,7 @@ use super::segment_check::SegmentCheck;
 use crate::disk::{Step, is_left_out};
 use crate::error::Result;
 use crate::log::PAGE_BYTES;
+use crate::model::LogName;
 
 /// What a verification found.
 #[derive(Clone, Debug)]
@@ -42,13 +43,13 @@ pub struct Checked {
     pub streams: u64,
     /// Shards, open and closed.
     pub shards: u64,
-    /// Segment files.
+    /// Segment files of shards and queues. What the commit journal has is not counted: it has copies of frames.
     pub segments: u64,
-    /// Frames that hold.
+    /// Frames in them that hold.
     pub frames: u64,
-    /// Records in them.
+    /// Records of shards in them.
     pub records: u64,
-    /// Bytes of manifest and segments that hold or should.
+    /// Bytes of manifest, segments and commit journal that hold or should.
     pub bytes: u64,
 }
 
@@ -248,11 +249,19 @@ pub(super) fn check_log(
 
 impl Checked {
     fn add(&mut self, log: &CheckedLog) {
-        self.shards += u64::from(!log.log.identity.is_commit_journal());
+        let name = log.log.identity.name;
+        // What the journal has is a copy of what segments get.
+        let is_copy = matches!(name, LogName::CommitJournal);
+        let is_shard = name.shard().is_some();
+        self.shards += u64::from(is_shard);
         for check in &log.segments {
-            self.segments += 1;
-            self.frames += check.survey.frames;
-            self.records += check.survey.records;
+            if !is_copy {
+                self.segments += 1;
+                self.frames += check.survey.frames;
+            }
+            if is_shard {
+                self.records += check.survey.records;
+            }
             self.bytes += PAGE_BYTES + (check.survey.end.position.0 - check.entry.base_position.0);
         }
     }

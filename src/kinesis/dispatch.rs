@@ -12,11 +12,14 @@ use super::options::{LESS_READ_BYTES, MOST_READ_BYTES, reply_bytes};
 use super::protocol::Protocol;
 use super::scope::Scope;
 use super::service::Service;
+use super::subject::Subject;
 use crate::http::{Connection, Granted, MOST_SMALL, ReplyBody, ReplyShare};
 
 /// A request as HTTP brought it.
 #[derive(Debug)]
 pub(super) struct ApiRequest {
+    /// What the log calls it by.
+    pub(super) subject: Arc<Subject>,
     /// `None` if there is no such operation.
     pub(super) operation: Option<&'static Operation>,
     pub(super) protocol: Protocol,
@@ -70,6 +73,7 @@ pub(super) async fn perform(
         Ok((operation, caller)) => {
             let reply = (operation.run)(Request {
                 service: Arc::clone(&service),
+                subject: request.subject,
                 operation,
                 protocol: request.protocol,
                 scope: request.scope,
@@ -226,6 +230,7 @@ mod tests {
             body: &'static str,
         ) -> Result<Performed, ApiError> {
             let request = ApiRequest {
+                subject: Arc::new(self.service.new_subject(Some(operation.name))),
                 operation: Some(operation),
                 protocol: Protocol::Json,
                 scope: self.service.scope,

@@ -22,6 +22,7 @@ use super::protocol::{Document, Protocol};
 use super::scope::Scope;
 use super::service::{Context, Service};
 use super::shape::Member;
+use super::subject::Subject;
 use super::validate::validate;
 use crate::http::{Connection, Encode, ReplyBody, ReplyShare};
 
@@ -78,6 +79,8 @@ pub(super) type Running = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> +
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) service: Arc<Service>,
+    /// What the log calls it by.
+    pub(super) subject: Arc<Subject>,
     pub(super) operation: &'static Operation,
     pub(super) protocol: Protocol,
     /// Whose streams it is about, unless it names an ARN.
@@ -136,6 +139,7 @@ impl Request {
     pub(super) fn context(&self) -> Context<'_> {
         Context {
             service: &self.service,
+            subject: &self.subject,
             scope: self.scope,
             caller: self.caller.as_deref(),
             operation: self.operation.name,

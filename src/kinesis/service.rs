@@ -8,12 +8,14 @@ use tokio::sync::Semaphore;
 use super::arn::{ReaderArn, ReaderKind, ReaderName, StreamArn};
 use super::credentials::{Identity, Keys};
 use super::emulation::{CallRates, Changes, Limits, Throughput};
+use super::error::ApiError;
 use super::failures::Failures;
 use super::faults::Faults;
 use super::options::ServerOptions;
 use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
 use super::scope::Scope;
+use super::subject::Subject;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
 use crate::http::{Admission, Resources};
@@ -67,6 +69,8 @@ pub(super) struct Service {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
+    /// What the log calls the request by.
+    pub(super) subject: &'a Subject,
     /// Whose streams the request is about.
     pub(super) scope: Scope,
     /// Who has sent the request, if signatures are verified.
@@ -113,6 +117,16 @@ impl Service {
             )),
         }
     }
+
+    /// What the log is to call a new request by.
+    pub(super) fn new_subject(&self, operation: Option<&'static str>) -> Subject {
+        Subject::new(self.request_ids.request_id(), operation)
+    }
+
+    /// Has the log tell of the error of a whole request, if it is one of ours.
+    pub(super) fn note_failure(&self, subject: &Subject, error: &ApiError) {
+        self.failures.note_request(self.store.monotonic(), subject, error);
+    }
 }
 
 impl Context<'_> {
@@ -136,6 +150,7 @@ impl Context<'_> {
 
     /// A stream by its name, in whatever state.
     pub(super) fn stream(&self, name: &str) -> crate::Result<Stream> {
+        self.subject.note_stream(name);
         self.streams()?.stream(name)
     }
 
@@ -177,7 +192,10 @@ impl Context<'_> {
         let stream = self.service.store.stream_by_id(name.stream)?;
         let is_here = stream.namespace() == self.scope.namespace() && name.store == self.store_bits();
         match is_here {
-            true => Ok(stream),
+            true => {
+                self.subject.note_stream(stream.name());
+                Ok(stream)
+            }
             false => Err(Error::StreamNotFound {
                 name: name.to_string(),
             }),

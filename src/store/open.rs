@@ -35,7 +35,11 @@ impl StoreCore {
     }
 
     fn begin_with(opened: Opened, keeper: Arc<KeeperSignal>, options: &StoreOptions) -> Result<Arc<Self>> {
-        let Opened { catalog, logs } = opened;
+        let Opened {
+            catalog,
+            logs,
+            damage,
+        } = opened;
         let is_read_only = options.local.read_only;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let load_windows = LoadWindows::new(time.monotonic());
@@ -53,6 +57,9 @@ impl StoreCore {
             maintaining: Mutex::default(),
             is_closed: AtomicBool::new(false),
         });
+        for error in damage {
+            core.tell(&StoreEvent::DamageFound { error });
+        }
         if let Some(step) = clock_step {
             core.tell(&StoreEvent::ClockStepped(step));
             if !is_read_only {

@@ -1,5 +1,6 @@
 //! Opening: the directory, its lock, the manifest, and recovery of what was interrupted.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(crate) fn open(
     logs.recover()?;
     Ok(Opened {
         catalog: logs.catalog.clone(),
+        damage: logs.damage_found()?,
         logs: Arc::new(logs),
     })
 }
@@ -192,6 +194,19 @@ impl LocalLogs {
                 result.and(other)
             })
         })
+    }
+
+    /// What recovery has found to be damaged. Damage of the journal, which may concern several logs, is told once.
+    fn damage_found(&self) -> Result<Vec<Error>> {
+        let mut damage = Vec::new();
+        let mut told = BTreeSet::new();
+        for (name, _) in self.active.list() {
+            let found = self.log(name)?.and_then(|log| log.check_undamaged().err());
+            let found =
+                found.filter(|error| matches!(error, Error::Corrupt { .. } | Error::Unreadable { .. }));
+            damage.extend(found.filter(|error| told.insert(error.to_string())));
+        }
+        Ok(damage)
     }
 
     fn recover_log(&self, name: LogName) -> Result<()> {

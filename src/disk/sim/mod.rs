@@ -277,6 +277,11 @@ impl Disk for SimDisk {
         })
     }
 
+    /// Neither counted nor traced: it is nothing that a crash or a fault could touch.
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.state().free_bytes())
+    }
+
     fn entropy(&self) -> io::Result<u64> {
         self.call(Operation::Entropy, Path::new(""), format_args!(""), |state| {
             Ok(state.random.next())

@@ -274,10 +274,11 @@ impl PendingPut {
 fn note_failures<'a>(context: Context<'_>, mut failures: impl Iterator<Item = &'a Error>) -> usize {
     let Some(first) = failures.next() else { return 0 };
     let failed = 1 + failures.count();
-    context
-        .service
+    let service = context.service;
+    let now = service.store.monotonic();
+    service
         .failures
-        .note_records(failed, failure(first), first);
+        .note_records(now, context.subject, failed as u64, failure(first), first);
     failed
 }
 
@@ -645,6 +646,7 @@ mod tests {
             for (operation, form, body) in requests {
                 let request = Request {
                     service: Arc::clone(&service),
+                    subject: Arc::new(service.new_subject(Some(operation.name))),
                     operation,
                     protocol: Protocol::Json,
                     scope,

@@ -5,7 +5,8 @@
 //! segments behind the trim horizon come back here instead of being removed.
 //!
 //! A file in the pool means nothing: whatever it holds was written under another salt. So on a full disk the pool gives
-//! its files up: to logs that can do with another size, and to whatever else needs room.
+//! its files up: to logs that can do with another size, and to whatever else needs room. Others have a use for the
+//! disk too, so the pool never keeps more than the disk has free beside.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub(crate) struct SegmentPool {
     directory: PathBuf,
     next_name: AtomicU64,
     state: Mutex<PoolState>,
-    /// Recycled files beyond this many bytes are removed.
+    /// Recycled files beyond this many bytes are removed, and those beyond what the disk has free.
     max_recycled_bytes: u64,
 }
 
@@ -138,6 +139,16 @@ impl SegmentPool {
         largest.is_some_and(|path| self.disk.remove_file(&path).is_ok() || self.make_room())
     }
 
+    /// Gives files back until the disk has at least as much free as the pool keeps.
+    pub(crate) fn leave_room(&self) {
+        loop {
+            let kept = self.state.lock().ready_bytes;
+            if self.leaves_room(kept, 0) || !self.make_room() {
+                return;
+            }
+        }
+    }
+
     /// Says that a file of `bytes` will be needed soon, for [`prepare_wanted`](Self::prepare_wanted) to make.
     /// True if one has to be made.
     pub(crate) fn want(&self, bytes: u64) -> bool {
@@ -150,12 +161,17 @@ impl SegmentPool {
         true
     }
 
-    /// Fills one file for every size that is wanted. Takes its time: for the keeper.
+    /// Fills one file for every size that is wanted, but none that would leave less free than the pool keeps. Takes its
+    /// time: for the keeper.
     ///
     /// # Errors
     /// [`Error::StorageFull`] when there is no room; the need is forgotten until it arises again.
     pub(crate) fn prepare_wanted(&self) -> Result<()> {
         while let Some(bytes) = self.next_wanted() {
+            let kept = self.state.lock().ready_bytes + bytes;
+            if !self.leaves_room(kept, bytes) {
+                continue;
+            }
             let prepared = self.create(bytes, Fill::Zeros)?;
             // Synced here, so that the first group in it has only its own bytes to sync.
             if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
@@ -175,8 +191,8 @@ impl SegmentPool {
     /// Takes a segment's file back. The caller has made sure that it is not read, and syncs the directory it
     /// came from before it tells anyone that the space is free.
     pub(crate) fn recycle(&self, path: &Path, bytes: u64) -> Result<()> {
-        let is_full = self.state.lock().ready_bytes + bytes > self.max_recycled_bytes;
-        if is_full {
+        let kept = self.state.lock().ready_bytes + bytes;
+        if kept > self.max_recycled_bytes || !self.leaves_room(kept, 0) {
             return remove_if_there(self.disk.as_ref(), path);
         }
         let pooled = self.directory.join(file_name(self.new_number(), bytes));
@@ -188,6 +204,16 @@ impl SegmentPool {
             // Taken back before, or no room for another name here.
             Err(_) => remove_if_there(self.disk.as_ref(), path),
         }
+    }
+
+    /// Whether the disk has as much free as the pool would keep, once it has taken `more` bytes for that. One that cannot
+    /// say is taken to have it.
+    fn leaves_room(&self, kept: u64, more: u64) -> bool {
+        kept == 0
+            || match self.disk.free_bytes(&self.directory) {
+                Ok(free) => free.saturating_sub(more) >= kept,
+                Err(_) => true,
+            }
     }
 
     fn take_or_create(&self, bytes: u64) -> Result<PooledFile> {

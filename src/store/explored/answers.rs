@@ -82,6 +82,10 @@ impl Disk for GatedDisk {
         self.disk.sync_dir(directory)
     }
 
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(directory)
+    }
+
     fn entropy(&self) -> io::Result<u64> {
         self.disk.entropy()
     }
