@@ -11,6 +11,7 @@ use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::rand::GetRandomFlags;
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
+use crate::model::Space;
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +73,15 @@ impl Disk for OsDisk {
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
+        let file_system = rustix::fs::statvfs(directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(file_system.f_frsize);
+        Ok(Some(Space {
+            total_bytes: bytes(file_system.f_blocks),
+            available_bytes: bytes(file_system.f_bavail),
+        }))
     }
 
     fn entropy(&self) -> io::Result<u64> {

@@ -14,6 +14,7 @@ use super::transitions::Transitions;
 use crate::backend::memory::Memory;
 use crate::backend::{Opened, local, memory};
 use crate::error::{InvalidArgument, Result};
+use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, Mutex};
 
 impl StoreCore {
@@ -52,6 +53,7 @@ impl StoreCore {
             load_windows,
             maintaining: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            reads: ReadCounters::default(),
         });
         if let Some(step) = clock_step {
             core.tell(&StoreEvent::ClockStepped(step));

@@ -85,6 +85,7 @@ use stall::Stalls;
 use state::{LockedBy, State};
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, OpenMode};
+use crate::model::Space;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A disk in memory, as the [module](self) describes it. Clones are the same disk.
@@ -275,6 +276,15 @@ impl Disk for SimDisk {
         self.call(Operation::SyncDir, directory, format_args!(""), |state| {
             state.sync_dir(directory)
         })
+    }
+
+    /// That of its [capacity](SimDisk::set_capacity). No fault strikes it.
+    fn space(&self, _: &Path) -> io::Result<Option<Space>> {
+        let state = self.state();
+        Ok(state.capacity.map(|capacity| Space {
+            total_bytes: capacity,
+            available_bytes: capacity.saturating_sub(state.used_bytes()),
+        }))
     }
 
     fn entropy(&self) -> io::Result<u64> {
