@@ -75,6 +75,7 @@ mod seam;
 mod store;
 mod sync;
 
+pub use backend::StorageStats;
 pub use backend::memory::Memory;
 #[cfg(feature = "channels")]
 pub use channel::{
@@ -91,19 +92,20 @@ pub use log::Durability;
 pub use model::limits;
 pub use model::{
     ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression, ConsumerId, ConsumerStatus,
-    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock,
-    ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus, Record,
-    RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
-    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits,
+    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Histogram, Lineage, LineageError,
+    ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus,
+    Record, RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
+    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits, Space,
     StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus,
     SystemClock, Timestamp, check_stream_name,
 };
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
-pub use seam::ReadLimit;
+pub use seam::{PutStats, ReadLimit, ReadStats};
 pub use store::{
-    Append, AppendEach, ConsumerDescription, ModeOptions, Namespace, NewConsumer, PutResult,
+    Append, AppendEach, ConsumerDescription, DamagedShard, ModeOptions, Namespace, NewConsumer, PutResult,
     QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
-    StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
+    StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
+    StreamSummary,
 };
 #[cfg(feature = "channels")]
 pub use store::{ChannelDescription, ChannelOptions};

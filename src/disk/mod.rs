@@ -41,6 +41,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::model::Space;
 
 /// A place that holds files: the operating system's, or a simulated one.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -79,6 +80,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
         let _ = directory;
         Ok(u64::MAX)
+    }
+
+    /// The room of the file system that a directory is on; `None` where that is not known. What is given to other users
+    /// alone is not available.
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
+        let _ = directory;
+        Ok(None)
     }
 
     /// A random number that cannot be guessed, for salts, secrets and keys. A simulated disk draws it from its seed.
