@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::Failure;
 use super::access::{AccessArguments, Tls};
+use super::admin::AdminArguments;
 use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
@@ -161,6 +162,9 @@ pub(super) struct ServeArguments {
 
     #[command(flatten)]
     access: AccessArguments,
+
+    #[command(flatten)]
+    admin: AdminArguments,
 
     #[command(flatten)]
     log: LogArguments,
@@ -380,6 +384,7 @@ fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Resul
         .shutdown_grace(arguments.shutdown_grace)
         .limits(arguments.limits())
         .faults(arguments.fault.iter().cloned(), arguments.fault_seed);
+    let options = arguments.admin.given_to(options);
     arguments.access.given_to(options)
 }
 
@@ -425,6 +430,7 @@ async fn serve(
     let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
     let address = server.local_addr();
     let addresses = server.local_addrs().to_vec();
+    let admin_address = server.admin_addr();
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
@@ -434,6 +440,7 @@ async fn serve(
         process = std::process::id(),
         %address,
         ?addresses,
+        admin_address = ?admin_address,
         data_dir,
         read_only = arguments.read_only,
         durability,
@@ -469,6 +476,7 @@ async fn serve(
     }
     let announcement = Announcement {
         url,
+        admin_url: admin_address.map(|address| announcement::url(address, tls.is_some())),
         region: &arguments.region,
         place: arguments.place(),
         is_read_only: arguments.read_only,
