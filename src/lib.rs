@@ -54,6 +54,8 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
 
+#[cfg(feature = "server")]
+mod admin;
 mod backend;
 mod catalog;
 #[cfg(feature = "channels")]
@@ -124,6 +126,11 @@ struct Queues;
 #[cfg(all(doctest, feature = "server", feature = "sim"))]
 #[doc = include_str!("../docs/testing-your-code.md")]
 struct Testing;
+
+/// Runs the example of the page on watching a server.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/operating.md")]
+struct Operating;
 
 /// Compiles the example of the page on channels.
 #[cfg(all(doctest, feature = "channels"))]
