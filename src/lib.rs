@@ -60,6 +60,8 @@ mod backend;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
+#[cfg(feature = "server")]
+mod console;
 mod consumer;
 pub mod disk;
 mod encryption;
@@ -105,8 +107,8 @@ pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptErr
 pub use seam::{PutStats, ReadLimit, ReadStats};
 pub use store::{
     Append, AppendEach, ConsumerDescription, DamagedShard, ModeOptions, Namespace, NewConsumer, PutResult,
-    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
-    StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardStats, ShardWatch, Store,
+    StoreEvent, StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
     StreamSummary,
 };
 #[cfg(feature = "channels")]

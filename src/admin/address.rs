@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::pages::{Admin, Page, told};
+use crate::console::Console;
 use crate::http::{self, Admission, Connection, HttpOptions, Reply, Resources, Routes, TcpListener};
 
 /// Serves the pages on an address of their own. What is open and held there does not count for the API's.
@@ -23,6 +24,7 @@ pub(crate) struct AdminAddress {
 #[derive(Debug)]
 struct AdminRoutes {
     admin: Arc<Admin>,
+    console: Option<Arc<Console>>,
     admission: Admission,
     http: Arc<Resources>,
 }
@@ -32,6 +34,7 @@ impl AdminAddress {
     pub(crate) fn new(
         listener: TcpListener,
         admin: Arc<Admin>,
+        console: Option<Arc<Console>>,
         admission: Admission,
         of_api: &HttpOptions,
     ) -> AdminAddress {
@@ -52,6 +55,7 @@ impl AdminAddress {
         AdminAddress {
             routes: Arc::new(AdminRoutes {
                 admin,
+                console,
                 admission,
                 http: Arc::new(Resources::new(&options)),
             }),
@@ -83,13 +87,21 @@ impl Routes for AdminRoutes {
     async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         self.http.bodies.discard(body).await;
-        let admitted = match self.admission.admit(&parts) {
+        let console = self.console.as_ref().filter(|_| Console::is_asked_for(&parts));
+        let admitted = match console {
+            Some(_) => self.admission.admit_to_own_pages(&parts),
+            None => self.admission.admit(&parts),
+        };
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 debug!(%refusal, "a request was not let in");
                 return told(StatusCode::FORBIDDEN, format!("{refusal}\n"));
             }
         };
+        if let Some(console) = console {
+            return console.answer(&parts, &self.http, connection).await;
+        }
         let mut reply = match (admitted.preflight(&parts), Page::at(parts.uri.path())) {
             (Some(preflight), _) => preflight,
             (None, Some(page)) => {

@@ -85,6 +85,9 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// What is counted of the logs of one stream, or of all.
     fn statistics(&self, of: Option<StreamId>) -> LogStatistics;
 
+    /// How many bytes of the disk or the memory one log takes.
+    fn stored_bytes(&self, log: LogName) -> u64;
+
     /// The room on what holds the logs, if that is known.
     fn space(&self) -> Option<Space>;
 

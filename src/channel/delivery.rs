@@ -12,7 +12,7 @@ use super::handle::Channel;
 use super::round::{DeliveryError, DeliveryEvent, Progress, Round, RoundOutcome};
 use super::schedule::{ChannelKey, DeliveryProblem, GivenBack, Outcome, Schedule};
 use crate::error::{Error, Result};
-use crate::model::Destination;
+use crate::model::{Destination, Timestamp};
 use crate::store::Store;
 use crate::sync::{AtomicBool, Condvar, Mutex};
 
@@ -141,6 +141,12 @@ impl Delivery {
     pub fn problem(&self, channel: &Channel) -> Option<DeliveryProblem> {
         let key = (channel.stream().id(), channel.id());
         self.shared.schedule.lock().problem(key)
+    }
+
+    /// When objects were last made of a channel's records, since this delivery began.
+    pub fn last_delivery(&self, channel: &Channel) -> Option<Timestamp> {
+        let key = (channel.stream().id(), channel.id());
+        self.shared.schedule.lock().last_delivery(key)
     }
 
     /// Whether there can be objects as a destination asks for, and its buckets are there. Blocks.

@@ -15,10 +15,17 @@ pub(super) struct AdminArguments {
     /// Have no /health, /metrics and /version
     #[arg(long, conflicts_with = "admin_listen", env = "ANABRANCH_NO_ADMIN")]
     no_admin: bool,
+
+    /// Have no console
+    ///
+    /// Without this it is where the three pages are; with --credentials only at --admin-listen.
+    #[arg(long, env = "ANABRANCH_NO_CONSOLE")]
+    no_console: bool,
 }
 
 impl AdminArguments {
     pub(super) fn given_to(&self, options: ServerOptions) -> ServerOptions {
+        let options = options.console(!self.no_console);
         match &self.admin_listen {
             Some(listen) => options.admin_listen(listen),
             None => options.admin(!self.no_admin),

@@ -49,6 +49,9 @@ pub(crate) enum Refusal {
     /// The request is of a web page that is not allowed.
     #[error("Web pages of {origin} may not use this server. Its --allow-origin lets them in.")]
     Origin { origin: String },
+    /// The request is of a web page, and for pages that only use themselves.
+    #[error("Other web pages may not use the console of this server.")]
+    OtherPage,
 }
 
 /// A request that is let in.
@@ -126,6 +129,43 @@ impl Admission {
 
     /// Whether a request is looked at. It may say its host several times: each has to be one of ours.
     pub(crate) fn admit(&self, parts: &Parts) -> Result<Admitted, Refusal> {
+        let hosts = self.our_hosts(parts)?;
+        let mut origins = parts.headers.get_all(header::ORIGIN).iter();
+        let (origin, another) = (origins.next(), origins.next());
+        match origin {
+            None => Ok(Admitted::Program),
+            Some(origin) if another.is_none() && self.is_allowed(origin, &hosts) => Ok(Admitted::Page {
+                origin: origin.clone(),
+            }),
+            Some(origin) => Err(Refusal::Origin {
+                origin: shown(origin.as_bytes()),
+            }),
+        }
+    }
+
+    /// The same for a request for pages of our own. No other page may use them, of whatever origin: not one of this machine, and
+    /// none that is allowed to use the rest. Another page may have a link to them, which a person follows.
+    ///
+    /// Where a page shows a picture or runs a script of another server, its browser sends no origin, but says that it is
+    /// another site's (`Sec-Fetch-Site`). Browsers leave that out over a network without TLS; then it is up to what the answer
+    /// says of itself that the page cannot read it.
+    pub(crate) fn admit_to_own_pages(&self, parts: &Parts) -> Result<Admitted, Refusal> {
+        let hosts = self.our_hosts(parts)?;
+        let is_own = |origin: &HeaderValue| {
+            let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+            let origin = Origin::parse(&text);
+            origin.is_some_and(|origin| origin.is_of(&hosts))
+        };
+        let are_own = parts.headers.get_all(header::ORIGIN).iter().all(is_own);
+        let is_of_other_site = says(parts, "sec-fetch-site", &["cross-site", "same-site"]);
+        match are_own && (!is_of_other_site || is_followed_link(parts)) {
+            true => Ok(Admitted::Program),
+            false => Err(Refusal::OtherPage),
+        }
+    }
+
+    /// The hosts that a request says, if all are ours.
+    fn our_hosts<'a>(&self, parts: &'a Parts) -> Result<Vec<&'a [u8]>, Refusal> {
         let in_uri = parts
             .uri
             .authority()
@@ -141,17 +181,7 @@ impl Admission {
                 return Err(Refusal::Host { host: shown(host) });
             }
         }
-        let mut origins = parts.headers.get_all(header::ORIGIN).iter();
-        let (origin, another) = (origins.next(), origins.next());
-        match origin {
-            None => Ok(Admitted::Program),
-            Some(origin) if another.is_none() && self.is_allowed(origin, &hosts) => Ok(Admitted::Page {
-                origin: origin.clone(),
-            }),
-            Some(origin) => Err(Refusal::Origin {
-                origin: shown(origin.as_bytes()),
-            }),
-        }
+        Ok(hosts)
     }
 
     fn is_our_host(&self, host: &[u8]) -> bool {
@@ -192,8 +222,7 @@ impl Admission {
             return false;
         };
         // No page of ours is at a name of AWS. Programs use such a name, and no page by chance.
-        let is_own = |host: &&[u8]| host.eq_ignore_ascii_case(origin.authority.as_bytes());
-        is_loopback(&host) || (!is_of_kinesis(&host) && hosts.iter().any(is_own))
+        is_loopback(&host) || (!is_of_kinesis(&host) && origin.is_of(hosts))
     }
 }
 
@@ -259,6 +288,27 @@ impl Origin<'_> {
             .or_else(|| text.strip_prefix("https://"))?;
         Some(Origin { authority })
     }
+
+    /// Whether the page is of the server that its request is to.
+    fn is_of(&self, hosts: &[&[u8]]) -> bool {
+        let is_it = |host: &&[u8]| host.eq_ignore_ascii_case(self.authority.as_bytes());
+        hosts.iter().any(is_it)
+    }
+}
+
+/// Whether a field has one of these values.
+fn says(parts: &Parts, name: &str, values: &[&str]) -> bool {
+    let fields = parts.headers.get_all(name).iter();
+    fields
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| values.contains(&value))
+}
+
+/// Whether the browser shows the answer as a page of its own, in a window that no other page is around.
+fn is_followed_link(parts: &Parts) -> bool {
+    (parts.method == Method::GET || parts.method == Method::HEAD)
+        && says(parts, "sec-fetch-mode", &["navigate"])
+        && says(parts, "sec-fetch-dest", &["document"])
 }
 
 /// The host of `HOST[:PORT]` in small letters, without the brackets of an IPv6 address and the dot at the end of a name.

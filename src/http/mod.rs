@@ -19,6 +19,7 @@ mod head;
 mod http2_streams;
 mod listener;
 mod options;
+pub(crate) mod query;
 mod reply;
 mod reply_memory;
 mod resources;

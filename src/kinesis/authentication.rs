@@ -11,9 +11,9 @@ use hyper::http::request::Parts;
 
 use super::credentials::{Identity, Keys};
 use super::error::ApiError;
-use super::query;
 use super::scope::Scope;
 use super::signature::{self, Signature};
+use crate::http::query;
 use crate::model::Timestamp;
 
 const IN_HEADER: [&str; 3] = ["Credential", "Signature", "SignedHeaders"];

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
 
-use super::query::{self, decoded};
+use crate::http::query::{self, decoded};
 
 /// The name by which a signature goes into the query string, which it cannot be over.
 const SIGNATURE: &str = "X-Amz-Signature";

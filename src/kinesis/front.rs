@@ -21,6 +21,7 @@ use super::service::Service;
 use super::subject::Subject;
 use super::{authentication, protocol};
 use crate::admin::Page;
+use crate::console::Console;
 use crate::http::{
     BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
     is_head_too_large,
@@ -74,13 +75,22 @@ async fn answer_head(
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
-    let admitted = match service.admission.admit(parts) {
+    let console = console_of(service, parts);
+    let admitted = match console {
+        Some(_) => service.admission.admit_to_own_pages(parts),
+        None => service.admission.admit(parts),
+    };
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => {
             service.http.bodies.discard(body).await;
             return not_admitted(service, subject, parts, &refusal);
         }
     };
+    if let Some(console) = console {
+        service.http.bodies.discard(body).await;
+        return console.answer(parts, &service.http, connection).await;
+    }
     let mut reply = match (admitted.preflight(parts), page_of(service, parts)) {
         (Some(preflight), _) => {
             service.http.bodies.discard(body).await;
@@ -126,6 +136,14 @@ fn page_of(service: &Service, parts: &Parts) -> Option<Page> {
     let page = Page::at(parts.uri.path()).filter(|page| service.pages.has(*page))?;
     let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
     (!is_call).then_some(page)
+}
+
+/// The console, if that is asked for and is here.
+fn console_of<'a>(service: &'a Service, parts: &Parts) -> Option<&'a Console> {
+    let console = service.console.as_deref();
+    let console = console.filter(|_| service.pages.have_console() && Console::is_asked_for(parts))?;
+    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
+    (!is_call).then_some(console)
 }
 
 fn count(service: &Service, parts: &Parts, reply: &Reply) {

@@ -55,7 +55,6 @@ mod operations;
 mod options;
 mod policy;
 mod protocol;
-mod query;
 mod request_id;
 mod scope;
 mod server;

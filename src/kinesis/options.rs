@@ -48,6 +48,7 @@ pub struct ServerOptions {
     pub(super) fault_seed: u64,
     pub(super) delivery: Option<Arc<Delivery>>,
     pub(super) admin: AdminPlace,
+    pub(super) has_console: bool,
     pub(super) http: HttpOptions,
 }
 
@@ -98,6 +99,7 @@ impl ServerOptions {
             fault_seed: 0,
             delivery: None,
             admin: AdminPlace::BesideApi,
+            has_console: true,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -307,6 +309,15 @@ impl ServerOptions {
     /// A server over a [`Listener`](super::Listener) of its own has no such address, and no pages then.
     pub fn admin_listen(mut self, listen: impl Into<String>) -> ServerOptions {
         self.admin = AdminPlace::Address(listen.into());
+        self
+    }
+
+    /// Whether the server has its console (default: it has), which shows streams and records in a browser: where the pages
+    /// for those who run the server [are](ServerOptions::admin), and nowhere without them. Where requests
+    /// [have to be signed](ServerOptions::credentials) it is not beside the API, only at
+    /// [an address of its own](ServerOptions::admin_listen), since no browser signs.
+    pub fn console(mut self, has_console: bool) -> ServerOptions {
+        self.has_console = has_console;
         self
     }
 

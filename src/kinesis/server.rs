@@ -74,7 +74,7 @@ pub enum BindError {
     },
     /// Other machines can reach the address of these pages, where no signature is asked for.
     #[error(
-        "other machines can reach {address}: everyone there could see the server's numbers and the names of streams"
+        "other machines can reach {address}: everyone there could see the server's numbers, and its streams and records in the console"
     )]
     AdminBeyondLoopback {
         /// The address.
@@ -169,7 +169,14 @@ impl Server {
             return Err(BindError::AdminBeyondLoopback { address });
         }
         let admin = Arc::clone(&self.service.admin);
-        Ok(Some(AdminAddress::new(listener, admin, admission, &options.http)))
+        let console = self.service.console.clone();
+        Ok(Some(AdminAddress::new(
+            listener,
+            admin,
+            console,
+            admission,
+            &options.http,
+        )))
     }
 
     /// Where the pages are for those who run the server, with the port that it got, if they have an

@@ -19,6 +19,7 @@ use super::subject::Subject;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
 use crate::admin::{Admin, Calls, Page};
+use crate::console::Console;
 use crate::http::{Admission, Resources, ServerGauges};
 use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Retention, Store, Stream};
 
@@ -64,6 +65,8 @@ pub(super) struct Service {
     pub(super) admin: Arc<Admin>,
     /// Whether the pages of `admin` are beside the API.
     pub(super) pages: Pages,
+    /// The console, if there is one.
+    pub(super) console: Option<Arc<Console>>,
     /// What the connections share, with the memory for requests and replies.
     pub(super) http: Arc<Resources>,
     /// Whether calls wait on the thread of the async runtime.
@@ -90,6 +93,11 @@ impl Pages {
             (AdminPlace::BesideApi, Some(_)) => Pages::WithoutMetrics,
             (AdminPlace::BesideApi, None) => Pages::All,
         }
+    }
+
+    /// Whether the console is beside the API too, if there is one: who may see it may see all records.
+    pub(super) fn have_console(self) -> bool {
+        self == Pages::All
     }
 
     pub(super) fn has(self, page: Page) -> bool {
@@ -139,6 +147,16 @@ impl Service {
             API,
             waits_inline,
         );
+        let has_console = options.has_console && options.admin != AdminPlace::Off;
+        let console = has_console.then(|| {
+            let delivery = options.delivery.clone();
+            Arc::new(Console::new(
+                store.clone(),
+                delivery,
+                scope.namespace(),
+                waits_inline,
+            ))
+        });
         Service {
             store,
             scope,
@@ -164,6 +182,7 @@ impl Service {
             calls,
             admin: Arc::new(admin),
             pages: Pages::of(options),
+            console,
             http,
             waits_inline,
             delivery: options.delivery.clone(),

@@ -474,7 +474,7 @@ mod tests {
     }
 
     fn query_encode(text: &str, encoded: &mut String) {
-        crate::kinesis::query::encode(text.as_bytes(), encoded);
+        crate::http::query::encode(text.as_bytes(), encoded);
     }
 
     /// The user, or the exception and its message.

@@ -35,6 +35,7 @@ mod scaling;
 mod settings;
 mod settle;
 mod shard_count;
+mod shard_stats;
 mod size_limits;
 mod stats;
 #[allow(clippy::module_inception)]
@@ -61,6 +62,7 @@ pub(crate) use queue_log::{QueueLog, WrittenEntries};
 pub(crate) use queues::check_visibility_seconds;
 pub use queues::{QueueDescription, QueueOptions, QueueSettings};
 pub use read::{RecordBatch, ShardIterator};
+pub use shard_stats::ShardStats;
 pub use stats::{DamagedShard, StoreHealth, StoreStats, StreamStats};
 pub use store::Store;
 pub use stream::{ModeOptions, Stream, StreamDescription, StreamSummary};

@@ -47,6 +47,14 @@ impl LocalLogs {
         }
     }
 
+    /// Of one log, with what is reserved and not written yet.
+    pub(super) fn segment_bytes_of(&self, log: LogName) -> u64 {
+        let state = self.catalog.read();
+        let stream = log.stream().and_then(|stream| state.stream(stream));
+        let log = stream.and_then(|stream| stream.find_log(log).ok());
+        storage_of(log.into_iter()).segment_bytes
+    }
+
     /// What the pool has would be given up.
     pub(super) fn space_with_pool(&self) -> Option<Space> {
         let space = self.disk.space(&self.directory).ok().flatten()?;

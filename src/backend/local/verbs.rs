@@ -114,6 +114,10 @@ impl Logs for LocalLogs {
         }
     }
 
+    fn stored_bytes(&self, log: LogName) -> u64 {
+        self.segment_bytes_of(log)
+    }
+
     fn space(&self) -> Option<Space> {
         self.space_with_pool()
     }

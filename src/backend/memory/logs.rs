@@ -253,6 +253,10 @@ impl Logs for MemoryLogs {
         }
     }
 
+    fn stored_bytes(&self, log: LogName) -> u64 {
+        self.log(log).map_or(0, |log| log.lock().bytes as u64)
+    }
+
     fn space(&self) -> Option<Space> {
         Some(self.room.space())
     }

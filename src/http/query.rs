@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The parameters as they were sent. An empty string has none.
-pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -11,7 +11,7 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The decoded text. What is no UTF-8 is replaced.
-pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
     match decoded_bytes(text) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
@@ -19,7 +19,7 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
 }
 
 /// The decoded bytes. A percent sign without two hexadecimal digits stands for itself.
-pub(super) fn decoded_bytes(text: &str) -> Cow<'_, [u8]> {
+pub(crate) fn decoded_bytes(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('%') {
         return Cow::Borrowed(text.as_bytes());
     }
@@ -37,7 +37,7 @@ pub(super) fn decoded_bytes(text: &str) -> Cow<'_, [u8]> {
 }
 
 /// Encodes all bytes but those that RFC 3986 calls unreserved.
-pub(super) fn encode(bytes: &[u8], text: &mut String) {
+pub(crate) fn encode(bytes: &[u8], text: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

@@ -1,0 +1,128 @@
+//! What is answered, and what browsers may do with it.
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::http::{Reply, ReplyBody};
+
+/// Why there is nothing to show.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    message: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn unavailable(message: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    pub(super) fn too_many_replies() -> Problem {
+        Problem::unavailable("the server has too many replies to send")
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn reply(&self) -> Reply {
+        json_reply(self.status, &json!({ "error": self.message }))
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let status = match &error {
+            Error::StreamNotFound { .. }
+            | Error::ShardNotFound { .. }
+            | Error::ConsumerNotFound { .. }
+            | Error::QueueNotFound { .. }
+            | Error::ChannelNotFound { .. } => StatusCode::NOT_FOUND,
+            Error::InvalidArgument(_)
+            | Error::ForeignSequenceNumber { .. }
+            | Error::SequenceNumberAtEnd { .. } => StatusCode::BAD_REQUEST,
+            Error::KeyNotFound { .. } | Error::QueueNotActive { .. } => StatusCode::CONFLICT,
+            Error::Closed | Error::TooManyOpenFiles { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem::new(status, error.to_string())
+    }
+}
+
+/// An answer of JSON, small enough not to count.
+pub(super) fn json_reply(status: StatusCode, value: &Value) -> Reply {
+    data_reply(status, "application/json", value.to_string().into_bytes())
+}
+
+/// An answer about this moment, which nothing keeps.
+pub(super) fn data_reply(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<ReplyBody>,
+) -> Reply {
+    let mut reply = Response::new(body.into());
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// For another method than those that only read.
+pub(super) fn not_allowed() -> Reply {
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the console can only be read: GET and HEAD",
+    );
+    let mut reply = problem.reply();
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    reply.headers_mut().insert(header::ALLOW, allowed);
+    reply
+}
+
+/// The answer to a HEAD, if it is one: without its body, whose length is said if it is known.
+pub(super) fn without_body_for(method: &Method, mut reply: Reply) -> Reply {
+    if method != Method::HEAD {
+        return reply;
+    }
+    let length = reply.body().len();
+    if length > 0 {
+        reply
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    reply.map(|_| ReplyBody::from(Vec::new()))
+}
+
+/// Says to the browser that only pages of the console use this, that these use nothing else, and that it is what its type says.
+pub(super) fn keep_from_other_pages(headers: &mut HeaderMap) {
+    const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+    const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+    const FIELDS: [(HeaderName, &str); 6] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+        (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+    ];
+    for (name, value) in FIELDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,90 @@
+// Those that read a stream under a name, and how far they are.
+
+import { readersOf } from "./api.mjs";
+import { cell, h, table } from "./dom.mjs";
+import { ago, count, moment, span } from "./format.mjs";
+
+/** Asked no more often. */
+const PAUSE = 2000;
+
+export class Readers {
+  #asked = -Infinity;
+  #content = h("div", null, h("p", { class: "quiet" }, "…"));
+
+  constructor(stream) {
+    this.stream = stream;
+    this.element = h("section", { "aria-labelledby": "readers" }, h("h2", { id: "readers" }, "Readers"), this.#content);
+  }
+
+  async refresh() {
+    if (performance.now() - this.#asked < PAUSE) return;
+    this.#asked = performance.now();
+    try {
+      this.#show(await readersOf(this.stream));
+    } catch (error) {
+      this.#content.replaceChildren(h("p", { class: "bad" }, error.message));
+    }
+  }
+
+  #show({ now, consumers, checkpoints, queues, channels }) {
+    const parts = [
+      part("Consumers", [["Consumer"], ["Status"], ["Registered"]], consumers.map((one) => consumer(one))),
+      part("Checkpoints", [["Checkpoint"], ["Shards", "number"], ["Records behind", "number"], ["Behind by"]], checkpoints.map(checkpoint)),
+      part(
+        "Queues",
+        [["Queue"], ["Status"], ["In flight", "number"], ["To redeliver", "number"], ["Dead letters", "number"], ["Held back for"]],
+        queues.map(queue),
+      ),
+      part("Channels", [["Channel"], ["Status"], ["Bucket"], ["Last delivery"], ["Problem"]], channels.map((one) => channel(one, now))),
+    ].filter((one) => one !== null);
+    this.#content.replaceChildren(...(parts.length > 0 ? parts : [h("p", { class: "quiet" }, "None has a name here.")]));
+  }
+}
+
+function part(title, columns, rows) {
+  return rows.length === 0 ? null : h("div", null, h("h3", null, title), table(title, columns, h("tbody", null, rows)));
+}
+
+const statusOf = (status) => h("span", { class: status === "ACTIVE" ? "good" : "warn" }, status);
+
+function consumer({ name, status, created }) {
+  return h("tr", null, cell("Consumer", name, "head"), cell("Status", statusOf(status)), cell("Registered", moment(created).slice(0, 19)));
+}
+
+function checkpoint({ name, shards, recordsBehind, millisBehind, error }) {
+  return h(
+    "tr",
+    null,
+    cell("Checkpoint", name, "head"),
+    cell("Shards", count(shards), "number"),
+    cell("Records behind", count(recordsBehind), "number"),
+    cell("Behind by", error ? h("span", { class: "bad" }, error) : recordsBehind === 0 ? "–" : span(millisBehind)),
+  );
+}
+
+function queue({ name, status, visibilitySeconds, counts }) {
+  const letters = (counts.deadLetters ?? 0) + (counts.deadLettersInFlight ?? 0);
+  return h(
+    "tr",
+    null,
+    cell("Queue", name, "head"),
+    cell("Status", counts.error ? h("span", { class: "bad" }, counts.error) : statusOf(status)),
+    cell("In flight", count(counts.inFlight), "number"),
+    cell("To redeliver", count(counts.toRedeliver), "number"),
+    cell("Dead letters", h("span", { class: letters > 0 ? "bad" : null }, count(letters)), "number"),
+    cell("Held back for", span(1000 * visibilitySeconds)),
+  );
+}
+
+function channel({ name, status, bucket, isDelivered, lastDelivery, problem }, now) {
+  const words = problem ? `${problem.error} (${count(problem.attempts)} attempts since ${moment(problem.since).slice(0, 19)})` : "none";
+  return h(
+    "tr",
+    null,
+    cell("Channel", name, "head"),
+    cell("Status", statusOf(status)),
+    cell("Bucket", bucket ?? "–"),
+    cell("Last delivery", h("span", { title: moment(lastDelivery) }, lastDelivery === null ? "none since the start" : ago(now, lastDelivery))),
+    cell("Problem", h("span", { class: problem ? "bad" : null }, isDelivered ? words : "nothing delivers it here")),
+  );
+}

@@ -1,0 +1,259 @@
+//! Records of one shard, from a position that a person has a word for.
+
+use serde_json::{Value, json};
+
+use super::answer::Problem;
+use super::parameters::{Parameters, parsed};
+use super::source::Source;
+use crate::{
+    Error, HashKey, ReadLimit, Record, RecordBatch, RecordNumber, SequenceNumber, ShardFilter, ShardId,
+    ShardIterator, StartingPosition, Stream, Timestamp,
+};
+
+pub(super) const PARAMETERS: [&str; 5] = ["namespace", "shard", "from", "limit", "key"];
+
+/// The memory for a reply with as much as one shows, and for one with less.
+pub(super) const FULL_REPLY_BYTES: usize = 1 << 20;
+pub(super) const REDUCED_REPLY_BYTES: usize = 256 << 10;
+
+/// What is shown of a record at most.
+const MOST_SHOWN_BYTES: usize = 64 << 10;
+
+/// What is looked through for a key at most, before the page asks again.
+const MOST_SEARCHED_BYTES: usize = 4 << 20;
+
+const MOST_RECORDS: usize = 500;
+const USUAL_RECORDS: usize = 50;
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    shard: Option<ShardId>,
+    from: Start,
+    limit: usize,
+    key: Option<String>,
+}
+
+#[derive(Debug)]
+enum Start {
+    Position(StartingPosition),
+    /// As many from the end on as there may be.
+    Tail,
+    /// Where an earlier answer says that it goes on.
+    Record(RecordNumber),
+}
+
+impl Asked {
+    pub(super) fn of(parameters: &Parameters) -> Result<Asked, Problem> {
+        let limit = parameters.parsed("limit")?.unwrap_or(USUAL_RECORDS);
+        if !(1..=MOST_RECORDS).contains(&limit) {
+            return Err(Problem::bad_request(format!(
+                "limit: expected 1 to {MOST_RECORDS}, not {limit}"
+            )));
+        }
+        Ok(Asked {
+            shard: parameters.parsed("shard")?,
+            from: Start::of(parameters.get("from").unwrap_or("tail"))?,
+            limit,
+            key: parameters.get("key").map(str::to_owned),
+        })
+    }
+
+    /// The shard that is named; else the one that the sequence number is of, or the open one that the key belongs to.
+    fn shard(&self, stream: &Stream) -> Result<ShardId, Problem> {
+        if let Some(shard) = self.shard {
+            return Ok(shard);
+        }
+        if let Start::Position(
+            StartingPosition::AtSequenceNumber(number) | StartingPosition::AfterSequenceNumber(number),
+        ) = self.from
+        {
+            return Ok(number.shard_id());
+        }
+        let Some(key) = &self.key else {
+            return Err(Problem::bad_request(
+                "say which shard: by its id, by a sequence number, or by a partition key",
+            ));
+        };
+        let place = HashKey::of_partition_key(key);
+        let open = stream.shards(&ShardFilter::AtLatest)?;
+        let found = open.iter().find(|shard| shard.covers(place));
+        found
+            .map(|shard| shard.id)
+            .ok_or_else(|| Problem::bad_request("the stream has no shards yet"))
+    }
+}
+
+impl Start {
+    fn of(text: &str) -> Result<Start, Problem> {
+        let position = match text.split_once(':') {
+            None if text == "oldest" => StartingPosition::TrimHorizon,
+            None if text == "latest" => StartingPosition::Latest,
+            None if text == "tail" => return Ok(Start::Tail),
+            Some(("time", millis)) => {
+                StartingPosition::AtTimestamp(Timestamp::from_millis(parsed("from", millis)?))
+            }
+            Some(("number", number)) => {
+                StartingPosition::AtSequenceNumber(parsed::<SequenceNumber>("from", number)?)
+            }
+            Some(("after", number)) => {
+                StartingPosition::AfterSequenceNumber(parsed::<SequenceNumber>("from", number)?)
+            }
+            Some(("record", number)) => return Ok(Start::Record(RecordNumber::new(parsed("from", number)?))),
+            _ => {
+                return Err(Problem::bad_request(
+                    "from: expected oldest, latest, tail, time:MILLISECONDS, number:SEQUENCE_NUMBER, \
+                     after:SEQUENCE_NUMBER or record:NUMBER",
+                ));
+            }
+        };
+        Ok(Start::Position(position))
+    }
+}
+
+/// The records that were asked for, with up to `most_bytes` of data and partition keys.
+pub(super) fn records_of(
+    source: &Source,
+    stream: &Stream,
+    asked: &Asked,
+    most_bytes: usize,
+) -> Result<Value, Problem> {
+    let shard = asked.shard(stream)?;
+    let mut found = Found::from(position_of(stream, shard, asked)?);
+    loop {
+        let limit = ReadLimit {
+            records: match asked.key {
+                Some(_) => MOST_RECORDS,
+                None => asked.limit,
+            },
+            bytes: most_bytes,
+        };
+        let Some(position) = found.next else { break };
+        found.take(read_from(stream, position, &limit)?, asked, most_bytes);
+        if found.is_enough {
+            break;
+        }
+    }
+    let children = found.children.iter().map(ToString::to_string);
+    Ok(json!({
+        "now": source.store.now().as_millis(),
+        "shard": shard.to_string(),
+        "records": found.records,
+        "next": found.next.map(|next| format!("record:{}", next.next.value())),
+        "millisBehind": found.millis_behind,
+        "children": children.collect::<Vec<_>>(),
+        "isEncrypted": stream.is_encrypted(),
+        "hasSkippedExpired": found.has_skipped,
+        "searchedBytes": found.searched_bytes,
+    }))
+}
+
+fn position_of(stream: &Stream, shard: ShardId, asked: &Asked) -> Result<ShardIterator, Problem> {
+    let at = |next| ShardIterator {
+        stream: stream.id(),
+        shard,
+        next,
+    };
+    match asked.from {
+        Start::Position(position) => Ok(stream.shard_iterator(shard, position)?),
+        Start::Record(number) => Ok(at(number)),
+        Start::Tail => {
+            let stats = stream.shard_stats(shard)?;
+            let next = stats.next_record.value().saturating_sub(asked.limit as u64);
+            Ok(at(RecordNumber::new(next.max(stats.first_record.value()))))
+        }
+    }
+}
+
+/// A batch, and whether records before it have expired.
+fn read_from(
+    stream: &Stream,
+    position: ShardIterator,
+    limit: &ReadLimit,
+) -> Result<(RecordBatch, bool), Problem> {
+    match stream.get_records(&position, limit) {
+        Err(Error::Trimmed { first_kept, .. }) => {
+            let kept = ShardIterator {
+                next: first_kept.unwrap_or(RecordNumber::BEFORE_FIRST),
+                ..position
+            };
+            Ok((stream.get_records(&kept, limit)?, true))
+        }
+        read => Ok((read?, false)),
+    }
+}
+
+/// What was found so far.
+struct Found {
+    records: Vec<Value>,
+    next: Option<ShardIterator>,
+    millis_behind: u64,
+    children: Vec<ShardId>,
+    has_skipped: bool,
+    is_enough: bool,
+    searched_bytes: usize,
+    shown_bytes: usize,
+}
+
+impl Found {
+    fn from(position: ShardIterator) -> Found {
+        Found {
+            records: Vec::new(),
+            next: Some(position),
+            millis_behind: 0,
+            children: Vec::new(),
+            has_skipped: false,
+            is_enough: false,
+            searched_bytes: 0,
+            shown_bytes: 0,
+        }
+    }
+
+    fn take(&mut self, (batch, has_skipped): (RecordBatch, bool), asked: &Asked, most_bytes: usize) {
+        self.has_skipped |= has_skipped;
+        self.millis_behind = batch.millis_behind_latest;
+        self.children = batch.child_shards.iter().map(|child| child.shard_id).collect();
+        let is_at_end = batch.next.is_none() || batch.records.is_empty();
+        self.next = batch.next;
+        for record in &batch.records {
+            self.searched_bytes += record.partition_key.as_str().len() + record.data.len();
+            let is_wanted = asked
+                .key
+                .as_ref()
+                .is_none_or(|key| record.partition_key.as_str() == key);
+            if !is_wanted {
+                continue;
+            }
+            self.shown_bytes += record.data.len().min(MOST_SHOWN_BYTES);
+            self.records.push(shown(record));
+            if self.records.len() >= asked.limit || self.shown_bytes >= most_bytes {
+                self.stop_behind(record);
+                return;
+            }
+        }
+        self.is_enough = is_at_end || asked.key.is_none() || self.searched_bytes >= MOST_SEARCHED_BYTES;
+    }
+
+    /// There may be more behind a record than is shown.
+    fn stop_behind(&mut self, record: &Record) {
+        let behind = record.sequence_number.record_number().next();
+        self.is_enough = true;
+        if let Some(next) = &mut self.next
+            && next.next > behind
+        {
+            next.next = behind;
+        }
+    }
+}
+
+fn shown(record: &Record) -> Value {
+    let data = &record.data[..record.data.len().min(MOST_SHOWN_BYTES)];
+    json!({
+        "number": record.sequence_number.to_string(),
+        "record": record.sequence_number.record_number().value(),
+        "arrival": record.approximate_arrival.as_millis(),
+        "key": record.partition_key.as_str(),
+        "bytes": record.data.len(),
+        "data": base64_simd::STANDARD.encode_to_string(data),
+    })
+}

@@ -1,0 +1,77 @@
+//! What is shown, and what it may cost to look at it.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use tokio::sync::Semaphore;
+use tracing::error;
+
+use super::answer::Problem;
+use crate::{Delivery, Store, Stream};
+
+/// The store, and who delivers its channels.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) store: Store,
+    pub(super) delivery: Option<Arc<Delivery>>,
+    /// The namespace of streams that are named without one.
+    pub(super) home: String,
+    /// Whether work that waits is done on the thread of the async runtime.
+    waits_inline: bool,
+    /// One permit for each request that looks at the store.
+    looks: Arc<Semaphore>,
+}
+
+/// More would only keep threads from the API.
+const MOST_LOOKS: usize = 4;
+
+impl Source {
+    pub(super) fn new(
+        store: Store,
+        delivery: Option<Arc<Delivery>>,
+        home: String,
+        waits_inline: bool,
+    ) -> Source {
+        Source {
+            store,
+            delivery,
+            home,
+            waits_inline,
+            looks: Arc::new(Semaphore::new(MOST_LOOKS)),
+        }
+    }
+
+    /// A stream by its name. Without a namespace it is one of those at home.
+    pub(super) fn stream(&self, namespace: Option<&str>, name: &str) -> Result<Stream, Problem> {
+        let found = match namespace.unwrap_or(&self.home) {
+            "" => self.store.stream(name),
+            namespace => self.store.namespace(namespace)?.stream(name),
+        };
+        Ok(found?)
+    }
+
+    /// Looks at the store on a thread that may wait for locks and the disk, once there is a permit. A client that has gone does
+    /// not end it.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Source) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        if self.waits_inline {
+            return look(self);
+        }
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.looks).acquire_owned().await.ok();
+        let source = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            look(&source)
+        });
+        looked.await.unwrap_or_else(|panic| {
+            error!(%panic, "the console could not look at the store");
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "looking at the store failed inside the server",
+            ))
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! One shard in numbers.
+
+use super::stream::Stream;
+use crate::error::Result;
+use crate::model::{LogName, RecordNumber, ShardId, Timestamp};
+
+/// A shard in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardStats {
+    /// The oldest record that can be read; the next one to be put if there is none.
+    pub first_record: RecordNumber,
+    /// When that arrived; `None` if there is none.
+    pub oldest_arrival: Option<Timestamp>,
+    /// The number behind the last record that can be read: that of the next one.
+    pub next_record: RecordNumber,
+    /// When the last record arrived, those included that have expired; `None` if there never was one.
+    pub last_arrival: Option<Timestamp>,
+    /// What the shard takes, in bytes, as [`StorageStats::segment_bytes`](crate::StorageStats::segment_bytes) counts.
+    pub segment_bytes: u64,
+}
+
+impl Stream {
+    /// A shard in numbers. Reads its oldest record, so it may block.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// let shard = stream.put("user-42", b"{}")?.shard_id;
+    /// let stats = stream.shard_stats(shard)?;
+    /// assert_eq!(stats.next_record.value() - stats.first_record.value(), 1);
+    /// assert_eq!(stats.oldest_arrival, stats.last_arrival);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ShardNotFound`](crate::Error::ShardNotFound) also once the shard has expired; otherwise as for
+    /// [`get_records`](Self::get_records) from the trim horizon.
+    pub fn shard_stats(&self, shard: ShardId) -> Result<ShardStats> {
+        let (view, log) = self.readable(shard)?;
+        let oldest = view.oldest_record(&log)?;
+        // Behind it, so that what is put meanwhile is not behind the end.
+        let end = log.end()?;
+        Ok(ShardStats {
+            first_record: oldest.map_or(end.next_record, |(number, _)| number),
+            oldest_arrival: oldest.map(|(_, arrival)| arrival),
+            next_record: end.next_record,
+            last_arrival: (end.last_arrival > Timestamp::EPOCH).then_some(end.last_arrival),
+            segment_bytes: self
+                .store_core()
+                .logs
+                .stored_bytes(LogName::Shard(self.id(), shard)),
+        })
+    }
+}
