@@ -24,3 +24,4 @@ mod stream;
 mod summary;
 
 pub(crate) use routes::Console;
+pub(crate) use source::Pushes;

@@ -1,11 +1,13 @@
 //! Those that read a stream under a name: consumers, checkpoints, queues and channels.
 
+use std::iter;
+
 use serde_json::{Value, json};
 
 use super::answer::Problem;
 use super::source::Source;
 use crate::{
-    Channel, ChannelDescription, Checkpoint, Error, Queue, QueueDescription, ReadLimit, ShardId,
+    Channel, ChannelDescription, Error, Queue, QueueDescription, ReadLimit, RecordNumber, ShardId,
     ShardIterator, Stream,
 };
 
@@ -19,10 +21,12 @@ const MOST_SHARDS: usize = 64;
 pub(super) fn readers_of(source: &Source, stream: &Stream) -> Result<Value, Problem> {
     let consumers = stream.consumers()?;
     let consumers = consumers.iter().take(MOST_OF_A_KIND).map(|consumer| {
+        let pushed = source.pushes.positions(stream.id(), consumer.id);
         json!({
             "name": consumer.name,
             "created": consumer.created.as_millis(),
             "status": consumer.status.to_string(),
+            "lag": shown_lag(lag_of(stream, pushed.into_iter())),
         })
     });
     let checkpoints = stream.checkpoint_names()?;
@@ -44,20 +48,18 @@ pub(super) fn readers_of(source: &Source, stream: &Stream) -> Result<Value, Prob
 
 /// How far a checkpoint is behind the ends of its shards. What comes in shards that are made of these is not counted.
 fn checkpoint_of(stream: &Stream, name: &str) -> Value {
-    let lag = || -> crate::Result<Option<Lag>> {
-        let Some(checkpoint) = stream.checkpoint(name)? else {
-            return Ok(None);
-        };
-        lag_of(stream, &checkpoint).map(Some)
-    };
-    match lag() {
-        Ok(lag) => json!({
-            "name": name,
-            "shards": lag.as_ref().map(|lag| lag.shards),
-            "recordsBehind": lag.as_ref().map(|lag| lag.records),
-            "millisBehind": lag.as_ref().map(|lag| lag.millis),
-        }),
-        Err(error) => json!({ "name": name, "error": error.to_string() }),
+    let lag = stream.checkpoint(name).and_then(|checkpoint| match checkpoint {
+        Some(checkpoint) => lag_of(stream, checkpoint.positions()),
+        // It was removed just now.
+        None => lag_of(stream, iter::empty()),
+    });
+    json!({ "name": name, "lag": shown_lag(lag) })
+}
+
+fn shown_lag(lag: crate::Result<Lag>) -> Value {
+    match lag {
+        Ok(lag) => json!({ "shards": lag.shards, "records": lag.records, "millis": lag.millis }),
+        Err(error) => json!({ "error": error.to_string() }),
     }
 }
 
@@ -69,8 +71,10 @@ struct Lag {
     millis: u64,
 }
 
-fn lag_of(stream: &Stream, checkpoint: &Checkpoint) -> crate::Result<Lag> {
-    let positions = checkpoint.positions();
+fn lag_of(
+    stream: &Stream,
+    positions: impl ExactSizeIterator<Item = (ShardId, RecordNumber)>,
+) -> crate::Result<Lag> {
     let mut lag = Lag {
         shards: positions.len(),
         records: 0,
@@ -89,7 +93,7 @@ fn lag_of(stream: &Stream, checkpoint: &Checkpoint) -> crate::Result<Lag> {
     Ok(lag)
 }
 
-fn millis_behind(stream: &Stream, shard: ShardId, next: crate::RecordNumber) -> crate::Result<u64> {
+fn millis_behind(stream: &Stream, shard: ShardId, next: RecordNumber) -> crate::Result<u64> {
     let position = ShardIterator {
         stream: stream.id(),
         shard,

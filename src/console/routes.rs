@@ -14,7 +14,7 @@ use super::files::file;
 use super::parameters::Parameters;
 use super::readers::readers_of;
 use super::records::{self, Asked, FULL_REPLY_BYTES, REDUCED_REPLY_BYTES, records_of};
-use super::source::Source;
+use super::source::{Pushes, Source};
 use super::stream::stream_with_shards;
 use super::summary::summary;
 use crate::http::{Connection, Granted, MOST_SMALL, Reply, ReplyShare, Resources, query};
@@ -47,10 +47,11 @@ impl Console {
     pub(crate) fn new(
         store: Store,
         delivery: Option<Arc<Delivery>>,
+        pushes: Arc<dyn Pushes>,
         home: String,
         waits_inline: bool,
     ) -> Console {
-        let source = Arc::new(Source::new(store, delivery, home, waits_inline));
+        let source = Arc::new(Source::new(store, delivery, pushes, home, waits_inline));
         Console {
             events: Arc::new(Events::new(Arc::clone(&source))),
             source,

@@ -1,5 +1,6 @@
 //! What is shown, and what it may cost to look at it.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -7,13 +8,20 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::answer::Problem;
-use crate::{Delivery, Store, Stream};
+use crate::{ConsumerId, Delivery, RecordNumber, ShardId, Store, Stream, StreamId};
+
+/// What has records pushed to consumers, and knows how far that is.
+pub(crate) trait Pushes: Debug + Send + Sync {
+    /// The next record that is pushed to a consumer in each shard of which it has records pushed now.
+    fn positions(&self, stream: StreamId, consumer: ConsumerId) -> Vec<(ShardId, RecordNumber)>;
+}
 
 /// The store, and who delivers its channels.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) store: Store,
     pub(super) delivery: Option<Arc<Delivery>>,
+    pub(super) pushes: Arc<dyn Pushes>,
     /// The namespace of streams that are named without one.
     pub(super) home: String,
     /// Whether work that waits is done on the thread of the async runtime.
@@ -29,12 +37,14 @@ impl Source {
     pub(super) fn new(
         store: Store,
         delivery: Option<Arc<Delivery>>,
+        pushes: Arc<dyn Pushes>,
         home: String,
         waits_inline: bool,
     ) -> Source {
         Source {
             store,
             delivery,
+            pushes,
             home,
             waits_inline,
             looks: Arc::new(Semaphore::new(MOST_LOOKS)),

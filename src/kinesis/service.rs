@@ -148,11 +148,12 @@ impl Service {
             waits_inline,
         );
         let has_console = options.has_console && options.admin != AdminPlace::Off;
+        let subscriptions = Arc::<Subscriptions>::default();
         let console = has_console.then(|| {
-            let delivery = options.delivery.clone();
             Arc::new(Console::new(
                 store.clone(),
-                delivery,
+                options.delivery.clone(),
+                subscriptions.clone(),
                 scope.namespace(),
                 waits_inline,
             ))
@@ -170,7 +171,7 @@ impl Service {
             channel_notes: Mutex::default(),
             queue_changes: Mutex::default(),
             tokens,
-            subscriptions: Arc::default(),
+            subscriptions,
             subscription_life: options.subscription_life,
             limits: options.limits,
             call_rates: CallRates::default(),

@@ -1,12 +1,14 @@
 //! Which consumers get which shards pushed: one subscription at a time for each of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::{ConsumerId, ShardId, StreamId};
+use crate::console::Pushes;
+use crate::{ConsumerId, RecordNumber, ShardId, StreamId};
 
 /// The subscriptions that are active.
 #[derive(Debug, Default)]
@@ -33,7 +35,18 @@ struct Active {
     number: u64,
     /// By the store's monotonic clock.
     began: Duration,
+    progress: Progress,
     end: oneshot::Sender<Ended>,
+}
+
+/// The next record that a subscription pushes.
+#[derive(Debug, Clone)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(super) fn note(&self, next: RecordNumber) {
+        self.0.store(next.value(), Ordering::Relaxed);
+    }
 }
 
 /// Why a subscription ends early.
@@ -49,6 +62,8 @@ pub(super) struct Subscription {
     home: Arc<Subscriptions>,
     to: Subscribed,
     number: u64,
+    /// Of the first record until it is noted.
+    pub(super) progress: Progress,
     end: oneshot::Receiver<Ended>,
 }
 
@@ -82,9 +97,11 @@ impl Subscriptions {
         state.begun += 1;
         let number = state.begun;
         let (end, ended) = oneshot::channel();
+        let progress = Progress(Arc::new(AtomicU64::new(RecordNumber::FIRST.value())));
         let active = Active {
             number,
             began: now,
+            progress: progress.clone(),
             end,
         };
         if let Some(older) = state.active.insert(to, active) {
@@ -94,6 +111,7 @@ impl Subscriptions {
             home: Arc::clone(self),
             to,
             number,
+            progress,
             end: ended,
         })
     }
@@ -114,6 +132,16 @@ impl Subscriptions {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pushes for Subscriptions {
+    fn positions(&self, stream: StreamId, consumer: ConsumerId) -> Vec<(ShardId, RecordNumber)> {
+        let state = self.state();
+        let active = state.active.iter();
+        let of_consumer = active.filter(|(to, _)| (to.stream, to.consumer) == (stream, consumer));
+        let next = |active: &Active| RecordNumber::new(active.progress.0.load(Ordering::Relaxed));
+        of_consumer.map(|(to, active)| (to.shard, next(active))).collect()
     }
 }
 

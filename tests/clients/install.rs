@@ -88,11 +88,9 @@ pub fn environment_with(wheel: &Path, directory: &Path, programs: &Path) -> Path
 /// The `node_modules` that the lock file names, or why there can be none.
 pub fn node_modules() -> Result<PathBuf, String> {
     const OLDEST: u32 = 20;
-    let version = output_of(Command::new("node").arg("--version")).ok_or("there is no node")?;
-    let major = version.trim_start_matches('v').split('.').next();
-    let major: u32 = major.and_then(|major| major.parse().ok()).unwrap_or(0);
-    if major < OLDEST {
-        return Err(format!("node is {}, older than {OLDEST}", version.trim()));
+    let version = node_version().ok_or("there is no node")?;
+    if version < OLDEST {
+        return Err(format!("node is version {version}, older than {OLDEST}"));
     }
     output_of(Command::new("npm").arg("--version")).ok_or("there is no npm")?;
     let package = source_directory().join("node");
@@ -108,6 +106,13 @@ pub fn node_modules() -> Result<PathBuf, String> {
             .current_dir(directory));
     });
     Ok(installed.join("node_modules"))
+}
+
+/// The version of Node, such as 20; nothing if there is none.
+pub fn node_version() -> Option<u32> {
+    let version = output_of(Command::new("node").arg("--version"))?;
+    let major = version.trim_start_matches('v').split('.').next()?;
+    major.parse().ok()
 }
 
 /// The version of the Java Development Kit, such as 17; nothing if there is none.
@@ -157,7 +162,7 @@ pub fn run(command: &mut Command) {
 }
 
 /// What a program prints; nothing if it is not there, or fails.
-fn output_of(command: &mut Command) -> Option<String> {
+pub fn output_of(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     output
         .status

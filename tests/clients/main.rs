@@ -3,6 +3,7 @@
 //! directory the first time.
 
 mod access;
+mod console;
 mod install;
 mod kcl;
 mod model;

@@ -22,7 +22,7 @@ export function layout(shards, { now, width, height }) {
   const x = scaleOf(moments, width);
   const boxes = shards.map((shard) => {
     const [from, to] = partOf(shard);
-    const [left, right] = [x(shard.created), x(shard.closed ?? now)];
+    const [left, right] = [x(shard.created), x(shard.closed ?? moments.at(-1))];
     return {
       id: shard.id,
       state: shard.isExpired ? "expired" : shard.closed === null ? "open" : "closed",

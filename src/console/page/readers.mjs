@@ -7,6 +7,8 @@ import { ago, count, moment, span } from "./format.mjs";
 /** Asked no more often. */
 const PAUSE = 2000;
 
+const LAG = [["Reads shards", "number"], ["Records behind", "number"], ["Behind by"]];
+
 export class Readers {
   #asked = -Infinity;
   #content = h("div", null, h("p", { class: "quiet" }, "…"));
@@ -28,8 +30,8 @@ export class Readers {
 
   #show({ now, consumers, checkpoints, queues, channels }) {
     const parts = [
-      part("Consumers", [["Consumer"], ["Status"], ["Registered"]], consumers.map((one) => consumer(one))),
-      part("Checkpoints", [["Checkpoint"], ["Shards", "number"], ["Records behind", "number"], ["Behind by"]], checkpoints.map(checkpoint)),
+      part("Consumers", [["Consumer"], ["Status"], ["Registered"], ...LAG], consumers.map(consumer)),
+      part("Checkpoints", [["Checkpoint"], ...LAG], checkpoints.map(checkpoint)),
       part(
         "Queues",
         [["Queue"], ["Status"], ["In flight", "number"], ["To redeliver", "number"], ["Dead letters", "number"], ["Held back for"]],
@@ -47,19 +49,23 @@ function part(title, columns, rows) {
 
 const statusOf = (status) => h("span", { class: status === "ACTIVE" ? "good" : "warn" }, status);
 
-function consumer({ name, status, created }) {
-  return h("tr", null, cell("Consumer", name, "head"), cell("Status", statusOf(status)), cell("Registered", moment(created).slice(0, 19)));
+function consumer({ name, status, created, lag }) {
+  const facts = [cell("Consumer", name, "head"), cell("Status", statusOf(status)), cell("Registered", moment(created).slice(0, 19))];
+  return h("tr", null, facts, lagCells(lag));
 }
 
-function checkpoint({ name, shards, recordsBehind, millisBehind, error }) {
-  return h(
-    "tr",
-    null,
-    cell("Checkpoint", name, "head"),
-    cell("Shards", count(shards), "number"),
-    cell("Records behind", count(recordsBehind), "number"),
-    cell("Behind by", error ? h("span", { class: "bad" }, error) : recordsBehind === 0 ? "–" : span(millisBehind)),
-  );
+function checkpoint({ name, lag }) {
+  return h("tr", null, cell("Checkpoint", name, "head"), lagCells(lag));
+}
+
+function lagCells({ shards, records, millis, error }) {
+  const behind = error ? h("span", { class: "bad" }, error) : !records ? "–" : span(millis);
+  const isRead = shards > 0;
+  return [
+    cell("Reads shards", count(shards), "number"),
+    cell("Records behind", isRead ? count(records) : "–", "number"),
+    cell("Behind by", behind),
+  ];
 }
 
 function queue({ name, status, visibilitySeconds, counts }) {

@@ -35,7 +35,8 @@ export class Records {
     this.inputLabel = h("label", { class: "wide", hidden: true }, "What to find", this.input);
     this.note = h("div", { class: "note", role: "status" }, "…");
     this.list = h("ul", { class: "records", "aria-label": "Records" });
-    this.more = h("button", { type: "button", hidden: true, onclick: () => this.#read(false) }, "More");
+    this.moreButton = h("button", { type: "button", onclick: () => this.#read(false) }, "More");
+    this.more = h("div", { class: "tools", hidden: true }, this.moreButton);
     const form = h(
       "form",
       { class: "tools", onsubmit: (event) => (event.preventDefault(), this.#begin()) },
@@ -44,7 +45,7 @@ export class Records {
       this.inputLabel,
       h("button", { type: "submit" }, "Show"),
     );
-    this.element = h("div", { class: "sheet" }, form, this.note, this.list, h("div", { class: "tools" }, this.more));
+    this.element = h("div", { class: "sheet" }, form, this.note, this.list, this.more);
   }
 
   leave() {
@@ -154,7 +155,7 @@ export class Records {
     const isSearch = Boolean(this.asked.key);
     const hasMore = answer.next !== null && answer.millisBehind > 0;
     this.more.hidden = isTail || !hasMore;
-    show(this.more, isSearch ? "Search on" : "More");
+    show(this.moreButton, isSearch ? "Search on" : "More");
     this.note.replaceChildren(...this.#words(answer, isTail, hasMore));
     // A search goes on by itself until there is something to show, or no more to search.
     const follows = isSearch && answer.next === null ? nextFor(this.asked.key, this.#shards, answer.shard) : null;

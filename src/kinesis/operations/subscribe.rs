@@ -29,7 +29,7 @@ use crate::kinesis::scope::Scope;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::Member;
 use crate::kinesis::subject::Subject;
-use crate::kinesis::subscriptions::{Ended, Refused, Subscribed, Subscription};
+use crate::kinesis::subscriptions::{Ended, Progress, Refused, Subscribed, Subscription};
 use crate::{ReadLimit, RecordBatch, SequenceNumber, ShardIterator, ShardWatch, Stream};
 
 const CONSUMER_ARN: Key<Text> = required("ConsumerARN", shapes::CONSUMER_ARN);
@@ -135,7 +135,9 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
         next,
         watch,
         began,
+        progress: subscription.progress.clone(),
     };
+    pushed.progress.note(next.next);
     Ok((subscription, pushed))
 }
 
@@ -153,6 +155,7 @@ struct Pushed {
     watch: ShardWatch,
     /// By the store's monotonic clock.
     began: Duration,
+    progress: Progress,
 }
 
 /// Pushes a shard until the subscription ends.
@@ -265,7 +268,10 @@ async fn push(
         }
         match read.next {
             None => return Ok(()),
-            Some(next) => pushed.next = next,
+            Some(next) => {
+                pushed.progress.note(next.next);
+                pushed.next = next;
+            }
         }
         if !read.has_news {
             tokio::select! {

@@ -6,6 +6,7 @@ mod budgets;
 mod cbor;
 mod channels;
 mod connections;
+mod console;
 mod declared_errors;
 mod encryption;
 mod fan_out;

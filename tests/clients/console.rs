@@ -1,0 +1,68 @@
+//! The console in a browser: Debian's `chromium`, or one of the others that are built of the same, and its modules in Node.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::install::{node_version, output_of, source_directory};
+use crate::{Bench, skipped};
+
+/// What it needs: `node --test`, and modules.
+const OLDEST_NODE: u32 = 20;
+
+#[test]
+fn a_person_finds_everything_by_mouse_and_keyboard() {
+    let Some(browser) = browser() else {
+        return skipped("the console: there is no chromium");
+    };
+    if let Err(reason) = check_node() {
+        return skipped(&format!("the console: {reason}"));
+    }
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let pictures = bench.directory.path().join("pictures");
+    fs::create_dir(&pictures).expect("make a directory for pictures");
+    let mut script = bench.command("node", Path::new("/usr/bin"));
+    script
+        .arg(source_directory().join("console/click_path.mjs"))
+        .args([browser, &server.url()])
+        .arg(&pictures);
+    bench.run(script, &server);
+    for name in ["overview", "stream", "overview-phone-dark", "stream-phone-dark"] {
+        let picture = fs::read(pictures.join(format!("{name}.png"))).expect("read a picture");
+        assert!(
+            picture.starts_with(b"\x89PNG") && picture.len() > 10_000,
+            "{name}"
+        );
+    }
+    server.stop("TERM");
+}
+
+#[test]
+fn the_modules_of_the_console_do_as_they_say() {
+    if let Err(reason) = check_node() {
+        return skipped(&format!("the console's modules: {reason}"));
+    }
+    let bench = Bench::new(&[]);
+    let mut script = bench.command("node", Path::new("/usr/bin"));
+    script
+        .arg("--test")
+        .arg(source_directory().join("console/modules.test.mjs"));
+    bench.run_alone(script);
+}
+
+fn browser() -> Option<&'static str> {
+    let programs = ["chromium", "chromium-browser", "google-chrome"];
+    let is_there = |program: &&str| output_of(Command::new(program).arg("--version")).is_some();
+    programs.into_iter().find(is_there)
+}
+
+fn check_node() -> Result<(), String> {
+    match node_version() {
+        None => Err("there is no node".to_owned()),
+        Some(version) if version < OLDEST_NODE => {
+            Err(format!("node is version {version}, older than {OLDEST_NODE}"))
+        }
+        Some(_) => Ok(()),
+    }
+}
