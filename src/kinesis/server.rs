@@ -72,7 +72,7 @@ pub enum BindError {
         /// Why not.
         source: Box<BindError>,
     },
-    /// Other machines can reach the address of these pages, where no signature is asked for.
+    /// Other machines can reach the address of these pages and of the console, where no signature is asked for.
     #[error(
         "other machines can reach {address}: everyone there could see the server's numbers, and its streams and records in the console"
     )]
