@@ -22,8 +22,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// The store is looked at for no more than this part of the time: a large one less often.
 const SHARE_OF_TIME: u32 = 20;
 
-/// So long after the last event a listener gets a line that means nothing: one that is gone shows by that.
-const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// So long after the last event a listener gets a line that means nothing: one that is gone shows by the second of these at
+/// the latest, and by nothing else, since a client may have closed its half of the connection and still read.
+const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 
 /// A listener that takes nothing for so long is given up, so that it does not keep others out.
 const MOST_PATIENCE: Duration = Duration::from_secs(30);

@@ -109,7 +109,7 @@ await browser.until("document.querySelector('.records li').dataset.kind === 'byt
 
 // An aggregate opens, with the records in it.
 await browser.click(".records [data-kind=aggregate] summary");
-await browser.until("document.querySelector('.records [data-kind=aggregate] .body').innerText.includes('inner-2')");
+await browser.until("document.querySelector('.records [data-kind=aggregate] .body')?.innerText.includes('inner-2')");
 await picture("stream");
 
 // Found by its key, from the oldest shard on, and by its number.
