@@ -17,7 +17,8 @@ pub(super) use throughput::Throughput;
 /// Which limits of AWS a [`Server`](super::Server) has. Each can be switched on alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// What each shard takes and gives: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second.
+    /// What each shard takes and gives: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second, and
+    /// 2 MiB a second are pushed to each consumer.
     pub throughput: bool,
     /// How often operations can be called, in a second: 1 to 1,000 times, by the operation.
     pub call_rates: bool,
