@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::keys::KeyFile;
+use super::secret_file::SecretFile;
 use super::verify::finding_as_json;
 
 #[derive(Debug, Args)]
@@ -94,8 +94,8 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     options.stream.clone_from(&arguments.stream);
     options.shard = arguments.shard;
     options.limit = arguments.limit;
-    let keys = arguments.keys.as_deref().map(KeyFile::read).transpose()?;
-    options.keys = keys.map(|file| file.keys);
+    let keys = arguments.keys.as_deref().map(SecretFile::read).transpose()?;
+    options.keys = keys.map(|file| file.secrets);
 
     let mut out = BufWriter::new(io::stdout().lock());
     let mut is_damaged = false;

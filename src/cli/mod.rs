@@ -8,9 +8,9 @@ mod dump;
 mod duration;
 mod exit;
 mod initial_streams;
-mod keys;
 mod logging;
 mod repair;
+mod secret_file;
 mod serve;
 mod verify;
 

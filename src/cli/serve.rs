@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
-use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
-use anabranch::{Delivery, Durability, Memory, Retention, Store, StoreEvent, StoreOptions};
+use anabranch::kinesis::{Credentials, Fault, Limits, Server, ServerOptions};
+use anabranch::{Delivery, Durability, KeyRing, Memory, Retention, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,8 +21,8 @@ use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
 use super::initial_streams::{self, InitialStream};
-use super::keys::KeyFile;
 use super::logging::LogArguments;
+use super::secret_file::SecretFile;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServeArguments {
@@ -275,8 +275,12 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         doing: "start threads",
         source,
     })?;
-    let options = server_options(arguments, descriptors)?;
-    let keys = arguments.keys.as_deref().map(KeyFile::read).transpose()?;
+    let credentials = arguments.access.credentials()?;
+    let mut options = server_options(arguments, descriptors);
+    if let Some(file) = &credentials {
+        options = options.credentials(file.secrets.clone());
+    }
+    let keys: Option<SecretFile<KeyRing>> = arguments.keys.as_deref().map(SecretFile::read).transpose()?;
     let opening = Instant::now();
     let store = open(arguments, descriptors, keys.as_ref()).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
@@ -298,6 +302,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             store: store.clone(),
             took: opened_in,
             descriptors,
+            credentials,
             keys,
             delivery: delivery.clone(),
             url_file,
@@ -329,7 +334,7 @@ fn log_event(event: &StoreEvent) {
 fn open(
     arguments: &ServeArguments,
     descriptors: Descriptors,
-    keys: Option<&KeyFile>,
+    keys: Option<&SecretFile<KeyRing>>,
 ) -> anabranch::Result<Store> {
     let mut options = StoreOptions::new()
         .read_only(arguments.read_only)
@@ -339,7 +344,7 @@ fn open(
         .max_open_segments(descriptors.segments)
         .on_event(log_event);
     if let Some(file) = keys {
-        options = options.keys(file.keys.clone());
+        options = options.keys(file.secrets.clone());
     }
     match arguments.ephemeral {
         true => options.open_in_memory(&Memory::new()),
@@ -370,7 +375,7 @@ impl Descriptors {
     }
 }
 
-fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Result<ServerOptions, Failure> {
+fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> ServerOptions {
     let options = ServerOptions::new(arguments.listen())
         .region(&arguments.region)
         .account_id(&arguments.account_id)
@@ -388,7 +393,8 @@ struct Opened {
     store: Store,
     took: Duration,
     descriptors: Descriptors,
-    keys: Option<KeyFile>,
+    credentials: Option<SecretFile<Credentials>>,
+    keys: Option<SecretFile<KeyRing>>,
     delivery: Option<Arc<Delivery>>,
     url_file: Option<UrlFile>,
 }
@@ -407,6 +413,7 @@ async fn serve(
         store,
         took,
         descriptors,
+        credentials,
         keys,
         delivery,
         mut url_file,
@@ -428,7 +435,7 @@ async fn serve(
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
-    let key_ids = keys.as_ref().map(|file| file.keys.ids());
+    let key_ids = keys.as_ref().map(|file| file.secrets.ids());
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
@@ -477,7 +484,10 @@ async fn serve(
     };
     // A closed standard output is no reason not to serve.
     let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
-    let followed = keys.map(|file| tokio::spawn(file.follow()));
+    let followed = [
+        keys.map(|file| tokio::spawn(file.follow())),
+        credentials.map(|file| tokio::spawn(file.follow())),
+    ];
     let stop = async {
         stop.await;
         // A program that reads it now would come too late.
@@ -486,7 +496,7 @@ async fn serve(
         }
     };
     server.run_until(stop).await;
-    if let Some(followed) = followed {
+    for followed in followed.into_iter().flatten() {
         followed.abort();
     }
     Ok(())
