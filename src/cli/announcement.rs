@@ -18,6 +18,8 @@ pub(super) struct Announcement<'a> {
     /// Where the streams are, for people.
     pub(super) place: String,
     pub(super) is_read_only: bool,
+    /// What is as slow or as limited as on AWS, for people.
+    pub(super) emulated: Option<&'a str>,
     pub(super) needs_key: bool,
     /// The certificate that clients have to trust.
     pub(super) self_signed: Option<&'a Path>,
@@ -60,6 +62,9 @@ impl Announcement<'_> {
             ""
         };
         writeln!(out, "The streams are in {}{but}", self.place)?;
+        if let Some(emulated) = self.emulated {
+            writeln!(out, "It emulates AWS: {emulated}")?;
+        }
         writeln!(out)?;
         writeln!(out, "From Python:")?;
         writeln!(out, "    import boto3")?;
@@ -210,6 +215,7 @@ mod tests {
             region: "eu-west-1",
             place: "/data".to_owned(),
             is_read_only: false,
+            emulated: None,
             needs_key: false,
             self_signed: None,
         }

@@ -6,6 +6,7 @@ mod bench;
 mod buckets;
 mod dump;
 mod duration;
+mod emulated;
 mod exit;
 mod initial_streams;
 mod logging;

@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use super::access::{AccessArguments, Tls};
 use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
+use super::emulated::{self, Emulated};
 use super::initial_streams::{self, InitialStream};
 use super::logging::LogArguments;
 use super::secret_file::SecretFile;
@@ -217,32 +217,6 @@ impl ServeArguments {
     /// Where the server may keep something beside the store.
     fn directory_to_write(&self) -> Option<&Path> {
         (!self.ephemeral && !self.read_only).then_some(&*self.data_dir)
-    }
-}
-
-/// What is to be as on AWS.
-#[derive(Debug, Clone, Copy)]
-struct Emulated {
-    delays: bool,
-    limits: Limits,
-}
-
-impl FromStr for Emulated {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Emulated, String> {
-        if text == "delays" {
-            return Ok(Emulated {
-                delays: true,
-                limits: Limits::NONE,
-            });
-        }
-        let limits = text.parse::<Limits>();
-        let limits = limits.map_err(|error| format!("{error}; or delays"))?;
-        Ok(Emulated {
-            delays: text == "aws",
-            limits,
-        })
     }
 }
 
@@ -467,6 +441,13 @@ async fn serve(
     if keys.is_none() {
         info!("without --keys, StartStreamEncryption notes a key and encrypts nothing");
     }
+    let emulated = emulated::in_words(arguments.transition_delay(), arguments.limits());
+    if let Some(emulated) = &emulated {
+        warn!(
+            emulated,
+            "the server is as slow and as limited as AWS, as was asked for"
+        );
+    }
     for fault in &arguments.fault {
         warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
     }
@@ -479,6 +460,7 @@ async fn serve(
         region: &arguments.region,
         place: arguments.place(),
         is_read_only: arguments.read_only,
+        emulated: emulated.as_deref(),
         needs_key: arguments.access.verifies_signatures(),
         self_signed: tls.and_then(|tls| tls.self_signed.as_deref()),
     };
@@ -570,7 +552,50 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Seek};
+
+    use anabranch::{ManualClock, StreamMode, StreamOptions, Timestamp};
+
     use super::*;
+
+    /// What is logged meanwhile.
+    fn logged(work: impl FnOnce()) -> String {
+        let mut file = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Arc::new(file.try_clone().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let mut log = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut log).unwrap();
+        log
+    }
+
+    #[test]
+    fn a_stream_that_gets_other_shards_by_its_load_is_told_and_is_no_warning() {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_000_000));
+        let store = StoreOptions::new()
+            .keeper(false)
+            .clock(clock.clone())
+            .on_event(log_event)
+            .open_in_memory(&Memory::new())
+            .unwrap();
+        let options = StreamOptions {
+            shard_count: 4,
+            mode: StreamMode::OnDemand,
+            ..StreamOptions::default()
+        };
+        let stream = store.create_stream_with("clicks", options).unwrap();
+        stream.set_warm_throughput(8).unwrap();
+        let log = logged(|| {
+            clock.advance(Duration::from_secs(60));
+            store.maintain().unwrap();
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let said = "on-demand stream clicks goes from 4 to 8 open shards";
+        assert!(log.contains(" INFO ") && log.contains(said), "{log}");
+    }
 
     #[test]
     fn segments_and_connections_fit_the_limit_of_open_files_together() {

@@ -402,6 +402,46 @@ fn a_wrong_command_line_says_what_is_expected() {
     }
 }
 
+#[test]
+fn what_is_emulated_of_aws_is_said_at_the_start() {
+    for (arguments, emulated) in [
+        (
+            &["--emulate", "aws"][..],
+            Some("delays of 10s, throughput, call-rates, changes"),
+        ),
+        (&["--emulate", "changes,call-rates"], Some("call-rates, changes")),
+        (
+            &["--emulate", "delays,throughput", "--transition-delay", "2s"],
+            Some("delays of 2s, throughput"),
+        ),
+        (&["--transition-delay", "300ms"], Some("delays of 300ms")),
+        (&["--emulate", "delays", "--transition-delay", "0s"], None),
+        (&[], None),
+    ] {
+        let data_dir = data_dir();
+        let running = Running::start(data_dir.path(), arguments);
+        let greeting = running.greeting.clone();
+        running.signal("TERM");
+        let (code, log) = running.end();
+        assert_eq!(code, Some(0), "{log}");
+        match emulated {
+            Some(emulated) => {
+                let line = format!("\nIt emulates AWS: {emulated}\n");
+                assert!(greeting.contains(&line), "{arguments:?}: {greeting}");
+                let field = format!("emulated=\"{emulated}\"");
+                assert!(
+                    log.contains(" WARN ") && log.contains(&field),
+                    "{arguments:?}: {log}"
+                );
+            }
+            None => {
+                assert!(!greeting.contains("emulates"), "{arguments:?}: {greeting}");
+                assert!(!log.contains(" WARN "), "{arguments:?}: {log}");
+            }
+        }
+    }
+}
+
 /// Whether the process maps any file of the store's streams.
 fn maps_segments(running: &Running) -> bool {
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", running.child.id())).unwrap();
