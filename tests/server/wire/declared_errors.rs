@@ -287,6 +287,7 @@ fn a_stream_that_is_being_created_is_in_use_for_every_operation_that_says_so() {
     let resource = json!({"ResourceARN": arn("stream", "s")});
     for (operation, member, value) in [
         ("PutResourcePolicy", "Policy", json!("{}")),
+        ("DeleteResourcePolicy", "StreamId", Value::Null),
         ("TagResource", "Tags", json!({"a": "b"})),
         ("UntagResource", "TagKeys", json!(["a"])),
     ] {
