@@ -99,6 +99,23 @@ fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
 }
 
 #[test]
+fn the_javascript_sdk_does_every_operation_that_it_has() {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
+    };
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let mut script = bench.command("node", &modules);
+    script.env("NODE_PATH", &modules);
+    script
+        .arg(source_directory().join("node/operations.cjs"))
+        .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
 fn the_javascript_sdk_reads_what_a_channel_has_put_into_a_directory() {
     let modules = match node_modules() {
         Ok(modules) => modules,
