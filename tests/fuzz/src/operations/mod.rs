@@ -18,11 +18,8 @@ use encoding::{Encoding, encode};
 use input::made_input;
 use served::{Reply, Served};
 
-/// What a valid request is refused with on a server that nothing was done with.
-const REFUSED: [(&str, &str); 2] = [
-    ("DeleteResourcePolicy", "ResourceNotFoundException"),
-    ("UpdateStreamWarmThroughput", "ValidationException"),
-];
+/// What a valid request is refused with on a server on which nothing has a policy.
+const REFUSED: [(&str, &str); 1] = [("DeleteResourcePolicy", "ResourceNotFoundException")];
 
 pub fn run(input: &[u8]) {
     let mut program = Program(input);
