@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard_log::ShardLog;
+use super::statistics::LogStatistics;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::{Error, Result};
-use crate::model::{LogName, Moment, PutRecord, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, Moment, PutRecord, ShardId, Space, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting};
 
 /// A backend that was opened.
@@ -80,6 +81,12 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
 
     /// Refuses if something failed after which nothing more is written.
     fn check(&self) -> Result<()>;
+
+    /// What is counted of the logs of one stream, or of all.
+    fn statistics(&self, of: Option<StreamId>) -> LogStatistics;
+
+    /// The room on what holds the logs, if that is known.
+    fn space(&self) -> Option<Space>;
 
     /// Makes all durable that was taken, commits the `last` edits with it, and lets the logs go. All who wait at a log
     /// are woken. The logs are gone also where this fails.

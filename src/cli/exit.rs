@@ -51,6 +51,7 @@ impl Failure {
                 BindError::AccountId { .. }
                 | BindError::Region { .. }
                 | BindError::Unsigned { .. }
+                | BindError::AdminBeyondLoopback { .. }
                 | BindError::Host { .. }
                 | BindError::Origin { .. },
             ) => 2,
@@ -90,6 +91,11 @@ impl Failure {
                     "{error}.\nGive the keys that they may use with --credentials FILE, or say that this is meant with \
                      --allow-unsigned-beyond-loopback."
                 ),
+                BindError::AdminBeyondLoopback { .. } => format!(
+                    "{error}.\nGive an address of this machine alone with --admin-listen, or say that this is meant with \
+                     --allow-unsigned-beyond-loopback."
+                ),
+                BindError::Admin { source } => format!("--admin-listen: {source}"),
                 BindError::Host { .. } => format!("--allow-host: {error}"),
                 BindError::Origin { .. } => format!("--allow-origin: {error}"),
                 _ => error.to_string(),

@@ -1,6 +1,7 @@
 //! The command line: what it takes, and how a failure leaves the program. One file per subcommand.
 
 mod access;
+mod admin;
 mod announcement;
 mod bench;
 mod buckets;

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::Failure;
 use super::access::{AccessArguments, Tls};
+use super::admin::AdminArguments;
 use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
@@ -159,6 +160,9 @@ pub(super) struct ServeArguments {
 
     #[command(flatten)]
     access: AccessArguments,
+
+    #[command(flatten)]
+    admin: AdminArguments,
 
     #[command(flatten)]
     log: LogArguments,
@@ -391,6 +395,7 @@ fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Resul
         .shutdown_grace(arguments.shutdown_grace)
         .limits(arguments.limits())
         .faults(arguments.fault.iter().cloned(), arguments.fault_seed);
+    let options = arguments.admin.given_to(options);
     arguments.access.given_to(options)
 }
 
@@ -441,6 +446,7 @@ async fn serve(
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(",");
+    let admin_address = server.admin_addr();
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
@@ -450,6 +456,7 @@ async fn serve(
         process = std::process::id(),
         %address,
         addresses = listed,
+        admin_address = admin_address.map(tracing::field::display),
         data_dir,
         read_only = arguments.read_only,
         durability,
@@ -486,6 +493,7 @@ async fn serve(
     service_manager::tell_ready(&url);
     let announcement = Announcement {
         url,
+        admin_url: admin_address.map(|address| announcement::url(address, tls.is_some())),
         region: &arguments.region,
         place: arguments.place(),
         is_read_only: arguments.read_only,

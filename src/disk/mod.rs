@@ -41,6 +41,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::model::Space;
 
 /// A place that holds files: the operating system's, or a simulated one.
 pub trait Disk: Debug + Send + Sync + 'static {
@@ -74,11 +75,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Makes durable which names the directory holds.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
-    /// How many bytes more the disk that has `directory` can take, as far as is known; a disk without a limit says
-    /// [`u64::MAX`], and so does this unless a disk says otherwise.
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+    /// The room of the file system that a directory is on; `None` where that is not known. What is given to other users
+    /// alone is not available.
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
         let _ = directory;
-        Ok(u64::MAX)
+        Ok(None)
     }
 
     /// A random number that cannot be guessed, for salts, secrets and keys. A simulated disk draws it from its seed.

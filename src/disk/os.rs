@@ -11,6 +11,7 @@ use rustix::fs::{Advice, FallocateFlags, OFlags};
 use rustix::rand::GetRandomFlags;
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
+use crate::model::Space;
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,9 +75,13 @@ impl Disk for OsDisk {
         File::open(directory)?.sync_all()
     }
 
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(directory)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
+        let file_system = rustix::fs::statvfs(directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(file_system.f_frsize);
+        Ok(Some(Space {
+            total_bytes: bytes(file_system.f_blocks),
+            available_bytes: bytes(file_system.f_bavail),
+        }))
     }
 
     fn entropy(&self) -> io::Result<u64> {

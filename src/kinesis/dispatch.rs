@@ -13,6 +13,7 @@ use super::protocol::Protocol;
 use super::scope::Scope;
 use super::service::Service;
 use super::subject::Subject;
+use crate::admin::Calls;
 use crate::http::{Connection, Granted, MOST_SMALL, ReplyBody, ReplyShare};
 
 /// A request as HTTP brought it.
@@ -35,6 +36,11 @@ pub(super) struct ApiRequest {
 /// The operation of this name.
 pub(super) fn operation(name: &str) -> Option<&'static Operation> {
     operations::ALL.iter().find(|operation| operation.name == name)
+}
+
+/// What counts the calls of all operations.
+pub(super) fn calls() -> Calls {
+    Calls::of(operations::ALL.iter().map(|operation| operation.name))
 }
 
 /// The body of a status 200, and its content type unless it is that of the request.
@@ -218,6 +224,7 @@ mod tests {
                     store,
                     scope,
                     Admission::default(),
+                    calls(),
                     &ServerOptions::new(""),
                 )),
                 _directory: directory,

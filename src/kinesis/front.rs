@@ -20,6 +20,7 @@ use super::protocol::Protocol;
 use super::service::Service;
 use super::subject::Subject;
 use super::{authentication, protocol};
+use crate::admin::Page;
 use crate::http::{
     BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
     is_head_too_large,
@@ -80,13 +81,21 @@ async fn answer_head(
             return not_admitted(service, subject, parts, &refusal);
         }
     };
-    let mut reply = match admitted.preflight(parts) {
-        Some(reply) => {
+    let mut reply = match (admitted.preflight(parts), page_of(service, parts)) {
+        (Some(preflight), _) => {
             service.http.bodies.discard(body).await;
-            reply
+            preflight
         }
-        None => {
+        (None, Some(page)) => {
+            service.http.bodies.discard(body).await;
+            let asked = service
+                .admin
+                .answer(page, &parts.method, &service.http, connection);
+            asked.await
+        }
+        (None, None) => {
             let mut reply = answer_call(service, connection, subject, parts, body).await;
+            count(service, parts, &reply);
             let id = service.request_ids.extended_request_id();
             let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
             reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
@@ -107,8 +116,32 @@ fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &R
         .failures
         .note_refusal(service.store.monotonic(), subject, refusal);
     let error = ApiError::new(403, exception::ACCESS_DENIED, refusal.to_string());
-    error_reply(&error, ContentType::of(&parts.headers).of_errors())
+    let reply = error_reply(&error, ContentType::of(&parts.headers).of_errors());
+    count(service, parts, &reply);
+    reply
 }
+
+/// The page for those who run the server that is asked for. A path says nothing where an operation is called.
+fn page_of(service: &Service, parts: &Parts) -> Option<Page> {
+    let page = Page::at(parts.uri.path()).filter(|page| service.pages.has(*page))?;
+    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
+    (!is_call).then_some(page)
+}
+
+fn count(service: &Service, parts: &Parts, reply: &Reply) {
+    /// It was refused before it could have been one of an operation.
+    const NO_EXCEPTION: &str = "(none)";
+    let operation = Target::of(&parts.headers).operation().map(|known| known.name);
+    let error = match reply.extensions().get::<Exception>() {
+        Some(Exception(kind)) => Some(*kind),
+        None => (!reply.status().is_success()).then_some(NO_EXCEPTION),
+    };
+    service.calls.note(operation, error);
+}
+
+/// An extension of a reply that is an error: the exception's name.
+#[derive(Clone, Copy)]
+struct Exception(&'static str);
 
 /// What the head says about the body.
 enum ContentType {
@@ -389,6 +422,7 @@ fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
     reply
         .headers_mut()
         .insert(ERROR_TYPE, HeaderValue::from_static(error.kind));
+    reply.extensions_mut().insert(Exception(error.kind));
     reply
 }
 

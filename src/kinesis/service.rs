@@ -11,15 +11,19 @@ use super::emulation::{CallRates, Changes, Limits, Throughput};
 use super::error::ApiError;
 use super::failures::Failures;
 use super::faults::Faults;
-use super::options::ServerOptions;
+use super::options::{AdminPlace, ServerOptions};
 use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
 use super::scope::Scope;
 use super::subject::Subject;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
-use crate::http::{Admission, Resources};
+use crate::admin::{Admin, Calls, Page};
+use crate::http::{Admission, Resources, ServerGauges};
 use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Retention, Store, Stream};
+
+/// The API and its version, as targets have it.
+pub(super) const API: &str = "Kinesis_20131202";
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
@@ -55,6 +59,11 @@ pub(super) struct Service {
     pub(super) faults: Faults,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
+    /// What became of the calls.
+    pub(super) calls: Arc<Calls>,
+    pub(super) admin: Arc<Admin>,
+    /// Whether the pages of `admin` are beside the API.
+    pub(super) pages: Pages,
     /// What the connections share, with the memory for requests and replies.
     pub(super) http: Arc<Resources>,
     /// Whether calls wait on the thread of the async runtime.
@@ -63,6 +72,33 @@ pub(super) struct Service {
     pub(super) delivery: Option<Arc<Delivery>>,
     /// One permit for each call that may be on a blocking thread.
     pub(super) blocking_calls: Arc<Semaphore>,
+}
+
+/// Which of the pages for those who run the server are beside the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pages {
+    None,
+    /// Those that any client may see where clients have to sign.
+    WithoutMetrics,
+    All,
+}
+
+impl Pages {
+    fn of(options: &ServerOptions) -> Pages {
+        match (&options.admin, &options.credentials) {
+            (AdminPlace::Off | AdminPlace::Address(_), _) => Pages::None,
+            (AdminPlace::BesideApi, Some(_)) => Pages::WithoutMetrics,
+            (AdminPlace::BesideApi, None) => Pages::All,
+        }
+    }
+
+    pub(super) fn has(self, page: Page) -> bool {
+        match self {
+            Pages::None => false,
+            Pages::WithoutMetrics => page != Page::Metrics,
+            Pages::All => true,
+        }
+    }
 }
 
 /// One request's view of the service: who answers, about whose streams, in which encoding.
@@ -83,10 +119,26 @@ pub(super) struct Context<'a> {
 }
 
 impl Service {
-    pub(super) fn new(store: Store, scope: Scope, admission: Admission, options: &ServerOptions) -> Service {
+    pub(super) fn new(
+        store: Store,
+        scope: Scope,
+        admission: Admission,
+        calls: Calls,
+        options: &ServerOptions,
+    ) -> Service {
         let keys = options.credentials.as_ref();
         let keys = keys.map(|credentials| Arc::new(Keys::new(credentials, scope.account_id())));
         let tokens = Tokens::new(&store.secret(), options.simulated);
+        let http = Arc::new(Resources::new(&options.http));
+        let calls = Arc::new(calls);
+        let waits_inline = options.simulated.is_some();
+        let admin = Admin::new(
+            store.clone(),
+            Arc::clone(&calls),
+            ServerGauges::new(Arc::clone(&http)),
+            API,
+            waits_inline,
+        );
         Service {
             store,
             scope,
@@ -109,8 +161,11 @@ impl Service {
             faults: Faults::new(&options.faults, options.fault_seed),
             request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
-            http: Arc::new(Resources::new(&options.http)),
-            waits_inline: options.simulated.is_some(),
+            calls,
+            admin: Arc::new(admin),
+            pages: Pages::of(options),
+            http,
+            waits_inline,
             delivery: options.delivery.clone(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),

@@ -14,6 +14,7 @@ use super::transitions::Transitions;
 use crate::backend::memory::Memory;
 use crate::backend::{Opened, local, memory};
 use crate::error::{InvalidArgument, Result};
+use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, Mutex};
 
 impl StoreCore {
@@ -56,6 +57,7 @@ impl StoreCore {
             load_windows,
             maintaining: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            reads: ReadCounters::default(),
         });
         for error in damage {
             core.tell(&StoreEvent::DamageFound { error });

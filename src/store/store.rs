@@ -212,6 +212,26 @@ impl Store {
         self.handle.streams("", after, limit)
     }
 
+    /// Up to `limit` streams of all namespaces, in the order of their numbers, which is that of their creation: from the first
+    /// or from behind a number.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let clicks = store.create_stream("clicks", 1)?;
+    /// store.namespace("tenant-7")?.create_stream("clicks", 1)?;
+    /// let behind = store.all_streams(Some(clicks.id()), 10)?;
+    /// assert_eq!((behind.len(), behind[0].namespace()), (1, "tenant-7"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn all_streams(&self, after: Option<StreamId>, limit: usize) -> Result<Vec<Stream>> {
+        self.handle.all_streams(after, limit)
+    }
+
     /// How many shards are open in all streams, with those that creations and splits are still making.
     ///
     /// ```

@@ -11,6 +11,7 @@ use crate::model::{
     HashKey, LogName, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId,
     StreamName, StreamStatus, Timestamp,
 };
+use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, RwLock, yield_now};
 
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub(super) struct StreamCore {
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
+    pub(super) reads: ReadCounters,
+    /// The first record that could be seen of each shard, when that was last asked.
+    pub(super) oldest: Mutex<BTreeMap<ShardId, (RecordNumber, Timestamp)>>,
 }
 
 /// The settings that puts read without the catalog.
@@ -120,6 +124,8 @@ impl StreamCore {
             waiting_to_change: AtomicUsize::new(0),
             carried: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
+            reads: ReadCounters::default(),
+            oldest: Mutex::default(),
         }
     }
 

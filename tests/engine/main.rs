@@ -23,6 +23,7 @@ mod queues;
 #[cfg(feature = "sim")]
 mod read_only;
 mod reading;
+mod stats;
 mod store;
 #[cfg(feature = "sim")]
 mod time;

@@ -144,6 +144,7 @@ impl LocalLogs {
             context,
             journal: RwLock::default(),
             active,
+            puts: Arc::default(),
             garbage: Mutex::default(),
             streams: RwLock::default(),
             is_swept: AtomicBool::new(false),

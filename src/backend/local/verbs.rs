@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logs::LocalLogs;
-use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all, pieces_of};
-use crate::model::{LogName, Moment, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, Moment, ShardId, Space, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting, stored_bytes};
 
 impl Logs for LocalLogs {
@@ -105,6 +105,17 @@ impl Logs for LocalLogs {
 
     fn check(&self) -> Result<()> {
         self.context.resources.health.check()
+    }
+
+    fn statistics(&self, of: Option<StreamId>) -> LogStatistics {
+        match of {
+            Some(stream) => self.statistics_of(stream),
+            None => self.statistics_of_all(),
+        }
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.space_with_pool()
     }
 
     fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {

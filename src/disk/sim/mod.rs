@@ -85,6 +85,7 @@ use stall::Stalls;
 use state::{LockedBy, State};
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, OpenMode};
+use crate::model::Space;
 use crate::sync::{Mutex, MutexGuard};
 
 /// A disk in memory, as the [module](self) describes it. Clones are the same disk.
@@ -277,9 +278,13 @@ impl Disk for SimDisk {
         })
     }
 
-    /// Neither counted nor traced: it is nothing that a crash or a fault could touch.
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(self.state().free_bytes())
+    /// That of its [capacity](SimDisk::set_capacity). No fault strikes it.
+    fn space(&self, _: &Path) -> io::Result<Option<Space>> {
+        let state = self.state();
+        Ok(state.capacity.map(|capacity| Space {
+            total_bytes: capacity,
+            available_bytes: capacity.saturating_sub(state.used_bytes()),
+        }))
     }
 
     fn entropy(&self) -> io::Result<u64> {

@@ -395,11 +395,6 @@ impl State {
         by_files + self.names.live().directory_bytes()
     }
 
-    pub(super) fn free_bytes(&self) -> u64 {
-        self.capacity
-            .map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used_bytes()))
-    }
-
     /// A name may need another block of its directory.
     fn check_room_for_name(&self, entry: &Entry, path: &Path) -> io::Result<()> {
         let Some(capacity) = self.capacity else {

@@ -638,7 +638,13 @@ mod tests {
             let scope = Scope::new("000000000000", "us-east-1").unwrap();
             let streams = store.namespace(&scope.namespace()).unwrap();
             streams.create_stream("s", 1).unwrap();
-            let service = Arc::new(Service::new(store, scope, Admission::default(), &ServerOptions::new("")));
+            let service = Arc::new(Service::new(
+                store,
+                scope,
+                Admission::default(),
+                crate::kinesis::dispatch::calls(),
+                &ServerOptions::new(""),
+            ));
             let requests = ones
                 .iter()
                 .map(|body| (&PUT_RECORD, Form::One, body))

@@ -149,6 +149,13 @@ impl SegmentPool {
         }
     }
 
+    /// How many files are ready, and their bytes.
+    pub(crate) fn ready(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let files: usize = state.ready.values().map(Vec::len).sum();
+        (files as u64, state.ready_bytes)
+    }
+
     /// Says that a file of `bytes` will be needed soon, for [`prepare_wanted`](Self::prepare_wanted) to make.
     /// True if one has to be made.
     pub(crate) fn want(&self, bytes: u64) -> bool {
@@ -210,9 +217,9 @@ impl SegmentPool {
     /// say is taken to have it.
     fn leaves_room(&self, kept: u64, more: u64) -> bool {
         kept == 0
-            || match self.disk.free_bytes(&self.directory) {
-                Ok(free) => free.saturating_sub(more) >= kept,
-                Err(_) => true,
+            || match self.disk.space(&self.directory) {
+                Ok(Some(space)) => space.available_bytes.saturating_sub(more) >= kept,
+                Ok(None) | Err(_) => true,
             }
     }
 
