@@ -16,6 +16,7 @@ mod manifest;
 mod model;
 mod omissions;
 mod op;
+mod queue_world;
 mod queues;
 mod random;
 #[cfg(feature = "channels")]

@@ -58,7 +58,7 @@ fn a_line_of_a_request_names_its_operation_its_stream_and_its_id() {
     let arguments = [
         "--log-format=json",
         "--log=trace",
-        "--create-stream=s:1",
+        "--create-stream=s:1@eu-west-1",
         "--fault=PutRecords:fail:1",
     ];
     let server = PROGRAM.serve(directory.path(), &arguments);
