@@ -8,10 +8,13 @@ mod dump;
 mod duration;
 mod exit;
 mod initial_streams;
+mod interruption;
 mod keys;
 mod logging;
+mod progress_line;
 mod repair;
 mod serve;
+mod shell;
 mod verify;
 
 use std::process::ExitCode;
@@ -44,6 +47,9 @@ enum Command {
     /// Serve the Kinesis API until interrupted (the default)
     #[command(after_long_help = AFTER_HELP)]
     Serve(Box<serve::ServeArguments>),
+
+    #[command(flatten)]
+    Shell(shell::ShellCommand),
 
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]
@@ -92,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
     match arguments.command {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
+        Some(Command::Shell(command)) => shell::run(&command),
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
