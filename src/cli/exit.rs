@@ -88,7 +88,8 @@ impl Failure {
             },
             Failure::System { doing, source } => format!("cannot {doing}: {source}"),
             Failure::Directory(error @ Error::Locked { .. }) => format!(
-                "{error}\nIf a server has it, ask that: leave out --data-dir, or give the server's address with --endpoint."
+                "{error}\nIf a server has it, ask that: leave out --data-dir, or give the server's address with \
+                 --endpoint."
             ),
             Failure::Directory(error) => error.to_string(),
             Failure::NoStore { directory } => format!(
@@ -96,8 +97,8 @@ impl Failure {
                 directory.display()
             ),
             Failure::Endpoint { url, reason } => format!(
-                "no answer from {url}: {reason}\nIs a server there? Give its address with --endpoint, or a directory that no \
-                 server has with --data-dir."
+                "no answer from {url}: {reason}\nIs a server there? Give its address with --endpoint, or a directory \
+                 that no server has with --data-dir."
             ),
             Failure::Refused(message) => message.clone(),
             Failure::Output(error) => format!("cannot write to standard output: {error}"),

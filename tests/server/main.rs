@@ -11,6 +11,7 @@ mod log;
 #[cfg(target_os = "linux")]
 mod memory;
 mod read_only;
+mod shell;
 mod wire;
 
 use anabranch_harness::program::Program;

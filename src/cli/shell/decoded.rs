@@ -44,14 +44,6 @@ impl<'a> Decoded<'a> {
             Decoded::Bytes(data) => STANDARD.encode_to_string(data),
         }
     }
-
-    /// For people, with JSON over several lines, of which all but the first begin with `indent`.
-    pub(super) fn lines(self, indent: &str) -> String {
-        match self {
-            Decoded::Json(text) => pretty(text, indent),
-            other => other.line(),
-        }
-    }
 }
 
 /// Data in base64, as a JSON value.
@@ -76,8 +68,9 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
-/// A valid document with each member and element in a line of its own. Numbers, texts and their order stay as they are.
-fn pretty(document: &str, indent: &str) -> String {
+/// A valid document with each member and element in a line of its own, of which all but the first begin with `indent`.
+/// Numbers, texts and their order stay as they are.
+pub(super) fn pretty(document: &str, indent: &str) -> String {
     const STEP: &str = "  ";
     let mut shown = String::with_capacity(document.len() * 2);
     let mut depth = 0;
@@ -105,7 +98,7 @@ fn pretty(document: &str, indent: &str) -> String {
             }
             '{' | '[' => {
                 shown.push(character);
-                while characters.next_if(|next| next.is_ascii_whitespace()).is_some() {}
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
                 match characters.next_if(|next| matches!(next, '}' | ']')) {
                     Some(end) => shown.push(end),
                     None => {
@@ -162,13 +155,13 @@ mod tests {
             "a\\u{1b}[2J\\n\\u{9b}m"
         );
         assert_eq!(Decoded::of("grün".as_bytes()).line(), "grün");
-        let shown = Decoded::of("{\"a\":\"\u{9b}m\"}".as_bytes()).lines("");
+        let shown = pretty("{\"a\":\"\u{9b}m\"}", "");
         assert_eq!(shown, "{\n  \"a\": \"\\u{9b}m\"\n}");
     }
 
     #[test]
     fn json_is_laid_out_and_stays_what_it_is() {
-        let data = br#" {"z":{"a":[1,2.50,{}],"b":[ ]},"t":"a\"{,:}\\","n":null} "#;
+        let document = r#" {"z":{"a":[1,2.50,{}],"b":[ ]},"t":"a\"{,:}\\","n":null} "#;
         let expected = "\
 {
 |  \"z\": {
@@ -182,6 +175,6 @@ mod tests {
 |  \"t\": \"a\\\"{,:}\\\\\",
 |  \"n\": null
 |}";
-        assert_eq!(Decoded::of(data).lines("|"), expected);
+        assert_eq!(pretty(document, "|"), expected);
     }
 }

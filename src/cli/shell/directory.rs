@@ -1,8 +1,8 @@
 //! A directory, through the library.
 //!
-//! A name without a slash is that of a stream of the server's account and region, or, where there is none of that name,
-//! of one that a program made through the library. A name with slashes is a stream of that namespace: `tenant-7/clicks`,
-//! and `/clicks` one of no namespace.
+//! A name without a slash is that of a stream of the server's account and region, or, where there is none of that
+//! name, of one that a program made through the library. A name with slashes is a stream of that namespace:
+//! `tenant-7/clicks`, and `/clicks` one of no namespace.
 
 use std::path::Path;
 

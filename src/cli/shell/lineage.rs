@@ -101,7 +101,8 @@ impl<'t, T: Target> LineageReader<'t, T> {
     /// Gives all shards their turn again; false if there was nothing new in the last round.
     fn begin_round(&mut self) -> Result<bool, Failure> {
         self.left.append(&mut self.done);
-        if std::mem::take(&mut self.is_any_drained) {
+        // One that has expired meanwhile is drained at once.
+        while std::mem::take(&mut self.is_any_drained) {
             self.begin_ready()?;
         }
         let has_news = std::mem::take(&mut self.has_news);

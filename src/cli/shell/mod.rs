@@ -1,9 +1,9 @@
 //! Streams at the shell: listed, made, written to, read, resharded, trimmed and deleted, in a directory or behind an
 //! endpoint.
 //!
-//! The commands know neither: what they need is a [`Target`](target::Target), which `directory` is through the library and
-//! `endpoint` through the API of a server. Reading all shards of a stream in the order of their lineage is done once, over
-//! the target (`lineage`).
+//! The commands know neither: what they need is a [`Target`](target::Target), which `directory` is through the library
+//! and `endpoint` through the API of a server. Reading all shards of a stream in the order of their lineage is done
+//! once, over the target (`lineage`).
 
 mod decoded;
 mod directory;
@@ -76,11 +76,11 @@ macro_rules! after_help {
         concat!(
             $before,
             "\
-Requests are signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if they are set; a server without
---credentials needs none. AWS_CA_BUNDLE names the certificates that are trusted for https, in PEM.
+Requests are signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if they are set; a server
+without --credentials needs none. AWS_CA_BUNDLE names the certificates that are trusted for https, in PEM.
 
-Standard output has a table for people on a terminal, and else one JSON object a line; --output says which. Times are in RFC
-3339, in UTC.
+Standard output has a table for people on a terminal, and else one JSON object a line; --output says which. Times are in
+RFC 3339, in UTC.
 
 Exit status:
   0  done, or standard output was closed

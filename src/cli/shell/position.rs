@@ -44,7 +44,8 @@ fn number_or_time(text: &str, others: &str) -> Result<StartingPosition, String> 
     }
     rfc3339::parsed(text).map(StartingPosition::AtTimestamp).ok_or_else(|| {
         format!(
-            "expected {others}a sequence number, a time like 2026-01-31T12:00:00Z, or one from now like -1h, not {text:?}"
+            "expected {others}a sequence number, a time like 2026-01-31T12:00:00Z, or one from now like -1h, not \
+                 {text:?}"
         )
     })
 }

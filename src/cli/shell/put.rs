@@ -40,10 +40,10 @@ Examples:
   tail -f access.log | anabranch put log
   anabranch get clicks --output json | jq -r .data | base64 -d | anabranch put copy --data-dir DIR
 
-A line ends at its line feed, which is no part of the record. Lines that are there are put together, up to 500 and 5 MiB at a
-time; none waits for others. Records that the endpoint refuses because it is busy are put again, behind those that it took.
-It ends at the first line that cannot be a record: those before it are put. How many that are is on standard output, and
-in the message of a failure.
+A line ends at its line feed, which is no part of the record. Lines that are there are put together, up to 500 and 5 MiB
+at a time; none waits for others. Records that the endpoint refuses because it is busy are put again, behind those that
+it took. It ends at the first line that cannot be a record: those before it are put. How many that are is on standard
+output, and in the message of a failure.
 
 "
 );

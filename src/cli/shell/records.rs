@@ -9,7 +9,7 @@ use super::super::Failure;
 use super::super::dump;
 use super::super::interruption::Interruption;
 use super::after_help;
-use super::decoded::{Decoded, base64, json_text, printable};
+use super::decoded::{Decoded, base64, json_text, pretty, printable};
 use super::directory::Access;
 use super::lineage::LineageReader;
 use super::output::{Format, Output, OutputArguments};
@@ -57,8 +57,8 @@ pub(in crate::cli) struct TailArguments {
     #[arg(long, conflicts_with = "data_dir")]
     follow: bool,
 
-    /// Where to begin: trim-horizon, latest, a time in RFC 3339, or one from now like -1h [default: latest with --follow,
-    /// trim-horizon without]
+    /// Where to begin: trim-horizon, latest, a time in RFC 3339, or one from now like -1h [default: latest with
+    /// --follow, trim-horizon without]
     #[arg(long, value_name = "POSITION", allow_hyphen_values = true, value_parser = position::from)]
     from: Option<StartingPosition>,
 
@@ -91,8 +91,8 @@ Examples:
   anabranch get clicks --decode --output json | jq 'select(.encoding == \"json\") | .data.page'
 
 A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its
-encoding is json, text, or base64 for what is neither. --follow needs an endpoint: while this program has a directory, no
-other can put records into it. Stopped by SIGINT or SIGTERM, it has done what it was asked.
+encoding is json, text, or base64 for what is neither. --follow needs an endpoint: while this program has a directory,
+no other can put records into it. Stopped by SIGINT or SIGTERM, it has done what it was asked.
 
 "
 );
@@ -264,15 +264,16 @@ fn json(record: &ReadRecord, is_decoded: bool) -> String {
 
 fn row(record: &ReadRecord, is_decoded: bool) -> String {
     const INDENT: &str = "    ";
-    let decoded = Decoded::of(&record.data);
-    let data = match (is_decoded, decoded) {
-        (true, Decoded::Json(_)) => format!("\n{INDENT}{}", decoded.lines(INDENT)),
-        _ => decoded.line(),
-    };
     let arrival = rfc3339::shown(record.arrival);
     let shard = record.shard.to_string();
     let key = printable(&record.key);
-    columns([&arrival, &shard, &record.sequence_number, &key], &data)
+    let columns = |data: &str| columns([&arrival, &shard, &record.sequence_number, &key], data);
+    match Decoded::of(&record.data) {
+        Decoded::Json(document) if is_decoded => {
+            format!("{}\n{INDENT}{}", columns(""), pretty(document, INDENT))
+        }
+        decoded => columns(&decoded.line()),
+    }
 }
 
 /// One line: what comes next may be wider than anything before, so only the usual widths are kept.

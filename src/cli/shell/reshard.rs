@@ -60,8 +60,8 @@ pub(in crate::cli) struct TrimArguments {
     #[arg(value_name = "NAME")]
     stream: String,
 
-    /// The first that stays: a sequence number, of whose shard and its parents records go; or a time in RFC 3339 or from
-    /// now like -1h, for all shards
+    /// The first that stays: a sequence number, of whose shard and its parents records go; or a time in RFC 3339 or
+    /// from now like -1h, for all shards
     #[arg(long, value_name = "POSITION", allow_hyphen_values = true, value_parser = position::to)]
     to: StartingPosition,
 

@@ -33,7 +33,7 @@ pub(super) trait Target {
     /// Closes two shards and opens one.
     fn merge(&mut self, stream: &str, first: ShardId, second: ShardId) -> Result<(), Failure>;
 
-    /// Hides the records in front of a position. A sequence number is a position in its shard, and a time is one in all.
+    /// Hides the records in front of a position. A sequence number is a position in its shard, a time is one in all.
     fn trim(&mut self, stream: &str, to: StartingPosition) -> Result<(), Failure>;
 
     /// Puts up to 500 records.

@@ -17,6 +17,9 @@ use super::signing::Signer;
 /// Longer than any call takes that will be answered.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Shorter than any server keeps a connection without requests.
+const LONGEST_IDLE: Duration = Duration::from_secs(20);
+
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
 /// How often a call is made that the endpoint cannot answer at the time. The last wait is of about 3 s.
@@ -38,7 +41,7 @@ pub(super) enum CallError {
     /// The endpoint refuses it.
     Refused(Refusal),
     /// All else.
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 /// An exception of the API.
@@ -63,6 +66,7 @@ impl Client {
         let mut client = reqwest::Client::builder()
             .http1_only()
             .timeout(PATIENCE)
+            .pool_idle_timeout(LONGEST_IDLE)
             .connect_timeout(PATIENCE_TO_CONNECT)
             .redirect(Policy::none());
         if is_loopback(name) {
@@ -143,7 +147,7 @@ impl Client {
             true => format!("{reason}; AWS_CA_BUNDLE names a file with certificates to trust"),
             false => reason,
         };
-        CallError::Failed(Failure::Endpoint { url, reason })
+        CallError::Failed(Box::new(Failure::Endpoint { url, reason }))
     }
 }
 
@@ -171,7 +175,7 @@ impl Refusal {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Failure {
         match error {
-            CallError::Failed(failure) => failure,
+            CallError::Failed(failure) => *failure,
             CallError::Refused(Refusal { kind, message, .. }) if message.is_empty() => Failure::Refused(kind),
             CallError::Refused(Refusal { kind, message, .. }) => {
                 Failure::Refused(format!("{kind}: {message}"))

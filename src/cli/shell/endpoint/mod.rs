@@ -177,8 +177,8 @@ impl Target for Endpoint {
 
     fn trim(&mut self, _stream: &str, _to: StartingPosition) -> Result<(), Failure> {
         Err(Failure::Usage(
-            "the Kinesis API has no operation that trims a stream: stop the server and trim its directory with --data-dir, \
-             or shorten the stream's retention"
+            "the Kinesis API has no operation that trims a stream: stop the server and trim its directory with \
+             --data-dir, or shorten the stream's retention"
                 .to_owned(),
         ))
     }
