@@ -78,6 +78,11 @@ impl CatalogState {
         self.streams.iter().map(|(id, stream)| (*id, stream))
     }
 
+    /// The namespaces that have streams, in order.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
     /// A namespace's streams in the order of their names, without those up to and including `after`.
     pub(crate) fn streams_by_name(
         &self,

@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-fn shard(text: &str) -> Result<ShardId, String> {
+pub(super) fn shard(text: &str) -> Result<ShardId, String> {
     match text.parse() {
         Ok(index) => ShardId::new(index).map_err(|error| error.to_string()),
         Err(_) => text

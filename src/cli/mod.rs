@@ -11,12 +11,15 @@ mod dump;
 mod duration;
 mod exit;
 mod initial_streams;
+mod interruption;
 mod keys;
 mod logging;
 mod man;
+mod progress_line;
 mod repair;
 mod serve;
 mod service_manager;
+mod shell;
 mod size;
 mod space;
 mod verify;
@@ -51,6 +54,9 @@ enum Command {
     /// Serve the Kinesis API until interrupted (the default)
     #[command(after_long_help = AFTER_HELP)]
     Serve(Box<serve::ServeArguments>),
+
+    #[command(flatten)]
+    Shell(shell::ShellCommand),
 
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]
@@ -107,6 +113,7 @@ pub(crate) fn main() -> ExitCode {
     match arguments.command {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
+        Some(Command::Shell(command)) => shell::run(&command),
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),

@@ -170,6 +170,26 @@ impl Store {
         Namespace::new(self.handle.clone(), name)
     }
 
+    /// The names of the namespaces that have streams, in order. The empty name is for streams that are in none.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// store.create_stream("clicks", 1)?;
+    /// store.namespace("tenant-7")?.create_stream("clicks", 1)?;
+    /// assert_eq!(store.namespaces()?, ["", "tenant-7"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn namespaces(&self) -> Result<Vec<String>> {
+        self.core().begin(None)?;
+        let state = self.core().catalog.read();
+        Ok(state.namespaces().map(str::to_owned).collect())
+    }
+
     /// A stream by its number, which no other stream of this store ever has.
     ///
     /// ```

@@ -14,6 +14,7 @@ mod manual;
 mod memory;
 mod read_only;
 mod service_manager;
+mod shell;
 mod space;
 mod wire;
 

@@ -48,7 +48,7 @@ fn without_a_pool_the_files_of_a_deleted_stream_are_gone() {
         "--pool-bytes",
         "0",
         "--create-stream",
-        "s:1",
+        "s:1@eu-west-1",
     ];
     let server = PROGRAM.serve(directory.path(), &arguments);
     let mut client = Client::connect(server.address());
