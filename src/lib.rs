@@ -81,7 +81,7 @@ pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,
     DirectoryBuckets, Object, S3Buckets,
 };
-pub use consumer::StreamReader;
+pub use consumer::{ConsumerGroup, GroupBatch, Member, MemberDescription, MemberOptions, StreamReader};
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
 #[cfg(feature = "encryption")]
@@ -102,8 +102,8 @@ pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptErr
 pub use seam::ReadLimit;
 pub use store::{
     Append, AppendEach, ConsumerDescription, ModeOptions, Namespace, NewConsumer, PutResult,
-    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
-    StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardLag, ShardWatch, Store,
+    StoreEvent, StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
 };
 #[cfg(feature = "channels")]
 pub use store::{ChannelDescription, ChannelOptions};
@@ -117,6 +117,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/queues.md")]
 struct Queues;
+
+/// Runs the example of the page on consumer groups.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/consumer-groups.md")]
+struct ConsumerGroups;
 
 /// Runs the examples of the page on testing.
 #[cfg(all(doctest, feature = "server", feature = "sim"))]

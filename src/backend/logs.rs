@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::shard_log::ShardLog;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::Result;
-use crate::model::{LogName, Moment, PutRecord, ShardId, StreamId, Timestamp};
+use crate::model::{LogName, Moment, PutRecord, RecordNumber, ShardId, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting};
 
 /// A backend that was opened.
@@ -49,8 +49,10 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         waiting: Waiting,
     ) -> Option<Vec<Result<Appended>>>;
 
-    /// What of a log can be freed apart from the rest, oldest first. The last piece is the one that records follow in.
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>>;
+    /// What of a log can be freed apart from the rest, oldest first. The last piece is the one that records follow in. Of
+    /// each piece what has records from a number on is counted: the records exactly, and where only a part of a piece counts
+    /// the bytes may be as large a part of its bytes as it is of its records. Reads no record.
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>>;
 
     /// Makes all durable that a log has taken so far, whatever an append waits for.
     fn sync(&self, log: LogName) -> Result<()>;

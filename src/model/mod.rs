@@ -47,6 +47,7 @@ pub(crate) use calendar_time::CalendarTime;
 pub(crate) use calendar_time::date;
 pub use channel_id::ChannelId;
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::Advance;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use confirmed_time::ClockStep;
 #[cfg(test)]

@@ -256,7 +256,7 @@ impl Stream {
     }
 
     /// What the catalog says of a shard that can be read now, and its log.
-    fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
+    pub(super) fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
         let view = self.read(|stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
                 stream: stream.name.local.clone(),
@@ -268,14 +268,14 @@ impl Stream {
 }
 
 /// A shard at one moment.
-struct ShardView {
+pub(super) struct ShardView {
     shard: Shard,
     children: Vec<ChildShard>,
     identity: ShardIdentity,
     horizon: Timestamp,
     /// Records before this one are hidden too.
     first_visible: Option<RecordNumber>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl ShardView {
@@ -311,7 +311,7 @@ impl ShardView {
 
     /// The first record that can be seen, or, where that cannot be found for damage, the first of all: reading from there
     /// serves what is before the damage.
-    fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
+    pub(super) fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
         match seek_time(log, self.horizon) {
             Ok(oldest) => Ok(self.visible_from(oldest)),
             Err(Error::Corrupt { .. } | Error::Unreadable { .. }) => {
@@ -360,7 +360,7 @@ fn first_visible(log: &LogState) -> Option<RecordNumber> {
 }
 
 /// When a record arrived, or the one behind it if there is none of that number.
-fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
+pub(super) fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
     let one = ReadLimit { records: 1, bytes: 0 };
     let mut found: Vec<ReadRecord> = Vec::new();
     answer_of(log, || log.read(from, Timestamp::EPOCH, &one, &mut found))?;
