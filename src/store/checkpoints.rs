@@ -6,7 +6,7 @@ use super::open_groups::{OpenGroup, Resetting};
 use super::stream::Stream;
 use crate::catalog::{Edit, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
-use crate::model::{Advance, Checkpoint, Lineage, ShardId, check_stream_name, limits};
+use crate::model::{Advance, Checkpoint, Lineage, ShardId, StreamStatus, check_stream_name, limits};
 
 impl Stream {
     /// A checkpoint that was saved under a name.
@@ -212,6 +212,10 @@ impl Stream {
     /// Saves a group's first checkpoint, unless it has one.
     pub(crate) fn begin_group(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         self.check_checkpoint(checkpoint)?;
+        if checkpoint.next.is_empty() {
+            // The stream had no shards yet, and the group would never come to any.
+            return Err(self.core.not_active(StreamStatus::Creating));
+        }
         self.store_core().begin(Some(self.core.id))?;
         self.store_core().catalog.commit(|state| {
             let stream = self.core.state(state.stream(self.core.id))?;

@@ -147,6 +147,7 @@ on_each_backend!(
     a_deleted_group_ends_its_members,
     a_deleted_stream_and_a_closed_store_end_their_members,
     names_and_options_are_checked,
+    a_stream_that_is_being_created_has_no_group_yet,
     a_name_is_one_members_until_its_leases_run_out,
     a_member_holds_no_more_shards_than_it_may,
     a_batch_is_committed_in_its_own_group,
@@ -737,6 +738,25 @@ fn names_and_options_are_checked(place: &Place) {
             Err(Error::InvalidArgument(InvalidArgument::PositionInOneShard))
         ));
     }
+}
+
+fn a_stream_that_is_being_created_has_no_group_yet(place: &Place) {
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = StoreOptions::new().clock(clock.clone()).keeper(false);
+    let store = place.open_with(&options.transition_delay(LEASE));
+    let stream = store.create_stream("orders", 1).unwrap();
+    for position in [StartingPosition::TrimHorizon, StartingPosition::Latest] {
+        let refused = stream.group("billing", position);
+        assert!(
+            matches!(refused, Err(Error::StreamNotActive { .. })),
+            "{refused:?}"
+        );
+    }
+    clock.advance(LEASE);
+    stream.put("key", &0_u32.to_be_bytes()).unwrap();
+    let group = stream.group("billing", StartingPosition::TrimHorizon).unwrap();
+    let mut member = group.join("one", &MemberOptions::default()).unwrap();
+    assert_eq!(drain(&mut member), [0]);
 }
 
 fn a_name_is_one_members_until_its_leases_run_out(place: &Place) {

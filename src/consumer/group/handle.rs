@@ -68,7 +68,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for the name; [`Error::TooManyGroups`]; otherwise as for [`reader`](Self::reader), and what
+    /// [`Error::InvalidArgument`] for the name; [`Error::TooManyGroups`]; [`Error::StreamNotActive`] for a stream that is being
+    /// created; otherwise as for [`reader`](Self::reader), and what
     /// happens on the disk.
     pub fn group(&self, name: &str, otherwise: StartingPosition) -> Result<ConsumerGroup> {
         check_stream_name(name).map_err(|error| Error::bad_name(Named::Group, name, error))?;

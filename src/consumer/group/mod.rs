@@ -8,11 +8,16 @@
 //!
 //! A shard is held only once all its parents are noted as drained, whichever members drained them.
 
+mod balance;
+#[cfg(test)]
+mod explored;
 mod handle;
 mod leases;
 mod member;
 mod receive;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{ConsumerGroup, MemberDescription};
 pub use member::{GroupBatch, Member, MemberOptions};
