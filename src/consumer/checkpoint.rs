@@ -84,8 +84,8 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`Error::CheckpointBehind`](crate::Error::CheckpointBehind) if what is stored is further on in some shard;
-    /// [`Stream::reset_checkpoint`] sets it back. [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the name; what
-    /// happens on the disk.
+    /// [`Stream::reset_checkpoint`] sets it back. [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the
+    /// name; what happens on the disk.
     pub fn save_checkpoint(&self, name: &str) -> Result<()> {
         self.stream().save_checkpoint(name, &self.checkpoint())
     }

@@ -11,15 +11,16 @@ use super::{Lineage, RecordNumber, ShardId, StreamId, Timestamp};
 /// Only shards that are being read, or will be next, are listed. Their ancestors are drained; their descendants have
 /// not been begun.
 ///
-/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins at its first record.
+/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins at its
+/// first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The store of the stream.
     #[serde(with = "crate::model::wide")]
     pub(crate) store: u128,
     pub(crate) stream: StreamId,
-    /// The number of the next record to read, by shard; [`RecordNumber::END`] for a shard that is drained and has a child
-    /// that waits for another parent.
+    /// The number of the next record to read, by shard; [`RecordNumber::END`] for a shard that is drained and has a
+    /// child that waits for another parent.
     pub(crate) next: BTreeMap<ShardId, RecordNumber>,
 }
 
@@ -157,8 +158,8 @@ impl Left<'_> {
         next
     }
 
-    /// Goes on with the oldest descendants that are left of a shard that is not: those whose parents are gone or drained,
-    /// and which are not drained themselves.
+    /// Goes on with the oldest descendants that are left of a shard that is not: those whose parents are gone or
+    /// drained, and which are not drained themselves.
     fn skip_expired(&self, positions: &Positions, expired: ShardId) -> Positions {
         let mut next = positions.clone();
         next.remove(&expired);

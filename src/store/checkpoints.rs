@@ -46,8 +46,8 @@ impl Stream {
         self.read(|stream, _| Ok(stream.checkpoints.keys().cloned().collect()))
     }
 
-    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one that is
-    /// not further on in any shard. Durable on return.
+    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one that
+    /// is not further on in any shard. Durable on return.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -93,8 +93,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Saves a checkpoint in place of whatever was saved under the name, also where that is further on: for reading again.
-    /// Durable on return. All members of a [group](Self::group) of this name lose their leases.
+    /// Saves a checkpoint in place of whatever was saved under the name, also where that is further on: for reading
+    /// again. Durable on return. All members of a [group](Self::group) of this name lose their leases.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -119,8 +119,8 @@ impl Stream {
         self.set_checkpoint(name, checkpoint, |_| Ok(()))
     }
 
-    /// As [`reset_checkpoint`](Self::reset_checkpoint), if what is saved under the name is what the caller takes it for;
-    /// `None` if nothing is.
+    /// As [`reset_checkpoint`](Self::reset_checkpoint), if what is saved under the name is what the caller takes it
+    /// for; `None` if nothing is.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -242,8 +242,8 @@ impl Stream {
         self.core.open_groups.get_or_make(name, make)
     }
 
-    /// Notes how far a member of a group has come in a shard, if that is news. `permit` says in the order of edits whether
-    /// it may; it must not ask the store for anything. Durable on return.
+    /// Notes how far a member of a group has come in a shard, if that is news. `permit` says in the order of edits
+    /// whether it may; it must not ask the store for anything. Durable on return.
     pub(crate) fn advance_group(
         &self,
         name: &str,

@@ -13,22 +13,22 @@ use crate::model::{Checkpoint, LogName, RecordNumber, ShardId};
 pub struct ShardLag {
     /// The shard.
     pub shard: ShardId,
-    /// How many records there are. Numbers that were left out are not counted, and neither are records that have expired.
-    /// In a directory some of those may be counted that a damaged place has made unreadable.
+    /// How many records there are. Numbers that were left out are not counted, and neither are records that have
+    /// expired. In a directory some of those may be counted that a damaged place has made unreadable.
     pub records: u64,
-    /// How many bytes these records take in the store, with what is stored around them. Where the reader is in the middle of
-    /// what a directory keeps as one piece, of up to 64 MiB, it is as large a part of its bytes as of its records: exact
-    /// where the records are equally long.
+    /// How many bytes these records take in the store, with what is stored around them. Where the reader is in the
+    /// middle of what a directory keeps as one piece, of up to 64 MiB, it is as large a part of its bytes as of its
+    /// records: exact where the records are equally long.
     pub bytes: u64,
-    /// How long ago the next of these records arrived, by the wall clock. `None` if there is none, or if it cannot be read for
-    /// damage.
+    /// How long ago the next of these records arrived, by the wall clock. `None` if there is none, or if it cannot be
+    /// read for damage.
     pub time: Option<Duration>,
 }
 
 impl Stream {
-    /// How much of each shard is behind a checkpoint, in the order of their ids: of the shards that it has come to, and of
-    /// those that descend from them. Shards that are dealt with are left out. Reads one record of each shard at most,
-    /// however much there is.
+    /// How much of each shard is behind a checkpoint, in the order of their ids: of the shards that it has come to, and
+    /// of those that descend from them. Shards that are dealt with are left out. Reads one record of each shard at
+    /// most, however much there is.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -47,8 +47,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for [`summary`](Self::summary), and what
-    /// happens on the disk.
+    /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for [`summary`](Self::summary), and
+    /// what happens on the disk.
     pub fn lag(&self, checkpoint: &Checkpoint) -> Result<Vec<ShardLag>> {
         self.check_checkpoint(checkpoint)?;
         let unread = self.read(|stream, moment| {

@@ -19,8 +19,8 @@ pub(crate) trait OpenGroup: Any + Debug + Send + Sync {
     /// The group is no more, and one that is made under its name is another one. Called with whatever locks.
     fn end(&self);
 
-    /// The checkpoint was changed, or the group, the stream or the store has ended: all who wait look again. Called without
-    /// locks.
+    /// The checkpoint was changed, or the group, the stream or the store has ended: all who wait look again. Called
+    /// without locks.
     fn notify(&self);
 }
 

@@ -1,6 +1,7 @@
-//! Consumer groups against a small model: members that join, leave, stall and commit, reshards, crashes and restarts. Every
-//! record is given out; what was committed never is again; nothing is given out twice unless a member has stalled, left or
-//! died; no shard has two holders; a child's records come when its parents' are committed; and no position falls.
+//! Consumer groups against a small model: members that join, leave, stall and commit, reshards, crashes and restarts.
+//! Every record is given out; what was committed never is again; nothing is given out twice unless a member has
+//! stalled, left or died; no shard has two holders; a child's records come when its parents' are committed; and no
+//! position falls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

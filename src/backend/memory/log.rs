@@ -76,7 +76,8 @@ impl MemoryLog {
         }
     }
 
-    /// What can be freed. Memory is freed record by record, and this says it for some together: for those from a number on.
+    /// What can be freed. Memory is freed record by record, and this says it for some together: for those from a number
+    /// on.
     pub(super) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         const PIECE_BYTES: u64 = 64 * 1024;
         let state = self.lock();

@@ -1,8 +1,8 @@
 //! Several members of one group, under every schedule that the explorer draws (`sync::explore`).
 //!
-//! Each scenario is a small store on a simulated disk, whose clock stands still, so that no lease runs out. What must hold: no
-//! thread waits for ever, every record is given out once, those of a key in their order, and what was committed is not given
-//! out again after a power cut.
+//! Each scenario is a small store on a simulated disk, whose clock stands still, so that no lease runs out. What must
+//! hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
+//! committed is not given out again after a power cut.
 
 use std::sync::Arc;
 use std::time::Duration;

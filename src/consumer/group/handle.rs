@@ -9,16 +9,17 @@ use crate::error::{Error, Named, Result};
 use crate::model::{Checkpoint, RecordNumber, ShardId, StartingPosition, check_stream_name};
 use crate::store::{OpenGroup, ShardLag, Stream};
 
-/// Several [members](super::Member) that share a stream: each of its shards is held by one of them, and each record is given
-/// to one of them. What a member has dealt with it [commits](super::Member::commit); what was not committed when it is gone
-/// is given to another. So each record is given out at least once, and exactly once where no member dies or stalls.
+/// Several [members](super::Member) that share a stream: each of its shards is held by one of them, and each record is
+/// given to one of them. What a member has dealt with it [commits](super::Member::commit); what was not committed when
+/// it is gone is given to another. So each record is given out at least once, and exactly once where no member dies or
+/// stalls.
 ///
-/// The records of a shard come in order, and those of its children only once all of the shard's are committed, by whichever
-/// members. So the records of a partition key come in the order in which they were put.
+/// The records of a shard come in order, and those of its children only once all of the shard's are committed, by
+/// whichever members. So the records of a partition key come in the order in which they were put.
 ///
-/// How far a group has come is the [checkpoint](Stream::checkpoint) of its name. It is durable, and it only rises unless it
-/// is [reset](Self::reset_to). Who its members are is in memory: a store that is opened again has none, and all shards are
-/// free.
+/// How far a group has come is the [checkpoint](Stream::checkpoint) of its name. It is durable, and it only rises
+/// unless it is [reset](Self::reset_to). Who its members are is in memory: a store that is opened again has none, and
+/// all shards are free.
 ///
 /// Clones share it. It keeps its store open.
 #[derive(Clone, Debug)]
@@ -41,8 +42,8 @@ pub struct MemberDescription {
 }
 
 impl Stream {
-    /// A group of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. It goes on at the checkpoint of this name, or, if
-    /// there is none, begins at `otherwise`, which is noted durably. A stream can have
+    /// A group of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. It goes on at the checkpoint of this name,
+    /// or, if there is none, begins at `otherwise`, which is noted durably. A stream can have
     /// [`MAX_GROUPS_PER_STREAM`](crate::limits::MAX_GROUPS_PER_STREAM), other checkpoints included.
     ///
     /// ```
@@ -68,9 +69,8 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for the name; [`Error::TooManyGroups`]; [`Error::StreamNotActive`] for a stream that is being
-    /// created; otherwise as for [`reader`](Self::reader), and what
-    /// happens on the disk.
+    /// [`Error::InvalidArgument`] for the name; [`Error::TooManyGroups`]; [`Error::StreamNotActive`] for a stream that
+    /// is being created; otherwise as for [`reader`](Self::reader), and what happens on the disk.
     pub fn group(&self, name: &str, otherwise: StartingPosition) -> Result<ConsumerGroup> {
         check_stream_name(name).map_err(|error| Error::bad_name(Named::Group, name, error))?;
         if self.checkpoint(name)?.is_none() {
@@ -99,8 +99,8 @@ impl ConsumerGroup {
         &self.stream
     }
 
-    /// How far its members have come together: a [reader](Stream::reader_from) from there has what is not committed, and a
-    /// stream that is [trimmed](Stream::trim_to) to it keeps that.
+    /// How far its members have come together: a [reader](Stream::reader_from) from there has what is not committed,
+    /// and a stream that is [trimmed](Stream::trim_to) to it keeps that.
     ///
     /// # Errors
     /// [`Error::GroupNotFound`] once it is [deleted](Self::delete); otherwise as for [`Stream::summary`].
@@ -109,9 +109,9 @@ impl ConsumerGroup {
         checkpoint.ok_or_else(|| self.stream.group_not_found(&self.name))
     }
 
-    /// How much of each shard is not committed, in the order of their ids: of the shards that the group has come to, and of
-    /// those that descend from them. Shards that are done with are left out. Reads one record of each shard at most, however
-    /// much there is; [`ShardLag`] says how it is measured.
+    /// How much of each shard is not committed, in the order of their ids: of the shards that the group has come to,
+    /// and of those that descend from them. Shards that are done with are left out. Reads one record of each shard at
+    /// most, however much there is; [`ShardLag`] says how it is measured.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -149,8 +149,8 @@ impl ConsumerGroup {
         Ok(described.collect())
     }
 
-    /// Has the group go on at a checkpoint of its stream, which may be behind what is committed or in front of it. Durable on
-    /// return. All leases end, so what was given out before and not committed can no more be committed.
+    /// Has the group go on at a checkpoint of its stream, which may be behind what is committed or in front of it.
+    /// Durable on return. All leases end, so what was given out before and not committed can no more be committed.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -166,8 +166,8 @@ impl ConsumerGroup {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for [`checkpoint`](Self::checkpoint), and
-    /// what happens on the disk.
+    /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for
+    /// [`checkpoint`](Self::checkpoint), and what happens on the disk.
     pub fn reset_to(&self, checkpoint: &Checkpoint) -> Result<()> {
         self.checkpoint()?;
         self.stream.reset_checkpoint(&self.name, checkpoint)
@@ -182,8 +182,8 @@ impl ConsumerGroup {
             .compare_and_set_checkpoint(&self.name, Some(expected), checkpoint)
     }
 
-    /// Deletes the group with its checkpoint. Its members get [`Error::GroupNotFound`]. A group that is made under its name is
-    /// another one. One that does not exist is deleted already.
+    /// Deletes the group with its checkpoint. Its members get [`Error::GroupNotFound`]. A group that is made under its
+    /// name is another one. One that does not exist is deleted already.
     ///
     /// # Errors
     /// As for [`Stream::remove_checkpoint`].

@@ -1,7 +1,7 @@
 //! Which member holds which shard.
 //!
-//! A lease has a term, a number that no other lease of the group ever has. Whatever a member does with a shard names the
-//! term, so a lease that was lost and taken again is another one.
+//! A lease has a term, a number that no other lease of the group ever has. Whatever a member does with a shard names
+//! the term, so a lease that was lost and taken again is another one.
 //!
 //! A lease runs out when its holder has made no call for its lease time. It stays with the holder until another member
 //! takes it: a member alone in its group may be slow.

@@ -14,9 +14,9 @@ use crate::store::ShardWatch;
 /// How a member holds shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberOptions {
-    /// For how long the member holds its shards after each of its calls, by the store's monotonic clock. Then others take
-    /// them. Longer than it takes to deal with a batch, or [`renew`](Member::renew) is to be called meanwhile. 100 ms to 24
-    /// hours; default: 30 s.
+    /// For how long the member holds its shards after each of its calls, by the store's monotonic clock. Then others
+    /// take them. Longer than it takes to deal with a batch, or [`renew`](Member::renew) is to be called meanwhile. 100
+    /// ms to 24 hours; default: 30 s.
     pub lease_time: Duration,
     /// The most shards that it holds, 1 or more. Default: any number. Shards that no member may hold wait.
     pub max_shards: usize,
@@ -73,13 +73,13 @@ impl GroupBatch {
     }
 }
 
-/// A member of a [group](ConsumerGroup): holds a fair part of the stream's shards, is given their records, and commits what it
-/// has dealt with.
+/// A member of a [group](ConsumerGroup): holds a fair part of the stream's shards, is given their records, and commits
+/// what it has dealt with.
 ///
-/// It holds its shards for as long as it makes calls. Once it has made none for its
-/// [lease time](MemberOptions::lease_time) other members take them. If no other has taken a shard meanwhile, it is still the
-/// member's. When another member joins, shards change hands as soon as what was given out of them is committed, or a lease
-/// time later.
+/// It holds its shards for as long as it makes calls. Once it has made none for its [lease
+/// time](MemberOptions::lease_time) other members take them. If no other has taken a shard meanwhile, it is still the
+/// member's. When another member joins, shards change hands as soon as what was given out of them is committed, or a
+/// lease time later.
 ///
 /// It is for one thread at a time; a program has as many members as threads. It leaves when it is dropped.
 #[derive(Debug)]
@@ -110,8 +110,8 @@ pub(super) struct Reading {
 }
 
 impl ConsumerGroup {
-    /// Joins the group as a member of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. A member that has had this
-    /// name, and whose leases have run out, is replaced.
+    /// Joins the group as a member of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. A member that has had
+    /// this name, and whose leases have run out, is replaced.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -197,8 +197,8 @@ impl Member {
         self.group.shared.with_leases(held).into_keys().collect()
     }
 
-    /// Notes that the records of a batch are dealt with, and all that this member was given of its shard before them. Durable
-    /// on return. Batches need not be committed one by one, but those of a shard in their order.
+    /// Notes that the records of a batch are dealt with, and all that this member was given of its shard before them.
+    /// Durable on return. Batches need not be committed one by one, but those of a shard in their order.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -221,9 +221,10 @@ impl Member {
     /// ```
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] if the member does not hold the shard by the same lease any more: then nothing has changed. Also
-    /// for the batches of a shard whose last one is committed. [`Error::MemberNotFound`], [`Error::GroupNotFound`];
-    /// [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::LeaseLost`] if the member does not hold the shard by the same lease any more: then nothing has changed.
+    /// Also for the batches of a shard whose last one is committed. [`Error::MemberNotFound`],
+    /// [`Error::GroupNotFound`]; [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
+    /// [`Error::Closed`].
     pub fn commit(&self, batch: &GroupBatch) -> Result<()> {
         if !Arc::ptr_eq(&batch.of, &self.group.shared) {
             return Err(self.error_of(Refusal::Lost, batch.shard));
@@ -231,7 +232,8 @@ impl Member {
         self.note(batch.shard, batch.term, batch.advance)
     }
 
-    /// Holds its shards for another lease time: for a member that deals with a batch for long. All its other calls do so too.
+    /// Holds its shards for another lease time: for a member that deals with a batch for long. All its other calls do
+    /// so too.
     ///
     /// # Errors
     /// [`Error::MemberNotFound`] if another member has taken its place, [`Error::GroupNotFound`].
@@ -241,8 +243,8 @@ impl Member {
         renewed.map(drop).map_err(|refusal| self.refused(refusal))
     }
 
-    /// Leaves the group: what it holds is free at once, and what it has not committed is given to others. Dropping it does the
-    /// same.
+    /// Leaves the group: what it holds is free at once, and what it has not committed is given to others. Dropping it
+    /// does the same.
     pub fn leave(self) {
         drop(self);
     }

@@ -21,13 +21,14 @@ enum Turn {
 }
 
 impl Member {
-    /// The next records of one of the shards that this member holds, the shards in turn. Waits for records, and for shards,
-    /// for up to `wait`, and renews its leases meanwhile; `None` if there are none by then. A task of an async runtime calls
-    /// it with no time to wait, and again before its leases run out.
+    /// The next records of one of the shards that this member holds, the shards in turn. Waits for records, and for
+    /// shards, for up to `wait`, and renews its leases meanwhile; `None` if there are none by then. A task of an async
+    /// runtime calls it with no time to wait, and again before its leases run out.
     ///
-    /// What is given is not given again by this member, also where it is not committed. A member that comes to records which
-    /// have expired is told so once, with [`Error::Trimmed`], and then goes on with the first that is kept, unless the group
-    /// is at the trim horizon there. An error of a shard comes in its turn; the records of the others go on.
+    /// While the member holds the shard it is not given the same again, also where it is not committed. A member that
+    /// comes to records which have expired is told so once, with [`Error::Trimmed`], and then goes on with the first
+    /// that is kept, unless the group is at the trim horizon there. An error of a shard comes in its turn; the records
+    /// of the others go on.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -47,9 +48,9 @@ impl Member {
     /// ```
     ///
     /// # Errors
-    /// [`Error::MemberNotFound`] if another member has taken its place, [`Error::GroupNotFound`] once the group is deleted;
-    /// otherwise as for [`get_records`](crate::Stream::get_records), and, since the end of a shard is noted, what happens on
-    /// the disk.
+    /// [`Error::MemberNotFound`] if another member has taken its place, [`Error::GroupNotFound`] once the group is
+    /// deleted; otherwise as for [`get_records`](crate::Stream::get_records), and, since the end of a shard is noted,
+    /// what happens on the disk.
     pub fn next_batch(&mut self, limit: &ReadLimit, wait: Duration) -> Result<Option<GroupBatch>> {
         let deadline = Instant::now().checked_add(wait);
         loop {

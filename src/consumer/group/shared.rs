@@ -1,7 +1,7 @@
 //! What the members of a group share: their leases, and the signal that something has changed.
 //!
-//! The lock of the leases is taken last: by a commit under the catalog's locks, and elsewhere without any. Nothing is asked
-//! of the store while it is held.
+//! The lock of the leases is taken last: by a commit under the catalog's locks, and elsewhere without any. Nothing is
+//! asked of the store while it is held.
 
 use super::leases::{Leases, MemberId, Refusal, Term};
 use crate::model::ShardId;

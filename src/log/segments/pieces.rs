@@ -7,8 +7,8 @@ use crate::seam::LogPiece;
 
 /// The segments of a log that ends there, with the bytes of their frames, as far as they have records from a number on.
 ///
-/// Numbers within a segment have no gap, and each segment says what was left out in front of it, so the records are counted
-/// without being read. Of a segment that the number is in the bytes are as large a part as the records.
+/// Numbers within a segment have no gap, and each segment says what was left out in front of it, so the records are
+/// counted without being read. Of a segment that the number is in the bytes are as large a part as the records.
 pub(crate) fn pieces_of(entries: &[SegmentEntry], end: LogEnd, from: RecordNumber) -> Vec<LogPiece> {
     let ends = entries
         .iter()
