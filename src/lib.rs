@@ -84,7 +84,7 @@ pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,
     DirectoryBuckets, Object, S3Buckets,
 };
-pub use consumer::StreamReader;
+pub use consumer::{ConsumerGroup, GroupBatch, Member, MemberDescription, MemberOptions, StreamReader};
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
 #[cfg(feature = "encryption")]
@@ -105,8 +105,8 @@ pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptErr
 pub use seam::{PutStats, ReadLimit, ReadStats};
 pub use store::{
     Append, AppendEach, ConsumerDescription, DamagedShard, ModeOptions, Namespace, NewConsumer, PutResult,
-    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
-    StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardLag, ShardWatch, Store,
+    StoreEvent, StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
     StreamSummary,
 };
 #[cfg(feature = "channels")]
@@ -121,6 +121,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/queues.md")]
 struct Queues;
+
+/// Runs the example of the page on consumer groups.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/consumer-groups.md")]
+struct ConsumerGroups;
 
 /// Runs the examples of the page on testing.
 #[cfg(all(doctest, feature = "server", feature = "sim"))]

@@ -9,7 +9,7 @@ use super::shard_log::ShardLog;
 use super::statistics::LogStatistics;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::{Error, Result};
-use crate::model::{LogName, Moment, PutRecord, ShardId, Space, StreamId, Timestamp};
+use crate::model::{LogName, Moment, PutRecord, RecordNumber, ShardId, Space, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting};
 
 /// A backend that was opened.
@@ -53,7 +53,9 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     ) -> Option<Vec<Result<Appended>>>;
 
     /// What of a log can be freed apart from the rest, oldest first. The last piece is the one that records follow in.
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>>;
+    /// Of each piece what has records from a number on is counted: the records exactly, and where only a part of a
+    /// piece counts the bytes may be as large a part of its bytes as it is of its records. Reads no record.
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>>;
 
     /// Makes all durable that a log has taken so far, whatever an append waits for.
     fn sync(&self, log: LogName) -> Result<()>;
@@ -67,8 +69,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Commits the edits that take a log, or a whole stream, out of the catalog, and then removes the logs, once they are
-    /// not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
+    /// Commits the edits that take a log, or a whole stream, out of the catalog, and then removes the logs, once they
+    /// are not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
     fn remove(
         &self,
         stream: StreamId,

@@ -260,6 +260,11 @@ impl CatalogState {
             Edit::CheckpointRemoved { stream, name } => {
                 self.stream_mut(*stream)?.checkpoints.remove(name);
             }
+            Edit::CheckpointAdvanced { stream, name, next } => {
+                let checkpoints = &mut self.stream_mut(*stream)?.checkpoints;
+                let known = checkpoints.get_mut(name);
+                known.ok_or("the checkpoint does not exist")?.apply(next);
+            }
             Edit::ClockNoted(note) => self.clock = Some(*note),
             Edit::LoadPeaked { stream, day, shards } => {
                 self.stream_mut(*stream)?.note_peak(*day, *shards);

@@ -113,7 +113,8 @@ impl StoreCore {
         let mut kept = Vec::new();
         let mut failed = Ok(());
         for shard in shards {
-            match self.logs.pieces(LogName::Shard(id, shard.id)) {
+            let log = LogName::Shard(id, shard.id);
+            match self.logs.pieces(log, RecordNumber::BEFORE_FIRST) {
                 Ok(pieces) => kept.push(KeptPieces::of(shard, pieces)),
                 Err(error) => failed = Err(error),
             }

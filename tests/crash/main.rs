@@ -9,6 +9,7 @@ mod acknowledged;
 mod channels;
 mod check;
 mod faults;
+mod groups;
 mod held;
 mod interrupted;
 mod kill;

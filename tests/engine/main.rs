@@ -4,6 +4,7 @@
 mod backends;
 #[cfg(feature = "channels")]
 mod channels;
+mod consumer_groups;
 #[cfg(feature = "sim")]
 mod cost;
 #[cfg(feature = "encryption")]

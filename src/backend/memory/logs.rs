@@ -152,8 +152,8 @@ impl Logs for MemoryLogs {
         Some(batches.iter().map(append).collect())
     }
 
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>> {
-        Ok(self.log(log)?.pieces())
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>> {
+        Ok(self.log(log)?.pieces(from))
     }
 
     /// What was taken lives as long as the memory.
