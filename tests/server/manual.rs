@@ -6,7 +6,24 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 7] = ["bench", "completions", "dump", "man", "repair", "serve", "verify"];
+const SUBCOMMANDS: [&str; 16] = [
+    "bench",
+    "completions",
+    "create",
+    "delete",
+    "dump",
+    "get",
+    "man",
+    "merge",
+    "put",
+    "repair",
+    "serve",
+    "split",
+    "streams",
+    "tail",
+    "trim",
+    "verify",
+];
 
 fn run(arguments: &[&str]) -> Output {
     PROGRAM.command().args(arguments).output().unwrap()

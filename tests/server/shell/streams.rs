@@ -175,7 +175,10 @@ fn what_cannot_be_is_a_wrong_command_line() {
         (&["trim", "a", "--to", "latest"], "not \"latest\""),
         (&["get", "a", "--from", "yesterday"], "not \"yesterday\""),
         (&["get", "a", "--from", "-1"], "a unit after 1"),
-        (&["get", "a", "--from", "123"], "not a sequence number"),
+        (
+            &["get", "a", "--from", "123"],
+            "a sequence number of the old version 0",
+        ),
         (&["get", "a", "--shard", "-"], "--shard"),
         (&["get", "a", "--limit", "x"], "--limit"),
         (&["tail", "a", "--from", "2026-01-31"], "2026-01-31T12:00:00Z"),
