@@ -55,6 +55,7 @@
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
 
 mod backend;
+mod backup;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
@@ -76,6 +77,7 @@ mod store;
 mod sync;
 
 pub use backend::memory::Memory;
+pub use backup::{Copied, Sharing};
 #[cfg(feature = "channels")]
 pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,

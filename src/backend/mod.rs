@@ -13,5 +13,5 @@ mod logs;
 pub(crate) mod memory;
 mod shard_log;
 
-pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan};
+pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan, Snapshot};
 pub(crate) use shard_log::ShardLog;

@@ -35,6 +35,7 @@ mod settings;
 mod settle;
 mod shard_count;
 mod size_limits;
+mod snapshot;
 #[allow(clippy::module_inception)]
 mod store;
 mod stream;
@@ -53,7 +54,7 @@ pub use creation::StreamOptions;
 pub use event::StoreEvent;
 pub use labels::{ConsumerDescription, NewConsumer};
 pub use namespace::Namespace;
-pub(crate) use open_queues::OpenQueue;
+pub(crate) use open_queues::{KeptStill, OpenQueue};
 pub use options::StoreOptions;
 pub(crate) use queue_log::{QueueLog, WrittenEntries};
 pub(crate) use queues::check_visibility_seconds;

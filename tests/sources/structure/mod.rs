@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 15] = [
     &["consumer"],
     &["store", "inspect"],
     &["backend"],
-    &["evidence"],
+    &["backup", "evidence"],
     &["catalog"],
     &["log"],
     &["encryption"],
