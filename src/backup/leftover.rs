@@ -35,6 +35,8 @@ pub(super) fn remove_leftover(disk: &dyn Disk, directory: &Path) -> Result<()> {
         remove_empty(disk, &stream)?;
     }
     remove_empty(disk, &streams)?;
+    // An opener makes it before it finds that this is no store.
+    remove_empty(disk, &directory.join("pool"))?;
     for name in occupants(disk, directory)? {
         if name == "CURRENT.new" || parse_manifest_name(&name).is_some() {
             remove_if_there(disk, &directory.join(name))?;
