@@ -322,8 +322,8 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A store was being copied into the directory, and did not come to an end: a backup or a restore that is under way, or
-    /// was interrupted. There is no store in it. Do it again, which begins anew, or remove the directory.
+    /// A store was being copied into the directory, and did not come to an end: a backup or a restore that is under
+    /// way, or was interrupted. There is no store in it. Do it again, which begins anew, or remove the directory.
     #[error("{} has a part of a backup or of a restored store that was not finished; do it again, or remove the directory", path.display())]
     UnfinishedCopy {
         /// The directory.

@@ -84,7 +84,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
 
-    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go on.
+    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go
+    /// on.
     ///
     /// # Errors
     /// A log is damaged, or cannot be written; or these are no logs that can be copied.

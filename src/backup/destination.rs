@@ -107,7 +107,8 @@ impl Destination {
         known.is_some_and(|known| known.entry == source.entry && (known.is_shared || known.end == source.end))
     }
 
-    /// Shares a segment with the store that nothing is written to any more. False if that cannot be done, or is not wanted.
+    /// Shares a segment with the store that nothing is written to any more. False if that cannot be done, or is not
+    /// wanted.
     ///
     /// # Errors
     /// There is no such file, or it is not this segment.
@@ -168,8 +169,8 @@ impl Destination {
         perform(Step::BackupFileSync, || written.sync_data()).map_err(cannot)
     }
 
-    /// Writes the manifest, durably, and makes all names durable. The copy has what this state names, and nothing else. All
-    /// that is missing is [`finish`](Self::finish).
+    /// Writes the manifest, durably, and makes all names durable. The copy has what this state names, and nothing else.
+    /// All that is missing is [`finish`](Self::finish).
     pub(crate) fn write_manifest(&mut self, state: &CatalogState) -> Result<()> {
         self.remove_unnamed(state)?;
         for directory in self.directories.iter().rev() {

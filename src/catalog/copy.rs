@@ -4,13 +4,13 @@ use super::state::CatalogState;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::LogName;
 
-/// Numbers that the log of a copy leaves out. The store that was copied goes on giving numbers, and readers see them, until
-/// the copy takes its place: with a million records a second in a shard, these last for twelve days.
+/// Numbers that the log of a copy leaves out. The store that was copied goes on giving numbers, and readers see them,
+/// until the copy takes its place: with a million records a second in a shard, these last for twelve days.
 const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 
 impl CatalogState {
-    /// Has a log consist of these segments, and rest where they end. If records may follow, it goes on as a log that was
-    /// interrupted does, in another segment and far behind the numbers that anyone may have seen.
+    /// Has a log consist of these segments, and rest where they end. If records may follow, it goes on as a log that
+    /// was interrupted does, in another segment and far behind the numbers that anyone may have seen.
     pub(crate) fn settle_copied_log(&mut self, log: LogName, segments: Vec<SegmentEntry>, end: LogEnd) {
         let is_open = self.may_go_on(log);
         let end = LogEnd {

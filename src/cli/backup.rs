@@ -32,14 +32,15 @@ pub(super) struct BackupArguments {
 }
 
 pub(super) const AFTER_HELP: &str = "\
-Copies the store into DEST, also while a server has it and goes on, verifies every byte of the copy, and only then makes it
-one that opens. All that was durable and acknowledged before is in it. The store is neither locked nor changed.
+Copies the store into DEST, also while a server has it and goes on, verifies every byte of the copy, and only then
+makes it one that opens. All that was durable and acknowledged before is in it. The store is neither locked nor changed.
 
 Segments to which nothing is written any more are shared with the store where both are on one file system that can do
-that, as clones or by hard links. That takes no room, and does not help when the disk fails; with --copy nothing is shared.
+that, as clones or by hard links. That takes no room, and does not help when the disk fails; with --copy nothing is
+shared.
 
-An interrupted backup does not open, and is removed by the next one into the same directory. The keys of encrypted streams
-are not in a backup: keep the file of --keys elsewhere.
+An interrupted backup does not open, and is removed by the next one into the same directory. The keys of encrypted
+streams are not in a backup: keep the file of --keys elsewhere.
 
 Exit status:
   0  done, and sound

@@ -67,18 +67,21 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more: as another file that shares
-    /// the blocks until either is changed, or as a second name of the same file. The file at `from` must be durable.
+    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more: as another file that
+    /// shares the blocks until either is changed, or as a second name of the same file. The file at `from` must be
+    /// durable.
     ///
     /// # Errors
     /// `NotFound` if there is no such file; anything else where the file system can do neither, as when the two are on
     /// different ones. Nothing has the name `to` then. The default is `Unsupported`.
-    fn share(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// How many names a file has. The default, of a disk whose files have one, is 1.
-    fn count_names(&self, _path: &Path) -> io::Result<u64> {
+    fn count_names(&self, path: &Path) -> io::Result<u64> {
+        let _ = path;
         Ok(1)
     }
 

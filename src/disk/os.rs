@@ -254,8 +254,9 @@ impl DiskFile for OsFile {
         //   `Segment::retire`, and only if `Holds::are_over`: no hold is left, and none can begin any more.
         // - Segments from before the store was opened are removed instead, since what an earlier opener in this process
         //   or another mapped is not counted. The bytes of a removed file stay until its last mapping is gone.
-        // - A file that has a second name, in a backup, is not written to through either: what comes back to the pool with
-        //   one is removed (`SegmentPool::recycle`), and a backup has none of the segments that its store writes to.
+        // - A file that has a second name, in a backup, is not written to through either: what comes back to the pool
+        //   with one is removed (`SegmentPool::recycle`), and a backup has none of the segments that its store writes
+        //   to.
         // - The store's lock keeps other processes from writing that use this library; an opener that only reads shares
         //   it, and maps nothing where there is no lock file (`OverlayDisk`). One that does not, and a disk
         //   that fails (SIGBUS), cannot be kept out; that is why `StoreOptions::map_sealed_segments` exists.

@@ -1,17 +1,18 @@
 //! Copying a store that a program may have open: a backup, and what is restored from one.
 //!
-//! Files are read beside the program, as for a verification, one after the other. That what they give together is a state of
-//! the store follows from the order in which they are read; `docs/design.md` has the argument.
+//! Files are read beside the program, as for a verification, one after the other. That what they give together is a
+//! state of the store follows from the order in which they are read; `docs/design.md` has the argument.
 //!
 //! 1. The manifest. It says which logs and segments are copied, whatever is added later.
 //! 2. The commit journal. What only it has is laid over what is read of the segments.
-//! 3. The last segment of each log that may be written to: the logs of queues first, then those of shards. Each is copied up to the last
-//!    frame that is whole.
-//! 4. All other segments, to which nothing is written any more.
-//! 5. The manifest again, to see that no shard came into being before the logs of queues were read.
+//! 3. The last segment of each log that may be written to: the logs of queues first, then those of shards. Each is
+//!    copied up to the last frame that is whole.
+//! 4. The manifest again, to see that no shard came into being before the logs of queues were read.
+//! 5. All other segments, to which nothing is written any more.
 //!
-//! A segment that is gone by the time that it is read was freed. Then all of it is done again, but for the segments that
-//! were copied and are still named. So is it where something looks damaged, which is believed if it is there twice.
+//! A segment that is gone by the time that it is read was freed. Then all of it is done again, but for the segments
+//! that were copied and are still named. So is it where something looks damaged, which is believed if it is there
+//! twice.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -34,13 +35,13 @@ use crate::model::LogName;
 const TRIES: usize = 100;
 
 impl Inspection {
-    /// Copies the store into another directory, which is empty or not there yet, while a program may have it open and go on
-    /// changing it; verifies the copy; and only then makes it one that opens.
+    /// Copies the store into another directory, which is empty or not there yet, while a program may have it open and
+    /// go on changing it; verifies the copy; and only then makes it one that opens.
     ///
-    /// All that was durable and acknowledged before the call is in the copy, what was put meanwhile may be; of each shard
-    /// there is a prefix, and of a child only something if the copy has all of its parents. What a program has acknowledged from memory
-    /// ([`Durability::Buffered`](crate::Durability::Buffered)) and not written is not in it. The copy is a store: the next
-    /// record of each shard leaves out 2^40 numbers. Keys are no part of it.
+    /// All that was durable and acknowledged before the call is in the copy, what was put meanwhile may be; of each
+    /// shard there is a prefix, and of a child only something if the copy has all of its parents. What a program has
+    /// acknowledged from memory ([`Durability::Buffered`](crate::Durability::Buffered)) and not written is not in it.
+    /// The copy is a store: the next record of each shard leaves out 2^40 numbers. Keys are no part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -272,8 +273,8 @@ impl<'a> Attempt<'a> {
         Ok(end)
     }
 
-    /// Finds the end of a log that may be written to. What looks like damage because it was being written is something else
-    /// the next time.
+    /// Finds the end of a log that may be written to. What looks like damage because it was being written is something
+    /// else the next time.
     fn check_tail(&self, log: &NamedLog, at: usize) -> Result<SegmentCheck> {
         let mut seen = Vec::new();
         for _ in 0..TRIES {
@@ -328,8 +329,8 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Checks that the file of this name is the segment, also after it was read: a file that becomes another segment loses
-    /// its name before it is written to, and gets no such name again.
+    /// Checks that the file of this name is the segment, also after it was read: a file that becomes another segment
+    /// loses its name before it is written to, and gets no such name again.
     fn check_is_still(&self, source: &SegmentSource<'_>) -> Result<()> {
         let file = (self.inspection.disk.open(source.path, OpenMode::Read))
             .map_err(|error| Error::io("open", source.path, error))?;

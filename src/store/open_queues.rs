@@ -16,7 +16,8 @@ pub(crate) trait OpenQueue: Any + Debug + Send + Sync {
     /// Waits until nothing is written into its log any more, and lets nothing be written from then on. Called without locks.
     fn close(&self);
 
-    /// Has nothing written into its log for as long as what this gives is kept. Called without locks, but of other queues.
+    /// Has nothing written into its log for as long as what this gives is kept. Called without locks, but of other
+    /// queues.
     fn keep_still(&self) -> Box<dyn KeptStill + '_>;
 }
 

@@ -9,8 +9,8 @@ use crate::backend::Snapshot;
 use crate::error::Result;
 
 impl StoreCore {
-    /// All that there is at one moment. Puts, and consumers of queues, wait meanwhile for what was taken in before to be
-    /// committed. What is held up is let go on return.
+    /// All that there is at one moment. Puts, and consumers of queues, wait meanwhile for what was taken in before to
+    /// be committed. What is held up is let go on return.
     pub(super) fn take_snapshot(&self) -> Result<Box<dyn Snapshot>> {
         self.begin(None)?;
         loop {
@@ -20,8 +20,8 @@ impl StoreCore {
             let _no_puts: Vec<_> = streams.iter().map(|stream| stream.routing.write()).collect();
             self.check_open()?;
             let snapshot = self.logs.snapshot()?;
-            // One that came into use meanwhile was not held up: it may have a record that was put behind another one which
-            // the snapshot lacks.
+            // One that came into use meanwhile was not held up: it may have a record that was put behind another one
+            // which the snapshot lacks.
             let known: HashSet<_> = streams.iter().map(|stream| stream.id).collect();
             let is_known_stream = self
                 .open_streams()

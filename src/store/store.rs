@@ -364,14 +364,14 @@ impl Store {
         keeper::run_round(self.core())
     }
 
-    /// Copies the store as it is at one moment into another directory, which is empty or not there yet, while it goes on
-    /// being used. What was acknowledged before the call is in the copy, and of streams, queues, channels and checkpoints
-    /// what belongs to that moment. Durable on return; an interruption leaves nothing that opens.
+    /// Copies the store as it is at one moment into another directory, which is empty or not there yet, while it goes
+    /// on being used. What was acknowledged before the call is in the copy, and of streams, queues, channels and
+    /// checkpoints what belongs to that moment. Durable on return; an interruption leaves nothing that opens.
     ///
-    /// Puts, and consumers of queues, wait only until what was taken in before is committed. The copy is a store, made to be
-    /// kept or to take this one's place: the next record of each shard leaves out 2^40 numbers. What is not written to any
-    /// more is shared with this store where that can be done ([`Sharing`](crate::Sharing)), and not read;
-    /// [`inspect::verify`](crate::inspect::verify) reads all of the copy. Keys are no part of it.
+    /// Puts, and consumers of queues, wait only until what was taken in before is committed. The copy is a store, made
+    /// to be kept or to take this one's place: the next record of each shard leaves out 2^40 numbers. What is not
+    /// written to any more is shared with this store where that can be done ([`Sharing`](crate::Sharing)), and not
+    /// read; [`inspect::verify`](crate::inspect::verify) reads all of the copy. Keys are no part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -388,9 +388,9 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotEmpty`], [`Error::Locked`] if another copy is being made there, [`Error::StorageFull`], [`Error::Io`];
-    /// [`Error::Corrupt`] if damage was found in the store; [`Error::InvalidArgument`] of a store in memory;
-    /// [`Error::Poisoned`], [`Error::Closed`].
+    /// [`Error::NotEmpty`], [`Error::Locked`] if another copy is being made there, [`Error::StorageFull`],
+    /// [`Error::Io`]; [`Error::Corrupt`] if damage was found in the store; [`Error::InvalidArgument`] of a store in
+    /// memory; [`Error::Poisoned`], [`Error::Closed`].
     pub fn snapshot(&self, directory: impl AsRef<Path>) -> Result<Copied> {
         self.core().take_snapshot()?.write(directory.as_ref())
     }

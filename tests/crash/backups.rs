@@ -1,5 +1,5 @@
-//! A backup, crashed in each of its calls: the store is as it was, and what is there of the backup is all of it or does not open.
-//! A file that both have is not written to.
+//! A backup, crashed in each of its calls: the store is as it was, and what is there of the backup is all of it or does
+//! not open. A file that both have is not written to.
 
 use std::path::Path;
 use std::time::Duration;

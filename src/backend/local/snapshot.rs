@@ -1,9 +1,9 @@
 //! Copying a store that is open.
 //!
-//! All logs are written out first, while nothing is appended to them. Then, while no edit can be made, the state is copied
-//! and all segments are held: what is in them up to where the logs end is what there was at that moment. From then on the
-//! store goes on, and its files are copied at leisure: segments that are held are neither removed nor written again, and a
-//! log is only ever appended to.
+//! All logs are written out first, while nothing is appended to them. Then, while no edit can be made, the state is
+//! copied and all segments are held: what is in them up to where the logs end is what there was at that moment. From
+//! then on the store goes on, and its files are copied at leisure: segments that are held are neither removed nor
+//! written again, and a log is only ever appended to.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ impl LocalLogs {
     }
 }
 
-/// The state of the copy. A segment that its log has not taken in yet has no frame, and one that the catalog has dropped is
-/// not needed.
+/// The state of the copy. A segment that its log has not taken in yet has no frame, and one that the catalog has
+/// dropped is not needed.
 fn settled(mut state: CatalogState, logs: &[LogCut]) -> CatalogState {
     for log in logs {
         let name = log.identity.name;

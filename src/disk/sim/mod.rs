@@ -44,12 +44,12 @@
 //! A mapping is a copy, and so would not show what a real one shows: writes to the file. So a write or a cut within a
 //! living mapping panics. So does a write to a file while there is another handle of it from before it got its present
 //! name: its holder reads bytes of something else. (A handle that was itself written through or synced since
-//! then is one of the present use.) And so does a write to a file with two names: whoever gave it the second one, to keep
-//! its bytes, would find others.
+//! then is one of the present use.) And so does a write to a file with two names: whoever gave it the second one, to
+//! keep its bytes, would find others.
 //!
 //! # What it does not do
-//! It has no hard links of directories, no renaming of directories, and no `..`; relative and absolute paths begin at the
-//! one root, which always exists. Nothing sleeps and no thread is started.
+//! It has no hard links of directories, no renaming of directories, and no `..`; relative and absolute paths begin at
+//! the one root, which always exists. Nothing sleeps and no thread is started.
 //!
 //! # Determinism
 //! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same

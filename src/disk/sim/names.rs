@@ -70,7 +70,8 @@ impl Table {
         blocks(before + entry_bytes(name)) - blocks(before)
     }
 
-    /// The names that lead from the root to a node, if it has one. Of a file with several, those of the first directory.
+    /// The names that lead from the root to a node, if it has one. Of a file with several, those of the first
+    /// directory.
     pub(super) fn path(&self, node: NodeId) -> Option<PathBuf> {
         if node == ROOT {
             return Some(PathBuf::new());

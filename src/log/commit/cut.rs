@@ -9,8 +9,8 @@ use crate::log::format::log_end::LogEnd;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::log::segments::hold::SegmentHold;
 
-/// The segments that a log had at one moment, and where it ended. They stay what they were for as long as this is there;
-/// behind that end the last one may be written to.
+/// The segments that a log had at one moment, and where it ended. They stay what they were for as long as this is
+/// there; behind that end the last one may be written to.
 #[derive(Debug)]
 pub(crate) struct LogCut {
     pub(crate) identity: LogIdentity,

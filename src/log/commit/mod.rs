@@ -5,8 +5,8 @@
 //! - [`resources`], [`place`], [`writer`]: putting groups into segments.
 //! - [`commits`], [`flushers`], [`journal_doubts`], [`context`]: who waits, and who commits for them. They
 //!   know a log only as something that can commit, and the journal as something that takes frames.
-//! - [`local_log`], [`turn`], [`round`], [`lead`], [`answer`], [`announce`], [`append`], [`rest`], [`cut`]: a log, and what is done
-//!   with it.
+//! - [`local_log`], [`turn`], [`round`], [`lead`], [`answer`], [`announce`], [`append`], [`rest`], [`cut`]: a log, and
+//!   what is done with it.
 //! - [`journal`]: a log whose records are other logs' frames.
 
 pub(super) mod announce;

@@ -7,8 +7,8 @@
 //! A file in the pool means nothing: whatever it holds was written under another salt. So on a full disk the pool gives
 //! its files up: to logs that can do with another size, and to whatever else needs room.
 //!
-//! A file that a backup has under another name is not written again. Which files these are is asked once they have a name
-//! in the pool: a backup knows segments by their names as segments, so from then on none gets a second name.
+//! A file that a backup has under another name is not written again. Which files these are is asked once they have a
+//! name in the pool: a backup knows segments by their names as segments, so from then on none gets a second name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

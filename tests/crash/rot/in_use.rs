@@ -1,5 +1,5 @@
-//! Verifying and copying a store while a program has it: whatever happens between two reads, a sound store is not said to
-//! be damaged, and the copy has what was acknowledged before.
+//! Verifying and copying a store while a program has it: whatever happens between two reads, a sound store is not said
+//! to be damaged, and the copy has what was acknowledged before.
 
 use std::collections::BTreeSet;
 use std::io;
