@@ -412,6 +412,21 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A store was being copied into the directory, and did not come to an end: a backup or a restore that is under
+    /// way, or was interrupted. There is no store in it. Do it again, which begins anew, or remove the directory.
+    #[error("{} has a part of a backup or of a restored store that was not finished; do it again, or remove the directory", path.display())]
+    UnfinishedCopy {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A store is only copied into a directory that is empty, or is not there yet.
+    #[error("{} is not empty; choose an empty or a new directory", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+
     /// The files were written by another version of this crate.
     #[error("{} has format {found}, and this version reads format {supported}: use the anabranch that wrote it", path.display())]
     UnsupportedFormat {

@@ -57,6 +57,7 @@ compile_error!("lengths of files are `u64` and are used as `usize`: anabranch ne
 #[cfg(feature = "server")]
 mod admin;
 mod backend;
+mod backup;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
@@ -79,6 +80,7 @@ mod sync;
 
 pub use backend::StorageStats;
 pub use backend::memory::Memory;
+pub use backup::{Copied, Sharing};
 #[cfg(feature = "channels")]
 pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,

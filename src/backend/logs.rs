@@ -2,11 +2,13 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard_log::ShardLog;
 use super::statistics::LogStatistics;
+use crate::backup::Copied;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::{Error, Result};
 use crate::model::{LogName, Moment, PutRecord, RecordNumber, ShardId, Space, StreamId, Timestamp};
@@ -34,6 +36,12 @@ pub(crate) type SealPlan<'a> = dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) ->
 
 /// Makes edits that take logs out of the catalog.
 pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> + 'a;
+
+/// What a store had at one moment, which is kept for as long as this is there.
+pub(crate) trait Snapshot: Debug {
+    /// Writes it to a directory, as a store of its own.
+    fn write(&self, directory: &Path) -> Result<Copied>;
+}
 
 /// The logs of a store.
 ///
@@ -80,6 +88,13 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
 
     /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
+
+    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go
+    /// on.
+    ///
+    /// # Errors
+    /// A log is damaged, or cannot be written; or these are no logs that can be copied.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
 
     /// Refuses if something failed after which nothing more is written.
     fn check(&self) -> Result<()>;

@@ -414,7 +414,7 @@ impl CatalogState {
         Ok(())
     }
 
-    fn note_empty_journal(&mut self) {
+    pub(super) fn note_empty_journal(&mut self) {
         let logs = self.streams.values_mut().flat_map(StreamState::logs_mut);
         logs.for_each(|log| log.is_journaled = false);
     }
@@ -446,7 +446,7 @@ impl CatalogState {
         channels.get_mut(&channel).ok_or("the channel does not exist")
     }
 
-    fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {
+    pub(super) fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {
         match name {
             LogName::CommitJournal => Ok(&mut self.journal),
             LogName::Shard(stream, shard) => {

@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod announcement;
+mod backup;
 mod bench;
 mod buckets;
 mod completions;
@@ -17,6 +18,7 @@ mod logging;
 mod man;
 mod progress_line;
 mod repair;
+mod restore;
 mod serve;
 mod service_manager;
 mod shell;
@@ -70,6 +72,14 @@ enum Command {
     #[command(after_long_help = repair::AFTER_HELP)]
     Repair(repair::RepairArguments),
 
+    /// Copy a store, also while a server has it, into a directory from which it can be restored
+    #[command(after_long_help = backup::AFTER_HELP)]
+    Backup(backup::BackupArguments),
+
+    /// Make a store from a backup
+    #[command(after_long_help = restore::AFTER_HELP)]
+    Restore(restore::RestoreArguments),
+
     /// Measure how fast this disk is, and how much of that anabranch makes use of
     #[command(after_long_help = bench::AFTER_HELP)]
     Bench(bench::BenchArguments),
@@ -117,6 +127,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
+        Some(Command::Backup(arguments)) => inspected(backup::run(&arguments)),
+        Some(Command::Restore(arguments)) => inspected(restore::run(&arguments)),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Completions(arguments)) => printed(completions::run(&arguments)),
         Some(Command::Man(arguments)) => printed(man::run(&arguments)),

@@ -43,6 +43,10 @@ pub enum InvalidArgument {
         name: String,
     },
 
+    /// A store in memory has no directory that could be copied.
+    #[error("a store in memory cannot be copied into a directory")]
+    SnapshotInMemory,
+
     /// A partition key is empty or too long.
     #[error(transparent)]
     PartitionKey(#[from] PartitionKeyError),

@@ -14,7 +14,7 @@ use super::state::State;
 use crate::error::{Error, Result};
 use crate::model::{QueueId, RecordNumber, ShardFilter};
 use crate::seam::LogChanges;
-use crate::store::{OpenQueue, QueueLog, Stream, WrittenEntries};
+use crate::store::{KeptStill, OpenQueue, QueueLog, Stream, WrittenEntries};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A snapshot is written when the entries since the last one have so many bytes, and twice as many as that has.
@@ -72,7 +72,13 @@ impl OpenQueue for Shared {
         // A snapshot that is being synced is waited for.
         self.log_begin.lock().is_fixed = true;
     }
+
+    fn keep_still(&self) -> Box<dyn KeptStill + '_> {
+        Box::new(self.inner.lock())
+    }
 }
+
+impl KeptStill for MutexGuard<'_, Inner> {}
 
 impl Shared {
     /// Those who wait for records, or for dead letters.

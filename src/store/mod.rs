@@ -39,6 +39,7 @@ mod settings;
 mod settle;
 mod shard_count;
 mod size_limits;
+mod snapshot;
 mod stats;
 #[allow(clippy::module_inception)]
 mod store;
@@ -60,7 +61,7 @@ pub use labels::{ConsumerDescription, NewConsumer};
 pub use lag::ShardLag;
 pub use namespace::Namespace;
 pub(crate) use open_groups::OpenGroup;
-pub(crate) use open_queues::OpenQueue;
+pub(crate) use open_queues::{KeptStill, OpenQueue};
 pub use options::StoreOptions;
 pub(crate) use queue_log::{QueueLog, WrittenEntries};
 pub(crate) use queues::check_visibility_seconds;

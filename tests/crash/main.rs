@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
+mod backups;
 #[cfg(feature = "channels")]
 mod channels;
 mod check;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backends;
+mod backups;
 #[cfg(feature = "channels")]
 mod channels;
 mod consumer_groups;

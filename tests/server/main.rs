@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod backup;
 mod bench;
 mod command_line;
 #[cfg(target_os = "linux")]

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 16] = [
+const SUBCOMMANDS: [&str; 18] = [
+    "backup",
     "bench",
     "completions",
     "create",

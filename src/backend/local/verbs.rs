@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logs::LocalLogs;
-use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all, pieces_of};
@@ -101,6 +101,10 @@ impl Logs for LocalLogs {
             self.keep_house(monotonic),
         ];
         results.into_iter().collect()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.take_snapshot()?))
     }
 
     fn check(&self) -> Result<()> {

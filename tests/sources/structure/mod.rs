@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 16] = [
     &["consumer"],
     &["store", "inspect"],
     &["backend"],
-    &["evidence"],
+    &["backup", "evidence"],
     &["catalog"],
     &["log"],
     &["encryption"],
