@@ -54,7 +54,10 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
 
+#[cfg(feature = "server")]
+mod admin;
 mod backend;
+mod backup;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
@@ -75,13 +78,15 @@ mod seam;
 mod store;
 mod sync;
 
+pub use backend::StorageStats;
 pub use backend::memory::Memory;
+pub use backup::{Copied, Sharing};
 #[cfg(feature = "channels")]
 pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,
     DirectoryBuckets, Object, S3Buckets,
 };
-pub use consumer::StreamReader;
+pub use consumer::{ConsumerGroup, GroupBatch, Member, MemberDescription, MemberOptions, StreamReader};
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
 #[cfg(feature = "encryption")]
@@ -91,19 +96,20 @@ pub use log::Durability;
 pub use model::limits;
 pub use model::{
     ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression, ConsumerId, ConsumerStatus,
-    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Lineage, LineageError, ManualClock,
-    ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus, Record,
-    RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
-    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits,
+    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Histogram, Lineage, LineageError,
+    ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus,
+    Record, RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
+    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits, Space,
     StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus,
     SystemClock, Timestamp, check_stream_name,
 };
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
-pub use seam::ReadLimit;
+pub use seam::{PutStats, ReadLimit, ReadStats};
 pub use store::{
-    Append, AppendEach, ConsumerDescription, ModeOptions, Namespace, NewConsumer, PutResult,
-    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardWatch, Store, StoreEvent,
-    StoreOptions, Stream, StreamDescription, StreamOptions, StreamSummary,
+    Append, AppendEach, ConsumerDescription, DamagedShard, ModeOptions, Namespace, NewConsumer, PutResult,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardLag, ShardWatch, Store,
+    StoreEvent, StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
+    StreamSummary,
 };
 #[cfg(feature = "channels")]
 pub use store::{ChannelDescription, ChannelOptions};
@@ -118,10 +124,20 @@ struct Readme;
 #[doc = include_str!("../docs/queues.md")]
 struct Queues;
 
+/// Runs the example of the page on consumer groups.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/consumer-groups.md")]
+struct ConsumerGroups;
+
 /// Runs the examples of the page on testing.
 #[cfg(all(doctest, feature = "server", feature = "sim"))]
 #[doc = include_str!("../docs/testing-your-code.md")]
 struct Testing;
+
+/// Runs the example of the page on watching a server.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/operating.md")]
+struct Operating;
 
 /// Compiles the example of the page on channels.
 #[cfg(all(doctest, feature = "channels"))]

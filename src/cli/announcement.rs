@@ -14,6 +14,8 @@ use super::Failure;
 #[derive(Debug)]
 pub(super) struct Announcement<'a> {
     pub(super) url: String,
+    /// Where health and metrics are, if that is not beside the API.
+    pub(super) admin_url: Option<String>,
     pub(super) region: &'a str,
     /// Where the streams are, for people.
     pub(super) place: String,
@@ -41,8 +43,11 @@ impl Announcement<'_> {
             Audience::People => self.write_greeting(out)?,
             Audience::Program => writeln!(out, "{}", self.url)?,
             Audience::Machine => {
-                let object =
+                let mut object =
                     serde_json::json!({ "url": self.url, "region": self.region, "streams": self.place });
+                if let Some(admin) = &self.admin_url {
+                    object["admin_url"] = admin.as_str().into();
+                }
                 writeln!(out, "{object}")?;
             }
         }
@@ -64,6 +69,9 @@ impl Announcement<'_> {
         writeln!(out, "The streams are in {}{but}", self.place)?;
         if let Some(emulated) = self.emulated {
             writeln!(out, "It emulates AWS: {emulated}")?;
+        }
+        if let Some(admin) = &self.admin_url {
+            writeln!(out, "Health and metrics are at {admin}")?;
         }
         writeln!(out)?;
         writeln!(out, "From Python:")?;
@@ -212,6 +220,7 @@ mod tests {
     fn announcement() -> Announcement<'static> {
         Announcement {
             url: url("0.0.0.0:4567".parse().unwrap(), false),
+            admin_url: None,
             region: "eu-west-1",
             place: "/data".to_owned(),
             is_read_only: false,

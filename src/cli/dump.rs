@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::counted::Counted;
 use super::secret_file::SecretFile;
 use super::verify::finding_as_json;
 
@@ -120,7 +121,7 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-fn shard(text: &str) -> Result<ShardId, String> {
+pub(super) fn shard(text: &str) -> Result<ShardId, String> {
     match text.parse() {
         Ok(index) => ShardId::new(index).map_err(|error| error.to_string()),
         Err(_) => text
@@ -147,7 +148,7 @@ fn print_edit(out: &mut impl Write, edit: &DumpedEdit) -> io::Result<()> {
 }
 
 fn print_shard(out: &mut impl Write, dumped: &DumpedShard) -> io::Result<()> {
-    write!(out, "{}: {} segments", dumped.log, dumped.segments)?;
+    write!(out, "{}: {}", dumped.log, Counted(dumped.segments, "segment"))?;
     if let Some(shard) = &dumped.shard {
         let range = shard.hash_key_range;
         write!(out, ", keys {} to {}", range.start(), range.end())?;
@@ -156,7 +157,7 @@ fn print_shard(out: &mut impl Write, dumped: &DumpedShard) -> io::Result<()> {
             write!(out, ", from {}", parents.join(" and "))?;
         }
         match &shard.closed {
-            Some(closed) => write!(out, ", closed at {} ms", closed.at.as_millis())?,
+            Some(closed) => write!(out, ", closed at {}", closed.at)?,
             None => write!(out, ", open")?,
         }
     }
@@ -169,35 +170,35 @@ fn print_shard(out: &mut impl Write, dumped: &DumpedShard) -> io::Result<()> {
 fn print_segment(out: &mut impl Write, segment: &DumpedSegment) -> io::Result<()> {
     writeln!(
         out,
-        "{}: {}, {} bytes, {} frames with {} records from {} to before {}, positions {} to {}, arrived {} to {} ms",
+        "{}: {}, {}, {} with {} from {} to before {}, positions {} to {}, arrived {} to {}",
         segment.log,
         segment.path.display(),
-        segment.bytes,
-        segment.frames,
-        segment.records,
+        Counted(segment.bytes, "byte"),
+        Counted(segment.frames, "frame"),
+        Counted(segment.records, "record"),
         segment.first_record,
         segment.next_record,
         segment.base_position,
         segment.end_position,
-        segment.base_arrival.as_millis(),
-        segment.last_arrival.as_millis(),
+        segment.base_arrival,
+        segment.last_arrival,
     )
 }
 
 fn print_frame(out: &mut impl Write, frame: &DumpedFrame) -> io::Result<()> {
     writeln!(
         out,
-        "{}: {} at {}, {} bytes, position {}, {} records from {}, durable through {}, arrived {} to {} ms",
+        "{}: {} at {}, {}, position {}, {} from {}, durable through {}, arrived {} to {}",
         frame.log,
         frame.path.display(),
         frame.offset,
-        frame.bytes,
+        Counted(frame.bytes, "byte"),
         frame.position,
-        frame.count,
+        Counted(frame.count.into(), "record"),
         frame.first_record,
         frame.durable_through,
-        frame.first_arrival.as_millis(),
-        frame.last_arrival.as_millis(),
+        frame.first_arrival,
+        frame.last_arrival,
     )
 }
 
@@ -208,8 +209,8 @@ fn print_record(out: &mut impl Write, record: &DumpedRecord, is_base64: bool) ->
     }
     write!(
         out,
-        ", arrived {} ms, key {:?}, ",
-        record.arrival.as_millis(),
+        ", arrived {}, key {:?}, ",
+        record.arrival,
         record.partition_key.as_str()
     )?;
     match std::str::from_utf8(&record.data) {
@@ -221,9 +222,9 @@ fn print_record(out: &mut impl Write, record: &DumpedRecord, is_base64: bool) ->
 fn print_encrypted(out: &mut impl Write, frame: &DumpedFrame) -> io::Result<()> {
     writeln!(
         out,
-        "{}: {} records from {}, encrypted; to show them, give --keys with the key of fingerprint {}",
+        "{}: {} from {}, encrypted; to show them, give --keys with the key of fingerprint {}",
         frame.log,
-        frame.count,
+        Counted(frame.count.into(), "record"),
         frame.first_record,
         shown_fingerprint(frame.encrypted_with).unwrap_or_default(),
     )
@@ -259,8 +260,8 @@ fn as_json(item: &DumpItem) -> Value {
                 "starting_hash_key": shard.map(|shard| shard.hash_key_range.start().to_string()),
                 "ending_hash_key": shard.map(|shard| shard.hash_key_range.end().to_string()),
                 "parents": shard.map(|shard| shard.parents().map(|id| id.to_string()).collect::<Vec<_>>()),
-                "created_ms": shard.map(|shard| shard.created.as_millis()),
-                "closed_ms": shard.and_then(|shard| shard.closed).map(|closed| closed.at.as_millis()),
+                "created": shard.map(|shard| shard.created.to_string()),
+                "closed": shard.and_then(|shard| shard.closed).map(|closed| closed.at.to_string()),
                 "segments": dumped.segments,
                 "next_record": dumped.next_record.map(RecordNumber::value),
             })
@@ -276,8 +277,8 @@ fn as_json(item: &DumpItem) -> Value {
             "next_record": segment.next_record.value(),
             "base_position": segment.base_position,
             "end_position": segment.end_position,
-            "base_arrival_ms": segment.base_arrival.as_millis(),
-            "last_arrival_ms": segment.last_arrival.as_millis(),
+            "base_arrival": segment.base_arrival.to_string(),
+            "last_arrival": segment.last_arrival.to_string(),
             "salt": format!("{:016x}", segment.salt),
             "frames": segment.frames,
             "records": segment.records,
@@ -298,8 +299,8 @@ fn as_json(item: &DumpItem) -> Value {
             "first_record": frame.first_record.value(),
             "count": frame.count,
             "durable_through": frame.durable_through,
-            "first_arrival_ms": frame.first_arrival.as_millis(),
-            "last_arrival_ms": frame.last_arrival.as_millis(),
+            "first_arrival": frame.first_arrival.to_string(),
+            "last_arrival": frame.last_arrival.to_string(),
             "checksum": format!("{:08x}", frame.checksum),
             "chain": format!("{:08x}", frame.chain),
             "encrypted_with": shown_fingerprint(frame.encrypted_with),
@@ -313,7 +314,7 @@ fn as_json(item: &DumpItem) -> Value {
             "offset": record.offset,
             "record": record.record.value(),
             "sequence_number": record.sequence_number.map(|number| number.to_string()),
-            "arrival_ms": record.arrival.as_millis(),
+            "arrival": record.arrival.to_string(),
             "partition_key": record.partition_key.as_str(),
             "data": STANDARD.encode_to_string(&record.data),
         }),

@@ -4,11 +4,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anabranch::inspect::{Inspection, RepairPlan, Repaired};
+use anabranch::inspect::{InspectedLog, Inspection, Loss, RepairAction, RepairPlan, RepairStep, Repaired};
+use anabranch::{RecordNumber, StreamId};
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::Failure;
-use super::verify::ProgressLine;
+use super::verify::{ProgressLine, finding_as_json};
 
 #[derive(Debug, Args)]
 pub(super) struct RepairArguments {
@@ -23,6 +25,10 @@ pub(super) struct RepairArguments {
     /// With --yes: also where segments with whole records belong to no shard that the manifest knows; they are set aside
     #[arg(long, requires = "yes")]
     set_aside: bool,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) const AFTER_HELP: &str = "\
@@ -56,37 +62,91 @@ pub(super) fn run(arguments: &RepairArguments) -> Result<ExitCode, Failure> {
         .plan_repair(&mut |progress| line.show(progress))
         .map_err(Failure::Inspection)?;
     line.clear();
-    let is_sound = plan.steps.is_empty() && plan.hopeless.is_empty();
-    let is_hopeless = !plan.hopeless.is_empty();
-    // The status is given also where standard output is closed.
-    let _ = print_plan(&mut io::stdout().lock(), &plan);
+    let report = Report::of(&plan, arguments.json);
     if !arguments.yes {
-        if !plan.steps.is_empty() {
-            let _ = writeln!(
-                io::stdout(),
-                "Nothing was changed. With --yes it is done, after these files are copied aside."
-            );
-        }
-        return Ok(match is_sound {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::from(1),
-        });
+        return Ok(report.end(&Outcome::Planned));
     }
     if plan.sets_aside() && !arguments.set_aside {
-        let _ = writeln!(
-            io::stdout(),
-            "Nothing was changed: segments with whole records belong to no shard that the manifest knows. Restore the \
-             manifest from a copy, or have them set aside with --set-aside."
-        );
-        return Ok(ExitCode::from(1));
+        return Ok(report.end(&Outcome::NeedsSetAside));
     }
     let repaired = plan.apply_and_set_aside().map_err(Failure::Inspection)?;
-    let _ = print_repaired(&mut io::stdout().lock(), repaired.as_ref());
-    let is_sound_now = repaired.is_none_or(|repaired| repaired.verification.is_sound());
-    Ok(match is_hopeless || !is_sound_now {
-        true => ExitCode::from(1),
-        false => ExitCode::SUCCESS,
-    })
+    Ok(report.end(&Outcome::Applied(repaired)))
+}
+
+/// What became of a plan.
+enum Outcome {
+    /// It was only to be told.
+    Planned,
+    /// It sets segments aside, and it was not said that it may.
+    NeedsSetAside,
+    /// It was done; `None` if there was nothing to do.
+    Applied(Option<Repaired>),
+}
+
+/// What is said of a repair. The exit status is given also where standard output is closed.
+struct Report {
+    is_needed: bool,
+    is_hopeless: bool,
+    /// The plan, if all is to be one JSON object.
+    json: Option<Value>,
+}
+
+impl Report {
+    /// Says at once what is planned, unless it is to be JSON.
+    fn of(plan: &RepairPlan, is_json: bool) -> Report {
+        let json = is_json.then(|| plan_as_json(plan));
+        if json.is_none() {
+            let _ = print_plan(&mut io::stdout().lock(), plan);
+        }
+        Report {
+            is_needed: !plan.steps.is_empty(),
+            is_hopeless: !plan.hopeless.is_empty(),
+            json,
+        }
+    }
+
+    fn end(mut self, outcome: &Outcome) -> ExitCode {
+        let out = &mut io::stdout().lock();
+        let _ = match self.json.take() {
+            Some(mut object) => {
+                object["sound"] = json!(self.is_sound_after(outcome));
+                add_outcome(&mut object, outcome);
+                writeln!(out, "{object}")
+            }
+            None => self.print_outcome(out, outcome),
+        };
+        match self.is_sound_after(outcome) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(1),
+        }
+    }
+
+    fn is_sound_after(&self, outcome: &Outcome) -> bool {
+        let is_repaired = match outcome {
+            Outcome::Planned | Outcome::NeedsSetAside => !self.is_needed,
+            Outcome::Applied(repaired) => {
+                let repaired = repaired.as_ref();
+                repaired.is_none_or(|repaired| repaired.verification.is_sound())
+            }
+        };
+        is_repaired && !self.is_hopeless
+    }
+
+    fn print_outcome(&self, out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+        match outcome {
+            Outcome::Planned if self.is_needed => writeln!(
+                out,
+                "Nothing was changed. With --yes it is done, after these files are copied aside."
+            ),
+            Outcome::Planned => Ok(()),
+            Outcome::NeedsSetAside => writeln!(
+                out,
+                "Nothing was changed: segments with whole records belong to no shard that the manifest knows. Restore the \
+                 manifest from a copy, or have them set aside with --set-aside."
+            ),
+            Outcome::Applied(repaired) => print_repaired(out, repaired.as_ref()),
+        }
+    }
 }
 
 fn print_plan(out: &mut impl Write, plan: &RepairPlan) -> io::Result<()> {
@@ -124,4 +184,72 @@ fn print_repaired(out: &mut impl Write, repaired: Option<&Repaired>) -> io::Resu
         writeln!(out, "    {}", name.display())?;
     }
     Ok(())
+}
+
+fn plan_as_json(plan: &RepairPlan) -> Value {
+    json!({
+        "steps": plan.steps.iter().map(step_as_json).collect::<Vec<_>>(),
+        "cannot_be_repaired": plan.hopeless.iter().map(finding_as_json).collect::<Vec<_>>(),
+        "needs_set_aside": plan.sets_aside(),
+    })
+}
+
+fn step_as_json(step: &RepairStep) -> Value {
+    let log = step.log.as_ref();
+    let (action, records) = match &step.action {
+        RepairAction::RewriteManifest => ("rewrite-manifest", None),
+        RepairAction::MendSegment => ("mend-segment", None),
+        RepairAction::ReplaceSegment => ("replace-segment", None),
+        RepairAction::SetAside { records } => ("set-aside", *records),
+        RepairAction::TakeInSegment { records } => ("take-in-segment", Some(*records)),
+        RepairAction::ForgetEnd => ("forget-end", None),
+        RepairAction::PutJournaledBack => ("put-journaled-back", None),
+        RepairAction::ForgetJournal => ("forget-journal", None),
+        _ => ("other", None),
+    };
+    json!({
+        "file": step.path.display().to_string(),
+        "stream": log.and_then(InspectedLog::stream).map(StreamId::value),
+        "stream_name": log.and_then(|log| log.stream_name.clone()),
+        "shard": log.and_then(InspectedLog::shard).map(|shard| shard.to_string()),
+        "action": action,
+        "action_text": step.action.to_string(),
+        "whole_records": records,
+        "loses": step.loses.iter().map(loss_as_json).collect::<Vec<_>>(),
+    })
+}
+
+fn loss_as_json(loss: &Loss) -> Value {
+    let mut object = match loss {
+        Loss::Records(lost) => json!({
+            "what": "records",
+            "from_record": lost.from.value(),
+            "to_record_exclusive": lost.to.map(RecordNumber::value),
+            "arrived_from": lost.arrived_from.to_string(),
+            "arrived_until": lost.arrived_until.map(|until| until.to_string()),
+        }),
+        Loss::Edits { misfits } => json!({ "what": "changes", "misfits": misfits }),
+        Loss::LastRecords => json!({ "what": "last-records" }),
+        _ => json!({ "what": "other" }),
+    };
+    object["text"] = json!(loss.to_string());
+    object
+}
+
+/// What was done, if anything was: where the copies are, and what is damaged still.
+fn add_outcome(object: &mut Value, outcome: &Outcome) {
+    let repaired = match outcome {
+        Outcome::Applied(repaired) => repaired.as_ref(),
+        Outcome::Planned | Outcome::NeedsSetAside => None,
+    };
+    let shown = |path: &PathBuf| path.display().to_string();
+    let still_damaged = |repaired: &Repaired| {
+        let damage = repaired.verification.damage();
+        damage.map(finding_as_json).collect::<Vec<_>>()
+    };
+    let copied = |repaired: &Repaired| repaired.copied.iter().map(shown).collect::<Vec<_>>();
+    object["done"] = json!(repaired.is_some());
+    object["aside"] = json!(repaired.map(|repaired| shown(&repaired.aside)));
+    object["copied"] = json!(repaired.map(copied).unwrap_or_default());
+    object["still_damaged"] = json!(repaired.map(still_damaged).unwrap_or_default());
 }

@@ -78,8 +78,8 @@ impl Secrets for KeyRing {
 
     fn take_up(&self, changed: &KeyRing) {
         self.replace(changed);
-        let ids = changed.ids();
-        info!(?ids, "the file of keys has changed");
+        let keys = changed.ids().join(",");
+        info!(keys, "the file of keys has changed");
     }
 }
 

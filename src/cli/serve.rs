@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::Failure;
 use super::access::{AccessArguments, Tls};
+use super::admin::AdminArguments;
 use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
@@ -23,6 +24,8 @@ use super::emulated::{self, Emulated};
 use super::initial_streams::{self, InitialStream};
 use super::logging::LogArguments;
 use super::secret_file::SecretFile;
+use super::service_manager;
+use super::space::SpaceArguments;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServeArguments {
@@ -140,12 +143,8 @@ pub(super) struct ServeArguments {
     )]
     create_stream: Vec<InitialStream>,
 
-    /// Map the files that are read, instead of reading them into buffers
-    ///
-    /// Reading much at a time is a little faster then; but a disk that cannot read a mapped page ends the server with
-    /// SIGBUS, and again each time that a consumer comes to it. Without this it is an error of the one shard.
-    #[arg(long, env = "ANABRANCH_MAP_SEGMENTS")]
-    map_segments: bool,
+    #[command(flatten)]
+    space: SpaceArguments,
 
     /// The most connections at once; for one more, the longest idle is closed [default: 8192, or what the limit of
     /// open files allows]
@@ -161,6 +160,9 @@ pub(super) struct ServeArguments {
 
     #[command(flatten)]
     access: AccessArguments,
+
+    #[command(flatten)]
+    admin: AdminArguments,
 
     #[command(flatten)]
     log: LogArguments,
@@ -206,10 +208,15 @@ impl ServeArguments {
         }
     }
 
+    /// Whether all that the server says is JSON.
+    pub(super) fn logs_json(&self) -> bool {
+        self.log.is_json()
+    }
+
     fn audience(&self) -> Audience {
         match self.ephemeral {
+            _ if self.logs_json() => Audience::Machine,
             true => Audience::Program,
-            false if self.log.is_json() => Audience::Machine,
             false => Audience::People,
         }
     }
@@ -298,10 +305,17 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
 }
 
 /// What a store does of itself is told, and what is wrong is a warning.
-fn log_event(event: &StoreEvent) {
+fn log_event(event: &StoreEvent, place: &str) {
     match event {
-        StoreEvent::StreamScaled { .. } => info!("{event}"),
-        event => tracing::warn!("{event}"),
+        StoreEvent::StreamScaled { stream, .. } => info!(stream, "{event}"),
+        StoreEvent::ChangeGivenUp { stream, .. } | StoreEvent::TransitionDelayed { stream, .. } => {
+            warn!(stream, "{event}");
+        }
+        StoreEvent::DamageFound { .. } => warn!(
+            "{event}. Stop the server; `anabranch verify {place}` says what is damaged, and `anabranch repair {place}` what \
+             can be saved"
+        ),
+        event => warn!("{event}"),
     }
 }
 
@@ -310,13 +324,14 @@ fn open(
     descriptors: Descriptors,
     keys: Option<&SecretFile<KeyRing>>,
 ) -> anabranch::Result<Store> {
+    let place = arguments.place();
     let mut options = StoreOptions::new()
         .read_only(arguments.read_only)
         .durability(arguments.durability.into())
         .transition_delay(arguments.transition_delay())
-        .map_sealed_segments(arguments.map_segments)
         .max_open_segments(descriptors.segments)
-        .on_event(log_event);
+        .on_event(move |event| log_event(event, &place));
+    options = arguments.space.given_to(options);
     if let Some(file) = keys {
         options = options.keys(file.secrets.clone());
     }
@@ -359,6 +374,7 @@ fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Serve
         .shutdown_grace(arguments.shutdown_grace)
         .limits(arguments.limits())
         .faults(arguments.fault.iter().cloned(), arguments.fault_seed);
+    let options = arguments.admin.given_to(options);
     arguments.access.given_to(options)
 }
 
@@ -406,15 +422,22 @@ async fn serve(
     let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
     let address = server.local_addr();
     let addresses = server.local_addrs().to_vec();
+    let listed = addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
+    let admin_address = server.admin_addr();
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
-    let key_ids = keys.as_ref().map(|file| file.secrets.ids());
+    let key_ids = keys.as_ref().map(|file| file.secrets.ids().join(","));
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
         %address,
-        ?addresses,
+        addresses = listed,
+        admin_address = admin_address.map(tracing::field::display),
         data_dir,
         read_only = arguments.read_only,
         durability,
@@ -424,7 +447,7 @@ async fn serve(
         max_connections,
         max_open_segments = descriptors.segments,
         tls = tls.is_some(),
-        keys = ?key_ids,
+        keys = key_ids,
         opened_in_ms = took.as_millis() as u64,
         "serving"
     );
@@ -455,8 +478,10 @@ async fn serve(
     if let Some(file) = &mut url_file {
         file.write(&url)?;
     }
+    service_manager::tell_ready(&url);
     let announcement = Announcement {
         url,
+        admin_url: admin_address.map(|address| announcement::url(address, tls.is_some())),
         region: &arguments.region,
         place: arguments.place(),
         is_read_only: arguments.read_only,
@@ -472,6 +497,7 @@ async fn serve(
     ];
     let stop = async {
         stop.await;
+        service_manager::tell_stopping();
         // A program that reads it now would come too late.
         if let Some(file) = &mut url_file {
             file.remove();
@@ -578,7 +604,7 @@ mod tests {
         let store = StoreOptions::new()
             .keeper(false)
             .clock(clock.clone())
-            .on_event(log_event)
+            .on_event(|event| log_event(event, "memory"))
             .open_in_memory(&Memory::new())
             .unwrap();
         let options = StreamOptions {

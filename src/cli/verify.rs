@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anabranch::inspect::{Consequence, Finding, InspectedLog, Inspection, Progress, Verification};
-use anabranch::{RecordNumber, StreamId, Timestamp};
+use anabranch::{RecordNumber, StreamId};
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::counted::Counted;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
@@ -75,8 +76,13 @@ fn print(out: &mut impl Write, verification: &Verification, all: bool) -> io::Re
     let checked = verification.checked;
     writeln!(
         out,
-        "Checked {} streams, {} shards, {} segments, {} frames, {} records, {} bytes.",
-        checked.streams, checked.shards, checked.segments, checked.frames, checked.records, checked.bytes
+        "Checked {}, {}, {}, {}, {}, {}.",
+        Counted(checked.streams, "stream"),
+        Counted(checked.shards, "shard"),
+        Counted(checked.segments, "segment"),
+        Counted(checked.frames, "frame"),
+        Counted(checked.records, "record"),
+        Counted(checked.bytes, "byte"),
     )?;
     match verification.damage().count() {
         0 => writeln!(out, "The store is sound."),
@@ -116,8 +122,8 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
             "lost",
             Some(lost.from),
             lost.to,
-            Some(lost.arrived_from.as_millis()),
-            lost.arrived_until.map(Timestamp::as_millis),
+            Some(lost.arrived_from.to_string()),
+            lost.arrived_until.map(|until| until.to_string()),
         ),
         Consequence::DoesNotOpen => ("does-not-open", None, None, None, None),
         Consequence::HeldByOtherCopy => ("held-by-other-copy", None, None, None, None),
@@ -136,8 +142,8 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
         "meaning_text": finding.consequence.to_string(),
         "from_record": from.map(RecordNumber::value),
         "to_record_exclusive": to.map(RecordNumber::value),
-        "arrived_from_ms": arrived_from,
-        "arrived_until_ms": arrived_until,
+        "arrived_from": arrived_from,
+        "arrived_until": arrived_until,
     })
 }
 

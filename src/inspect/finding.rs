@@ -273,13 +273,19 @@ impl fmt::Display for Damage {
                 frames_behind,
             } => match frames_behind {
                 0 => f.write_str(reason),
+                1 => write!(f, "{reason} (1 whole one behind it)"),
                 behind => write!(f, "{reason} ({behind} whole ones behind it)"),
             },
-            Self::Cut { expected } => write!(f, "the file ends here; it was made with {expected} bytes"),
+            Self::Cut { expected } => write!(
+                f,
+                "the file ends here; it was made with {}",
+                Counted(*expected, "byte")
+            ),
             Self::Frames { bytes: 0, reason } => f.write_str(reason),
-            Self::Frames { bytes, reason } => write!(f, "{reason} ({bytes} bytes)"),
+            Self::Frames { bytes, reason } => write!(f, "{reason} ({})", Counted(*bytes, "byte")),
             Self::Forgotten { records } => {
-                write!(f, "it holds {records} records that the manifest does not know of")
+                let records = Counted(*records, "record");
+                write!(f, "it holds {records} that the manifest does not know of")
             }
             Self::TornTail => f.write_str("behind the last whole frame lies part of another"),
             Self::Index => f.write_str("the index is not whole"),
@@ -323,15 +329,28 @@ impl fmt::Display for Consequence {
 
 impl fmt::Display for LostRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = self.arrived_from.as_millis();
         write!(
             f,
-            "{} lost; arrived from {from} ms since 1970",
-            Records(self.from, self.to)
+            "{} lost; arrived from {}",
+            Records(self.from, self.to),
+            self.arrived_from
         )?;
         match self.arrived_until {
-            Some(until) => write!(f, " to {} ms", until.as_millis()),
+            Some(until) => write!(f, " to {until}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// `1 record`, `2 records`.
+pub(super) struct Counted(pub(super) u64, pub(super) &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, thing) = self;
+        match count {
+            1 => write!(f, "1 {thing}"),
+            count => write!(f, "{count} {thing}s"),
         }
     }
 }

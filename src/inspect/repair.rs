@@ -16,8 +16,8 @@
 //! # In which order
 //! What the journal has is laid over what is read of the segments, so that the plan is made for what they will be. Then
 //! everything that will change is copied aside and synced, frames of the journal are put back, new segments are written,
-//! and the new manifest comes into force. A damaged segment that goes on in a new one is put right behind that, any other
-//! before. Interrupted anywhere, it can be done again. At the end the store is verified.
+//! the new manifest comes into force, and damaged segments are put right. Interrupted anywhere, it can be done again. At
+//! the end the store is verified.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,7 +29,7 @@ use bytes::Bytes;
 use super::Inspection;
 use super::aside::Aside;
 use super::contents::{Contents, Use};
-use super::finding::{Damage, Finding, InspectedLog, LostRecords};
+use super::finding::{Counted, Damage, Finding, InspectedLog, LostRecords};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::unnamed::ForgottenSegment;
@@ -624,7 +624,7 @@ impl RepairPlan {
             mend.finish(disk.as_ref(), *identity, directory)?;
         }
         self.remove_set_aside(&changes.set_aside)?;
-        let verification = verify_while_locked(&self.inspection)?;
+        let verification = verify_while_locked(&self.inspection, &mut |_| {})?;
         let (aside, copied) = aside.into_copies();
         Ok(Some(Repaired {
             aside,
@@ -752,7 +752,8 @@ impl fmt::Display for RepairAction {
                 records: Some(records),
             } => write!(
                 f,
-                "set aside what belongs to no shard that the manifest knows; it has {records} whole records"
+                "set aside what belongs to no shard that the manifest knows; it has {}",
+                Counted(*records, "whole record")
             ),
             Self::SetAside { records: None } => f.write_str(
                 "set aside what no change of the manifest accounts for; its header page is damaged, and records may be in it",
@@ -760,10 +761,8 @@ impl fmt::Display for RepairAction {
             Self::MendSegment => f.write_str("keep what is whole, and give up the rest"),
             Self::ReplaceSegment => f.write_str("put an empty segment in the place of the missing one"),
             Self::TakeInSegment { records } => {
-                write!(
-                    f,
-                    "name it again; it has {records} records that the manifest had forgotten"
-                )
+                let records = Counted(*records, "record");
+                write!(f, "name it again; it has {records} that the manifest had forgotten")
             }
             Self::ForgetEnd => {
                 f.write_str("find the end of the log again, behind where the manifest says it is")

@@ -11,6 +11,7 @@ use super::segment_check::SegmentCheck;
 use crate::disk::{Step, is_left_out};
 use crate::error::Result;
 use crate::log::PAGE_BYTES;
+use crate::model::LogName;
 
 /// What a verification found.
 #[derive(Clone, Debug)]
@@ -42,13 +43,13 @@ pub struct Checked {
     pub streams: u64,
     /// Shards, open and closed.
     pub shards: u64,
-    /// Segment files.
+    /// Segment files of shards and queues. What the commit journal has is not counted: it has copies of frames.
     pub segments: u64,
-    /// Frames that hold.
+    /// Frames in them that hold.
     pub frames: u64,
-    /// Records in them.
+    /// Records of shards in them.
     pub records: u64,
-    /// Bytes of manifest and segments that hold or should.
+    /// Bytes of manifest, segments and commit journal that hold or should.
     pub bytes: u64,
 }
 
@@ -111,9 +112,12 @@ pub(super) fn verify(
 }
 
 /// Verifies a store that the caller has locked.
-pub(super) fn verify_while_locked(inspection: &Inspection) -> Result<Verification> {
+pub(super) fn verify_while_locked(
+    inspection: &Inspection,
+    on_progress: &mut dyn FnMut(&Progress),
+) -> Result<Verification> {
     let contents = Contents::read_as(inspection, Use::Alone)?;
-    verify_contents(inspection, &contents, &mut |_| {})
+    verify_contents(inspection, &contents, on_progress)
 }
 
 fn verify_contents(
@@ -171,7 +175,7 @@ fn verify_contents(
 /// Checks a log of a store that a program has, and gives what it finds. What looks like damage is believed if it is there
 /// twice running, and the catalog says the same of the log before and after: what is written meanwhile is there the second
 /// time, and a file is taken for something else only after the catalog has let it go. A log that is gone is `None`.
-fn check_log_in_use(
+pub(super) fn check_log_in_use(
     inspection: &Inspection,
     log: &NamedLog,
     progress: &mut Progress,
@@ -248,11 +252,19 @@ pub(super) fn check_log(
 
 impl Checked {
     fn add(&mut self, log: &CheckedLog) {
-        self.shards += u64::from(!log.log.identity.is_commit_journal());
+        let name = log.log.identity.name;
+        // What the journal has is a copy of what segments get.
+        let is_copy = matches!(name, LogName::CommitJournal);
+        let is_shard = name.shard().is_some();
+        self.shards += u64::from(is_shard);
         for check in &log.segments {
-            self.segments += 1;
-            self.frames += check.survey.frames;
-            self.records += check.survey.records;
+            if !is_copy {
+                self.segments += 1;
+                self.frames += check.survey.frames;
+            }
+            if is_shard {
+                self.records += check.survey.records;
+            }
             self.bytes += PAGE_BYTES + (check.survey.end.position.0 - check.entry.base_position.0);
         }
     }

@@ -12,11 +12,15 @@ use super::options::{LESS_READ_BYTES, MOST_READ_BYTES, reply_bytes};
 use super::protocol::Protocol;
 use super::scope::Scope;
 use super::service::Service;
+use super::subject::Subject;
+use crate::admin::Calls;
 use crate::http::{Connection, Granted, MOST_SMALL, ReplyBody, ReplyShare};
 
 /// A request as HTTP brought it.
 #[derive(Debug)]
 pub(super) struct ApiRequest {
+    /// What the log calls it by.
+    pub(super) subject: Arc<Subject>,
     /// `None` if there is no such operation.
     pub(super) operation: Option<&'static Operation>,
     pub(super) protocol: Protocol,
@@ -32,6 +36,11 @@ pub(super) struct ApiRequest {
 /// The operation of this name.
 pub(super) fn operation(name: &str) -> Option<&'static Operation> {
     operations::ALL.iter().find(|operation| operation.name == name)
+}
+
+/// What counts the calls of all operations.
+pub(super) fn calls() -> Calls {
+    Calls::of(operations::ALL.iter().map(|operation| operation.name))
 }
 
 /// The body of a status 200, and its content type unless it is that of the request.
@@ -70,6 +79,7 @@ pub(super) async fn perform(
         Ok((operation, caller)) => {
             let reply = (operation.run)(Request {
                 service: Arc::clone(&service),
+                subject: request.subject,
                 operation,
                 protocol: request.protocol,
                 scope: request.scope,
@@ -78,9 +88,7 @@ pub(super) async fn perform(
                 connection: Arc::clone(connection),
                 most_read_bytes,
             });
-            reply
-                .await
-                .inspect_err(|error| check_declared(operation, error))?
+            reply.await.map_err(|error| declared(operation, error))?
         }
         Err(refusal) => {
             // What cannot be parsed is told so first.
@@ -139,21 +147,22 @@ async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError
 }
 
 /// An operation answers with the exceptions of its declaration, and with those that any operation may answer with: of
-/// the checks of its input, of a server that fails, of one that does not allow it, and of one that lacks a key.
-fn check_declared(operation: &Operation, error: &ApiError) {
+/// the checks of its input, of a server that fails, and of one that does not allow it. A server that lacks a key has failed
+/// for operations that know nothing of keys.
+fn declared(operation: &Operation, error: ApiError) -> ApiError {
+    let is_declared = operation.errors.contains(&error.kind);
+    if error.kind == exception::KMS_NOT_FOUND && !is_declared {
+        return error.as_failure();
+    }
     let is_common = error.status >= 500
-        || [
-            exception::VALIDATION,
-            exception::ACCESS_DENIED,
-            exception::KMS_NOT_FOUND,
-        ]
-        .contains(&error.kind)
+        || [exception::VALIDATION, exception::ACCESS_DENIED].contains(&error.kind)
         || error.is_serialization();
     debug_assert!(
-        is_common || operation.errors.contains(&error.kind),
+        is_common || is_declared,
         "{} does not declare {error:?}",
         operation.name
     );
+    error
 }
 #[cfg(test)]
 mod tests {
@@ -214,6 +223,7 @@ mod tests {
                     store,
                     scope,
                     Admission::default(),
+                    calls(),
                     &ServerOptions::new(""),
                 )),
                 _directory: directory,
@@ -226,6 +236,7 @@ mod tests {
             body: &'static str,
         ) -> Result<Performed, ApiError> {
             let request = ApiRequest {
+                subject: Arc::new(self.service.new_subject(Some(operation.name))),
                 operation: Some(operation),
                 protocol: Protocol::Json,
                 scope: self.service.scope,

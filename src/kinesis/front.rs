@@ -18,7 +18,9 @@ use super::faults::Injected;
 use super::operation::{Operation, on_blocking_thread};
 use super::protocol::Protocol;
 use super::service::Service;
+use super::subject::Subject;
 use super::{authentication, protocol};
+use crate::admin::Page;
 use crate::http::{
     BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
     is_head_too_large,
@@ -38,15 +40,21 @@ const PLAIN_JSON: &str = "application/json";
 impl Routes for Service {
     async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
-        let request_id = self.request_ids.request_id();
         let (parts, body) = request.into_parts();
-        let mut reply = answer_head(self, connection, &parts, body).await;
+        let operation = Target::of(&parts.headers)
+            .operation()
+            .map(|operation| operation.name);
+        let subject = Arc::new(self.new_subject(operation));
+        let mut reply = answer_head(self, connection, &subject, &parts, body).await;
+        let request_id = subject.request_id;
         let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
         reply.headers_mut().insert(REQUEST_ID, id);
+        let stream = subject.stream();
         debug!(
-            target = ?parts.headers.get(TARGET),
-            status = reply.status().as_u16(),
+            operation,
+            stream,
             %request_id,
+            status = reply.status().as_u16(),
             micros = started.elapsed().as_micros() as u64,
             "request answered"
         );
@@ -62,6 +70,7 @@ impl Routes for Service {
 async fn answer_head(
     service: &Arc<Service>,
     connection: &Arc<Connection>,
+    subject: &Arc<Subject>,
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
@@ -69,16 +78,24 @@ async fn answer_head(
         Ok(admitted) => admitted,
         Err(refusal) => {
             service.http.bodies.discard(body).await;
-            return not_admitted(service, parts, &refusal);
+            return not_admitted(service, subject, parts, &refusal);
         }
     };
-    let mut reply = match admitted.preflight(parts) {
-        Some(reply) => {
+    let mut reply = match (admitted.preflight(parts), page_of(service, parts)) {
+        (Some(preflight), _) => {
             service.http.bodies.discard(body).await;
-            reply
+            preflight
         }
-        None => {
-            let mut reply = answer_call(service, connection, parts, body).await;
+        (None, Some(page)) => {
+            service.http.bodies.discard(body).await;
+            let asked = service
+                .admin
+                .answer(page, &parts.method, &service.http, connection);
+            asked.await
+        }
+        (None, None) => {
+            let mut reply = answer_call(service, connection, subject, parts, body).await;
+            count(service, parts, &reply);
             let id = service.request_ids.extended_request_id();
             let id = HeaderValue::try_from(id).expect("base64 is made of visible ASCII");
             reply.headers_mut().insert(EXTENDED_REQUEST_ID, id);
@@ -94,11 +111,37 @@ async fn answer_head(
     reply
 }
 
-fn not_admitted(service: &Service, parts: &Parts, refusal: &Refusal) -> Reply {
-    service.failures.note_refusal(refusal);
+fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &Refusal) -> Reply {
+    service
+        .failures
+        .note_refusal(service.store.monotonic(), subject, refusal);
     let error = ApiError::new(403, exception::ACCESS_DENIED, refusal.to_string());
-    error_reply(&error, ContentType::of(&parts.headers).of_errors())
+    let reply = error_reply(&error, ContentType::of(&parts.headers).of_errors());
+    count(service, parts, &reply);
+    reply
 }
+
+/// The page for those who run the server that is asked for. A path says nothing where an operation is called.
+fn page_of(service: &Service, parts: &Parts) -> Option<Page> {
+    let page = Page::at(parts.uri.path()).filter(|page| service.pages.has(*page))?;
+    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
+    (!is_call).then_some(page)
+}
+
+fn count(service: &Service, parts: &Parts, reply: &Reply) {
+    /// It was refused before it could have been one of an operation.
+    const NO_EXCEPTION: &str = "(none)";
+    let operation = Target::of(&parts.headers).operation().map(|known| known.name);
+    let error = match reply.extensions().get::<Exception>() {
+        Some(Exception(kind)) => Some(*kind),
+        None => (!reply.status().is_success()).then_some(NO_EXCEPTION),
+    };
+    service.calls.note(operation, error);
+}
+
+/// An extension of a reply that is an error: the exception's name.
+#[derive(Clone, Copy)]
+struct Exception(&'static str);
 
 /// What the head says about the body.
 enum ContentType {
@@ -142,6 +185,7 @@ impl ContentType {
 async fn answer_call(
     service: &Arc<Service>,
     connection: &Arc<Connection>,
+    subject: &Arc<Subject>,
     parts: &Parts,
     body: Incoming,
 ) -> Reply {
@@ -161,7 +205,7 @@ async fn answer_call(
     {
         // A client without a key gets none of the memory for bodies.
         service.http.bodies.refuse(parts.version, body).await;
-        service.failures.note_request(&refusal);
+        service.note_failure(subject, &refusal);
         return error_reply(&refusal, *protocol);
     }
     let is_checked = matches!(
@@ -189,7 +233,7 @@ async fn answer_call(
         .await;
     let body = match read {
         Ok(body) => body,
-        Err(reason) => return body_error(service, reason, content_type.of_errors()),
+        Err(reason) => return body_error(service, subject, reason, content_type.of_errors()),
     };
     let target = Target::of(&parts.headers);
     if body.bytes.is_empty() {
@@ -222,6 +266,7 @@ async fn answer_call(
             let struck = target.operation().filter(|_| authenticated.is_ok());
             let injected = inject(service, struck).await;
             let request = ApiRequest {
+                subject: Arc::clone(subject),
                 operation: target.operation(),
                 protocol,
                 scope,
@@ -236,7 +281,7 @@ async fn answer_call(
                     reply_with(StatusCode::OK, content_type, body)
                 }
                 Err(error) => {
-                    service.failures.note_request(&error);
+                    service.note_failure(subject, &error);
                     error_reply(&error, protocol)
                 }
             };
@@ -343,7 +388,7 @@ fn plain_json(body: &[u8]) -> Reply {
     reply_with(status, PLAIN_JSON, body.into_bytes())
 }
 
-fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply {
+fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol: Protocol) -> Reply {
     let most_bytes = service.http.bodies.most_bytes();
     let error = match reason {
         BodyError::TooLarge => ApiError::new(
@@ -360,7 +405,7 @@ fn body_error(service: &Service, reason: BodyError, protocol: Protocol) -> Reply
         BodyError::Broken => ApiError::not_parsable(),
         BodyError::Stopping => ApiError::unavailable("The server stops."),
     };
-    service.failures.note_request(&error);
+    service.note_failure(subject, &error);
     let mut reply = error_reply(&error, protocol);
     if matches!(reason, BodyError::TooSlow | BodyError::Stopping) {
         // What is still to come of the body would be taken for the next request.
@@ -377,6 +422,7 @@ fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
     reply
         .headers_mut()
         .insert(ERROR_TYPE, HeaderValue::from_static(error.kind));
+    reply.extensions_mut().insert(Exception(error.kind));
     reply
 }
 

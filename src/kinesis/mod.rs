@@ -62,6 +62,7 @@ mod server;
 mod service;
 mod shape;
 mod signature;
+mod subject;
 mod subscriptions;
 mod token;
 mod validate;

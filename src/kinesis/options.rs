@@ -47,7 +47,16 @@ pub struct ServerOptions {
     pub(super) faults: Vec<Fault>,
     pub(super) fault_seed: u64,
     pub(super) delivery: Option<Arc<Delivery>>,
+    pub(super) admin: AdminPlace,
     pub(super) http: HttpOptions,
+}
+
+/// Where the pages are for those who run the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AdminPlace {
+    BesideApi,
+    Address(String),
+    Off,
 }
 
 impl ServerOptions {
@@ -88,6 +97,7 @@ impl ServerOptions {
             faults: Vec::new(),
             fault_seed: 0,
             delivery: None,
+            admin: AdminPlace::BesideApi,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -130,7 +140,8 @@ impl ServerOptions {
     }
 
     /// Serves on addresses that other machines can reach although signatures are not verified (default: not, which is a
-    /// [`BindError::Unsigned`](super::BindError::Unsigned)): everyone there can read and write everything then.
+    /// [`BindError::Unsigned`](super::BindError::Unsigned)): everyone there can read and write everything then, or with
+    /// credentials, see the pages of [`admin_listen`](ServerOptions::admin_listen).
     pub fn allow_unsigned_beyond_loopback(mut self, allow: bool) -> ServerOptions {
         self.allow_unsigned_beyond_loopback = allow;
         self
@@ -274,6 +285,29 @@ impl ServerOptions {
     /// that they have failed).
     pub fn delivery(mut self, delivery: Arc<Delivery>) -> ServerOptions {
         self.delivery = Some(delivery);
+        self
+    }
+
+    /// Whether the server has pages for those who run it (default: it has): `GET /health`, `/metrics` and `/version`, beside
+    /// the API unless they have [an address of their own](ServerOptions::admin_listen). Without them, these paths are answered
+    /// like all others. Where requests [have to be signed](ServerOptions::credentials), `/metrics` is not beside the API.
+    pub fn admin(mut self, has_pages: bool) -> ServerOptions {
+        self.admin = match has_pages {
+            true => AdminPlace::BesideApi,
+            false => AdminPlace::Off,
+        };
+        self
+    }
+
+    /// Has these pages on an address of their own, and not beside the API (default: not). It is a host and a port, as for
+    /// [`new`](ServerOptions::new), speaks TLS if the other one does, and lets in the same hosts and web pages. No request to it
+    /// has to be signed; one that other machines can reach is a
+    /// [`BindError::AdminBeyondLoopback`](super::BindError::AdminBeyondLoopback) unless
+    /// [that is meant](ServerOptions::allow_unsigned_beyond_loopback), also with credentials.
+    ///
+    /// A server over a [`Listener`](super::Listener) of its own has no such address, and no pages then.
+    pub fn admin_listen(mut self, listen: impl Into<String>) -> ServerOptions {
+        self.admin = AdminPlace::Address(listen.into());
         self
     }
 

@@ -7,10 +7,11 @@ use thiserror::Error;
 
 use super::arn::is_account_id;
 use super::dispatch;
-use super::options::ServerOptions;
+use super::options::{AdminPlace, ServerOptions};
 use super::scope::Scope;
 use super::service::Service;
 use crate::Store;
+use crate::admin::AdminAddress;
 use crate::http::{self, Admission, ListenError, Listener, RuleError, ServerGauges, TcpListener};
 
 /// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge, or as TLS agrees on it): on one port, or on what another [`Listener`] takes
@@ -19,6 +20,8 @@ use crate::http::{self, Admission, ListenError, Listener, RuleError, ServerGauge
 pub struct Server<L = TcpListener> {
     listener: L,
     service: Arc<Service>,
+    /// Where the pages are for those who run the server, if that is not beside the API.
+    admin: Option<AdminAddress>,
     options: ServerOptions,
 }
 
@@ -60,6 +63,20 @@ pub enum BindError {
          read and write all streams"
     )]
     Unsigned {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The [address](ServerOptions::admin_listen) of the pages for those who run the server cannot be listened on.
+    #[error("the address for health and metrics: {source}")]
+    Admin {
+        /// Why not.
+        source: Box<BindError>,
+    },
+    /// Other machines can reach the address of these pages, where no signature is asked for.
+    #[error(
+        "other machines can reach {address}: everyone there could see the server's numbers and the names of streams"
+    )]
+    AdminBeyondLoopback {
         /// The address.
         address: SocketAddr,
     },
@@ -124,16 +141,41 @@ impl Server {
     /// If the address cannot be listened on, or an option makes no sense.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
         let scope = scope(&options)?;
-        let admission = admission(&options)?;
+        let admission = admission(&options, &options.listen)?;
         check_faults(&options)?;
         let listener = TcpListener::bind(&options.listen).await?;
         let is_open = options.credentials.is_none() && !options.allow_unsigned_beyond_loopback;
-        let mut beyond = listener.addresses().iter();
-        if let Some(address) = beyond.find(|address| is_open && !address.ip().is_loopback()) {
-            return Err(BindError::Unsigned { address: *address });
+        if let Some(address) = beyond_loopback(&listener).filter(|_| is_open) {
+            return Err(BindError::Unsigned { address });
         }
         let admission = admission.listening_on(listener.addresses());
-        Ok(Server::new(store, scope, admission, options, listener))
+        let server = Server::new(store, scope, admission, options, listener);
+        let admin = server.bind_admin().await?;
+        Ok(Server { admin, ..server })
+    }
+
+    async fn bind_admin(&self) -> Result<Option<AdminAddress>, BindError> {
+        let options = &self.options;
+        let AdminPlace::Address(listen) = &options.admin else {
+            return Ok(None);
+        };
+        let admission = admission(options, listen)?;
+        let bound = TcpListener::bind(listen).await;
+        let listener = bound.map_err(|error| BindError::Admin {
+            source: Box::new(error.into()),
+        })?;
+        if let Some(address) = beyond_loopback(&listener).filter(|_| !options.allow_unsigned_beyond_loopback)
+        {
+            return Err(BindError::AdminBeyondLoopback { address });
+        }
+        let admin = Arc::clone(&self.service.admin);
+        Ok(Some(AdminAddress::new(listener, admin, admission, &options.http)))
+    }
+
+    /// Where the pages are for those who run the server, with the port that it got, if they have an
+    /// [address of their own](ServerOptions::admin_listen): the first one, if that is a name with several.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.addresses()[0])
     }
 
     /// Where the server listens, with the port that it got: the first address, if it was told a name with several.
@@ -155,7 +197,7 @@ impl<L: Listener> Server<L> {
     /// If an option makes no sense.
     pub fn over(listener: L, store: Store, options: ServerOptions) -> Result<Server<L>, BindError> {
         let scope = scope(&options)?;
-        let admission = admission(&options)?;
+        let admission = admission(&options, &options.listen)?;
         check_faults(&options)?;
         Ok(Server::new(store, scope, admission, options, listener))
     }
@@ -169,7 +211,8 @@ impl<L: Listener> Server<L> {
     ) -> Server<L> {
         Server {
             listener,
-            service: Arc::new(Service::new(store, scope, admission, &options)),
+            service: Arc::new(Service::new(store, scope, admission, dispatch::calls(), &options)),
+            admin: None,
             options,
         }
     }
@@ -180,18 +223,21 @@ impl<L: Listener> Server<L> {
     }
 
     /// Serves until `shutdown` is ready. Then no more connections are accepted, requests that have come as a whole are
-    /// answered within the [grace](ServerOptions::shutdown_grace), and all connections are closed. The store stays
-    /// open.
+    /// answered within the [grace](ServerOptions::shutdown_grace), and all connections are closed. Pages on an
+    /// [address of their own](ServerOptions::admin_listen) are there until then. The store stays open.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         let resources = Arc::clone(&self.service.http);
-        http::serve_until(
+        let serving = http::serve_until(
             self.listener,
             self.service,
             resources,
             &self.options.http,
             shutdown,
-        )
-        .await;
+        );
+        match self.admin {
+            Some(admin) => admin.serve_beside(serving).await,
+            None => serving.await,
+        }
     }
 }
 
@@ -218,8 +264,14 @@ impl ServerOptions {
     }
 }
 
+/// An address that other machines can reach, if there is one.
+fn beyond_loopback(listener: &TcpListener) -> Option<SocketAddr> {
+    let mut addresses = listener.addresses().iter();
+    addresses.find(|address| !address.ip().is_loopback()).copied()
+}
+
 /// Whom the options let in. A name that is listened on is one of ours.
-fn admission(options: &ServerOptions) -> Result<Admission, RuleError> {
+fn admission(options: &ServerOptions, listen: &str) -> Result<Admission, RuleError> {
     let mut admission = Admission::default().certified_as(options.http.tls.clone());
     for host in &options.allowed_hosts {
         admission = admission.allow_host(host)?;
@@ -227,7 +279,7 @@ fn admission(options: &ServerOptions) -> Result<Admission, RuleError> {
     for origin in &options.allowed_origins {
         admission = admission.allow_origin(origin)?;
     }
-    let listened_on = options.listen.rsplit_once(':').map(|(host, _)| host);
+    let listened_on = listen.rsplit_once(':').map(|(host, _)| host);
     match listened_on.map(|host| admission.clone().allow_host(host)) {
         Some(Ok(admission)) => Ok(admission),
         // An address, of which the listener knows more, or nothing that could be listened on.

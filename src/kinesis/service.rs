@@ -8,16 +8,22 @@ use tokio::sync::Semaphore;
 use super::arn::{ReaderArn, ReaderKind, ReaderName, StreamArn};
 use super::credentials::{Identity, Keys};
 use super::emulation::{CallRates, Changes, Limits, Throughput};
+use super::error::ApiError;
 use super::failures::Failures;
 use super::faults::Faults;
-use super::options::ServerOptions;
+use super::options::{AdminPlace, ServerOptions};
 use super::protocol::Protocol;
 use super::request_id::UniqueNumbers;
 use super::scope::Scope;
+use super::subject::Subject;
 use super::subscriptions::Subscriptions;
 use super::token::Tokens;
-use crate::http::{Admission, Resources};
+use crate::admin::{Admin, Calls, Page};
+use crate::http::{Admission, Resources, ServerGauges};
 use crate::{Channel, ChannelId, Delivery, Error, Namespace, Queue, QueueId, Retention, Store, Stream};
+
+/// The API and its version, as targets have it.
+pub(super) const API: &str = "Kinesis_20131202";
 
 /// The store, and what the server itself was told or has to limit.
 #[derive(Debug)]
@@ -53,6 +59,11 @@ pub(super) struct Service {
     pub(super) faults: Faults,
     pub(super) request_ids: UniqueNumbers,
     pub(super) failures: Failures,
+    /// What became of the calls.
+    pub(super) calls: Arc<Calls>,
+    pub(super) admin: Arc<Admin>,
+    /// Whether the pages of `admin` are beside the API.
+    pub(super) pages: Pages,
     /// What the connections share, with the memory for requests and replies.
     pub(super) http: Arc<Resources>,
     /// Whether calls wait on the thread of the async runtime.
@@ -63,10 +74,39 @@ pub(super) struct Service {
     pub(super) blocking_calls: Arc<Semaphore>,
 }
 
+/// Which of the pages for those who run the server are beside the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pages {
+    None,
+    /// Those that any client may see where clients have to sign.
+    WithoutMetrics,
+    All,
+}
+
+impl Pages {
+    fn of(options: &ServerOptions) -> Pages {
+        match (&options.admin, &options.credentials) {
+            (AdminPlace::Off | AdminPlace::Address(_), _) => Pages::None,
+            (AdminPlace::BesideApi, Some(_)) => Pages::WithoutMetrics,
+            (AdminPlace::BesideApi, None) => Pages::All,
+        }
+    }
+
+    pub(super) fn has(self, page: Page) -> bool {
+        match self {
+            Pages::None => false,
+            Pages::WithoutMetrics => page != Page::Metrics,
+            Pages::All => true,
+        }
+    }
+}
+
 /// One request's view of the service: who answers, about whose streams, in which encoding.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) service: &'a Service,
+    /// What the log calls the request by.
+    pub(super) subject: &'a Subject,
     /// Whose streams the request is about.
     pub(super) scope: Scope,
     /// Who has sent the request, if signatures are verified.
@@ -79,10 +119,26 @@ pub(super) struct Context<'a> {
 }
 
 impl Service {
-    pub(super) fn new(store: Store, scope: Scope, admission: Admission, options: &ServerOptions) -> Service {
+    pub(super) fn new(
+        store: Store,
+        scope: Scope,
+        admission: Admission,
+        calls: Calls,
+        options: &ServerOptions,
+    ) -> Service {
         let keys = options.credentials.as_ref();
         let keys = keys.map(|credentials| Arc::new(Keys::new(credentials, scope.account_id())));
         let tokens = Tokens::new(&store.secret(), options.simulated);
+        let http = Arc::new(Resources::new(&options.http));
+        let calls = Arc::new(calls);
+        let waits_inline = options.simulated.is_some();
+        let admin = Admin::new(
+            store.clone(),
+            Arc::clone(&calls),
+            ServerGauges::new(Arc::clone(&http)),
+            API,
+            waits_inline,
+        );
         Service {
             store,
             scope,
@@ -105,13 +161,26 @@ impl Service {
             faults: Faults::new(&options.faults, options.fault_seed),
             request_ids: UniqueNumbers::new(options.simulated),
             failures: Failures::default(),
-            http: Arc::new(Resources::new(&options.http)),
-            waits_inline: options.simulated.is_some(),
+            calls,
+            admin: Arc::new(admin),
+            pages: Pages::of(options),
+            http,
+            waits_inline,
             delivery: options.delivery.clone(),
             blocking_calls: Arc::new(Semaphore::new(
                 options.max_blocking_calls.clamp(1, Semaphore::MAX_PERMITS),
             )),
         }
+    }
+
+    /// What the log is to call a new request by.
+    pub(super) fn new_subject(&self, operation: Option<&'static str>) -> Subject {
+        Subject::new(self.request_ids.request_id(), operation)
+    }
+
+    /// Has the log tell of the error of a whole request, if it is one of ours.
+    pub(super) fn note_failure(&self, subject: &Subject, error: &ApiError) {
+        self.failures.note_request(self.store.monotonic(), subject, error);
     }
 }
 
@@ -136,6 +205,7 @@ impl Context<'_> {
 
     /// A stream by its name, in whatever state.
     pub(super) fn stream(&self, name: &str) -> crate::Result<Stream> {
+        self.subject.note_stream(name);
         self.streams()?.stream(name)
     }
 
@@ -177,7 +247,10 @@ impl Context<'_> {
         let stream = self.service.store.stream_by_id(name.stream)?;
         let is_here = stream.namespace() == self.scope.namespace() && name.store == self.store_bits();
         match is_here {
-            true => Ok(stream),
+            true => {
+                self.subject.note_stream(stream.name());
+                Ok(stream)
+            }
             false => Err(Error::StreamNotFound {
                 name: name.to_string(),
             }),

@@ -1,4 +1,6 @@
-//! Years, months and days.
+//! Years, months and days, and a moment as text.
+
+use std::fmt;
 
 use super::Timestamp;
 
@@ -30,6 +32,31 @@ impl CalendarTime {
     }
 }
 
+impl fmt::Display for Timestamp {
+    /// In UTC to the millisecond, as RFC 3339 has it: `2015-01-14T23:47:10.250Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CalendarTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = CalendarTime::of(*self);
+        let millis = self.as_millis() % 1000;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+        )
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({self})")
+    }
+}
+
 /// Year, month and day of the given day after 1970-01-01.
 pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     const DAYS_OF_400_YEARS: u64 = 146_097;
@@ -44,4 +71,26 @@ pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     let month = (month_from_march + 2) % 12;
     let year = era * 400 + year_of_era + u64::from(month < 2);
     (year, month + 1, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_shown_as_rfc_3339_has_it() {
+        for (millis, shown) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_421_279_230_250, "2015-01-14T23:47:10.250Z"),
+            (4_107_542_400_001, "2100-03-01T00:00:00.001Z"),
+        ] {
+            let time = Timestamp::from_millis(millis);
+            assert_eq!(time.to_string(), shown);
+            assert_eq!(format!("{time:?}"), format!("Timestamp({shown})"));
+        }
+        // No year is too late to be shown.
+        assert!(Timestamp::MAX.to_string().ends_with('Z'));
+    }
 }

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 ///
 /// let noon = Timestamp::from_millis(1_421_279_230_250);
 /// assert_eq!(noon.as_seconds(), 1_421_279_230);
+/// assert_eq!(noon.to_string(), "2015-01-14T23:47:10.250Z");
 /// assert!(noon.saturating_add(Duration::from_millis(1)) > noon);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

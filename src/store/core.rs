@@ -16,6 +16,7 @@ use crate::backend::Logs;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::model::{StreamId, StreamName, Timestamp};
+use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, Mutex};
 
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct StoreCore {
     /// One round of house-keeping at a time.
     pub(super) maintaining: Mutex<()>,
     pub(super) is_closed: AtomicBool,
+    /// What was read of all streams.
+    pub(super) reads: ReadCounters,
 }
 
 impl StoreCore {

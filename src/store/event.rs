@@ -15,6 +15,12 @@ pub enum StoreEvent {
     /// The wall clock went another way than the time that passed, since the store last looked or since an earlier opener
     /// did. What it has gained does not make records expire until it has stood for an hour.
     ClockStepped(ClockStep),
+    /// Damage that was found when the store was opened, in a shard that was being written to when it was last left. What is
+    /// before it is served; the shard takes no records until the store is repaired ([`inspect`](crate::inspect)).
+    DamageFound {
+        /// What is damaged, and where.
+        error: Error,
+    },
     /// A change of a stream's shards or settings that was due cannot be done, or not as a whole. The stream is ACTIVE with
     /// the shards that it has.
     ChangeGivenUp {
@@ -57,6 +63,10 @@ impl fmt::Display for StoreEvent {
                 "the wall clock is {} s behind what it showed before; shards that have later records repeat the last \
                  one's time until it has caught up",
                 by.as_secs()
+            ),
+            Self::DamageFound { error } => write!(
+                f,
+                "damage was found: {error}; the shard takes no records until the store is repaired"
             ),
             Self::ChangeGivenUp { stream, error } => write!(
                 f,

@@ -14,6 +14,7 @@ use super::transitions::Transitions;
 use crate::backend::memory::Memory;
 use crate::backend::{Opened, local, memory};
 use crate::error::{InvalidArgument, Result};
+use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, Mutex};
 
 impl StoreCore {
@@ -35,7 +36,11 @@ impl StoreCore {
     }
 
     fn begin_with(opened: Opened, keeper: Arc<KeeperSignal>, options: &StoreOptions) -> Result<Arc<Self>> {
-        let Opened { catalog, logs } = opened;
+        let Opened {
+            catalog,
+            logs,
+            damage,
+        } = opened;
         let is_read_only = options.local.read_only;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let load_windows = LoadWindows::new(time.monotonic());
@@ -52,7 +57,11 @@ impl StoreCore {
             load_windows,
             maintaining: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            reads: ReadCounters::default(),
         });
+        for error in damage {
+            core.tell(&StoreEvent::DamageFound { error });
+        }
         if let Some(step) = clock_step {
             core.tell(&StoreEvent::ClockStepped(step));
             if !is_read_only {

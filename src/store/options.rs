@@ -99,7 +99,7 @@ impl StoreOptions {
     }
 
     /// How many bytes of emptied segments are kept to be written again, which is faster than new files. Default:
-    /// 256 MiB.
+    /// 256 MiB. Never more than the disk has free beside: what is beyond that goes back to the disk.
     #[must_use]
     pub fn max_recycled_bytes(mut self, bytes: u64) -> Self {
         self.local.max_recycled_bytes = bytes;

@@ -144,6 +144,7 @@ impl Stream {
         let mut records = Records {
             of: view.identity,
             list: Vec::new(),
+            bytes: 0,
         };
         let is_oldest = from.next == RecordNumber::BEFORE_FIRST;
         let from_record = match is_oldest {
@@ -159,6 +160,7 @@ impl Stream {
                 first_kept,
             });
         }
+        self.count_read(&records);
         let records = records.list;
         let is_drained = !view.shard.is_open() && read.is_at_end();
         let next = ShardIterator {
@@ -251,12 +253,18 @@ impl Stream {
         Ok(identity.sequence_number(before, now))
     }
 
+    fn count_read(&self, read: &Records) {
+        let records = read.list.len() as u64;
+        self.core.reads.count(records, read.bytes);
+        self.store_core().reads.count(records, read.bytes);
+    }
+
     pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
         self.readable(shard).map(|(_, log)| log)
     }
 
     /// What the catalog says of a shard that can be read now, and its log.
-    fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
+    pub(super) fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
         let view = self.read(|stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
                 stream: stream.name.local.clone(),
@@ -268,14 +276,14 @@ impl Stream {
 }
 
 /// A shard at one moment.
-struct ShardView {
+pub(super) struct ShardView {
     shard: Shard,
     children: Vec<ChildShard>,
     identity: ShardIdentity,
     horizon: Timestamp,
     /// Records before this one are hidden too.
     first_visible: Option<RecordNumber>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl ShardView {
@@ -311,7 +319,7 @@ impl ShardView {
 
     /// The first record that can be seen, or, where that cannot be found for damage, the first of all: reading from there
     /// serves what is before the damage.
-    fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
+    pub(super) fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
         match seek_time(log, self.horizon) {
             Ok(oldest) => Ok(self.visible_from(oldest)),
             Err(Error::Corrupt { .. } | Error::Unreadable { .. }) => {
@@ -319,6 +327,15 @@ impl ShardView {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The first record that can be seen, and when it arrived.
+    pub(super) fn oldest_record(&self, log: &Arc<dyn ShardLog>) -> Result<Option<(RecordNumber, Timestamp)>> {
+        let from = self.oldest(log)?;
+        let one = ReadLimit { records: 1, bytes: 0 };
+        let mut found: Vec<ReadRecord> = Vec::new();
+        answer_of(log, || log.read(from, self.horizon, &one, &mut found))?;
+        Ok(found.first().map(|record| (record.number, record.arrival)))
     }
 
     fn check_number(&self, number: SequenceNumber) -> Result<()> {
@@ -353,14 +370,14 @@ impl ShardView {
 }
 
 /// The number behind the records that are hidden, if some are.
-fn first_visible(log: &LogState) -> Option<RecordNumber> {
+pub(super) fn first_visible(log: &LogState) -> Option<RecordNumber> {
     let hidden = log.hidden_before?;
     // A closed shard's closing can be hidden with its records.
     Some(log.end.map_or(hidden, |end| hidden.min(end.next_record)))
 }
 
 /// When a record arrived, or the one behind it if there is none of that number.
-fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
+pub(super) fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
     let one = ReadLimit { records: 1, bytes: 0 };
     let mut found: Vec<ReadRecord> = Vec::new();
     answer_of(log, || log.read(from, Timestamp::EPOCH, &one, &mut found))?;
@@ -409,6 +426,8 @@ impl Drop for Fetched {
 struct Records {
     of: ShardIdentity,
     list: Vec<Record>,
+    /// Of data and partition keys.
+    bytes: u64,
 }
 
 impl RecordSink for Records {
@@ -417,6 +436,7 @@ impl RecordSink for Records {
     }
 
     fn take(&mut self, record: ReadRecord) {
+        self.bytes += (record.partition_key.as_str().len() + record.data.len()) as u64;
         self.list.push(Record {
             sequence_number: self.of.sequence_number(record.number, record.arrival),
             approximate_arrival: record.arrival,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::open_groups::OpenGroups;
 use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
@@ -11,6 +12,7 @@ use crate::model::{
     HashKey, LogName, PutRecord, RecordDistribution, RecordNumber, SequenceNumber, ShardId, StreamId,
     StreamName, StreamStatus, Timestamp,
 };
+use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, RwLock, yield_now};
 
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub(super) struct StreamCore {
     pub(super) store: u128,
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
+    pub(super) open_groups: OpenGroups,
     /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
     /// How many threads wait for that.
@@ -39,6 +42,9 @@ pub(super) struct StreamCore {
     /// Read by every put, for as long as it takes to get into the pending groups; written by what changes the open
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
+    pub(super) reads: ReadCounters,
+    /// The first record that could be seen of each shard, when that was last asked.
+    pub(super) oldest: Mutex<BTreeMap<ShardId, (RecordNumber, Timestamp)>>,
 }
 
 /// The settings that puts read without the catalog.
@@ -116,10 +122,13 @@ impl StreamCore {
             store,
             catalog,
             logs,
+            open_groups: OpenGroups::default(),
             changing: Mutex::default(),
             waiting_to_change: AtomicUsize::new(0),
             carried: Mutex::default(),
             routing: RwLock::new(Routing::Unknown),
+            reads: ReadCounters::default(),
+            oldest: Mutex::default(),
         }
     }
 

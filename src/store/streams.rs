@@ -37,6 +37,23 @@ impl StoreHandle {
             .collect())
     }
 
+    pub(super) fn all_streams(
+        self: &Arc<Self>,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<Stream>> {
+        self.core.begin(None)?;
+        let ids: Vec<_> = {
+            let state = self.core.catalog.read();
+            let ids = state.streams().map(|(id, _)| id);
+            ids.filter(|id| after.is_none_or(|after| *id > after))
+                .take(limit)
+                .collect()
+        };
+        // One that is deleted meanwhile is left out.
+        Ok(ids.into_iter().filter_map(|id| self.stream(id)).collect())
+    }
+
     pub(super) fn open_or_create_stream(
         self: &Arc<Self>,
         name: &StreamName,

@@ -8,6 +8,7 @@ mod kcl;
 mod model;
 mod packages;
 mod pages;
+mod two_clients;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -173,7 +174,9 @@ fn the_aws_command_line_works_off_a_queue() {
     // Its model has the queues, which that of the command line does not have yet.
     let with_boto3 = python.environment("requirements.txt");
     let bench = Bench::new(&[]);
-    let server = bench.start();
+    let buckets = bench.directory.path().join("buckets");
+    fs::create_dir_all(buckets.join("clicks-archive")).expect("make a bucket");
+    let server = bench.start_with(&["--buckets", buckets.to_str().expect("a path of letters")]);
     let mut script = bench.command("bash", &programs);
     script.env("AWS_ENDPOINT_URL_KINESIS", server.url());
     script

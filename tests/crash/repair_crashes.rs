@@ -46,6 +46,7 @@ impl Damaged {
                     false => self.repair_again(&found, &what),
                 }
                 self.check(&found, &what);
+                self.go_on(&found, &what);
             }
             if is_over {
                 repaired.unwrap();
@@ -66,6 +67,23 @@ impl Damaged {
             plan.steps
         );
         plan.apply_and_set_aside().unwrap();
+    }
+
+    /// The repaired store takes a record, behind all that it has.
+    fn go_on(&self, disk: &SimDisk, what: &str) {
+        let store = options(disk).open(DIRECTORY).unwrap();
+        store.stream("clicks").unwrap().put("key", b"new").unwrap();
+        store.close().unwrap();
+        assert!(
+            is_sound(disk),
+            "{what}: damaged by what was put behind the repair"
+        );
+        let read = read(disk, "clicks").unwrap_or_else(|error| panic!("{what}, gone on with: {error}"));
+        let (last, kept) = read.split_last().unwrap();
+        assert!(
+            last == b"new" && *kept == self.kept,
+            "{what}: records are lost behind the repair"
+        );
     }
 
     fn check(&self, disk: &SimDisk, what: &str) {
@@ -157,6 +175,22 @@ pub fn a_repair_of_the_frame_before_the_last_that_a_crash_interrupts_loses_nothi
     let (disk, mut kept) = killed(6);
     damage_frame(&disk, 1, 4);
     kept.remove(4);
+    let damaged = Damaged {
+        disk,
+        kept,
+        moved_aside: None,
+        has_lost_edits: false,
+    };
+    damaged.crash_in_each_call();
+}
+
+/// The manifest has the end of the log, and the frame before that end is damaged.
+#[test]
+pub fn a_repair_of_the_last_frame_of_a_log_with_an_end_that_a_crash_interrupts_loses_nothing() {
+    let (disk, mut kept) = killed(4);
+    options(&disk).open(DIRECTORY).unwrap().close().unwrap();
+    damage_frame(&disk, 1, 3);
+    kept.remove(3);
     let damaged = Damaged {
         disk,
         kept,

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod backends;
+mod backups;
 #[cfg(feature = "channels")]
 mod channels;
+mod consumer_groups;
 #[cfg(feature = "sim")]
 mod cost;
 #[cfg(feature = "encryption")]
@@ -23,6 +25,7 @@ mod queues;
 #[cfg(feature = "sim")]
 mod read_only;
 mod reading;
+mod stats;
 mod store;
 #[cfg(feature = "sim")]
 mod time;

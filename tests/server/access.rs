@@ -1,6 +1,7 @@
 //! Who may come in, as it is said to the program: credentials, TLS, and what is listened on.
 
 use std::fs::{self, Permissions};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -82,6 +83,72 @@ fn other_machines_are_let_in_only_with_credentials_or_if_that_is_said() {
     let server = PROGRAM.serve_at("0.0.0.0:0", directory.path(), &arguments);
     assert_eq!(status(&server), 400);
     server.stop("TERM");
+}
+
+/// The status of a page that needs no key.
+fn status_of_page(address: SocketAddr, page: &str) -> u16 {
+    let head = Head {
+        method: "GET",
+        uri: page,
+        headers: Vec::new(),
+    };
+    Client::connect(address).send(&head, b"").status
+}
+
+/// Where the server says in its log that its pages are.
+fn admin_address(server: &ServerProcess) -> SocketAddr {
+    let log = server.log();
+    let said = log.split_once("admin_address=").expect(&log).1;
+    said.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn health_and_metrics_are_beside_the_api_elsewhere_or_nowhere() {
+    let directory = directory();
+    let server = PROGRAM.serve(directory.path(), &[]);
+    assert_eq!(status_of_page(server.address(), "/metrics"), 200);
+    server.stop("TERM");
+
+    let server = PROGRAM.serve(directory.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let admin = admin_address(&server);
+    assert_eq!(status_of_page(server.address(), "/health"), 403);
+    for page in ["/health", "/metrics", "/version"] {
+        assert_eq!(status_of_page(admin, page), 200, "{page}");
+    }
+    server.stop("TERM");
+    assert!(Client::try_connect(admin).is_err());
+
+    let server = PROGRAM.serve(directory.path(), &["--no-admin"]);
+    assert_eq!(status_of_page(server.address(), "/health"), 403);
+    server.stop("TERM");
+
+    let credentials = private(directory.path(), "credentials", KEY);
+    let server = PROGRAM.serve(
+        directory.path(),
+        &["--credentials", credentials.to_str().unwrap()],
+    );
+    assert_eq!(status_of_page(server.address(), "/health"), 200);
+    assert_eq!(status_of_page(server.address(), "/metrics"), 403);
+    server.stop("TERM");
+
+    let beyond = ["--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:0"];
+    let said = refusal(directory.path(), &beyond);
+    assert!(
+        said.contains("--admin-listen") && said.contains("--allow-unsigned-beyond-loopback"),
+        "{said}"
+    );
+    let both = ["--no-admin", "--admin-listen", "127.0.0.1:0"];
+    assert!(refusal(directory.path(), &both).contains("cannot be used with"));
+    let nowhere = run(
+        directory.path(),
+        &["--listen", "127.0.0.1:0", "--admin-listen", "nonsense"],
+    );
+    let said = String::from_utf8(nowhere.stderr).unwrap();
+    assert_eq!(nowhere.status.code(), Some(5), "{said}");
+    assert!(
+        said.contains("--admin-listen: cannot find the address nonsense"),
+        "{said}"
+    );
 }
 
 #[test]

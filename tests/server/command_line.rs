@@ -375,7 +375,7 @@ fn a_wrong_command_line_says_what_is_expected() {
     let path = data_dir.path().join("data");
     let path = path.to_str().unwrap();
     for (arguments, part) in [
-        (["--transition-delay", "5"], "ms, s or m"),
+        (["--transition-delay", "5"], "ms, s, m, h or d"),
         (["--durability", "maybe"], "synced"),
         (["--emulate", "all"], "throughput"),
         (["--fault", "PutRecords"], "OPERATION:KIND:AMOUNT"),

@@ -181,9 +181,15 @@ fn a_failure_of_the_disk_tells_the_log_which_file_and_a_client_none() {
         "{body}"
     );
     let log = server.log();
-    let is_of_the_shard =
-        |line: &&str| line.contains("request failed") && line.contains("shardId-000000000000/");
-    assert!(log.lines().any(|line| is_of_the_shard(&line)), "{log}");
+    let parts = [
+        "request failed",
+        "operation=\"GetRecords\"",
+        "stream=\"s\"",
+        "request_id=",
+        "shardId-000000000000/",
+    ];
+    let is_of_the_shard = |line: &str| parts.iter().all(|part| line.contains(part));
+    assert!(log.lines().any(is_of_the_shard), "{log}");
     server.stop("TERM");
 }
 
@@ -208,6 +214,43 @@ fn failures_of_many_records_and_requests_are_a_line_a_second() {
         lines <= 2 * (seconds + 1),
         "{lines} lines in {seconds} s: {}",
         server.log()
+    );
+    server.stop("TERM");
+}
+
+/// The second record was put when the first was durable, so the first cannot be a torn write.
+#[test]
+fn damage_that_is_found_at_opening_is_a_warning_that_names_repair() {
+    const DATA: &str = "these bytes are going to change";
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = PROGRAM.serve(directory.path(), &["--create-stream", "s:1@eu-west-1"]);
+    for text in [DATA, "these stay"] {
+        let text = base64_simd::STANDARD.encode_to_string(text);
+        let record = json!({"StreamName": "s", "PartitionKey": "k", "Data": text});
+        ok(&server, "PutRecord", &record);
+    }
+    server.kill();
+    for (path, mut bytes) in all_files(&data) {
+        let found = bytes
+            .windows(DATA.len())
+            .position(|window| window == DATA.as_bytes());
+        if let Some(at) = found {
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    let server = PROGRAM.serve(directory.path(), &[]);
+    let log = server.log();
+    let warnings: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") && line.contains("damage was found"))
+        .collect();
+    let [warning] = warnings[..] else { panic!("{log}") };
+    let repair = format!("anabranch repair {}", data.canonicalize().unwrap().display());
+    assert!(
+        warning.contains("shardId-000000000000/") && warning.contains(&repair),
+        "{warning}"
     );
     server.stop("TERM");
 }

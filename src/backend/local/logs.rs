@@ -12,17 +12,22 @@ use crate::disk::{Disk, LockGuard, OverlayDisk};
 use crate::error::Result;
 use crate::log::{CommitJournal, Durability, LocalLog, LogContext};
 use crate::model::{LogName, StreamId};
+use crate::seam::{PutCounters, ShardCounters};
 use crate::sync::{AtomicBool, Mutex, RwLock};
 
 #[derive(Debug)]
 pub(crate) struct LocalLogs {
     pub(super) directory: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
+    /// The same, or below it where the store is only read: copies are written there.
+    pub(super) disk_of_copies: Arc<dyn Disk>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) context: Arc<LogContext>,
     /// Once what an earlier opener left in it is in the segments.
     pub(super) journal: RwLock<Option<Arc<CommitJournal>>>,
     pub(super) active: Arc<ActiveLogs>,
+    /// What the shards of all streams commit.
+    pub(super) puts: Arc<PutCounters>,
     pub(super) garbage: Mutex<Vec<Garbage>>,
     pub(super) streams: RwLock<HashMap<StreamId, Arc<StreamLogs>>>,
     /// Whether what earlier openers left behind was removed since the store was opened.
@@ -69,6 +74,7 @@ impl LocalLogs {
                 self.streams_directory().join(id.to_string()),
                 self.catalog.clone(),
                 self.context.clone(),
+                ShardCounters::new(Arc::default(), self.puts.clone()),
             ))
         };
         Some(self.streams.write().entry(id).or_insert_with(make).clone())

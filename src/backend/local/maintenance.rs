@@ -17,9 +17,11 @@ impl LocalLogs {
             self.trim_journal(),
             self.rest(&self.idle_logs(monotonic)),
             empty_garbage(&self.garbage, &self.context.resources.pool, self.disk.as_ref()),
-            // Last, when what can be freed is free.
+            // When what can be freed is free.
             self.prepare_segments(),
         ];
+        // Others may have used up the disk meanwhile.
+        self.context.resources.pool.leave_room();
         results.into_iter().collect()
     }
 

@@ -1,12 +1,11 @@
 //! Opening: the directory, its lock, the manifest, and recovery of what was interrupted.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::active_logs::ActiveLogs;
-use super::directories::{
-    check_is_directory, make_directory, make_subdirectories, no_store_to_read, sync_ancestors,
-};
+use super::directories::{check_is_directory, make_subdirectories, no_store_to_read};
 use super::garbage::remove_unnamed_files;
 use super::keys::LocalKeys;
 use super::logs::LocalLogs;
@@ -15,7 +14,9 @@ use super::sweep;
 use crate::backend::Opened;
 use crate::catalog::Catalog;
 use crate::catalog::manifest::{Home, Manifest};
-use crate::disk::{Disk, Health, Inherited, LockError, OverlayDisk, Step, perform};
+use crate::disk::{
+    Disk, Health, Inherited, LockError, OverlayDisk, Step, make_directory, perform, sync_ancestors,
+};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
@@ -34,6 +35,7 @@ pub(crate) fn open(
     logs.recover()?;
     Ok(Opened {
         catalog: logs.catalog.clone(),
+        damage: logs.damage_found()?,
         logs: Arc::new(logs),
     })
 }
@@ -138,10 +140,12 @@ impl LocalLogs {
         Ok(Self {
             directory: directory.to_owned(),
             disk,
+            disk_of_copies: options.disk.clone(),
             catalog,
             context,
             journal: RwLock::default(),
             active,
+            puts: Arc::default(),
             garbage: Mutex::default(),
             streams: RwLock::default(),
             is_swept: AtomicBool::new(false),
@@ -192,6 +196,19 @@ impl LocalLogs {
                 result.and(other)
             })
         })
+    }
+
+    /// What recovery has found to be damaged. Damage of the journal, which may concern several logs, is told once.
+    fn damage_found(&self) -> Result<Vec<Error>> {
+        let mut damage = Vec::new();
+        let mut told = BTreeSet::new();
+        for (name, _) in self.active.list() {
+            let found = self.log(name)?.and_then(|log| log.check_undamaged().err());
+            let found =
+                found.filter(|error| matches!(error, Error::Corrupt { .. } | Error::Unreadable { .. }));
+            damage.extend(found.filter(|error| told.insert(error.to_string())));
+        }
+        Ok(damage)
     }
 
     fn recover_log(&self, name: LogName) -> Result<()> {

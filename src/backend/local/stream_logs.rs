@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, LogContext, LogIdentity, LogStart};
 use crate::model::{LogName, StreamId};
+use crate::seam::ShardCounters;
 use crate::sync::Mutex;
 
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct StreamLogs {
     pub(super) directory: PathBuf,
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
+    pub(super) counters: ShardCounters,
     logs: Mutex<BTreeMap<LogName, Arc<LocalLog>>>,
 }
 
@@ -30,6 +32,7 @@ impl StreamLogs {
         directory: PathBuf,
         catalog: Arc<Catalog>,
         context: Arc<LogContext>,
+        counters: ShardCounters,
     ) -> Self {
         Self {
             id,
@@ -38,6 +41,7 @@ impl StreamLogs {
             directory,
             catalog,
             context,
+            counters,
             logs: Mutex::default(),
         }
     }
@@ -84,6 +88,15 @@ impl StreamLogs {
         let identity = LogIdentity { store, name };
         let directory = self.directory.join(name.directory_name());
         let context = self.context.clone();
-        LocalLog::open(identity, directory, &segments, start, numbers_from, context)
+        let counters = name.shard().map(|_| self.counters.clone());
+        LocalLog::open(
+            identity,
+            directory,
+            &segments,
+            start,
+            numbers_from,
+            context,
+            counters,
+        )
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,8 +15,8 @@ use crate::catalog::{Catalog, Edit};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{LogName, PartitionKey, PutRecord, RecordNumber, Timestamp};
 use crate::seam::{
-    Appended, LogChanges, LogPiece, LogRead, Placed, ReadLimit, ReadRecord, RecordSink, ShownEnd, Ticket,
-    Waiting, check_batch_bytes,
+    Appended, CommittedGroup, LogChanges, LogPiece, LogRead, Placed, RECORD_OVERHEAD_BYTES, ReadLimit,
+    ReadRecord, RecordSink, ShardCounters, ShownEnd, Ticket, Waiting, check_batch_bytes,
 };
 use crate::sync::{Mutex, MutexGuard};
 
@@ -29,6 +30,8 @@ pub(super) struct MemoryLog {
     fetcher: Option<Arc<Fetcher>>,
     state: Mutex<LogState>,
     changes: LogChanges,
+    /// Who counts what is put; of a shard's log alone.
+    counters: Option<ShardCounters>,
 }
 
 impl MemoryLog {
@@ -38,6 +41,7 @@ impl MemoryLog {
         catalog: Arc<Catalog>,
         room: Room,
         fetcher: Option<Arc<Fetcher>>,
+        counters: Option<ShardCounters>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -47,6 +51,7 @@ impl MemoryLog {
             fetcher,
             state: Mutex::new(state),
             changes: LogChanges::default(),
+            counters,
         })
     }
 
@@ -70,27 +75,33 @@ impl MemoryLog {
         if let Some(last) = gone.checked_sub(1).and_then(|last| state.records.get(last)) {
             state.freed_before = last.number.next();
             let bytes = state.records.drain(..gone).map(|record| bytes_of(&record)).sum();
+            state.bytes -= bytes;
             self.room.give_back(bytes);
             let kept = state.records.len();
             state.records.shrink_to(2 * kept);
         }
     }
 
-    /// What can be freed. Memory is freed record by record, and this says it for some together.
-    pub(super) fn pieces(&self) -> Vec<LogPiece> {
+    /// What can be freed. Memory is freed record by record, and this says it for some together: for those from a number
+    /// on.
+    pub(super) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         const PIECE_BYTES: u64 = 64 * 1024;
         let state = self.lock();
         let mut pieces: Vec<LogPiece> = Vec::new();
-        let mut follows = state.freed_before;
-        for record in &state.records {
+        let first = state.records.partition_point(|record| record.number < from);
+        let before = first.checked_sub(1).and_then(|last| state.records.get(last));
+        let mut follows = before.map_or(state.freed_before, |last| last.number.next());
+        for record in state.records.range(first..) {
             let bytes = bytes_of(record) as u64;
             match pieces.last_mut() {
                 Some(piece) if piece.bytes + bytes <= PIECE_BYTES => {
+                    piece.records += 1;
                     piece.bytes += bytes;
                     piece.last_arrival = record.arrival;
                 }
                 _ => pieces.push(LogPiece {
                     follows,
+                    records: 1,
                     bytes,
                     last_arrival: record.arrival,
                 }),
@@ -102,9 +113,8 @@ impl MemoryLog {
 
     /// Frees all records, of a log that the catalog has no more.
     pub(super) fn clear(&self, state: &mut LogState) {
-        let bytes = state.records.iter().map(bytes_of).sum();
         state.records = VecDeque::new();
-        self.room.give_back(bytes);
+        self.room.give_back(std::mem::take(&mut state.bytes));
     }
 
     /// Ends all use of the log, and gives what it has.
@@ -125,6 +135,7 @@ impl MemoryLog {
         mut state: MutexGuard<'_, LogState>,
         records: &[PutRecord<'_>],
         now: Timestamp,
+        bytes: usize,
     ) -> Result<Placed> {
         let keys = records.iter().map(|record| match record.partition_key {
             "" => Ok(PartitionKey::absent()),
@@ -137,6 +148,7 @@ impl MemoryLog {
             (state.numbers.take(records.len())).ok_or(InvalidArgument::SequenceNumbersUsedUp)?;
         let arrival = now.max(state.last_arrival);
         state.last_arrival = arrival;
+        state.bytes += bytes;
         let placed = Placed {
             first_record,
             arrival,
@@ -150,6 +162,17 @@ impl MemoryLog {
             });
         }
         Ok(placed)
+    }
+
+    /// A call's records are a group of their own, and there at once.
+    fn count(&self, records: usize, bytes: usize) {
+        if let Some(counters) = self.counters.as_ref().filter(|_| records > 0) {
+            counters.count(CommittedGroup {
+                records: records as u64,
+                bytes: (bytes - RECORD_OVERHEAD_BYTES * records) as u64,
+                took: Duration::ZERO,
+            });
+        }
     }
 
     /// Whether a read has to wait: for what it has asked to be fetched now, or for what was asked before.
@@ -204,11 +227,12 @@ impl ShardLog for MemoryLog {
             state.is_noted = true;
         }
         self.room.take(bytes)?;
-        let placed = self.take_in(state, records, now);
+        let placed = self.take_in(state, records, now, bytes);
         if placed.is_err() {
             self.room.give_back(bytes);
         }
         let placed = placed?;
+        self.count(records.len(), bytes);
         self.changes.notify();
         Ok(Appended::Taken(Ticket::done(placed)))
     }

@@ -11,6 +11,8 @@ use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink, stored_bytes};
 #[derive(Debug)]
 pub(super) struct LogState {
     pub(super) records: VecDeque<ReadRecord>,
+    /// The room that they take.
+    pub(super) bytes: usize,
     pub(super) numbers: Numbers,
     pub(super) last_arrival: Timestamp,
     /// Behind all records that were freed.
@@ -28,6 +30,7 @@ impl LogState {
     pub(super) fn of(log: LogName) -> Self {
         Self {
             records: VecDeque::new(),
+            bytes: 0,
             numbers: Numbers::of(log),
             last_arrival: Timestamp::EPOCH,
             freed_before: RecordNumber::FIRST,

@@ -9,11 +9,11 @@ use super::fetcher::Fetcher;
 use super::log::MemoryLog;
 use super::log_state::LogState;
 use super::place::{Memory, Occupied, Room};
-use crate::backend::{Batch, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats};
 use crate::catalog::{Catalog, Edit};
-use crate::error::{Error, Result};
-use crate::model::{LogName, Moment, RecordNumber, ShardId, StreamId, Timestamp};
-use crate::seam::{Appended, LogPiece, Waiting};
+use crate::error::{Error, InvalidArgument, Result};
+use crate::model::{LogName, Moment, RecordNumber, ShardId, Space, StreamId, Timestamp};
+use crate::seam::{Appended, LogPiece, PutCounters, ShardCounters, Waiting};
 use crate::sync::Mutex;
 
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub(super) struct MemoryLogs {
     room: Room,
     fetcher: Option<Arc<Fetcher>>,
     memory: Memory,
+    /// What the shards of all streams take.
+    puts: Arc<PutCounters>,
+    /// The same of those streams that were put to since the store was opened.
+    counters: Mutex<BTreeMap<StreamId, ShardCounters>>,
     /// Until the store is closed.
     opened: Mutex<Option<OpenLogs>>,
 }
@@ -46,6 +50,8 @@ impl MemoryLogs {
             room: Room::of(occupied.memory(), max_bytes),
             fetcher: fetcher.map(Arc::new),
             memory: occupied.memory().clone(),
+            puts: Arc::default(),
+            counters: Mutex::default(),
             opened: Mutex::new(Some(OpenLogs {
                 logs: BTreeMap::new(),
                 _occupied: occupied,
@@ -69,9 +75,18 @@ impl MemoryLogs {
             self.catalog.clone(),
             self.room.clone(),
             self.fetcher.clone(),
+            self.counters_of(name),
         );
         logs.insert(name, log.clone());
         Ok(log)
+    }
+
+    fn counters_of(&self, log: LogName) -> Option<ShardCounters> {
+        let LogName::Shard(stream, _) = log else {
+            return None;
+        };
+        let make = || ShardCounters::new(Arc::default(), self.puts.clone());
+        Some(self.counters.lock().entry(stream).or_insert_with(make).clone())
     }
 
     fn check_exists(&self, name: LogName) -> Result<()> {
@@ -137,8 +152,8 @@ impl Logs for MemoryLogs {
         Some(batches.iter().map(append).collect())
     }
 
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>> {
-        Ok(self.log(log)?.pieces())
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>> {
+        Ok(self.log(log)?.pieces(from))
     }
 
     /// What was taken lives as long as the memory.
@@ -197,6 +212,9 @@ impl Logs for MemoryLogs {
         // Also one that was opened meanwhile. From the edit on none can be.
         let is_removed = |name: &LogName| name.stream() == Some(stream) && is_of(*name);
         let names: Vec<_> = logs.keys().filter(|name| is_removed(name)).copied().collect();
+        if log.is_none() {
+            self.counters.lock().remove(&stream);
+        }
         let removed = names.iter().filter_map(|name| logs.remove(name));
         Ok(removed.map(|log| log as Arc<dyn ShardLog>).collect())
     }
@@ -208,8 +226,39 @@ impl Logs for MemoryLogs {
         Ok(())
     }
 
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Err(InvalidArgument::SnapshotInMemory.into())
+    }
+
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn statistics(&self, of: Option<StreamId>) -> LogStatistics {
+        let (puts, bytes) = match of {
+            None => (self.puts.stats(), self.room.used()),
+            Some(stream) => {
+                let counters = self.counters.lock().get(&stream).cloned();
+                let puts = counters.map(|counters| counters.of_stream());
+                let logs = self.logs_of(stream, |_| true);
+                (
+                    puts.unwrap_or_default(),
+                    logs.iter().map(|log| log.lock().bytes).sum(),
+                )
+            }
+        };
+        LogStatistics {
+            puts,
+            storage: StorageStats {
+                segment_bytes: bytes as u64,
+                ..StorageStats::default()
+            },
+            ..LogStatistics::default()
+        }
+    }
+
+    fn space(&self) -> Option<Space> {
+        Some(self.room.space())
     }
 
     fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {

@@ -45,5 +45,6 @@ pub(crate) fn open(
             occupied,
         )),
         catalog,
+        damage: Vec::new(),
     })
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::log_state::LogState;
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
-use crate::model::LogName;
+use crate::model::{LogName, Space};
 use crate::sync::{AtomicUsize, Mutex};
 
 /// Memory that holds a store, as a directory does, until the last clone is gone. It can be opened, closed and opened
@@ -124,6 +124,18 @@ impl Room {
 
     pub(super) fn give_back(&self, bytes: usize) {
         self.memory.give_back(bytes);
+    }
+
+    /// The bytes of all records.
+    pub(super) fn used(&self) -> usize {
+        self.memory.kept.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn space(&self) -> Space {
+        Space {
+            total_bytes: self.most as u64,
+            available_bytes: self.most.saturating_sub(self.used()) as u64,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering;
 use contents::Contents;
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
+use crate::model::Space;
 use crate::sync::{AtomicBool, Mutex, RwLock};
 
 /// A [`Disk`] over another one, as the [module](self) describes it. Clones are the same disk.
@@ -323,6 +324,10 @@ impl Disk for OverlayDisk {
             Found::Directory => Ok(()),
             Found::Below => pass_read_only(self.below().sync_dir(below_path(&directory))),
         }
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
+        self.below().space(directory)
     }
 
     fn entropy(&self) -> io::Result<u64> {

@@ -302,6 +302,7 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
         next,
         stream_name,
     } = open_iterator(context, call.get(OPEN_SHARD_ITERATOR))?;
+    context.subject.note_stream(&stream_name);
     let refusal = |error| missing(context, shard_id, &stream_name, error);
     check_same_name(call.get(STREAM_ARN), &stream_name)?;
     let stream = context.service.store.stream_by_id(stream_id).map_err(refusal)?;

@@ -274,10 +274,11 @@ impl PendingPut {
 fn note_failures<'a>(context: Context<'_>, mut failures: impl Iterator<Item = &'a Error>) -> usize {
     let Some(first) = failures.next() else { return 0 };
     let failed = 1 + failures.count();
-    context
-        .service
+    let service = context.service;
+    let now = service.store.monotonic();
+    service
         .failures
-        .note_records(failed, failure(first), first);
+        .note_records(now, context.subject, failed as u64, failure(first), first);
     failed
 }
 
@@ -637,7 +638,13 @@ mod tests {
             let scope = Scope::new("000000000000", "us-east-1").unwrap();
             let streams = store.namespace(&scope.namespace()).unwrap();
             streams.create_stream("s", 1).unwrap();
-            let service = Arc::new(Service::new(store, scope, Admission::default(), &ServerOptions::new("")));
+            let service = Arc::new(Service::new(
+                store,
+                scope,
+                Admission::default(),
+                crate::kinesis::dispatch::calls(),
+                &ServerOptions::new(""),
+            ));
             let requests = ones
                 .iter()
                 .map(|body| (&PUT_RECORD, Form::One, body))
@@ -645,6 +652,7 @@ mod tests {
             for (operation, form, body) in requests {
                 let request = Request {
                     service: Arc::clone(&service),
+                    subject: Arc::new(service.new_subject(Some(operation.name))),
                     operation,
                     protocol: Protocol::Json,
                     scope,

@@ -28,6 +28,7 @@ use crate::kinesis::protocol::{Protocol, event_stream};
 use crate::kinesis::scope::Scope;
 use crate::kinesis::service::{Context, Service};
 use crate::kinesis::shape::Member;
+use crate::kinesis::subject::Subject;
 use crate::kinesis::subscriptions::{Ended, Refused, Subscribed, Subscription};
 use crate::{ReadLimit, RecordBatch, SequenceNumber, ShardIterator, ShardWatch, Stream};
 
@@ -127,6 +128,7 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     // It may have been removed before the subscription could be ended with it.
     context.active_consumer_of_arn(call.get(CONSUMER_ARN))?;
     let pushed = Pushed {
+        subject: Arc::clone(&request.subject),
         scope: context.scope,
         consumer_name: consumer.name,
         to,
@@ -144,6 +146,7 @@ fn in_use() -> ApiError {
 
 /// A shard that is pushed, and how far it is.
 struct Pushed {
+    subject: Arc<Subject>,
     scope: Scope,
     consumer_name: String,
     to: Subscribed,
@@ -174,6 +177,7 @@ impl Push {
             events,
         } = self;
         let (scope, consumer_name, began) = (pushed.scope, pushed.consumer_name.clone(), pushed.began);
+        let subject = Arc::clone(&pushed.subject);
         let pushing = push(&service, &connection, pushed, &events);
         let refused = tokio::select! {
             biased;
@@ -181,7 +185,9 @@ impl Push {
             () = service.http.stops() => None,
             ended = subscription.ended() => Some(match ended {
                 Ended::TakenOver => in_use(),
-                Ended::ConsumerRemoved => context(&service, scope).consumer_not_found(&consumer_name),
+                Ended::ConsumerRemoved => {
+                    context(&service, &subject, scope).consumer_not_found(&consumer_name)
+                }
             }),
             () = life_is_over(&service, began) => None,
             pushed = pushing => pushed.err(),
@@ -189,16 +195,17 @@ impl Push {
         // A client that has seen the end may subscribe again at once.
         drop(subscription);
         if let Some(error) = refused {
-            service.failures.note_request(&error);
+            service.note_failure(&subject, &error);
             // A client that does not read is not waited for.
             let _ = timeout(Push::LONGEST_SILENCE, events.send(exception_message(&error))).await;
         }
     }
 }
 
-fn context(service: &Service, scope: Scope) -> Context<'_> {
+fn context<'a>(service: &'a Service, subject: &'a Subject, scope: Scope) -> Context<'a> {
     Context {
         service,
+        subject,
         scope,
         caller: None,
         operation: SUBSCRIBE_TO_SHARD.name,
@@ -338,9 +345,10 @@ async fn next_event(
             Granted::Reduced => LESS_READ_BYTES,
         };
         let (scope, stream, next) = (pushed.scope, pushed.stream.clone(), pushed.next);
+        let subject = Arc::clone(&pushed.subject);
         let (work_service, work_connection) = (Arc::clone(service), Arc::clone(connection));
         let read = on_blocking_thread(service, move || {
-            let context = context(&work_service, scope);
+            let context = context(&work_service, &subject, scope);
             let read = Read::from(context, &stream, next, limit)?;
             let bytes = read.event().len();
             // Before it is made, so that nothing is made without memory for it.
@@ -368,9 +376,9 @@ async fn empty_event(service: &Arc<Service>, pushed: &Pushed) -> Result<Bytes, A
         }
     };
     let (scope, stream, next) = (pushed.scope, pushed.stream.clone(), pushed.next);
-    let work_service = Arc::clone(service);
+    let (work_service, subject) = (Arc::clone(service), Arc::clone(&pushed.subject));
     on_blocking_thread(service, move || {
-        let read = Read::nothing(context(&work_service, scope), &stream, next)?;
+        let read = Read::nothing(context(&work_service, &subject, scope), &stream, next)?;
         Ok(read.into_event(share).message)
     })
     .await

@@ -31,7 +31,13 @@ pub(super) fn refused(
                 .writes((stream.id(), shard), record.size_bytes(), now);
         (has_fault || is_full).then(|| message(stream, shard))
     };
-    Ok(records.iter().enumerate().map(is_refused).collect())
+    let refused: Vec<_> = records.iter().enumerate().map(is_refused).collect();
+    if are_many {
+        service
+            .calls
+            .note_throttled_records(refused.iter().flatten().count());
+    }
+    Ok(refused)
 }
 
 fn message(stream: &Stream, shard: ShardId) -> String {

@@ -5,6 +5,7 @@
 //! future leader, not all.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::spare_buffers::SpareBuffers;
 use crate::encryption::{KeyFingerprint, SEAL_BYTES};
@@ -12,7 +13,7 @@ use crate::log::format::frame::{ALIGNMENT, HEADER_BYTES, frame_bytes_of};
 use crate::log::format::record_codec;
 use crate::log::format::segment_header::PAGE_BYTES;
 use crate::model::{PutRecord, RecordNumber, Timestamp};
-use crate::seam::Outcome;
+use crate::seam::{Outcome, RECORD_OVERHEAD_BYTES};
 
 /// Records that will be committed together.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(super) struct Group {
     pub(super) buffer: Vec<u8>,
     pub(super) first_record: RecordNumber,
     pub(super) count: u32,
+    /// Of the records' data and partition keys.
+    pub(super) record_bytes: u64,
+    /// When the first of them was taken in.
+    pub(super) begun: Option<Instant>,
     pub(super) first_arrival: Timestamp,
     pub(super) last_arrival: Timestamp,
     /// Some of the records were acknowledged from memory while their stream was to be encrypted with this key.
@@ -38,6 +43,8 @@ impl Group {
             buffer: Vec::new(),
             first_record: RecordNumber::FIRST,
             count: 0,
+            record_bytes: 0,
+            begun: None,
             first_arrival: Timestamp::from_millis(0),
             last_arrival: Timestamp::from_millis(0),
             key: None,
@@ -65,10 +72,13 @@ impl Group {
         if !self.is_empty() {
             earlier.buffer.extend_from_slice(&self.buffer[HEADER_BYTES..]);
             earlier.count += self.count;
+            earlier.record_bytes += self.record_bytes;
             earlier.last_arrival = self.last_arrival;
         }
         self.buffer = earlier.buffer;
         self.count = earlier.count;
+        self.record_bytes = earlier.record_bytes;
+        self.begun = earlier.begun;
         self.first_record = earlier.first_record;
         self.first_arrival = earlier.first_arrival;
         self.last_arrival = earlier.last_arrival;
@@ -91,6 +101,7 @@ impl Group {
         if self.is_empty() {
             self.first_record = number;
             self.first_arrival = arrival;
+            self.begun = Some(Instant::now());
             self.buffer = spare.take(HEADER_BYTES + room, usual);
             self.buffer.resize(HEADER_BYTES, 0);
         } else {
@@ -99,6 +110,7 @@ impl Group {
         self.last_arrival = arrival;
         // A group has a limit in bytes, and each record takes some.
         self.count += records.len() as u32;
+        self.record_bytes += (bytes - RECORD_OVERHEAD_BYTES * records.len()) as u64;
         for record in records {
             record_codec::encode(&mut self.buffer, record.partition_key, record.data, arrival);
         }

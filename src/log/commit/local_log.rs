@@ -19,7 +19,7 @@ use crate::log::segments::log_files::LogFiles;
 use crate::log::segments::pieces::pieces_of;
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
-use crate::seam::{LogChanges, LogPiece, ShownEnd};
+use crate::seam::{LogChanges, LogPiece, ShardCounters, ShownEnd};
 use crate::sync::{AtomicBool, Condvar, Mutex};
 
 pub(crate) type LogContext = CommitContext<LocalLog>;
@@ -42,6 +42,8 @@ pub(crate) struct LocalLog {
     pub(super) is_removed: AtomicBool,
     /// What lies at the end, where recovery found that the log once went on.
     pub(crate) lost_tail: Option<Error>,
+    /// Who counts what is committed; of a shard's log alone.
+    pub(super) counters: Option<ShardCounters>,
 }
 
 /// How a log goes on when it is opened.
@@ -56,7 +58,12 @@ pub(crate) struct StartingPoint {
 }
 
 impl LocalLog {
-    pub(crate) fn new(files: LogFiles, state: StartingPoint, context: Arc<LogContext>) -> Arc<Self> {
+    pub(crate) fn new(
+        files: LogFiles,
+        state: StartingPoint,
+        context: Arc<LogContext>,
+        counters: Option<ShardCounters>,
+    ) -> Arc<Self> {
         let StartingPoint {
             end,
             placement,
@@ -76,6 +83,7 @@ impl LocalLog {
             changes: LogChanges::default(),
             is_removed: AtomicBool::new(false),
             lost_tail,
+            counters,
             context,
         })
     }
@@ -141,12 +149,12 @@ impl LocalLog {
         self.files.segments.read().iter().any(is_named)
     }
 
-    /// The segments, with the bytes of their frames.
-    pub(crate) fn pieces(&self) -> Vec<LogPiece> {
+    /// The segments, with the bytes of their frames, as far as they have records from a number on.
+    pub(crate) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         let end = *self.files.published.lock();
         let segments = self.files.segments.read();
         let entries: Vec<_> = segments.iter().map(|segment| segment.entry).collect();
-        pieces_of(&entries, end)
+        pieces_of(&entries, end, from)
     }
 
     /// The first number of the oldest segment that is named.

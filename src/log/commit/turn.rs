@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
-use crate::seam::Outcome;
+use crate::seam::{CommittedGroup, Outcome};
 use crate::sync::MutexGuard;
 
 /// What becomes of a group that a thread wants to commit.
@@ -221,6 +221,9 @@ impl LocalLog {
         result: Result<()>,
         group: Group,
     ) -> Option<Arc<Self>> {
+        if result.is_ok() {
+            self.count(&group);
+        }
         let mut tail = self.tail.lock();
         self.context.commits_in_flight.fetch_sub(1, Ordering::Relaxed);
         let mut wakers = Vec::new();
@@ -241,6 +244,16 @@ impl LocalLog {
         let next = self.end_turn(tail);
         wakers.into_iter().for_each(Waker::wake);
         next
+    }
+
+    fn count(&self, committed: &Group) {
+        if let Some(counters) = &self.counters {
+            counters.count(CommittedGroup {
+                records: committed.count.into(),
+                bytes: committed.record_bytes,
+                took: committed.begun.map(|begun| begun.elapsed()).unwrap_or_default(),
+            });
+        }
     }
 
     /// Ends a commit, or what else kept writers out. One of those who wait for the pending group leads it; where none

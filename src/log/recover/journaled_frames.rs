@@ -45,6 +45,7 @@ impl JournaledFrames {
             LogStart::Interrupted,
             None,
             context.clone(),
+            None,
         )?;
         let mut journaled = Self::default();
         let mut from = RecordNumber::FIRST;

@@ -5,8 +5,9 @@
 //! segment of its own: between segments numbers may have a gap, and the manifest says what the first frame's chain is.
 //! The frames that follow are copied as they are, under the same salt.
 //!
-//! The damaged file keeps its damage until the manifest names the segments behind it. Frames that are still in that file
-//! do not follow what fills the stretch, and an opener would take the first of them for the torn end of the log.
+//! The damaged file keeps its damage until the manifest names the segments behind it. What fills the stretch has another
+//! chain than the frames that the damaged file still has behind it, and than the end that the manifest had: an opener
+//! would take the first of those frames for the torn end of the log, or put a frame there that does not follow.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -107,24 +108,35 @@ impl Mend {
         self.pieces.iter().map(|piece| piece.entry)
     }
 
-    /// Writes, durably, what the manifest may only then name: the segments behind the damage. Where there are none, the
-    /// damaged one is put right. May be done again if it was interrupted.
+    /// Writes the segments behind the damage, durably: the manifest may name them only then. May be done again if it was
+    /// interrupted.
     pub(crate) fn prepare(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
-        let seed = FrameSeed::new(log, self.original.salt);
-        let file = self.open_damaged(disk, directory)?;
+        if is_left_out(Step::MendedBehindManifest) {
+            self.finish(disk, log, directory)?;
+        }
         // The last one first, and each under its name only when it is whole: whatever an interruption leaves is a segment
         // with all that follows it in the log, or nothing.
         for piece in self.pieces.iter().skip(1).rev() {
+            let damaged = self.open_damaged(disk, directory)?;
             let path = directory.join(piece.entry.file_name());
             let unfinished = path.with_extension("mending");
             piece
-                .write_new(disk, &unfinished, log, &seed, &file)
+                .write_new(disk, &unfinished, log, &damaged)
                 .and_then(|()| disk.rename(&unfinished, &path))
                 .and_then(|()| perform(Step::MendedPieceNameSync, || disk.sync_dir(directory)))
                 .map_err(|error| Error::preparing("write", &path, error))?;
         }
-        if !self.is_followed() || is_left_out(Step::MendedBehindManifest) {
-            self.put_right(&file, log, directory)?;
+        Ok(())
+    }
+
+    /// Puts the damaged segment right, durably, once the manifest names those behind it, and has no end of its own for a
+    /// log that goes on. If that is interrupted, the segment is as damaged as it was.
+    pub(crate) fn finish(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
+        let file = self.open_damaged(disk, directory)?;
+        if let Some(piece) = self.pieces.first() {
+            piece.put_right(&file, log).map_err(|error| {
+                Error::preparing("write", &directory.join(piece.entry.file_name()), error)
+            })?;
         }
         for piece in &self.pieces {
             // An index of the frames as they were is wrong now, and is built again.
@@ -132,19 +144,6 @@ impl Mend {
         }
         perform(Step::MendedNameSync, || disk.sync_dir(directory))
             .map_err(|error| Error::io("sync the directory", directory, error))
-    }
-
-    /// Puts the damaged segment right, durably, once the manifest names those behind it. If that is interrupted, the segment
-    /// is as damaged as it was, and the manifest says where it ends.
-    pub(crate) fn finish(&self, disk: &dyn Disk, log: LogIdentity, directory: &Path) -> Result<()> {
-        match self.is_followed() {
-            true => self.put_right(&self.open_damaged(disk, directory)?, log, directory),
-            false => Ok(()),
-        }
-    }
-
-    fn is_followed(&self) -> bool {
-        self.pieces.len() > 1
     }
 
     fn open_damaged(&self, disk: &dyn Disk, directory: &Path) -> Result<Arc<dyn DiskFile>> {
@@ -157,15 +156,6 @@ impl Mend {
             other => other,
         };
         file.map_err(|error| Error::io("open", &path, error))
-    }
-
-    fn put_right(&self, file: &Arc<dyn DiskFile>, log: LogIdentity, directory: &Path) -> Result<()> {
-        let seed = FrameSeed::new(log, self.original.salt);
-        let first = self.pieces.first().map(|piece| piece.put_right(file, log, &seed));
-        first.unwrap_or(Ok(())).map_err(|error| {
-            let path = directory.join(self.original.file_name());
-            Error::preparing("write", &path, error)
-        })
     }
 }
 
@@ -205,7 +195,6 @@ impl Piece {
         disk: &dyn Disk,
         path: &Path,
         log: LogIdentity,
-        seed: &FrameSeed,
         damaged: &Arc<dyn DiskFile>,
     ) -> std::io::Result<()> {
         let file = disk.open(path, OpenMode::Truncate)?;
@@ -218,23 +207,24 @@ impl Piece {
             file.write_all_at(&buffer, PAGE_BYTES + done)?;
             done += buffer.len() as u64;
         }
-        self.write_gap(file.as_ref(), seed)?;
+        self.write_gap(file.as_ref(), log)?;
         perform(Step::MendedPieceSync, || file.sync_data())
     }
 
-    fn put_right(&self, file: &Arc<dyn DiskFile>, log: LogIdentity, seed: &FrameSeed) -> std::io::Result<()> {
+    fn put_right(&self, file: &Arc<dyn DiskFile>, log: LogIdentity) -> std::io::Result<()> {
         if file.len()? < self.entry.bytes {
             file.allocate(self.entry.bytes)?;
         }
         file.write_all_at(&self.entry.encode_header(log), 0)?;
-        self.write_gap(file.as_ref(), seed)?;
+        self.write_gap(file.as_ref(), log)?;
         perform(Step::MendedSync, || file.sync_data())
     }
 
-    fn write_gap(&self, file: &dyn DiskFile, seed: &FrameSeed) -> std::io::Result<()> {
+    fn write_gap(&self, file: &dyn DiskFile, log: LogIdentity) -> std::io::Result<()> {
         let Some((before, bytes)) = self.gap else {
             return Ok(());
         };
+        let seed = FrameSeed::new(log, self.entry.salt);
         let mut end = before;
         let mut left = bytes;
         while left > 0 {
@@ -243,7 +233,7 @@ impl Piece {
                 true => left,
                 false => GAP_FRAME_BYTES.min(left - HEADER_BYTES as u64),
             };
-            let frame = gap_frame(seed, &mut end, frame_bytes);
+            let frame = gap_frame(&seed, &mut end, frame_bytes);
             file.write_all_at(&frame, self.entry.offset_of(before.position) + (bytes - left))?;
             left -= frame_bytes;
         }

@@ -15,6 +15,7 @@ use crate::log::format::segment_header::{INTERRUPTION_GAP, SegmentEntry};
 use crate::log::segments::log_files::LogFiles;
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
+use crate::seam::ShardCounters;
 
 /// How a log was left.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ pub(crate) enum LogStart {
 impl LocalLog {
     /// Opens a log. Only an interrupted one is looked at, and of that only the last segment.
     ///
-    /// No new record gets a number before `numbers_from`.
+    /// No new record gets a number before `numbers_from`. What is committed is counted by `counters`, if it has some.
     pub(crate) fn open(
         identity: LogIdentity,
         directory: PathBuf,
@@ -38,6 +39,7 @@ impl LocalLog {
         start: LogStart,
         numbers_from: Option<RecordNumber>,
         context: Arc<LogContext>,
+        counters: Option<ShardCounters>,
     ) -> Result<Arc<Self>> {
         let files = LogFiles::new(identity, directory, entries);
         let last = files.last();
@@ -88,7 +90,7 @@ impl LocalLog {
             is_sealed: matches!(start, LogStart::Sealed(_)),
             lost_tail: damage,
         };
-        Ok(Self::new(files, state, context))
+        Ok(Self::new(files, state, context, counters))
     }
 }
 
@@ -110,6 +112,7 @@ impl CommitJournal {
             start,
             numbers_from,
             context.clone(),
+            None,
         )?;
         Ok(Self::new(log, max_unsynced))
     }

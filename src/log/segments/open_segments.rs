@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -20,6 +21,8 @@ use crate::disk::{Disk, DiskFile, Health, OpenMode, Step, is_left_out};
 use crate::error::{Error, Result, is_out_of_files};
 use crate::log::format::index::SparseIndex;
 use crate::log::format::read_buffers::ReadBuffers;
+use crate::model::Histogram;
+use crate::seam::Tally;
 use crate::sync::{Mutex, OnceLock};
 
 /// Opens segments as they are needed and closes those that were not used for longest.
@@ -33,6 +36,8 @@ pub(crate) struct OpenSegments {
     /// For reading from files that are not mapped.
     pub(crate) buffers: Arc<ReadBuffers>,
     open: Mutex<LeastRecentlyUsed>,
+    /// How long each sync took, in microseconds.
+    sync_micros: Arc<Tally>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +82,8 @@ pub(crate) struct OpenSegment {
     /// Of a sealed segment, once it was searched.
     pub(crate) index: OnceLock<SparseIndex>,
     mapping: Mutex<Option<Bytes>>,
+    /// That of all of them.
+    sync_micros: Arc<Tally>,
 }
 
 impl OpenSegments {
@@ -88,7 +95,13 @@ impl OpenSegments {
             max_mapped_bytes,
             buffers: Arc::default(),
             open: Mutex::default(),
+            sync_micros: Arc::default(),
         }
+    }
+
+    /// How long each sync since the store was opened took, in microseconds.
+    pub(crate) fn sync_micros(&self) -> Histogram {
+        self.sync_micros.histogram()
     }
 
     /// A segment's file, for reading.
@@ -194,6 +207,7 @@ impl OpenSegments {
             write_back: segment.write_back.clone(),
             index: OnceLock::new(),
             mapping: Mutex::default(),
+            sync_micros: self.sync_micros.clone(),
         });
         let mut open = self.open.lock();
         // Another thread may have been quicker, and written to that file by now.
@@ -247,9 +261,12 @@ impl OpenSegment {
     /// Makes durable what was written before. A failure is final for the store.
     pub(crate) fn sync(&self, health: &Health) -> Result<()> {
         let sync = || {
+            let begun = Instant::now();
             self.file
                 .sync_data()
-                .map_err(|error| health.poison("sync", &self.path, error))
+                .map_err(|error| health.poison("sync", &self.path, error))?;
+            self.sync_micros.count_micros(begun.elapsed());
+            Ok(())
         };
         self.write_back.sync(|| health.check(), sync)
     }

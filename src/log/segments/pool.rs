@@ -5,14 +5,20 @@
 //! segments behind the trim horizon come back here instead of being removed.
 //!
 //! A file in the pool means nothing: whatever it holds was written under another salt. So on a full disk the pool gives
-//! its files up: to logs that can do with another size, and to whatever else needs room.
+//! its files up: to logs that can do with another size, and to whatever else needs room. Others have a use for the
+//! disk too, so the pool never keeps more than the disk has free beside.
+//!
+//! A file that a backup has under another name is not written again. Which files these are is asked once they have a
+//! name in the pool: a backup knows segments by their names as segments, so from then on none gets a second name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, DiskFile, EntryKind, OpenMode, Step, kind_if_there, list_if_there, perform};
+use crate::disk::{
+    Disk, DiskFile, EntryKind, OpenMode, Step, is_left_out, kind_if_there, list_if_there, perform,
+};
 use crate::error::{Error, Result};
 use crate::log::format::segment_header::PAGE_BYTES;
 use crate::sync::Mutex;
@@ -32,7 +38,7 @@ pub(crate) struct SegmentPool {
     directory: PathBuf,
     next_name: AtomicU64,
     state: Mutex<PoolState>,
-    /// Recycled files beyond this many bytes are removed.
+    /// Recycled files beyond this many bytes are removed, and those beyond what the disk has free.
     max_recycled_bytes: u64,
 }
 
@@ -95,8 +101,8 @@ impl SegmentPool {
                 continue;
             }
             match ready_bytes {
-                Some(bytes) => state.add(bytes, path),
-                None => remove_if_there(disk.as_ref(), &path)?,
+                Some(bytes) if !is_shared(disk.as_ref(), &path) => state.add(bytes, path),
+                _ => remove_if_there(disk.as_ref(), &path)?,
             }
         }
         Ok(Self {
@@ -138,6 +144,23 @@ impl SegmentPool {
         largest.is_some_and(|path| self.disk.remove_file(&path).is_ok() || self.make_room())
     }
 
+    /// Gives files back until the disk has at least as much free as the pool keeps.
+    pub(crate) fn leave_room(&self) {
+        loop {
+            let kept = self.state.lock().ready_bytes;
+            if self.leaves_room(kept, 0) || !self.make_room() {
+                return;
+            }
+        }
+    }
+
+    /// How many files are ready, and their bytes.
+    pub(crate) fn ready(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let files: usize = state.ready.values().map(Vec::len).sum();
+        (files as u64, state.ready_bytes)
+    }
+
     /// Says that a file of `bytes` will be needed soon, for [`prepare_wanted`](Self::prepare_wanted) to make.
     /// True if one has to be made.
     pub(crate) fn want(&self, bytes: u64) -> bool {
@@ -150,12 +173,17 @@ impl SegmentPool {
         true
     }
 
-    /// Fills one file for every size that is wanted. Takes its time: for the keeper.
+    /// Fills one file for every size that is wanted, but none that would leave less free than the pool keeps. Takes its
+    /// time: for the keeper.
     ///
     /// # Errors
     /// [`Error::StorageFull`] when there is no room; the need is forgotten until it arises again.
     pub(crate) fn prepare_wanted(&self) -> Result<()> {
         while let Some(bytes) = self.next_wanted() {
+            let kept = self.state.lock().ready_bytes + bytes;
+            if !self.leaves_room(kept, bytes) {
+                continue;
+            }
             let prepared = self.create(bytes, Fill::Zeros)?;
             // Synced here, so that the first group in it has only its own bytes to sync.
             if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
@@ -175,12 +203,13 @@ impl SegmentPool {
     /// Takes a segment's file back. The caller has made sure that it is not read, and syncs the directory it
     /// came from before it tells anyone that the space is free.
     pub(crate) fn recycle(&self, path: &Path, bytes: u64) -> Result<()> {
-        let is_full = self.state.lock().ready_bytes + bytes > self.max_recycled_bytes;
-        if is_full {
+        let kept = self.state.lock().ready_bytes + bytes;
+        if kept > self.max_recycled_bytes || !self.leaves_room(kept, 0) {
             return remove_if_there(self.disk.as_ref(), path);
         }
         let pooled = self.directory.join(file_name(self.new_number(), bytes));
         match self.disk.rename(path, &pooled) {
+            Ok(()) if is_shared(self.disk.as_ref(), &pooled) => remove_if_there(self.disk.as_ref(), &pooled),
             Ok(()) => {
                 self.state.lock().add(bytes, pooled);
                 Ok(())
@@ -188,6 +217,16 @@ impl SegmentPool {
             // Taken back before, or no room for another name here.
             Err(_) => remove_if_there(self.disk.as_ref(), path),
         }
+    }
+
+    /// Whether the disk has as much free as the pool would keep, once it has taken `more` bytes for that. One that cannot
+    /// say is taken to have it.
+    fn leaves_room(&self, kept: u64, more: u64) -> bool {
+        kept == 0
+            || match self.disk.space(&self.directory) {
+                Ok(Some(space)) => space.available_bytes.saturating_sub(more) >= kept,
+                Ok(None) | Err(_) => true,
+            }
     }
 
     fn take_or_create(&self, bytes: u64) -> Result<PooledFile> {
@@ -295,6 +334,11 @@ impl PoolState {
         let bytes = *bytes;
         self.take(bytes)
     }
+}
+
+/// Whether a backup has the file of the pool too, or may have it.
+fn is_shared(disk: &dyn Disk, path: &Path) -> bool {
+    !is_left_out(Step::SharedIsKept) && !matches!(disk.count_names(path), Ok(1))
 }
 
 fn is_full(taken: &Result<PooledFile>) -> bool {

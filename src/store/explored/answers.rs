@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
+use crate::model::Space;
 use crate::sync::{AtomicBool, Condvar, explore, explore_often};
 
 /// What makes a file's sync wait, once it is written to it.
@@ -80,6 +81,10 @@ impl Disk for GatedDisk {
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         self.disk.sync_dir(directory)
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
+        self.disk.space(directory)
     }
 
     fn entropy(&self) -> io::Result<u64> {

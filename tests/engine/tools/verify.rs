@@ -1,7 +1,10 @@
 //! Every kind of damage is found, and said to be what it is.
 
-use anabranch::Error;
+use std::sync::{Arc, Mutex};
+
 use anabranch::inspect::{Consequence, Damage, DumpItem, DumpWhat, Inspection, verify};
+use anabranch::{Error, HashKey, PutRecord, StoreEvent};
+use anabranch_harness::files::copy_tree;
 
 use super::inspected_store::{
     InspectedStore, RECORD_BYTES, all_files, damage, dump, flip, flip_in_both_copies, frames, lost, options,
@@ -331,4 +334,58 @@ fn a_verification_tells_how_far_it_is() {
             .all(|progress| progress.bytes_done <= progress.bytes_total)
     );
     assert_eq!(told.last().unwrap().path, store.segment(2));
+}
+
+#[test]
+fn what_the_commit_journal_has_is_not_counted_again() {
+    const SHARDS: u32 = 6;
+    let directory = tempfile::tempdir().unwrap();
+    let (original, copy) = (directory.path().join("original"), directory.path().join("copy"));
+    let opened = options().open(&original).unwrap();
+    let stream = opened.create_stream("wide", SHARDS).unwrap();
+    let step = HashKey::MAX.value() / u128::from(SHARDS);
+    let records: Vec<_> = (0..u128::from(SHARDS))
+        .map(|shard| PutRecord::new("key", b"data").explicit_hash_key(HashKey::new(step * shard + 7)))
+        .collect();
+    for put in stream.append(&records).unwrap().each().wait() {
+        put.unwrap();
+    }
+    copy_tree(&original, &copy);
+    let journal = std::fs::read_dir(copy.join("journal")).unwrap();
+    assert!(journal.count() > 0, "the puts did not go through the journal");
+    let checked = verify(&copy).unwrap().checked;
+    assert_eq!(
+        (
+            checked.streams,
+            checked.shards,
+            checked.segments,
+            checked.frames,
+            checked.records
+        ),
+        (1, 6, 6, 6, 6)
+    );
+    opened.close().unwrap();
+}
+
+#[test]
+fn damage_that_opening_finds_is_an_event_of_the_store() {
+    let store = InspectedStore::killed(8);
+    let events: Arc<Mutex<Vec<StoreEvent>>> = Arc::default();
+    let told = events.clone();
+    let watched = options().on_event(move |event| told.lock().unwrap().push(event.clone()));
+    watched.open(store.copy().path()).unwrap().close().unwrap();
+    assert!(events.lock().unwrap().is_empty());
+
+    flip(&store.segment(2), frames(store.path())[6].offset + 100);
+    let opened = watched.open(store.path()).unwrap();
+    let events = events.lock().unwrap().clone();
+    let [event @ StoreEvent::DamageFound { error }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert!(
+        matches!(error, Error::Corrupt { path, .. } if *path == store.segment(2)),
+        "{error}"
+    );
+    assert!(event.to_string().contains(&error.to_string()), "{event}");
+    drop(opened);
 }

@@ -1,5 +1,6 @@
 //! The `anabranch` program as tests run it: on a free port, stopped, killed, and started again on the same port.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -38,6 +39,23 @@ impl Program {
     /// As [`serve`](Program::serve), at this address.
     pub fn serve_at(self, listen: &str, directory: &Path, more_arguments: &[&str]) -> ServerProcess {
         ServerProcess::start(Command::new(self.0), directory, listen, more_arguments)
+    }
+
+    /// As [`serve`](Program::serve), with this variable in the environment.
+    pub fn serve_with_variable(
+        self,
+        (name, value): (&str, &OsStr),
+        directory: &Path,
+        more_arguments: &[&str],
+    ) -> ServerProcess {
+        // The command of a server has nothing of ours in its environment, so it gets it from a shell.
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("export {name}=\"$0\" && exec \"$@\""))
+            .arg(value)
+            .arg(self.0);
+        ServerProcess::start(command, directory, "127.0.0.1:0", more_arguments)
     }
 
     /// As [`serve`](Program::serve), where the program may have so many files open: at first `soft`, and `hard` if it

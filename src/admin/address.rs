@@ -1,0 +1,114 @@
+//! An address that has the pages and nothing else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::pages::{Admin, Page, told};
+use crate::http::{self, Admission, Connection, HttpOptions, Reply, Resources, Routes, TcpListener};
+
+/// Serves the pages on an address of their own. What is open and held there does not count for the API's.
+#[derive(Debug)]
+pub(crate) struct AdminAddress {
+    listener: TcpListener,
+    routes: Arc<AdminRoutes>,
+    options: HttpOptions,
+}
+
+#[derive(Debug)]
+struct AdminRoutes {
+    admin: Arc<Admin>,
+    admission: Admission,
+    http: Arc<Resources>,
+}
+
+impl AdminAddress {
+    /// With the patience, and the TLS, of the API's address; with memory for what a few clients ask here.
+    pub(crate) fn new(
+        listener: TcpListener,
+        admin: Arc<Admin>,
+        admission: Admission,
+        of_api: &HttpOptions,
+    ) -> AdminAddress {
+        let options = HttpOptions {
+            // What the program leaves of its descriptors for all else has room for these.
+            max_connections: 16,
+            max_request_bytes: 64 << 10,
+            max_reply_bytes: 1 << 20,
+            max_streams_per_connection: 16,
+            max_buffered_request_bytes: 1 << 20,
+            max_buffered_reply_bytes: 8 << 20,
+            max_connection_request_bytes: 64 << 10,
+            max_connection_reply_bytes: 4 << 20,
+            shutdown_grace: Duration::from_secs(1).min(of_api.shutdown_grace),
+            ..of_api.clone()
+        };
+        let admission = admission.listening_on(listener.addresses());
+        AdminAddress {
+            routes: Arc::new(AdminRoutes {
+                admin,
+                admission,
+                http: Arc::new(Resources::new(&options)),
+            }),
+            listener,
+            options,
+        }
+    }
+
+    /// At least one.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.listener.addresses()
+    }
+
+    /// Serves until `other` has ended, so that a server can be looked at while it stops.
+    pub(crate) async fn serve_beside(self, other: impl Future<Output = ()>) {
+        let (running, ended) = oneshot::channel::<()>();
+        let other = async {
+            other.await;
+            drop(running);
+        };
+        let resources = Arc::clone(&self.routes.http);
+        let ended = async { drop(ended.await) };
+        let pages = http::serve_until(self.listener, self.routes, resources, &self.options, ended);
+        tokio::join!(other, pages);
+    }
+}
+
+impl Routes for AdminRoutes {
+    async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
+        let (parts, body) = request.into_parts();
+        self.http.bodies.discard(body).await;
+        let admitted = match self.admission.admit(&parts) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                debug!(%refusal, "a request was not let in");
+                return told(StatusCode::FORBIDDEN, format!("{refusal}\n"));
+            }
+        };
+        let mut reply = match (admitted.preflight(&parts), Page::at(parts.uri.path())) {
+            (Some(preflight), _) => preflight,
+            (None, Some(page)) => {
+                let asked = self.admin.answer(page, &parts.method, &self.http, connection);
+                asked.await
+            }
+            (None, None) => told(
+                StatusCode::NOT_FOUND,
+                "Here are /health, /metrics and /version.\n",
+            ),
+        };
+        admitted.mark(reply.headers_mut());
+        reply
+    }
+
+    fn connection_is_closing(&self) -> Reply {
+        told(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The connection is being closed.\n",
+        )
+    }
+}

@@ -1,0 +1,331 @@
+//! Numbers in Prometheus' text format. `docs/operating.md` has the names, and a test compares the two.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::numbers::{Flow, Numbers, StreamNumbers};
+use crate::Histogram;
+
+pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// What the streams without numbers of their own are called. No stream can have this name.
+const OTHERS: &str = "(others)";
+
+/// The buckets that are shown: powers of two between these, of which Prometheus keeps a series each.
+struct Shown {
+    least: u64,
+    most: u64,
+    /// What one of the histogram's values is in the unit that is shown.
+    unit: f64,
+}
+
+/// From 16 µs to 16.8 s.
+const SECONDS: Shown = Shown {
+    least: 16,
+    most: 1 << 24,
+    unit: 1e-6,
+};
+
+const RECORDS: Shown = Shown {
+    least: 1,
+    most: 1 << 16,
+    unit: 1.0,
+};
+
+/// The text of these numbers.
+///
+/// # Errors
+/// None that comes up: a string takes all that is written to it.
+pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(numbers));
+    let mut text = String::new();
+    prometheus_text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+impl Collector for Numbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Exposition(encoder);
+        self.write_puts_and_reads(&mut to)?;
+        self.write_storage(&mut to)?;
+        self.write_streams(&mut to)?;
+        self.write_calls(&mut to)?;
+        to.info(
+            "anabranch_build",
+            "The version of the server.",
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+}
+
+impl Numbers {
+    fn write_puts_and_reads(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let (puts, reads) = (&self.store.puts, &self.store.reads);
+        to.counter(
+            "anabranch_put_records",
+            "Records put and committed.",
+            puts.records,
+        )?;
+        to.counter(
+            "anabranch_put_bytes",
+            "Bytes of data and partition keys put and committed.",
+            puts.bytes,
+        )?;
+        to.counter(
+            "anabranch_read_records",
+            "Records read, by any reader.",
+            reads.records,
+        )?;
+        to.counter(
+            "anabranch_read_bytes",
+            "Bytes of data and partition keys read.",
+            reads.bytes,
+        )?;
+        to.counter(
+            "anabranch_commits",
+            "Groups of records that shards have committed.",
+            puts.commits(),
+        )?;
+        to.histogram(
+            "anabranch_commit_duration_seconds",
+            "How long the first record of a group took from being taken in to being acknowledged.",
+            &puts.commit_micros,
+            &SECONDS,
+        )?;
+        to.histogram(
+            "anabranch_group_records",
+            "How many records a group had.",
+            &puts.group_records,
+            &RECORDS,
+        )?;
+        to.histogram(
+            "anabranch_sync_duration_seconds",
+            "How long a sync of records to the disk took.",
+            &self.store.sync_micros,
+            &SECONDS,
+        )
+    }
+
+    fn write_storage(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let store = &self.store;
+        to.gauge("anabranch_streams", "Streams in all namespaces.", store.streams)?;
+        to.gauge(
+            "anabranch_open_shards",
+            "Open shards of all streams.",
+            store.open_shards,
+        )?;
+        to.gauge(
+            "anabranch_damaged_shards",
+            "Shards in which damage was found since the start.",
+            store.damaged_shards.len() as u64,
+        )?;
+        to.gauge(
+            "anabranch_poisoned",
+            "1 after a write or a sync has failed: nothing more is written.",
+            u64::from(store.health.failure.is_some()),
+        )?;
+        let storage = &store.storage;
+        to.gauge("anabranch_segments", "Files of records.", storage.segments)?;
+        to.gauge(
+            "anabranch_segment_bytes",
+            "Bytes of the files of records.",
+            storage.segment_bytes,
+        )?;
+        to.gauge(
+            "anabranch_pool_files",
+            "Files that wait to be used for records.",
+            storage.pool_files,
+        )?;
+        to.gauge(
+            "anabranch_pool_bytes",
+            "Bytes of the files that wait to be used for records.",
+            storage.pool_bytes,
+        )?;
+        let Some(space) = store.health.space else {
+            return Ok(());
+        };
+        to.gauge(
+            "anabranch_disk_size_bytes",
+            "Size of the file system with the data directory, or of the memory for records.",
+            space.total_bytes,
+        )?;
+        to.gauge(
+            "anabranch_disk_available_bytes",
+            "What the server can still take of it, the pool included.",
+            space.available_bytes,
+        )
+    }
+
+    fn write_streams(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        const FLOWS: [(&str, &str, fn(Flow) -> u64); 4] = [
+            (
+                "anabranch_stream_put_records",
+                "Records put to a stream and committed.",
+                |flow| flow.put_records,
+            ),
+            (
+                "anabranch_stream_put_bytes",
+                "Bytes of data and partition keys put to a stream and committed.",
+                |flow| flow.put_bytes,
+            ),
+            (
+                "anabranch_stream_read_records",
+                "Records read of a stream.",
+                |flow| flow.read_records,
+            ),
+            (
+                "anabranch_stream_read_bytes",
+                "Bytes of data and partition keys read of a stream.",
+                |flow| flow.read_bytes,
+            ),
+        ];
+        let labels = |namespace, stream| [("namespace", namespace), ("stream", stream)];
+        for (name, help, number) in FLOWS {
+            let streams = self.streams.iter().map(|stream| {
+                let labels = labels(stream.namespace.as_str(), stream.name.as_str());
+                (labels, number(stream.flow))
+            });
+            let others = (labels("", OTHERS), number(self.others));
+            to.counters(name, help, streams.chain([others]))?;
+        }
+        let gauges = |number: fn(&StreamNumbers) -> Option<f64>| {
+            self.streams.iter().filter_map(move |stream| {
+                let labels = labels(stream.namespace.as_str(), stream.name.as_str());
+                Some((labels, number(stream)?))
+            })
+        };
+        to.gauges(
+            "anabranch_stream_open_shards",
+            "Open shards of a stream.",
+            gauges(|stream| Some(stream.open_shards as f64)),
+        )?;
+        to.gauges(
+            "anabranch_stream_segment_bytes",
+            "Bytes of the files of a stream's records.",
+            gauges(|stream| Some(stream.segment_bytes as f64)),
+        )?;
+        to.gauges(
+            "anabranch_stream_oldest_record_timestamp_seconds",
+            "When the oldest record of a stream arrived that can be read.",
+            gauges(|stream| Some(stream.oldest_arrival?.as_millis() as f64 / 1e3)),
+        )
+    }
+
+    fn write_calls(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let calls = self.calls.iter();
+        to.counters(
+            "anabranch_requests",
+            "Requests to an operation that were answered.",
+            calls.map(|(operation, calls)| ([("operation", *operation)], *calls)),
+        )?;
+        let errors = self.errors.iter();
+        to.counters(
+            "anabranch_request_errors",
+            "Requests to an operation that were answered with an error.",
+            errors
+                .map(|((operation, error), count)| ([("operation", *operation), ("error", *error)], *count)),
+        )?;
+        to.counter(
+            "anabranch_throttled_records",
+            "Records of batches that were refused because their shards took no more.",
+            self.throttled_records,
+        )?;
+        to.gauge("anabranch_connections", "Open connections.", self.connections)?;
+        to.counter(
+            "anabranch_connections_closed_idle",
+            "Idle connections that were closed because others needed their place.",
+            self.closed_idle_connections,
+        )?;
+        to.gauge(
+            "anabranch_request_memory_bytes",
+            "Memory that request bodies hold.",
+            self.request_bytes,
+        )?;
+        to.gauge(
+            "anabranch_reply_memory_bytes",
+            "Memory that replies hold until they are sent.",
+            self.reply_bytes,
+        )
+    }
+}
+
+/// Writes one metric after the other. Names are without the suffix that their type gives them.
+struct Exposition<'a>(DescriptorEncoder<'a>);
+
+impl Exposition<'_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&value)
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, of: &Histogram, shown: &Shown) -> fmt::Result {
+        let buckets = shown.buckets(of);
+        let (sum, count) = (
+            of.sum() as f64 * shown.unit,
+            buckets.iter().map(|(_, values)| values).sum(),
+        );
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn counters<'l, const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl Iterator<Item = ([(&'static str, &'l str); LABELS], u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            let mut one = metric.encode_family(&labels)?;
+            one.encode_counter::<NoLabelSet, u64, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<'l, const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl Iterator<Item = ([(&'static str, &'l str); LABELS], f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in series {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn info(&mut self, name: &str, help: &str, version: &str) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Info)?;
+        metric.encode_info(&[("version", version)])
+    }
+}
+
+impl Shown {
+    /// The bounds that are shown, each with the values above the one before. The last one has no bound.
+    fn buckets(&self, of: &Histogram) -> Vec<(f64, u64)> {
+        let mut shown = Vec::new();
+        let mut values = 0;
+        for (bound, more) in of.buckets() {
+            values += more;
+            let is_shown = bound.is_power_of_two() && (self.least..=self.most).contains(&bound);
+            if is_shown {
+                shown.push((bound as f64 * self.unit, std::mem::take(&mut values)));
+            }
+        }
+        shown.push((f64::INFINITY, values));
+        shown
+    }
+}

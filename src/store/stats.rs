@@ -1,0 +1,207 @@
+//! What a store and its streams count, and how the store is.
+
+use super::store::Store;
+use super::stream::Stream;
+use crate::backend::{LogStatistics, StorageStats};
+use crate::error::{Error, Result};
+use crate::model::{Histogram, Lineage, LogName, ShardId, Space, StreamId};
+use crate::seam::{PutStats, ReadStats};
+
+/// A store in numbers. What is counted begins at 0 when the store is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// What was put to all streams, those that are deleted included.
+    pub puts: PutStats,
+    /// What was read of them, by whichever reader.
+    pub reads: ReadStats,
+    /// How long each sync of records took, in microseconds: those that puts wait for, and those in the background. In memory
+    /// there are none.
+    pub sync_micros: Histogram,
+    /// What all records take.
+    pub storage: StorageStats,
+    /// How many streams there are, in all namespaces.
+    pub streams: u64,
+    /// How many shards of them are open.
+    pub open_shards: u64,
+    /// The shards in which damage was found since the store was opened. They take no records; `anabranch verify` looks at
+    /// all of the others too.
+    pub damaged_shards: Vec<DamagedShard>,
+    /// Whether it takes records, and how much room it has.
+    pub health: StoreHealth,
+}
+
+/// A stream in numbers. What is counted begins at 0 when the store is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StreamStats {
+    /// What was put to it.
+    pub puts: PutStats,
+    /// What was read of it, by whichever reader.
+    pub reads: ReadStats,
+    /// What its records take, with what its queues note of them.
+    pub storage: StorageStats,
+    /// How many of its shards are open.
+    pub open_shards: u64,
+    /// How many shards it has, closed ones included until they expire.
+    pub shards: u64,
+    /// Those in which damage was found since the store was opened.
+    pub damaged_shards: Vec<DamagedShard>,
+}
+
+/// A shard with damage, and what was found first.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DamagedShard {
+    /// The stream.
+    pub stream: StreamId,
+    /// The shard.
+    pub shard: ShardId,
+    /// What was found, and where.
+    pub damage: Error,
+}
+
+/// Whether a store takes records, and how much room it has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreHealth {
+    /// The failure after which nothing more is written, as an [`Error::Poisoned`]: until the store is opened again, puts fail with
+    /// it. `None` while all is well.
+    pub failure: Option<Error>,
+    /// The room on what holds the store, where that is known. What the store would give up for records is available.
+    pub space: Option<Space>,
+}
+
+impl StoreHealth {
+    /// Whether little room is left ([`Space::is_nearly_used_up`]).
+    pub fn is_nearly_full(&self) -> bool {
+        self.space.is_some_and(|space| space.is_nearly_used_up())
+    }
+}
+
+impl Store {
+    /// The store in numbers. Looks at what is known of each shard, and reads nothing.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let stream = store.create_stream("clicks", 4)?;
+    /// stream.put("user-42", b"{}")?;
+    /// let stats = store.stats()?;
+    /// assert_eq!((stats.puts.records, stats.puts.bytes, stats.open_shards), (1, 9, 4));
+    /// println!("99 % of the commits took up to {:?} µs", stats.puts.commit_micros.quantile(0.99));
+    /// println!("99 % of the syncs took up to {:?} µs", stats.sync_micros.quantile(0.99));
+    /// assert!(stats.health.failure.is_none() && stats.damaged_shards.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn stats(&self) -> Result<StoreStats> {
+        let core = self.core();
+        core.begin(None)?;
+        let LogStatistics {
+            puts,
+            sync_micros,
+            storage,
+            damaged,
+        } = core.logs.statistics(None);
+        let (streams, open_shards) = {
+            let state = core.catalog.read();
+            let lineages = state.streams().filter_map(|(_, stream)| stream.lineage.as_ref());
+            (state.streams().len(), lineages.map(open_shards_of).sum())
+        };
+        Ok(StoreStats {
+            puts,
+            reads: core.reads.stats(),
+            sync_micros,
+            storage,
+            streams: streams as u64,
+            open_shards,
+            damaged_shards: damaged_shards(damaged),
+            health: self.health()?,
+        })
+    }
+
+    /// Whether the store takes records, and how much room it has.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let health = store.health()?;
+    /// assert!(health.failure.is_none() && !health.is_nearly_full());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn health(&self) -> Result<StoreHealth> {
+        let core = self.core();
+        core.check_open()?;
+        Ok(StoreHealth {
+            failure: core.logs.check().err(),
+            space: core.logs.space(),
+        })
+    }
+}
+
+impl Stream {
+    /// The stream in numbers. Looks at what is known of each shard, and reads nothing; the age of its records is
+    /// [`oldest_arrival`](Self::oldest_arrival).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.put("user-42", b"{}")?;
+    /// for record in stream.reader(anabranch::StartingPosition::TrimHorizon)? {
+    ///     println!("{:?}", record?.data);
+    /// }
+    /// let stats = stream.stats()?;
+    /// assert_eq!((stats.puts.records, stats.reads.records), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::StreamNotFound`] once it is deleted, [`Error::Closed`].
+    pub fn stats(&self) -> Result<StreamStats> {
+        let (open_shards, shards) = self.read(|stream, _| {
+            let lineage = stream.lineage.as_ref();
+            Ok((lineage.map_or(0, open_shards_of), stream.logs.len() as u64))
+        })?;
+        let LogStatistics {
+            puts,
+            storage,
+            damaged,
+            ..
+        } = self.store_core().logs.statistics(Some(self.id()));
+        Ok(StreamStats {
+            puts,
+            reads: self.core.reads.stats(),
+            storage,
+            open_shards,
+            shards,
+            damaged_shards: damaged_shards(damaged),
+        })
+    }
+}
+
+fn open_shards_of(lineage: &Lineage) -> u64 {
+    lineage.open_shard_count().into()
+}
+
+/// Of a queue its own calls tell.
+fn damaged_shards(damaged: Vec<(LogName, Error)>) -> Vec<DamagedShard> {
+    let shards = damaged.into_iter().filter_map(|(log, damage)| match log {
+        LogName::Shard(stream, shard) => Some(DamagedShard {
+            stream,
+            shard,
+            damage,
+        }),
+        _ => None,
+    });
+    shards.collect()
+}

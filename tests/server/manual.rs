@@ -1,0 +1,115 @@
+//! Completions for shells, and the manual: both have every option that the program has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Output};
+
+use crate::PROGRAM;
+
+const SUBCOMMANDS: [&str; 18] = [
+    "backup",
+    "bench",
+    "completions",
+    "create",
+    "delete",
+    "dump",
+    "get",
+    "man",
+    "merge",
+    "put",
+    "repair",
+    "serve",
+    "split",
+    "streams",
+    "tail",
+    "trim",
+    "verify",
+];
+
+fn run(arguments: &[&str]) -> Output {
+    PROGRAM.command().args(arguments).output().unwrap()
+}
+
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The long options that the help of a subcommand lists.
+fn options(subcommand: &str) -> BTreeSet<String> {
+    let help = printed(&[subcommand, "--help"]);
+    let lines = help.lines().map(str::trim_start);
+    lines
+        .filter(|line| line.starts_with('-'))
+        .flat_map(|line| line.split([' ', ',', '<', '[']))
+        .map(|word| word.trim_end_matches(|character: char| !character.is_ascii_alphanumeric()))
+        .filter(|word| word.starts_with("--"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_subcommand_with_all_its_options() {
+    let directory = tempfile::tempdir().unwrap();
+    printed(&["man", directory.path().to_str().unwrap()]);
+    let names: BTreeSet<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut expected: BTreeSet<_> = SUBCOMMANDS.map(|name| format!("anabranch-{name}.1")).into();
+    expected.insert("anabranch.1".to_owned());
+    assert_eq!(names, expected);
+    for subcommand in SUBCOMMANDS {
+        let page = directory.path().join(format!("anabranch-{subcommand}.1"));
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains(".TH anabranch-"), "{page}");
+        let options = options(subcommand);
+        assert!(options.contains("--help"), "{subcommand}: {options:?}");
+        for option in options {
+            let written = option.replace('-', "\\-");
+            assert!(page.contains(&written), "{subcommand}: {option}");
+        }
+    }
+}
+
+#[test]
+fn the_page_of_the_program_is_printed_without_a_directory() {
+    let page = printed(&["man"]);
+    assert!(page.contains(".TH anabranch 1"), "{page}");
+    for part in SUBCOMMANDS.map(|name| format!("anabranch\\-{name}(1)")) {
+        assert!(page.contains(&part), "{part}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(&["man", directory.path().join("missing").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the manual"));
+}
+
+#[test]
+fn each_shell_gets_completions_of_all_options() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = printed(&["completions", shell]);
+        for subcommand in SUBCOMMANDS {
+            assert!(script.contains(subcommand), "{shell}: {subcommand}");
+        }
+        for option in options("serve") {
+            // fish has them without the dashes.
+            let name = option.trim_start_matches('-');
+            assert!(script.contains(name), "{shell}: {option}");
+        }
+    }
+    assert_eq!(run(&["completions", "cmd.exe"]).status.code(), Some(2));
+}
+
+#[test]
+fn bash_takes_its_completions() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("anabranch");
+    fs::write(&file, printed(&["completions", "bash"])).unwrap();
+    let Ok(checked) = Command::new("bash").arg("-n").arg(&file).output() else {
+        eprintln!("skipped: there is no bash");
+        return;
+    };
+    assert!(checked.status.success(), "{checked:?}");
+}

@@ -1,0 +1,640 @@
+//! The pages for those who run a server: health, metrics and version; beside the API, on an address of their own, and
+//! switched off.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use anabranch::kinesis::{BindError, Credentials, Fault, Server, ServerOptions};
+use anabranch::{Memory, Store, StoreOptions};
+use anabranch_harness::http1::{Client, Head, Reply};
+use anabranch_harness::http2::Http2Client;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::test_server::{Backend, TestServer, on_each_backend};
+
+on_each_backend!(
+    health_and_version_are_told_in_json,
+    metrics_are_text_that_prometheus_reads,
+    metrics_count_what_was_put_and_read,
+    calls_are_counted_by_operation_and_error,
+    a_page_can_only_be_read,
+    a_path_says_nothing_where_an_operation_is_called,
+    web_pages_and_hosts_are_let_in_as_for_the_api,
+    with_credentials_metrics_are_not_beside_the_api,
+    without_pages_their_paths_are_answered_like_all_others,
+);
+
+const PAGES: [&str; 3] = ["/health", "/metrics", "/version"];
+
+fn head<'a>(method: &'a str, uri: &'a str) -> Head<'a> {
+    Head {
+        method,
+        uri,
+        headers: Vec::new(),
+    }
+}
+
+fn get(address: SocketAddr, uri: &str) -> Reply {
+    Client::connect(address).send(&head("GET", uri), b"")
+}
+
+/// What AWS, and this server, answers whatever is not a call.
+#[track_caller]
+fn assert_no_page(reply: &Reply) {
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    assert!(
+        reply.text().contains("Unable to determine service"),
+        "{}",
+        reply.text()
+    );
+}
+
+/// The value of each series, and the type of each metric.
+struct Metrics {
+    series: BTreeMap<String, f64>,
+    types: BTreeMap<String, String>,
+}
+
+impl Metrics {
+    #[track_caller]
+    fn of(server: &TestServer) -> Metrics {
+        Metrics::at(server.address)
+    }
+
+    #[track_caller]
+    fn at(address: SocketAddr) -> Metrics {
+        let reply = get(address, "/metrics");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        Metrics::parse(reply.text())
+    }
+
+    /// The text format is a line for each series, behind those that tell its metric's meaning and type.
+    #[track_caller]
+    fn parse(text: &str) -> Metrics {
+        let mut metrics = Metrics {
+            series: BTreeMap::new(),
+            types: BTreeMap::new(),
+        };
+        let mut current = "";
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, help) = help.split_once(' ').unwrap();
+                assert!(name.starts_with("anabranch_") && help.ends_with('.'), "{line}");
+                current = name;
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert_eq!(name, current, "a type stands behind its metric's help");
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                let known = metrics.types.insert(name.to_owned(), kind.to_owned());
+                assert_eq!(known, None, "{name} is there twice");
+            } else {
+                let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+                let name = series.split('{').next().unwrap();
+                let of_histogram = ["_bucket", "_sum", "_count"];
+                let metric = of_histogram.iter().find_map(|part| name.strip_suffix(part));
+                assert!(
+                    name == current || metric == Some(current),
+                    "{line} is not of {current}"
+                );
+                let known = metrics.series.insert(series.to_owned(), value.parse().unwrap());
+                assert_eq!(known, None, "{series} is there twice");
+            }
+        }
+        metrics
+    }
+
+    #[track_caller]
+    fn value(&self, series: &str) -> f64 {
+        let value = self.series.get(series);
+        *value.unwrap_or_else(|| panic!("{series} is not in {:?}", self.series.keys()))
+    }
+
+    /// The streams that have a series of this metric.
+    fn streams(&self, metric: &str) -> BTreeSet<String> {
+        let of_metric = self.series.keys().filter_map(|series| {
+            let labels = series.strip_prefix(metric)?.strip_prefix('{')?;
+            let name = labels.split_once("stream=\"")?.1.split('"').next()?;
+            Some(name.to_owned())
+        });
+        of_metric.collect()
+    }
+}
+
+fn of_stream(metric: &str, stream: &str) -> String {
+    format!("{metric}{{namespace=\"000000000000/eu-west-1\",stream=\"{stream}\"}}")
+}
+
+fn health_and_version_are_told_in_json(backend: Backend) {
+    let server = TestServer::start(backend);
+    for (page, expected) in [
+        ("/health", json!({"status": "ok", "reasons": []})),
+        (
+            "/version",
+            json!({"version": env!("CARGO_PKG_VERSION"), "api": "Kinesis_20131202"}),
+        ),
+    ] {
+        let reply = get(server.address, page);
+        assert_eq!((reply.status, reply.json()), (200, expected), "{page}");
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+    assert_eq!(get(server.address, "/health?verbose=1").status, 200);
+    for other in ["/", "/health/", "/healthz", "/Health", "//health", "/metrics/x"] {
+        assert_no_page(&get(server.address, other));
+    }
+    server.store.close().unwrap();
+    let reply = get(server.address, "/health");
+    assert_eq!(
+        (reply.status, reply.json()),
+        (503, json!({"status": "failing", "reasons": ["closed"]}))
+    );
+    assert_eq!(get(server.address, "/metrics").status, 503);
+    assert_eq!(get(server.address, "/version").status, 200);
+}
+
+fn metrics_are_text_that_prometheus_reads(backend: Backend) {
+    let server = TestServer::start(backend);
+    server.create("clicks", 2);
+    server.put("clicks", "k", "data");
+    let reply = get(server.address, "/metrics");
+    assert_eq!(
+        reply.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    assert!(reply.text().ends_with('\n'));
+    let metrics = Metrics::parse(reply.text());
+    // The buckets of a histogram count up to all of its values.
+    for histogram in [
+        "anabranch_commit_duration_seconds",
+        "anabranch_sync_duration_seconds",
+        "anabranch_group_records",
+    ] {
+        assert_eq!(metrics.types[histogram], "histogram");
+        let begin = format!("{histogram}_bucket{{le=\"");
+        let mut buckets: Vec<(f64, f64)> = metrics
+            .series
+            .iter()
+            .filter_map(|(series, values)| {
+                let bound = series.strip_prefix(&begin)?.strip_suffix("\"}")?;
+                Some((bound.parse().unwrap(), *values))
+            })
+            .collect();
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(buckets.len() > 10 && buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+        let (last, all) = buckets[buckets.len() - 1];
+        assert_eq!(
+            (last, all),
+            (f64::INFINITY, metrics.value(&format!("{histogram}_count")))
+        );
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        metrics.value(&format!("anabranch_build_info{{version=\"{version}\"}}")),
+        1.0
+    );
+}
+
+fn metrics_count_what_was_put_and_read(backend: Backend) {
+    let server = TestServer::start(backend);
+    server.create("clicks", 2);
+    server.create("orders", 1);
+    for _ in 0..3 {
+        server.put("clicks", "user-1", "12345");
+    }
+    assert_eq!(server.count_records("clicks"), 3);
+    let metrics = Metrics::of(&server);
+    for (series, value) in [
+        ("anabranch_put_records_total", 3.0),
+        ("anabranch_put_bytes_total", 33.0),
+        ("anabranch_read_records_total", 3.0),
+        ("anabranch_read_bytes_total", 33.0),
+        ("anabranch_commits_total", 3.0),
+        ("anabranch_commit_duration_seconds_count", 3.0),
+        ("anabranch_group_records_sum", 3.0),
+        ("anabranch_group_records_bucket{le=\"1\"}", 3.0),
+        ("anabranch_streams", 2.0),
+        ("anabranch_open_shards", 3.0),
+        ("anabranch_damaged_shards", 0.0),
+        ("anabranch_poisoned", 0.0),
+        ("anabranch_pool_files", 0.0),
+        ("anabranch_connections_closed_idle_total", 0.0),
+        ("anabranch_throttled_records_total", 0.0),
+    ] {
+        assert_eq!(metrics.value(series), value, "{series}");
+    }
+    for (metric, clicks, orders) in [
+        ("anabranch_stream_put_records_total", 3.0, 0.0),
+        ("anabranch_stream_put_bytes_total", 33.0, 0.0),
+        ("anabranch_stream_read_records_total", 3.0, 0.0),
+        ("anabranch_stream_read_bytes_total", 33.0, 0.0),
+        ("anabranch_stream_open_shards", 2.0, 1.0),
+    ] {
+        assert_eq!(metrics.value(&of_stream(metric, "clicks")), clicks, "{metric}");
+        assert_eq!(metrics.value(&of_stream(metric, "orders")), orders, "{metric}");
+    }
+    let oldest = "anabranch_stream_oldest_record_timestamp_seconds";
+    assert_eq!(metrics.value(&of_stream(oldest, "clicks")), 1_421_889_722.0);
+    assert_eq!(metrics.streams(oldest), BTreeSet::from(["clicks".to_owned()]));
+    assert!(metrics.value("anabranch_segment_bytes") > 0.0);
+    assert!(metrics.value("anabranch_connections") >= 1.0);
+    assert!(metrics.value("anabranch_disk_size_bytes") >= metrics.value("anabranch_disk_available_bytes"));
+    // What a stream had that is gone stays in the counts.
+    server.ok("DeleteStream", &json!({"StreamName": "clicks"}));
+    let metrics = Metrics::of(&server);
+    assert_eq!(metrics.value("anabranch_put_records_total"), 3.0);
+    let puts = "anabranch_stream_put_records_total";
+    assert_eq!(
+        metrics.value(&format!("{puts}{{namespace=\"\",stream=\"(others)\"}}")),
+        3.0
+    );
+    assert!(!metrics.streams(puts).contains("clicks"));
+}
+
+fn calls_are_counted_by_operation_and_error(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        let faults = ["PutRecord:throttle:2", "PutRecords:throttle:100%"];
+        options.faults(faults.map(|fault| fault.parse::<Fault>().unwrap()), 1)
+    });
+    server.create("clicks", 1);
+    let put = json!({"StreamName": "clicks", "PartitionKey": "k", "Data": "aGk="});
+    for _ in 0..2 {
+        server.refusal("PutRecord", &put);
+    }
+    server.ok("PutRecord", &put);
+    let record = json!({"PartitionKey": "k", "Data": "aGk="});
+    server.ok(
+        "PutRecords",
+        &json!({"StreamName": "clicks", "Records": [record, record]}),
+    );
+    server.refusal("DescribeStream", &json!({"StreamName": "nothing"}));
+    assert_no_page(&get(server.address, "/"));
+    assert_eq!(get(server.address, "/health").status, 200);
+    let evil = Head::of("Kinesis_20131202.ListStreams").header("Host", "evil.example");
+    assert_eq!(server.connect().send(&evil, b"{}").status, 403);
+
+    let metrics = Metrics::of(&server);
+    let requests =
+        |operation: &str| metrics.value(&format!("anabranch_requests_total{{operation=\"{operation}\"}}"));
+    assert_eq!(
+        [
+            "PutRecord",
+            "PutRecords",
+            "DescribeStream",
+            "ListStreams",
+            "(none)"
+        ]
+        .map(requests),
+        [3.0, 1.0, 1.0, 1.0, 1.0]
+    );
+    let errors: BTreeMap<_, _> = metrics
+        .series
+        .iter()
+        .filter_map(|(series, count)| {
+            let labels = series.strip_prefix("anabranch_request_errors_total{operation=\"")?;
+            let (operation, error) = labels.strip_suffix("\"}")?.split_once("\",error=\"")?;
+            Some(((operation, error), *count))
+        })
+        .collect();
+    let expected = BTreeMap::from([
+        (("(none)", "(none)"), 1.0),
+        (("DescribeStream", "ResourceNotFoundException"), 1.0),
+        (("ListStreams", "AccessDeniedException"), 1.0),
+        (("PutRecord", "ProvisionedThroughputExceededException"), 2.0),
+    ]);
+    assert_eq!(errors, expected);
+    assert_eq!(metrics.value("anabranch_throttled_records_total"), 2.0);
+}
+
+fn a_page_can_only_be_read(backend: Backend) {
+    let server = TestServer::start(backend);
+    server.create("clicks", 1);
+    for page in PAGES {
+        let mut client = server.connect();
+        let whole = client.send(&head("GET", page), b"");
+        let without_body = client.send(&head("HEAD", page), b"");
+        assert_eq!(without_body.status, 200, "{page}");
+        assert_eq!(without_body.header("content-type"), whole.header("content-type"));
+        assert!(
+            without_body
+                .header("content-length")
+                .unwrap()
+                .parse::<usize>()
+                .unwrap()
+                > 10
+        );
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            let reply = client.send(&head(method, page), b"{}");
+            assert_eq!(
+                (reply.status, reply.header("allow")),
+                (405, Some("GET, HEAD")),
+                "{method}"
+            );
+        }
+        // A body is of no use, and in no one's way.
+        assert_eq!(client.send(&head("GET", page), b"{}").status, 200);
+    }
+}
+
+fn a_path_says_nothing_where_an_operation_is_called(backend: Backend) {
+    let server = TestServer::start(backend);
+    for page in PAGES {
+        let call = Head::of("Kinesis_20131202.ListStreams").uri(page);
+        let reply = server.connect().send(&call, b"{}");
+        assert_eq!(reply.ok()["HasMoreStreams"], false, "{page}");
+    }
+}
+
+fn web_pages_and_hosts_are_let_in_as_for_the_api(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.allow_origin("https://app.example"));
+    for page in PAGES {
+        for (name, value) in [("Host", "evil.example"), ("Origin", "https://evil.example")] {
+            let reply = server.connect().send(&head("GET", page).header(name, value), b"");
+            assert_eq!(reply.status, 403, "{page} {value}");
+            assert!(reply.header("access-control-allow-origin").is_none());
+            assert!(!reply.text().contains("anabranch_"), "{}", reply.text());
+        }
+        let from = head("GET", page).header("Origin", "https://app.example");
+        let reply = server.connect().send(&from, b"");
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            Some("https://app.example")
+        );
+    }
+}
+
+fn with_credentials_metrics_are_not_beside_the_api(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.credentials(credentials()));
+    assert_eq!(get(server.address, "/health").status, 200);
+    assert_eq!(get(server.address, "/version").status, 200);
+    assert_no_page(&get(server.address, "/metrics"));
+}
+
+fn credentials() -> Credentials {
+    Credentials::parse("[a]\naws_access_key_id = AKID\naws_secret_access_key = secret\n").unwrap()
+}
+
+fn without_pages_their_paths_are_answered_like_all_others(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.admin(false));
+    for page in PAGES {
+        assert_no_page(&get(server.address, page));
+    }
+}
+
+/// Streams beyond the first hundred have no series of their own.
+#[test]
+fn so_many_streams_have_numbers_of_their_own_and_the_others_have_them_together() {
+    let server = TestServer::start(Backend::Memory);
+    let streams = server.streams();
+    for number in 0..110 {
+        let stream = streams.create_stream(&format!("stream-{number:03}"), 1).unwrap();
+        stream.put("k", b"data").unwrap();
+    }
+    let metrics = Metrics::of(&server);
+    let puts = "anabranch_stream_put_records_total";
+    let names = metrics.streams(puts);
+    assert_eq!(names.len(), 101);
+    assert!(names.contains("stream-000") && names.contains("stream-099"));
+    assert!(names.contains("(others)") && !names.contains("stream-100"));
+    assert_eq!(metrics.value(&of_stream(puts, "stream-007")), 1.0);
+    let others = format!("{puts}{{namespace=\"\",stream=\"(others)\"}}");
+    assert_eq!(metrics.value(&others), 10.0);
+    assert_eq!(metrics.streams("anabranch_stream_open_shards").len(), 100);
+    assert!(metrics.series.len() < 1_000, "{}", metrics.series.len());
+}
+
+/// The one of the most shards is not looked into.
+#[test]
+fn the_oldest_record_of_a_stream_of_many_shards_is_not_looked_for() {
+    let server = TestServer::start(Backend::Memory);
+    let streams = server.streams();
+    for (name, shards) in [("many", 65), ("few", 64)] {
+        streams
+            .create_stream(name, shards)
+            .unwrap()
+            .put("k", b"data")
+            .unwrap();
+    }
+    let oldest = Metrics::of(&server).streams("anabranch_stream_oldest_record_timestamp_seconds");
+    assert_eq!(oldest, BTreeSet::from(["few".to_owned()]));
+}
+
+/// A page and its names in the documentation must not differ.
+#[test]
+fn the_documentation_has_each_metric_with_its_type() {
+    let server = TestServer::start(Backend::Directory);
+    server.create("clicks", 1);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md")).unwrap();
+    let documented: BTreeMap<_, _> = page
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| `anabranch_")?.split_once('`')?;
+            let kind = rest.split('|').nth(1)?.trim();
+            Some((format!("anabranch_{name}"), kind.to_owned()))
+        })
+        .collect();
+    assert_eq!(Metrics::of(&server).types, documented);
+}
+
+/// A server on a store in memory, with an address for its pages.
+struct WithAdminAddress {
+    runtime: Runtime,
+    api: SocketAddr,
+    admin: SocketAddr,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl WithAdminAddress {
+    fn start(change: fn(ServerOptions) -> ServerOptions) -> WithAdminAddress {
+        let store = StoreOptions::new().keeper(false).open_in_memory(&Memory::new());
+        WithAdminAddress::on(store.unwrap(), change)
+    }
+
+    fn on(store: Store, change: fn(ServerOptions) -> ServerOptions) -> WithAdminAddress {
+        let runtime = Runtime::new().unwrap();
+        let options = change(ServerOptions::new("127.0.0.1:0").admin_listen("127.0.0.1:0"));
+        let server = runtime.block_on(Server::bind(store, options)).unwrap();
+        let (api, admin) = (server.local_addr(), server.admin_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = runtime.spawn(server.run_until(async {
+            let _ = stopped.await;
+        }));
+        WithAdminAddress {
+            runtime,
+            api,
+            admin,
+            running: Some((stop, running)),
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some((stop, running)) = self.running.take() {
+            stop.send(()).unwrap();
+            self.runtime.block_on(running).unwrap();
+        }
+    }
+}
+
+impl Drop for WithAdminAddress {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[test]
+fn an_address_of_their_own_has_the_pages_and_the_one_of_the_api_has_not() {
+    let mut server = WithAdminAddress::start(|options| options.credentials(credentials()));
+    assert_ne!(server.api, server.admin);
+    for page in PAGES {
+        assert_eq!(get(server.admin, page).status, 200, "{page}");
+        assert_no_page(&get(server.api, page));
+        let post = Client::connect(server.admin).send(&head("POST", page), b"{}");
+        assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+    }
+    // It has nothing else.
+    let call = Head::of("Kinesis_20131202.ListStreams");
+    let mut client = Client::connect(server.admin);
+    assert_eq!(client.send(&call, b"{}").status, 404);
+    assert_eq!(client.send(&head("GET", "/"), b"").status, 404);
+    // Nor does it tell more to web pages, and to those who take it for another host.
+    for (name, value) in [("Host", "evil.example"), ("Origin", "https://evil.example")] {
+        let reply = Client::connect(server.admin).send(&head("GET", "/metrics").header(name, value), b"");
+        assert_eq!(reply.status, 403);
+        assert!(reply.text().contains("evil.example") && !reply.text().contains("anabranch_"));
+    }
+    // Over HTTP/2 too.
+    let mut client = Http2Client::connect(server.admin);
+    let stream = client.begin_with("GET", "ListStreams", None, &[(":path", "/health")]);
+    client.end(stream);
+    let health = (200, json!({"status": "ok", "reasons": []}));
+    assert_eq!(client.finish(stream), health);
+    server.stop();
+    assert!(Client::try_connect(server.admin).is_err());
+}
+
+#[test]
+fn a_web_page_that_is_allowed_may_read_the_pages_at_their_own_address() {
+    let server = WithAdminAddress::start(|options| options.allow_origin("https://app.example"));
+    let preflight = head("OPTIONS", "/metrics")
+        .header("Origin", "https://app.example")
+        .header("Access-Control-Request-Method", "GET");
+    let get = head("GET", "/metrics").header("Origin", "https://app.example");
+    for asked in [preflight, get] {
+        let reply = Client::connect(server.admin).send(&asked, b"");
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            Some("https://app.example")
+        );
+    }
+}
+
+/// More connections than there is place for: the longest idle one is closed, as at the API.
+#[test]
+fn clients_that_keep_connections_do_not_lock_others_out_of_the_pages() {
+    let server = WithAdminAddress::start(|options| options);
+    let _idle: Vec<_> = (0..40).map(|_| Client::connect(server.admin)).collect();
+    assert_eq!(get(server.admin, "/health").status, 200);
+    assert_eq!(
+        Client::connect(server.api).call("ListStreams", &json!({})).status,
+        200
+    );
+}
+
+fn refused(options: ServerOptions) -> BindError {
+    let store = Store::in_memory().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let bound = runtime.block_on(Server::bind(store, options));
+    bound.expect_err("the address is refused")
+}
+
+#[test]
+fn an_address_for_the_pages_that_makes_no_sense_is_refused() {
+    let beyond = || ServerOptions::new("127.0.0.1:0").admin_listen("0.0.0.0:0");
+    let error = refused(beyond());
+    assert!(matches!(error, BindError::AdminBeyondLoopback { .. }), "{error}");
+    // There signatures are asked for at the other address alone.
+    let error = refused(beyond().credentials(credentials()));
+    assert!(matches!(error, BindError::AdminBeyondLoopback { .. }), "{error}");
+    let error = refused(ServerOptions::new("127.0.0.1:0").admin_listen("nonsense"));
+    assert!(matches!(&error, BindError::Admin { .. }), "{error}");
+    assert!(error.to_string().contains("nonsense"), "{error}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let error = refused(ServerOptions::new("127.0.0.1:0").admin_listen(&taken));
+    assert!(
+        error.to_string().contains(&format!("{taken} is taken")),
+        "{error}"
+    );
+
+    let runtime = Runtime::new().unwrap();
+    let meant = beyond().allow_unsigned_beyond_loopback(true);
+    let server = runtime.block_on(Server::bind(Store::in_memory().unwrap(), meant));
+    assert!(server.unwrap().admin_addr().unwrap().ip().is_unspecified());
+}
+
+#[cfg(feature = "sim")]
+mod on_a_simulated_disk {
+    use std::io::ErrorKind;
+
+    use anabranch::sim::{Operation, SimDisk};
+
+    use super::*;
+
+    fn start() -> (SimDisk, Store, WithAdminAddress) {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new().keeper(false).disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let server = WithAdminAddress::on(store.clone(), |options| options);
+        (disk, store, server)
+    }
+
+    #[track_caller]
+    fn assert_failing(server: &WithAdminAddress, reason: &str) {
+        let reply = get(server.admin, "/health");
+        let expected: Value = json!({"status": "failing", "reasons": [reason]});
+        assert_eq!((reply.status, reply.json()), (503, expected));
+        let head = Client::connect(server.admin).send(&head("HEAD", "/health"), b"");
+        assert_eq!((head.status, head.body.len()), (503, 0));
+    }
+
+    #[test]
+    fn a_poisoned_store_fails_its_health_and_tells_its_numbers() {
+        let (disk, store, server) = start();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        stream.put("k", b"data").unwrap();
+        assert_eq!(get(server.admin, "/health").status, 200);
+        disk.faults().fail_nth(Operation::SyncData, 1, ErrorKind::Other);
+        stream.put("k", b"data").unwrap_err();
+        assert_failing(&server, "poisoned");
+        let metrics = Metrics::at(server.admin);
+        assert_eq!(metrics.value("anabranch_poisoned"), 1.0);
+        assert_eq!(metrics.value("anabranch_put_records_total"), 1.0);
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_fails_the_health_until_there_is_room() {
+        let (disk, store, server) = start();
+        store
+            .create_stream("clicks", 1)
+            .unwrap()
+            .put("k", b"data")
+            .unwrap();
+        assert!(
+            !Metrics::at(server.admin)
+                .types
+                .contains_key("anabranch_disk_size_bytes"),
+            "a disk without a size has none to tell"
+        );
+        disk.set_capacity(disk.used_bytes() + 100);
+        assert_failing(&server, "nearly full");
+        let metrics = Metrics::at(server.admin);
+        assert_eq!(metrics.value("anabranch_disk_available_bytes"), 100.0);
+        disk.set_capacity(100 << 20);
+        assert_eq!(get(server.admin, "/health").status, 200);
+    }
+}
