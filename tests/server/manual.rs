@@ -18,6 +18,7 @@ const SUBCOMMANDS: [&str; 18] = [
     "merge",
     "put",
     "repair",
+    "restore",
     "serve",
     "split",
     "streams",
