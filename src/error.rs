@@ -254,6 +254,96 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A checkpoint was to be saved over one that is further on in some shard. Nothing has changed. It can be
+    /// [set](crate::Stream::reset_checkpoint), if that is meant.
+    #[error(
+        "checkpoint {checkpoint} of stream {stream} is at record {saved} of {shard}, and what was to be saved is behind \
+         that; to go back, reset it"
+    )]
+    CheckpointBehind {
+        /// The stream.
+        stream: String,
+        /// The name of the checkpoint.
+        checkpoint: String,
+        /// The first shard in which it would fall.
+        shard: ShardId,
+        /// The number of the next record to read there, by what is saved.
+        saved: RecordNumber,
+    },
+
+    /// What is saved under a name is not what the caller expected. Nothing has changed.
+    #[error("checkpoint {checkpoint} of stream {stream} is not what was expected")]
+    CheckpointChanged {
+        /// The stream.
+        stream: String,
+        /// The name of the checkpoint.
+        checkpoint: String,
+    },
+
+    /// There is no such consumer group, or no such any more.
+    #[error("stream {stream} has no consumer group {group}")]
+    GroupNotFound {
+        /// The stream.
+        stream: String,
+        /// The group that was asked for.
+        group: String,
+    },
+
+    /// The stream has as many checkpoints as it can have with another group
+    /// ([`limits::MAX_GROUPS_PER_STREAM`](crate::limits::MAX_GROUPS_PER_STREAM)). None was made.
+    #[error(
+        "stream {stream} has {limit} consumer groups and other checkpoints, and cannot have another group"
+    )]
+    TooManyGroups {
+        /// The stream.
+        stream: String,
+        /// The most that there can be.
+        limit: usize,
+    },
+
+    /// The group has a member of this name, whose leases have not run out.
+    #[error("consumer group {group} has a member {member} already")]
+    MemberExists {
+        /// The group.
+        group: String,
+        /// The name of both members.
+        member: String,
+    },
+
+    /// The group does not have this member any more. Its leases had run out, and another one has joined in its place.
+    #[error(
+        "consumer group {group} does not have this member {member} any more: another one has taken its place"
+    )]
+    MemberNotFound {
+        /// The group.
+        group: String,
+        /// The name of the member.
+        member: String,
+    },
+
+    /// The group has as many members as it can have
+    /// ([`limits::MAX_MEMBERS_PER_GROUP`](crate::limits::MAX_MEMBERS_PER_GROUP)).
+    #[error("consumer group {group} has {limit} members, and the most is {limit}")]
+    TooManyMembers {
+        /// The group.
+        group: String,
+        /// The most that there can be.
+        limit: usize,
+    },
+
+    /// The member does not hold the shard any more as it did when it was given the records, so that nothing was noted: its
+    /// lease had run out and another member has taken it, or the group was set back, or the shard is done with. The records
+    /// are given out again, unless they were committed before.
+    #[error("member {member} of consumer group {group} has lost its lease of {shard}")]
+    LeaseLost {
+        /// The group.
+        group: String,
+        /// The member.
+        member: String,
+        /// The shard.
+        shard: ShardId,
+    },
+
     /// More tags than the caller allows. None was changed.
     #[error("there would be {count} tags, and the most is {limit}")]
     TooManyTags {
@@ -318,6 +408,21 @@ pub enum Error {
     /// The directory holds files, but no store. A store is made in an empty or a new directory.
     #[error("{} is not an anabranch store: it has files but no CURRENT", path.display())]
     NotAStore {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A store was being copied into the directory, and did not come to an end: a backup or a restore that is under
+    /// way, or was interrupted. There is no store in it. Do it again, which begins anew, or remove the directory.
+    #[error("{} has a part of a backup or of a restored store that was not finished; do it again, or remove the directory", path.display())]
+    UnfinishedCopy {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A store is only copied into a directory that is empty, or is not there yet.
+    #[error("{} is not empty; choose an empty or a new directory", path.display())]
+    NotEmpty {
         /// The directory.
         path: PathBuf,
     },

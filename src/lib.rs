@@ -57,6 +57,7 @@ compile_error!("lengths of files are `u64` and are used as `usize`: anabranch ne
 #[cfg(feature = "server")]
 mod admin;
 mod backend;
+mod backup;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
@@ -81,12 +82,13 @@ mod sync;
 
 pub use backend::StorageStats;
 pub use backend::memory::Memory;
+pub use backup::{Copied, Sharing};
 #[cfg(feature = "channels")]
 pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,
     DirectoryBuckets, Object, S3Buckets,
 };
-pub use consumer::StreamReader;
+pub use consumer::{ConsumerGroup, GroupBatch, Member, MemberDescription, MemberOptions, StreamReader};
 #[cfg(any(test, feature = "sim"))]
 pub use disk::sim;
 #[cfg(feature = "encryption")]
@@ -107,9 +109,9 @@ pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptErr
 pub use seam::{PutStats, ReadLimit, ReadStats};
 pub use store::{
     Append, AppendEach, ConsumerDescription, DamagedShard, ModeOptions, Namespace, NewConsumer, PutResult,
-    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardStats, ShardWatch, Store,
-    StoreEvent, StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription, StreamOptions, StreamStats,
-    StreamSummary,
+    QueueDescription, QueueOptions, QueueSettings, RecordBatch, ShardIterator, ShardLag, ShardStats,
+    ShardWatch, Store, StoreEvent, StoreHealth, StoreOptions, StoreStats, Stream, StreamDescription,
+    StreamOptions, StreamStats, StreamSummary,
 };
 #[cfg(feature = "channels")]
 pub use store::{ChannelDescription, ChannelOptions};
@@ -123,6 +125,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/queues.md")]
 struct Queues;
+
+/// Runs the example of the page on consumer groups.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/consumer-groups.md")]
+struct ConsumerGroups;
 
 /// Runs the examples of the page on testing.
 #[cfg(all(doctest, feature = "server", feature = "sim"))]

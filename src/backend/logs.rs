@@ -2,14 +2,16 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::shard_log::ShardLog;
 use super::statistics::LogStatistics;
+use crate::backup::Copied;
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::{Error, Result};
-use crate::model::{LogName, Moment, PutRecord, ShardId, Space, StreamId, Timestamp};
+use crate::model::{LogName, Moment, PutRecord, RecordNumber, ShardId, Space, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting};
 
 /// A backend that was opened.
@@ -35,6 +37,12 @@ pub(crate) type SealPlan<'a> = dyn FnMut(&CatalogState, &[(ShardId, LogEnd)]) ->
 /// Makes edits that take logs out of the catalog.
 pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> + 'a;
 
+/// What a store had at one moment, which is kept for as long as this is there.
+pub(crate) trait Snapshot: Debug {
+    /// Writes it to a directory, as a store of its own.
+    fn write(&self, directory: &Path) -> Result<Copied>;
+}
+
 /// The logs of a store.
 ///
 /// No verb wakes a reader, since its caller may hold locks: where a verb ends logs it gives them back, and the caller
@@ -53,7 +61,9 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     ) -> Option<Vec<Result<Appended>>>;
 
     /// What of a log can be freed apart from the rest, oldest first. The last piece is the one that records follow in.
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>>;
+    /// Of each piece what has records from a number on is counted: the records exactly, and where only a part of a
+    /// piece counts the bytes may be as large a part of its bytes as it is of its records. Reads no record.
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>>;
 
     /// Makes all durable that a log has taken so far, whatever an append waits for.
     fn sync(&self, log: LogName) -> Result<()>;
@@ -67,8 +77,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut SealPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Commits the edits that take a log, or a whole stream, out of the catalog, and then removes the logs, once they are
-    /// not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
+    /// Commits the edits that take a log, or a whole stream, out of the catalog, and then removes the logs, once they
+    /// are not read any more. If `plan` makes no edits, nothing is removed. Gives the removed logs that were in use.
     fn remove(
         &self,
         stream: StreamId,
@@ -78,6 +88,13 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
 
     /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
+
+    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go
+    /// on.
+    ///
+    /// # Errors
+    /// A log is damaged, or cannot be written; or these are no logs that can be copied.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
 
     /// Refuses if something failed after which nothing more is written.
     fn check(&self) -> Result<()>;

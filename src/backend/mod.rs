@@ -14,7 +14,7 @@ pub(crate) mod memory;
 mod shard_log;
 mod statistics;
 
-pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan};
+pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan, Snapshot};
 pub(crate) use shard_log::ShardLog;
 pub(crate) use statistics::LogStatistics;
 pub use statistics::StorageStats;

@@ -215,6 +215,12 @@ pub(crate) enum Edit {
         stream: StreamId,
         through: ChannelId,
     },
+    /// A checkpoint that is there has these positions from now on; a shard without a number is not listed any more.
+    CheckpointAdvanced {
+        stream: StreamId,
+        name: String,
+        next: Vec<(ShardId, Option<RecordNumber>)>,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end.
@@ -280,6 +286,7 @@ impl Edit {
             Self::ChannelAdvanced { .. } => "ChannelAdvanced",
             Self::ChannelRemoved { .. } => "ChannelRemoved",
             Self::ChannelIdsReserved { .. } => "ChannelIdsReserved",
+            Self::CheckpointAdvanced { .. } => "CheckpointAdvanced",
         }
     }
 
@@ -344,7 +351,8 @@ impl Edit {
             | Self::ChannelRemoved { stream, .. }
             | Self::ChannelIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }
-            | Self::CheckpointRemoved { stream, .. } => vec![*stream],
+            | Self::CheckpointRemoved { stream, .. }
+            | Self::CheckpointAdvanced { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }
             | Self::TagsChanged { resource, .. }
             | Self::AttributeChanged { resource, .. } => match resource {

@@ -18,7 +18,7 @@ use crate::model::{
     Timestamp,
 };
 
-const KINDS: u8 = 38;
+const KINDS: u8 = 39;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -288,6 +288,11 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             stream,
             through: channel,
         },
+        37 => Edit::CheckpointAdvanced {
+            stream,
+            name,
+            next: vec![(shard, (!d.is_multiple_of(3)).then_some(number))],
+        },
         _ => Edit::LoadPeaked {
             stream,
             day: u64::from(c),
@@ -367,7 +372,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 37, "{fitted:?}");
+    assert_eq!(fitted.len(), 38, "{fitted:?}");
 }
 
 #[test]

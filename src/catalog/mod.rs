@@ -12,6 +12,7 @@
 
 mod channel_state;
 mod codec;
+mod copy;
 mod edit;
 mod edit_log;
 mod gone;
@@ -109,6 +110,12 @@ impl Catalog {
     /// The state as it is now. No edit is applied while the guard is held.
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, CatalogState> {
         self.state.read()
+    }
+
+    /// Looks at the state while no edit is under way, and none comes.
+    pub(crate) fn while_unchanged<T>(&self, look: impl FnOnce(&CatalogState) -> T) -> T {
+        let _no_edit = self.tail.lock();
+        look(&self.state.read())
     }
 
     /// Plans edits, makes them durable all together or not at all, and applies them. No other edit comes between.

@@ -78,6 +78,11 @@ impl CatalogState {
         self.streams.iter().map(|(id, stream)| (*id, stream))
     }
 
+    /// The namespaces that have streams, in order.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
     /// A namespace's streams in the order of their names, without those up to and including `after`.
     pub(crate) fn streams_by_name(
         &self,
@@ -255,6 +260,11 @@ impl CatalogState {
             Edit::CheckpointRemoved { stream, name } => {
                 self.stream_mut(*stream)?.checkpoints.remove(name);
             }
+            Edit::CheckpointAdvanced { stream, name, next } => {
+                let checkpoints = &mut self.stream_mut(*stream)?.checkpoints;
+                let known = checkpoints.get_mut(name);
+                known.ok_or("the checkpoint does not exist")?.apply(next);
+            }
             Edit::ClockNoted(note) => self.clock = Some(*note),
             Edit::LoadPeaked { stream, day, shards } => {
                 self.stream_mut(*stream)?.note_peak(*day, *shards);
@@ -404,7 +414,7 @@ impl CatalogState {
         Ok(())
     }
 
-    fn note_empty_journal(&mut self) {
+    pub(super) fn note_empty_journal(&mut self) {
         let logs = self.streams.values_mut().flat_map(StreamState::logs_mut);
         logs.for_each(|log| log.is_journaled = false);
     }
@@ -436,7 +446,7 @@ impl CatalogState {
         channels.get_mut(&channel).ok_or("the channel does not exist")
     }
 
-    fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {
+    pub(super) fn log_mut(&mut self, name: LogName) -> Result<&mut LogState, &'static str> {
         match name {
             LogName::CommitJournal => Ok(&mut self.journal),
             LogName::Shard(stream, shard) => {

@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anabranch::kinesis::{Credentials, CredentialsError, ServerOptions, TlsError, TlsIdentity};
+use anabranch::kinesis::{Credentials, ServerOptions, TlsError, TlsIdentity};
 use clap::Args;
 use tracing::info;
 
 use super::Failure;
+use super::secret_file::SecretFile;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AccessArguments {
     /// A file of AWS credentials; requests have to be signed with one of its keys
     ///
     /// Profiles with aws_access_key_id and aws_secret_access_key, and aws_session_token and aws_account_id if they are
-    /// wanted. Other users must not be able to read it. Without this, any key is taken and no signature is verified.
+    /// wanted. Other users must not be able to read it. What changes in it is taken up while the server runs. Without this,
+    /// any key is taken and no signature is verified.
     #[arg(long, value_name = "FILE", env = "ANABRANCH_CREDENTIALS")]
     credentials: Option<PathBuf>,
 
@@ -92,17 +94,19 @@ impl AccessArguments {
         self.credentials.is_some()
     }
 
-    /// The options with all that does not need the data directory.
-    pub(super) fn given_to(&self, mut options: ServerOptions) -> Result<ServerOptions, Failure> {
-        if let Some(file) = &self.credentials {
-            let credentials = Credentials::read(file).map_err(|error| match error {
-                CredentialsError::File(error) => Failure::Usage(format!("--credentials: {error}")),
-                error => Failure::Usage(format!("--credentials: {}: {error}", file.display())),
-            })?;
-            let keys = credentials.key_count();
+    /// The file with the keys that requests have to be signed with, if there is one.
+    pub(super) fn credentials(&self) -> Result<Option<SecretFile<Credentials>>, Failure> {
+        let file: Option<SecretFile<Credentials>> =
+            self.credentials.as_deref().map(SecretFile::read).transpose()?;
+        if let Some(file) = &file {
+            let keys = file.secrets.key_count();
             info!(keys, "signatures are verified");
-            options = options.credentials(credentials);
         }
+        Ok(file)
+    }
+
+    /// The options with all else that does not need the data directory.
+    pub(super) fn given_to(&self, mut options: ServerOptions) -> ServerOptions {
         // A name in the certificate is one that clients use.
         for host in self.allow_host.iter().chain(&self.tls_name) {
             options = options.allow_host(host);
@@ -110,7 +114,7 @@ impl AccessArguments {
         for origin in &self.allow_origin {
             options = options.allow_origin(origin);
         }
-        Ok(options.allow_unsigned_beyond_loopback(self.allow_unsigned_beyond_loopback))
+        options.allow_unsigned_beyond_loopback(self.allow_unsigned_beyond_loopback)
     }
 
     /// What to speak TLS with, if that is wanted. There may be no data directory.

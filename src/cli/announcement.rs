@@ -20,6 +20,8 @@ pub(super) struct Announcement<'a> {
     /// Where the streams are, for people.
     pub(super) place: String,
     pub(super) is_read_only: bool,
+    /// What is as slow or as limited as on AWS, for people.
+    pub(super) emulated: Option<&'a str>,
     pub(super) needs_key: bool,
     /// The certificate that clients have to trust.
     pub(super) self_signed: Option<&'a Path>,
@@ -65,6 +67,9 @@ impl Announcement<'_> {
             ""
         };
         writeln!(out, "The streams are in {}{but}", self.place)?;
+        if let Some(emulated) = self.emulated {
+            writeln!(out, "It emulates AWS: {emulated}")?;
+        }
         if let Some(admin) = &self.admin_url {
             writeln!(out, "Health and metrics are at {admin}")?;
         }
@@ -219,6 +224,7 @@ mod tests {
             region: "eu-west-1",
             place: "/data".to_owned(),
             is_read_only: false,
+            emulated: None,
             needs_key: false,
             self_signed: None,
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::counted::Counted;
-use super::keys::KeyFile;
+use super::secret_file::SecretFile;
 use super::verify::finding_as_json;
 
 #[derive(Debug, Args)]
@@ -95,8 +95,8 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     options.stream.clone_from(&arguments.stream);
     options.shard = arguments.shard;
     options.limit = arguments.limit;
-    let keys = arguments.keys.as_deref().map(KeyFile::read).transpose()?;
-    options.keys = keys.map(|file| file.keys);
+    let keys = arguments.keys.as_deref().map(SecretFile::read).transpose()?;
+    options.keys = keys.map(|file| file.secrets);
 
     let mut out = BufWriter::new(io::stdout().lock());
     let mut is_damaged = false;
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &DumpArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-fn shard(text: &str) -> Result<ShardId, String> {
+pub(super) fn shard(text: &str) -> Result<ShardId, String> {
     match text.parse() {
         Ok(index) => ShardId::new(index).map_err(|error| error.to_string()),
         Err(_) => text

@@ -1,6 +1,7 @@
 //! How the program ends when it fails: what it says, and with which status.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -20,6 +21,18 @@ pub(crate) enum Failure {
     Bind(BindError),
     /// The system refused something else.
     System { doing: &'static str, source: io::Error },
+    /// A command at the shell cannot open a directory, or its store refuses something.
+    Directory(Error),
+    /// There is no store in the directory, and the command makes none.
+    NoStore { directory: PathBuf },
+    /// No answer comes from the endpoint.
+    Endpoint { url: String, reason: String },
+    /// What was asked for is refused, or what was given cannot be used.
+    Refused(String),
+    /// Standard output takes no more.
+    Output(io::Error),
+    /// A command failed half way.
+    After { done: String, failure: Box<Failure> },
 }
 
 impl Failure {
@@ -55,17 +68,11 @@ impl Failure {
                 | BindError::Host { .. }
                 | BindError::Origin { .. },
             ) => 2,
-            Failure::Store(Error::Locked { .. }) => 3,
-            Failure::Store(
-                Error::NotAStore { .. }
-                | Error::UnsupportedFormat { .. }
-                | Error::UnknownEncoding { .. }
-                | Error::KeyNotFound { .. }
-                | Error::StorageFull { .. },
-            ) => 4,
-            Failure::Store(Error::Io { source, .. }) if is_about_the_directory(source) => 4,
-            Failure::Bind(_) => 5,
-            Failure::Store(_) | Failure::System { .. } => 1,
+            Failure::Store(error) | Failure::Directory(error) => status_of(error),
+            Failure::NoStore { .. } => 4,
+            Failure::Bind(_) | Failure::Endpoint { .. } => 5,
+            Failure::System { .. } | Failure::Refused(_) | Failure::Output(_) => 1,
+            Failure::After { failure, .. } => failure.status(),
         }
     }
 
@@ -101,7 +108,36 @@ impl Failure {
                 _ => error.to_string(),
             },
             Failure::System { doing, source } => format!("cannot {doing}: {source}"),
+            Failure::Directory(error @ Error::Locked { .. }) => format!(
+                "{error}\nIf a server has it, ask that: leave out --data-dir, or give the server's address with \
+                 --endpoint."
+            ),
+            Failure::Directory(error) => error.to_string(),
+            Failure::NoStore { directory } => format!(
+                "there is no store in {}\n`anabranch create --data-dir` makes one with its first stream.",
+                directory.display()
+            ),
+            Failure::Endpoint { url, reason } => format!(
+                "no answer from {url}: {reason}\nIs a server there? Give its address with --endpoint, or a directory \
+                 that no server has with --data-dir."
+            ),
+            Failure::Refused(message) => message.clone(),
+            Failure::Output(error) => format!("cannot write to standard output: {error}"),
+            Failure::After { done, failure } => format!("{}\n{done}", failure.message()),
         }
+    }
+}
+
+fn status_of(error: &Error) -> u8 {
+    match error {
+        Error::Locked { .. } => 3,
+        Error::NotAStore { .. }
+        | Error::UnsupportedFormat { .. }
+        | Error::UnknownEncoding { .. }
+        | Error::KeyNotFound { .. }
+        | Error::StorageFull { .. } => 4,
+        Error::Io { source, .. } if is_about_the_directory(source) => 4,
+        _ => 1,
     }
 }
 

@@ -3,20 +3,26 @@
 mod access;
 mod admin;
 mod announcement;
+mod backup;
 mod bench;
 mod buckets;
 mod completions;
 mod counted;
 mod dump;
 mod duration;
+mod emulated;
 mod exit;
 mod initial_streams;
-mod keys;
+mod interruption;
 mod logging;
 mod man;
+mod progress_line;
 mod repair;
+mod restore;
+mod secret_file;
 mod serve;
 mod service_manager;
+mod shell;
 mod size;
 mod space;
 mod verify;
@@ -52,6 +58,9 @@ enum Command {
     #[command(after_long_help = AFTER_HELP)]
     Serve(Box<serve::ServeArguments>),
 
+    #[command(flatten)]
+    Shell(shell::ShellCommand),
+
     /// Check every byte of a store, without changing anything
     #[command(after_long_help = verify::AFTER_HELP)]
     Verify(verify::VerifyArguments),
@@ -63,6 +72,14 @@ enum Command {
     /// Say what it takes to repair a damaged store, and with --yes do it
     #[command(after_long_help = repair::AFTER_HELP)]
     Repair(repair::RepairArguments),
+
+    /// Copy a store, also while a server has it, into a directory from which it can be restored
+    #[command(after_long_help = backup::AFTER_HELP)]
+    Backup(backup::BackupArguments),
+
+    /// Make a store from a backup
+    #[command(after_long_help = restore::AFTER_HELP)]
+    Restore(restore::RestoreArguments),
 
     /// Measure how fast this disk is, and how much of that anabranch makes use of
     #[command(after_long_help = bench::AFTER_HELP)]
@@ -107,9 +124,12 @@ pub(crate) fn main() -> ExitCode {
     match arguments.command {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
+        Some(Command::Shell(command)) => shell::run(&command),
         Some(Command::Verify(arguments)) => inspected(verify::run(&arguments)),
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
+        Some(Command::Backup(arguments)) => inspected(backup::run(&arguments)),
+        Some(Command::Restore(arguments)) => inspected(restore::run(&arguments)),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Completions(arguments)) => printed(completions::run(&arguments)),
         Some(Command::Man(arguments)) => printed(man::run(&arguments)),

@@ -2,13 +2,12 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anabranch::disk::raise_open_file_limit;
-use anabranch::kinesis::{Fault, Limits, Server, ServerOptions};
-use anabranch::{Delivery, Durability, Memory, Retention, Store, StoreEvent, StoreOptions};
+use anabranch::kinesis::{Credentials, Fault, Limits, Server, ServerOptions};
+use anabranch::{Delivery, Durability, KeyRing, Memory, Retention, Store, StoreEvent, StoreOptions};
 use clap::{Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,9 +20,10 @@ use super::admin::AdminArguments;
 use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
+use super::emulated::{self, Emulated};
 use super::initial_streams::{self, InitialStream};
-use super::keys::KeyFile;
 use super::logging::LogArguments;
+use super::secret_file::SecretFile;
 use super::service_manager;
 use super::space::SpaceArguments;
 
@@ -227,32 +227,6 @@ impl ServeArguments {
     }
 }
 
-/// What is to be as on AWS.
-#[derive(Debug, Clone, Copy)]
-struct Emulated {
-    delays: bool,
-    limits: Limits,
-}
-
-impl FromStr for Emulated {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Emulated, String> {
-        if text == "delays" {
-            return Ok(Emulated {
-                delays: true,
-                limits: Limits::NONE,
-            });
-        }
-        let limits = text.parse::<Limits>();
-        let limits = limits.map_err(|error| format!("{error}; or delays"))?;
-        Ok(Emulated {
-            delays: text == "aws",
-            limits,
-        })
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum DurabilityLevel {
     /// A crash of the process, the system, or the power: acknowledged after fdatasync
@@ -282,8 +256,12 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         doing: "start threads",
         source,
     })?;
-    let options = server_options(arguments, descriptors)?;
-    let keys = arguments.keys.as_deref().map(KeyFile::read).transpose()?;
+    let credentials = arguments.access.credentials()?;
+    let mut options = server_options(arguments, descriptors);
+    if let Some(file) = &credentials {
+        options = options.credentials(file.secrets.clone());
+    }
+    let keys: Option<SecretFile<KeyRing>> = arguments.keys.as_deref().map(SecretFile::read).transpose()?;
     let opening = Instant::now();
     let store = open(arguments, descriptors, keys.as_ref()).map_err(Failure::Store)?;
     let opened_in = opening.elapsed();
@@ -305,6 +283,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             store: store.clone(),
             took: opened_in,
             descriptors,
+            credentials,
             keys,
             delivery: delivery.clone(),
             url_file,
@@ -343,7 +322,7 @@ fn log_event(event: &StoreEvent, place: &str) {
 fn open(
     arguments: &ServeArguments,
     descriptors: Descriptors,
-    keys: Option<&KeyFile>,
+    keys: Option<&SecretFile<KeyRing>>,
 ) -> anabranch::Result<Store> {
     let place = arguments.place();
     let mut options = StoreOptions::new()
@@ -354,7 +333,7 @@ fn open(
         .on_event(move |event| log_event(event, &place));
     options = arguments.space.given_to(options);
     if let Some(file) = keys {
-        options = options.keys(file.keys.clone());
+        options = options.keys(file.secrets.clone());
     }
     match arguments.ephemeral {
         true => options.open_in_memory(&Memory::new()),
@@ -385,7 +364,7 @@ impl Descriptors {
     }
 }
 
-fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Result<ServerOptions, Failure> {
+fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> ServerOptions {
     let options = ServerOptions::new(arguments.listen())
         .region(&arguments.region)
         .account_id(&arguments.account_id)
@@ -404,7 +383,8 @@ struct Opened {
     store: Store,
     took: Duration,
     descriptors: Descriptors,
-    keys: Option<KeyFile>,
+    credentials: Option<SecretFile<Credentials>>,
+    keys: Option<SecretFile<KeyRing>>,
     delivery: Option<Arc<Delivery>>,
     url_file: Option<UrlFile>,
 }
@@ -423,6 +403,7 @@ async fn serve(
         store,
         took,
         descriptors,
+        credentials,
         keys,
         delivery,
         mut url_file,
@@ -450,13 +431,13 @@ async fn serve(
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
-    let key_ids = keys.as_ref().map(|file| file.keys.ids().join(","));
+    let key_ids = keys.as_ref().map(|file| file.secrets.ids().join(","));
     info!(
         version = env!("CARGO_PKG_VERSION"),
         process = std::process::id(),
         %address,
         addresses = listed,
-        admin_address = ?admin_address,
+        admin_address = admin_address.map(tracing::field::display),
         data_dir,
         read_only = arguments.read_only,
         durability,
@@ -483,6 +464,13 @@ async fn serve(
     if keys.is_none() {
         info!("without --keys, StartStreamEncryption notes a key and encrypts nothing");
     }
+    let emulated = emulated::in_words(arguments.transition_delay(), arguments.limits());
+    if let Some(emulated) = &emulated {
+        warn!(
+            emulated,
+            "the server is as slow and as limited as AWS, as was asked for"
+        );
+    }
     for fault in &arguments.fault {
         warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
     }
@@ -497,12 +485,16 @@ async fn serve(
         region: &arguments.region,
         place: arguments.place(),
         is_read_only: arguments.read_only,
+        emulated: emulated.as_deref(),
         needs_key: arguments.access.verifies_signatures(),
         self_signed: tls.and_then(|tls| tls.self_signed.as_deref()),
     };
     // A closed standard output is no reason not to serve.
     let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
-    let followed = keys.map(|file| tokio::spawn(file.follow()));
+    let followed = [
+        keys.map(|file| tokio::spawn(file.follow())),
+        credentials.map(|file| tokio::spawn(file.follow())),
+    ];
     let stop = async {
         stop.await;
         service_manager::tell_stopping();
@@ -512,7 +504,7 @@ async fn serve(
         }
     };
     server.run_until(stop).await;
-    if let Some(followed) = followed {
+    for followed in followed.into_iter().flatten() {
         followed.abort();
     }
     Ok(())
@@ -586,7 +578,50 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Seek};
+
+    use anabranch::{ManualClock, StreamMode, StreamOptions, Timestamp};
+
     use super::*;
+
+    /// What is logged meanwhile.
+    fn logged(work: impl FnOnce()) -> String {
+        let mut file = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Arc::new(file.try_clone().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let mut log = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut log).unwrap();
+        log
+    }
+
+    #[test]
+    fn a_stream_that_gets_other_shards_by_its_load_is_told_and_is_no_warning() {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_000_000));
+        let store = StoreOptions::new()
+            .keeper(false)
+            .clock(clock.clone())
+            .on_event(|event| log_event(event, "memory"))
+            .open_in_memory(&Memory::new())
+            .unwrap();
+        let options = StreamOptions {
+            shard_count: 4,
+            mode: StreamMode::OnDemand,
+            ..StreamOptions::default()
+        };
+        let stream = store.create_stream_with("clicks", options).unwrap();
+        stream.set_warm_throughput(8).unwrap();
+        let log = logged(|| {
+            clock.advance(Duration::from_secs(60));
+            store.maintain().unwrap();
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let said = "on-demand stream clicks goes from 4 to 8 open shards";
+        assert!(log.contains(" INFO ") && log.contains(said), "{log}");
+    }
 
     #[test]
     fn segments_and_connections_fit_the_limit_of_open_files_together() {

@@ -64,7 +64,7 @@ impl Stream {
 
 impl StreamReader {
     /// Stores under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -` that all records handed out so far are dealt
-    /// with. Durable on return.
+    /// with. Durable on return. What is stored only rises: a reader that is behind it sets nothing back, and is told.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -83,7 +83,9 @@ impl StreamReader {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the name; what happens on the disk.
+    /// [`Error::CheckpointBehind`](crate::Error::CheckpointBehind) if what is stored is further on in some shard;
+    /// [`Stream::reset_checkpoint`] sets it back. [`Error::InvalidArgument`](crate::Error::InvalidArgument) for the
+    /// name; what happens on the disk.
     pub fn save_checkpoint(&self, name: &str) -> Result<()> {
         self.stream().save_checkpoint(name, &self.checkpoint())
     }

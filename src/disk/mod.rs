@@ -7,6 +7,7 @@
 //! can catch a forgotten one: a file that was created, renamed or removed is durably so only after
 //! [`Disk::sync_dir`] of the directory that holds its name, and bytes only after [`DiskFile::sync_data`].
 
+mod ancestors;
 mod file_limit;
 mod health;
 mod omission;
@@ -19,6 +20,7 @@ mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
+pub(crate) use ancestors::{make_directory, sync_ancestors};
 pub use file_limit::{open_file_limit, raise_open_file_limit};
 pub(crate) use health::Health;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
@@ -66,6 +68,24 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more: as another file that
+    /// shares the blocks until either is changed, or as a second name of the same file. The file at `from` must be
+    /// durable.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file; anything else where the file system can do neither, as when the two are on
+    /// different ones. Nothing has the name `to` then. The default is `Unsupported`.
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// How many names a file has. The default, of a disk whose files have one, is 1.
+    fn count_names(&self, path: &Path) -> io::Result<u64> {
+        let _ = path;
+        Ok(1)
+    }
+
     /// Removes a file's name.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
@@ -74,13 +94,6 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// Makes durable which names the directory holds.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
-
-    /// How many bytes more the disk that has `directory` can take, as far as is known; a disk without a limit says
-    /// [`u64::MAX`], and so does this unless a disk says otherwise.
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        let _ = directory;
-        Ok(u64::MAX)
-    }
 
     /// The room of the file system that a directory is on; `None` where that is not known. What is given to other users
     /// alone is not available.

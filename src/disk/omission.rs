@@ -137,6 +137,8 @@ steps! {
     EditBeforeRemoval,
     /// A segment's file is kept while something has it, its mapping or bytes of that.
     HeldIsKept,
+    /// A segment's file that a backup has too is not written again.
+    SharedIsKept,
     /// No hold begins of a segment that its log has forgotten.
     NoHoldOfForgotten,
     /// Records expire by a time that the monotonic clock confirms, not by the wall clock alone.
@@ -187,6 +189,12 @@ steps! {
     MendedNameSync,
     /// That a segment was moved aside is synced, so that no crash brings it back.
     SetAsideRemovalSync,
+    /// What says that a backup is unfinished is durable before there is anything of it.
+    UnfinishedSync,
+    /// Each file of a backup is synced before the backup is finished.
+    BackupFileSync,
+    /// The names in a backup are synced before it is finished.
+    BackupNamesSync,
 }
 
 impl fmt::Display for Step {

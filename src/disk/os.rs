@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,6 +63,24 @@ impl Disk for OsDisk {
         std::fs::rename(from, to)
     }
 
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match clone_file(from, to) {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                std::fs::hard_link(from, to)
+            }
+            cloned => cloned,
+        }
+    }
+
+    fn count_names(&self, path: &Path) -> io::Result<u64> {
+        Ok(std::fs::symlink_metadata(path)?.nlink())
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
@@ -73,11 +91,6 @@ impl Disk for OsDisk {
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
-    }
-
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(directory)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
@@ -128,6 +141,18 @@ impl Disk for OsDisk {
         // Given back at once: an owner who comes in just this moment is told that the lock is held, and comes again.
         self.lock_shared(path).map(drop)
     }
+}
+
+/// Makes a file that shares the blocks of another one, on a file system that can do that.
+fn clone_file(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let clone = for_owner(OpenOptions::new().read(true))
+        .create_new(true)
+        .open(to)?;
+    rustix::fs::ioctl_ficlone(&clone, &source).map_err(|error| {
+        let _ = std::fs::remove_file(to);
+        error.into()
+    })
 }
 
 /// To write to what is there, never through a symbolic link, or to create what only its owner can read: a store's files
@@ -239,6 +264,9 @@ impl DiskFile for OsFile {
         //   `Segment::retire`, and only if `Holds::are_over`: no hold is left, and none can begin any more.
         // - Segments from before the store was opened are removed instead, since what an earlier opener in this process
         //   or another mapped is not counted. The bytes of a removed file stay until its last mapping is gone.
+        // - A file that has a second name, in a backup, is not written to through either: what comes back to the pool
+        //   with one is removed (`SegmentPool::recycle`), and a backup has none of the segments that its store writes
+        //   to.
         // - The store's lock keeps other processes from writing that use this library; an opener that only reads shares
         //   it, and maps nothing where there is no lock file (`OverlayDisk`). One that does not, and a disk
         //   that fails (SIGBUS), cannot be kept out; that is why `StoreOptions::map_sealed_segments` exists.
@@ -285,6 +313,25 @@ mod tests {
         OsDisk.probe_lock(&path).unwrap();
         drop(readers);
         assert!(OsDisk.lock(&path).is_ok());
+    }
+
+    #[test]
+    fn a_shared_file_has_the_bytes_of_the_other_and_outlives_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let [from, to, missing] = ["from", "to", "missing"].map(|name| directory.path().join(name));
+        std::fs::write(&from, b"bytes").unwrap();
+        assert_eq!(OsDisk.count_names(&from).unwrap(), 1);
+        let not_found = OsDisk.share(&missing, &to).unwrap_err();
+        assert_eq!(not_found.kind(), io::ErrorKind::NotFound);
+        assert!(!to.exists());
+        OsDisk.share(&from, &to).unwrap();
+        // Another file on a file system that clones, else the same one.
+        assert!([1, 2].contains(&OsDisk.count_names(&from).unwrap()));
+        let taken = OsDisk.share(&from, &to).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        OsDisk.remove_file(&from).unwrap();
+        assert_eq!(OsDisk.count_names(&to).unwrap(), 1);
+        assert_eq!(std::fs::read(&to).unwrap(), b"bytes");
     }
 
     #[test]

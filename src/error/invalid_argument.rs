@@ -43,6 +43,10 @@ pub enum InvalidArgument {
         name: String,
     },
 
+    /// A store in memory has no directory that could be copied.
+    #[error("a store in memory cannot be copied into a directory")]
+    SnapshotInMemory,
+
     /// A partition key is empty or too long.
     #[error(transparent)]
     PartitionKey(#[from] PartitionKeyError),
@@ -90,6 +94,21 @@ pub enum InvalidArgument {
         /// The most that can be.
         most: u32,
     },
+
+    /// For how long a member of a consumer group is to hold a shard without a call.
+    #[error("a lease lasts {least} to {most} ms, not {actual}")]
+    LeaseTime {
+        /// What was asked for, in milliseconds.
+        actual: u64,
+        /// The least that can be.
+        least: u64,
+        /// The most that can be.
+        most: u64,
+    },
+
+    /// A member of a consumer group was to hold no shard.
+    #[error("a member of a consumer group can hold at least one shard")]
+    NoShards,
 
     /// A queue or a channel was to begin at a time that has not come yet.
     #[error("a queue or a channel cannot begin in the future")]
@@ -212,6 +231,10 @@ pub enum Named {
     Channel,
     /// A checkpoint of a reader.
     Checkpoint,
+    /// A consumer group of a stream.
+    Group,
+    /// A member of a consumer group.
+    Member,
     /// An attribute of a stream, a consumer, a queue, a channel or the store.
     Attribute,
 }
@@ -223,6 +246,8 @@ fn in_front_of(of: Named, name: &str) -> String {
         Named::Queue => format!("queue {name:?}: "),
         Named::Channel => format!("channel {name:?}: "),
         Named::Checkpoint => format!("checkpoint {name:?}: "),
+        Named::Group => format!("consumer group {name:?}: "),
+        Named::Member => format!("member {name:?}: "),
         Named::Attribute => format!("attribute {name:?}: "),
     }
 }

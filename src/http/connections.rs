@@ -1,8 +1,10 @@
 //! The connections of a server: how many there are, which of them are idle, and which replies get nowhere.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -44,7 +46,17 @@ pub(crate) struct Connection {
     reply_memory: Arc<Pool>,
     next_stream: AtomicU64,
     streams: Mutex<HashMap<u64, Weak<Stream>>>,
+    /// Of the bytes that the client sends, once there is something that reads them.
+    end: OnceLock<Weak<dyn PollEnd>>,
+    /// Whether something that was to be sent could not be.
+    is_broken: AtomicBool,
     shared: Arc<Shared>,
+}
+
+/// Sees the end of what a client sends.
+pub(super) trait PollEnd: Send + Sync {
+    /// Ready once the client sends no more. To be asked in the task that serves the connection.
+    fn poll_end(&self, context: &mut Context<'_>) -> Poll<()>;
 }
 
 const CLOSED: usize = usize::MAX;
@@ -96,6 +108,8 @@ impl Connections {
             reply_memory: Pool::new(self.memory_of_each.replies),
             next_stream: AtomicU64::new(0),
             streams: Mutex::default(),
+            end: OnceLock::new(),
+            is_broken: AtomicBool::new(false),
             shared: Arc::clone(&self.shared),
         });
         locked(&self.open).insert(connection.id, Arc::clone(&connection));
@@ -209,6 +223,35 @@ impl Connection {
         Some(InService(Arc::clone(self)))
     }
 
+    pub(super) fn set_end(&self, end: Weak<dyn PollEnd>) {
+        let _ = self.end.set(end);
+    }
+
+    /// Ready when the client sends no more: it is gone, or has closed its side and waits for its answer. To be awaited by a
+    /// request that has come as a whole, in its own task. Over HTTP/2 it is never ready: hyper reads on there, and drops what
+    /// answers a client that is gone.
+    pub(crate) async fn client_ends(&self) {
+        poll_fn(|context| self.poll_client_end(context)).await;
+    }
+
+    /// Whether that is known by now.
+    pub(crate) async fn has_client_ended(&self) -> bool {
+        poll_fn(|context| Poll::Ready(self.poll_client_end(context).is_ready())).await
+    }
+
+    fn poll_client_end(&self, context: &mut Context<'_>) -> Poll<()> {
+        let is_http2 = !locked(&self.streams).is_empty();
+        match self.end.get().and_then(Weak::upgrade) {
+            Some(end) if !is_http2 => end.poll_end(context),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// What is not in the socket by now does not reach its client.
+    pub(super) fn note_broken(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+    }
+
     /// Ready when the connection is to be closed.
     pub(super) async fn is_to_be_closed(&self) {
         self.close.notified().await;
@@ -247,6 +290,12 @@ impl Connection {
 /// A request is being answered, until the last byte of its reply is in the socket.
 #[derive(Debug)]
 pub(super) struct InService(Arc<Connection>);
+
+impl InService {
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.is_broken.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for InService {
     fn drop(&mut self) {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::connections::{InService, Stream};
 use super::reply_memory::ReplyShare;
+use super::unsent::Unsent;
 
 /// A body that is encoded in pieces. Nothing can fail any more when it is made: the head of the reply goes out before
 /// the first piece.
@@ -36,6 +37,7 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) struct ReplyBody {
     content: Content,
     share: Option<ReplyShare>,
+    unsent: Option<Unsent>,
     delivery: Option<Arc<Delivery>>,
 }
 
@@ -61,20 +63,29 @@ struct EncodedBody {
 /// What a reply keeps until its last byte is in the socket.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    _in_service: InService,
+    in_service: InService,
     /// Of HTTP/2.
     stream: Option<Arc<Stream>>,
     /// The next message has not come: a reply without progress is not the client's fault.
     waits_for_message: AtomicBool,
+    /// Whether hyper has all of the body.
+    is_taken: AtomicBool,
 }
 
 impl Delivery {
     pub(super) fn new(in_service: InService, stream: Option<Arc<Stream>>) -> Delivery {
         Delivery {
-            _in_service: in_service,
+            in_service,
             stream,
             waits_for_message: AtomicBool::new(false),
+            is_taken: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a body that was dropped is in the socket, as far as that is known. What HTTP/2 has queued when a client resets
+    /// its stream is not.
+    fn is_sent(&self) -> bool {
+        self.is_taken.load(Ordering::Relaxed) && !self.in_service.is_broken()
     }
 
     fn progress(&self) {
@@ -121,7 +132,23 @@ impl ReplyBody {
         ReplyBody {
             content,
             share: None,
+            unsent: None,
             delivery: None,
+        }
+    }
+
+    /// The body, with what is done if it does not reach its client. Only of a body that is there as a whole it is known.
+    pub(crate) fn or_unsent(self, unsent: Unsent) -> ReplyBody {
+        ReplyBody {
+            unsent: Some(unsent),
+            ..self
+        }
+    }
+
+    /// It counts as one that has reached its client.
+    pub(super) fn is_sent(self) {
+        if let Some(unsent) = self.unsent {
+            unsent.is_sent();
         }
     }
 
@@ -145,6 +172,7 @@ impl ReplyBody {
             *bytes = Bytes::from_owner(Whole {
                 bytes: std::mem::take(bytes),
                 _share: self.share.take(),
+                unsent: self.unsent.take(),
                 delivery: Arc::clone(&delivery),
             });
         }
@@ -182,7 +210,13 @@ impl Body for ReplyBody {
         }
         let piece = match &mut this.content {
             // In pieces too: then its progress shows.
-            Content::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE_BYTES)),
+            Content::Whole(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                if let Some(delivery) = this.delivery.as_ref().filter(|_| bytes.is_empty()) {
+                    delivery.is_taken.store(true, Ordering::Relaxed);
+                }
+                piece
+            }
             Content::Encoded(body) => body.next_piece(this.share.as_mut(), this.delivery.as_ref()),
             Content::Messages {
                 to_come,
@@ -250,6 +284,7 @@ impl EncodedBody {
 struct Whole {
     bytes: Bytes,
     _share: Option<ReplyShare>,
+    unsent: Option<Unsent>,
     delivery: Arc<Delivery>,
 }
 
@@ -262,6 +297,11 @@ impl AsRef<[u8]> for Whole {
 impl Drop for Whole {
     fn drop(&mut self) {
         self.delivery.progress();
+        if self.delivery.is_sent()
+            && let Some(unsent) = self.unsent.take()
+        {
+            unsent.is_sent();
+        }
     }
 }
 

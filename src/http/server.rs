@@ -20,6 +20,7 @@ use tracing::{debug, info, trace, warn};
 
 use super::connections::{Connection, Stop};
 use super::http2_streams::{self, StreamExecutor};
+use super::line::Line;
 use super::listener::Listener;
 use super::options::{HttpOptions, MAX_HEAD_BYTES};
 use super::reply::{Delivery, ReplyBody};
@@ -357,9 +358,8 @@ async fn serve<S, R>(
     };
     let of_requests = Arc::clone(&connection);
     let answer = service_fn(move |request| answer(Arc::clone(&routes), Arc::clone(&of_requests), request));
-    let serving = builder
-        .serve_connection(TokioIo::new(transport), answer)
-        .into_owned();
+    let line = Line::new(transport, Arc::clone(&connection));
+    let serving = builder.serve_connection(TokioIo::new(line), answer).into_owned();
     tokio::select! {
         biased;
         served = watcher.watch(serving) => {
@@ -367,8 +367,14 @@ async fn serve<S, R>(
                 debug!(%peer, %error, "connection ended");
             }
         }
-        () = connection.is_to_be_closed() => debug!(%peer, "connection closed for others, or at the end"),
+        () = is_cut(&connection) => debug!(%peer, "connection closed for others, or at the end"),
     }
+}
+
+/// Ready when the connection is to be closed, whatever is still to be sent.
+async fn is_cut(connection: &Connection) {
+    connection.is_to_be_closed().await;
+    connection.note_broken();
 }
 
 /// Answers one request. There is always an answer, unless a test asked for none.
@@ -381,8 +387,10 @@ async fn answer<R: Routes>(
         return Ok(routes.connection_is_closing());
     };
     let reply = routes.answer(&connection, request).await;
-    if let Some(no_answer) = reply.extensions().get::<NoAnswer>() {
-        return Err(*no_answer);
+    if let Some(no_answer) = reply.extensions().get::<NoAnswer>().copied() {
+        // The call has its effect.
+        reply.into_body().is_sent();
+        return Err(no_answer);
     }
     let delivery = Delivery::new(in_service, http2_streams::current());
     Ok(reply.map(|body| body.delivered_by(delivery)))

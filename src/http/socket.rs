@@ -19,6 +19,8 @@ pub(super) struct Socket<S> {
     stream: S,
     idle: Patience,
     stall: Patience,
+    /// Whether waiting for bytes has no end for now.
+    waits_for_ever: bool,
 }
 
 impl<S> Socket<S> {
@@ -27,7 +29,13 @@ impl<S> Socket<S> {
             stream,
             idle: Patience::new(idle),
             stall: Patience::new(stall),
+            waits_for_ever: false,
         }
+    }
+
+    /// Whether bytes are waited for without an end, while no request is. The time begins again afterwards.
+    pub(super) fn wait_for_ever(&mut self, is_so: bool) {
+        self.waits_for_ever = is_so;
     }
 }
 
@@ -35,6 +43,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if this.waits_for_ever {
+            this.idle.waiting = false;
+            return polled;
+        }
         this.idle.watch(cx, polled)
     }
 }

@@ -125,6 +125,16 @@ pub(super) enum Transport<S> {
     Tls(Box<TlsStream<Begun<Socket<S>>>>),
 }
 
+impl<S> Transport<S> {
+    /// What the bytes come from and go to.
+    pub(super) fn socket(&mut self) -> &mut Socket<S> {
+        match self {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(stream) => &mut stream.get_mut().0.stream,
+        }
+    }
+}
+
 /// Makes the connection ready for HTTP. A client that does not finish its handshake in time is given up.
 pub(super) async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: Socket<S>,

@@ -10,7 +10,7 @@ use super::Inspection;
 use super::finding::{Consequence, Damage, Finding};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::{
-    ManifestSurvey, manifest_name, parse_current, parse_manifest_name, survey_manifest,
+    ManifestSurvey, UNFINISHED, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
 use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
 use crate::error::{Error, Result};
@@ -99,6 +99,12 @@ impl Contents {
             .list(directory)
             .map_err(|error| Error::io("list", directory, error))?;
         names.sort();
+        let has = |wanted| names.iter().any(|name| name == wanted);
+        if has(UNFINISHED) && !has("CURRENT") && inspection.manifest.is_none() {
+            return Err(Error::UnfinishedCopy {
+                path: directory.clone(),
+            });
+        }
         let is_of_a_store =
             |name: &String| name == "CURRENT" || name == "streams" || parse_manifest_name(name).is_some();
         if !names.iter().any(is_of_a_store) {
@@ -119,6 +125,9 @@ impl Contents {
     }
 
     fn find_manifest(&mut self, inspection: &Inspection) -> Result<()> {
+        if let Some(number) = inspection.manifest {
+            return self.take_manifest(inspection, number);
+        }
         let path = inspection.directory.join("CURRENT");
         let damage = match inspection.read_whole(&path) {
             Ok(bytes) => match parse_current(&bytes) {

@@ -1,4 +1,5 @@
-//! Looking into a store without opening it: verifying every byte, showing what is there, repairing what is damaged.
+//! Looking into a store without opening it: verifying every byte, showing what is there, repairing what is damaged,
+//! copying all of it.
 //!
 //! This floor stands beside `store`: it knows the catalog and the logs, and nothing above them, but for what tells a
 //! torn manifest from a damaged one, which it shares with the store. It reads by `pread` alone, never through a mapping,
@@ -23,6 +24,7 @@
 //! ```
 
 mod aside;
+mod backup;
 mod contents;
 mod dump;
 mod finding;
@@ -33,6 +35,7 @@ mod segment_check;
 mod unnamed;
 mod verify;
 
+pub use crate::backup::{Copied, Sharing};
 pub use crate::model::LogName;
 pub use dump::{
     DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
@@ -61,6 +64,8 @@ pub fn verify(directory: impl AsRef<Path>) -> Result<Verification> {
 pub struct Inspection {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
+    /// The manifest that is in force, where `CURRENT` does not say so yet.
+    manifest: Option<u64>,
 }
 
 impl Inspection {
@@ -69,6 +74,7 @@ impl Inspection {
         Self {
             directory: directory.as_ref().to_owned(),
             disk: Arc::new(OsDisk),
+            manifest: None,
         }
     }
 

@@ -624,7 +624,7 @@ impl RepairPlan {
             mend.finish(disk.as_ref(), *identity, directory)?;
         }
         self.remove_set_aside(&changes.set_aside)?;
-        let verification = verify_while_locked(&self.inspection)?;
+        let verification = verify_while_locked(&self.inspection, &mut |_| {})?;
         let (aside, copied) = aside.into_copies();
         Ok(Some(Repaired {
             aside,

@@ -112,9 +112,12 @@ pub(super) fn verify(
 }
 
 /// Verifies a store that the caller has locked.
-pub(super) fn verify_while_locked(inspection: &Inspection) -> Result<Verification> {
+pub(super) fn verify_while_locked(
+    inspection: &Inspection,
+    on_progress: &mut dyn FnMut(&Progress),
+) -> Result<Verification> {
     let contents = Contents::read_as(inspection, Use::Alone)?;
-    verify_contents(inspection, &contents, &mut |_| {})
+    verify_contents(inspection, &contents, on_progress)
 }
 
 fn verify_contents(
@@ -172,7 +175,7 @@ fn verify_contents(
 /// Checks a log of a store that a program has, and gives what it finds. What looks like damage is believed if it is there
 /// twice running, and the catalog says the same of the log before and after: what is written meanwhile is there the second
 /// time, and a file is taken for something else only after the catalog has let it go. A log that is gone is `None`.
-fn check_log_in_use(
+pub(super) fn check_log_in_use(
     inspection: &Inspection,
     log: &NamedLog,
     progress: &mut Progress,

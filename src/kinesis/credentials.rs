@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
 
@@ -21,6 +21,9 @@ use super::arn::is_account_id;
 use crate::disk::{PrivateFileError, read_private};
 
 /// The keys that requests may be signed with, and whose they are.
+///
+/// Clones share the keys: a server that was bound with credentials has what they are [replaced](Credentials::replace) by from
+/// then on.
 ///
 /// ```
 /// use anabranch::kinesis::{Credentials, ServerOptions};
@@ -31,28 +34,24 @@ use crate::disk::{PrivateFileError, read_private};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    profiles: Vec<KnownProfile>,
+    /// By their ids.
+    keys: Arc<RwLock<HashMap<String, Arc<Key>>>>,
 }
 
-/// A profile with a key.
-#[derive(Clone)]
-struct KnownProfile {
-    name: String,
-    key_id: String,
-    secret: String,
-    session_token: Option<String>,
-    account_id: Option<String>,
-}
-
-/// The keys of credentials by their ids.
+/// The keys of credentials, for a server with an account of its own.
 #[derive(Debug)]
-pub(super) struct Keys(HashMap<String, Key>);
+pub(super) struct Keys {
+    credentials: Credentials,
+    own_account_id: String,
+}
 
-/// One key: what a request that is signed with it has to prove, and who has sent it then.
+/// A profile with a key: what a request that is signed with it has to prove, and who has sent it then.
 pub(super) struct Key {
+    user: String,
+    id: String,
     pub(super) secret: String,
     pub(super) session_token: Option<String>,
-    pub(super) identity: Arc<Identity>,
+    account_id: Option<String>,
 }
 
 /// Who has a key.
@@ -154,51 +153,77 @@ impl Credentials {
     /// # Errors
     /// If the text has another form, or has no key, or has one twice.
     pub fn parse(text: &str) -> Result<Credentials, CredentialsError> {
-        let mut known: Vec<KnownProfile> = Vec::new();
+        let mut keys: HashMap<String, Arc<Key>> = HashMap::new();
         for profile in profiles(text)? {
-            let Some(profile) = profile.known()? else {
+            let Some(key) = profile.key()? else {
                 continue;
             };
-            if let Some(other) = known.iter().find(|other| other.key_id == profile.key_id) {
+            if let Some(other) = keys.get(&key.id) {
                 return Err(CredentialsError::KeyTwice {
-                    first: other.name.clone(),
-                    second: profile.name,
+                    first: other.user.clone(),
+                    second: key.user,
                 });
             }
-            known.push(profile);
+            keys.insert(key.id.clone(), Arc::new(key));
         }
-        match known.is_empty() {
+        match keys.is_empty() {
             true => Err(CredentialsError::Empty),
-            false => Ok(Credentials { profiles: known }),
+            false => Ok(Credentials {
+                keys: Arc::new(RwLock::new(keys)),
+            }),
         }
     }
 
     /// How many keys there are.
     pub fn key_count(&self) -> usize {
-        self.profiles.len()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Has the keys of others from now on, and no other. A request that has been verified goes on.
+    ///
+    /// ```
+    /// use anabranch::kinesis::Credentials;
+    ///
+    /// let key = "[alice]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = wJalrXUtnFEMI\n";
+    /// let credentials = Credentials::parse(key)?;
+    /// let of_the_server = credentials.clone();
+    /// let another = "[bob]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = je7MtGbClwBF\n";
+    /// credentials.replace(&Credentials::parse(&[key, another].concat())?);
+    /// assert_eq!(of_the_server.key_count(), 2);
+    /// # Ok::<(), anabranch::kinesis::CredentialsError>(())
+    /// ```
+    pub fn replace(&self, others: &Credentials) {
+        let others = others.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    fn key(&self, id: &str) -> Option<Arc<Key>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(id).cloned()
     }
 }
 
 impl Keys {
     /// The keys of a server whose own account is this one.
     pub(super) fn new(credentials: &Credentials, own_account_id: &str) -> Keys {
-        let keys = credentials.profiles.iter().map(|profile| {
-            let account_id = profile.account_id.as_deref().unwrap_or(own_account_id);
-            let key = Key {
-                secret: profile.secret.clone(),
-                session_token: profile.session_token.clone(),
-                identity: Arc::new(Identity {
-                    user: profile.name.clone(),
-                    account_id: account_id.to_owned(),
-                }),
-            };
-            (profile.key_id.clone(), key)
-        });
-        Keys(keys.collect())
+        Keys {
+            credentials: credentials.clone(),
+            own_account_id: own_account_id.to_owned(),
+        }
     }
 
-    pub(super) fn get(&self, id: &str) -> Option<&Key> {
-        self.0.get(id)
+    /// The key of this id, as it is at the moment.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Key>> {
+        self.credentials.key(id)
+    }
+
+    /// Who has this key.
+    pub(super) fn identity(&self, key: &Key) -> Identity {
+        let account_id = key.account_id.as_ref().unwrap_or(&self.own_account_id);
+        Identity {
+            user: key.user.clone(),
+            account_id: account_id.clone(),
+        }
     }
 }
 
@@ -209,22 +234,13 @@ impl Identity {
     }
 }
 
-impl fmt::Debug for KnownProfile {
+impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A secret gets into no log.
         formatter
-            .debug_struct("KnownProfile")
-            .field("name", &self.name)
-            .field("account_id", &self.account_id)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
             .debug_struct("Key")
-            .field("identity", &self.identity)
+            .field("user", &self.user)
+            .field("account_id", &self.account_id)
             .finish_non_exhaustive()
     }
 }
@@ -254,8 +270,8 @@ impl<'a> Profile<'a> {
         }
     }
 
-    /// What it is as a profile with a key. `None` if it has neither of a key's two parts.
-    fn known(&self) -> Result<Option<KnownProfile>, CredentialsError> {
+    /// Its key. `None` if it has neither of a key's two parts.
+    fn key(&self) -> Result<Option<Key>, CredentialsError> {
         let lacks = |name| CredentialsError::Incomplete {
             profile: self.name.to_owned(),
             name,
@@ -274,9 +290,9 @@ impl<'a> Profile<'a> {
                 account_id: account_id.to_owned(),
             });
         }
-        Ok(Some(KnownProfile {
-            name: self.name.to_owned(),
-            key_id: key_id.to_owned(),
+        Ok(Some(Key {
+            user: self.name.to_owned(),
+            id: key_id.to_owned(),
             secret: secret.to_owned(),
             session_token: self.session_token.map(str::to_owned),
             account_id: self.account_id.map(str::to_owned),
@@ -372,13 +388,16 @@ mod tests {
         let keys = Keys::new(&credentials, "000000000000");
         let key = keys.get("AKID1").unwrap();
         assert_eq!((key.secret.as_str(), &key.session_token), ("a+b/c==", &None));
-        assert_eq!(key.identity.arn(), "arn:aws:iam::000000000000:user/default");
+        assert_eq!(
+            keys.identity(&key).arn(),
+            "arn:aws:iam::000000000000:user/default"
+        );
         let key = keys.get("AKID2").unwrap();
         assert_eq!(
             (key.secret.as_str(), key.session_token.as_deref()),
             ("s # e", Some("t=1"))
         );
-        assert_eq!(key.identity.arn(), "arn:aws:iam::111122223333:user/other");
+        assert_eq!(keys.identity(&key).arn(), "arn:aws:iam::111122223333:user/other");
         assert!(keys.get("nested").is_none() && keys.get("").is_none());
     }
 
@@ -429,6 +448,27 @@ mod tests {
         ] {
             assert_eq!(refusal(&text), message, "{text}");
         }
+    }
+
+    #[test]
+    fn keys_that_are_replaced_are_those_of_a_server_too() {
+        let of = |name: &str| {
+            let text = format!("[{name}]\naws_access_key_id = {name}\naws_secret_access_key = s");
+            Credentials::parse(&text).unwrap()
+        };
+        let credentials = of("a");
+        let keys = Keys::new(&credentials, "000000000000");
+        let before = keys.get("a").unwrap();
+        credentials.replace(&of("b"));
+        assert!(keys.get("a").is_none());
+        assert_eq!(
+            keys.identity(&keys.get("b").unwrap()).arn(),
+            "arn:aws:iam::000000000000:user/b"
+        );
+        // Of a request that was verified before.
+        assert_eq!(keys.identity(&before).user, "a");
+        credentials.replace(&credentials.clone());
+        assert_eq!(credentials.key_count(), 1);
     }
 
     #[test]

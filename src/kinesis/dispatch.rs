@@ -88,9 +88,7 @@ pub(super) async fn perform(
                 connection: Arc::clone(connection),
                 most_read_bytes,
             });
-            reply
-                .await
-                .inspect_err(|error| check_declared(operation, error))?
+            reply.await.map_err(|error| declared(operation, error))?
         }
         Err(refusal) => {
             // What cannot be parsed is told so first.
@@ -149,21 +147,22 @@ async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError
 }
 
 /// An operation answers with the exceptions of its declaration, and with those that any operation may answer with: of
-/// the checks of its input, of a server that fails, of one that does not allow it, and of one that lacks a key.
-fn check_declared(operation: &Operation, error: &ApiError) {
+/// the checks of its input, of a server that fails, and of one that does not allow it. A server that lacks a key has failed
+/// for operations that know nothing of keys.
+fn declared(operation: &Operation, error: ApiError) -> ApiError {
+    let is_declared = operation.errors.contains(&error.kind);
+    if error.kind == exception::KMS_NOT_FOUND && !is_declared {
+        return error.as_failure();
+    }
     let is_common = error.status >= 500
-        || [
-            exception::VALIDATION,
-            exception::ACCESS_DENIED,
-            exception::KMS_NOT_FOUND,
-        ]
-        .contains(&error.kind)
+        || [exception::VALIDATION, exception::ACCESS_DENIED].contains(&error.kind)
         || error.is_serialization();
     debug_assert!(
-        is_common || operation.errors.contains(&error.kind),
+        is_common || is_declared,
         "{} does not declare {error:?}",
         operation.name
     );
+    error
 }
 #[cfg(test)]
 mod tests {

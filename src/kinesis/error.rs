@@ -133,6 +133,15 @@ impl ApiError {
         ApiError::new(500, exception::INTERNAL_FAILURE, message)
     }
 
+    /// The same as a fault of ours, told in the same words.
+    pub(super) fn as_failure(self) -> ApiError {
+        ApiError {
+            status: 500,
+            kind: exception::INTERNAL_FAILURE,
+            ..self
+        }
+    }
+
     pub(super) fn caused_by(self, cause: impl Into<String>) -> ApiError {
         ApiError {
             cause: Some(cause.into()),

@@ -24,7 +24,7 @@ use super::service::{Context, Service};
 use super::shape::Member;
 use super::subject::Subject;
 use super::validate::validate;
-use crate::http::{Connection, Encode, ReplyBody, ReplyShare};
+use crate::http::{Connection, Encode, ReplyBody, ReplyShare, Unsent};
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -210,6 +210,8 @@ pub(super) struct Reply {
     content: Content,
     /// Of the memory for replies, where the operation has taken it.
     share: Option<ReplyShare>,
+    /// What is done if it does not reach its client.
+    unsent: Option<Unsent>,
 }
 
 enum Content {
@@ -241,6 +243,7 @@ impl Reply {
             content_type: Some(super::protocol::event_stream::CONTENT_TYPE),
             content: Content::Events(messages),
             share: None,
+            unsent: None,
         }
     }
 
@@ -249,6 +252,7 @@ impl Reply {
             content_type: None,
             content,
             share: None,
+            unsent: None,
         }
     }
 
@@ -256,6 +260,14 @@ impl Reply {
     pub(super) fn holding(self, share: ReplyShare) -> Reply {
         Reply {
             share: Some(share),
+            ..self
+        }
+    }
+
+    /// The same, with what is done if it does not reach its client.
+    pub(super) fn or_unsent(self, unsent: Unsent) -> Reply {
+        Reply {
+            unsent: Some(unsent),
             ..self
         }
     }
@@ -271,6 +283,10 @@ impl Reply {
             Content::Whole(bytes) => bytes.into(),
             Content::Encoded(value) => ReplyBody::encoded(value, &service.http.buffers),
             Content::Events(messages) => ReplyBody::messages(messages),
+        };
+        let body = match self.unsent {
+            Some(unsent) => body.or_unsent(unsent),
+            None => body,
         };
         (self.content_type, body)
     }

@@ -134,7 +134,8 @@ impl ServerOptions {
     }
 
     /// The keys that requests have to be signed with (default: none, and signatures are not verified). The streams that a
-    /// caller names are those of its account, and what it may do to those of others is up to their policies.
+    /// caller names are those of its account, and what it may do to those of others is up to their policies. What the
+    /// credentials are [replaced](Credentials::replace) by while the server runs counts from then on.
     pub fn credentials(mut self, credentials: Credentials) -> ServerOptions {
         self.credentials = Some(credentials);
         self

@@ -57,7 +57,7 @@ const SKEW_SECONDS: u64 = 5 * 60;
 pub(super) struct SignedHead<'a> {
     signed_headers: Vec<&'a str>,
     scope: CredentialScope<'a>,
-    key: &'a Key,
+    key: Arc<Key>,
 }
 
 /// Checks all of a signature that the body is not needed for.
@@ -65,7 +65,7 @@ pub(super) fn check_head<'a>(
     signature: &'a Signature<'_>,
     parts: &Parts,
     now: Timestamp,
-    keys: &'a Keys,
+    keys: &Keys,
 ) -> Result<SignedHead<'a>, ApiError> {
     let date = BasicDate::parse(&signature.date).ok_or_else(|| {
         incomplete(format!(
@@ -121,12 +121,12 @@ pub(super) fn verify(
     );
     let signed = bytes_of_hex(&signature.signature).ok_or_else(mismatch)?;
     scope
-        .signer(key)
+        .signer(&key)
         .chain_update(to_sign)
         .verify_slice(&signed)
         .map_err(|_| mismatch())?;
-    check_session_token(key, signature.session_token.as_deref())?;
-    Ok(Arc::clone(&key.identity))
+    check_session_token(&key, signature.session_token.as_deref())?;
+    Ok(Arc::new(keys.identity(&key)))
 }
 
 fn check_time(date: BasicDate, expires: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
@@ -535,7 +535,7 @@ mod tests {
                     aws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
         let keys = Keys::new(&Credentials::parse(text).unwrap(), "000000000000");
         let scope = CredentialScope::of("AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request").unwrap();
-        let signer = scope.signer(keys.get("AKIDEXAMPLE").unwrap());
+        let signer = scope.signer(&keys.get("AKIDEXAMPLE").unwrap());
         let to_sign = format!(
             "AWS4-HMAC-SHA256\n20150830T123600Z\n{}\n{}",
             scope.text(),

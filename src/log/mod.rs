@@ -30,6 +30,7 @@ mod segments;
 pub use commit::durability::Durability;
 
 pub(crate) use commit::announce::announce_all;
+pub(crate) use commit::cut::LogCut;
 pub(crate) use commit::flushers::Flushers;
 pub(crate) use commit::journal::CommitJournal;
 pub(crate) use commit::journal_doubts::JournalDoubts;

@@ -1,26 +1,42 @@
-//! How far a reader of a whole stream has come.
+//! How far a reader of a whole stream has come, and what becomes of that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RecordNumber, ShardId, StreamId};
+use super::{Lineage, RecordNumber, ShardId, StreamId, Timestamp};
 
 /// How far a reader of a stream has come in each of its shards.
 ///
 /// Only shards that are being read, or will be next, are listed. Their ancestors are drained; their descendants have
 /// not been begun.
 ///
-/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins at its first record.
+/// It is of one stream of one store, and of no other that has the same name: a stream that is made again begins at its
+/// first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The store of the stream.
     #[serde(with = "crate::model::wide")]
     pub(crate) store: u128,
     pub(crate) stream: StreamId,
-    /// The number of the next record to read, by shard.
+    /// The number of the next record to read, by shard; [`RecordNumber::END`] for a shard that is drained and has a
+    /// child that waits for another parent.
     pub(crate) next: BTreeMap<ShardId, RecordNumber>,
 }
+
+/// How far readers came in one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// The records before this number are dealt with.
+    To(RecordNumber),
+    /// All records of the shard are, and it is closed.
+    Drained,
+    /// The shard has expired, whatever was dealt with.
+    Expired,
+}
+
+/// Positions that a checkpoint gets, by shard. A shard without one is not listed any more.
+type PositionChanges = Vec<(ShardId, Option<RecordNumber>)>;
 
 impl Checkpoint {
     /// The stream that was read.
@@ -31,5 +47,250 @@ impl Checkpoint {
     /// The number of the next record to read in each shard that is being read, by shard id.
     pub fn positions(&self) -> impl ExactSizeIterator<Item = (ShardId, RecordNumber)> {
         self.next.iter().map(|(shard, next)| (*shard, *next))
+    }
+
+    pub(crate) fn apply(&mut self, changes: &[(ShardId, Option<RecordNumber>)]) {
+        for (shard, next) in changes {
+            match next {
+                Some(next) => self.next.insert(*shard, *next),
+                None => self.next.remove(shard),
+            };
+        }
+    }
+
+    /// The first shard in which another checkpoint of the stream is further on than this one.
+    pub(crate) fn first_behind(&self, other: &Self, lineage: &Lineage) -> Option<(ShardId, RecordNumber)> {
+        let drained = ancestors(lineage, self.next.keys().copied());
+        let is_behind = |(shard, further): &(ShardId, RecordNumber)| {
+            // Nothing is to be read any more of a shard that is gone.
+            lineage.shard(*shard).is_some()
+                && !drained.contains(shard)
+                && self.next.get(shard).is_none_or(|next| next < further)
+        };
+        other.positions().find(is_behind)
+    }
+
+    /// The shards that are not drained, and where reading of them goes on.
+    pub(crate) fn unread(&self, lineage: &Lineage, horizon: Timestamp) -> Vec<(ShardId, RecordNumber)> {
+        let drained = ancestors(lineage, self.next.keys().copied());
+        let shards = lineage.shards().filter(|shard| !shard.is_expired(horizon));
+        shards
+            .filter(|shard| !drained.contains(&shard.id))
+            .map(|shard| {
+                let next = self.next.get(&shard.id).copied();
+                (shard.id, next.unwrap_or(RecordNumber::BEFORE_FIRST))
+            })
+            .filter(|(_, next)| *next != RecordNumber::END)
+            .collect()
+    }
+
+    /// What changes when readers have come so far in a shard. Nothing where the checkpoint is there already: it only
+    /// rises.
+    pub(crate) fn changes(
+        &self,
+        shard: ShardId,
+        advance: Advance,
+        lineage: &Lineage,
+        horizon: Timestamp,
+    ) -> PositionChanges {
+        let Some(at) = self.next.get(&shard).copied() else {
+            return Vec::new();
+        };
+        let left = Left { lineage, horizon };
+        let next = match advance {
+            Advance::To(next) if next > at => return vec![(shard, Some(next))],
+            Advance::Drained if at < RecordNumber::END => left.begin_children(&self.next, shard, at),
+            Advance::Expired if !left.has(shard) => left.skip_expired(&self.next, shard),
+            Advance::To(_) | Advance::Drained | Advance::Expired => return Vec::new(),
+        };
+        let gone = self.next.keys().filter(|shard| !next.contains_key(shard));
+        let gone: Vec<_> = gone.map(|shard| (*shard, None)).collect();
+        let is_new = |(shard, number): &(&ShardId, &RecordNumber)| self.next.get(shard) != Some(*number);
+        let set = next.iter().filter(is_new);
+        gone.into_iter()
+            .chain(set.map(|(shard, number)| (*shard, Some(*number))))
+            .collect()
+    }
+}
+
+/// The shards that have not expired.
+struct Left<'a> {
+    lineage: &'a Lineage,
+    horizon: Timestamp,
+}
+
+type Positions = BTreeMap<ShardId, RecordNumber>;
+
+impl Left<'_> {
+    fn has(&self, shard: ShardId) -> bool {
+        let shard = self.lineage.shard(shard);
+        shard.is_some_and(|shard| !shard.is_expired(self.horizon))
+    }
+
+    /// Begins the children all of whose parents are drained, and forgets parents that no child waits for.
+    fn begin_children(&self, positions: &Positions, drained: ShardId, at: RecordNumber) -> Positions {
+        let mut next = positions.clone();
+        next.insert(drained, RecordNumber::END);
+        let mut is_waited_for = false;
+        for child in self.lineage.children(drained) {
+            // Of a parent that is gone nothing will ever be read.
+            let is_done = |parent| next.get(&parent) == Some(&RecordNumber::END) || !self.has(parent);
+            if !child.parents().all(is_done) {
+                is_waited_for = true;
+                continue;
+            }
+            // Where nothing was there of its only parent, what has expired of the child is not missed either.
+            let is_at_horizon = at == RecordNumber::BEFORE_FIRST && child.adjacent_parent.is_none();
+            let first = match is_at_horizon {
+                true => RecordNumber::BEFORE_FIRST,
+                false => RecordNumber::FIRST,
+            };
+            for parent in child.parents().filter(|parent| *parent != drained) {
+                if next.get(&parent) == Some(&RecordNumber::END) {
+                    next.remove(&parent);
+                }
+            }
+            next.insert(child.id, first);
+        }
+        if !is_waited_for {
+            next.remove(&drained);
+        }
+        next
+    }
+
+    /// Goes on with the oldest descendants that are left of a shard that is not: those whose parents are gone or
+    /// drained, and which are not drained themselves.
+    fn skip_expired(&self, positions: &Positions, expired: ShardId) -> Positions {
+        let mut next = positions.clone();
+        next.remove(&expired);
+        let drained = ancestors(self.lineage, next.keys().copied());
+        let is_done = |parent| !self.has(parent) || next.get(&parent) == Some(&RecordNumber::END);
+        let ready: Vec<_> = self
+            .lineage
+            .shards()
+            .filter(|shard| self.has(shard.id))
+            .filter(|shard| !next.contains_key(&shard.id) && !drained.contains(&shard.id))
+            .filter(|shard| shard.parents().all(is_done))
+            .collect();
+        for shard in ready {
+            for parent in shard.parents() {
+                next.remove(&parent);
+            }
+            next.insert(shard.id, RecordNumber::BEFORE_FIRST);
+        }
+        next
+    }
+}
+
+/// The shards from which any of these descends.
+fn ancestors(lineage: &Lineage, of: impl Iterator<Item = ShardId>) -> BTreeSet<ShardId> {
+    let mut found = BTreeSet::new();
+    let mut unvisited: Vec<_> = of.collect();
+    while let Some(id) = unvisited.pop() {
+        for parent in lineage.parents_of(id) {
+            if found.insert(parent.id) {
+                unvisited.push(parent.id);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HashKey;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    fn shard(index: u32) -> ShardId {
+        ShardId::new(index).unwrap()
+    }
+
+    fn checkpoint(next: &[(u32, u64)]) -> Checkpoint {
+        let next = next
+            .iter()
+            .map(|(index, number)| (shard(*index), RecordNumber::new(*number)));
+        Checkpoint {
+            store: 7,
+            stream: StreamId::new(1),
+            next: next.collect(),
+        }
+    }
+
+    const END: u64 = RecordNumber::END.value();
+
+    /// Shard 0 is split into 1 and 2, which are merged into 3.
+    fn lineage() -> Lineage {
+        let mut lineage = Lineage::new(1, NOW).unwrap();
+        let split = lineage.split(shard(0), HashKey::MAX / 2, NOW).unwrap();
+        lineage.apply_reshard(&split).unwrap();
+        let merge = lineage.merge(shard(1), shard(2), NOW).unwrap();
+        lineage.apply_reshard(&merge).unwrap();
+        lineage
+    }
+
+    fn after(before: &Checkpoint, index: u32, advance: Advance, horizon: Timestamp) -> Checkpoint {
+        let mut after = before.clone();
+        after.apply(&before.changes(shard(index), advance, &lineage(), horizon));
+        after
+    }
+
+    #[test]
+    fn a_position_only_rises() {
+        let before = checkpoint(&[(0, 5)]);
+        let to = |number| Advance::To(RecordNumber::new(number));
+        assert_eq!(after(&before, 0, to(6), Timestamp::EPOCH), checkpoint(&[(0, 6)]));
+        assert_eq!(after(&before, 0, to(4), Timestamp::EPOCH), before);
+        // What is not listed is drained, or not begun.
+        assert_eq!(after(&before, 1, to(4), Timestamp::EPOCH), before);
+        assert_eq!(after(&before, 0, Advance::Expired, Timestamp::EPOCH), before);
+    }
+
+    #[test]
+    fn children_begin_when_all_their_parents_are_drained() {
+        let drain = |before: &Checkpoint, index| after(before, index, Advance::Drained, Timestamp::EPOCH);
+        let children = drain(&checkpoint(&[(0, 5)]), 0);
+        assert_eq!(children, checkpoint(&[(1, 1), (2, 1)]));
+        assert_eq!(drain(&checkpoint(&[(0, 0)]), 0), checkpoint(&[(1, 0), (2, 0)]));
+        let one = drain(&children, 2);
+        assert_eq!(one, checkpoint(&[(1, 1), (2, END)]));
+        assert_eq!(drain(&one, 2), one);
+        assert_eq!(drain(&one, 1), checkpoint(&[(3, 1)]));
+    }
+
+    #[test]
+    fn a_shard_that_has_expired_is_followed_by_what_is_left() {
+        let later = NOW.saturating_add(std::time::Duration::from_secs(1));
+        let left = after(&checkpoint(&[(0, 5)]), 0, Advance::Expired, later);
+        assert_eq!(left, checkpoint(&[(3, 0)]));
+        let one = after(&checkpoint(&[(1, 5), (2, END)]), 1, Advance::Expired, later);
+        assert_eq!(one, checkpoint(&[(3, 0)]));
+    }
+
+    #[test]
+    fn a_checkpoint_is_behind_where_another_one_is_further_in_any_shard() {
+        let is_behind = |one: &[(u32, u64)], other: &[(u32, u64)]| {
+            let behind = checkpoint(one).first_behind(&checkpoint(other), &lineage());
+            behind.is_some()
+        };
+        let rising: [&[_]; 6] = [
+            &[(0, 0)],
+            &[(0, 9)],
+            &[(1, 1), (2, 1)],
+            &[(1, 8), (2, 1)],
+            &[(1, 8), (2, END)],
+            &[(3, 1)],
+        ];
+        for (earlier, later) in (0..rising.len()).flat_map(|later| (0..later).map(move |one| (one, later))) {
+            assert!(is_behind(rising[earlier], rising[later]), "{earlier}, {later}");
+            assert!(!is_behind(rising[later], rising[earlier]), "{earlier}, {later}");
+        }
+        assert!(!is_behind(&[(0, 9)], &[(0, 9)]));
+        // Each is further than the other in one shard.
+        assert!(is_behind(&[(1, 8), (2, 1)], &[(1, 1), (2, 8)]));
+        assert!(is_behind(&[(1, 1), (2, 8)], &[(1, 8), (2, 1)]));
+        // Shard 9 is not there any more.
+        assert!(!is_behind(&[(3, 1)], &[(9, 5)]));
     }
 }

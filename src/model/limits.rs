@@ -29,6 +29,18 @@ pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
 /// How many shards of one stream can be open at a time.
 pub const MAX_SHARDS_PER_STREAM: u32 = 100_000;
 
+/// How many consumer groups and other saved checkpoints a stream can have when another group is made.
+pub const MAX_GROUPS_PER_STREAM: usize = 1_000;
+
+/// How many members a consumer group can have.
+pub const MAX_MEMBERS_PER_GROUP: usize = 1_000;
+
+/// The shortest time, in milliseconds, for which a member of a consumer group can hold a shard without a call.
+pub const MIN_LEASE_MILLIS: u64 = 100;
+
+/// The longest time, in milliseconds, for which a member of a consumer group can hold a shard without a call: 24 hours.
+pub const MAX_LEASE_MILLIS: u64 = 86_400_000;
+
 /// For how long a queue that does not say otherwise holds back a record that it has given out, in seconds.
 pub const DEFAULT_VISIBILITY_SECONDS: u32 = 30;
 

@@ -48,6 +48,7 @@ pub(crate) use calendar_time::CalendarTime;
 #[cfg(feature = "server")]
 pub(crate) use calendar_time::date;
 pub use channel_id::ChannelId;
+pub(crate) use checkpoint::Advance;
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use confirmed_time::ClockStep;

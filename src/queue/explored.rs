@@ -4,11 +4,15 @@
 //! consumers, what was acknowledged never comes back, after a power cut at whatever moment neither, and nothing else is lost.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
 
-use super::{Queue, QueueRecord, ReceiveOptions};
+use super::{Queue, QueueRecord, QueueWatch, ReceiveOptions};
 use crate::disk::sim::{LossMode, Operation, SimDisk};
 use crate::error::Error;
 use crate::model::{HashKey, ManualClock, ShardId, StartingPosition, StreamMode, Timestamp};
@@ -84,12 +88,16 @@ impl World {
 
     fn receive(&self, records: usize) -> Vec<QueueRecord> {
         let received = self.queue.receive(&of_records(records)).unwrap();
-        for record in &received {
+        self.note_received(&received);
+        received
+    }
+
+    fn note_received(&self, received: &[QueueRecord]) {
+        for record in received {
             let data = record.record.data.to_vec();
             let is_first = self.known.lock().received.insert(data);
             assert!(is_first, "{:?} is given out twice", record.record);
         }
-        received
     }
 
     fn acknowledge(&self, records: &[QueueRecord]) {
@@ -107,16 +115,30 @@ impl World {
             let mut left = records;
             let mut watch = world.queue.watch(false).unwrap();
             while left > 0 {
-                watch.prepare().unwrap();
-                let received = world.receive(1);
+                let received = watch.receive(&of_records(1)).unwrap();
                 if received.is_empty() {
-                    if !watch.has_new_shards().unwrap() {
-                        shuttle::future::block_on(watch.changed());
-                    }
+                    shuttle::future::block_on(watch.changed());
                     continue;
                 }
+                world.note_received(&received);
                 left -= received.len();
                 world.acknowledge(&received);
+            }
+        })
+    }
+
+    /// A thread that waits for a record until this returns, and then waits no more, whether it was woken or not. What it
+    /// was given is free for the others again.
+    fn quitter(&self, wait: fn(&mut QueueWatch)) -> Thread {
+        self.thread(move |world| {
+            let mut watch = world.queue.watch(false).unwrap();
+            let received = watch.receive(&of_records(1)).unwrap();
+            match received.first() {
+                Some(record) => {
+                    let given_back = world.queue.change_visibility(&[(record.receipt, 0)]);
+                    assert!(given_back.unwrap()[0].is_ok());
+                }
+                None => wait(&mut watch),
             }
         })
     }
@@ -208,6 +230,62 @@ fn consumers_that_wait_share_what_is_put() {
             world.putter("b", 1),
         ]);
         world.close_and_check();
+    });
+}
+
+/// A record wakes one of them, which may be one that leaves just then.
+#[test]
+fn consumers_that_leave_as_they_are_woken_leave_the_records_to_others() {
+    let cancelled: fn(&mut QueueWatch) = |watch| {
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = pin!(watch.changed()).poll(&mut context);
+    };
+    let woken_only: fn(&mut QueueWatch) = |watch| {
+        let mut changed = pin!(watch.changed());
+        let mut context = Context::from_waker(Waker::noop());
+        // It may have nothing to wait for.
+        for _ in 0..20 {
+            if changed.as_mut().poll(&mut context).is_ready() {
+                return;
+            }
+            shuttle::thread::yield_now();
+        }
+    };
+    // Its time is over at once.
+    let timed_out: fn(&mut QueueWatch) = |watch| {
+        watch.wait(Duration::ZERO);
+    };
+    for wait in [cancelled, timed_out, woken_only] {
+        explore(move || {
+            let world = World::new(SELDOM);
+            join([
+                world.consumer(1),
+                world.quitter(wait),
+                world.consumer(1),
+                world.putter("a", 2),
+            ]);
+            world.close_and_check();
+        });
+    }
+}
+
+#[test]
+fn the_end_of_a_queue_wakes_all_that_wait() {
+    explore(|| {
+        let world = World::new(SELDOM);
+        let waiting = || {
+            world.thread(|world| {
+                let Ok(mut watch) = world.queue.watch(false) else {
+                    return;
+                };
+                while watch.receive(&of_records(1)).is_ok() {
+                    shuttle::future::block_on(watch.changed());
+                }
+            })
+        };
+        let deleting = world.thread(|world| world.queue.delete().unwrap());
+        join([waiting(), waiting(), waiting(), deleting]);
+        world.store.close().unwrap();
     });
 }
 

@@ -18,16 +18,21 @@ mod receive;
 mod settling;
 mod shard_set;
 mod shared;
+mod sleepers;
 mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
 mod unread;
 mod watch;
+#[cfg(test)]
+mod woken;
 
 pub use handle::{Queue, QueueCounts};
 pub use receipt::{Receipt, ReceiptError};
 #[cfg(feature = "server")]
 pub(crate) use receive::Received;
 pub use receive::{QueueRecord, ReceiveOptions};
+#[cfg(feature = "server")]
+pub(crate) use watch::Look;
 pub use watch::QueueWatch;

@@ -142,6 +142,8 @@ impl Queue {
         if due_before.is_none_or(|due| held_until < due) {
             self.shared.changes.notify();
         }
+        // There may be more for the next one, who need not wait for the commit.
+        self.shared.sleepers(options.dead_letters).wake_next();
         committing.wait()?;
         let known = known.into_iter().chain(std::iter::repeat(None));
         let records = again.into_iter().map(|(_, record)| record);

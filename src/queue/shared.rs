@@ -9,11 +9,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::sleepers::Sleepers;
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::model::{QueueId, RecordNumber, ShardFilter};
 use crate::seam::LogChanges;
-use crate::store::{OpenQueue, QueueLog, Stream, WrittenEntries};
+use crate::store::{KeptStill, OpenQueue, QueueLog, Stream, WrittenEntries};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A snapshot is written when the entries since the last one have so many bytes, and twice as many as that has.
@@ -31,6 +32,9 @@ pub(super) struct Shared {
     failed_reading: Mutex<u64>,
     /// Raised when a record may be given out that no shard has told of.
     pub(super) changes: LogChanges,
+    /// Those who wait for records.
+    of_records: Sleepers,
+    of_dead_letters: Sleepers,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +63,8 @@ struct LogBegin {
 impl OpenQueue for Shared {
     fn note_ended(&self) {
         self.changes.notify();
+        self.of_records.wake_others();
+        self.of_dead_letters.wake_others();
     }
 
     fn close(&self) {
@@ -66,9 +72,23 @@ impl OpenQueue for Shared {
         // A snapshot that is being synced is waited for.
         self.log_begin.lock().is_fixed = true;
     }
+
+    fn keep_still(&self) -> Box<dyn KeptStill + '_> {
+        Box::new(self.inner.lock())
+    }
 }
 
+impl KeptStill for MutexGuard<'_, Inner> {}
+
 impl Shared {
+    /// Those who wait for records, or for dead letters.
+    pub(super) fn sleepers(&self, of_dead_letters: bool) -> &Sleepers {
+        match of_dead_letters {
+            true => &self.of_dead_letters,
+            false => &self.of_records,
+        }
+    }
+
     /// Waits for this caller's turn, and reads the log if need be.
     pub(super) fn turn(&self, stream: &Stream, queue: QueueId) -> Result<QueueTurn<'_>> {
         let log = QueueLog::open(stream, queue)?;

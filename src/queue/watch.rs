@@ -5,23 +5,43 @@ use std::time::{Duration, Instant};
 
 use super::handle::Queue;
 use super::receive::{QueueRecord, ReceiveOptions};
+use super::sleepers::{Place, Sleepers};
 use crate::error::{Error, Result};
 use crate::seam::Signal;
 use crate::store::ShardWatch;
 
 /// Tells when there may be records of a queue to receive: something was put, or is given out again.
 ///
-/// Begin to watch, then receive; where nothing is there, wait and receive again. Whatever happens after the watch began ends
-/// the next wait. A wait may also end where there is nothing, since another consumer came first. It costs no processor time.
+/// [Receive](Self::receive) by it; where nothing is there, [wait](Self::wait) and receive again. Whatever happens after the
+/// receive ends the wait, so nothing is missed in between. A wait may also end where there is nothing, since another
+/// consumer came first. It costs no processor time.
 ///
-/// A task does the same in other words: [`prepare`](Self::prepare), receive, ask
-/// [`has_new_shards`](Self::has_new_shards), and await [`changed`](Self::changed). All but the last block.
+/// However many wait for records of a queue, a record wakes one of them. So one whose wait has ended receives at once, or
+/// drops the watch, which wakes another one: until then the others may not hear of a record.
+///
+/// A task does the same in other words: it receives, and awaits [`changed`](Self::changed) for no longer than
+/// [`due`](Self::due) says. Receiving blocks.
 #[derive(Debug)]
 pub struct QueueWatch {
     queue: Queue,
     of_dead_letters: bool,
     shards: ShardWatch,
     signal: Arc<Signal>,
+    /// Whether the signal is raised by all that may bring records, and not only by those who wake this one.
+    hears: bool,
+    /// Whether it has looked in vain since it was woken, or began to hear. Before that no other may rely on it.
+    has_looked: bool,
+    /// Whether it was woken, so that others rely on it to look, and to wake them or be on the lookout again.
+    is_relied_on: bool,
+    due: Option<Duration>,
+}
+
+/// What a look has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Records,
+    Nothing,
+    Failure,
 }
 
 impl Queue {
@@ -53,57 +73,185 @@ impl Queue {
         }
         let mut watch = self.watch(options.dead_letters)?;
         loop {
-            let received = self.receive(options)?;
+            let received = watch.receive(options)?;
             let left = wait.saturating_sub(began.elapsed());
             if !received.is_empty() || left.is_zero() {
                 return Ok(received);
             }
-            watch.wait(left)?;
+            watch.wait(left);
         }
     }
 
     /// Watches for records, or for dead letters, from now on.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// use std::time::Duration;
+    ///
+    /// use anabranch::ReceiveOptions;
+    ///
+    /// let mut watch = queue.watch(false)?;
+    /// assert!(watch.receive(&ReceiveOptions::default())?.is_empty());
+    /// assert!(!watch.wait(Duration::from_millis(1)));
+    /// jobs.put("picture-7", b"resize")?;
+    /// assert!(watch.wait(Duration::from_secs(60)));
+    /// assert_eq!(watch.receive(&ReceiveOptions::default())?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`receive`](Self::receive).
     pub fn watch(&self, dead_letters: bool) -> Result<QueueWatch> {
         let shards = self.stream.watch(&[])?;
         let signal = shards.signal().clone();
-        self.shared.changes.raise_at_each(&signal);
         let mut watch = QueueWatch {
             queue: self.clone(),
             of_dead_letters: dead_letters,
             shards,
             signal,
+            hears: false,
+            has_looked: false,
+            is_relied_on: false,
+            due: None,
         };
-        watch.prepare()?;
+        watch.hear()?;
         Ok(watch)
     }
 }
 
 impl QueueWatch {
-    /// Takes note of the shards that there are to read by now, before a task receives, and awaits [`changed`](Self::changed)
-    /// if there is nothing. Gives how long it is until something that is held back is given out again: the task has to look
-    /// again then.
+    /// Receives as [`Queue::receive`] does what the watch is for, whatever the options say of dead letters. Where nothing is
+    /// there, whatever comes from then on ends the next wait.
     ///
     /// # Errors
     /// As for [`Queue::receive`].
-    pub fn prepare(&mut self) -> Result<Option<Duration>> {
-        self.note_shards().map(|(due, _)| due)
+    pub fn receive(&mut self, options: &ReceiveOptions) -> Result<Vec<QueueRecord>> {
+        let options = ReceiveOptions {
+            dead_letters: self.of_dead_letters,
+            ..*options
+        };
+        let outcome = |received: &Result<Vec<_>>| match received {
+            Ok(received) if received.is_empty() => Look::Nothing,
+            Ok(_) => Look::Records,
+            Err(_) => Look::Failure,
+        };
+        self.look(|queue| queue.receive(&options), outcome)?
     }
 
-    /// Whether there are shards that [`prepare`](Self::prepare) did not know of: what they have was not received, and is not
-    /// waited for. A task that has received nothing asks before it awaits [`changed`](Self::changed), and receives again if
-    /// there are.
-    ///
-    /// # Errors
-    /// As for [`Queue::receive`].
-    pub fn has_new_shards(&mut self) -> Result<bool> {
-        self.note_shards().map(|(_, has_more)| has_more)
+    /// The same with other words for receiving, and for what came of it.
+    pub(crate) fn look<T>(
+        &mut self,
+        receive: impl Fn(&Queue) -> T,
+        outcome: impl Fn(&T) -> Look,
+    ) -> Result<T> {
+        self.has_looked = false;
+        match self.sleepers().has_lookout() {
+            // It hears for this one too.
+            true => self.hear_nothing(),
+            false => {
+                self.hear()?;
+            }
+        }
+        loop {
+            let received = receive(&self.queue);
+            match outcome(&received) {
+                Look::Records => {
+                    // The receive has woken the next one.
+                    self.is_relied_on = false;
+                    return Ok(received);
+                }
+                Look::Failure => return Ok(received),
+                Look::Nothing => {}
+            }
+            let is_heard_for = !self.hears && self.sleepers().has_lookout();
+            // What is new may have records from before it was heard of.
+            if is_heard_for || !self.hear()? {
+                self.has_looked = true;
+                return Ok(received);
+            }
+        }
     }
 
-    /// The same, and whether there are new ones.
-    fn note_shards(&mut self) -> Result<(Option<Duration>, bool)> {
+    /// After what time something is given out again for which this one has to look by itself, since no wait of a task ends
+    /// by the time. As of the last receive.
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Blocks until there may be something to receive. False if there is nothing within `limit`.
+    pub fn wait(&mut self, limit: Duration) -> bool {
+        let is_due = self.due.is_some_and(|due| due <= limit);
+        let limit = self.due.map_or(limit, |due| due.min(limit));
+        let Some(mut asleep) = self.fall_asleep() else {
+            return true;
+        };
+        asleep.is_woken = asleep.watch.signal.wait(limit);
+        asleep.is_woken || is_due
+    }
+
+    /// The same for a task of any runtime, without a limit, and without what is given out again by the time alone
+    /// ([`due`](Self::due)). Nothing is lost where the future is dropped.
+    pub async fn changed(&mut self) {
+        let Some(mut asleep) = self.fall_asleep() else {
+            return;
+        };
+        std::future::poll_fn(|context| asleep.watch.signal.poll(context)).await;
+        asleep.is_woken = true;
+    }
+
+    /// Has another one that waits look, since this one was woken and does not look at once.
+    #[cfg(feature = "server")]
+    pub(crate) fn pass_on(&mut self) {
+        self.rely_on_others();
+    }
+
+    fn sleepers(&self) -> &Sleepers {
+        self.queue.shared.sleepers(self.of_dead_letters)
+    }
+
+    /// `None` if it is to look again first.
+    fn fall_asleep(&mut self) -> Option<Asleep<'_>> {
+        let has_place = self.has_looked;
+        if has_place {
+            let place = self.sleepers().fall_asleep(&self.signal, self.hears)?;
+            self.is_relied_on = false;
+            if place == Place::Other {
+                self.hear_nothing();
+            }
+        } else {
+            // It hears for itself, and for no other.
+            self.rely_on_others();
+            if !self.hears {
+                // What keeps it from hearing is told by its next receive.
+                let _ = self.hear();
+                return None;
+            }
+        }
+        Some(Asleep {
+            watch: self,
+            has_place,
+            is_woken: false,
+        })
+    }
+
+    /// Another one looks, if any relied on this one.
+    fn rely_on_others(&mut self) {
+        if std::mem::take(&mut self.is_relied_on) {
+            self.sleepers().wake_next();
+        }
+    }
+
+    /// Hears of all that may bring records, from now on. Says whether it did not hear of some of that before.
+    fn hear(&mut self) -> Result<bool> {
+        let mut is_new = !self.hears;
+        if is_new {
+            self.queue.shared.changes.raise_at_each(&self.signal);
+            self.hears = true;
+        }
         let (turn, now) = self.queue.turn()?;
         let due = turn.state.next_moment(self.of_dead_letters);
         let unread: Vec<_> = match self.of_dead_letters {
@@ -116,42 +264,52 @@ impl QueueWatch {
         };
         drop(turn);
         self.shards.retain(|shard| unread.contains(&shard));
-        let mut has_more = false;
         for shard in unread {
             match self.shards.add(shard) {
-                Ok(is_new) => has_more |= is_new,
+                Ok(is_added) => is_new |= is_added,
                 // It has expired meanwhile, and has nothing to wait for.
-                Err(Error::ShardNotFound { .. }) => has_more = true,
+                Err(Error::ShardNotFound { .. }) => is_new = true,
                 Err(error) => return Err(error),
             }
         }
-        let due = due.map(|due| Duration::from_millis(due.saturating_sub(now.millis)));
-        Ok((due, has_more))
+        self.due = due.map(|due| Duration::from_millis(due.saturating_sub(now.millis)));
+        Ok(is_new)
     }
 
-    /// Blocks until there may be something to receive. False if there is nothing within `limit`.
-    ///
-    /// # Errors
-    /// As for [`Queue::receive`].
-    pub fn wait(&mut self, limit: Duration) -> Result<bool> {
-        let (due, has_more) = self.note_shards()?;
-        if has_more {
-            // They may have records from before they were watched.
-            return Ok(true);
+    fn hear_nothing(&mut self) {
+        self.due = None;
+        if std::mem::take(&mut self.hears) {
+            self.queue.shared.changes.forget(&self.signal);
+            self.shards.retain(|_| false);
         }
-        let is_due = due.is_some_and(|due| due <= limit);
-        Ok(self.shards.wait(due.map_or(limit, |due| due.min(limit))) || is_due)
-    }
-
-    /// The same for a task of any runtime, without a limit, and without what is given out again by the time alone
-    /// ([`prepare`](Self::prepare)). Nothing is lost where the future is dropped.
-    pub async fn changed(&mut self) {
-        self.shards.changed().await;
     }
 }
 
 impl Drop for QueueWatch {
     fn drop(&mut self) {
-        self.queue.shared.changes.forget(&self.signal);
+        self.hear_nothing();
+        self.rely_on_others();
+    }
+}
+
+/// One that sleeps, until this is dropped.
+struct Asleep<'a> {
+    watch: &'a mut QueueWatch,
+    /// Whether it is among the sleepers.
+    has_place: bool,
+    /// Whether it was woken, and has not given up.
+    is_woken: bool,
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        let watch = &mut *self.watch;
+        watch.has_looked &= !self.is_woken;
+        if self.has_place {
+            watch.is_relied_on = watch.sleepers().wake_up(&watch.signal);
+        }
+        if !self.is_woken {
+            watch.rely_on_others();
+        }
     }
 }

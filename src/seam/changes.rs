@@ -87,7 +87,7 @@ impl Signal {
         Poll::Pending
     }
 
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         let mut state = self.state.lock();
         state.is_raised = true;
         let waker = state.waker.take();

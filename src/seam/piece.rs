@@ -7,6 +7,9 @@ use crate::model::{RecordNumber, Timestamp};
 pub(crate) struct LogPiece {
     /// The number behind the last record before it.
     pub(crate) follows: RecordNumber,
+    /// How many records there are from the number on that was asked for.
+    pub(crate) records: u64,
+    /// How many bytes those take.
     pub(crate) bytes: u64,
     /// When its last record arrived.
     pub(crate) last_arrival: Timestamp,

@@ -25,6 +25,9 @@ impl StoreCore {
             note.filter(|_| !is_empty).into_iter().collect()
         });
         self.open_queues.note_ended();
+        for stream in self.open_streams() {
+            stream.open_groups.notify_all();
+        }
         closed
     }
 }

@@ -21,6 +21,7 @@ impl StoreCore {
         self.forget_stream(id);
         self.keeper.wake();
         removed.iter().for_each(|log| log.changes().notify());
+        stream.open_groups.notify_all();
         Ok(())
     }
 

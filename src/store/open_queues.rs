@@ -15,7 +15,14 @@ pub(crate) trait OpenQueue: Any + Debug + Send + Sync {
 
     /// Waits until nothing is written into its log any more, and lets nothing be written from then on. Called without locks.
     fn close(&self);
+
+    /// Has nothing written into its log for as long as what this gives is kept. Called without locks, but of other
+    /// queues.
+    fn keep_still(&self) -> Box<dyn KeptStill + '_>;
 }
+
+/// Keeps a queue as it is.
+pub(crate) trait KeptStill {}
 
 #[derive(Debug, Default)]
 pub(super) struct OpenQueues(Mutex<HashMap<(StreamId, QueueId), Arc<dyn OpenQueue>>>);
@@ -39,7 +46,7 @@ impl OpenQueues {
         self.all().iter().for_each(|queue| queue.note_ended());
     }
 
-    fn all(&self) -> Vec<Arc<dyn OpenQueue>> {
+    pub(super) fn all(&self) -> Vec<Arc<dyn OpenQueue>> {
         self.0.lock().values().cloned().collect()
     }
 

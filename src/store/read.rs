@@ -283,7 +283,7 @@ pub(super) struct ShardView {
     horizon: Timestamp,
     /// Records before this one are hidden too.
     first_visible: Option<RecordNumber>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 impl ShardView {
@@ -319,7 +319,7 @@ impl ShardView {
 
     /// The first record that can be seen, or, where that cannot be found for damage, the first of all: reading from there
     /// serves what is before the damage.
-    fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
+    pub(super) fn oldest(&self, log: &Arc<dyn ShardLog>) -> Result<RecordNumber> {
         match seek_time(log, self.horizon) {
             Ok(oldest) => Ok(self.visible_from(oldest)),
             Err(Error::Corrupt { .. } | Error::Unreadable { .. }) => {
@@ -377,7 +377,7 @@ pub(super) fn first_visible(log: &LogState) -> Option<RecordNumber> {
 }
 
 /// When a record arrived, or the one behind it if there is none of that number.
-fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
+pub(super) fn arrival_from(log: &Arc<dyn ShardLog>, from: RecordNumber) -> Result<Option<Timestamp>> {
     let one = ReadLimit { records: 1, bytes: 0 };
     let mut found: Vec<ReadRecord> = Vec::new();
     answer_of(log, || log.read(from, Timestamp::EPOCH, &one, &mut found))?;

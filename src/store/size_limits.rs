@@ -3,6 +3,7 @@
 //! Both only hide records, as their age does; the logs' own house-keeping then frees what nothing can be seen of.
 
 use super::core::StoreCore;
+use super::read::ShardIterator;
 use super::stream::Stream;
 use crate::catalog::{Edit, LogState, StreamState};
 use crate::error::Result;
@@ -57,6 +58,36 @@ impl Stream {
             Ok(hidden(id, stream, stream.before_checkpoint(&read)))
         })
     }
+
+    /// As [`trim_to`](Self::trim_to), for one shard: records of it in front of a position, and all records of the shards
+    /// that it descends from, are not to be seen any more.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("outbox", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// stream.put("order-7", b"sent")?;
+    /// let put = stream.put("order-8", b"not yet")?;
+    /// let at = StartingPosition::AtSequenceNumber(put.sequence_number);
+    /// stream.trim_shard_to(&stream.shard_iterator(put.shard_id, at)?)?;
+    /// let left = stream.reader(StartingPosition::TrimHorizon)?.next().transpose()?;
+    /// assert_eq!(left.unwrap().data, "not yet");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a position in another stream; otherwise as for
+    /// [`trim_to`](Self::trim_to).
+    pub fn trim_shard_to(&self, position: &ShardIterator) -> Result<()> {
+        self.trim_to(&Checkpoint {
+            store: self.store_id(),
+            stream: position.stream,
+            next: [(position.shard, position.next)].into(),
+        })
+    }
 }
 
 impl StoreCore {
@@ -82,7 +113,8 @@ impl StoreCore {
         let mut kept = Vec::new();
         let mut failed = Ok(());
         for shard in shards {
-            match self.logs.pieces(LogName::Shard(id, shard.id)) {
+            let log = LogName::Shard(id, shard.id);
+            match self.logs.pieces(log, RecordNumber::BEFORE_FIRST) {
                 Ok(pieces) => kept.push(KeptPieces::of(shard, pieces)),
                 Err(error) => failed = Err(error),
             }

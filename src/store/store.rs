@@ -12,6 +12,7 @@ use super::namespace::Namespace;
 use super::options::StoreOptions;
 use super::stream::{Stream, StreamSummary};
 use crate::backend::memory::Memory;
+use crate::backup::Copied;
 use crate::catalog::Resource;
 use crate::error::{Error, Result};
 use crate::model::{StreamId, StreamName, Timestamp};
@@ -168,6 +169,26 @@ impl Store {
     /// [`Error::InvalidArgument`] for a name that no namespace can have.
     pub fn namespace(&self, name: &str) -> Result<Namespace> {
         Namespace::new(self.handle.clone(), name)
+    }
+
+    /// The names of the namespaces that have streams, in order. The empty name is for streams that are in none.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// store.create_stream("clicks", 1)?;
+    /// store.namespace("tenant-7")?.create_stream("clicks", 1)?;
+    /// assert_eq!(store.namespaces()?, ["", "tenant-7"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn namespaces(&self) -> Result<Vec<String>> {
+        self.core().begin(None)?;
+        let state = self.core().catalog.read();
+        Ok(state.namespaces().map(str::to_owned).collect())
     }
 
     /// A stream by its number, which no other stream of this store ever has.
@@ -381,6 +402,37 @@ impl Store {
     pub fn maintain(&self) -> Result<()> {
         self.core().begin(None)?;
         keeper::run_round(self.core())
+    }
+
+    /// Copies the store as it is at one moment into another directory, which is empty or not there yet, while it goes
+    /// on being used. What was acknowledged before the call is in the copy, and of streams, queues, channels and
+    /// checkpoints what belongs to that moment. Durable on return; an interruption leaves nothing that opens.
+    ///
+    /// Puts, and consumers of queues, wait only until what was taken in before is committed. The copy is a store, made
+    /// to be kept or to take this one's place: the next record of each shard leaves out 2^40 numbers. What is not
+    /// written to any more is shared with this store where that can be done ([`Sharing`](crate::Sharing)), and not
+    /// read; [`inspect::verify`](crate::inspect::verify) reads all of the copy. Keys are no part of it.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = anabranch::Store::open(directory.path().join("data"))?;
+    /// let stream = store.create_stream("clicks", 1)?;
+    /// stream.put("user-42", b"{}")?;
+    /// let backup = directory.path().join("backup");
+    /// let copied = store.snapshot(&backup)?;
+    /// assert_eq!(copied.streams, 1);
+    /// assert!(anabranch::inspect::verify(&backup)?.is_sound());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`], [`Error::Locked`] if another copy is being made there, [`Error::StorageFull`],
+    /// [`Error::Io`]; [`Error::Corrupt`] if damage was found in the store; [`Error::InvalidArgument`] of a store in
+    /// memory; [`Error::Poisoned`], [`Error::Closed`].
+    pub fn snapshot(&self, directory: impl AsRef<Path>) -> Result<Copied> {
+        self.core().take_snapshot()?.write(directory.as_ref())
     }
 
     /// Makes all that was put durable, records it, and lets the directory go. Whatever is done with this store

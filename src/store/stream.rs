@@ -9,10 +9,10 @@ use super::creation::{check_max_record_bytes, check_warm_throughput};
 use super::handle::StoreHandle;
 use super::stream_core::{Routing, StreamCore};
 use crate::catalog::{Change, Edit, Lifecycle, Resource, Setting, StreamKey, StreamState};
-use crate::error::{Error, InvalidArgument, Named, Result, RetentionReason};
+use crate::error::{Error, Result, RetentionReason};
 use crate::model::{
-    Checkpoint, HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Retention, Shard, ShardFilter,
-    ShardId, SizeLimits, StreamId, StreamMode, StreamStatus, Timestamp, check_stream_name,
+    HashKey, Lineage, Moment, RecordDistribution, ReshardStep, Retention, Shard, ShardFilter, ShardId,
+    SizeLimits, StreamId, StreamMode, StreamStatus, Timestamp,
 };
 
 /// A stream. Clones share it; a handle of a deleted stream answers with [`Error::StreamNotFound`].
@@ -514,105 +514,6 @@ impl Stream {
         self.set(&[Setting::Encryption(None)])
     }
 
-    /// A checkpoint that was saved under a name.
-    ///
-    /// ```
-    /// # fn main() -> anabranch::Result<()> {
-    /// # let store = anabranch::Store::in_memory()?;
-    /// # let stream = store.create_stream("clicks", 1)?;
-    /// assert!(stream.checkpoint("billing")?.is_none());
-    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
-    /// assert!(stream.checkpoint("billing")?.is_some());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`summary`](Self::summary).
-    pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
-        self.read(|stream, _| Ok(stream.checkpoints.get(name).cloned()))
-    }
-
-    /// The names under which checkpoints are saved, in order.
-    ///
-    /// ```
-    /// # fn main() -> anabranch::Result<()> {
-    /// # let store = anabranch::Store::in_memory()?;
-    /// # let stream = store.create_stream("clicks", 1)?;
-    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
-    /// assert_eq!(stream.checkpoint_names()?, ["billing"]);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`summary`](Self::summary).
-    pub fn checkpoint_names(&self) -> Result<Vec<String>> {
-        self.read(|stream, _| Ok(stream.checkpoints.keys().cloned().collect()))
-    }
-
-    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one.
-    /// Durable on return.
-    ///
-    /// ```
-    /// # fn main() -> anabranch::Result<()> {
-    /// # let store = anabranch::Store::in_memory()?;
-    /// # let stream = store.create_stream("clicks", 1)?;
-    /// let reader = stream.reader(anabranch::StartingPosition::TrimHorizon)?;
-    /// let checkpoint = reader.checkpoint();
-    /// stream.save_checkpoint("billing", &checkpoint)?;
-    /// assert_eq!(stream.checkpoint("billing")?, Some(checkpoint));
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for the name, and for a checkpoint of another stream; otherwise as for
-    /// [`summary`](Self::summary), and what happens on the disk.
-    pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
-        self.check_checkpoint(checkpoint)?;
-        check_stream_name(name).map_err(|error| Error::bad_name(Named::Checkpoint, name, error))?;
-        self.store_core().begin(Some(self.core.id))?;
-        self.store_core().catalog.commit(|state| {
-            self.core.state(state.stream(self.core.id))?;
-            let (name, checkpoint) = (name.to_owned(), checkpoint.clone());
-            Ok(vec![Edit::CheckpointSaved {
-                stream: self.core.id,
-                name,
-                checkpoint,
-            }])
-        })
-    }
-
-    /// Forgets a checkpoint. One that does not exist is forgotten already.
-    ///
-    /// ```
-    /// # fn main() -> anabranch::Result<()> {
-    /// # let store = anabranch::Store::in_memory()?;
-    /// # let stream = store.create_stream("clicks", 1)?;
-    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
-    /// stream.remove_checkpoint("billing")?;
-    /// assert!(stream.checkpoint_names()?.is_empty());
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`save_checkpoint`](Self::save_checkpoint).
-    pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
-        self.store_core().begin(Some(self.core.id))?;
-        self.store_core().catalog.commit(|state| {
-            let stream = self.core.state(state.stream(self.core.id))?;
-            match stream.checkpoints.contains_key(name) {
-                true => Ok(vec![Edit::CheckpointRemoved {
-                    stream: self.core.id,
-                    name: name.to_owned(),
-                }]),
-                false => Ok(Vec::new()),
-            }
-        })
-    }
-
     /// Deletes the stream with all its records.
     ///
     /// ```
@@ -657,18 +558,6 @@ impl Stream {
         drop(routing);
         store.note_next_due();
         Ok(())
-    }
-
-    /// Refuses a checkpoint of another stream.
-    pub(crate) fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
-        if (checkpoint.store, checkpoint.stream) == (self.store_id(), self.id()) {
-            return Ok(());
-        }
-        Err(Error::InvalidArgument(InvalidArgument::ForeignCheckpoint {
-            name: self.name().to_owned(),
-            of: (checkpoint.store, checkpoint.stream),
-            used_with: (self.store_id(), self.id()),
-        }))
     }
 
     pub(crate) fn store_id(&self) -> u128 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::open_groups::OpenGroups;
 use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
 use crate::error::{Error, Result};
@@ -31,6 +32,7 @@ pub(super) struct StreamCore {
     pub(super) store: u128,
     catalog: Arc<Catalog>,
     pub(super) logs: Arc<dyn Logs>,
+    pub(super) open_groups: OpenGroups,
     /// One thread at a time changes the stream's shards, or deletes it. Taken before `routing`.
     pub(super) changing: Mutex<()>,
     /// How many threads wait for that.
@@ -120,6 +122,7 @@ impl StreamCore {
             store,
             catalog,
             logs,
+            open_groups: OpenGroups::default(),
             changing: Mutex::default(),
             waiting_to_change: AtomicUsize::new(0),
             carried: Mutex::default(),

@@ -25,7 +25,8 @@ pub fn credentials(bench: &Bench) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
 }
 
-fn certificate(bench: &Bench) -> PathBuf {
+/// The certificate of the bench's server.
+pub fn certificate(bench: &Bench) -> PathBuf {
     bench.directory.path().join("data/tls-certificate.pem")
 }
 

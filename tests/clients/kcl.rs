@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use crate::access::{credentials, truststore_recipe};
+use crate::access::{certificate, credentials, truststore_recipe};
 use crate::install::{Python, jdk_version, source_directory};
 use crate::pages::block;
 use crate::{Bench, skipped};
@@ -12,15 +12,20 @@ use crate::{Bench, skipped};
 #[test]
 fn the_kcl_reads_each_record_in_order_over_resharding_and_failover() {
     let Some(programs) = programs() else { return };
-    let bench = Bench::new(&[]);
+    let bench = Bench::new(&["--tls-self-signed"]);
     for name in ["dynamodb.py", "kcl.properties"] {
         bench.write(name, &recipe(name));
     }
     let server = bench.start();
-    let mut script = bench.command("python", &programs);
+    let mut script = bench.command("sh", &programs);
     script
+        .env("AWS_CA_BUNDLE", certificate(&bench))
+        .current_dir(bench.directory.path())
+        .arg("-c")
+        .arg(format!("{} && exec python \"$@\"", truststore_recipe(&bench)))
+        .arg("sh")
         .arg(source_directory().join("kcl/failover.py"))
-        .arg(server.url())
+        .arg(format!("https://{}", server.address()))
         .arg(bench.directory.path());
     bench.run(script, &server);
     server.stop("TERM");

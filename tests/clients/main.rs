@@ -9,6 +9,7 @@ mod kcl;
 mod model;
 mod packages;
 mod pages;
+mod two_clients;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -100,6 +101,23 @@ fn the_tutorial_runs_with_the_javascript_sdk_over_http2_without_tls() {
 }
 
 #[test]
+fn the_javascript_sdk_does_every_operation_that_it_has() {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(reason) => return skipped(&format!("the AWS SDK for JavaScript: {reason}")),
+    };
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let mut script = bench.command("node", &modules);
+    script.env("NODE_PATH", &modules);
+    script
+        .arg(source_directory().join("node/operations.cjs"))
+        .arg(server.url());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
 fn the_javascript_sdk_reads_what_a_channel_has_put_into_a_directory() {
     let modules = match node_modules() {
         Ok(modules) => modules,
@@ -157,7 +175,9 @@ fn the_aws_command_line_works_off_a_queue() {
     // Its model has the queues, which that of the command line does not have yet.
     let with_boto3 = python.environment("requirements.txt");
     let bench = Bench::new(&[]);
-    let server = bench.start();
+    let buckets = bench.directory.path().join("buckets");
+    fs::create_dir_all(buckets.join("clicks-archive")).expect("make a bucket");
+    let server = bench.start_with(&["--buckets", buckets.to_str().expect("a path of letters")]);
     let mut script = bench.command("bash", &programs);
     script.env("AWS_ENDPOINT_URL_KINESIS", server.url());
     script

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# All operations on queues with the AWS command line (version 1), which is told of them by the model of a newer boto3.
+# All operations on queues, channels and encryption with the AWS command line (version 1), which is told of them by the model
+# of a newer boto3.
 #
 #     queues_aws_cli.sh PYTHON
 #
-# Needs: a PYTHON that has boto3, aws on the PATH, and HOME, AWS_ENDPOINT_URL_KINESIS, AWS_DEFAULT_REGION and credentials
+# The server has a bucket clicks-archive. Needs: a PYTHON that has boto3, aws on the PATH, and HOME, AWS_ENDPOINT_URL_KINESIS, AWS_DEFAULT_REGION and credentials
 # in the environment. The model is written below HOME.
 set -euo pipefail
 
@@ -70,9 +71,35 @@ dead=$(receive_dead_letter)
 expect "a dead letter that is given up" $'1\t0' \
     "$(on_entries acknowledge-dead-letter-queue-records "$(entry "$dead")")"
 
+encryption() { # gives that of the stream
+    aws kinesis describe-stream-summary --stream-name jobs --output text \
+        --query 'StreamDescriptionSummary.[EncryptionType, KeyId]'
+}
+aws kinesis start-stream-encryption --stream-name jobs --encryption-type KMS --key-id alias/mine
+expect "the encryption" $'KMS\talias/mine' "$(encryption)"
+aws kinesis stop-stream-encryption --stream-name jobs --encryption-type KMS --key-id alias/mine
+expect "no encryption" $'NONE\tNone' "$(encryption)"
+
+channel=$(aws kinesis create-channel --channel-name archive \
+    --service-execution-role-arn arn:aws:iam::000000000000:role/deliver \
+    --stream-configuration-list "StreamARN=$stream,RecordConfiguration={RecordFormatType=STRING}" \
+    --s3-destination-configuration '{"StorageConfiguration": {"BucketARN": "arn:aws:s3:::clicks-archive",
+        "ExpectedBucketOwner": "000000000000", "CompressionType": "GZIP"}}' \
+    --query ChannelDescription.ChannelARN --output text)
+expect "the channel" $'archive\tACTIVE' "$(aws kinesis describe-channel --channel-arn "$channel" --output text \
+    --query 'ChannelDescription.[ChannelName, ChannelStatus]')"
+expect "the channels" $'archive\t'"$channel" "$(aws kinesis list-channels \
+    --query 'ChannelSummaries[].[ChannelName, ChannelARN]' --output text)"
+expect "the freshness after a change" 600 "$(aws kinesis update-channel --channel-arn "$channel" \
+    --s3-destination-configuration DataFreshnessInSeconds=600 --output text \
+    --query ChannelDescription.S3DestinationConfiguration.DataFreshnessInSeconds)"
+refused ResourceInUseException aws kinesis delete-stream --stream-name jobs --enforce-consumer-deletion
+aws kinesis delete-channel --channel-arn "$channel"
+refused ResourceNotFoundException aws kinesis describe-channel --channel-arn "$channel"
+
 refused ResourceInUseException aws kinesis delete-stream --stream-name jobs --enforce-consumer-deletion
 aws kinesis delete-queue --queue-arn "$queue"
 refused ResourceNotFoundException aws kinesis describe-queue --queue-arn "$queue"
 refused ValidationException aws kinesis describe-queue --queue-arn resize
 aws kinesis delete-stream --stream-name jobs
-echo "the AWS command line: every operation on queues as expected"
+echo "the AWS command line: every operation on queues, channels and encryption as expected"

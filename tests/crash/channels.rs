@@ -16,6 +16,7 @@ use anabranch::{
 };
 use proptest::prelude::*;
 
+use crate::model::{KEYS, SECRET, key_ring};
 use crate::reshard::{merge_nth, split_nth};
 use crate::watchdog::Case;
 
@@ -33,6 +34,8 @@ enum Op {
     /// What is not delivered by then is gone.
     Expire,
     Maintain,
+    /// What is put from now on is encrypted with another key, or not at all.
+    Encrypt(Option<u8>),
     Reopen,
     Crash(LossMode),
     CrashIn(u64, LossMode),
@@ -88,6 +91,7 @@ impl World {
             .flusher_threads(1)
             .min_journaled_shards(journaled)
             .compaction_bytes(if self.seed.is_multiple_of(2) { 1 } else { 1 << 20 })
+            .keys(key_ring())
             .clock(self.clock.clone())
             .disk(self.disk.clone())
             .open(DIRECTORY)?;
@@ -146,6 +150,7 @@ impl World {
                 .map_err(stopped),
             Op::Expire => self.expire(),
             Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Encrypt(key) => self.encrypt(*key),
             Op::Reopen => {
                 let closed = self.store().close();
                 self.open = None;
@@ -182,6 +187,14 @@ impl World {
         put.map_err(stopped)?;
         self.acknowledged.insert(id);
         Ok(())
+    }
+
+    fn encrypt(&self, key: Option<u8>) -> Result<(), Stopped> {
+        let changed = self.stream().and_then(|stream| match key {
+            Some(key) => stream.start_encryption(KEYS[usize::from(key)]),
+            None => stream.stop_encryption(),
+        });
+        changed.map_err(stopped)
     }
 
     fn expire(&mut self) -> Result<(), Stopped> {
@@ -277,6 +290,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..6_usize).prop_map(Op::Merge),
         1 => Just(Op::Expire),
         2 => Just(Op::Maintain),
+        1 => prop::option::weighted(0.7, 0..3_u8).prop_map(Op::Encrypt),
         1 => Just(Op::Reopen),
         2 => loss().prop_map(Op::Crash),
         4 => (1..60_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn(calls, mode)),
@@ -304,9 +318,12 @@ fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
         Op::Put(25),
         Op::Deliver,
         Op::Advance(300),
+        Op::Encrypt(Some(0)),
+        Op::Put(5),
         Op::Deliver,
         Op::Split(0),
         Op::Put(7),
+        Op::Encrypt(Some(1)),
         Op::Advance(300),
         Op::Deliver,
         Op::Merge(1),
@@ -324,6 +341,54 @@ fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
             scenario.iter().for_each(|op| world.run(op));
             let has_stopped = before.is_frozen();
             world.finish();
+            if !has_stopped {
+                break;
+            }
+        }
+    }
+}
+
+/// The objects have the records as they were put, and no file of the store has anything of them.
+#[test]
+fn a_crash_in_any_call_of_a_delivery_of_an_encrypted_stream_leaves_no_secret() {
+    const CALLS_BETWEEN: usize = 3;
+    let secret = |id: u32| [&id.to_be_bytes(), SECRET].concat();
+    for mode in [LossMode::LoseAll, LossMode::KeepAll] {
+        for call in (1..).step_by(CALLS_BETWEEN) {
+            let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}"));
+            let mut world = World::new(call);
+            world.encrypt(Some(2)).map_err(|_| "no key").unwrap();
+            let stream = world.stream().unwrap();
+            for id in 0..8 {
+                stream.put(&format!("key-{id}"), &secret(id)).unwrap();
+            }
+            drop(stream);
+            world.clock.advance(FRESHNESS);
+            world.run(&Op::CrashIn(call, mode));
+            let before = world.disk.clone();
+            world.run(&Op::Deliver);
+            let has_stopped = before.is_frozen();
+            world.disk.faults().clear();
+            world.clock.advance(FRESHNESS);
+            world.deliver();
+            let rot = world.disk.rot();
+            let mut delivered = BTreeSet::new();
+            for (path, _) in rot.files() {
+                let bytes = rot.read(&path).unwrap();
+                let mut found = bytes.windows(SECRET.len()).enumerate();
+                let is_object = path.starts_with(BUCKETS);
+                assert!(
+                    is_object || found.all(|(_, window)| window != SECRET),
+                    "{}",
+                    path.display()
+                );
+                if is_object && !path.to_string_lossy().ends_with(".partial") {
+                    let records = bytes.chunks(4 + SECRET.len());
+                    delivered
+                        .extend(records.map(|record| u32::from_be_bytes(record[..4].try_into().unwrap())));
+                }
+            }
+            assert_eq!(delivered, (0..8).collect());
             if !has_stopped {
                 break;
             }

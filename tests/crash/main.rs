@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
+mod backups;
 #[cfg(feature = "channels")]
 mod channels;
 mod check;
 mod faults;
+mod groups;
 mod held;
 mod interrupted;
 mod kill;
@@ -16,6 +18,7 @@ mod manifest;
 mod model;
 mod omissions;
 mod op;
+mod queue_world;
 mod queues;
 mod random;
 #[cfg(feature = "channels")]

@@ -12,7 +12,7 @@ use crate::model::Violation;
 use crate::op::Fault;
 use crate::world::Settings;
 use crate::{
-    acknowledged, faults, interrupted, random, regressions, repair_crashes, rot, scenario, targeted,
+    acknowledged, backups, faults, interrupted, random, regressions, repair_crashes, rot, scenario, targeted,
 };
 
 const THREADS: usize = 2;
@@ -199,6 +199,7 @@ const TABLE: &[(Step, Check)] = &[
         Step::HeldIsKept,
         test!(targeted::what_a_reader_holds_is_not_written_over),
     ),
+    (Step::SharedIsKept, test!(backups::what_a_backup_shares_is_not_written_again)),
     (Step::ConfirmedTime, WRITTEN),
     (Step::SegmentCacheDrop, FAULTS),
     (Step::ManifestCacheDrop, FAULTS),
@@ -300,6 +301,18 @@ const TABLE: &[(Step, Check)] = &[
     (
         Step::CurrentNameSync,
         test!(repair_crashes::a_repair_of_damaged_frames_that_a_crash_interrupts_loses_nothing),
+    ),
+    (
+        Step::UnfinishedSync,
+        test!(backups::a_backup_that_a_crash_interrupts_leaves_the_store_and_no_half_of_a_copy),
+    ),
+    (
+        Step::BackupFileSync,
+        test!(backups::a_snapshot_that_a_crash_interrupts_leaves_the_store_and_no_half_of_a_copy),
+    ),
+    (
+        Step::BackupNamesSync,
+        test!(backups::a_snapshot_that_a_crash_interrupts_leaves_the_store_and_no_half_of_a_copy),
     ),
 ];
 

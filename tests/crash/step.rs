@@ -565,7 +565,7 @@ impl World {
                     .entry(NAME.to_owned())
                     .or_insert_with(|| Setting::new(None));
                 setting.maybe = Some(Some(checkpoint));
-                reader.save_checkpoint(NAME)
+                reader.stream().reset_checkpoint(NAME, &reader.checkpoint())
             });
         let setting = self.model.streams[at].checkpoints.get_mut(NAME);
         match (saved, setting) {

@@ -278,7 +278,7 @@ fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
     let checkpoint = small.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
     let mut refused = 0;
     for number in 0..10_000 {
-        match small.save_checkpoint(&format!("reader-{}", number % 7), &checkpoint) {
+        match small.reset_checkpoint(&format!("reader-{}", number % 7), &checkpoint) {
             Ok(()) => {}
             Err(Error::StorageFull { .. }) => refused += 1,
             Err(error) => panic!("{error}"),
@@ -292,7 +292,7 @@ fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
     assert_eq!(read, 40);
     big.trim_to(&reader.checkpoint()).unwrap();
     store.maintain().unwrap();
-    small.save_checkpoint("reader-0", &checkpoint).unwrap();
+    small.reset_checkpoint("reader-0", &checkpoint).unwrap();
     small.put("key", b"fits").unwrap();
     big.delete().unwrap();
     store.close().unwrap();

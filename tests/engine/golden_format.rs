@@ -11,9 +11,9 @@ use std::time::Duration;
 use anabranch::sim::SimDisk;
 use anabranch::{
     Bucket, BucketError, ChannelOptions, Compression, Delivery, DeliveryOptions, Destination, HashKey,
-    KeyRing, ManualClock, Object, PutRecord, QueueCounts, QueueOptions, QueueSettings, ReadLimit,
-    ReceiveOptions, RecordFormat, ShardFilter, ShardId, StartingPosition, StorageClass, Store, StoreOptions,
-    Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
+    KeyRing, ManualClock, MemberOptions, Object, PutRecord, QueueCounts, QueueOptions, QueueSettings,
+    ReadLimit, ReceiveOptions, RecordFormat, ShardFilter, ShardId, StartingPosition, StorageClass, Store,
+    StoreOptions, Stream, StreamMode, StreamOptions, StreamStatus, Timestamp,
 };
 
 const DIRECTORY: &str = "store";
@@ -82,6 +82,12 @@ fn write_store(options: &StoreOptions, directory: &Path, clock: &ManualClock) {
     reader.save_checkpoint("billing").unwrap();
     reader.save_checkpoint("audit").unwrap();
     orders.remove_checkpoint("audit").unwrap();
+    let group = orders.group("shipping", StartingPosition::TrimHorizon).unwrap();
+    let mut member = group.join("one", &MemberOptions::default()).unwrap();
+    let batch = member.next_batch(&ALL, Duration::ZERO).unwrap().unwrap();
+    assert!(batch.is_last());
+    member.commit(&batch).unwrap();
+    member.leave();
 
     let tags = BTreeMap::from([("owner".to_owned(), "me".to_owned())]);
     let options_of_second = StreamOptions {
@@ -343,7 +349,12 @@ fn check_before_the_transitions(store: &Store) {
     );
     let resumed = orders.resume_reader("billing", StartingPosition::Latest).unwrap();
     assert_eq!(resumed.count(), records.len() - 1);
-    assert_eq!(orders.checkpoint_names().unwrap(), ["billing"]);
+    assert_eq!(orders.checkpoint_names().unwrap(), ["billing", "shipping"]);
+    let shipping = orders
+        .resume_reader("shipping", StartingPosition::TrimHorizon)
+        .unwrap();
+    // Without those of the first shard.
+    assert_eq!(shipping.count(), records.len() - 5);
 }
 
 fn check_after_the_transitions(store: &Store) {

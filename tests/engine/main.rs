@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod backends;
+mod backups;
 #[cfg(feature = "channels")]
 mod channels;
+mod consumer_groups;
 #[cfg(feature = "sim")]
 mod cost;
 #[cfg(feature = "encryption")]

@@ -325,6 +325,13 @@ fn every_change_is_refused_and_makes_none() {
             stream.increase_retention(anabranch::Retention::hours(48)),
             stream.decrease_retention(anabranch::Retention::hours(24)),
             stream.save_checkpoint("worker", &checkpoint),
+            stream.reset_checkpoint("worker", &checkpoint),
+            stream.compare_and_set_checkpoint("worker", Some(&checkpoint), &checkpoint),
+            stream
+                .group("worker", StartingPosition::Latest)
+                .and_then(|group| group.join("member", &Default::default()))
+                .map(drop),
+            stream.group("another", StartingPosition::Latest).map(drop),
             stream.remove_checkpoint("worker"),
             stream.change_tags(&[("owner".into(), "billing".into())].into(), &[], 50),
             stream.set_attribute("policy", Some(b"none")),

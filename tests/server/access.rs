@@ -4,10 +4,12 @@ use std::fs::{self, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use anabranch_harness::http1::{Client, Head};
 use anabranch_harness::program::ServerProcess;
+use anabranch_harness::sigv4::Signer;
+use anabranch_harness::wait::wait_until;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -96,8 +98,8 @@ fn status_of_page(address: SocketAddr, page: &str) -> u16 {
 /// Where the server says in its log that its pages are.
 fn admin_address(server: &ServerProcess) -> SocketAddr {
     let log = server.log();
-    let said = log.split_once("admin_address=Some(").expect(&log).1;
-    said.split(')').next().unwrap().parse().unwrap()
+    let said = log.split_once("admin_address=").expect(&log).1;
+    said.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -177,6 +179,76 @@ fn credentials_that_cannot_be_used_are_refused_with_the_reason() {
         assert!(said.contains(file) && said.contains(reason), "{said}");
     }
     assert!(!directory.path().join("data").exists());
+}
+
+/// The kind of refusal of a request that is signed now with this key, or nothing.
+fn refusal_of(server: &ServerProcess, key_id: &str, secret: &str) -> String {
+    const TARGET: &str = "Kinesis_20131202.ListStreams";
+    let now = Command::new("date")
+        .args(["-u", "+%Y%m%dT%H%M%SZ"])
+        .output()
+        .unwrap();
+    let signer = Signer {
+        key_id,
+        secret,
+        session_token: None,
+        region: "us-east-1",
+        date: std::str::from_utf8(&now.stdout).unwrap().trim(),
+    };
+    let signed = signer.sign(TARGET, b"{}");
+    let reply = Client::connect(server.address()).send(&signed.head(), b"{}");
+    match reply.status {
+        200 => String::new(),
+        _ => reply.refusal().0,
+    }
+}
+
+#[test]
+fn credentials_that_change_are_taken_up_and_a_file_that_cannot_be_used_changes_nothing() {
+    const UNKNOWN: &str = "UnrecognizedClientException";
+    const KEPT: &str = "the keys that were read before stay in use";
+    let directory = directory();
+    let replace = |text: &str| {
+        let new = private(directory.path(), "new", text);
+        fs::rename(new, directory.path().join("credentials")).unwrap();
+    };
+    replace(KEY);
+    let file = directory.path().join("credentials");
+    let server = PROGRAM.serve(directory.path(), &["--credentials", file.to_str().unwrap()]);
+    assert_eq!(refusal_of(&server, "AKID", "s"), "");
+    assert_eq!(refusal_of(&server, "OTHER", "hidden"), UNKNOWN);
+
+    replace("[a]\nhidden\n");
+    wait_until("the file is read", || server.log().contains(KEPT));
+    assert_eq!(refusal_of(&server, "AKID", "s"), "");
+
+    let other = KEY.replace("AKID", "OTHER").replace("= s", "= hidden");
+    replace(&format!("{KEY}{}", other.replace("[a]", "[b]")));
+    wait_until("the other key is known", || {
+        refusal_of(&server, "OTHER", "hidden").is_empty()
+    });
+    assert_eq!(refusal_of(&server, "AKID", "s"), "");
+    replace(&other);
+    wait_until("the first key is unknown", || {
+        refusal_of(&server, "AKID", "s") == UNKNOWN
+    });
+    assert_eq!(refusal_of(&server, "OTHER", "hidden"), "");
+
+    wait_until("both changes are told", || {
+        server
+            .log()
+            .matches("the file of credentials has changed")
+            .count()
+            == 2
+    });
+    let log = server.log();
+    assert_eq!(log.matches(KEPT).count(), 1, "{log}");
+    assert!(
+        log.contains(&format!("--credentials: {}: line 2", file.display())),
+        "{log}"
+    );
+    assert!(!log.contains("hidden"), "{log}");
+    server.stop("TERM");
 }
 
 #[test]

@@ -375,7 +375,7 @@ fn a_wrong_command_line_says_what_is_expected() {
     let path = data_dir.path().join("data");
     let path = path.to_str().unwrap();
     for (arguments, part) in [
-        (["--transition-delay", "5"], "ms, s or m"),
+        (["--transition-delay", "5"], "ms, s, m, h or d"),
         (["--durability", "maybe"], "synced"),
         (["--emulate", "all"], "throughput"),
         (["--fault", "PutRecords"], "OPERATION:KIND:AMOUNT"),
@@ -399,6 +399,46 @@ fn a_wrong_command_line_says_what_is_expected() {
             "{arguments:?}: {}",
             text(&output.stderr)
         );
+    }
+}
+
+#[test]
+fn what_is_emulated_of_aws_is_said_at_the_start() {
+    for (arguments, emulated) in [
+        (
+            &["--emulate", "aws"][..],
+            Some("delays of 10s, throughput, call-rates, changes"),
+        ),
+        (&["--emulate", "changes,call-rates"], Some("call-rates, changes")),
+        (
+            &["--emulate", "delays,throughput", "--transition-delay", "2s"],
+            Some("delays of 2s, throughput"),
+        ),
+        (&["--transition-delay", "300ms"], Some("delays of 300ms")),
+        (&["--emulate", "delays", "--transition-delay", "0s"], None),
+        (&[], None),
+    ] {
+        let data_dir = data_dir();
+        let running = Running::start(data_dir.path(), arguments);
+        let greeting = running.greeting.clone();
+        running.signal("TERM");
+        let (code, log) = running.end();
+        assert_eq!(code, Some(0), "{log}");
+        match emulated {
+            Some(emulated) => {
+                let line = format!("\nIt emulates AWS: {emulated}\n");
+                assert!(greeting.contains(&line), "{arguments:?}: {greeting}");
+                let field = format!("emulated=\"{emulated}\"");
+                assert!(
+                    log.contains(" WARN ") && log.contains(&field),
+                    "{arguments:?}: {log}"
+                );
+            }
+            None => {
+                assert!(!greeting.contains("emulates"), "{arguments:?}: {greeting}");
+                assert!(!log.contains(" WARN "), "{arguments:?}: {log}");
+            }
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn a_line_of_a_request_names_its_operation_its_stream_and_its_id() {
     let arguments = [
         "--log-format=json",
         "--log=trace",
-        "--create-stream=s:1",
+        "--create-stream=s:1@eu-west-1",
         "--fault=PutRecords:fail:1",
     ];
     let server = PROGRAM.serve(directory.path(), &arguments);
@@ -83,11 +83,11 @@ fn a_line_of_a_request_names_its_operation_its_stream_and_its_id() {
     ] {
         let reply = client.call(operation, input);
         assert_eq!(reply.status, status, "{operation}: {}", reply.text());
-        let id = reply.header("x-amzn-RequestId").unwrap().to_owned();
+        let id = reply.header("x-amzn-requestid").unwrap().to_owned();
         asked.push((id, operation, status, stream));
     }
     let unknown = client.send(&Head::of("Kinesis_20131202.NoSuchThing"), b"{}");
-    let unknown = unknown.header("x-amzn-RequestId").unwrap().to_owned();
+    let unknown = unknown.header("x-amzn-requestid").unwrap().to_owned();
     server.stop("TERM");
     let log = lines(&fs::read_to_string(directory.path().join("server.log")).unwrap());
     let of = |id: &str, message: &str| {

@@ -224,7 +224,7 @@ fn damage_that_is_found_at_opening_is_a_warning_that_names_repair() {
     const DATA: &str = "these bytes are going to change";
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let server = PROGRAM.serve(directory.path(), &["--create-stream", "s:1"]);
+    let server = PROGRAM.serve(directory.path(), &["--create-stream", "s:1@eu-west-1"]);
     for text in [DATA, "these stay"] {
         let text = base64_simd::STANDARD.encode_to_string(text);
         let record = json!({"StreamName": "s", "PartitionKey": "k", "Data": text});

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod backup;
 mod bench;
 mod command_line;
 #[cfg(target_os = "linux")]
@@ -14,6 +15,7 @@ mod manual;
 mod memory;
 mod read_only;
 mod service_manager;
+mod shell;
 mod space;
 mod wire;
 

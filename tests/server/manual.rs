@@ -6,7 +6,26 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 7] = ["bench", "completions", "dump", "man", "repair", "serve", "verify"];
+const SUBCOMMANDS: [&str; 18] = [
+    "backup",
+    "bench",
+    "completions",
+    "create",
+    "delete",
+    "dump",
+    "get",
+    "man",
+    "merge",
+    "put",
+    "repair",
+    "restore",
+    "serve",
+    "split",
+    "streams",
+    "tail",
+    "trim",
+    "verify",
+];
 
 fn run(arguments: &[&str]) -> Output {
     PROGRAM.command().args(arguments).output().unwrap()

@@ -15,7 +15,7 @@ use crate::PROGRAM;
 
 const UNIT: &str = "src/packages/systemd/anabranch.service";
 const DOCKERFILE: &str = "src/packages/docker/Dockerfile";
-const PAGE: &str = "docs/operating-the-program.md";
+const PAGE: &str = "docs/running.md";
 
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -22,7 +22,7 @@ fn lengths(directory: &Path, ending: &str) -> Vec<u64> {
 fn segments_have_the_size_that_is_asked_for() {
     const RECORDS: usize = 20;
     let directory = tempfile::tempdir().unwrap();
-    let arguments = ["--segment-bytes", "64KiB", "--create-stream", "s:1"];
+    let arguments = ["--segment-bytes", "64KiB", "--create-stream", "s:1@eu-west-1"];
     let server = PROGRAM.serve(directory.path(), &arguments);
     let mut client = Client::connect(server.address());
     let data = base64_simd::STANDARD.encode_to_string(vec![7; 30_000]);
@@ -48,7 +48,7 @@ fn without_a_pool_the_files_of_a_deleted_stream_are_gone() {
         "--pool-bytes",
         "0",
         "--create-stream",
-        "s:1",
+        "s:1@eu-west-1",
     ];
     let server = PROGRAM.serve(directory.path(), &arguments);
     let mut client = Client::connect(server.address());

@@ -19,6 +19,8 @@ use crate::sync::{AtomicBool, Mutex, RwLock};
 pub(crate) struct LocalLogs {
     pub(super) directory: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
+    /// The same, or below it where the store is only read: copies are written there.
+    pub(super) disk_of_copies: Arc<dyn Disk>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) context: Arc<LogContext>,
     /// Once what an earlier opener left in it is in the segments.

@@ -16,6 +16,7 @@ mod removal;
 mod rest;
 mod seal;
 mod shard_log;
+mod snapshot;
 mod statistics;
 mod stream_logs;
 mod sweep;

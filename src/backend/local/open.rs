@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::active_logs::ActiveLogs;
-use super::directories::{
-    check_is_directory, make_directory, make_subdirectories, no_store_to_read, sync_ancestors,
-};
+use super::directories::{check_is_directory, make_subdirectories, no_store_to_read};
 use super::garbage::remove_unnamed_files;
 use super::keys::LocalKeys;
 use super::logs::LocalLogs;
@@ -16,7 +14,9 @@ use super::sweep;
 use crate::backend::Opened;
 use crate::catalog::Catalog;
 use crate::catalog::manifest::{Home, Manifest};
-use crate::disk::{Disk, Health, Inherited, LockError, OverlayDisk, Step, perform};
+use crate::disk::{
+    Disk, Health, Inherited, LockError, OverlayDisk, Step, make_directory, perform, sync_ancestors,
+};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
@@ -140,6 +140,7 @@ impl LocalLogs {
         Ok(Self {
             directory: directory.to_owned(),
             disk,
+            disk_of_copies: options.disk.clone(),
             catalog,
             context,
             journal: RwLock::default(),

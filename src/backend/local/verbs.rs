@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::logs::LocalLogs;
-use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog};
+use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all, pieces_of};
-use crate::model::{LogName, Moment, ShardId, Space, StreamId, Timestamp};
+use crate::model::{LogName, Moment, RecordNumber, ShardId, Space, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, Waiting, stored_bytes};
 
 impl Logs for LocalLogs {
@@ -49,16 +49,16 @@ impl Logs for LocalLogs {
         }
     }
 
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>> {
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>> {
         // A log that rests need not be opened for that.
         let at_rest = {
             let state = self.catalog.read();
             let known = state.log(log);
-            known.and_then(|known| known.end.map(|end| pieces_of(&known.segments, end)))
+            known.and_then(|known| known.end.map(|end| pieces_of(&known.segments, end, from)))
         };
         match at_rest {
             Some(pieces) => Ok(pieces),
-            None => Ok(self.log(log)?.map_or_else(Vec::new, |log| log.pieces())),
+            None => Ok(self.log(log)?.map_or_else(Vec::new, |log| log.pieces(from))),
         }
     }
 
@@ -101,6 +101,10 @@ impl Logs for LocalLogs {
             self.keep_house(monotonic),
         ];
         results.into_iter().collect()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.take_snapshot()?))
     }
 
     fn check(&self) -> Result<()> {

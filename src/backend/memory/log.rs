@@ -82,21 +82,26 @@ impl MemoryLog {
         }
     }
 
-    /// What can be freed. Memory is freed record by record, and this says it for some together.
-    pub(super) fn pieces(&self) -> Vec<LogPiece> {
+    /// What can be freed. Memory is freed record by record, and this says it for some together: for those from a number
+    /// on.
+    pub(super) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         const PIECE_BYTES: u64 = 64 * 1024;
         let state = self.lock();
         let mut pieces: Vec<LogPiece> = Vec::new();
-        let mut follows = state.freed_before;
-        for record in &state.records {
+        let first = state.records.partition_point(|record| record.number < from);
+        let before = first.checked_sub(1).and_then(|last| state.records.get(last));
+        let mut follows = before.map_or(state.freed_before, |last| last.number.next());
+        for record in state.records.range(first..) {
             let bytes = bytes_of(record) as u64;
             match pieces.last_mut() {
                 Some(piece) if piece.bytes + bytes <= PIECE_BYTES => {
+                    piece.records += 1;
                     piece.bytes += bytes;
                     piece.last_arrival = record.arrival;
                 }
                 _ => pieces.push(LogPiece {
                     follows,
+                    records: 1,
                     bytes,
                     last_arrival: record.arrival,
                 }),

@@ -9,9 +9,9 @@ use super::fetcher::Fetcher;
 use super::log::MemoryLog;
 use super::log_state::LogState;
 use super::place::{Memory, Occupied, Room};
-use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, StorageStats};
+use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats};
 use crate::catalog::{Catalog, Edit};
-use crate::error::{Error, Result};
+use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{LogName, Moment, RecordNumber, ShardId, Space, StreamId, Timestamp};
 use crate::seam::{Appended, LogPiece, PutCounters, ShardCounters, Waiting};
 use crate::sync::Mutex;
@@ -152,8 +152,8 @@ impl Logs for MemoryLogs {
         Some(batches.iter().map(append).collect())
     }
 
-    fn pieces(&self, log: LogName) -> Result<Vec<LogPiece>> {
-        Ok(self.log(log)?.pieces())
+    fn pieces(&self, log: LogName, from: RecordNumber) -> Result<Vec<LogPiece>> {
+        Ok(self.log(log)?.pieces(from))
     }
 
     /// What was taken lives as long as the memory.
@@ -224,6 +224,10 @@ impl Logs for MemoryLogs {
             log.trim(horizon, hidden_before);
         }
         Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Err(InvalidArgument::SnapshotInMemory.into())
     }
 
     fn check(&self) -> Result<()> {

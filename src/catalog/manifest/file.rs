@@ -207,7 +207,7 @@ impl Manifest {
     }
 
     /// Writes a manifest that means nothing until `CURRENT` names it.
-    fn write_new(home: &Home, number: u64, state: &CatalogState) -> Result<Self> {
+    pub(super) fn write_new(home: &Home, number: u64, state: &CatalogState) -> Result<Self> {
         let Home { disk, directory, .. } = home;
         let store = state.store;
         let path = directory.join(manifest_name(number));

@@ -14,6 +14,7 @@
 //! Room for further frames is reserved ahead, as zeros, so that a full disk is noticed before a frame is begun.
 
 mod copies;
+mod copy;
 mod current;
 mod file;
 mod format;
@@ -21,6 +22,8 @@ mod new_store;
 mod survey;
 mod walk;
 
+pub(crate) use copy::{MANIFEST_OF_COPY, name_manifest_of_copy, write_manifest_of_copy};
 pub(crate) use current::{manifest_name, parse_current, parse_manifest_name};
 pub(crate) use file::{COMPACTION_BYTES, Home, Manifest};
+pub(crate) use new_store::{UNFINISHED, is_of_the_file_system};
 pub(crate) use survey::{ManifestSurvey, survey_manifest, write_manifest};

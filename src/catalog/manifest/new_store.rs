@@ -6,6 +6,9 @@ use super::current::parse_manifest_name;
 use crate::disk::{Disk, Step, list_if_there, perform};
 use crate::error::{Error, Result};
 
+/// The file in a directory into which a store is being copied. Once there is a `CURRENT`, the copy is whole.
+pub(crate) const UNFINISHED: &str = "UNFINISHED";
+
 /// A directory without CURRENT is a new store only if nothing in it could be missed.
 ///
 /// `is_first_empty` says whether the first manifest names no stream: a store that was being made has it before `CURRENT`.
@@ -15,7 +18,13 @@ pub(super) fn check_nothing_is_stored(
     is_first_empty: impl Fn() -> bool,
 ) -> Result<()> {
     let list = |path: &Path| disk.list(path).map_err(|error| Error::io("list", path, error));
-    for name in perform(Step::MissingCurrent, || list(directory))? {
+    let names = perform(Step::MissingCurrent, || list(directory))?;
+    if names.iter().any(|name| name == UNFINISHED) {
+        return Err(Error::UnfinishedCopy {
+            path: directory.to_owned(),
+        });
+    }
+    for name in names {
         let path = directory.join(&name);
         let is_empty_of_ours = match name.as_str() {
             "LOCK" | "CURRENT.new" => true,
@@ -47,7 +56,7 @@ pub(super) fn check_nothing_is_stored(
 }
 
 /// What file systems put into directories by themselves.
-fn is_of_the_file_system(name: &str) -> bool {
+pub(crate) fn is_of_the_file_system(name: &str) -> bool {
     name == "lost+found" || name.starts_with(".nfs")
 }
 

@@ -13,15 +13,15 @@ mod report;
 pub(crate) mod run;
 mod scratch;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 
+use super::interruption::Interruption;
+use super::progress_line::ProgressLine;
 use super::serve::DurabilityLevel;
 use endpoint::EndpointSide;
 use library::LibrarySide;
@@ -131,7 +131,8 @@ impl Side {
 }
 
 fn measure(arguments: &BenchArguments) -> Outcome<Report> {
-    let is_interrupted = interruption()?;
+    // What was made is removed then.
+    let interruption = Interruption::watch(|| {})?;
     let scratch = Scratch::new(&arguments.directory)?;
     if scratch.is_in_memory()? {
         eprintln!(
@@ -158,7 +159,7 @@ fn measure(arguments: &BenchArguments) -> Outcome<Report> {
             report.add(&on_disk, &on_side);
         }
         progress.show(&format!("{number} of {slices}  {}", report.so_far()));
-        if is_interrupted.load(Ordering::Relaxed) {
+        if interruption.is_raised() {
             return Err("interrupted".into());
         }
     }
@@ -191,62 +192,6 @@ fn run_raw(raw: &RawFile, arguments: &BenchArguments, window: Duration) -> Outco
     let figures = run::run(&mut writers, Limits::window(window))?;
     raw.sync()?;
     Ok(figures)
-}
-
-/// Set by the first SIGINT or SIGTERM, so that what was made is removed; a second one ends the process.
-fn interruption() -> Outcome<Arc<AtomicBool>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let flag = Arc::new(AtomicBool::new(false));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    let (mut interrupt, mut terminate) = {
-        let _context = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    let raised = Arc::clone(&flag);
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if raised.swap(true, Ordering::Relaxed) {
-                    std::process::exit(1);
-                }
-            }
-        });
-    });
-    Ok(flag)
-}
-
-/// How far it is, on a terminal only. Gone when it is dropped.
-#[derive(Debug)]
-struct ProgressLine {
-    is_shown: bool,
-}
-
-impl Default for ProgressLine {
-    fn default() -> Self {
-        Self {
-            is_shown: io::stderr().is_terminal(),
-        }
-    }
-}
-
-impl ProgressLine {
-    fn show(&self, text: &str) {
-        if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K{text}");
-        }
-    }
-}
-
-impl Drop for ProgressLine {
-    fn drop(&mut self) {
-        self.show("");
-    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -15,6 +15,8 @@ pub enum Operation {
     List,
     Kind,
     Rename,
+    Share,
+    CountNames,
     RemoveFile,
     RemoveDir,
     SyncDir,
@@ -35,12 +37,14 @@ impl Operation {
     pub(super) const COUNT: usize = Self::ALL.len();
 
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Open,
         Self::CreateDir,
         Self::List,
         Self::Kind,
         Self::Rename,
+        Self::Share,
+        Self::CountNames,
         Self::RemoveFile,
         Self::RemoveDir,
         Self::SyncDir,
@@ -66,6 +70,8 @@ impl fmt::Display for Operation {
             Self::List => "list",
             Self::Kind => "kind",
             Self::Rename => "rename",
+            Self::Share => "share",
+            Self::CountNames => "count_names",
             Self::RemoveFile => "remove_file",
             Self::RemoveDir => "remove_dir",
             Self::SyncDir => "sync_dir",
@@ -99,6 +105,7 @@ impl Calls {
     pub const READING: Self = Self(
         1 << Operation::List as u32
             | 1 << Operation::Kind as u32
+            | 1 << Operation::CountNames as u32
             | 1 << Operation::Entropy as u32
             | 1 << Operation::Length as u32
             | 1 << Operation::Read as u32
@@ -110,6 +117,7 @@ impl Calls {
     pub(super) const WRITING: Self = Self(
         1 << Operation::CreateDir as u32
             | 1 << Operation::Rename as u32
+            | 1 << Operation::Share as u32
             | 1 << Operation::RemoveFile as u32
             | 1 << Operation::RemoveDir as u32
             | 1 << Operation::Write as u32

@@ -107,6 +107,7 @@ impl DiskFile for SimFile {
                 Course::InFlight(error) => (state.random.below(bytes.len() + 1), Err(error)),
             };
             self.check_change(state, offset)?;
+            state.check_has_one_name(self.node, &self.path);
             let result = state.write(self.node, &self.path, &bytes[..written], offset);
             outcome.and(result)
         })
@@ -160,6 +161,7 @@ impl DiskFile for SimFile {
         self.call(Operation::SetLength, format_args!("to {length}"), |state| {
             self.check_writable()?;
             self.check_change(state, length)?;
+            state.check_has_one_name(self.node, &self.path);
             state.set_len(self.node, &self.path, length)
         })
     }

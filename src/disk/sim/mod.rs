@@ -44,11 +44,12 @@
 //! A mapping is a copy, and so would not show what a real one shows: writes to the file. So a write or a cut within a
 //! living mapping panics. So does a write to a file while there is another handle of it from before it got its present
 //! name: its holder reads bytes of something else. (A handle that was itself written through or synced since
-//! then is one of the present use.)
+//! then is one of the present use.) And so does a write to a file with two names: whoever gave it the second one, to
+//! keep its bytes, would find others.
 //!
 //! # What it does not do
-//! It has no hard links, no renaming of directories, and no `..`; relative and absolute paths begin at the one root,
-//! which always exists. Nothing sleeps and no thread is started.
+//! It has no hard links of directories, no renaming of directories, and no `..`; relative and absolute paths begin at
+//! the one root, which always exists. Nothing sleeps and no thread is started.
 //!
 //! # Determinism
 //! Every choice comes from the seed and the calls made before it. With one thread the same program finds the same
@@ -260,6 +261,17 @@ impl Disk for SimDisk {
         self.call(Operation::Rename, from, detail, |state| state.rename(from, to))
     }
 
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let detail = format_args!("as {}", to.display());
+        self.call(Operation::Share, from, detail, |state| state.share(from, to))
+    }
+
+    fn count_names(&self, path: &Path) -> io::Result<u64> {
+        self.call(Operation::CountNames, path, format_args!(""), |state| {
+            state.count_names(path)
+        })
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call(Operation::RemoveFile, path, format_args!(""), |state| {
             state.remove_file(path)
@@ -276,11 +288,6 @@ impl Disk for SimDisk {
         self.call(Operation::SyncDir, directory, format_args!(""), |state| {
             state.sync_dir(directory)
         })
-    }
-
-    /// Neither counted nor traced: it is nothing that a crash or a fault could touch.
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(self.state().free_bytes())
     }
 
     /// That of its [capacity](SimDisk::set_capacity). No fault strikes it.

@@ -1,6 +1,6 @@
 //! Which names the directories hold: now, on the device, and every step between the two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::contents::ChangeNumber;
@@ -22,11 +22,12 @@ fn entry_bytes(name: &str) -> u64 {
     8 + (name.len() as u64).next_multiple_of(4)
 }
 
-/// Names and what they lead to. Nothing has two names.
+/// Names and what they lead to. A file may have several, a directory has one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     nodes: BTreeMap<Entry, NodeId>,
-    names: BTreeMap<NodeId, Entry>,
+    /// Of nodes that have any.
+    names: BTreeMap<NodeId, BTreeSet<Entry>>,
 }
 
 impl Table {
@@ -36,6 +37,10 @@ impl Table {
 
     pub(super) fn has_name(&self, node: NodeId) -> bool {
         self.names.contains_key(&node)
+    }
+
+    pub(super) fn count_names(&self, node: NodeId) -> usize {
+        self.names.get(&node).map_or(0, BTreeSet::len)
     }
 
     pub(super) fn list(&self, directory: NodeId) -> impl Iterator<Item = (&str, NodeId)> {
@@ -65,12 +70,13 @@ impl Table {
         blocks(before + entry_bytes(name)) - blocks(before)
     }
 
-    /// The names that lead from the root to a node, if it has one.
+    /// The names that lead from the root to a node, if it has one. Of a file with several, those of the first
+    /// directory.
     pub(super) fn path(&self, node: NodeId) -> Option<PathBuf> {
         if node == ROOT {
             return Some(PathBuf::new());
         }
-        let (directory, name) = self.names.get(&node)?;
+        let (directory, name) = self.names.get(&node)?.first()?;
         Some(self.path(*directory)?.join(name))
     }
 
@@ -82,22 +88,31 @@ impl Table {
     fn put(&mut self, entry: &Entry, node: NodeId) -> Option<NodeId> {
         let replaced = self.nodes.insert(entry.clone(), node);
         if let Some(replaced) = replaced {
-            self.names.remove(&replaced);
+            self.forget_name(replaced, entry);
         }
-        self.names.insert(node, entry.clone());
+        self.names.entry(node).or_default().insert(entry.clone());
         replaced
     }
 
     fn take(&mut self, entry: &Entry) -> Option<NodeId> {
         let node = self.nodes.remove(entry)?;
-        self.names.remove(&node);
+        self.forget_name(node, entry);
         Some(node)
     }
 
-    /// Does the edit and gives back the node that lost its name by it.
+    fn forget_name(&mut self, node: NodeId, entry: &Entry) {
+        if let Some(names) = self.names.get_mut(&node) {
+            names.remove(entry);
+            if names.is_empty() {
+                self.names.remove(&node);
+            }
+        }
+    }
+
+    /// Does the edit and gives back the node that lost a name by it.
     fn apply(&mut self, edit: &NameEdit) -> Option<NodeId> {
         match edit {
-            NameEdit::Create { entry, node } => self.put(entry, *node),
+            NameEdit::Create { entry, node } | NameEdit::Link { entry, node } => self.put(entry, *node),
             NameEdit::Remove { entry, .. } => self.take(entry),
             NameEdit::Rename { from, to } => {
                 let node = self.take(from)?;
@@ -109,15 +124,31 @@ impl Table {
 
 #[derive(Clone, Debug)]
 pub(super) enum NameEdit {
-    Create { entry: Entry, node: NodeId },
-    Remove { entry: Entry, node: NodeId },
-    Rename { from: Entry, to: Entry },
+    Create {
+        entry: Entry,
+        node: NodeId,
+    },
+    /// Another name of a file.
+    Link {
+        entry: Entry,
+        node: NodeId,
+    },
+    Remove {
+        entry: Entry,
+        node: NodeId,
+    },
+    Rename {
+        from: Entry,
+        to: Entry,
+    },
 }
 
 impl NameEdit {
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         let (first, second) = match self {
-            Self::Create { entry, .. } | Self::Remove { entry, .. } => (entry, None),
+            Self::Create { entry, .. } | Self::Link { entry, .. } | Self::Remove { entry, .. } => {
+                (entry, None)
+            }
             Self::Rename { from, to } => (from, Some(to)),
         };
         std::iter::once(first).chain(second)
@@ -127,7 +158,7 @@ impl NameEdit {
     /// it: syncing the old one's alone promises nothing.
     fn holder(&self) -> NodeId {
         match self {
-            Self::Create { entry, .. } | Self::Remove { entry, .. } => entry.0,
+            Self::Create { entry, .. } | Self::Link { entry, .. } | Self::Remove { entry, .. } => entry.0,
             Self::Rename { to, .. } => to.0,
         }
     }
@@ -232,7 +263,7 @@ impl Names {
         self.live.has_name(node)
             || self.durable.has_name(node)
             || self.pending.iter().any(|change| match &change.edit {
-                NameEdit::Create { node: created, .. } => *created == node,
+                NameEdit::Create { node: named, .. } | NameEdit::Link { node: named, .. } => *named == node,
                 NameEdit::Remove { .. } | NameEdit::Rename { .. } => false,
             })
     }

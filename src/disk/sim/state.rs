@@ -184,6 +184,7 @@ impl State {
         if mode == OpenMode::Truncate {
             file.holders.check_change(handle, 0, path);
             file.set_len(0, change);
+            self.check_has_one_name(node, path);
         }
         Ok((node, handle))
     }
@@ -231,6 +232,32 @@ impl State {
             open_file(&mut self.files, node)?.holders.note_rename();
         }
         Ok(())
+    }
+
+    /// Gives a file another name.
+    pub(super) fn share(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let node = self.file(from)?;
+        let entry = self.entry(to)?;
+        if self.names.live().get(&entry).is_some() {
+            return Err(error(io::ErrorKind::AlreadyExists, to));
+        }
+        self.check_room_for_name(&entry, to)?;
+        let change = self.next_change();
+        self.names.edit(NameEdit::Link { entry, node }, change);
+        Ok(())
+    }
+
+    pub(super) fn count_names(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.names.live().count_names(self.file(path)?) as u64)
+    }
+
+    /// Whoever gave a file its second name relies on its bytes.
+    pub(super) fn check_has_one_name(&self, node: NodeId, path: &Path) {
+        assert!(
+            self.names.live().count_names(node) < 2,
+            "{} is changed although it has two names",
+            path.display()
+        );
     }
 
     pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
@@ -393,11 +420,6 @@ impl State {
             .map(|(_, file)| file.live().used())
             .sum();
         by_files + self.names.live().directory_bytes()
-    }
-
-    pub(super) fn free_bytes(&self) -> u64 {
-        self.capacity
-            .map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used_bytes()))
     }
 
     /// A name may need another block of its directory.

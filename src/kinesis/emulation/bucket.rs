@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::Timestamp;
 
@@ -51,7 +52,12 @@ impl<K: Eq + Hash> Buckets<K> {
 
     /// Whether more has been taken than a bucket had.
     pub(super) fn is_owing(&self, key: K, rate: Rate, now: Timestamp) -> bool {
-        self.with(key, rate, now, |bucket| bucket.level < 0)
+        !self.owing_for(key, rate, now).is_zero()
+    }
+
+    /// How long it takes until what was taken from a bucket beyond what it had is made up for.
+    pub(super) fn owing_for(&self, key: K, rate: Rate, now: Timestamp) -> Duration {
+        self.with(key, rate, now, |bucket| bucket.owing_for())
     }
 
     fn with<T>(&self, key: K, rate: Rate, now: Timestamp, with: impl FnOnce(&mut Bucket) -> T) -> T {
@@ -92,6 +98,11 @@ impl Bucket {
 
     fn is_full(self) -> bool {
         self.level >= thousandths(self.rate.0.into())
+    }
+
+    fn owing_for(self) -> Duration {
+        let owed = self.level.min(0).unsigned_abs();
+        Duration::from_millis(owed.div_ceil(self.rate.0.into()))
     }
 
     fn has(self, amount: u64) -> bool {
@@ -144,7 +155,12 @@ mod tests {
     fn what_is_larger_than_a_bucket_is_taken_from_a_full_one_and_made_up_for() {
         let buckets = Buckets::default();
         assert!(buckets.take("a", RATE, 50, at(0)));
+        assert_eq!(
+            buckets.owing_for("a", RATE, at(500)),
+            Duration::from_millis(3_500)
+        );
         assert!(buckets.is_owing("a", RATE, at(3_999)));
+        assert_eq!(buckets.owing_for("a", RATE, at(4_000)), Duration::ZERO);
         assert!(!buckets.take("a", RATE, 1, at(4_000)));
         assert!(buckets.take("a", RATE, 1, at(4_100)));
         buckets.owe("a", RATE, 100, at(5_000));

@@ -6,6 +6,7 @@ mod call_rates;
 mod changes;
 mod throughput;
 
+use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -17,7 +18,8 @@ pub(super) use throughput::Throughput;
 /// Which limits of AWS a [`Server`](super::Server) has. Each can be switched on alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// What each shard takes and gives: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second.
+    /// What each shard takes and gives: 1 MiB and 1,000 records a second are written, 2 MiB are read in 5 calls a second, and
+    /// 2 MiB a second are pushed to each consumer.
     pub throughput: bool,
     /// How often operations can be called, in a second: 1 to 1,000 times, by the operation.
     pub call_rates: bool,
@@ -59,6 +61,23 @@ impl Limits {
     }
 }
 
+impl fmt::Display for Limits {
+    /// The names, as they are read; `none` where there is none.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (self.throughput, "throughput"),
+            (self.call_rates, "call-rates"),
+            (self.changes, "changes"),
+        ];
+        let set = names.iter().filter(|(is_set, _)| *is_set);
+        let set: Vec<_> = set.map(|(_, name)| *name).collect();
+        match set.is_empty() {
+            true => formatter.write_str("none"),
+            false => formatter.write_str(&set.join(", ")),
+        }
+    }
+}
+
 impl FromStr for Limits {
     type Err = LimitsError;
 
@@ -92,6 +111,10 @@ mod tests {
         assert_eq!("throughput, call-rates,changes".parse(), Ok(Limits::AWS));
         let one: Limits = "changes".parse().unwrap();
         assert!(one.changes && !one.throughput && !one.call_rates);
+        for limits in [one, Limits::AWS] {
+            assert_eq!(limits.to_string().parse(), Ok(limits));
+        }
+        assert_eq!(Limits::NONE.to_string(), "none");
         for text in ["", "aws,", "AWS", "quotas"] {
             assert!(text.parse::<Limits>().is_err(), "{text}");
         }

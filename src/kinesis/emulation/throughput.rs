@@ -1,6 +1,9 @@
 //! What a shard takes and gives.
 
+use std::time::Duration;
+
 use super::bucket::{Buckets, Rate};
+use crate::kinesis::subscriptions::Subscribed;
 use crate::{ShardId, StreamId, Timestamp};
 
 const WRITTEN_BYTES: Rate = Rate(1 << 20);
@@ -8,6 +11,7 @@ const WRITTEN_RECORDS: Rate = Rate(1000);
 const READ_BYTES: Rate = Rate(2 << 20);
 const READS: Rate = Rate(5);
 const ITERATORS: Rate = Rate(5);
+const PUSHED_BYTES: Rate = Rate(2 << 20);
 
 type Shard = (StreamId, ShardId);
 
@@ -19,6 +23,7 @@ pub(in crate::kinesis) struct Throughput {
     read_bytes: Buckets<Shard>,
     reads: Buckets<Shard>,
     iterators: Buckets<Shard>,
+    pushed_bytes: Buckets<Subscribed>,
 }
 
 impl Throughput {
@@ -47,11 +52,22 @@ impl Throughput {
     pub(in crate::kinesis) fn may_iterate(&self, shard: Shard, now: Timestamp) -> bool {
         self.iterators.take(shard, ITERATORS, 1, now)
     }
+
+    /// How long it takes until a consumer may have more of a shard.
+    pub(in crate::kinesis) fn may_push_in(&self, to: Subscribed, now: Timestamp) -> Duration {
+        self.pushed_bytes.owing_for(to, PUSHED_BYTES, now)
+    }
+
+    /// So many bytes of the shard are pushed to the consumer.
+    pub(in crate::kinesis) fn pushes(&self, to: Subscribed, bytes: usize, now: Timestamp) {
+        self.pushed_bytes.owe(to, PUSHED_BYTES, bytes as u64, now);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ConsumerId;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(1_000_000 + seconds)
@@ -91,5 +107,26 @@ mod tests {
         throughput.has_read(shard, 10 << 20, at(2));
         assert_eq!(reads(5), 0);
         assert_eq!(reads(6), 5);
+    }
+
+    #[test]
+    fn each_consumer_gets_two_mebibytes_a_second_of_each_shard() {
+        let throughput = Throughput::default();
+        let to = |consumer, shard| Subscribed {
+            stream: StreamId::new(1),
+            consumer: ConsumerId::new(consumer),
+            shard: ShardId::new(shard).unwrap(),
+        };
+        let wait = |to, seconds| throughput.may_push_in(to, at(seconds));
+        throughput.pushes(to(1, 0), 2 << 20, at(0));
+        assert_eq!(wait(to(1, 0), 0), Duration::ZERO);
+        throughput.pushes(to(1, 0), 1 << 20, at(0));
+        assert_eq!(wait(to(1, 0), 0), Duration::from_millis(500));
+        for other in [to(2, 0), to(1, 1)] {
+            assert_eq!(wait(other, 0), Duration::ZERO);
+        }
+        assert_eq!(wait(to(1, 0), 1), Duration::ZERO);
+        throughput.pushes(to(1, 0), 10 << 20, at(2));
+        assert_eq!(wait(to(1, 0), 3), Duration::from_secs(3));
     }
 }

@@ -328,17 +328,21 @@ fn get_records(call: &Call<'_>) -> Result<Reply, ApiError> {
     }
     let read = read_what_is_kept(&stream, iterator, &limit).map_err(refusal)?;
     if let Some(throughput) = throughput {
-        let bytes = read
-            .records
-            .iter()
-            .map(|record| record.data.len() + record.partition_key.as_bytes().len());
-        throughput.has_read((stream_id, shard_id), bytes.sum(), now);
+        throughput.has_read((stream_id, shard_id), record_bytes(&read), now);
     }
     let next = read
         .next
         .as_ref()
         .map(|iterator| seal(context, iterator, &stream_name));
     Ok(reply_with(call, read, next.as_deref()))
+}
+
+/// The bytes of data and partition keys.
+pub(super) fn record_bytes(batch: &RecordBatch) -> usize {
+    let records = batch.records.iter();
+    records
+        .map(|record| record.data.len() + record.partition_key.as_bytes().len())
+        .sum()
 }
 
 /// Kinesis does not tell a client that comes back behind the trim horizon: it goes on with what is kept.

@@ -13,6 +13,7 @@ mod monitoring;
 mod policies;
 mod put_body;
 mod put_records;
+mod queue_receives;
 mod queue_records;
 mod queue_reference;
 mod queues;
@@ -78,10 +79,10 @@ pub(super) static ALL: [Operation; 57] = [
     queues::LIST_QUEUES,
     queues::UPDATE_QUEUE,
     queues::DELETE_QUEUE,
-    queue_records::RECEIVE_QUEUE_RECORDS,
+    queue_receives::RECEIVE_QUEUE_RECORDS,
     queue_records::ACKNOWLEDGE_QUEUE_RECORDS,
     queue_records::UPDATE_QUEUE_RECORDS_VISIBILITY,
-    queue_records::RECEIVE_DEAD_LETTER_QUEUE_RECORDS,
+    queue_receives::RECEIVE_DEAD_LETTER_QUEUE_RECORDS,
     queue_records::ACKNOWLEDGE_DEAD_LETTER_QUEUE_RECORDS,
     queue_records::UPDATE_DEAD_LETTER_QUEUE_RECORDS_VISIBILITY,
     queue_records::RESTORE_DEAD_LETTER_QUEUE_RECORDS,

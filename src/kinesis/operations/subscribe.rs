@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::get_records::{
     CHILD_SHARD_LIST, DRY_RUN, MILLIS_BEHIND_LATEST, RECORD_LIST, Start, child_members, missing,
-    new_position, read_what_is_kept,
+    new_position, read_what_is_kept, record_bytes,
 };
 use super::records_body::RecordsBody;
 use super::shapes;
@@ -131,6 +131,7 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
         subject: Arc::clone(&request.subject),
         scope: context.scope,
         consumer_name: consumer.name,
+        to,
         stream,
         next,
         watch,
@@ -150,6 +151,7 @@ struct Pushed {
     subject: Arc<Subject>,
     scope: Scope,
     consumer_name: String,
+    to: Subscribed,
     stream: Stream,
     next: ShardIterator,
     watch: ShardWatch,
@@ -244,9 +246,12 @@ async fn push(
     let mut spoke = Instant::now();
     loop {
         let read = {
-            let mut next = pin!(next_event(service, connection, &pushed));
+            let mut next = pin!(async {
+                may_push(service, pushed.to).await;
+                next_event(service, connection, &pushed).await
+            });
             loop {
-                // While others hold the memory for records, their absence is told, which takes little.
+                // While records wait for memory that others hold, or for their time, their absence is told, which takes little.
                 let silence = async {
                     sleep_until(spoke + Push::LONGEST_SILENCE).await;
                     empty_event(service, &pushed).await
@@ -261,6 +266,10 @@ async fn push(
                 }
             }
         };
+        if service.limits.throughput {
+            let now = service.store.now();
+            service.throughput.pushes(pushed.to, read.record_bytes, now);
+        }
         let is_silent = !read.has_news && spoke.elapsed() < Push::LONGEST_SILENCE;
         if !is_silent {
             send(events, read.message).await?;
@@ -282,6 +291,19 @@ async fn push(
     }
 }
 
+/// Ready when the consumer may have more of the shard, which can be limited as on AWS. Tests set the store's clock, so it is
+/// looked at again and again.
+async fn may_push(service: &Service, to: Subscribed) {
+    const MOST: Duration = Duration::from_millis(100);
+    while service.limits.throughput {
+        let wait = service.throughput.may_push_in(to, service.store.now());
+        if wait.is_zero() {
+            return;
+        }
+        sleep(wait.min(MOST)).await;
+    }
+}
+
 async fn send(events: &mpsc::Sender<Bytes>, message: Bytes) -> Result<(), ApiError> {
     // The error goes nowhere: a subscription whose client is gone ends without a word.
     let sent = events.send(message).await;
@@ -291,6 +313,8 @@ async fn send(events: &mpsc::Sender<Bytes>, message: Bytes) -> Result<(), ApiErr
 /// An event that is ready to be sent.
 struct Event {
     message: Bytes,
+    /// Of data and partition keys.
+    record_bytes: usize,
     /// Records, or the end of the shard.
     has_news: bool,
     next: Option<ShardIterator>,
@@ -381,6 +405,7 @@ impl AsRef<[u8]> for Held {
 /// What an event is made of.
 struct Read {
     body: RecordsBody,
+    record_bytes: usize,
     has_news: bool,
     next: Option<ShardIterator>,
 }
@@ -423,6 +448,7 @@ impl Read {
 
     fn of(batch: RecordBatch, continuation: Option<SequenceNumber>) -> Read {
         let has_news = !batch.records.is_empty() || batch.next.is_none();
+        let record_bytes = record_bytes(&batch);
         let mut before = 0;
         let members = write_structure(Protocol::Json, 256, EVENT_MEMBERS, |event| {
             before = event.set_empty_list(RECORDS);
@@ -437,6 +463,7 @@ impl Read {
         });
         Read {
             body: RecordsBody::new(Protocol::Json, batch.records, batch.is_encrypted, members, before),
+            record_bytes,
             has_news,
             next: batch.next,
         }
@@ -452,6 +479,7 @@ impl Read {
         let bytes = event.encode(|message| self.body.encode(message, usize::MAX));
         Event {
             message: Bytes::from_owner(Held { bytes, _share: share }),
+            record_bytes: self.record_bytes,
             has_news: self.has_news,
             next: self.next,
         }

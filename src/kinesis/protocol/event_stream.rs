@@ -104,6 +104,8 @@ fn end_with_crc(message: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of_bytes(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
@@ -127,6 +129,81 @@ mod tests {
             of_bytes(&[("content-type", "application/json")], b"{'foo':'bar'}"),
             b"\x00\x00\x00=\x00\x00\x00\x20\x07\xfd\x83\x96\x0ccontent-type\x07\x00\x10application/json{'foo':'bar'}\x8d\x9c\x08\xb1"
         );
+    }
+
+    /// The headers and the payload of one message, read by its description alone.
+    fn decoded(message: &[u8]) -> (Vec<(String, String)>, &[u8]) {
+        let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
+        let end = message.len() - 4;
+        assert_eq!(number(0) as usize, message.len());
+        assert_eq!(number(8), crc32fast::hash(&message[..8]));
+        assert_eq!(number(end), crc32fast::hash(&message[..end]));
+        let (mut headers, payload) = message[12..end].split_at(number(4) as usize);
+        let mut text = |is_value: bool| {
+            let length = match is_value {
+                true => {
+                    assert_eq!(headers[0], 7, "no string");
+                    let length = usize::from(u16::from_be_bytes([headers[1], headers[2]]));
+                    headers = &headers[3..];
+                    length
+                }
+                false => {
+                    let length = usize::from(*headers.first()?);
+                    headers = &headers[1..];
+                    length
+                }
+            };
+            let (text, rest) = headers.split_at(length);
+            headers = rest;
+            Some(String::from_utf8(text.to_vec()).unwrap())
+        };
+        let mut read = Vec::new();
+        while let Some(name) = text(false) {
+            read.push((name, text(true).unwrap()));
+        }
+        (read, payload)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_what_is_decoded(
+            headers in proptest::collection::vec((".{0,60}", ".{0,2000}"), 0..6),
+            payload in proptest::collection::vec(any::<u8>(), 0..10_000),
+        ) {
+            let borrowed: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            let message = of_bytes(&borrowed, &payload);
+            prop_assert_eq!(message.len(), message_len(&borrowed, payload.len()));
+            prop_assert_eq!(decoded(&message), (headers, &payload[..]));
+        }
+
+        #[test]
+        fn events_and_exceptions_say_what_they_are(
+            kind in ".{0,60}",
+            content_type in ".{0,100}",
+            payload in proptest::collection::vec(any::<u8>(), 0..1_000),
+        ) {
+            let encoded = [event(&kind, &content_type, &payload), exception(&kind, &content_type, &payload)];
+            for (message, type_of) in encoded.iter().zip(["event", "exception"]) {
+                let expected = [
+                    (":message-type", type_of),
+                    (&*format!(":{type_of}-type"), &*kind),
+                    (":content-type", &*content_type),
+                ];
+                let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                prop_assert_eq!(decoded(message), (expected.to_vec(), &payload[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_header_is_told_by_its_length() {
+        let (name, value) = ("n".repeat(255), "v".repeat(65_535));
+        let message = of_bytes(&[(&name, &value), ("a", "")], b"payload");
+        let headers = vec![(name, value), ("a".to_owned(), String::new())];
+        assert_eq!(decoded(&message), (headers, &b"payload"[..]));
     }
 
     #[test]

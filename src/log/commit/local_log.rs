@@ -149,12 +149,12 @@ impl LocalLog {
         self.files.segments.read().iter().any(is_named)
     }
 
-    /// The segments, with the bytes of their frames.
-    pub(crate) fn pieces(&self) -> Vec<LogPiece> {
+    /// The segments, with the bytes of their frames, as far as they have records from a number on.
+    pub(crate) fn pieces(&self, from: RecordNumber) -> Vec<LogPiece> {
         let end = *self.files.published.lock();
         let segments = self.files.segments.read();
         let entries: Vec<_> = segments.iter().map(|segment| segment.entry).collect();
-        pieces_of(&entries, end)
+        pieces_of(&entries, end, from)
     }
 
     /// The first number of the oldest segment that is named.

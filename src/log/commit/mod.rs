@@ -5,7 +5,8 @@
 //! - [`resources`], [`place`], [`writer`]: putting groups into segments.
 //! - [`commits`], [`flushers`], [`journal_doubts`], [`context`]: who waits, and who commits for them. They
 //!   know a log only as something that can commit, and the journal as something that takes frames.
-//! - [`local_log`], [`turn`], [`round`], [`lead`], [`answer`], [`announce`], [`append`], [`rest`]: a log, and what is done with it.
+//! - [`local_log`], [`turn`], [`round`], [`lead`], [`answer`], [`announce`], [`append`], [`rest`], [`cut`]: a log, and
+//!   what is done with it.
 //! - [`journal`]: a log whose records are other logs' frames.
 
 pub(super) mod announce;
@@ -13,6 +14,7 @@ pub(super) mod answer;
 pub(super) mod append;
 pub(super) mod commits;
 pub(super) mod context;
+pub(super) mod cut;
 pub(super) mod durability;
 #[cfg(test)]
 mod explored;

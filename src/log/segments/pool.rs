@@ -7,13 +7,18 @@
 //! A file in the pool means nothing: whatever it holds was written under another salt. So on a full disk the pool gives
 //! its files up: to logs that can do with another size, and to whatever else needs room. Others have a use for the
 //! disk too, so the pool never keeps more than the disk has free beside.
+//!
+//! A file that a backup has under another name is not written again. Which files these are is asked once they have a
+//! name in the pool: a backup knows segments by their names as segments, so from then on none gets a second name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::disk::{Disk, DiskFile, EntryKind, OpenMode, Step, kind_if_there, list_if_there, perform};
+use crate::disk::{
+    Disk, DiskFile, EntryKind, OpenMode, Step, is_left_out, kind_if_there, list_if_there, perform,
+};
 use crate::error::{Error, Result};
 use crate::log::format::segment_header::PAGE_BYTES;
 use crate::sync::Mutex;
@@ -96,8 +101,8 @@ impl SegmentPool {
                 continue;
             }
             match ready_bytes {
-                Some(bytes) => state.add(bytes, path),
-                None => remove_if_there(disk.as_ref(), &path)?,
+                Some(bytes) if !is_shared(disk.as_ref(), &path) => state.add(bytes, path),
+                _ => remove_if_there(disk.as_ref(), &path)?,
             }
         }
         Ok(Self {
@@ -204,6 +209,7 @@ impl SegmentPool {
         }
         let pooled = self.directory.join(file_name(self.new_number(), bytes));
         match self.disk.rename(path, &pooled) {
+            Ok(()) if is_shared(self.disk.as_ref(), &pooled) => remove_if_there(self.disk.as_ref(), &pooled),
             Ok(()) => {
                 self.state.lock().add(bytes, pooled);
                 Ok(())
@@ -217,9 +223,9 @@ impl SegmentPool {
     /// say is taken to have it.
     fn leaves_room(&self, kept: u64, more: u64) -> bool {
         kept == 0
-            || match self.disk.free_bytes(&self.directory) {
-                Ok(free) => free.saturating_sub(more) >= kept,
-                Err(_) => true,
+            || match self.disk.space(&self.directory) {
+                Ok(Some(space)) => space.available_bytes.saturating_sub(more) >= kept,
+                Ok(None) | Err(_) => true,
             }
     }
 
@@ -328,6 +334,11 @@ impl PoolState {
         let bytes = *bytes;
         self.take(bytes)
     }
+}
+
+/// Whether a backup has the file of the pool too, or may have it.
+fn is_shared(disk: &dyn Disk, path: &Path) -> bool {
+    !is_left_out(Step::SharedIsKept) && !matches!(disk.count_names(path), Ok(1))
 }
 
 fn is_full(taken: &Result<PooledFile>) -> bool {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
+use crate::model::Space;
 use crate::sync::{AtomicBool, Condvar, explore, explore_often};
 
 /// What makes a file's sync wait, once it is written to it.
@@ -82,8 +83,8 @@ impl Disk for GatedDisk {
         self.disk.sync_dir(directory)
     }
 
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        self.disk.free_bytes(directory)
+    fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
+        self.disk.space(directory)
     }
 
     fn entropy(&self) -> io::Result<u64> {

@@ -13,6 +13,7 @@ mod lifecycle;
 mod reading;
 mod recycling;
 mod rounds;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

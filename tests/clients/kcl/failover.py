@@ -1,15 +1,17 @@
-"""The Kinesis Client Library 3, polling and with enhanced fan-out, over a split, a merge, a killed worker and a new one.
+"""The Kinesis Client Library 3, polling and with enhanced fan-out, over TLS, a split, a merge, a killed worker and a new one.
 
 Run as: failover.py ENDPOINT DIRECTORY
 
-DIRECTORY has dynamodb.py and kcl.properties of the recipe in docs/kcl.md; the properties get other names and addresses here.
+DIRECTORY has dynamodb.py and kcl.properties of the recipe in docs/kcl.md, and the truststore of docs/security.md; the properties
+get other names and addresses here. AWS_CA_BUNDLE has the server's certificate.
 Two applications read the same stream at the same time, each with workers that are MultiLangDaemons:
 
 1. A stream with 4 shards is written to, by many keys, with aggregated records among the others, until 5.
 2. Two workers of each application begin.
 3. All shards have been read from: one is split, two are merged, and a third worker is added.
-4. All three children have been read from: a worker that has shards is killed. It is not the leader, which assigns the
-   shards: another takes that over only after the two minutes that the KCL has built in.
+4. All three children have been read from: a worker that has shards is killed. Of the application that polls it is another one
+   than the leader, which assigns the shards; of the other application it is the leader. Another worker takes the lead over
+   once it has seen the same lock for two minutes, which the KCL has built in, or once there is none: it is removed here.
 5. All shards of the killed worker have others, and both that are left have had records.
 6. All records have been delivered. The workers are stopped in order.
 
@@ -35,6 +37,7 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 ENDPOINT, DIRECTORY = sys.argv[1], Path(sys.argv[2])
 HERE = Path(__file__).resolve().parent
 JARS = Path(amazon_kclpy.__file__).parent / "jars"
+TRUST = [f"-Djavax.net.ssl.trustStore={DIRECTORY / 'truststore.p12'}", "-Djavax.net.ssl.trustStorePassword=changeit"]
 STREAM = "clicks"
 REGION = "us-east-1"
 # What is waited for takes seconds.
@@ -111,9 +114,13 @@ class Writer(threading.Thread):
 class Application:
     """The workers of one application, and what they noted: see processor.py."""
 
+    LEADER = {"Key": {"key": {"S": "Leader"}}}
+
     def __init__(self, retrieval_mode, dynamodb):
         self.retrieval_mode = retrieval_mode
+        self.loses_leader = retrieval_mode == "FANOUT"
         self.name = f"clicks-{retrieval_mode.lower()}"
+        self.coordinator_state = f"{self.name}-CoordinatorState"
         self.dynamodb = dynamodb
         self.notes = DIRECTORY / f"{self.name}.notes"
         self.file = self.notes.open("ab+")
@@ -141,7 +148,7 @@ class Application:
         properties.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         daemon = "software.amazon.kinesis.multilang.MultiLangDaemon"
         # A worker lives for seconds: a better compiler does not pay.
-        java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{JARS}/*"]
+        java = ["java", *TRUST, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{JARS}/*"]
         with (DIRECTORY / f"{self.name}-{name}.log").open("wb") as log:
             self.workers[name] = start(
                 [*java, daemon, "--properties-file", properties], stdout=log, stderr=subprocess.STDOUT
@@ -157,11 +164,13 @@ class Application:
         return (event for event in self.events if event["event"] == "record")
 
     def leader(self):
-        """The worker that assigns the shards to the workers."""
-        leader = self.dynamodb.get_item(
-            TableName=f"{self.name}-CoordinatorState", Key={"key": {"S": "Leader"}}, ConsistentRead=True
-        )
-        return leader["Item"]["ownerName"]["S"]
+        """The worker that assigns the shards to the workers, if there is one."""
+        leader = self.dynamodb.get_item(**self.LEADER, TableName=self.coordinator_state, ConsistentRead=True)
+        return leader["Item"]["ownerName"]["S"] if "Item" in leader else None
+
+    def remove_leader(self):
+        """Spares the others the time for which they wait for a leader that is dead."""
+        self.dynamodb.delete_item(**self.LEADER, TableName=self.coordinator_state)
 
     def knows(self, worker):
         """Whether the leader can give shards to a worker: it does so to those that report how busy they are."""
@@ -296,16 +305,22 @@ def tell(applications):
     victims = {}
 
     def one_to_kill(application):
-        owners = set(application.owners().values()) - {application.leader()}
+        owners, leader = set(application.owners().values()), {application.leader()}
+        owners = owners & leader if application.loses_leader else owners - leader
         # That the third one has shards already is rare.
         victims.update((application, victim) for victim in sorted(owners, reverse=True))
         return owners
 
-    wait_until("a worker that is not the leader has shards", applications, one_to_kill)
+    wait_until("a worker that can be killed has shards", applications, one_to_kill)
     for application, victim in victims.items():
         application.workers[victim].kill()
         application.workers[victim].wait()
         say(f"{application.name}: {victim} is killed")
+        if application.loses_leader:
+            application.remove_leader()
+
+    def another_leads(application):
+        return application.leader() not in (None, victims[application])
 
     def shards_have_workers(application):
         owners = application.owners()
@@ -316,6 +331,7 @@ def tell(applications):
             record["worker"] for record in application.records()
         }
 
+    wait_until("another worker leads", applications, another_leads)
     wait_until("all shards have workers that live", applications, shards_have_workers)
     wait_until("all workers that are left have had records", applications, all_left_have_had_records)
     writer.finish()

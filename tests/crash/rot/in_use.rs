@@ -1,14 +1,18 @@
-//! Verifying a store while a program has it: whatever happens between two reads, a sound store is not said to be damaged.
+//! Verifying and copying a store while a program has it: whatever happens between two reads, a sound store is not said
+//! to be damaged, and the copy has what was acknowledged before.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anabranch::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
-use anabranch::inspect::Inspection;
+use anabranch::inspect::{Inspection, Sharing};
 use anabranch::sim::SimDisk;
-use anabranch::{HashKey, ManualClock, PutRecord, Store, StoreOptions, Timestamp};
+use anabranch::{
+    HashKey, ManualClock, PutRecord, SequenceNumber, StartingPosition, Store, StoreOptions, Timestamp,
+};
 
 use super::repaired::Chance;
 use crate::model::Violation;
@@ -28,6 +32,59 @@ pub fn a_sound_store_that_changes_between_any_two_reads_is_not_said_to_be_damage
     for seed in 0..cases {
         let _case = Case::begin(|| format!("seed {seed}"));
         verify_while_it_changes(seed).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+    }
+}
+
+#[test]
+fn a_backup_of_a_store_that_changes_between_any_two_reads_has_all_that_was_acknowledged_before() {
+    let cases = std::env::var("ANABRANCH_IN_USE_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    for seed in 0..cases {
+        for sharing in [Sharing::WherePossible, Sharing::Nothing] {
+            let _case = Case::begin(|| format!("seed {seed}, {sharing:?}"));
+            back_up_while_it_changes(seed, sharing)
+                .unwrap_or_else(|what| panic!("seed {seed}, {sharing:?}: {what}"));
+        }
+    }
+}
+
+fn back_up_while_it_changes(seed: u64, sharing: Sharing) -> Result<(), Violation> {
+    let disk = SimDisk::new(seed);
+    let mut program = Program::begin(&disk, seed);
+    for _ in 0..30 {
+        program.step();
+    }
+    let before = program.clicks.clone();
+    let program = Arc::new(Mutex::new((program, DISTURBANCES)));
+    let disturbed = Disturbed {
+        disk: disk.onlooker(),
+        program: program.clone(),
+    };
+    Inspection::of(DIRECTORY)
+        .disk(disturbed)
+        .back_up("backup", sharing, &mut |_| {})
+        .map_err(|error| error.to_string())?;
+    let (program, _) = &mut *program.lock().unwrap();
+    // What is shared is written to neither by the store nor by the backup.
+    program.step();
+    let kept = program.read_clicks(&program.store);
+    let backup = program
+        .options(&disk)
+        .open("backup")
+        .map_err(|error| error.to_string())?;
+    let copied = program.read_clicks(&backup);
+    let put = backup.stream("clicks").unwrap().put("key", b"new").unwrap();
+    backup.close().unwrap();
+    let missing: Vec<_> = before
+        .intersection(&kept)
+        .filter(|number| !copied.contains(number))
+        .collect();
+    let is_new = !program.clicks.contains(&put.sequence_number);
+    match missing.is_empty() && is_new {
+        true => Ok(()),
+        false => Err(format!(
+            "of {} records {missing:?} are missing, a new one is new: {is_new}",
+            before.len()
+        )),
     }
 }
 
@@ -56,24 +113,35 @@ struct Program {
     store: Store,
     clock: ManualClock,
     chance: Chance,
+    journaled_shards: usize,
+    /// The numbers of all that was put to the stream `clicks`.
+    clicks: BTreeSet<SequenceNumber>,
 }
 
 impl Program {
     fn begin(disk: &SimDisk, seed: u64) -> Self {
         let mut chance = Chance::of(seed);
         let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
-        let store = StoreOptions::new()
-            .segment_bytes(64 * 1024)
-            .keeper(false)
-            .flusher_threads(1)
-            .min_journaled_shards(*chance.one_of(&[1, 2, usize::MAX]))
-            .max_recycled_bytes(1 << 20)
-            .clock(clock.clone())
-            .disk(disk.clone())
-            .open(DIRECTORY)
-            .unwrap();
+        let journaled_shards = *chance.one_of(&[1, 2, usize::MAX]);
+        let store = options(disk, &clock, journaled_shards).open(DIRECTORY).unwrap();
         store.create_stream("clicks", 2).unwrap();
-        Self { store, clock, chance }
+        Self {
+            store,
+            clock,
+            chance,
+            journaled_shards,
+            clicks: BTreeSet::new(),
+        }
+    }
+
+    fn options(&self, disk: &SimDisk) -> StoreOptions {
+        options(disk, &self.clock, self.journaled_shards)
+    }
+
+    fn read_clicks(&self, store: &Store) -> BTreeSet<SequenceNumber> {
+        let stream = store.stream("clicks").unwrap();
+        let reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        reader.map(|record| record.unwrap().sequence_number).collect()
     }
 
     fn step(&mut self) {
@@ -115,10 +183,24 @@ impl Program {
                         PutRecord::new("key", &data).explicit_hash_key(key)
                     })
                     .collect();
-                stream.put_records(&puts).unwrap();
+                let put = stream.put_records(&puts).unwrap();
+                if name == "clicks" {
+                    self.clicks.extend(put.iter().map(|put| put.sequence_number));
+                }
             }
         }
     }
+}
+
+fn options(disk: &SimDisk, clock: &ManualClock, journaled_shards: usize) -> StoreOptions {
+    StoreOptions::new()
+        .segment_bytes(64 * 1024)
+        .keeper(false)
+        .flusher_threads(1)
+        .min_journaled_shards(journaled_shards)
+        .max_recycled_bytes(1 << 20)
+        .clock(clock.clone())
+        .disk(disk.clone())
 }
 
 /// A disk on which something happens before each call of whoever looks.
@@ -170,6 +252,15 @@ impl Disk for Disturbed {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)
+    }
+
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disturb();
+        self.disk.share(from, to)
+    }
+
+    fn count_names(&self, path: &Path) -> io::Result<u64> {
+        self.disk.count_names(path)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -380,8 +380,8 @@ impl World {
         };
         let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
         let _ = reader.next();
-        reader
-            .save_checkpoint("reader")
+        stream
+            .reset_checkpoint("reader", &reader.checkpoint())
             .map_err(|error| error.to_string())
     }
 

@@ -1,6 +1,6 @@
 //! For how long, and how much, a stream keeps.
 
-use anabranch::{Error, Retention, RetentionReason, SizeLimits, StreamOptions};
+use anabranch::{Error, PutRecord, Retention, RetentionReason, SizeLimits, StreamOptions};
 
 use super::*;
 
@@ -11,6 +11,7 @@ on_each_backend!(
     a_shard_keeps_no_more_than_its_limit,
     a_stream_keeps_no_more_than_its_limit_across_reshards,
     what_a_checkpoint_is_past_is_trimmed_on_request,
+    one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from,
     a_reader_behind_what_was_trimmed_is_told,
     a_checkpoint_of_another_stream_trims_nothing,
     a_stream_is_opened_or_made,
@@ -186,6 +187,42 @@ fn what_a_checkpoint_is_past_is_trimmed_on_request(place: &Place) {
     assert_eq!(shard_count(&world.stream("s")), 2);
     world.reopen();
     assert_eq!(numbers(&world.stream("s")), [3]);
+}
+
+fn one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from(place: &Place) {
+    let mut world = World::new(place);
+    let stream = stream_with(&world, kept_for(Retention::FOREVER));
+    let parent = put_large(&stream, 0).shard_id;
+    stream.split_in_half(parent).unwrap();
+    let shards = stream.shards(&ShardFilter::AtLatest).unwrap();
+    for (number, shard) in [(1, 0), (2, 0), (3, 1)] {
+        let data = [number];
+        let record = PutRecord::new("key", &data).explicit_hash_key(shards[shard].hash_key_range.start());
+        stream.put_record(&record).unwrap();
+    }
+    let position = |number: u8| {
+        let records = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        let mut records = records.map(Result::unwrap);
+        let record = records.find(|record| record.data[0] == number).unwrap();
+        let at = StartingPosition::AtSequenceNumber(record.sequence_number);
+        stream
+            .shard_iterator(record.sequence_number.shard_id(), at)
+            .unwrap()
+    };
+    let (first, second) = (position(0), position(2));
+    stream.trim_shard_to(&first).unwrap();
+    assert_eq!(numbers(&stream), [0, 1, 2, 3]);
+    let other = world.store.create_stream("other", 1).unwrap();
+    assert!(matches!(
+        other.trim_shard_to(&second),
+        Err(Error::InvalidArgument(_))
+    ));
+    stream.trim_shard_to(&second).unwrap();
+    // The other child keeps what it has.
+    assert_eq!(numbers(&stream), [2, 3]);
+    stream.trim_shard_to(&first).unwrap();
+    world.reopen();
+    assert_eq!(numbers(&world.stream("s")), [2, 3]);
 }
 
 fn a_reader_behind_what_was_trimmed_is_told(place: &Place) {

@@ -82,7 +82,7 @@ fn all_tools_show_times_as_rfc_3339_has_them() {
     let store = InspectedStore::closed(8);
     for (what, fields) in [
         ("lineage", ["created"].as_slice()),
-        ("segments", &["base_arrival", "last_arrival"]),
+        ("segments", &["last_arrival"]),
         ("frames", &["first_arrival", "last_arrival"]),
         ("records", &["arrival"]),
     ] {

@@ -18,39 +18,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::runtime::Runtime;
 
+use super::api::{byte_of, operation_of};
 use super::base::{self, NOW};
 use super::program::Program;
 
 /// A server that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-const OPERATIONS: [&str; 25] = [
-    "AddTagsToStream",
-    "CreateStream",
-    "DecreaseStreamRetentionPeriod",
-    "DeleteStream",
-    "DescribeLimits",
-    "DescribeStream",
-    "DescribeStreamSummary",
-    "GetRecords",
-    "GetShardIterator",
-    "IncreaseStreamRetentionPeriod",
-    "ListShards",
-    "ListStreams",
-    "ListTagsForStream",
-    "MergeShards",
-    "PutRecord",
-    "PutRecords",
-    "RemoveTagsFromStream",
-    "SplitShard",
-    "UpdateShardCount",
-    "UpdateStreamMode",
-    "TagResource",
-    "UntagResource",
-    "ListTagsForResource",
-    "DescribeAccountSettings",
-    "UpdateAccountSettings",
-];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -80,12 +53,12 @@ pub fn run(input: &[u8]) {
     match KINDS[usize::from(program.byte()) % KINDS.len()] {
         Kind::Raw => drop(served.exchange(program.rest(), Then::HangsUp)),
         Kind::Json => {
-            let operation = OPERATIONS[usize::from(program.byte()) % OPERATIONS.len()];
-            served.call(operation, "json", program.rest());
+            let operation = operation_of(program.byte());
+            served.call(&operation.name, "json", program.rest());
         }
         Kind::Cbor => {
-            let operation = OPERATIONS[usize::from(program.byte()) % OPERATIONS.len()];
-            served.call(operation, "cbor", program.rest());
+            let operation = operation_of(program.byte());
+            served.call(&operation.name, "cbor", program.rest());
         }
         Kind::SealedToken => {
             let kind = program.byte() % 3;
@@ -169,7 +142,8 @@ impl Served {
             .enable_all()
             .build()
             .expect("the system gives a thread");
-        let options = change(ServerOptions::new("127.0.0.1:0"));
+        // Nothing waits for the end of a subscription.
+        let options = change(ServerOptions::new("127.0.0.1:0").subscription_life(Duration::ZERO));
         let server = runtime
             .block_on(Server::bind(store.clone(), options))
             .expect("a port is free");
@@ -240,13 +214,7 @@ impl Served {
 /// Inputs that mean something.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let raw = |text: &str| [&[0], text.as_bytes()].concat();
-    let json = |operation: &str, body: &str| {
-        let operation = OPERATIONS
-            .iter()
-            .position(|known| *known == operation)
-            .unwrap_or(0) as u8;
-        [&[1, operation], body.as_bytes()].concat()
-    };
+    let json = |operation: &str, body: &str| [&[1, byte_of(operation)], body.as_bytes()].concat();
     let mut seeds = vec![
         (
             "raw-get",
@@ -319,7 +287,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         (
             "cbor-put-record",
             [
-                &[2, 14, 0xa3][..],
+                &[2, byte_of("PutRecord"), 0xa3][..],
                 b"\x6aStreamName\x66clicks",
                 b"\x6cPartitionKey\x63key",
                 b"\x64Data\x44data",
@@ -329,7 +297,7 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         (
             "cbor-get-shard-iterator",
             [
-                &[2, 8, 0xbf][..],
+                &[2, byte_of("GetShardIterator"), 0xbf][..],
                 b"\x6aStreamName\x66clicks",
                 b"\x67ShardId\x74shardId-000000000000",
                 b"\x71ShardIteratorType\x6cAT_TIMESTAMP",

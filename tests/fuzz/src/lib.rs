@@ -1,10 +1,13 @@
 //! What bytes are fed to. Each target is a function of some bytes that panics if what it tests does not hold, and has
 //! seeds. The tests and libFuzzer run it.
 
+mod api;
 mod base;
+mod event_stream;
 pub mod http;
 pub mod journal;
 pub mod manifest;
+pub mod operations;
 mod program;
 pub mod queue;
 pub mod segments;

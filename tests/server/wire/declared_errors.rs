@@ -287,6 +287,7 @@ fn a_stream_that_is_being_created_is_in_use_for_every_operation_that_says_so() {
     let resource = json!({"ResourceARN": arn("stream", "s")});
     for (operation, member, value) in [
         ("PutResourcePolicy", "Policy", json!("{}")),
+        ("DeleteResourcePolicy", "StreamId", Value::Null),
         ("TagResource", "Tags", json!({"a": "b"})),
         ("UntagResource", "TagKeys", json!(["a"])),
     ] {
@@ -533,6 +534,63 @@ fn records_and_dead_letters_whose_key_is_missing_are_not_received() {
             1,
             "{operation}"
         );
+    }
+}
+
+/// They declare no exception of keys: the server has failed.
+#[test]
+fn operations_that_know_nothing_of_keys_fail_while_the_key_is_missing() {
+    let keys = KeyRing::new();
+    keys.insert("alias/orders", [1; 32]);
+    let setup = Setup {
+        keys: Some(keys.clone()),
+        ..Setup::default()
+    };
+    let server = TestServer::with(Backend::Directory, setup);
+    create_jobs(&server);
+    let queue = create_queue(&server, "work");
+    server.ok(
+        "StartStreamEncryption",
+        &json!({"StreamName": "jobs", "EncryptionType": "KMS", "KeyId": "alias/orders"}),
+    );
+    let received = |operation: &str| {
+        let received = server.ok(operation, &wait_a_second(&queue));
+        assert_eq!(
+            received["QueueRecords"].as_array().unwrap().len(),
+            1,
+            "{operation}"
+        );
+        received["QueueRecords"][0]["ReceiptHandle"].clone()
+    };
+    server.put("jobs", "k", "of a dead letter");
+    received("ReceiveQueueRecords");
+    server.advance(Duration::from_secs(5));
+    let dead = received("ReceiveDeadLetterQueueRecords");
+    server.put("jobs", "k", "of a record");
+    let live = received("ReceiveQueueRecords");
+    keys.remove("alias/orders");
+    let calls = [
+        ("AcknowledgeQueueRecords", &live),
+        ("UpdateQueueRecordsVisibility", &live),
+        ("UpdateDeadLetterQueueRecordsVisibility", &dead),
+        ("AcknowledgeDeadLetterQueueRecords", &dead),
+        ("RestoreDeadLetterQueueRecords", &dead),
+    ];
+    for (operation, handle) in calls {
+        assert!(!declares(&declared()[operation], KMS_NOT_FOUND), "{operation}");
+        let mut entry = json!({ "ReceiptHandle": handle });
+        if operation.ends_with("Visibility") {
+            entry["VisibilityTimeoutSeconds"] = json!(1);
+        }
+        let failed = server.call(operation, &json!({"QueueARN": queue, "Entries": [entry]}));
+        assert_eq!(failed.status, 500, "{operation}: {}", failed.text());
+        assert_eq!(failed.json()["__type"], INTERNAL_FAILURE, "{operation}");
+        assert!(failed.text().contains("alias/orders"), "{}", failed.text());
+    }
+    keys.insert("alias/orders", [1; 32]);
+    for (operation, handle) in [calls[0], calls[4]] {
+        let done = json!({"QueueARN": queue, "Entries": [{"ReceiptHandle": handle}]});
+        assert_eq!(server.ok(operation, &done)["Failed"], json!([]), "{operation}");
     }
 }
 

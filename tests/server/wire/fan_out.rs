@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use anabranch::kinesis::Limits;
 use anabranch_harness::http1::{CBOR, Head};
 use anabranch_harness::http2::Http2Client;
 use anabranch_harness::wait::wait_until;
@@ -33,6 +34,7 @@ on_each_backend!(
     records_are_pushed_over_http2_beside_other_requests,
     a_reader_that_does_not_read_holds_little_and_stops_no_writer,
     a_record_larger_than_an_event_comes_alone,
+    a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated,
     a_subscription_is_not_silent_while_others_hold_its_connections_memory,
     an_event_that_does_not_fit_is_sent_once_there_is_memory_for_it,
     a_large_event_comes_whole_over_a_slow_connection_of_http2,
@@ -877,6 +879,50 @@ fn a_record_larger_than_an_event_comes_alone(backend: Backend) {
         lengths.extend(subscription.data().iter().map(String::len));
     }
     assert_eq!(lengths, [6, 10_000_000, 5]);
+}
+
+fn a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated(backend: Backend) {
+    const RECORDS: usize = 12;
+    /// Three are in an event, and the third event is more than there is of the first second.
+    const AT_ONCE: usize = 9;
+    let server = TestServer::with_options(backend, |options| {
+        options.limits(Limits {
+            throughput: true,
+            ..Limits::NONE
+        })
+    });
+    server.create("s", 1);
+    let stream = server.streams().stream("s").unwrap();
+    let mut put = Vec::new();
+    for _ in 0..RECORDS {
+        let record = stream.put("k", &[b'x'; 300_000]).unwrap();
+        put.push(record.sequence_number.to_string());
+    }
+    let begin = |name: &str| {
+        let consumer = register(&server, "s", name);
+        Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("TRIM_HORIZON")))
+    };
+    let take = |subscription: &mut Subscription, records: usize| {
+        let mut taken = 0;
+        while taken < records {
+            taken += subscription.data().len();
+        }
+        assert_eq!(taken, records);
+    };
+    let [mut first, mut second] = ["first", "second"].map(begin);
+    // Each consumer has its own.
+    for subscription in [&mut first, &mut second] {
+        take(subscription, AT_ONCE);
+    }
+    // The clock stands still, and so do the records; but the subscription is not silent.
+    let waiting = first.event();
+    assert_eq!(waiting["Records"], json!([]));
+    let continuation = text(&waiting["ContinuationSequenceNumber"]);
+    assert!((put[AT_ONCE - 1].as_str()..put[AT_ONCE].as_str()).contains(&continuation.as_str()));
+    server.advance(Duration::from_secs(1));
+    for subscription in [&mut first, &mut second] {
+        take(subscription, RECORDS - AT_ONCE);
+    }
 }
 
 /// A subscription over HTTP/2, beside others on the same connection.

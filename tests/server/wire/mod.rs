@@ -20,6 +20,7 @@ mod input_constraints;
 mod input_types;
 mod limits_of_aws;
 mod operating;
+mod queue_clients;
 mod queues;
 mod reading;
 mod regions;

@@ -303,3 +303,28 @@ fn the_same_seed_and_calls_find_the_same_disk() {
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
 }
+
+#[test]
+fn a_second_name_survives_by_itself_once_its_directory_was_synced() {
+    let disk = SimDisk::new(1);
+    durable_dir(&disk, "d");
+    durable(&disk, "a", b"bytes");
+    disk.share(at("a"), at("d/b")).unwrap();
+    for mode in POWER_LOSS {
+        let seen = outcomes(&disk, mode, |disk| {
+            [bytes(disk, "a").is_some(), bytes(disk, "d/b").is_some()]
+        });
+        assert!(seen.iter().all(|[first, _]| *first), "{mode:?}");
+        assert_eq!(
+            seen.len(),
+            if mode == LossMode::LoseAll { 1 } else { 2 },
+            "{mode:?}"
+        );
+    }
+    disk.sync_dir(at("d")).unwrap();
+    disk.remove_file(at("a")).unwrap();
+    disk.sync_dir(at("")).unwrap();
+    let after = disk.crash(LossMode::LoseAll);
+    assert_eq!(paths(&after), ["d/b"]);
+    assert_eq!(bytes(&after, "d/b").unwrap(), b"bytes");
+}

@@ -203,3 +203,35 @@ fn what_a_file_releases_is_zeros_and_takes_no_room() {
     file.allocate(100_000).unwrap();
     assert_eq!(disk.used_bytes(), all);
 }
+
+#[test]
+fn a_file_with_two_names_is_one_file() {
+    let disk = SimDisk::new(1);
+    durable(&disk, "a", b"bytes");
+    let used = disk.used_bytes();
+    disk.share(at("a"), at("b")).unwrap();
+    assert_eq!(
+        disk.share(at("a"), at("b")).unwrap_err().kind(),
+        io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(
+        disk.share(at("c"), at("d")).unwrap_err().kind(),
+        io::ErrorKind::NotFound
+    );
+    assert_eq!(paths(&disk), ["a", "b"]);
+    assert_eq!(disk.used_bytes(), used);
+    assert_eq!(disk.count_names(at("b")).unwrap(), 2);
+    disk.rename(at("a"), at("c")).unwrap();
+    disk.remove_file(at("b")).unwrap();
+    assert_eq!(disk.count_names(at("c")).unwrap(), 1);
+    assert_eq!(bytes(&disk, "c").unwrap(), b"bytes");
+}
+
+#[test]
+#[should_panic = "although it has two names"]
+fn a_write_to_a_file_with_two_names_is_found() {
+    let disk = SimDisk::new(1);
+    let file = durable(&disk, "a", b"bytes");
+    disk.share(at("a"), at("b")).unwrap();
+    let _ = file.write_all_at(b"other", 0);
+}

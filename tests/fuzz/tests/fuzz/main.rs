@@ -1,4 +1,5 @@
-//! Bytes that no writer made: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators and on the server's sockets.
+//! Bytes that no writer made: in segments, indexes, the commit journal, the logs of queues, manifests, shard iterators, the
+//! inputs of operations and on the server's sockets.
 //!
 //! Each target is a function of some bytes that panics if what it tests does not hold. Here each of them is run over
 //! its corpus, over mutations of it and over random bytes, the same ones every time:
@@ -13,7 +14,7 @@ mod corpus;
 mod driver;
 mod mutation;
 
-use anabranch_fuzz::{http, journal, manifest, queue, segments, signature, tools};
+use anabranch_fuzz::{http, journal, manifest, operations, queue, segments, signature, tools};
 use anabranch_harness::allocation::CountingAllocator;
 
 /// A length that was not checked is seen although the memory is there.
@@ -51,6 +52,11 @@ fn any_bytes_on_a_connection_are_answered_or_end_it() {
 }
 
 #[test]
+fn any_input_of_any_operation_is_taken_or_refused_as_declared() {
+    driver::run("operations", 800, operations::run);
+}
+
+#[test]
 fn any_bytes_in_a_signature_or_a_file_of_credentials_are_refused() {
     driver::run("signature", 1_500, signature::run);
 }
@@ -65,6 +71,7 @@ fn every_target_has_seeds() {
         corpus::write("queue", queue::seeds());
         corpus::write("tools", tools::seeds());
         corpus::write("http", http::seeds());
+        corpus::write("operations", operations::seeds());
         corpus::write("signature", signature::seeds());
     }
     for target in [
@@ -74,8 +81,17 @@ fn every_target_has_seeds() {
         "queue",
         "tools",
         "http",
+        "operations",
         "signature",
     ] {
         assert!(corpus::read(target).len() >= 5, "{target}");
+    }
+    // Also of an operation that is new.
+    let corpus = corpus::read("operations");
+    for seed in operations::seeds() {
+        assert!(
+            corpus.contains(&seed),
+            "type: ANABRANCH_BLESS=1 cargo test --workspace --all-features --test fuzz every_target"
+        );
     }
 }

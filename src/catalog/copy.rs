@@ -1,0 +1,47 @@
+//! The state of a copy of a store, whose logs rest and which has no commit journal.
+
+use super::state::CatalogState;
+use crate::log::{LogEnd, SegmentEntry};
+use crate::model::LogName;
+
+/// Numbers that the log of a copy leaves out. The store that was copied goes on giving numbers, and readers see them,
+/// until the copy takes its place: with a million records a second in a shard, these last for twelve days.
+const NUMBERS_LEFT_OUT: u64 = 1 << 40;
+
+impl CatalogState {
+    /// Has a log consist of these segments, and rest where they end. If records may follow, it goes on as a log that
+    /// was interrupted does, in another segment and far behind the numbers that anyone may have seen.
+    pub(crate) fn settle_copied_log(&mut self, log: LogName, segments: Vec<SegmentEntry>, end: LogEnd) {
+        let is_open = self.may_go_on(log);
+        let end = LogEnd {
+            is_interrupted: end.is_interrupted || is_open,
+            ..end
+        };
+        let Ok(known) = self.log_mut(log) else {
+            return;
+        };
+        known.segments = segments;
+        known.rest_at(end);
+        if is_open && log.shard().is_some() {
+            known.reserve_numbers(end.next_record.saturating_add(NUMBERS_LEFT_OUT));
+        }
+    }
+
+    /// Whether records may follow in a log: it is not the one of a closed shard.
+    pub(crate) fn may_go_on(&self, log: LogName) -> bool {
+        let (Some(stream), Some(shard)) = (log.stream(), log.shard()) else {
+            return true;
+        };
+        self.stream(stream).is_none_or(|stream| stream.is_open(shard))
+    }
+
+    /// Has the commit journal begin behind all that it can have had. All frames that it had are in the segments.
+    pub(crate) fn drop_copied_journal(&mut self) {
+        if let Some(last) = self.journal.segments.last() {
+            let end = last.end_behind_all();
+            self.journal.trim(end.next_record);
+            self.journal.rest_at(end);
+        }
+        self.note_empty_journal();
+    }
+}

@@ -1,0 +1,102 @@
+//! `anabranch backup`: a copy of a store, which a server may have open.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anabranch::Error;
+use anabranch::inspect::{Copied, Inspection, Sharing};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::verify::ProgressLine;
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// The store's directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Where the backup is made: a directory that is empty, or is not there yet
+    #[arg(value_name = "DEST")]
+    destination: PathBuf,
+
+    /// Write all bytes once more, instead of sharing what is not written to any more where the file system can do that
+    #[arg(long)]
+    copy: bool,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) const AFTER_HELP: &str = "\
+Copies the store into DEST, also while a server has it and goes on, verifies every byte of the copy, and only then
+makes it one that opens. All that was durable and acknowledged before is in it. The store is neither locked nor changed.
+
+Segments to which nothing is written any more are shared with the store where both are on one file system that can do
+that, as clones or by hard links. That takes no room, and does not help when the disk fails; with --copy nothing is
+shared.
+
+An interrupted backup does not open, and is removed by the next one into the same directory. The keys of encrypted
+streams are not in a backup: keep the file of --keys elsewhere.
+
+Exit status:
+  0  done, and sound
+  1  the store is damaged, or the copy is; nothing is left in DEST
+  2  could not be done: DEST is not empty, no room, no permission, not a store";
+
+/// Makes the backup; 1 if the store is damaged.
+pub(super) fn run(arguments: &BackupArguments) -> Result<ExitCode, Failure> {
+    let mut line = ProgressLine::default();
+    let sharing = match arguments.copy {
+        true => Sharing::Nothing,
+        false => Sharing::WherePossible,
+    };
+    let copied =
+        Inspection::of(&arguments.directory).back_up(&arguments.destination, sharing, &mut |progress| {
+            line.show(progress);
+        });
+    line.clear();
+    ended(copied, arguments.json)
+}
+
+/// Says what was copied, or why it was not.
+pub(super) fn ended(copied: Result<Copied, Error>, as_json: bool) -> Result<ExitCode, Failure> {
+    let copied = match copied {
+        Ok(copied) => copied,
+        Err(error @ (Error::Corrupt { .. } | Error::Unreadable { .. })) => {
+            Failure::Inspection(error).report();
+            return Ok(ExitCode::from(1));
+        }
+        Err(error) => return Err(Failure::Inspection(error)),
+    };
+    let out = &mut io::stdout().lock();
+    // The status is given also where standard output is closed.
+    let _ = match as_json {
+        true => writeln!(out, "{}", json_of(&copied)),
+        false => print(out, &copied),
+    };
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(out: &mut impl Write, copied: &Copied) -> io::Result<()> {
+    writeln!(
+        out,
+        "{} streams in {} segments: {} bytes written, {} bytes in {} segments shared with the store.",
+        copied.streams, copied.segments, copied.written_bytes, copied.shared_bytes, copied.shared_segments
+    )?;
+    writeln!(out, "The copy is sound.")
+}
+
+fn json_of(copied: &Copied) -> Value {
+    json!({
+        "sound": true,
+        "streams": copied.streams,
+        "segments": copied.segments,
+        "shared_segments": copied.shared_segments,
+        "written_bytes": copied.written_bytes,
+        "shared_bytes": copied.shared_bytes,
+    })
+}

@@ -1,0 +1,51 @@
+//! `anabranch restore`: a store from a backup.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anabranch::inspect::Inspection;
+use clap::Args;
+
+use super::Failure;
+use super::backup::ended;
+use super::verify::ProgressLine;
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// The backup
+    #[arg(value_name = "BACKUP")]
+    backup: PathBuf,
+
+    /// Where the store is to be: a directory that is empty, or is not there yet
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) const AFTER_HELP: &str = "\
+Verifies every byte of the backup, copies it into DIR, verifies that, and only then makes it a store that opens. Nothing
+is shared with the backup, and the backup is not changed.
+
+The restored store is the same store as the one that was backed up, at the moment of the backup. The next record of each
+shard leaves out 2^40 numbers, so that none that was given out since is given out again. Do not let both go on: they
+would be two stores with one name.
+
+An interrupted restore does not open, and is removed by the next one into the same directory.
+
+Exit status:
+  0  done, and sound
+  1  the backup is damaged, or the copy is; nothing is left in DIR
+  2  could not be done: DIR is not empty, no room, no permission, not a backup";
+
+/// Restores; 1 if the backup is damaged.
+pub(super) fn run(arguments: &RestoreArguments) -> Result<ExitCode, Failure> {
+    let mut line = ProgressLine::default();
+    let copied = Inspection::of(&arguments.backup).restore(&arguments.directory, &mut |progress| {
+        line.show(progress);
+    });
+    line.clear();
+    ended(copied, arguments.json)
+}

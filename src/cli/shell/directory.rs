@@ -1,0 +1,267 @@
+//! A directory, through the library.
+//!
+//! A name without a slash is that of a stream of the server's account and region, or, where there is none of that
+//! name, of one that a program made through the library. A name with slashes is a stream of that namespace:
+//! `tenant-7/clicks`, and `/clicks` one of no namespace.
+
+use std::path::Path;
+
+use anabranch::{
+    Error, HashKey, KeyRing, PutRecord, ReadLimit, Shard, ShardFilter, ShardId, ShardIterator,
+    StartingPosition, Store, StoreOptions, Stream, StreamSummary,
+};
+
+use super::super::Failure;
+use super::super::secret_file::SecretFile;
+use super::target::{NewRecord, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
+
+/// What a command is going to do with a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Several programs can read at the same time.
+    Read,
+    /// Change what is there.
+    Change,
+    /// Make a store if there is none.
+    Make,
+}
+
+/// A store that is open.
+pub(super) struct Directory {
+    store: Store,
+    namespace: String,
+}
+
+/// A position in a shard, and the stream of the shard.
+pub(super) struct DirectoryCursor {
+    stream: Stream,
+    next: ShardIterator,
+}
+
+/// Read at a time.
+const MOST_READ_BYTES: usize = 1 << 20;
+
+impl Directory {
+    /// Names without a slash are first looked for in `namespace`.
+    pub(super) fn open(
+        directory: &Path,
+        namespace: &str,
+        access: Access,
+        keys: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        // A mistyped name makes no store.
+        if access != Access::Make && !directory.join("CURRENT").exists() {
+            return Err(Failure::NoStore {
+                directory: directory.to_owned(),
+            });
+        }
+        let mut options = StoreOptions::new()
+            .read_only(access == Access::Read)
+            .map_sealed_segments(false);
+        if let Some(file) = keys {
+            options = options.keys(SecretFile::<KeyRing>::read(file)?.secrets);
+        }
+        Ok(Self {
+            store: options.open(directory).map_err(Failure::Directory)?,
+            namespace: namespace.to_owned(),
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<Stream, Failure> {
+        let found = match name.rsplit_once('/') {
+            Some((namespace, local)) => self
+                .store
+                .namespace(namespace)
+                .and_then(|namespace| namespace.stream(local)),
+            None => self
+                .store
+                .namespace(&self.namespace)
+                .and_then(|namespace| namespace.stream(name))
+                .or_else(|error| match error {
+                    Error::StreamNotFound { .. } => self.store.stream(name),
+                    error => Err(error),
+                }),
+        };
+        found.map_err(|error| match error {
+            // By the name that was given, which may have a namespace.
+            Error::StreamNotFound { .. } => Failure::Refused(format!("stream {name} not found")),
+            error => Failure::Directory(error),
+        })
+    }
+
+    /// What [`find`](Self::find) finds a stream by.
+    fn shown_name(&self, namespace: &str, name: &str) -> String {
+        let is_hidden = || {
+            let ours = self.store.namespace(&self.namespace);
+            ours.and_then(|ours| ours.stream(name)).is_ok()
+        };
+        match namespace {
+            _ if namespace == self.namespace => name.to_owned(),
+            "" if !is_hidden() => name.to_owned(),
+            _ => format!("{namespace}/{name}"),
+        }
+    }
+
+    fn row(&self, namespace: &str, summary: &StreamSummary) -> StreamRow {
+        StreamRow {
+            name: self.shown_name(namespace, &summary.name),
+            status: summary.status.to_string(),
+            mode: summary.mode.to_string(),
+            open_shards: summary.open_shard_count,
+            retention: summary.retention.duration(),
+            max_record_bytes: summary.max_record_bytes as usize,
+        }
+    }
+}
+
+impl Target for Directory {
+    type Cursor = DirectoryCursor;
+
+    fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
+        let mut rows = Vec::new();
+        for namespace in self.store.namespaces().map_err(Failure::Directory)? {
+            let streams = self
+                .store
+                .namespace(&namespace)
+                .and_then(|namespace| namespace.streams(None, usize::MAX));
+            let streams = streams.map_err(Failure::Directory)?;
+            rows.extend(streams.iter().map(|summary| self.row(&namespace, summary)));
+        }
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(rows)
+    }
+
+    fn stream(&mut self, stream: &str) -> Result<StreamRow, Failure> {
+        let stream = self.find(stream)?;
+        let summary = stream.summary().map_err(Failure::Directory)?;
+        Ok(self.row(stream.namespace(), &summary))
+    }
+
+    fn shards(&mut self, stream: &str, filter: ShardFilter) -> Result<Vec<ShardRow>, Failure> {
+        let shards = self.find(stream)?.shards(&filter).map_err(Failure::Directory)?;
+        Ok(shards.iter().map(ShardRow::from).collect())
+    }
+
+    fn create(&mut self, stream: &str, shards: u32) -> Result<(), Failure> {
+        let (namespace, name) = stream.rsplit_once('/').unwrap_or((&self.namespace, stream));
+        let namespace = self.store.namespace(namespace).map_err(Failure::Directory)?;
+        namespace
+            .create_stream(name, shards)
+            .map(|_| ())
+            .map_err(Failure::Directory)
+    }
+
+    fn delete(&mut self, stream: &str) -> Result<(), Failure> {
+        self.find(stream)?.delete().map_err(Failure::Directory)
+    }
+
+    fn split(&mut self, stream: &str, shard: ShardId, at: HashKey) -> Result<(), Failure> {
+        self.find(stream)?
+            .split_shard(shard, at)
+            .map_err(Failure::Directory)
+    }
+
+    fn merge(&mut self, stream: &str, first: ShardId, second: ShardId) -> Result<(), Failure> {
+        self.find(stream)?
+            .merge_shards(first, second)
+            .map_err(Failure::Directory)
+    }
+
+    fn trim(&mut self, stream: &str, to: StartingPosition) -> Result<(), Failure> {
+        let stream = self.find(stream)?;
+        let trimmed = match to {
+            StartingPosition::AtSequenceNumber(number) => stream
+                .shard_iterator(number.shard_id(), to)
+                .and_then(|position| stream.trim_shard_to(&position)),
+            to => stream
+                .reader(to)
+                .and_then(|reader| stream.trim_to(&reader.checkpoint())),
+        };
+        // The space is given back by house-keeping.
+        let kept = trimmed.and_then(|()| self.store.maintain());
+        kept.map_err(Failure::Directory)
+    }
+
+    fn put(&mut self, stream: &str, records: &[NewRecord]) -> Result<PutAnswer, Failure> {
+        let stream = self.find(stream)?;
+        let records: Vec<_> = records
+            .iter()
+            .map(|record| PutRecord::new(&record.key, &record.data))
+            .collect();
+        let outcomes = stream.append(&records).map_err(Failure::Directory)?.each().wait();
+        let mut answer = PutAnswer::default();
+        for outcome in outcomes {
+            match outcome {
+                Ok(_) => answer.taken += 1,
+                // A disk that is full or broken does not become better by another try.
+                Err(error) => answer.failure = answer.failure.or(Some(Failure::Directory(error))),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn cursor(
+        &mut self,
+        stream: &str,
+        shard: ShardId,
+        from: StartingPosition,
+    ) -> Result<Option<DirectoryCursor>, Failure> {
+        let stream = self.find(stream)?;
+        match stream.shard_iterator(shard, from) {
+            Ok(next) => Ok(Some(DirectoryCursor { stream, next })),
+            Err(Error::ShardNotFound { .. }) => Ok(None),
+            Err(error) => Err(Failure::Directory(error)),
+        }
+    }
+
+    fn read(&mut self, cursor: &mut DirectoryCursor, limit: usize) -> Result<Page, Failure> {
+        let limit = ReadLimit {
+            records: limit,
+            bytes: MOST_READ_BYTES,
+        };
+        loop {
+            let batch = match cursor.stream.get_records(&cursor.next, &limit) {
+                Ok(batch) => batch,
+                // As a server does, it goes on with the first that is kept.
+                Err(Error::Trimmed {
+                    first_kept: Some(next),
+                    ..
+                }) => {
+                    cursor.next.next = next;
+                    continue;
+                }
+                Err(Error::Trimmed { .. } | Error::ShardNotFound { .. }) => return Ok(Page::of_gone_shard()),
+                Err(error) => return Err(Failure::Directory(error)),
+            };
+            cursor.next = batch.next.unwrap_or(cursor.next);
+            let shard = cursor.next.shard;
+            let records = batch.records.into_iter().map(|record| ReadRecord {
+                shard,
+                sequence_number: record.sequence_number.to_string(),
+                arrival: record.approximate_arrival,
+                key: record.partition_key.as_str().to_owned(),
+                data: record.data,
+            });
+            return Ok(Page {
+                records: records.collect(),
+                is_at_head: batch.millis_behind_latest == 0,
+                is_drained: batch.next.is_none(),
+            });
+        }
+    }
+
+    fn close(self) -> Result<(), Failure> {
+        self.store.close().map_err(Failure::Directory)
+    }
+}
+
+impl From<&Shard> for ShardRow {
+    fn from(shard: &Shard) -> Self {
+        Self {
+            id: shard.id,
+            range: shard.hash_key_range,
+            parents: shard.parents().collect(),
+            is_open: shard.is_open(),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What answers of the API say.
+
+use std::time::Duration;
+
+use anabranch::{HashKey, HashKeyRange, ShardFilter, ShardId, StartingPosition, Timestamp};
+use base64_simd::STANDARD;
+use serde_json::{Value, json};
+
+use super::super::super::Failure;
+use super::super::target::{NewRecord, PutAnswer, ReadRecord, ShardRow, StreamRow};
+
+/// The largest record of a stream that says nothing of it.
+const DEFAULT_MAX_RECORD_KIB: u64 = 1024;
+
+/// The stream that DescribeStreamSummary describes.
+pub(super) fn stream(answer: &Value) -> Option<StreamRow> {
+    let summary = answer.get("StreamDescriptionSummary")?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let number = |name: &str| summary.get(name).and_then(Value::as_u64);
+    let mode = summary
+        .get("StreamModeDetails")
+        .and_then(|details| details.get("StreamMode"));
+    let kib = number("MaxRecordSizeInKiB").unwrap_or(DEFAULT_MAX_RECORD_KIB);
+    Some(StreamRow {
+        name: text(summary.get("StreamName")?)?,
+        status: text(summary.get("StreamStatus")?)?,
+        mode: mode.and_then(text).unwrap_or_default(),
+        open_shards: u32::try_from(number("OpenShardCount")?).ok()?,
+        retention: number("RetentionPeriodHours")
+            .map(|hours| Duration::from_secs(hours.saturating_mul(3600))),
+        max_record_bytes: usize::try_from(kib).ok()?.checked_mul(1024)?,
+    })
+}
+
+/// A shard of those that ListShards lists.
+pub(super) fn shard(value: &Value) -> Option<ShardRow> {
+    let id = |name: &str| value.get(name)?.as_str()?.parse::<ShardId>().ok();
+    let range = value.get("HashKeyRange")?;
+    let key = |name: &str| range.get(name)?.as_str()?.parse::<HashKey>().ok();
+    let range = HashKeyRange::new(key("StartingHashKey")?, key("EndingHashKey")?).ok()?;
+    let ending = value
+        .get("SequenceNumberRange")
+        .and_then(|range| range.get("EndingSequenceNumber"));
+    Some(ShardRow {
+        id: id("ShardId")?,
+        range,
+        parents: [id("ParentShardId"), id("AdjacentParentShardId")]
+            .into_iter()
+            .flatten()
+            .collect(),
+        is_open: ending.is_none_or(Value::is_null),
+    })
+}
+
+/// A record of those that GetRecords gives.
+pub(super) fn record(shard: ShardId, value: &Value) -> Option<ReadRecord> {
+    let text = |name: &str| value.get(name)?.as_str();
+    let seconds = value
+        .get("ApproximateArrivalTimestamp")
+        .and_then(Value::as_f64)
+        .unwrap_or_default();
+    Some(ReadRecord {
+        shard,
+        sequence_number: text("SequenceNumber")?.to_owned(),
+        arrival: Timestamp::from_millis((seconds * 1000.0).round() as u64),
+        key: text("PartitionKey").unwrap_or_default().to_owned(),
+        data: STANDARD.decode_to_vec(text("Data")?).ok()?.into(),
+    })
+}
+
+/// The list of an answer, each of its elements read.
+pub(super) fn list<T>(
+    answer: &Value,
+    name: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Vec<T>, Failure> {
+    let elements = answer.get(name).and_then(Value::as_array).into_iter().flatten();
+    elements
+        .map(|element| read(element).ok_or_else(|| not_understood(name)))
+        .collect()
+}
+
+pub(super) fn not_understood(what: &str) -> Failure {
+    Failure::Refused(format!("the endpoint's answer is not understood: {what}"))
+}
+
+/// The input of PutRecords.
+pub(super) fn put_input(stream: &str, records: &[NewRecord]) -> Value {
+    let records: Vec<_> = records
+        .iter()
+        .map(|record| json!({"Data": STANDARD.encode_to_string(&record.data), "PartitionKey": record.key}))
+        .collect();
+    json!({"StreamName": stream, "Records": records})
+}
+
+/// What PutRecords says of the records, of which there were `count`.
+pub(super) fn put_answer(answer: &Value, count: usize) -> Result<PutAnswer, Failure> {
+    let outcomes = list(answer, "Records", |outcome| Some(outcome.clone()))?;
+    if outcomes.len() != count {
+        return Err(not_understood("Records"));
+    }
+    let mut put = PutAnswer::default();
+    for (place, outcome) in outcomes.iter().enumerate() {
+        let text = |name: &str| outcome.get(name).and_then(Value::as_str);
+        match text("ErrorCode") {
+            None => put.taken += 1,
+            Some(code) => {
+                if put.refused.is_empty() {
+                    put.reason = format!("{code}: {}", text("ErrorMessage").unwrap_or_default());
+                }
+                put.refused.push(place);
+            }
+        }
+    }
+    Ok(put)
+}
+
+/// The filter of ListShards.
+pub(super) fn filter_input(filter: ShardFilter) -> Value {
+    match filter {
+        ShardFilter::FromTrimHorizon => json!({"Type": "FROM_TRIM_HORIZON"}),
+        ShardFilter::AtTrimHorizon => json!({"Type": "AT_TRIM_HORIZON"}),
+        ShardFilter::AtLatest => json!({"Type": "AT_LATEST"}),
+        ShardFilter::AtTimestamp(time) => json!({"Type": "AT_TIMESTAMP", "Timestamp": seconds(time)}),
+        ShardFilter::FromTimestamp(time) => json!({"Type": "FROM_TIMESTAMP", "Timestamp": seconds(time)}),
+        ShardFilter::AfterShardId(shard) => json!({"Type": "AFTER_SHARD_ID", "ShardId": shard.to_string()}),
+    }
+}
+
+/// The input of GetShardIterator.
+pub(super) fn iterator_input(stream: &str, shard: ShardId, from: StartingPosition) -> Value {
+    let mut input = json!({"StreamName": stream, "ShardId": shard.to_string()});
+    let (kind, more) = match from {
+        StartingPosition::TrimHorizon => ("TRIM_HORIZON", None),
+        StartingPosition::Latest => ("LATEST", None),
+        StartingPosition::AtSequenceNumber(number) => (
+            "AT_SEQUENCE_NUMBER",
+            Some(("StartingSequenceNumber", json!(number.to_string()))),
+        ),
+        StartingPosition::AfterSequenceNumber(number) => (
+            "AFTER_SEQUENCE_NUMBER",
+            Some(("StartingSequenceNumber", json!(number.to_string()))),
+        ),
+        StartingPosition::AtTimestamp(time) => ("AT_TIMESTAMP", Some(("Timestamp", seconds(time)))),
+    };
+    input["ShardIteratorType"] = json!(kind);
+    if let Some((name, value)) = more {
+        input[name] = value;
+    }
+    input
+}
+
+fn seconds(time: Timestamp) -> Value {
+    json!(time.as_millis() as f64 / 1000.0)
+}

@@ -1,0 +1,217 @@
+//! Calls of the Kinesis API, each waited for.
+
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use anabranch::{Clock, SystemClock};
+use reqwest::redirect::Policy;
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use super::super::super::Failure;
+use super::certificates;
+use super::signing::Signer;
+
+/// Longer than any call takes that will be answered.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Shorter than any server keeps a connection without requests.
+const LONGEST_IDLE: Duration = Duration::from_secs(20);
+
+const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
+
+/// How often a call is made that the endpoint cannot answer at the time. The last wait is of about 3 s.
+const MOST_ATTEMPTS: u32 = 7;
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// An endpoint that speaks the API.
+pub(super) struct Client {
+    http: reqwest::Client,
+    runtime: Runtime,
+    url: Url,
+    host: String,
+    signer: Signer,
+}
+
+/// Why a call did not do what was asked.
+pub(super) enum CallError {
+    /// The endpoint refuses it.
+    Refused(Refusal),
+    /// All else.
+    Failed(Box<Failure>),
+}
+
+/// An exception of the API.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// `ResourceNotFoundException`
+    pub(super) kind: String,
+    pub(super) message: String,
+}
+
+impl Client {
+    pub(super) fn open(address: &str, region: Option<String>) -> Result<Client, Failure> {
+        let url = parsed(address)?;
+        let name = url.host_str().unwrap_or_default();
+        let host = match url.port() {
+            Some(port) => format!("{name}:{port}"),
+            None => name.to_owned(),
+        };
+        let signer = Signer::of_environment(region, name)?;
+        // TLS is by ring here too.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut client = reqwest::Client::builder()
+            .http1_only()
+            .timeout(PATIENCE)
+            .pool_idle_timeout(LONGEST_IDLE)
+            .connect_timeout(PATIENCE_TO_CONNECT)
+            .redirect(Policy::none());
+        if is_loopback(name) {
+            client = client.no_proxy();
+        }
+        let client = certificates::trusted(client, url.scheme() == "https")?;
+        let http = client.build().map_err(|error| Failure::Endpoint {
+            url: address.to_owned(),
+            reason: deepest(&error),
+        })?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        Ok(Client {
+            http,
+            runtime: runtime.map_err(|source| Failure::System {
+                doing: "wait for a server",
+                source,
+            })?,
+            url,
+            host,
+            signer,
+        })
+    }
+
+    /// Calls an operation, again if it is refused for reasons that pass.
+    pub(super) fn call(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
+        let body = input.to_string().into_bytes();
+        let mut wait = FIRST_WAIT;
+        for _ in 1..MOST_ATTEMPTS {
+            match self.call_once(operation, &body) {
+                Err(CallError::Refused(refusal)) if refusal.may_pass(operation) => {}
+                done => return done,
+            }
+            thread::sleep(wait);
+            wait *= 2;
+        }
+        self.call_once(operation, &body)
+    }
+
+    fn call_once(&self, operation: &str, body: &[u8]) -> Result<Value, CallError> {
+        let target = format!("Kinesis_20131202.{operation}");
+        let mut request = self.http.post(self.url.clone()).body(body.to_vec());
+        for (name, value) in self.signer.headers(&self.host, &target, body, SystemClock.now()) {
+            request = request.header(name, value);
+        }
+        let answered = self.runtime.block_on(async {
+            let response = request.send().await?;
+            let status = response.status();
+            Ok::<_, reqwest::Error>((status, response.bytes().await?))
+        });
+        let (status, answer) = answered.map_err(|error| self.unanswered(deepest(&error)))?;
+        match status {
+            StatusCode::OK if answer.is_empty() => Ok(Value::Null),
+            StatusCode::OK => serde_json::from_slice(&answer)
+                .map_err(|_| self.unanswered("what answers there does not speak the Kinesis API".to_owned())),
+            status => Err(self.refusal(status, &answer)),
+        }
+    }
+
+    fn refusal(&self, status: StatusCode, answer: &[u8]) -> CallError {
+        let error: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let text = |name: &str| error.get(name).and_then(Value::as_str);
+        let Some(kind) = text("__type") else {
+            return self.unanswered(format!(
+                "what answers there does not speak the Kinesis API: status {}",
+                status.as_u16()
+            ));
+        };
+        CallError::Refused(Refusal {
+            status: status.as_u16(),
+            kind: kind.rsplit('#').next().unwrap_or(kind).to_owned(),
+            message: text("message").or(text("Message")).unwrap_or_default().to_owned(),
+        })
+    }
+
+    fn unanswered(&self, reason: String) -> CallError {
+        let url = self.url.as_str().trim_end_matches('/').to_owned();
+        let reason = match reason.contains("certificate") {
+            true => format!("{reason}; AWS_CA_BUNDLE names a file with certificates to trust"),
+            false => reason,
+        };
+        CallError::Failed(Box::new(Failure::Endpoint { url, reason }))
+    }
+}
+
+impl Refusal {
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.kind == kind
+    }
+
+    /// Whether the same call may succeed a little later.
+    fn may_pass(&self, operation: &str) -> bool {
+        const CHANGES_NOTHING: [&str; 3] = ["Describe", "List", "Get"];
+        let is_throttled = [
+            "ProvisionedThroughputExceededException",
+            "ThrottlingException",
+            "KMSThrottlingException",
+        ]
+        .contains(&self.kind.as_str());
+        // Of other calls it is a quota, which waiting does not raise.
+        let is_call_rate = self.is("LimitExceededException")
+            && CHANGES_NOTHING.iter().any(|prefix| operation.starts_with(prefix));
+        is_throttled || is_call_rate || self.status >= 500
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Failure {
+        match error {
+            CallError::Failed(failure) => *failure,
+            CallError::Refused(Refusal { kind, message, .. }) if message.is_empty() => Failure::Refused(kind),
+            CallError::Refused(Refusal { kind, message, .. }) => {
+                Failure::Refused(format!("{kind}: {message}"))
+            }
+        }
+    }
+}
+
+fn parsed(address: &str) -> Result<Url, Failure> {
+    let expected = || {
+        Failure::Usage(format!(
+            "expected an endpoint like http://127.0.0.1:4567 or https://HOST, not {address:?}"
+        ))
+    };
+    let url = Url::parse(address).map_err(|_| expected())?;
+    let is_plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let is_known = matches!(url.scheme(), "http" | "https") && url.username().is_empty();
+    match is_plain && is_known && url.has_host() {
+        true => Ok(url),
+        false => Err(expected()),
+    }
+}
+
+/// No proxy leads to this machine.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host == "[::1]" || host.starts_with("127.")
+}
+
+/// What is at the bottom of an error.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut deepest: &dyn Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    match error.is_timeout() {
+        true => format!("no answer in time: {deepest}"),
+        false => deepest.to_string(),
+    }
+}

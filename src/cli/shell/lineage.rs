@@ -1,0 +1,166 @@
+//! All shards of a stream, read in the order of their lineage: a shard begins once all its parents are at their end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use anabranch::{ShardFilter, ShardId, StartingPosition, Timestamp};
+
+use super::super::Failure;
+use super::target::{Page, ReadRecord, ShardRow, Target};
+
+/// Reads a stream from a position on. Each shard is read in its order; shards take turns.
+pub(super) struct LineageReader<'t, T: Target> {
+    target: &'t mut T,
+    stream: String,
+    /// The shards that have their turn in this round, and those that had it.
+    left: VecDeque<(ShardId, T::Cursor)>,
+    done: VecDeque<(ShardId, T::Cursor)>,
+    /// All that were ever begun, and those of them that were read to their end.
+    begun: BTreeSet<ShardId>,
+    drained: BTreeSet<ShardId>,
+    /// In this round something was found.
+    has_news: bool,
+    /// Shards may be ready to be begun.
+    is_any_drained: bool,
+}
+
+impl<'t, T: Target> LineageReader<'t, T> {
+    /// Begins with the shards that the position is in.
+    pub(super) fn open(target: &'t mut T, stream: &str, from: StartingPosition) -> Result<Self, Failure> {
+        let shards = match from {
+            StartingPosition::Latest => target.shards(stream, ShardFilter::AtLatest)?,
+            StartingPosition::AtTimestamp(time) => target.shards(stream, ShardFilter::AtTimestamp(time))?,
+            _ => roots(target.shards(stream, ShardFilter::FromTrimHorizon)?),
+        };
+        let mut reader = Self {
+            target,
+            stream: stream.to_owned(),
+            left: VecDeque::new(),
+            done: VecDeque::new(),
+            begun: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            has_news: false,
+            is_any_drained: false,
+        };
+        for shard in shards {
+            reader.begin(shard.id, from)?;
+        }
+        Ok(reader)
+    }
+
+    /// Some records of one shard, in their order, but no more than `limit`; `None` if none are there now.
+    pub(super) fn next(&mut self, limit: usize) -> Result<Option<Vec<ReadRecord>>, Failure> {
+        loop {
+            let Some((shard, mut cursor)) = self.left.pop_front() else {
+                if !self.begin_round()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let Page {
+                records,
+                is_at_head,
+                is_drained,
+            } = self.target.read(&mut cursor, limit)?;
+            self.has_news |= !records.is_empty() || !is_at_head || is_drained;
+            if is_drained {
+                self.note_drained(shard);
+            } else {
+                self.done.push_back((shard, cursor));
+            }
+            if !records.is_empty() {
+                return Ok(Some(records));
+            }
+        }
+    }
+
+    /// When the oldest record arrived. The first of a shard is older than all that its descendants have.
+    pub(super) fn oldest_arrival(mut self) -> Result<Option<Timestamp>, Failure> {
+        let mut oldest = None;
+        loop {
+            let Some((shard, mut cursor)) = self.left.pop_front() else {
+                if !std::mem::take(&mut self.is_any_drained) {
+                    return Ok(oldest);
+                }
+                self.begin_ready()?;
+                continue;
+            };
+            loop {
+                let page = self.target.read(&mut cursor, 1)?;
+                let first = page.records.first().map(|record| record.arrival);
+                oldest = oldest.into_iter().chain(first).min();
+                if first.is_none() && page.is_drained {
+                    self.note_drained(shard);
+                }
+                if first.is_some() || page.is_at_head || page.is_drained {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives all shards their turn again; false if there was nothing new in the last round.
+    fn begin_round(&mut self) -> Result<bool, Failure> {
+        self.left.append(&mut self.done);
+        // One that has expired meanwhile is drained at once.
+        while std::mem::take(&mut self.is_any_drained) {
+            self.begin_ready()?;
+        }
+        let has_news = std::mem::take(&mut self.has_news);
+        Ok(has_news && !self.left.is_empty())
+    }
+
+    /// Begins the shards all of whose parents are drained, or are not there any more.
+    fn begin_ready(&mut self) -> Result<(), Failure> {
+        let listed = self.target.shards(&self.stream, ShardFilter::FromTrimHorizon)?;
+        let listed: BTreeMap<_, _> = listed.into_iter().map(|shard| (shard.id, shard)).collect();
+        let behind = ancestors(&listed, &self.begun);
+        let is_over = |parent: &ShardId| self.drained.contains(parent) || !listed.contains_key(parent);
+        let ready: Vec<_> = listed
+            .values()
+            .filter(|shard| !self.begun.contains(&shard.id) && !behind.contains(&shard.id))
+            .filter(|shard| shard.parents.iter().all(is_over))
+            .map(|shard| shard.id)
+            .collect();
+        for shard in ready {
+            self.begin(shard, StartingPosition::TrimHorizon)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, shard: ShardId, from: StartingPosition) -> Result<(), Failure> {
+        self.begun.insert(shard);
+        match self.target.cursor(&self.stream, shard, from)? {
+            Some(cursor) => self.left.push_back((shard, cursor)),
+            // It has expired since it was listed.
+            None => self.note_drained(shard),
+        }
+        Ok(())
+    }
+
+    fn note_drained(&mut self, shard: ShardId) {
+        self.drained.insert(shard);
+        self.is_any_drained = true;
+        self.has_news = true;
+    }
+}
+
+/// The shards without a parent that is still there.
+fn roots(shards: Vec<ShardRow>) -> Vec<ShardRow> {
+    let ids: BTreeSet<_> = shards.iter().map(|shard| shard.id).collect();
+    let is_root = |shard: &ShardRow| !shard.parents.iter().any(|parent| ids.contains(parent));
+    shards.into_iter().filter(is_root).collect()
+}
+
+/// The shards from which any of these descends.
+fn ancestors(listed: &BTreeMap<ShardId, ShardRow>, of: &BTreeSet<ShardId>) -> BTreeSet<ShardId> {
+    let mut found = BTreeSet::new();
+    let mut unvisited: Vec<_> = of.iter().copied().collect();
+    while let Some(id) = unvisited.pop() {
+        for parent in listed.get(&id).into_iter().flat_map(|shard| &shard.parents) {
+            if found.insert(*parent) {
+                unvisited.push(*parent);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,117 @@
+//! Streams at the shell: listed, made, written to, read, resharded, trimmed and deleted, in a directory or behind an
+//! endpoint.
+//!
+//! The commands know neither: what they need is a [`Target`](target::Target), which `directory` is through the library
+//! and `endpoint` through the API of a server. Reading all shards of a stream in the order of their lineage is done
+//! once, over the target (`lineage`).
+
+mod decoded;
+mod directory;
+mod endpoint;
+mod environment;
+mod key;
+mod lineage;
+mod lines;
+mod output;
+mod place;
+mod position;
+mod put;
+mod records;
+mod reshard;
+mod rfc3339;
+mod streams;
+mod table;
+mod target;
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::Failure;
+
+/// What can be done with streams.
+#[derive(Debug, Subcommand)]
+pub(super) enum ShellCommand {
+    /// List the streams, or the shards of one
+    #[command(after_long_help = AFTER_HELP)]
+    Streams(streams::StreamsArguments),
+
+    /// Make a stream
+    #[command(after_long_help = AFTER_HELP)]
+    Create(streams::CreateArguments),
+
+    /// Put each line of standard input as a record
+    #[command(after_long_help = put::AFTER_HELP)]
+    Put(put::PutArguments),
+
+    /// Show the records that a stream, or a shard of it, has from a position on
+    #[command(after_long_help = records::AFTER_HELP)]
+    Get(records::GetArguments),
+
+    /// Show the records of all shards, parents before their children, and with --follow those that come
+    #[command(after_long_help = records::AFTER_HELP)]
+    Tail(records::TailArguments),
+
+    /// Split a shard into two
+    #[command(after_long_help = AFTER_HELP)]
+    Split(reshard::SplitArguments),
+
+    /// Merge two shards into one
+    #[command(after_long_help = AFTER_HELP)]
+    Merge(reshard::MergeArguments),
+
+    /// Hide the records in front of a position, and free their space
+    #[command(after_long_help = AFTER_HELP)]
+    Trim(reshard::TrimArguments),
+
+    /// Delete a stream with all its records
+    #[command(after_long_help = AFTER_HELP)]
+    Delete(streams::DeleteArguments),
+}
+
+/// What the help of all these commands ends with.
+macro_rules! after_help {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "\
+Requests are signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN if they are set; a server
+without --credentials needs none. AWS_CA_BUNDLE names the certificates that are trusted for https, in PEM.
+
+Standard output has a table for people on a terminal, and else one JSON object a line; --output says which. Times are in
+RFC 3339, in UTC.
+
+Exit status:
+  0  done, or standard output was closed
+  1  refused, or failed for a reason not named below
+  2  the command line is wrong
+  3  another process has the directory open
+  4  the directory cannot be used: no store, not writable, or of a newer version
+  5  no answer from the endpoint"
+        )
+    };
+}
+pub(super) use after_help;
+
+const AFTER_HELP: &str = after_help!("");
+
+/// Does what is asked. Where standard output was closed no more is wanted, so that is no failure.
+pub(super) fn run(command: &ShellCommand) -> ExitCode {
+    let done = match command {
+        ShellCommand::Streams(arguments) => streams::list(arguments),
+        ShellCommand::Create(arguments) => streams::create(arguments),
+        ShellCommand::Put(arguments) => put::run(arguments),
+        ShellCommand::Get(arguments) => records::get(arguments),
+        ShellCommand::Tail(arguments) => records::tail(arguments),
+        ShellCommand::Split(arguments) => reshard::split(arguments),
+        ShellCommand::Merge(arguments) => reshard::merge(arguments),
+        ShellCommand::Trim(arguments) => reshard::trim(arguments),
+        ShellCommand::Delete(arguments) => streams::delete(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

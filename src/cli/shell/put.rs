@@ -1,0 +1,301 @@
+//! `anabranch put`: each line of standard input is a record.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::super::Failure;
+use super::super::interruption::Interruption;
+use super::super::progress_line::ProgressLine;
+use super::after_help;
+use super::decoded::json_text;
+use super::directory::Access;
+use super::key::KeyArguments;
+use super::lines::{End, Line, Lines};
+use super::output::{Format, OutputArguments};
+use super::place::{PlaceArguments, Work};
+use super::target::{NewRecord, Target};
+
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct PutArguments {
+    /// The stream
+    #[arg(value_name = "NAME")]
+    stream: String,
+
+    #[command(flatten)]
+    key: KeyArguments,
+
+    #[command(flatten)]
+    output: OutputArguments,
+
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+pub(super) const AFTER_HELP: &str = after_help!(
+    "\
+Examples:
+  echo '{\"user\":\"u1\",\"page\":\"/\"}' | anabranch put clicks --key-field user
+  tail -f access.log | anabranch put log
+  anabranch get clicks --output json | jq -r .data | base64 -d | anabranch put copy --data-dir DIR
+
+A line ends at its line feed, which is no part of the record. Lines that are there are put together, up to 500 and 5 MiB
+at a time; none waits for others. Records that the endpoint refuses because it is busy are put again, behind those that
+it took. It ends at the first line that cannot be a record: those before it are put. How many that are is on standard
+output, and in the message of a failure.
+
+"
+);
+
+/// The most records of one call, and the most bytes of their data and keys.
+const MOST_RECORDS: usize = 500;
+const MOST_BYTES: usize = 5 << 20;
+
+/// How often records are put again of which none is taken.
+const MOST_ATTEMPTS: u32 = 10;
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Puts all lines.
+pub(super) fn run(arguments: &PutArguments) -> Result<(), Failure> {
+    arguments.place.run(Access::Change, Put(arguments))
+}
+
+struct Put<'a>(&'a PutArguments);
+
+impl Work for Put<'_> {
+    fn at(self, target: &mut impl Target) -> Result<(), Failure> {
+        let arguments = self.0;
+        let most = target.stream(&arguments.stream)?.max_record_bytes;
+        let lines = Lines::default();
+        let to_interrupt = lines.clone();
+        let interruption = Interruption::watch(move || to_interrupt.interrupt());
+        let reading = lines.read(io::stdin(), most);
+        let system = |doing| move |source| Failure::System { doing, source };
+        let interruption = interruption.map_err(system("wait for signals"))?;
+        reading.map_err(system("start a thread"))?;
+        let mut putter = Putter {
+            target,
+            stream: &arguments.stream,
+            interruption,
+            tally: Tally::default(),
+        };
+        match putter.put_all(&lines, &arguments.key, most) {
+            Ok(()) => putter.tally.write(arguments),
+            Err(failure) => Err(Failure::After {
+                done: putter.tally.done(),
+                failure: Box::new(failure),
+            }),
+        }
+    }
+}
+
+/// Puts records into a stream.
+struct Putter<'a, T> {
+    target: &'a mut T,
+    stream: &'a str,
+    interruption: Interruption,
+    tally: Tally,
+}
+
+impl<T: Target> Putter<'_, T> {
+    fn put_all(&mut self, lines: &Lines, keys: &KeyArguments, most: usize) -> Result<(), Failure> {
+        let mut held = None;
+        loop {
+            let batch = Batch::gathered(lines, keys, most, held.take());
+            self.put(batch.records)?;
+            if let Some((number, reason)) = batch.wrong {
+                return Err(Failure::Refused(format!("line {number}: {reason}")));
+            }
+            held = batch.held;
+            if held.is_some() {
+                continue;
+            }
+            match lines.end() {
+                None => {}
+                Some(End::OfInput) => return Ok(()),
+                Some(End::TooLong(number)) => {
+                    return Err(Failure::Refused(format!("line {number}: {}", too_long(most))));
+                }
+                Some(End::Failed(source)) => {
+                    return Err(Failure::System {
+                        doing: "read standard input",
+                        source,
+                    });
+                }
+                Some(End::Interrupted) => return Err(Failure::Refused("interrupted".to_owned())),
+            }
+        }
+    }
+
+    /// Puts these, again and again until all are taken.
+    fn put(&mut self, mut records: Vec<NewRecord>) -> Result<(), Failure> {
+        let mut wait = FIRST_WAIT;
+        let mut attempts = 0;
+        while !records.is_empty() {
+            let answer = self.target.put(self.stream, &records)?;
+            let bytes: usize = records.iter().map(NewRecord::bytes).sum();
+            let mut refused = answer.refused.iter().peekable();
+            let mut place = 0;
+            records.retain(|_| {
+                let is_refused = refused.next_if_eq(&&place).is_some();
+                place += 1;
+                is_refused
+            });
+            let bytes_left: usize = records.iter().map(NewRecord::bytes).sum();
+            self.tally.add(answer.taken, bytes - bytes_left);
+            if let Some(failure) = answer.failure {
+                return Err(failure);
+            }
+            if records.is_empty() {
+                break;
+            }
+            if answer.taken > 0 {
+                (wait, attempts) = (FIRST_WAIT, 0);
+            }
+            attempts += 1;
+            if attempts == MOST_ATTEMPTS {
+                return Err(Failure::Refused(format!(
+                    "{} records are refused again and again: {}",
+                    records.len(),
+                    answer.reason
+                )));
+            }
+            if self.interruption.wait(wait) {
+                return Err(Failure::Refused("interrupted".to_owned()));
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        Ok(())
+    }
+}
+
+/// Records that are put together.
+#[derive(Default)]
+struct Batch {
+    records: Vec<NewRecord>,
+    /// One for which there was no room.
+    held: Option<NewRecord>,
+    /// The line behind the records that cannot be one, and why.
+    wrong: Option<(u64, String)>,
+}
+
+impl Batch {
+    /// What is there, beginning with what was held before. Waits for a line if there is nothing.
+    fn gathered(lines: &Lines, keys: &KeyArguments, most: usize, held: Option<NewRecord>) -> Batch {
+        let mut bytes = held.as_ref().map_or(0, NewRecord::bytes);
+        let mut batch = Batch {
+            records: held.into_iter().collect(),
+            ..Batch::default()
+        };
+        while batch.records.len() < MOST_RECORDS {
+            let Some(line) = lines.take(batch.records.is_empty()) else {
+                break;
+            };
+            let number = line.number;
+            match record(line, keys, most) {
+                Ok(record) if !batch.records.is_empty() && bytes + record.bytes() > MOST_BYTES => {
+                    batch.held = Some(record);
+                    break;
+                }
+                Ok(record) => {
+                    bytes += record.bytes();
+                    batch.records.push(record);
+                }
+                Err(reason) => {
+                    batch.wrong = Some((number, reason));
+                    break;
+                }
+            }
+        }
+        batch
+    }
+}
+
+fn record(line: Line, keys: &KeyArguments, most: usize) -> Result<NewRecord, String> {
+    let record = NewRecord {
+        key: keys.of(&line.bytes)?,
+        data: line.bytes,
+    };
+    match record.bytes() > most {
+        true => Err(too_long(most)),
+        false => Ok(record),
+    }
+}
+
+fn too_long(most: usize) -> String {
+    format!("longer than the stream takes: {most} bytes with the partition key")
+}
+
+/// What has been put so far.
+struct Tally {
+    records: u64,
+    bytes: u64,
+    begun: Instant,
+    shown: Option<Instant>,
+    progress: ProgressLine,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            records: 0,
+            bytes: 0,
+            begun: Instant::now(),
+            shown: None,
+            progress: ProgressLine::default(),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, records: usize, bytes: usize) {
+        const BETWEEN_SHOWS: Duration = Duration::from_millis(100);
+        self.records += records as u64;
+        self.bytes += bytes as u64;
+        if self.shown.is_none_or(|shown| shown.elapsed() >= BETWEEN_SHOWS) {
+            self.shown = Some(Instant::now());
+            self.progress.show(&self.text());
+        }
+    }
+
+    fn text(&self) -> String {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let rate = |count: u64| count as f64 / seconds.max(0.001);
+        format!(
+            "{} records, {:.1} MB in {seconds:.1} s: {:.0} records/s, {:.1} MB/s",
+            self.records,
+            self.bytes as f64 / 1e6,
+            rate(self.records),
+            rate(self.bytes) / 1e6,
+        )
+    }
+
+    /// For the message of a failure.
+    fn done(&self) -> String {
+        match self.records {
+            0 => "No record was put.".to_owned(),
+            1 => "1 record was put before.".to_owned(),
+            records => format!("{records} records were put before."),
+        }
+    }
+
+    fn write(&self, arguments: &PutArguments) -> Result<(), Failure> {
+        self.progress.show("");
+        let mut output = arguments.output.open();
+        let line = match output.format {
+            Format::Table => self.text(),
+            Format::Json => format!(
+                r#"{{"stream":{},"records":{},"bytes":{},"seconds":{:.3}}}"#,
+                json_text(&arguments.stream),
+                self.records,
+                self.bytes,
+                self.begun.elapsed().as_secs_f64(),
+            ),
+        };
+        output.line(&line)?;
+        output.flush()
+    }
+}

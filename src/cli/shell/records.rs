@@ -1,0 +1,283 @@
+//! `anabranch get` and `anabranch tail`: records as they are read.
+
+use std::time::Duration;
+
+use anabranch::{ShardId, StartingPosition};
+use clap::Args;
+
+use super::super::Failure;
+use super::super::dump;
+use super::super::interruption::Interruption;
+use super::after_help;
+use super::decoded::{Decoded, base64, json_text, pretty, printable};
+use super::directory::Access;
+use super::lineage::LineageReader;
+use super::output::{Format, Output, OutputArguments};
+use super::place::{PlaceArguments, Work};
+use super::position;
+use super::rfc3339;
+use super::target::{ReadRecord, Target};
+
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct GetArguments {
+    /// The stream
+    #[arg(value_name = "NAME")]
+    stream: String,
+
+    /// Only this shard, by its full id or its number; without it all shards, parents before their children
+    #[arg(long, value_name = "SHARD", value_parser = dump::shard)]
+    shard: Option<ShardId>,
+
+    /// Where to begin: trim-horizon, latest, a sequence number, a time in RFC 3339, or one from now like -1h
+    ///
+    /// With a sequence number, only its shard is shown.
+    #[arg(
+        long,
+        value_name = "POSITION",
+        default_value = "trim-horizon",
+        allow_hyphen_values = true,
+        value_parser = position::from
+    )]
+    from: StartingPosition,
+
+    #[command(flatten)]
+    shown: ShownArguments,
+
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct TailArguments {
+    /// The stream
+    #[arg(value_name = "NAME")]
+    stream: String,
+
+    /// Go on with the records that come, and with the shards that splits and merges open, until interrupted
+    #[arg(long, conflicts_with = "data_dir")]
+    follow: bool,
+
+    /// Where to begin: trim-horizon, latest, a time in RFC 3339, or one from now like -1h [default: latest with
+    /// --follow, trim-horizon without]
+    #[arg(long, value_name = "POSITION", allow_hyphen_values = true, value_parser = position::from)]
+    from: Option<StartingPosition>,
+
+    #[command(flatten)]
+    shown: ShownArguments,
+
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ShownArguments {
+    /// No more than this many records
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+
+    /// In JSON lines, data as text or JSON where it is that; in a table, JSON over several lines
+    #[arg(long)]
+    decode: bool,
+
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+pub(super) const AFTER_HELP: &str = after_help!(
+    "\
+Examples:
+  anabranch tail clicks --follow --from -1h --decode
+  anabranch get clicks --output json | jq -r .data | base64 -d
+  anabranch get clicks --decode --output json | jq 'select(.encoding == \"json\") | .data.page'
+
+A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its
+encoding is json, text, or base64 for what is neither. --follow needs an endpoint: while this program has a directory,
+no other can put records into it. Stopped by SIGINT or SIGTERM, it has done what it was asked.
+
+"
+);
+
+/// How long a stream that has nothing new is left alone. AWS allows five reads of a shard in a second.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+/// Asked for at a time.
+const MOST_RECORDS: usize = 1_000;
+
+/// Shows what is there.
+pub(super) fn get(arguments: &GetArguments) -> Result<(), Failure> {
+    arguments.place.run(Access::Read, Get(arguments))
+}
+
+/// Shows what is there in all shards, and if asked what comes.
+pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
+    if arguments.from.and_then(position::shard_of).is_some() {
+        return Err(Failure::Usage(
+            "--from: a sequence number is a position in one shard, which `anabranch get` shows".to_owned(),
+        ));
+    }
+    arguments.place.run(Access::Read, Tail(arguments))
+}
+
+struct Get<'a>(&'a GetArguments);
+
+impl Work for Get<'_> {
+    fn at(self, target: &mut impl Target) -> Result<(), Failure> {
+        let arguments = self.0;
+        let mut shown = Shown::new(&arguments.shown);
+        match arguments.shard.or_else(|| position::shard_of(arguments.from)) {
+            Some(shard) => show_shard(target, arguments, shard, &mut shown),
+            None => {
+                let mut reader = LineageReader::open(target, &arguments.stream, arguments.from)?;
+                show_all(&mut reader, &mut shown)
+            }
+        }
+    }
+}
+
+fn show_shard(
+    target: &mut impl Target,
+    arguments: &GetArguments,
+    shard: ShardId,
+    shown: &mut Shown,
+) -> Result<(), Failure> {
+    let stream = target.stream(&arguments.stream)?.name;
+    let Some(mut cursor) = target.cursor(&arguments.stream, shard, arguments.from)? else {
+        return Err(Failure::Refused(format!(
+            "{shard} does not exist in stream {stream}"
+        )));
+    };
+    while !shown.is_full() {
+        let page = target.read(&mut cursor, shown.room())?;
+        shown.show(&page.records)?;
+        let is_over = page.records.is_empty() && page.is_at_head;
+        if page.is_drained || is_over {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Shows what is there now.
+fn show_all<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Result<(), Failure> {
+    while !shown.is_full() {
+        match reader.next(shown.room())? {
+            Some(records) => shown.show(&records)?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+struct Tail<'a>(&'a TailArguments);
+
+impl Work for Tail<'_> {
+    fn at(self, target: &mut impl Target) -> Result<(), Failure> {
+        let arguments = self.0;
+        let default = match arguments.follow {
+            true => StartingPosition::Latest,
+            false => StartingPosition::TrimHorizon,
+        };
+        let from = arguments.from.unwrap_or(default);
+        let mut shown = Shown::new(&arguments.shown);
+        let mut reader = LineageReader::open(target, &arguments.stream, from)?;
+        match arguments.follow {
+            true => follow(&mut reader, &mut shown),
+            false => show_all(&mut reader, &mut shown),
+        }
+    }
+}
+
+fn follow<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Result<(), Failure> {
+    let interruption = Interruption::watch(|| {}).map_err(|source| Failure::System {
+        doing: "wait for signals",
+        source,
+    })?;
+    while !shown.is_full() && !interruption.is_raised() {
+        match reader.next(shown.room())? {
+            Some(records) => shown.show(&records)?,
+            None => {
+                interruption.wait(BETWEEN_LOOKS);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Records that are shown until there are enough.
+struct Shown {
+    output: Output,
+    is_decoded: bool,
+    left: usize,
+    has_head: bool,
+}
+
+impl Shown {
+    fn new(arguments: &ShownArguments) -> Self {
+        Self {
+            output: arguments.output.open(),
+            is_decoded: arguments.decode,
+            left: arguments.limit.unwrap_or(usize::MAX),
+            has_head: false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How many more to ask for.
+    fn room(&self) -> usize {
+        self.left.min(MOST_RECORDS)
+    }
+
+    fn show(&mut self, records: &[ReadRecord]) -> Result<(), Failure> {
+        for record in records {
+            match self.output.format {
+                Format::Json => self.output.line(&json(record, self.is_decoded))?,
+                Format::Table => {
+                    if !std::mem::replace(&mut self.has_head, true) {
+                        let head = ["ARRIVAL", "SHARD", "SEQUENCE NUMBER", "PARTITION KEY"];
+                        self.output.line(&columns(head, "DATA"))?;
+                    }
+                    self.output.line(&row(record, self.is_decoded))?;
+                }
+            }
+        }
+        self.left = self.left.saturating_sub(records.len());
+        self.output.flush()
+    }
+}
+
+fn json(record: &ReadRecord, is_decoded: bool) -> String {
+    let (encoding, data) = match is_decoded {
+        true => Decoded::of(&record.data).json(),
+        false => ("base64", base64(&record.data)),
+    };
+    let arrival = rfc3339::shown(record.arrival);
+    let place = format!(
+        r#""shard":"{}","sequence_number":"{}","arrival":"{arrival}""#,
+        record.shard, record.sequence_number
+    );
+    let key = json_text(&record.key);
+    format!(r#"{{{place},"partition_key":{key},"encoding":"{encoding}","data":{data}}}"#)
+}
+
+fn row(record: &ReadRecord, is_decoded: bool) -> String {
+    const INDENT: &str = "    ";
+    let arrival = rfc3339::shown(record.arrival);
+    let shard = record.shard.to_string();
+    let key = printable(&record.key);
+    let columns = |data: &str| columns([&arrival, &shard, &record.sequence_number, &key], data);
+    match Decoded::of(&record.data) {
+        Decoded::Json(document) if is_decoded => {
+            format!("{}\n{INDENT}{}", columns(""), pretty(document, INDENT))
+        }
+        decoded => columns(&decoded.line()),
+    }
+}
+
+/// One line: what comes next may be wider than anything before, so only the usual widths are kept.
+fn columns([arrival, shard, number, key]: [&str; 4], data: &str) -> String {
+    let line = format!("{arrival:24}  {shard:20}  {number:56}  {key:13}  {data}");
+    line.trim_end().to_owned()
+}

@@ -1,0 +1,184 @@
+//! Several members of one group, under every schedule that the explorer draws (`sync::explore`).
+//!
+//! Each scenario is a small store on a simulated disk, whose clock stands still, so that no lease runs out. What must
+//! hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
+//! committed is not given out again after a power cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Member, MemberOptions};
+use crate::disk::sim::{LossMode, SimDisk};
+use crate::error::Error;
+use crate::model::{ManualClock, ShardId, StartingPosition, Timestamp};
+use crate::seam::ReadLimit;
+use crate::store::{Store, StoreOptions, Stream};
+use crate::sync::{Mutex, explore};
+
+const DIRECTORY: &str = "store";
+const GROUP: &str = "work";
+
+type Thread = shuttle::thread::JoinHandle<()>;
+
+#[derive(Clone)]
+struct World {
+    disk: SimDisk,
+    store: Store,
+    stream: Stream,
+    /// Keys and numbers, in the order in which they were given out.
+    given: Arc<Mutex<Vec<(String, usize)>>>,
+}
+
+impl World {
+    fn new(shards: u32) -> Self {
+        let disk = SimDisk::new(11);
+        let store = open(&disk);
+        let stream = store.create_stream("jobs", shards).unwrap();
+        stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+        Self {
+            disk,
+            store,
+            stream,
+            given: Arc::default(),
+        }
+    }
+
+    fn thread(&self, run: impl FnOnce(&Self) + Send + 'static) -> Thread {
+        let world = self.clone();
+        shuttle::thread::spawn(move || run(&world))
+    }
+
+    fn join(&self, name: &str) -> Member {
+        let group = self.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+        group.join(name, &MemberOptions::default()).unwrap()
+    }
+
+    fn put(&self, key: &str, number: usize) {
+        self.stream.put(key, number.to_string().as_bytes()).unwrap();
+    }
+
+    fn putter(&self, key: &'static str, records: usize) -> Thread {
+        self.thread(move |world| (0..records).for_each(|number| world.put(key, number)))
+    }
+
+    /// A member that asks so many times, commits what it is given, and leaves.
+    fn member(&self, name: &'static str, times: usize) -> Thread {
+        self.thread(move |world| {
+            let mut member = world.join(name);
+            for _ in 0..times {
+                world.take(&mut member);
+            }
+        })
+    }
+
+    /// Whether there was something.
+    fn take(&self, member: &mut Member) -> bool {
+        let one = ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        };
+        let Some(batch) = member.next_batch(&one, Duration::ZERO).unwrap() else {
+            return false;
+        };
+        let records = batch.records.iter().map(|record| {
+            let number = std::str::from_utf8(&record.data).unwrap();
+            (record.partition_key.as_str().to_owned(), number.parse().unwrap())
+        });
+        self.given.lock().extend(records);
+        member.commit(&batch).unwrap();
+        true
+    }
+
+    /// All that is left is given out, and all was once.
+    fn drain_and_check(self, keys: &[(&str, usize)]) {
+        let mut member = self.join("last");
+        while self.take(&mut member) {}
+        let given = self.given.lock().clone();
+        for (key, records) in keys {
+            let of_key = given.iter().filter(|(given, _)| given == key);
+            let numbers: Vec<_> = of_key.map(|(_, number)| *number).collect();
+            assert_eq!(numbers, (0..*records).collect::<Vec<_>>(), "{key}: {given:?}");
+        }
+        let cut = self.disk.image(LossMode::LoseAll);
+        drop(member);
+        self.store.close().unwrap();
+        let store = open(&cut);
+        let stream = store.stream("jobs").unwrap();
+        let rest = stream
+            .resume_reader(GROUP, StartingPosition::TrimHorizon)
+            .unwrap();
+        assert_eq!(rest.count(), 0);
+        store.close().unwrap();
+    }
+}
+
+fn open(disk: &SimDisk) -> Store {
+    StoreOptions::new()
+        .segment_bytes(64 << 10)
+        .min_journaled_shards(usize::MAX)
+        .flusher_threads(1)
+        .keeper(false)
+        .clock(ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)))
+        .disk(disk.clone())
+        .open(DIRECTORY)
+        .unwrap()
+}
+
+fn join(threads: impl IntoIterator<Item = Thread>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn members_that_come_and_go_share_what_is_put() {
+    explore(|| {
+        let world = World::new(2);
+        join([
+            world.member("one", 3),
+            world.member("two", 3),
+            world.putter("a", 2),
+            world.putter("b", 2),
+        ]);
+        world.drain_and_check(&[("a", 2), ("b", 2)]);
+    });
+}
+
+#[test]
+fn members_come_to_the_children_of_a_split_in_order() {
+    explore(|| {
+        let world = World::new(1);
+        let splitting = world.thread(|world| {
+            world.stream.split_in_half(ShardId::new(0).unwrap()).unwrap();
+        });
+        join([
+            world.member("one", 3),
+            world.member("two", 3),
+            splitting,
+            world.putter("a", 3),
+        ]);
+        world.drain_and_check(&[("a", 3)]);
+    });
+}
+
+#[test]
+fn a_commit_beside_a_reset_is_before_it_or_refused() {
+    explore(|| {
+        let world = World::new(1);
+        world.put("a", 0);
+        let beginning = world.stream.checkpoint(GROUP).unwrap().unwrap();
+        let mut member = world.join("one");
+        let batch = member.next_batch(&ReadLimit::default(), Duration::ZERO).unwrap();
+        let committing = world.thread(move |_| match member.commit(&batch.unwrap()) {
+            Ok(()) | Err(Error::LeaseLost { .. }) => {}
+            Err(error) => panic!("{error}"),
+        });
+        let resetting = {
+            let beginning = beginning.clone();
+            world.thread(move |world| world.stream.reset_checkpoint(GROUP, &beginning).unwrap())
+        };
+        join([committing, resetting]);
+        assert_eq!(world.stream.checkpoint(GROUP).unwrap(), Some(beginning));
+        world.drain_and_check(&[("a", 1)]);
+    });
+}

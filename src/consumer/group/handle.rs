@@ -1,0 +1,200 @@
+//! A group as its users hold it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::error::{Error, Named, Result};
+use crate::model::{Checkpoint, RecordNumber, ShardId, StartingPosition, check_stream_name};
+use crate::store::{OpenGroup, ShardLag, Stream};
+
+/// Several [members](super::Member) that share a stream: each of its shards is held by one of them, and each record is
+/// given to one of them. What a member has dealt with it [commits](super::Member::commit); what was not committed when
+/// it is gone is given to another. So each record is given out at least once, and exactly once where no member dies or
+/// stalls.
+///
+/// The records of a shard come in order, and those of its children only once all of the shard's are committed, by
+/// whichever members. So the records of a partition key come in the order in which they were put.
+///
+/// How far a group has come is the [checkpoint](Stream::checkpoint) of its name. It is durable, and it only rises
+/// unless it is [reset](Self::reset_to). Who its members are is in memory: a store that is opened again has none, and
+/// all shards are free.
+///
+/// Clones share it. It keeps its store open.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroup {
+    pub(super) stream: Stream,
+    pub(super) name: String,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// A member of a group, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberDescription {
+    /// Its name.
+    pub name: String,
+    /// The shards that it holds, in the order of their ids.
+    pub shards: Vec<ShardId>,
+    /// Whether it has made no call for its lease time, so that others take what it holds.
+    pub has_run_out: bool,
+}
+
+impl Stream {
+    /// A group of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. It goes on at the checkpoint of this name,
+    /// or, if there is none, begins at `otherwise`, which is noted durably. A stream can have
+    /// [`MAX_GROUPS_PER_STREAM`](crate::limits::MAX_GROUPS_PER_STREAM), other checkpoints included.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// use std::time::Duration;
+    /// use anabranch::{MemberOptions, ReadLimit, StartingPosition, Store};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let orders = store.create_stream("orders", 4)?;
+    /// orders.put("customer-1", b"first")?;
+    ///
+    /// let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// let mut member = group.join("worker-1", &MemberOptions::default())?;
+    /// while let Some(batch) = member.next_batch(&ReadLimit::default(), Duration::ZERO)? {
+    ///     for record in &batch.records {
+    ///         println!("{:?}", record.data);
+    ///     }
+    ///     member.commit(&batch)?;
+    /// }
+    /// assert!(group.lag()?.iter().all(|lag| lag.records == 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for the name; [`Error::TooManyGroups`]; [`Error::StreamNotActive`] for a stream that
+    /// is being created; otherwise as for [`reader`](Self::reader), and what happens on the disk.
+    pub fn group(&self, name: &str, otherwise: StartingPosition) -> Result<ConsumerGroup> {
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Group, name, error))?;
+        if self.checkpoint(name)?.is_none() {
+            // Another caller may come first; then that one's holds.
+            self.begin_group(name, &self.reader(otherwise)?.checkpoint())?;
+        }
+        let make = || -> Arc<dyn OpenGroup> { Arc::<Shared>::default() };
+        let open: Arc<dyn Any + Send + Sync> = self.open_group(name, make);
+        Ok(ConsumerGroup {
+            stream: self.clone(),
+            name: name.to_owned(),
+            // Only this floor makes them.
+            shared: open.downcast().unwrap_or_default(),
+        })
+    }
+}
+
+impl ConsumerGroup {
+    /// Its name, which is that of its checkpoint.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The stream whose records it has.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// How far its members have come together: a [reader](Stream::reader_from) from there has what is not committed,
+    /// and a stream that is [trimmed](Stream::trim_to) to it keeps that.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] once it is [deleted](Self::delete); otherwise as for [`Stream::summary`].
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let checkpoint = self.stream.checkpoint(&self.name)?;
+        checkpoint.ok_or_else(|| self.stream.group_not_found(&self.name))
+    }
+
+    /// How much of each shard is not committed, in the order of their ids: of the shards that the group has come to,
+    /// and of those that descend from them. Shards that are done with are left out. Reads one record of each shard at
+    /// most, however much there is; [`ShardLag`] says how it is measured.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 2)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// orders.put("customer-1", b"first")?;
+    /// let records: u64 = group.lag()?.iter().map(|lag| lag.records).sum();
+    /// assert_eq!(records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`checkpoint`](Self::checkpoint), and what happens on the disk.
+    pub fn lag(&self) -> Result<Vec<ShardLag>> {
+        self.stream.lag(&self.checkpoint()?)
+    }
+
+    /// Its members, in the order in which they joined, and what each of them holds now.
+    ///
+    /// # Errors
+    /// As for [`checkpoint`](Self::checkpoint).
+    pub fn members(&self) -> Result<Vec<MemberDescription>> {
+        self.checkpoint()?;
+        let now = self.stream.monotonic_millis();
+        let views = self.shared.with_leases(|leases| leases.views(now));
+        let described = views.into_iter().map(|view| MemberDescription {
+            name: view.name,
+            shards: view.shards,
+            has_run_out: view.has_run_out,
+        });
+        Ok(described.collect())
+    }
+
+    /// Has the group go on at a checkpoint of its stream, which may be behind what is committed or in front of it.
+    /// Durable on return. All leases end, so what was given out before and not committed can no more be committed.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 2)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// let group = orders.group("billing", StartingPosition::Latest)?;
+    /// // Everything that there is once more.
+    /// group.reset_to(&orders.reader(StartingPosition::TrimHorizon)?.checkpoint())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for
+    /// [`checkpoint`](Self::checkpoint), and what happens on the disk.
+    pub fn reset_to(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.checkpoint()?;
+        self.stream.reset_checkpoint(&self.name, checkpoint)
+    }
+
+    /// As [`reset_to`](Self::reset_to), if the group is still where the caller takes it to be.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointChanged`]; otherwise as for [`reset_to`](Self::reset_to).
+    pub fn compare_and_set(&self, expected: &Checkpoint, checkpoint: &Checkpoint) -> Result<()> {
+        self.stream
+            .compare_and_set_checkpoint(&self.name, Some(expected), checkpoint)
+    }
+
+    /// Deletes the group with its checkpoint. Its members get [`Error::GroupNotFound`]. A group that is made under its
+    /// name is another one. One that does not exist is deleted already.
+    ///
+    /// # Errors
+    /// As for [`Stream::remove_checkpoint`].
+    pub fn delete(&self) -> Result<()> {
+        self.stream.remove_checkpoint(&self.name)
+    }
+
+    /// The shards that members can hold, and where each goes on.
+    pub(super) fn positions(&self) -> Result<BTreeMap<ShardId, RecordNumber>> {
+        let mut positions = self.checkpoint()?.next;
+        positions.retain(|_, next| *next != RecordNumber::END);
+        Ok(positions)
+    }
+}

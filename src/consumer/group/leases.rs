@@ -1,0 +1,347 @@
+//! Which member holds which shard.
+//!
+//! A lease has a term, a number that no other lease of the group ever has. Whatever a member does with a shard names
+//! the term, so a lease that was lost and taken again is another one.
+//!
+//! A lease runs out when its holder has made no call for its lease time. It stays with the holder until another member
+//! takes it: a member alone in its group may be slow.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Advance, RecordNumber, ShardId, limits};
+
+/// A member, as no other of the group ever is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MemberId(u64);
+
+/// The number of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Term(u64);
+
+/// The members of a group and what they hold. Times are in milliseconds of the store's monotonic clock.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    pub(super) members: BTreeMap<MemberId, MemberState>,
+    pub(super) leases: BTreeMap<ShardId, Lease>,
+    last_member: u64,
+    last_term: u64,
+    /// Another one whenever members may have to look again.
+    version: u64,
+    /// How many callers are setting the group's checkpoint: meanwhile there are no leases.
+    pub(super) resets: usize,
+    /// The group is no more.
+    is_ended: bool,
+}
+
+/// How a member holds shards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding {
+    pub(super) lease_millis: u64,
+    pub(super) max_shards: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct MemberState {
+    name: String,
+    pub(super) holding: Holding,
+    /// When its leases run out.
+    until: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) holder: MemberId,
+    term: Term,
+    /// Behind the last record that was given to the holder; the beginning if none was.
+    handed_out: RecordNumber,
+    /// Behind the last record that the holder has committed.
+    committed: RecordNumber,
+    /// How many commits are on their way into the catalog. A lease with one is not taken.
+    pub(super) commits: usize,
+    pub(super) wanted: Option<Wanted>,
+}
+
+/// Another member has too few shards and is to get this one. The holder is given nothing more of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) by: MemberId,
+    /// From then on it is taken whatever the holder has not committed.
+    pub(super) from: u64,
+}
+
+/// Why a member may not do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The group is no more.
+    Ended,
+    /// Another member has taken this one's place.
+    NoMember,
+    /// The member does not hold the shard, or not by this lease.
+    Lost,
+    /// A member of this name holds shards, or may.
+    NameTaken,
+    TooManyMembers,
+}
+
+/// A member as others see it.
+pub(super) struct MemberView {
+    pub(super) name: String,
+    pub(super) shards: Vec<ShardId>,
+    pub(super) has_run_out: bool,
+}
+
+impl Leases {
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Has all members look again.
+    pub(super) fn touch(&mut self) {
+        self.version += 1;
+    }
+
+    pub(super) fn join(&mut self, name: &str, holding: Holding, now: u64) -> Result<MemberId, Refusal> {
+        if self.is_ended {
+            return Err(Refusal::Ended);
+        }
+        let namesake = self.members.iter().find(|(_, member)| member.name == name);
+        match namesake.map(|(id, member)| (*id, member.is_live(now))) {
+            Some((_, true)) => return Err(Refusal::NameTaken),
+            Some((id, false)) => self.remove(id),
+            None => {}
+        }
+        if self.members.len() >= limits::MAX_MEMBERS_PER_GROUP {
+            self.remove_run_out(now);
+        }
+        if self.members.len() >= limits::MAX_MEMBERS_PER_GROUP {
+            return Err(Refusal::TooManyMembers);
+        }
+        self.last_member += 1;
+        let id = MemberId(self.last_member);
+        let state = MemberState {
+            name: name.to_owned(),
+            holding,
+            until: now.saturating_add(holding.lease_millis),
+        };
+        self.members.insert(id, state);
+        self.touch();
+        Ok(id)
+    }
+
+    /// The member is no more, and what it holds is free.
+    pub(super) fn leave(&mut self, id: MemberId) {
+        self.remove(id);
+    }
+
+    /// The member is there. Gives the version.
+    pub(super) fn renew(&mut self, id: MemberId, now: u64) -> Result<u64, Refusal> {
+        if self.is_ended {
+            return Err(Refusal::Ended);
+        }
+        let member = self.members.get_mut(&id).ok_or(Refusal::NoMember)?;
+        // Others have counted without it.
+        let was_gone = !member.is_live(now);
+        member.until = now.saturating_add(member.holding.lease_millis);
+        if was_gone {
+            self.touch();
+        }
+        Ok(self.version)
+    }
+
+    /// The shards that a member holds, with their leases.
+    pub(super) fn held_by(&self, id: MemberId) -> BTreeMap<ShardId, Term> {
+        let held = self.leases.iter().filter(|(_, lease)| lease.holder == id);
+        held.map(|(shard, lease)| (*shard, lease.term)).collect()
+    }
+
+    /// When a member has to look again although nothing has told it: leases of others run out, or are to be taken.
+    pub(super) fn next_due(&self, id: MemberId, now: u64) -> Option<u64> {
+        let others = self.leases.values().filter(|lease| lease.holder != id);
+        let dues = others.filter_map(|lease| {
+            let holder = self.members.get(&lease.holder)?;
+            let wanted = lease.wanted.filter(|wanted| wanted.by == id);
+            Some(wanted.map_or(holder.until, |wanted| wanted.from.min(holder.until)))
+        });
+        dues.filter(|due| *due > now).min()
+    }
+
+    /// Whether records of a shard may be given to its holder.
+    pub(super) fn may_read(&self, shard: ShardId, term: Term, now: u64) -> bool {
+        let lease = self.lease(shard, term);
+        lease.is_some_and(|lease| self.asker(lease, now).is_none())
+    }
+
+    /// Notes that records before a number are given to the holder; false if they may not be any more.
+    pub(super) fn hand_out(&mut self, shard: ShardId, term: Term, before: RecordNumber, now: u64) -> bool {
+        if !self.may_read(shard, term, now) {
+            return false;
+        }
+        if let Some(lease) = self.lease_mut(shard, term) {
+            lease.handed_out = lease.handed_out.max(before);
+            lease.wanted = None;
+        }
+        true
+    }
+
+    /// Whether all that the holder was given is committed.
+    pub(super) fn is_settled(&self, shard: ShardId, term: Term) -> bool {
+        self.lease(shard, term).is_some_and(Lease::is_settled)
+    }
+
+    /// The member may note something about a shard, and the lease is not taken before it has.
+    pub(super) fn begin_commit(
+        &mut self,
+        id: MemberId,
+        shard: ShardId,
+        term: Term,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        self.renew(id, now)?;
+        let lease = self.lease_mut(shard, term);
+        let lease = lease.filter(|lease| lease.holder == id);
+        lease.ok_or(Refusal::Lost)?.commits += 1;
+        Ok(())
+    }
+
+    /// What was begun is noted, or could not be.
+    pub(super) fn end_commit(&mut self, shard: ShardId, term: Term, noted: Option<Advance>, now: u64) {
+        let Some(lease) = self.lease_mut(shard, term) else {
+            // The group was set back meanwhile.
+            return;
+        };
+        lease.commits -= 1;
+        match noted {
+            Some(Advance::To(next)) => lease.committed = lease.committed.max(next),
+            Some(Advance::Drained | Advance::Expired) => {
+                self.leases.remove(&shard);
+                // There may be children to hold.
+                self.touch();
+            }
+            None => {}
+        }
+        self.hand_over(shard, now);
+    }
+
+    /// There is nothing to read of the shard any more.
+    pub(super) fn give_up(&mut self, shard: ShardId, term: Term) {
+        let is_idle = self.lease(shard, term).is_some_and(|lease| lease.commits == 0);
+        if is_idle {
+            self.leases.remove(&shard);
+        }
+    }
+
+    /// Ends all leases, and gives no other before [`end_reset`](Self::end_reset).
+    pub(super) fn begin_reset(&mut self) {
+        self.resets += 1;
+        self.leases.clear();
+        self.touch();
+    }
+
+    pub(super) fn end_reset(&mut self) {
+        self.resets = self.resets.saturating_sub(1);
+        self.touch();
+    }
+
+    /// The group is no more.
+    pub(super) fn end(&mut self) {
+        self.is_ended = true;
+        self.leases.clear();
+        self.touch();
+    }
+
+    /// The members, in the order in which they joined.
+    pub(super) fn views(&self, now: u64) -> Vec<MemberView> {
+        let members = self.members.iter();
+        let views = members.map(|(id, member)| MemberView {
+            name: member.name.clone(),
+            shards: self.held_by(*id).into_keys().collect(),
+            has_run_out: !member.is_live(now),
+        });
+        views.collect()
+    }
+
+    pub(super) fn grant(&mut self, shard: ShardId, holder: MemberId) {
+        self.last_term += 1;
+        let lease = Lease {
+            holder,
+            term: Term(self.last_term),
+            handed_out: RecordNumber::BEFORE_FIRST,
+            committed: RecordNumber::BEFORE_FIRST,
+            commits: 0,
+            wanted: None,
+        };
+        self.leases.insert(shard, lease);
+        self.touch();
+    }
+
+    /// Gives a shard to the member that is to get it, if its holder has nothing under way.
+    pub(super) fn hand_over(&mut self, shard: ShardId, now: u64) {
+        let idle = self.leases.get(&shard).filter(|lease| lease.is_idle());
+        if let Some(asker) = idle.and_then(|lease| self.asker(lease, now)) {
+            self.grant(shard, asker);
+        }
+    }
+
+    /// The member that is to get the shard, as long as it is there.
+    pub(super) fn asker(&self, lease: &Lease, now: u64) -> Option<MemberId> {
+        let asker = lease.wanted.map(|wanted| wanted.by);
+        asker.filter(|asker| self.is_live(*asker, now))
+    }
+
+    fn remove(&mut self, id: MemberId) {
+        if self.members.remove(&id).is_some() {
+            self.leases.retain(|_, lease| lease.holder != id);
+            self.touch();
+        }
+    }
+
+    fn remove_run_out(&mut self, now: u64) {
+        let members = self.members.iter();
+        let run_out = members.filter(|(_, member)| !member.is_live(now));
+        let run_out: Vec<_> = run_out.map(|(id, _)| *id).collect();
+        run_out.into_iter().for_each(|id| self.remove(id));
+    }
+
+    pub(super) fn live(&self, now: u64) -> impl Iterator<Item = (MemberId, &MemberState)> {
+        let members = self.members.iter().map(|(id, member)| (*id, member));
+        members.filter(move |(_, member)| member.is_live(now))
+    }
+
+    pub(super) fn is_live(&self, id: MemberId, now: u64) -> bool {
+        self.members.get(&id).is_some_and(|member| member.is_live(now))
+    }
+
+    pub(super) fn count(&self, id: MemberId) -> usize {
+        self.leases.values().filter(|lease| lease.holder == id).count()
+    }
+
+    pub(super) fn count_wanted(&self, by: MemberId) -> usize {
+        let wanted = self.leases.values().filter_map(|lease| lease.wanted);
+        wanted.filter(|wanted| wanted.by == by).count()
+    }
+
+    fn lease(&self, shard: ShardId, term: Term) -> Option<&Lease> {
+        self.leases.get(&shard).filter(|lease| lease.term == term)
+    }
+
+    fn lease_mut(&mut self, shard: ShardId, term: Term) -> Option<&mut Lease> {
+        self.leases.get_mut(&shard).filter(|lease| lease.term == term)
+    }
+}
+
+impl MemberState {
+    fn is_live(&self, now: u64) -> bool {
+        self.until > now
+    }
+}
+
+impl Lease {
+    fn is_settled(&self) -> bool {
+        self.committed >= self.handed_out
+    }
+
+    /// Whether it can change hands without a record that is given out twice.
+    pub(super) fn is_idle(&self) -> bool {
+        self.commits == 0 && self.is_settled()
+    }
+}

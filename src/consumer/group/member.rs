@@ -1,0 +1,291 @@
+//! A member of a group: how it joins, what it commits, and how it leaves.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::handle::ConsumerGroup;
+use super::leases::{Holding, Leases, MemberId, Refusal, Term};
+use super::shared::Shared;
+use crate::error::{Error, InvalidArgument, Named, Result};
+use crate::model::{Advance, Record, RecordNumber, ShardId, check_stream_name, limits};
+use crate::store::ShardWatch;
+
+/// How a member holds shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberOptions {
+    /// For how long the member holds its shards after each of its calls, by the store's monotonic clock. Then others
+    /// take them. Longer than it takes to deal with a batch, or [`renew`](Member::renew) is to be called meanwhile. 100
+    /// ms to 24 hours; default: 30 s.
+    pub lease_time: Duration,
+    /// The most shards that it holds, 1 or more. Default: any number. Shards that no member may hold wait.
+    pub max_shards: usize,
+}
+
+impl Default for MemberOptions {
+    fn default() -> Self {
+        Self {
+            lease_time: Duration::from_secs(30),
+            max_shards: usize::MAX,
+        }
+    }
+}
+
+impl MemberOptions {
+    fn holding(&self) -> Result<Holding> {
+        let lease_millis = u64::try_from(self.lease_time.as_millis()).unwrap_or(u64::MAX);
+        let (least, most) = (limits::MIN_LEASE_MILLIS, limits::MAX_LEASE_MILLIS);
+        if !(least..=most).contains(&lease_millis) {
+            return Err(Error::InvalidArgument(InvalidArgument::LeaseTime {
+                actual: lease_millis,
+                least,
+                most,
+            }));
+        }
+        if self.max_shards == 0 {
+            return Err(InvalidArgument::NoShards.into());
+        }
+        Ok(Holding {
+            lease_millis,
+            max_shards: self.max_shards,
+        })
+    }
+}
+
+/// Records of one shard that were given to a member.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GroupBatch {
+    /// The shard.
+    pub shard: ShardId,
+    /// The records, at least one, in the order in which they were put.
+    pub records: Vec<Record>,
+    pub(super) of: Arc<Shared>,
+    pub(super) term: Term,
+    /// Where the group is in the shard once they are dealt with.
+    pub(super) advance: Advance,
+}
+
+impl GroupBatch {
+    /// Whether nothing follows in this shard: its children are read once this is committed.
+    pub fn is_last(&self) -> bool {
+        self.advance == Advance::Drained
+    }
+}
+
+/// A member of a [group](ConsumerGroup): holds a fair part of the stream's shards, is given their records, and commits
+/// what it has dealt with.
+///
+/// It holds its shards for as long as it makes calls. Once it has made none for its [lease
+/// time](MemberOptions::lease_time) other members take them. If no other has taken a shard meanwhile, it is still the
+/// member's. When another member joins, shards change hands as soon as what was given out of them is committed, or a
+/// lease time later.
+///
+/// It is for one thread at a time; a program has as many members as threads. It leaves when it is dropped.
+#[derive(Debug)]
+pub struct Member {
+    pub(super) group: ConsumerGroup,
+    pub(super) id: MemberId,
+    name: String,
+    pub(super) lease_millis: u64,
+    /// The shards that it held when it last looked.
+    pub(super) reading: BTreeMap<ShardId, Reading>,
+    /// The same in turn.
+    pub(super) turns: VecDeque<ShardId>,
+    /// Once it has waited.
+    pub(super) watch: Option<ShardWatch>,
+    /// What it saw when it last looked at who holds what.
+    pub(super) seen_version: Option<u64>,
+    /// When it has to look again although nothing has changed, by the monotonic clock.
+    pub(super) look_again_at: u64,
+}
+
+/// How far a member has read a shard that it holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) term: Term,
+    pub(super) next: RecordNumber,
+    /// There is nothing behind it, and the shard is closed.
+    pub(super) is_drained: bool,
+}
+
+impl ConsumerGroup {
+    /// Joins the group as a member of this name, of 1 to 128 characters of `a-z A-Z 0-9 _ . -`. A member that has had
+    /// this name, and whose leases have run out, is replaced.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 4)?;
+    /// use std::time::Duration;
+    /// use anabranch::{MemberOptions, ReadLimit, StartingPosition};
+    ///
+    /// let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// let workers: Vec<_> = (0..2)
+    ///     .map(|number| {
+    ///         let group = group.clone();
+    ///         std::thread::spawn(move || -> anabranch::Result<()> {
+    ///             let mut member = group.join(&format!("worker-{number}"), &MemberOptions::default())?;
+    ///             let wait = Duration::from_millis(10);
+    ///             while let Some(batch) = member.next_batch(&ReadLimit::default(), wait)? {
+    ///                 member.commit(&batch)?;
+    ///             }
+    ///             Ok(())
+    ///         })
+    ///     })
+    ///     .collect();
+    /// for worker in workers {
+    ///     worker.join().unwrap()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::MemberExists`], [`Error::TooManyMembers`]; [`Error::InvalidArgument`] for the name and the options;
+    /// [`Error::GroupNotFound`] once the group is deleted; [`Error::ReadOnly`]; otherwise as for
+    /// [`Stream::summary`](crate::Stream::summary).
+    pub fn join(&self, name: &str, options: &MemberOptions) -> Result<Member> {
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Member, name, error))?;
+        let holding = options.holding()?;
+        self.stream.check_takes_checkpoints()?;
+        self.checkpoint()?;
+        let now = self.stream.monotonic_millis();
+        let joined = self.shared.with_leases(|leases| leases.join(name, holding, now));
+        Ok(Member {
+            group: self.clone(),
+            id: joined.map_err(|refusal| self.error_of(refusal, name, None))?,
+            name: name.to_owned(),
+            lease_millis: holding.lease_millis,
+            reading: BTreeMap::new(),
+            turns: VecDeque::new(),
+            watch: None,
+            seen_version: None,
+            look_again_at: 0,
+        })
+    }
+
+    fn error_of(&self, refusal: Refusal, member: &str, shard: Option<ShardId>) -> Error {
+        let (group, member) = (self.name().to_owned(), member.to_owned());
+        match (refusal, shard) {
+            (Refusal::Lost, Some(shard)) => Error::LeaseLost { group, member, shard },
+            (Refusal::NameTaken, _) => Error::MemberExists { group, member },
+            (Refusal::NoMember | Refusal::Lost, _) => Error::MemberNotFound { group, member },
+            (Refusal::TooManyMembers, _) => Error::TooManyMembers {
+                group,
+                limit: limits::MAX_MEMBERS_PER_GROUP,
+            },
+            (Refusal::Ended, _) => self.stream.group_not_found(self.name()),
+        }
+    }
+}
+
+impl Member {
+    /// Its name, which no other member of the group has.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The group that it is of.
+    pub fn group(&self) -> &ConsumerGroup {
+        &self.group
+    }
+
+    /// The shards that it holds now, in the order of their ids.
+    pub fn shards(&self) -> Vec<ShardId> {
+        let held = |leases: &mut Leases| leases.held_by(self.id);
+        self.group.shared.with_leases(held).into_keys().collect()
+    }
+
+    /// Notes that the records of a batch are dealt with, and all that this member was given of its shard before them.
+    /// Durable on return. Batches need not be committed one by one, but those of a shard in their order.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// use std::time::Duration;
+    /// use anabranch::{Error, MemberOptions, ReadLimit, StartingPosition};
+    ///
+    /// orders.put("customer-1", b"first")?;
+    /// let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// let mut member = group.join("worker-1", &MemberOptions::default())?;
+    /// let batch = member.next_batch(&ReadLimit::default(), Duration::ZERO)?.unwrap();
+    /// match member.commit(&batch) {
+    ///     // Another member has the shard, and is given these records too.
+    ///     Err(Error::LeaseLost { .. }) => {}
+    ///     committed => committed?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] if the member does not hold the shard by the same lease any more: then nothing has changed.
+    /// Also for the batches of a shard whose last one is committed. [`Error::MemberNotFound`],
+    /// [`Error::GroupNotFound`]; [`Error::StreamNotFound`], [`Error::StorageFull`], [`Error::Poisoned`],
+    /// [`Error::Closed`].
+    pub fn commit(&self, batch: &GroupBatch) -> Result<()> {
+        if !Arc::ptr_eq(&batch.of, &self.group.shared) {
+            return Err(self.error_of(Refusal::Lost, batch.shard));
+        }
+        self.note(batch.shard, batch.term, batch.advance)
+    }
+
+    /// Holds its shards for another lease time: for a member that deals with a batch for long. All its other calls do
+    /// so too.
+    ///
+    /// # Errors
+    /// [`Error::MemberNotFound`] if another member has taken its place, [`Error::GroupNotFound`].
+    pub fn renew(&self) -> Result<()> {
+        let now = self.now();
+        let renewed = self.group.shared.with_leases(|leases| leases.renew(self.id, now));
+        renewed.map(drop).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// Leaves the group: what it holds is free at once, and what it has not committed is given to others. Dropping it
+    /// does the same.
+    pub fn leave(self) {
+        drop(self);
+    }
+
+    /// Notes durably how far the member has come in a shard, if it still holds it.
+    pub(super) fn note(&self, shard: ShardId, term: Term, advance: Advance) -> Result<()> {
+        let ConsumerGroup { stream, name, shared } = &self.group;
+        let now = self.now();
+        let mut is_begun = false;
+        let noted = stream.advance_group(name, shard, advance, || {
+            let begun = shared.begin_commit(self.id, shard, term, now);
+            is_begun = begun.is_ok();
+            begun.map_err(|refusal| self.error_of(refusal, shard))
+        });
+        if is_begun {
+            let advance = noted.is_ok().then_some(advance);
+            shared.with_leases(|leases| leases.end_commit(shard, term, advance, now));
+        }
+        noted
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) -> Error {
+        self.group.error_of(refusal, &self.name, None)
+    }
+
+    /// By the store's monotonic clock.
+    pub(super) fn now(&self) -> u64 {
+        self.group.stream.monotonic_millis()
+    }
+
+    fn error_of(&self, refusal: Refusal, shard: ShardId) -> Error {
+        self.group.error_of(refusal, &self.name, Some(shard))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let shared = &self.group.shared;
+        if let Some(watch) = &self.watch {
+            shared.changes.forget(watch.signal());
+        }
+        shared.with_leases(|leases| leases.leave(self.id));
+    }
+}

@@ -1,0 +1,327 @@
+//! Checkpoints that a stream keeps under names: they only rise, unless a caller says that they are to be set.
+
+use std::sync::Arc;
+
+use super::open_groups::{OpenGroup, Resetting};
+use super::stream::Stream;
+use crate::catalog::{Edit, StreamState};
+use crate::error::{Error, InvalidArgument, Named, Result};
+use crate::model::{Advance, Checkpoint, Lineage, ShardId, StreamStatus, check_stream_name, limits};
+
+impl Stream {
+    /// A checkpoint that was saved under a name.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// assert!(stream.checkpoint("billing")?.is_none());
+    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
+    /// assert!(stream.checkpoint("billing")?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        self.read(|stream, _| Ok(stream.checkpoints.get(name).cloned()))
+    }
+
+    /// The names under which checkpoints are saved, in order.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
+    /// assert_eq!(stream.checkpoint_names()?, ["billing"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`summary`](Self::summary).
+    pub fn checkpoint_names(&self) -> Result<Vec<String>> {
+        self.read(|stream, _| Ok(stream.checkpoints.keys().cloned().collect()))
+    }
+
+    /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one that
+    /// is not further on in any shard. Durable on return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{Error, StartingPosition};
+    ///
+    /// stream.put("user-42", b"{}")?;
+    /// let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// let at_first = reader.checkpoint();
+    /// reader.next().transpose()?;
+    /// stream.save_checkpoint("billing", &reader.checkpoint())?;
+    ///
+    /// // One that has read less sets nothing back.
+    /// let refused = stream.save_checkpoint("billing", &at_first);
+    /// assert!(matches!(refused, Err(Error::CheckpointBehind { .. })));
+    /// assert_eq!(stream.checkpoint("billing")?, Some(reader.checkpoint()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::CheckpointBehind`], which [`reset_checkpoint`](Self::reset_checkpoint) does not know;
+    /// [`Error::InvalidArgument`] for the name, and for a checkpoint of another stream; otherwise as for
+    /// [`summary`](Self::summary), and what happens on the disk.
+    pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        self.check_to_save(name, checkpoint)?;
+        self.store_core().begin(Some(self.core.id))?;
+        self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            let saved = stream.checkpoints.get(name);
+            if let Some(saved) = saved {
+                stream.check_rises(name, saved, checkpoint)?;
+            }
+            Ok(match saved == Some(checkpoint) {
+                true => Vec::new(),
+                false => vec![self.checkpoint_saved(name, checkpoint)],
+            })
+        })?;
+        if let Some(group) = self.core.open_groups.get(name) {
+            group.notify();
+        }
+        Ok(())
+    }
+
+    /// Saves a checkpoint in place of whatever was saved under the name, also where that is further on: for reading
+    /// again. Durable on return. All members of a [group](Self::group) of this name lose their leases.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StartingPosition;
+    ///
+    /// stream.put("user-42", b"{}")?;
+    /// let mut reader = stream.reader(StartingPosition::TrimHorizon)?;
+    /// let at_first = reader.checkpoint();
+    /// assert_eq!(reader.by_ref().count(), 1);
+    /// reader.save_checkpoint("billing")?;
+    /// stream.reset_checkpoint("billing", &at_first)?;
+    /// assert_eq!(stream.resume_reader("billing", StartingPosition::Latest)?.count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`save_checkpoint`](Self::save_checkpoint), without [`Error::CheckpointBehind`].
+    pub fn reset_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        self.set_checkpoint(name, checkpoint, |_| Ok(()))
+    }
+
+    /// As [`reset_checkpoint`](Self::reset_checkpoint), if what is saved under the name is what the caller takes it
+    /// for; `None` if nothing is.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::{Error, StartingPosition};
+    ///
+    /// let latest = stream.reader(StartingPosition::Latest)?.checkpoint();
+    /// stream.compare_and_set_checkpoint("billing", None, &latest)?;
+    /// let again = stream.compare_and_set_checkpoint("billing", None, &latest);
+    /// assert!(matches!(again, Err(Error::CheckpointChanged { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::CheckpointChanged`]; otherwise as for [`reset_checkpoint`](Self::reset_checkpoint).
+    pub fn compare_and_set_checkpoint(
+        &self,
+        name: &str,
+        expected: Option<&Checkpoint>,
+        checkpoint: &Checkpoint,
+    ) -> Result<()> {
+        self.set_checkpoint(name, checkpoint, |saved| match saved == expected {
+            true => Ok(()),
+            false => Err(Error::CheckpointChanged {
+                stream: self.name().to_owned(),
+                checkpoint: name.to_owned(),
+            }),
+        })
+    }
+
+    fn set_checkpoint(
+        &self,
+        name: &str,
+        checkpoint: &Checkpoint,
+        check: impl Fn(Option<&Checkpoint>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_to_save(name, checkpoint)?;
+        self.store_core().begin(Some(self.core.id))?;
+        let mut resetting = None;
+        let set = self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            check(stream.checkpoints.get(name))?;
+            // In the order of edits: what a member commits later is refused.
+            resetting = self.core.open_groups.get(name).map(Resetting::begin);
+            Ok(vec![self.checkpoint_saved(name, checkpoint)])
+        });
+        drop(resetting);
+        set
+    }
+
+    /// Forgets a checkpoint, and with it the [group](Self::group) of this name. One that does not exist is forgotten
+    /// already.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.reader(anabranch::StartingPosition::Latest)?.save_checkpoint("billing")?;
+    /// stream.remove_checkpoint("billing")?;
+    /// assert!(stream.checkpoint_names()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`save_checkpoint`](Self::save_checkpoint).
+    pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
+        self.store_core().begin(Some(self.core.id))?;
+        let mut ended = None;
+        let removed = self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            if !stream.checkpoints.contains_key(name) {
+                return Ok(Vec::new());
+            }
+            ended = self.core.open_groups.end(name);
+            Ok(vec![Edit::CheckpointRemoved {
+                stream: self.core.id,
+                name: name.to_owned(),
+            }])
+        });
+        if let Some(group) = ended {
+            group.notify();
+        }
+        removed
+    }
+
+    /// Saves a group's first checkpoint, unless it has one.
+    pub(crate) fn begin_group(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        self.check_checkpoint(checkpoint)?;
+        if checkpoint.next.is_empty() {
+            // The stream had no shards yet, and the group would never come to any.
+            return Err(self.core.not_active(StreamStatus::Creating));
+        }
+        self.store_core().begin(Some(self.core.id))?;
+        self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            if stream.checkpoints.contains_key(name) {
+                return Ok(Vec::new());
+            }
+            let limit = limits::MAX_GROUPS_PER_STREAM;
+            match stream.checkpoints.len() < limit {
+                true => Ok(vec![self.checkpoint_saved(name, checkpoint)]),
+                false => Err(Error::TooManyGroups {
+                    stream: self.name().to_owned(),
+                    limit,
+                }),
+            }
+        })
+    }
+
+    /// What the members of a group share. It is made if there is none yet.
+    pub(crate) fn open_group(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Arc<dyn OpenGroup>,
+    ) -> Arc<dyn OpenGroup> {
+        self.core.open_groups.get_or_make(name, make)
+    }
+
+    /// Notes how far a member of a group has come in a shard, if that is news. `permit` says in the order of edits
+    /// whether it may; it must not ask the store for anything. Durable on return.
+    pub(crate) fn advance_group(
+        &self,
+        name: &str,
+        shard: ShardId,
+        advance: Advance,
+        permit: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let store = self.store_core();
+        store.check_takes_changes()?;
+        let moment = store.time.moment();
+        store.catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            let checkpoint = stream.checkpoints.get(name);
+            let checkpoint = checkpoint.ok_or_else(|| self.group_not_found(name))?;
+            permit()?;
+            let lineage = stream.lineage.as_ref();
+            let horizon = stream.horizon(moment);
+            let next = lineage.map(|lineage| checkpoint.changes(shard, advance, lineage, horizon));
+            let next = next.filter(|next| !next.is_empty());
+            let edit = next.map(|next| Edit::CheckpointAdvanced {
+                stream: self.core.id,
+                name: name.to_owned(),
+                next,
+            });
+            Ok(edit.into_iter().collect())
+        })
+    }
+
+    /// Refuses if no checkpoint can be saved: the store is only read, or closed.
+    pub(crate) fn check_takes_checkpoints(&self) -> Result<()> {
+        self.store_core().check_takes_changes()
+    }
+
+    pub(crate) fn group_not_found(&self, name: &str) -> Error {
+        Error::GroupNotFound {
+            stream: self.name().to_owned(),
+            group: name.to_owned(),
+        }
+    }
+
+    /// Refuses a checkpoint of another stream.
+    pub(crate) fn check_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if (checkpoint.store, checkpoint.stream) == (self.store_id(), self.id()) {
+            return Ok(());
+        }
+        Err(Error::InvalidArgument(InvalidArgument::ForeignCheckpoint {
+            name: self.name().to_owned(),
+            of: (checkpoint.store, checkpoint.stream),
+            used_with: (self.store_id(), self.id()),
+        }))
+    }
+
+    fn check_to_save(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
+        self.check_checkpoint(checkpoint)?;
+        check_stream_name(name).map_err(|error| Error::bad_name(Named::Checkpoint, name, error))
+    }
+
+    fn checkpoint_saved(&self, name: &str, checkpoint: &Checkpoint) -> Edit {
+        Edit::CheckpointSaved {
+            stream: self.core.id,
+            name: name.to_owned(),
+            checkpoint: checkpoint.clone(),
+        }
+    }
+}
+
+impl StreamState {
+    /// Refuses a checkpoint that is behind the saved one in some shard.
+    fn check_rises(&self, name: &str, saved: &Checkpoint, checkpoint: &Checkpoint) -> Result<()> {
+        let behind = |lineage: &Lineage| checkpoint.first_behind(saved, lineage);
+        match self.lineage.as_ref().and_then(behind) {
+            Some((shard, next)) => Err(Error::CheckpointBehind {
+                stream: self.name.local.clone(),
+                checkpoint: name.to_owned(),
+                shard,
+                saved: next,
+            }),
+            None => Ok(()),
+        }
+    }
+}

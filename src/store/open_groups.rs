@@ -1,0 +1,74 @@
+//! What the members of a consumer group share, which is made and known by a floor above.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::sync::Mutex;
+
+/// A consumer group that was used since the store was opened.
+pub(crate) trait OpenGroup: Any + Debug + Send + Sync {
+    /// The group's checkpoint is about to be set, back perhaps: all leases end, and there are no others before
+    /// [`end_reset`](Self::end_reset). Called with whatever locks.
+    fn begin_reset(&self);
+
+    /// Called without locks, once for each beginning.
+    fn end_reset(&self);
+
+    /// The group is no more, and one that is made under its name is another one. Called with whatever locks.
+    fn end(&self);
+
+    /// The checkpoint was changed, or the group, the stream or the store has ended: all who wait look again. Called
+    /// without locks.
+    fn notify(&self);
+}
+
+/// The groups of one stream, by their names.
+#[derive(Debug, Default)]
+pub(super) struct OpenGroups(Mutex<BTreeMap<String, Arc<dyn OpenGroup>>>);
+
+impl OpenGroups {
+    pub(super) fn get_or_make(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Arc<dyn OpenGroup>,
+    ) -> Arc<dyn OpenGroup> {
+        let mut groups = self.0.lock();
+        groups.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<dyn OpenGroup>> {
+        self.0.lock().get(name).cloned()
+    }
+
+    /// Ends a group, and forgets it. Those who wait are still to be woken.
+    pub(super) fn end(&self, name: &str) -> Option<Arc<dyn OpenGroup>> {
+        let ended = self.0.lock().remove(name)?;
+        ended.end();
+        Some(ended)
+    }
+
+    /// Wakes all who wait.
+    pub(super) fn notify_all(&self) {
+        let groups: Vec<_> = self.0.lock().values().cloned().collect();
+        groups.iter().for_each(|group| group.notify());
+    }
+}
+
+/// While a group's checkpoint is being set.
+#[derive(Debug)]
+pub(super) struct Resetting(Arc<dyn OpenGroup>);
+
+impl Resetting {
+    pub(super) fn begin(group: Arc<dyn OpenGroup>) -> Self {
+        group.begin_reset();
+        Self(group)
+    }
+}
+
+impl Drop for Resetting {
+    fn drop(&mut self) {
+        self.0.end_reset();
+    }
+}

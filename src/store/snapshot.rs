@@ -1,0 +1,37 @@
+//! What a store has at one moment.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::core::StoreCore;
+use super::open_queues::OpenQueue;
+use crate::backend::Snapshot;
+use crate::error::Result;
+
+impl StoreCore {
+    /// All that there is at one moment. Puts, and consumers of queues, wait meanwhile for what was taken in before to
+    /// be committed. What is held up is let go on return.
+    pub(super) fn take_snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        self.begin(None)?;
+        loop {
+            let (queues, streams) = (self.open_queues.all(), self.open_streams());
+            // What a queue says of records is written behind them, so its consumers stop first.
+            let _kept_still: Vec<_> = queues.iter().map(|queue| queue.keep_still()).collect();
+            let _no_puts: Vec<_> = streams.iter().map(|stream| stream.routing.write()).collect();
+            self.check_open()?;
+            let snapshot = self.logs.snapshot()?;
+            // One that came into use meanwhile was not held up: it may have a record that was put behind another one
+            // which the snapshot lacks.
+            let known: HashSet<_> = streams.iter().map(|stream| stream.id).collect();
+            let is_known_stream = self
+                .open_streams()
+                .iter()
+                .all(|stream| known.contains(&stream.id));
+            let is_known_queue =
+                |queue: &Arc<dyn OpenQueue>| queues.iter().any(|known| Arc::ptr_eq(known, queue));
+            if is_known_stream && self.open_queues.all().iter().all(is_known_queue) {
+                return Ok(snapshot);
+            }
+        }
+    }
+}

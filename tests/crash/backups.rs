@@ -1,0 +1,242 @@
+//! A backup, crashed in each of its calls: the store is as it was, and what is there of the backup is all of it or does
+//! not open. A file that both have is not written to.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anabranch::disk::Disk;
+use anabranch::inspect::{Inspection, Sharing};
+use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::{
+    Copied, Error, HashKey, ManualClock, PutRecord, Result, ShardId, StartingPosition, Store, StoreOptions,
+    Stream, Timestamp,
+};
+
+use crate::watchdog::Case;
+
+const DIRECTORY: &str = "store";
+const BACKUP: &str = "backups/monday";
+
+/// So many, for each pair of two changes to survive apart from each other in one of them.
+const RANDOM_OUTCOMES: usize = 4;
+
+fn options(disk: &SimDisk) -> StoreOptions {
+    StoreOptions::new()
+        .segment_bytes(64 << 10)
+        .keeper(false)
+        .flusher_threads(1)
+        .min_journaled_shards(1)
+        .disk(disk.clone())
+}
+
+/// A record for each half of the hash keys.
+fn put(stream: &Stream, number: u8) {
+    let data = vec![number; 9_000];
+    let puts = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", &data).explicit_hash_key(key));
+    stream.put_records(&puts).unwrap();
+}
+
+/// A killed store with segments that are full and others that are not, a split, and records that only the journal has.
+fn killed() -> SimDisk {
+    let disk = SimDisk::new(7);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 2).unwrap();
+    (0..8).for_each(|number| put(&stream, number));
+    stream.split_in_half(ShardId::new(0).unwrap()).unwrap();
+    (8..10).for_each(|number| put(&stream, number));
+    disk.crash(LossMode::KeepAll)
+}
+
+/// All that the stream has, sorted.
+fn read(store: &Store) -> Vec<u8> {
+    let stream = store.stream("clicks").unwrap();
+    let reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    let mut read: Vec<_> = reader.map(|record| record.unwrap().data[0]).collect();
+    read.sort_unstable();
+    read
+}
+
+fn twice(numbers: std::ops::Range<u8>) -> Vec<u8> {
+    numbers.flat_map(|number| [number; 2]).collect()
+}
+
+fn is_sound(disk: &SimDisk, directory: &str) -> bool {
+    let inspection = Inspection::of(directory).disk(disk.clone());
+    inspection.verify(&mut |_| {}).unwrap().is_sound()
+}
+
+/// Whether there is a backup. If there is, it is whole.
+fn has_backup(disk: &SimDisk, expected: &[u8], what: &str) -> bool {
+    match options(disk).read_only(true).open(BACKUP) {
+        Ok(backup) => {
+            assert_eq!(read(&backup), expected, "{what}");
+            backup.close().unwrap();
+            assert!(is_sound(disk, BACKUP), "{what}: the backup is damaged");
+            true
+        }
+        Err(Error::UnfinishedCopy { .. } | Error::Io { .. }) => false,
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+/// Makes a backup and crashes in each call, in each way of losing what was not synced; then makes it again.
+fn crash_in_each_call(disk: &SimDisk, expected: &[u8], back_up: fn(&SimDisk) -> Result<Copied>) {
+    let outcomes = [LossMode::KeepAll, LossMode::LoseAll, LossMode::Prefix].into_iter();
+    let outcomes = outcomes.chain([LossMode::Random; RANDOM_OUTCOMES]);
+    for n in 1.. {
+        let disk = disk.image(LossMode::KeepAll);
+        disk.faults().freeze_nth(Calls::CHANGING, n);
+        let copied = back_up(&disk);
+        let is_over = !disk.is_frozen();
+        for mode in outcomes.clone() {
+            let what = format!("{mode:?}, call {n}");
+            let _case = Case::begin(|| what.clone());
+            let found = disk.crash(mode);
+            let is_there = has_backup(&found, expected, &what);
+            assert!(is_there || !is_over, "{what}: there is no backup");
+            match back_up(&found) {
+                Ok(_) => assert!(has_backup(&found, expected, &what), "{what}: there is none again"),
+                Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: what is left is in the way"),
+                Err(error) => panic!("{what}: {error}"),
+            }
+            let store = options(&found).open(DIRECTORY).unwrap();
+            assert_eq!(read(&store), expected, "{what}: the store has changed");
+            store.close().unwrap();
+            assert!(is_sound(&found, DIRECTORY), "{what}: the store is damaged");
+        }
+        if is_over {
+            copied.unwrap();
+            assert!(n > 30, "there are {n} calls");
+            return;
+        }
+    }
+}
+
+#[test]
+pub fn a_snapshot_that_a_crash_interrupts_leaves_the_store_and_no_half_of_a_copy() {
+    let disk = killed();
+    // Recovered before, so that the calls are those of the snapshot.
+    options(&disk).open(DIRECTORY).unwrap().close().unwrap();
+    crash_in_each_call(&disk, &twice(0..10), |disk| {
+        let store = options(disk).open(DIRECTORY)?;
+        let copied = store.snapshot(BACKUP)?;
+        store.close()?;
+        Ok(copied)
+    });
+}
+
+#[test]
+pub fn a_backup_that_a_crash_interrupts_leaves_the_store_and_no_half_of_a_copy() {
+    for back_up in [back_up_shared, back_up_copied] {
+        crash_in_each_call(&killed(), &twice(0..10), back_up);
+    }
+}
+
+fn back_up_shared(disk: &SimDisk) -> Result<Copied> {
+    let inspection = Inspection::of(DIRECTORY).disk(disk.clone());
+    inspection.back_up(BACKUP, Sharing::WherePossible, &mut |_| {})
+}
+
+fn back_up_copied(disk: &SimDisk) -> Result<Copied> {
+    let inspection = Inspection::of(DIRECTORY).disk(disk.clone());
+    inspection.back_up(BACKUP, Sharing::Nothing, &mut |_| {})
+}
+
+/// Each call fails once, and the rest goes on: nothing is left, or what is left is no backup and is not in the way.
+#[test]
+fn a_backup_of_which_any_call_fails_can_be_made_again() {
+    let killed = killed();
+    for n in 1.. {
+        let disk = killed.image(LossMode::KeepAll);
+        let faults = disk.faults();
+        faults.fail_nth(Calls::CHANGING, n, std::io::ErrorKind::StorageFull);
+        let what = format!("call {n}");
+        let _case = Case::begin(|| what.clone());
+        let copied = back_up_shared(&disk);
+        if faults.struck() == 0 {
+            copied.unwrap();
+            assert!(n > 30, "there are {n} calls");
+            return;
+        }
+        match copied {
+            // Some failures are made up for by other calls.
+            Ok(_) => assert!(has_backup(&disk, &twice(0..10), &what), "{what}"),
+            Err(_) => {
+                let is_there = has_backup(&disk, &twice(0..10), &what);
+                match back_up_shared(&disk) {
+                    Ok(_) => assert!(has_backup(&disk, &twice(0..10), &what), "{what}"),
+                    Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: what is left is in the way"),
+                    Err(error) => panic!("{what}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// The simulated disk panics in a write to a file with two names.
+#[test]
+pub fn what_a_backup_shares_is_not_written_again() {
+    for is_reopened in [false, true] {
+        let disk = SimDisk::new(1);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let options = options(&disk)
+            .min_journaled_shards(usize::MAX)
+            .clock(clock.clone());
+        let store = options.open(DIRECTORY).unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let data = |number: u8| vec![number; 19_000];
+        // Three records fill a segment.
+        for number in 0..6 {
+            stream.put("key", &data(number)).unwrap();
+        }
+        clock.advance(Duration::from_secs(20 * 3_600));
+        for number in 6..12 {
+            stream.put("key", &data(number)).unwrap();
+        }
+        let copied = store.snapshot(BACKUP).unwrap();
+        assert_eq!((copied.segments, copied.shared_segments), (4, 3));
+        clock.advance(Duration::from_secs(5 * 3_600));
+        store.maintain().unwrap();
+        store.maintain().unwrap();
+        let store = match is_reopened {
+            false => store,
+            true => {
+                store.close().unwrap();
+                options.open(DIRECTORY).unwrap()
+            }
+        };
+        let other = store.create_stream("other", 1).unwrap();
+        for number in 0..12 {
+            other.put("key", &data(number)).unwrap();
+        }
+        store.close().unwrap();
+        assert!(is_sound(&disk, BACKUP));
+        let backup = options.clone().read_only(true).open(BACKUP).unwrap();
+        assert!(read(&backup).ends_with(&[6, 7, 8, 9, 10, 11]));
+        backup.close().unwrap();
+    }
+}
+
+/// A crash came between the name in the pool and its removal.
+#[test]
+fn a_file_of_the_pool_that_a_backup_has_is_not_written_again() {
+    let disk = SimDisk::new(1);
+    let options = options(&disk).min_journaled_shards(usize::MAX);
+    let store = options.open(DIRECTORY).unwrap();
+    let stream = store.create_stream("clicks", 1).unwrap();
+    for number in 0..4 {
+        stream.put("key", &vec![number; 19_000]).unwrap();
+    }
+    store.snapshot(BACKUP).unwrap();
+    store.close().unwrap();
+    let segment = format!("{BACKUP}/streams/1/shardId-000000000000/00000000000000000001.log");
+    let pooled = Path::new("store/pool/9-65536.ready");
+    disk.share(Path::new(&segment), pooled).unwrap();
+    let store = options.open(DIRECTORY).unwrap();
+    let other = store.create_stream("other", 1).unwrap();
+    for number in 0..8 {
+        other.put("key", &vec![number; 19_000]).unwrap();
+    }
+    store.close().unwrap();
+    assert!(is_sound(&disk, BACKUP));
+}

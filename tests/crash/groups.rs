@@ -1,0 +1,524 @@
+//! Consumer groups against a small model: members that join, leave, stall and commit, reshards, crashes and restarts.
+//! Every record is given out; what was committed never is again; nothing is given out twice unless a member has
+//! stalled, left or died; no shard has two holders; a child's records come when its parents' are committed; and no
+//! position falls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::{
+    Checkpoint, ConsumerGroup, Error, GroupBatch, ManualClock, Member, MemberOptions, ReadLimit, ShardFilter,
+    ShardId, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+};
+use proptest::prelude::*;
+
+use crate::reshard::{merge_nth, split_nth};
+use crate::watchdog::Case;
+
+const DIRECTORY: &str = "store";
+const LEASE_SECONDS: u64 = 100;
+const MOST_MEMBERS: usize = 4;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put(u8),
+    Join,
+    Leave(usize),
+    /// A member is given so many records.
+    Poll {
+        member: usize,
+        records: usize,
+    },
+    /// A member commits one of the batches that it was given.
+    Commit {
+        member: usize,
+        batch: usize,
+    },
+    Renew(usize),
+    Advance(u64),
+    Split(usize),
+    Merge(usize),
+    Maintain,
+    Lag,
+    Reopen,
+    Crash(LossMode),
+    CrashIn(u64, LossMode),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Committed {
+    No,
+    /// The machine stopped while it was.
+    Maybe,
+    Yes,
+}
+
+/// What is known of a record.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Whether its put was acknowledged, and to which shard.
+    put_to: Option<ShardId>,
+    is_given: bool,
+    /// When it was given last, by the clock's seconds, if whoever it was given to may still commit it.
+    given_at: Option<u64>,
+    committed: Committed,
+}
+
+struct Worker {
+    member: Member,
+    /// What it was given and has not committed, with the time.
+    given: Vec<(u64, GroupBatch)>,
+}
+
+/// The machine has stopped.
+struct Stopped;
+
+struct World {
+    disk: SimDisk,
+    compacts: bool,
+    clock: ManualClock,
+    seconds: u64,
+    store: Option<Store>,
+    workers: Vec<Worker>,
+    joined: u32,
+    records: BTreeMap<u32, Known>,
+    /// All parents that any shard ever had.
+    parents: BTreeMap<ShardId, Vec<ShardId>>,
+    reached: Option<Checkpoint>,
+    /// How it stops, if it is to.
+    stop: LossMode,
+}
+
+impl World {
+    fn new(seed: u64, compacts: bool) -> Self {
+        let mut world = Self {
+            disk: SimDisk::new(seed),
+            compacts,
+            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
+            seconds: 0,
+            store: None,
+            workers: Vec::new(),
+            joined: 0,
+            records: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            reached: None,
+            stop: LossMode::LoseAll,
+        };
+        world.open().unwrap();
+        world.store().create_stream("jobs", 2).unwrap();
+        world.group().unwrap();
+        world
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn stream(&self) -> anabranch::Result<Stream> {
+        self.store().stream("jobs")
+    }
+
+    fn group(&self) -> anabranch::Result<ConsumerGroup> {
+        self.stream()?.group("work", StartingPosition::TrimHorizon)
+    }
+
+    fn open(&mut self) -> anabranch::Result<()> {
+        let options = StoreOptions::new()
+            .segment_bytes(64 << 10)
+            .keeper(false)
+            .flusher_threads(1)
+            .clock(self.clock.clone())
+            .disk(self.disk.clone());
+        let options = match self.compacts {
+            true => options.compaction_bytes(1),
+            false => options,
+        };
+        self.store = Some(options.open(DIRECTORY)?);
+        Ok(())
+    }
+
+    /// Power is lost, and the store is opened again.
+    fn crash(&mut self, mode: LossMode) {
+        self.disk.freeze();
+        let after = self.disk.crash(mode);
+        self.lose_members();
+        self.store = None;
+        self.disk = after;
+        self.open().unwrap();
+    }
+
+    fn lose_members(&mut self) {
+        self.workers.clear();
+        self.records.values_mut().for_each(|known| known.given_at = None);
+    }
+
+    fn run(&mut self, op: &Op) {
+        if self.try_run(op).is_err() {
+            assert!(self.disk.is_frozen(), "{op:?} failed");
+            self.crash(self.stop);
+        }
+        self.check();
+    }
+
+    fn try_run(&mut self, op: &Op) -> Result<(), Stopped> {
+        match op {
+            Op::Put(count) => (0..*count).try_for_each(|_| self.put()),
+            Op::Join => self.join(),
+            Op::Leave(nth) => {
+                self.leave(*nth);
+                Ok(())
+            }
+            Op::Poll { member, records } => self.poll(*member, *records).map(drop),
+            Op::Commit { member, batch } => self.commit(*member, *batch),
+            Op::Renew(nth) => match self.nth(*nth) {
+                Some(at) => self.workers[at].member.renew().map_err(stopped),
+                None => Ok(()),
+            },
+            Op::Advance(seconds) => {
+                self.clock.advance(Duration::from_secs(*seconds));
+                self.seconds += seconds;
+                Ok(())
+            }
+            Op::Split(nth) => self
+                .stream()
+                .and_then(|stream| split_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Merge(nth) => self
+                .stream()
+                .and_then(|stream| merge_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Lag => self.lag(),
+            Op::Reopen => {
+                self.lose_members();
+                let closed = self.store().close();
+                self.store = None;
+                closed.map_err(stopped)?;
+                self.open().map_err(stopped)
+            }
+            Op::Crash(mode) => {
+                self.crash(*mode);
+                Ok(())
+            }
+            Op::CrashIn(calls, mode) => {
+                self.stop = *mode;
+                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                Ok(())
+            }
+        }
+    }
+
+    fn put(&mut self) -> Result<(), Stopped> {
+        let id = self.records.len() as u32;
+        let put = self
+            .stream()
+            .and_then(|stream| stream.put(&format!("key-{id}"), &id.to_be_bytes()));
+        let known = Known {
+            put_to: put.as_ref().ok().map(|put| put.shard_id),
+            is_given: false,
+            given_at: None,
+            committed: Committed::No,
+        };
+        self.records.insert(id, known);
+        put.map(drop).map_err(stopped)
+    }
+
+    fn join(&mut self) -> Result<(), Stopped> {
+        if self.workers.len() == MOST_MEMBERS {
+            return Ok(());
+        }
+        self.joined += 1;
+        let options = MemberOptions {
+            lease_time: Duration::from_secs(LEASE_SECONDS),
+            max_shards: if self.joined.is_multiple_of(3) {
+                1
+            } else {
+                usize::MAX
+            },
+        };
+        let name = format!("member-{}", self.joined);
+        let member = self.group().and_then(|group| group.join(&name, &options));
+        self.workers.push(Worker {
+            member: member.map_err(stopped)?,
+            given: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn nth(&self, nth: usize) -> Option<usize> {
+        nth.checked_rem(self.workers.len())
+    }
+
+    fn leave(&mut self, nth: usize) {
+        let Some(at) = self.nth(nth) else { return };
+        let worker = self.workers.remove(at);
+        worker.member.leave();
+        for id in worker.given.iter().flat_map(|(_, batch)| ids(batch)) {
+            self.records.get_mut(&id).unwrap().given_at = None;
+        }
+    }
+
+    /// How many records the member was given.
+    fn poll(&mut self, nth: usize, records: usize) -> Result<usize, Stopped> {
+        let Some(at) = self.nth(nth) else { return Ok(0) };
+        let limit = ReadLimit {
+            records,
+            ..ReadLimit::default()
+        };
+        let given = self.workers[at].member.next_batch(&limit, Duration::ZERO);
+        self.note_lineage();
+        let Some(batch) = given.map_err(stopped)? else {
+            return Ok(0);
+        };
+        assert!(
+            self.workers[at].member.shards().contains(&batch.shard),
+            "{} is not held",
+            batch.shard
+        );
+        self.check_parents_are_committed(batch.shard);
+        for id in ids(&batch) {
+            let seconds = self.seconds;
+            let known = self.records.get_mut(&id).expect("what is given out was put");
+            assert_ne!(known.committed, Committed::Yes, "{id} was committed");
+            let may_be_again = known
+                .given_at
+                .is_none_or(|given_at| given_at + LEASE_SECONDS <= seconds);
+            assert!(may_be_again, "{id} is given out twice: {known:?}");
+            *known = Known {
+                put_to: Some(batch.shard),
+                is_given: true,
+                given_at: Some(seconds),
+                committed: Committed::No,
+            };
+        }
+        let count = batch.records.len();
+        self.workers[at].given.push((self.seconds, batch));
+        Ok(count)
+    }
+
+    fn commit(&mut self, nth: usize, batch: usize) -> Result<(), Stopped> {
+        let Some(at) = self.nth(nth) else { return Ok(()) };
+        let worker = &mut self.workers[at];
+        let Some(nth) = batch.checked_rem(worker.given.len()) else {
+            return Ok(());
+        };
+        let (given_at, batch) = worker.given[nth].clone();
+        let committed = worker.member.commit(&batch);
+        let earlier = worker.given[..=nth].iter();
+        let of_shard: Vec<_> = earlier
+            .filter(|(_, earlier)| earlier.shard == batch.shard)
+            .flat_map(|(_, earlier)| ids(earlier))
+            .collect();
+        let outcome = match &committed {
+            Ok(()) => Committed::Yes,
+            Err(Error::LeaseLost { .. }) => {
+                assert!(given_at + LEASE_SECONDS <= self.seconds, "{}", batch.shard);
+                worker.given.remove(nth);
+                return Ok(());
+            }
+            Err(_) => Committed::Maybe,
+        };
+        let mut place = 0..;
+        worker
+            .given
+            .retain(|(_, earlier)| place.next() > Some(nth) || earlier.shard != batch.shard);
+        for id in of_shard {
+            let known = self.records.get_mut(&id).unwrap();
+            if known.committed != Committed::Yes {
+                known.committed = outcome;
+            }
+        }
+        committed.map_err(stopped)
+    }
+
+    fn lag(&self) -> Result<(), Stopped> {
+        let lag = self.group().and_then(|group| group.lag()).map_err(stopped)?;
+        let records: u64 = lag.iter().map(|lag| lag.records).sum();
+        let is_open = |known: &&Known| known.committed != Committed::Yes;
+        let most = self.records.values().filter(is_open).count() as u64;
+        let is_sure = |known: &&Known| known.put_to.is_some() && known.committed == Committed::No;
+        let least = self.records.values().filter(is_sure).count() as u64;
+        assert!((least..=most).contains(&records), "{least} to {most}: {lag:?}");
+        Ok(())
+    }
+
+    fn note_lineage(&mut self) {
+        let shards = self
+            .stream()
+            .and_then(|stream| stream.shards(&ShardFilter::FromTrimHorizon));
+        for shard in shards.into_iter().flatten() {
+            self.parents
+                .entry(shard.id)
+                .or_insert_with(|| shard.parents().collect());
+        }
+    }
+
+    fn ancestors(&self, of: impl Iterator<Item = ShardId>) -> BTreeSet<ShardId> {
+        let mut found = BTreeSet::new();
+        let mut unvisited: Vec<_> = of.collect();
+        while let Some(shard) = unvisited.pop() {
+            for parent in self.parents.get(&shard).into_iter().flatten() {
+                if found.insert(*parent) {
+                    unvisited.push(*parent);
+                }
+            }
+        }
+        found
+    }
+
+    fn check_parents_are_committed(&self, shard: ShardId) {
+        let before = self.ancestors([shard].into_iter());
+        for (id, known) in &self.records {
+            let comes_before = known.put_to.is_some_and(|shard| before.contains(&shard));
+            let is_done = known.committed != Committed::No;
+            assert!(
+                !comes_before || is_done,
+                "{id} is not committed, and {shard} is read"
+            );
+        }
+    }
+
+    /// No shard has two holders, and no position falls.
+    fn check(&mut self) {
+        let mut held = BTreeSet::new();
+        for shard in self.workers.iter().flat_map(|worker| worker.member.shards()) {
+            assert!(held.insert(shard), "{shard} is held twice");
+        }
+        self.note_lineage();
+        let Ok(Some(now)) = self.stream().and_then(|stream| stream.checkpoint("work")) else {
+            assert!(self.disk.is_frozen(), "the checkpoint is gone");
+            return;
+        };
+        let drained = self.ancestors(now.positions().map(|(shard, _)| shard));
+        let next: BTreeMap<_, _> = now.positions().collect();
+        for (shard, before) in self.reached.iter().flat_map(Checkpoint::positions) {
+            let has_risen = next.get(&shard).is_some_and(|next| *next >= before);
+            assert!(has_risen || drained.contains(&shard), "{shard} has fallen");
+        }
+        self.reached = Some(now);
+    }
+
+    /// All that is there is given out in the end.
+    fn drain(&mut self) {
+        if self.disk.is_frozen() {
+            self.crash(self.stop);
+        }
+        self.disk.faults().clear();
+        self.run(&Op::Advance(LEASE_SECONDS));
+        while !self.workers.is_empty() {
+            self.leave(0);
+        }
+        self.joined = 0;
+        let name = "member-that-drains";
+        let group = self.group().unwrap();
+        self.workers.push(Worker {
+            member: group.join(name, &MemberOptions::default()).unwrap(),
+            given: Vec::new(),
+        });
+        while self.poll(0, 7).map_err(|_| "a poll failed").unwrap() > 0 {
+            self.commit(0, 0).map_err(|_| "a commit failed").unwrap();
+            self.check();
+        }
+        for (id, known) in &self.records {
+            let may_be_gone = known.put_to.is_none() || known.committed == Committed::Maybe;
+            assert!(known.is_given || may_be_gone, "{id} is lost: {known:?}");
+        }
+        let lag = group.lag().unwrap();
+        assert!(lag.iter().all(|lag| lag.records == 0), "{lag:?}");
+        drop(group);
+        self.crash(LossMode::LoseAll);
+        self.join().map_err(|_| "a join failed").unwrap();
+        assert_eq!(self.poll(0, 7).map_err(|_| "a poll failed").unwrap(), 0);
+    }
+}
+
+fn ids(batch: &GroupBatch) -> Vec<u32> {
+    let ids = batch.records.iter();
+    ids.map(|record| u32::from_be_bytes(record.data[..].try_into().unwrap()))
+        .collect()
+}
+
+fn stopped(_: Error) -> Stopped {
+    Stopped
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let loss = || prop::sample::select(LossMode::ALL.to_vec());
+    prop_oneof![
+        8 => (1..20_u8).prop_map(Op::Put),
+        3 => Just(Op::Join),
+        1 => (0..MOST_MEMBERS).prop_map(Op::Leave),
+        14 => (0..MOST_MEMBERS, 1..20_usize).prop_map(|(member, records)| Op::Poll { member, records }),
+        10 => (0..MOST_MEMBERS, 0..4_usize).prop_map(|(member, batch)| Op::Commit { member, batch }),
+        2 => (0..MOST_MEMBERS).prop_map(Op::Renew),
+        4 => (1..150_u64).prop_map(Op::Advance),
+        2 => (0..6_usize).prop_map(Op::Split),
+        2 => (0..6_usize).prop_map(Op::Merge),
+        2 => Just(Op::Maintain),
+        2 => Just(Op::Lag),
+        1 => Just(Op::Reopen),
+        2 => loss().prop_map(Op::Crash),
+        3 => (1..40_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn(calls, mode)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_is_given_out_and_none_again_that_was_committed(
+        seed in any::<u64>(),
+        compacts in any::<bool>(),
+        ops in prop::collection::vec(op(), 1..80),
+    ) {
+        let _case = Case::begin(|| format!("seed {seed}, compacts {compacts}: {ops:?}"));
+        let mut world = World::new(seed, compacts);
+        ops.iter().for_each(|op| world.run(op));
+        world.drain();
+    }
+}
+
+/// Two members over a split and a merge, one of which stalls.
+fn scenario() -> Vec<Op> {
+    let poll = |member| Op::Poll { member, records: 4 };
+    let commit = |member| Op::Commit { member, batch: 0 };
+    let both = [poll(0), poll(1), commit(0), commit(1)];
+    let mut ops = vec![Op::Join, Op::Put(6), poll(0), Op::Join];
+    ops.extend(both.clone());
+    ops.extend([Op::Split(0), Op::Put(6)]);
+    ops.extend(both.clone());
+    ops.extend(both.clone());
+    ops.extend([Op::Merge(0), Op::Put(3), poll(0), Op::Advance(LEASE_SECONDS)]);
+    ops.extend([
+        poll(1),
+        poll(1),
+        commit(1),
+        commit(0),
+        Op::Lag,
+        Op::Reopen,
+        Op::Join,
+    ]);
+    ops.extend(both);
+    ops
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_group_sets_nothing_back_and_loses_nothing() {
+    for compacts in [false, true] {
+        for mode in [LossMode::LoseAll, LossMode::Random, LossMode::KeepAll] {
+            for call in 1.. {
+                let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}, compacts {compacts}"));
+                let mut world = World::new(call, compacts);
+                world.run(&Op::CrashIn(call, mode));
+                let before = world.disk.clone();
+                scenario().iter().for_each(|op| world.run(op));
+                let has_stopped = before.is_frozen();
+                world.drain();
+                if !has_stopped {
+                    break;
+                }
+            }
+        }
+    }
+}

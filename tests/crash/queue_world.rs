@@ -1,0 +1,594 @@
+//! A queue side by side with a model of what may be true of each of its records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::{
+    ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit, Receipt, ReceiptError,
+    ReceiveOptions, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+};
+
+use crate::model::{KEYS, SECRET, key_ring};
+use crate::reshard::{merge_nth, split_nth};
+
+const DIRECTORY: &str = "store";
+pub const VISIBILITY_SECONDS: u64 = 100;
+const MAX_RECEIVE_COUNT: u32 = 3;
+
+#[derive(Clone, Debug)]
+pub enum Op {
+    Put(u8),
+    Receive {
+        records: usize,
+        dead_letters: bool,
+    },
+    /// Of every so many that were received, one.
+    Acknowledge {
+        one_of: usize,
+        dead_letters: bool,
+    },
+    GiveFree {
+        one_of: usize,
+    },
+    Restore {
+        one_of: usize,
+    },
+    /// Receipts of earlier deliveries are used, of every so many records one's. Nothing comes of that.
+    UseStale {
+        one_of: usize,
+    },
+    /// Records whose time is over, or of which nothing is known since the machine has stopped, are acknowledged.
+    AcknowledgeLate {
+        one_of: usize,
+    },
+    /// What is put from now on is encrypted with another key, or not at all.
+    Encrypt(Option<u8>),
+    Advance(u64),
+    Split(usize),
+    Merge(usize),
+    Expire,
+    Maintain,
+    Count,
+    Reopen,
+    Crash(LossMode),
+    CrashIn(u64, LossMode),
+}
+
+/// What is known of a record that was put.
+#[derive(Clone, Debug)]
+struct Known {
+    /// What may be true. What was asked for when the machine stopped may have happened or not.
+    may_be_live: bool,
+    may_be_dead: bool,
+    may_be_gone: bool,
+    least_count: u32,
+    most_count: u32,
+    /// Until when it is held back, by the clock's seconds. Nothing is known after a crash.
+    held_until: Option<u64>,
+    /// Of the last delivery that a consumer was told of.
+    receipt: Option<Receipt>,
+    /// Whether there was none behind it, and no restoration, for certain.
+    is_last: bool,
+    /// Some of earlier deliveries.
+    stale: Vec<Receipt>,
+}
+
+impl Known {
+    fn is_there(&self) -> bool {
+        !self.may_be_gone && (self.may_be_live || self.may_be_dead)
+    }
+
+    fn is_gone(&self) -> bool {
+        !self.may_be_live && !self.may_be_dead
+    }
+
+    fn is_held(&self, now: u64) -> bool {
+        self.held_until.is_some_and(|until| until > now)
+    }
+
+    /// The receipt of its last delivery is of an earlier one from now on.
+    fn leave_receipt(&mut self) {
+        const MOST: usize = 3;
+        if let Some(receipt) = self.receipt {
+            self.stale.retain(|known| *known != receipt);
+            self.stale.push(receipt);
+            self.stale.drain(..self.stale.len().saturating_sub(MOST));
+        }
+    }
+}
+
+/// The machine has stopped.
+pub struct Stopped;
+
+pub struct World {
+    pub disk: SimDisk,
+    seed: u64,
+    compacts: bool,
+    /// From its beginning to its end.
+    is_encrypted: bool,
+    clock: ManualClock,
+    seconds: u64,
+    store: Option<Store>,
+    records: BTreeMap<u32, Known>,
+    next: u32,
+    /// How it stops, if it is to.
+    stop: LossMode,
+}
+
+impl World {
+    pub fn new(seed: u64, compacts: bool, is_encrypted: bool) -> Self {
+        let mut world = Self {
+            disk: SimDisk::new(seed),
+            seed,
+            compacts,
+            is_encrypted,
+            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
+            seconds: 0,
+            store: None,
+            records: BTreeMap::new(),
+            next: 0,
+            stop: LossMode::LoseAll,
+        };
+        world.open().unwrap();
+        let stream = world.store().create_stream("jobs", 2).unwrap();
+        if is_encrypted {
+            stream.start_encryption(KEYS[0]).unwrap();
+        }
+        let options = QueueOptions {
+            start: StartingPosition::TrimHorizon,
+            settings: QueueSettings {
+                visibility_seconds: VISIBILITY_SECONDS as u32,
+                max_receive_count: Some(MAX_RECEIVE_COUNT),
+            },
+            ..QueueOptions::default()
+        };
+        stream.create_queue("work", &options).unwrap();
+        world
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    pub fn stream(&self) -> anabranch::Result<Stream> {
+        self.store().stream("jobs")
+    }
+
+    pub fn queue(&self) -> anabranch::Result<Queue> {
+        self.stream()?.queue("work")
+    }
+
+    fn open(&mut self) -> anabranch::Result<()> {
+        let journaled = [1, 2, usize::MAX][self.seed as usize % 3];
+        let options = StoreOptions::new()
+            .segment_bytes(64 << 10)
+            .keeper(false)
+            .flusher_threads(1)
+            .min_journaled_shards(journaled)
+            .keys(key_ring())
+            .clock(self.clock.clone())
+            .disk(self.disk.clone());
+        let options = match self.compacts {
+            true => options.compaction_bytes(1),
+            false => options,
+        };
+        self.store = Some(options.open(DIRECTORY)?);
+        Ok(())
+    }
+
+    /// Power is lost, and the store is opened again.
+    fn crash(&mut self, mode: LossMode) {
+        self.disk.freeze();
+        let after = self.disk.crash(mode);
+        self.store = None;
+        self.disk = after;
+        self.open().unwrap();
+        self.forget_deadlines();
+    }
+
+    fn forget_deadlines(&mut self) {
+        self.records
+            .values_mut()
+            .for_each(|known| known.held_until = None);
+    }
+
+    pub fn run(&mut self, op: &Op) {
+        if self.try_run(op).is_err() {
+            assert!(self.disk.is_frozen(), "{op:?} failed");
+            self.crash(self.stop);
+        }
+        // What is not held back and was given out often enough is dead whenever it is looked at.
+        let seconds = self.seconds;
+        for known in self.records.values_mut() {
+            known.held_until = known.held_until.filter(|until| *until > seconds);
+            if known.held_until.is_none() && known.may_be_live && known.most_count >= MAX_RECEIVE_COUNT {
+                known.may_be_dead = true;
+                known.may_be_live = known.least_count < MAX_RECEIVE_COUNT;
+            }
+        }
+    }
+
+    fn try_run(&mut self, op: &Op) -> Result<(), Stopped> {
+        match op {
+            Op::Put(count) => (0..*count).try_for_each(|_| self.put()),
+            Op::Receive {
+                records,
+                dead_letters,
+            } => self.receive(*records, *dead_letters).map(drop),
+            Op::Acknowledge { one_of, dead_letters } => self.acknowledge(*one_of, *dead_letters),
+            Op::GiveFree { one_of } => self.give_free(*one_of),
+            Op::Restore { one_of } => self.restore(*one_of),
+            Op::UseStale { one_of } => self.use_stale(*one_of),
+            Op::AcknowledgeLate { one_of } => self.acknowledge_late(*one_of),
+            Op::Encrypt(key) => self.encrypt(*key),
+            Op::Advance(seconds) => {
+                self.advance(*seconds);
+                Ok(())
+            }
+            Op::Split(nth) => self
+                .stream()
+                .and_then(|stream| split_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Merge(nth) => self
+                .stream()
+                .and_then(|stream| merge_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Expire => self.expire(),
+            Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Count => self.count(),
+            Op::Reopen => {
+                let closed = self.store().close();
+                self.store = None;
+                closed.map_err(stopped)?;
+                self.open().map_err(stopped)?;
+                self.forget_deadlines();
+                Ok(())
+            }
+            Op::Crash(mode) => {
+                self.crash(*mode);
+                Ok(())
+            }
+            Op::CrashIn(calls, mode) => {
+                self.stop = *mode;
+                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn advance(&mut self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.seconds += seconds;
+    }
+
+    fn put(&mut self) -> Result<(), Stopped> {
+        let id = self.next;
+        self.next += 1;
+        let put = self
+            .stream()
+            .and_then(|stream| stream.put(&format!("key-{id}"), &self.data_of(id)));
+        let known = Known {
+            may_be_live: true,
+            may_be_dead: false,
+            may_be_gone: put.is_err(),
+            least_count: 0,
+            most_count: 0,
+            held_until: None,
+            receipt: None,
+            is_last: true,
+            stale: Vec::new(),
+        };
+        self.records.insert(id, known);
+        put.map(drop).map_err(stopped)
+    }
+
+    fn data_of(&self, id: u32) -> Vec<u8> {
+        let secret = if self.is_encrypted { SECRET } else { b"" };
+        [&id.to_be_bytes(), secret].concat()
+    }
+
+    fn id_of(&self, record: &QueueRecord) -> u32 {
+        let data = &record.record.data[..];
+        let id = u32::from_be_bytes(data[..4].try_into().unwrap());
+        assert_eq!(data, self.data_of(id));
+        id
+    }
+
+    fn encrypt(&mut self, key: Option<u8>) -> Result<(), Stopped> {
+        let key = key.or(self.is_encrypted.then_some(0));
+        let changed = self.stream().and_then(|stream| match key {
+            Some(key) => stream.start_encryption(KEYS[usize::from(key)]),
+            None => stream.stop_encryption(),
+        });
+        changed.map_err(stopped)
+    }
+
+    fn receive(&mut self, records: usize, dead_letters: bool) -> Result<Vec<QueueRecord>, Stopped> {
+        let options = ReceiveOptions {
+            limit: ReadLimit {
+                records,
+                ..ReadLimit::default()
+            },
+            dead_letters,
+            ..ReceiveOptions::default()
+        };
+        let received = self.queue().and_then(|queue| queue.receive(&options));
+        let Ok(received) = received else {
+            // Any may have been given out.
+            for known in self.records.values_mut() {
+                known.most_count += 1;
+                known.is_last = false;
+            }
+            return Err(Stopped);
+        };
+        let held_until = self.seconds + VISIBILITY_SECONDS;
+        let mut seen = BTreeSet::new();
+        for record in &received {
+            let id = self.id_of(record);
+            assert!(seen.insert(id), "{id} is given out twice at once");
+            let known = self.records.get_mut(&id).expect("what is given out was put");
+            let may_be = match dead_letters {
+                true => known.may_be_dead,
+                false => known.may_be_live,
+            };
+            assert!(
+                may_be,
+                "{id} is given out, dead letters: {dead_letters}: {known:?}"
+            );
+            assert_eq!(known.held_until, None, "{id} is held back");
+            let counts = known.least_count + 1..=known.most_count + 1;
+            assert!(
+                counts.contains(&record.receive_count),
+                "{id}: {known:?}, {}",
+                record.receive_count
+            );
+            assert!(dead_letters || record.receive_count <= MAX_RECEIVE_COUNT, "{id}");
+            assert_eq!(record.receipt.is_dead_letter, dead_letters, "{id}");
+            known.leave_receipt();
+            *known = Known {
+                may_be_live: !dead_letters,
+                may_be_dead: dead_letters,
+                may_be_gone: false,
+                least_count: record.receive_count,
+                most_count: record.receive_count,
+                held_until: Some(held_until),
+                receipt: Some(record.receipt),
+                is_last: true,
+                stale: std::mem::take(&mut known.stale),
+            };
+        }
+        Ok(received)
+    }
+
+    /// Some of the receipts that there are of records, or of dead letters, that are still held back.
+    fn some(&self, one_of: usize, dead_letters: bool) -> Vec<(u32, Receipt)> {
+        let held = self
+            .records
+            .iter()
+            .filter(|(_, known)| known.held_until.is_some());
+        let receipts = held.filter_map(|(id, known)| Some((*id, known.receipt?)));
+        let of_kind = receipts.filter(|(_, receipt)| receipt.is_dead_letter == dead_letters);
+        of_kind.step_by(one_of.max(1)).collect()
+    }
+
+    fn acknowledge(&mut self, one_of: usize, dead_letters: bool) -> Result<(), Stopped> {
+        let some = self.some(one_of, dead_letters);
+        let receipts: Vec<_> = some.iter().map(|(_, receipt)| *receipt).collect();
+        let outcomes = self.queue().and_then(|queue| queue.acknowledge(&receipts));
+        for (at, (id, _)) in some.iter().enumerate() {
+            let known = self.records.get_mut(id).unwrap();
+            known.may_be_gone = true;
+            if let Ok(outcomes) = &outcomes {
+                assert_eq!(outcomes[at], Ok(()));
+                (known.may_be_live, known.may_be_dead) = (false, false);
+                known.held_until = None;
+            }
+        }
+        outcomes.map(drop).map_err(stopped)
+    }
+
+    fn give_free(&mut self, one_of: usize) -> Result<(), Stopped> {
+        let some = self.some(one_of, false);
+        let changes: Vec<_> = some.iter().map(|(_, receipt)| (*receipt, 0)).collect();
+        let outcomes = self.queue().and_then(|queue| queue.change_visibility(&changes));
+        for (id, _) in &some {
+            self.records.get_mut(id).unwrap().held_until = None;
+        }
+        let outcomes = outcomes.map_err(stopped)?;
+        assert!(outcomes.iter().all(Result::is_ok));
+        Ok(())
+    }
+
+    fn restore(&mut self, one_of: usize) -> Result<(), Stopped> {
+        let some = self.some(one_of, true);
+        let receipts: Vec<_> = some.iter().map(|(_, receipt)| *receipt).collect();
+        let outcomes = self.queue().and_then(|queue| queue.restore(&receipts));
+        for (id, _) in &some {
+            let known = self.records.get_mut(id).unwrap();
+            known.may_be_live = true;
+            known.least_count = 0;
+            known.held_until = None;
+            match outcomes.is_ok() {
+                // As if it had never been given out: its receipt is good for nothing any more.
+                true => {
+                    known.may_be_dead = false;
+                    known.most_count = 0;
+                    known.leave_receipt();
+                    known.is_last = false;
+                }
+                false => known.is_last = false,
+            }
+        }
+        let outcomes = outcomes.map_err(stopped)?;
+        assert!(outcomes.iter().all(Result::is_ok));
+        Ok(())
+    }
+
+    /// What the clock gains at once is not believed for an hour.
+    fn expire(&mut self) -> Result<(), Stopped> {
+        self.records
+            .values_mut()
+            .for_each(|known| known.may_be_gone = true);
+        for _ in 0..26 {
+            self.advance(3_600);
+            self.store().maintain().map_err(stopped)?;
+        }
+        for known in self.records.values_mut() {
+            (known.may_be_live, known.may_be_dead) = (false, false);
+            known.held_until = None;
+        }
+        Ok(())
+    }
+
+    fn use_stale(&mut self, one_of: usize) -> Result<(), Stopped> {
+        let queue = self.queue().map_err(stopped)?;
+        let with_stale = self.records.values().filter(|known| !known.stale.is_empty());
+        for known in with_stale.step_by(one_of.max(1)) {
+            let changes: Vec<_> = known.stale.iter().map(|receipt| (*receipt, 1_000)).collect();
+            let changed = queue.change_visibility(&changes).map_err(stopped)?;
+            let acknowledged = queue.acknowledge(&known.stale).map_err(stopped)?;
+            let restored = queue.restore(&known.stale).map_err(stopped)?;
+            for (at, receipt) in known.stale.iter().enumerate() {
+                let mut expired = vec![Err(ReceiptError::Expired)];
+                let mut gone = vec![Err(ReceiptError::Gone)];
+                let mut done = vec![Ok(())];
+                // What is there is as it was, and what is gone is acknowledged once more.
+                if known.is_there() {
+                    (gone, done) = (Vec::new(), Vec::new());
+                } else if known.is_gone() {
+                    expired = Vec::new();
+                }
+                let may_change = [&expired[..], &gone].concat();
+                let may_acknowledge = [&expired[..], &done].concat();
+                let may_restore = match receipt.is_dead_letter {
+                    true => may_change.clone(),
+                    false => vec![Err(ReceiptError::NotADeadLetter)],
+                };
+                assert!(may_change.contains(&changed[at]), "{:?}: {known:?}", changed[at]);
+                assert!(
+                    may_restore.contains(&restored[at]),
+                    "{:?}: {known:?}",
+                    restored[at]
+                );
+                let outcome = acknowledged[at];
+                assert!(may_acknowledge.contains(&outcome), "{outcome:?}: {known:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledge_late(&mut self, one_of: usize) -> Result<(), Stopped> {
+        let now = self.seconds;
+        let late = self.records.iter().filter(|(_, known)| !known.is_held(now));
+        let receipts = late.filter_map(|(id, known)| Some((*id, known.receipt?)));
+        let some: Vec<_> = receipts.step_by(one_of.max(1)).collect();
+        let receipts: Vec<_> = some.iter().map(|(_, receipt)| *receipt).collect();
+        let outcomes = self.queue().and_then(|queue| queue.acknowledge(&receipts));
+        for (at, (id, _)) in some.iter().enumerate() {
+            let known = self.records.get_mut(id).unwrap();
+            match outcomes.as_ref().map(|outcomes| outcomes[at]) {
+                // It was gone, or is now.
+                Ok(Ok(())) => {
+                    known.may_be_gone = true;
+                    (known.may_be_live, known.may_be_dead) = (false, false);
+                }
+                Ok(Err(error)) => {
+                    assert_eq!(error, ReceiptError::Expired, "{id}: {known:?}");
+                    assert!(!known.is_last, "{id}: {known:?}");
+                    known.leave_receipt();
+                }
+                Err(_) => known.may_be_gone = true,
+            }
+        }
+        outcomes.map(drop).map_err(stopped)
+    }
+
+    fn count(&self) -> Result<(), Stopped> {
+        let counts = self.queue().and_then(|queue| queue.counts()).map_err(stopped)?;
+        let live = [counts.in_flight, counts.to_redeliver];
+        self.check_counts(live, |known| !known.may_be_dead, |known| known.may_be_live);
+        let dead = [counts.dead_letters_in_flight, counts.dead_letters];
+        self.check_counts(dead, |known| !known.may_be_live, |known| known.may_be_dead);
+        Ok(())
+    }
+
+    /// How many are held back and how many free, of those that are such for certain to those that may be.
+    fn check_counts(&self, counts: [usize; 2], is_such: fn(&Known) -> bool, may_be_such: fn(&Known) -> bool) {
+        for (is_held, count) in [true, false].into_iter().zip(counts) {
+            let of_kind = self
+                .records
+                .values()
+                .filter(|known| known.is_held(self.seconds) == is_held);
+            // Who has a receipt was told that the record is given out.
+            let is_given = |known: &&Known| is_such(known) && known.is_there() && known.receipt.is_some();
+            let least = of_kind.clone().filter(is_given).count();
+            let may_be_given = |known: &Known| known.most_count > 0 || known.receipt.is_some();
+            let most = of_kind
+                .filter(|known| may_be_such(known) && may_be_given(known))
+                .count();
+            assert!(
+                (least..=most).contains(&count),
+                "{least} to {most}, held back: {is_held}: {counts:?}"
+            );
+        }
+    }
+
+    /// All that is there is given out in the end, and nothing else.
+    pub fn drain(&mut self) {
+        // The machine may have stopped while a snapshot was written, whose failure is told to no caller.
+        if self.disk.is_frozen() {
+            self.crash(self.stop);
+        }
+        self.disk.faults().clear();
+        let mut drained = BTreeSet::new();
+        for _ in 0..=MAX_RECEIVE_COUNT {
+            self.run(&Op::Advance(VISIBILITY_SECONDS));
+            self.run(&Op::Count);
+            for dead_letters in [false, true] {
+                loop {
+                    let received = self
+                        .receive(50, dead_letters)
+                        .map_err(|_| "a receive failed")
+                        .unwrap();
+                    if received.is_empty() {
+                        break;
+                    }
+                    for record in &received {
+                        drained.insert(self.id_of(record));
+                    }
+                }
+                self.acknowledge(1, dead_letters)
+                    .map_err(|_| "an acknowledgement failed")
+                    .unwrap();
+            }
+        }
+        for (id, known) in &self.records {
+            let was_there = drained.contains(id) || known.may_be_gone;
+            assert!(was_there, "{id} is lost: {known:?}");
+        }
+        let counts = self.queue().unwrap().counts().unwrap();
+        assert_eq!(counts, Default::default());
+        self.crash(LossMode::LoseAll);
+        let received = self.receive(50, false).map_err(|_| "a receive failed").unwrap();
+        assert!(received.is_empty(), "{received:?}");
+        assert_eq!(self.queue().unwrap().counts().unwrap(), Default::default());
+        // Receipts are good for nothing any more.
+        self.run(&Op::UseStale { one_of: 1 });
+        self.find_no_secret();
+    }
+
+    /// No file has anything of a record that was encrypted.
+    fn find_no_secret(&self) {
+        let rot = self.disk.rot();
+        for (path, _) in rot.files() {
+            let bytes = rot.read(&path).unwrap();
+            let found = bytes.windows(SECRET.len()).any(|window| window == SECRET);
+            assert!(!found, "{}", path.display());
+        }
+    }
+}
+
+fn stopped(_: anabranch::Error) -> Stopped {
+    Stopped
+}

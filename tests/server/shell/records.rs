@@ -1,0 +1,208 @@
+//! Records as they are shown.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use serde_json::json;
+
+use super::{Ran, Shell, data, rows, texts};
+
+#[test]
+fn lines_that_are_put_are_records_that_are_read() {
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        let lines = b"first\n\n\xff\0\r\n{\"a\":1}";
+        let Ran { status, out, error } = shell.feed(lines, &["put", "clicks", "--key", "k\u{e9}"]);
+        assert_eq!((status, error.as_str()), (0, ""));
+        let told = &rows(&out)[0];
+        assert_eq!((&told["stream"], &told["records"]), (&json!("clicks"), &json!(4)));
+        // Data and keys.
+        assert_eq!(told["bytes"], 5 + 3 + 7 + 4 * 3);
+        assert!(told["seconds"].is_number());
+
+        let read = shell.rows(&["get", "clicks"]);
+        assert_eq!(data(&read), [&b"first"[..], b"", b"\xff\0\r", b"{\"a\":1}"]);
+        let mut last = String::new();
+        for row in &read {
+            assert_eq!(row["shard"], "shardId-000000000000");
+            assert_eq!(row["partition_key"], "k\u{e9}");
+            assert_eq!(row["encoding"], "base64");
+            let arrival = row["arrival"].as_str().unwrap();
+            assert!(arrival.len() == 24 && arrival.ends_with('Z'), "{arrival}");
+            let number = row["sequence_number"].as_str().unwrap().to_owned();
+            assert!(number > last, "{number}");
+            last = number;
+        }
+        assert_eq!(shell.rows(&["tail", "clicks"]), read);
+    }
+}
+
+#[test]
+fn data_is_decoded_if_asked_for() {
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        let lines = b"{\"z\": 1.50,\"a\":[123456789012345678901234567890]}\nplain \x1b[2J\n42\n\xff\n";
+        assert_eq!(shell.feed(lines, &["put", "clicks", "--key", "k"]).status, 0);
+        let shown = shell.ok(&["get", "clicks", "--decode"]);
+        assert!(
+            shown.contains(r#""encoding":"json","data":{"z": 1.50,"a":[123456789012345678901234567890]}}"#),
+            "{shown}"
+        );
+        let read = rows(&shown);
+        let told: Vec<_> = read[1..]
+            .iter()
+            .map(|row| (&row["encoding"], &row["data"]))
+            .collect();
+        let (text, base64) = (&json!("text"), &json!("base64"));
+        assert_eq!(
+            told,
+            [
+                (text, &json!("plain \u{1b}[2J")),
+                (text, &json!("42")),
+                (base64, &json!("/w=="))
+            ]
+        );
+
+        let table = shell.ok(&["get", "clicks", "--decode", "--output", "table"]);
+        let lines: Vec<_> = table.lines().collect();
+        assert!(
+            lines[0].starts_with("ARRIVAL ") && lines[0].ends_with("  PARTITION KEY  DATA"),
+            "{table}"
+        );
+        assert!(lines[1].ends_with("  k"), "{table}");
+        let pretty = [
+            "    {",
+            "      \"z\": 1.50,",
+            "      \"a\": [",
+            "        123456789012345678901234567890",
+        ];
+        assert_eq!(lines[2..6], pretty);
+        assert!(lines[8].ends_with(r"  plain \u{1b}[2J"), "{table}");
+        assert!(lines[10].ends_with("  /w=="), "{table}");
+        let table = shell.ok(&["get", "clicks", "--output", "table", "--limit", "1"]);
+        assert!(
+            table
+                .trim_end()
+                .ends_with("  {\"z\": 1.50,\"a\":[123456789012345678901234567890]}"),
+            "{table}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_is_copied_by_a_pipe() {
+    let [directory, server] = Shell::each();
+    for (from, to) in [(&directory, &server), (&server, &directory)] {
+        from.ok(&["create", "from", "--shards", "3"]);
+        to.ok(&["create", "to", "--shards", "2"]);
+        let lines: Vec<_> = (0..300).map(|number| format!("line {number}")).collect();
+        from.put(&lines.join("\n"), &["from"]);
+        let copied = texts(&from.rows(&["tail", "from"])).join("\n");
+        to.put(&copied, &["to"]);
+        let mut read = texts(&to.rows(&["get", "to"]));
+        read.sort_by_key(|line| line[5..].parse::<u32>().unwrap());
+        assert_eq!(read, lines);
+    }
+}
+
+#[test]
+fn one_shard_is_shown_or_all_with_parents_first() {
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        shell.put("1\n2\n", &["clicks", "--key", "k"]);
+        shell.ok(&["split", "clicks", "0"]);
+        shell.put("3\n4\n", &["clicks", "--key", "k"]);
+        shell.ok(&["merge", "clicks", "1", "2"]);
+        shell.put("5\n6\n", &["clicks", "--key", "k"]);
+        for command in ["get", "tail"] {
+            assert_eq!(
+                texts(&shell.rows(&[command, "clicks"])),
+                ["1", "2", "3", "4", "5", "6"]
+            );
+            let some = shell.rows(&[command, "clicks", "--limit", "3"]);
+            assert_eq!(texts(&some), ["1", "2", "3"]);
+            assert_eq!(shell.ok(&[command, "clicks", "--limit", "0"]), "");
+        }
+        assert_eq!(texts(&shell.rows(&["get", "clicks", "--shard", "0"])), ["1", "2"]);
+        let last = shell.rows(&["get", "clicks", "--shard", "shardId-000000000003", "--limit", "1"]);
+        assert_eq!(texts(&last), ["5"]);
+        for (wrong, part) in [
+            (
+                &["get", "clicks", "--shard", "9"][..],
+                "shardId-000000000009 does not exist in stream clicks",
+            ),
+            (&["get", "nothing"], "nothing"),
+            (&["get", "nothing", "--shard", "0"], "stream nothing not found"),
+            (&["tail", "nothing"], "nothing"),
+        ] {
+            let error = shell.refusal(1, wrong);
+            assert!(error.contains(part), "{wrong:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn more_than_a_page_is_shown() {
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "2"]);
+        let lines: Vec<_> = (0..2_500).map(|number| number.to_string()).collect();
+        shell.put(&lines.join("\n"), &["clicks", "--key", "k"]);
+        assert_eq!(texts(&shell.rows(&["get", "clicks"])), lines);
+        let number = shell.rows(&["get", "clicks"])[1_200]["sequence_number"].clone();
+        let rest = shell.rows(&[
+            "get",
+            "clicks",
+            "--from",
+            number.as_str().unwrap(),
+            "--limit",
+            "1100",
+        ]);
+        assert_eq!(texts(&rest), lines[1_200..2_300]);
+    }
+}
+
+#[test]
+fn a_reader_of_the_output_that_goes_away_is_no_failure() {
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        // More than a pipe holds.
+        let lines = format!("{}\n", "x".repeat(1_000)).repeat(1_000);
+        shell.put(&lines, &["clicks", "--key", "k"]);
+        for command in ["get", "tail"] {
+            let mut child = shell.start(&[command, "clicks"], Stdio::null());
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap())
+                .read_line(&mut line)
+                .unwrap();
+            assert!(line.starts_with("{\"shard\""), "{line}");
+            // Here the pipe is closed.
+            let mut error = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+            assert_eq!((child.wait().unwrap().code(), error.as_str()), (Some(0), ""));
+        }
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        shell.put("1\n", &["clicks"]);
+        let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+        for arguments in [
+            &["get", "clicks"][..],
+            &["tail", "clicks"],
+            &["streams"],
+            &["streams", "clicks"],
+        ] {
+            let mut command = shell.command(arguments);
+            let output = command.stdout(full()).output().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+            assert!(
+                error.contains("cannot write to standard output: No space left"),
+                "{error}"
+            );
+        }
+    }
+}

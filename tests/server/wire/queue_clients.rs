@@ -1,0 +1,239 @@
+//! Consumers of queues that go away, do not read, or find no room: what was to be theirs goes to others at once. The clock
+//! stands still, so nothing is given out again by the time.
+
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use anabranch::kinesis::Fault;
+use anabranch_harness::http1::Client;
+use anabranch_harness::http2::Http2Client;
+use anabranch_harness::wait::wait_until;
+use serde_json::{Value, json};
+
+use super::test_server::{ACCOUNT, Backend, REGION, TestServer, on_each_backend, text};
+
+on_each_backend!(
+    a_client_that_is_gone_is_given_nothing,
+    a_client_of_http2_that_is_gone_is_given_nothing,
+    a_client_that_has_closed_its_side_gets_what_there_is,
+    requests_that_are_sent_ahead_of_a_wait_are_answered,
+    what_a_client_does_not_read_is_given_to_another,
+    what_a_client_of_http2_does_not_read_is_given_to_another,
+    what_a_fault_keeps_from_a_client_is_given_out,
+    a_record_for_which_there_is_no_room_is_refused_and_not_given_out,
+    changes_of_settings_at_once_are_all_made,
+);
+
+/// What no wait of a test comes to.
+const LONG: Duration = Duration::from_secs(15);
+
+fn create_queue(server: &TestServer) -> String {
+    let on_demand = json!({"StreamName": "jobs", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});
+    server.ok("CreateStream", &on_demand);
+    let stream = format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/jobs");
+    let queue = json!({"QueueName": "work", "StreamConfigurationList": [{"StreamARN": stream}]});
+    text(&server.ok("CreateQueue", &queue)["QueueDescription"]["QueueARN"])
+}
+
+fn wait(queue: &str, seconds: u32) -> Value {
+    json!({"QueueARN": queue, "WaitTimeSeconds": seconds})
+}
+
+fn receive(server: &TestServer, queue: &str) -> Vec<Value> {
+    let received = server.ok("ReceiveQueueRecords", &wait(queue, 1));
+    received["QueueRecords"].as_array().unwrap().clone()
+}
+
+/// So many records of 900,000 bytes.
+fn fill(server: &TestServer, records: usize) {
+    let stream = server.streams().stream("jobs").unwrap();
+    for record in 0..records {
+        stream.put(&record.to_string(), &vec![7; 900_000]).unwrap();
+    }
+}
+
+/// Puts a record, which another consumer gets. Gives how often it was given out.
+#[track_caller]
+fn put_and_receive(server: &TestServer, queue: &str) -> Value {
+    server.put("jobs", "k", "x");
+    let received = receive(server, queue);
+    assert_eq!(received.len(), 1);
+    received[0]["ReceiveCount"].clone()
+}
+
+fn a_client_that_is_gone_is_given_nothing(backend: Backend) {
+    let server = TestServer::start(backend);
+    let queue = create_queue(&server);
+    // Whatever comes first, the wait or its end.
+    for pause in [0, 0, 1, 10, 100, 200] {
+        let began = Instant::now();
+        let mut client = server.connect();
+        client.begin("ReceiveQueueRecords", &wait(&queue, 20));
+        std::thread::sleep(Duration::from_millis(pause));
+        drop(client);
+        wait_until("the server knows it", || server.gauges().connections() == 0);
+        assert!(began.elapsed() < LONG, "it was waited for");
+        assert_eq!(put_and_receive(&server, &queue), 1);
+    }
+}
+
+fn a_client_of_http2_that_is_gone_is_given_nothing(backend: Backend) {
+    let server = TestServer::start(backend);
+    let queue = create_queue(&server);
+    for pause in [0, 10, 100] {
+        let mut client = Http2Client::connect(server.address);
+        let stream = client.begin("ReceiveQueueRecords", &wait(&queue, 20));
+        std::thread::sleep(Duration::from_millis(pause));
+        // It takes back the request, and goes on. What was on its way to it comes back.
+        client.cancel(stream);
+        client.ping();
+        put_and_receive(&server, &queue);
+        client.begin("ReceiveQueueRecords", &wait(&queue, 20));
+        client.flush();
+        std::thread::sleep(Duration::from_millis(pause));
+        drop(client);
+        wait_until("the server knows it", || server.gauges().connections() == 0);
+        put_and_receive(&server, &queue);
+    }
+}
+
+fn a_client_that_has_closed_its_side_gets_what_there_is(backend: Backend) {
+    let server = TestServer::start(backend);
+    let queue = create_queue(&server);
+    let half_closed = || {
+        let mut client = server.connect();
+        client.begin("ReceiveQueueRecords", &wait(&queue, 20));
+        client.socket().shutdown(Shutdown::Write).unwrap();
+        let reply = client.read_reply(false).expect("an answer").ok();
+        assert!(client.is_closed());
+        reply["QueueRecords"].as_array().unwrap().len()
+    };
+    server.put("jobs", "k", "x");
+    assert_eq!(half_closed(), 1);
+    // It does not wait, since it may be gone.
+    let began = Instant::now();
+    assert_eq!(half_closed(), 0);
+    assert!(began.elapsed() < LONG);
+    assert_eq!(put_and_receive(&server, &queue), 1);
+}
+
+fn requests_that_are_sent_ahead_of_a_wait_are_answered(backend: Backend) {
+    let server = TestServer::start(backend);
+    let queue = create_queue(&server);
+    let mut client = server.connect();
+    client.begin("ReceiveQueueRecords", &wait(&queue, 1));
+    // They come while it waits.
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..100 {
+        client.begin("ListStreams", &json!({}));
+    }
+    let received = client.read_reply(false).unwrap().ok();
+    assert_eq!(received["QueueRecords"], json!([]));
+    for _ in 0..100 {
+        let listed = client.read_reply(false).unwrap().ok();
+        assert_eq!(listed["StreamNames"], json!(["jobs"]));
+    }
+}
+
+/// Asks until all of so many records have been given out again.
+fn receive_again(server: &TestServer, queue: &str, records: usize) {
+    let mut left = records;
+    wait_until("they are given back", || {
+        for record in receive(server, queue) {
+            assert_eq!(record["ReceiveCount"], 2);
+            left -= 1;
+        }
+        left == 0
+    });
+}
+
+fn what_a_client_does_not_read_is_given_to_another(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
+    let queue = create_queue(&server);
+    fill(&server, 10);
+    let mut never_reads: Client = server.connect();
+    never_reads.begin("ReceiveQueueRecords", &wait(&queue, 1));
+    wait_until("the reply is made", || server.gauges().reply_bytes() > 1 << 20);
+    wait_until("it is given up", || server.gauges().connections() == 0);
+    receive_again(&server, &queue, 10);
+}
+
+fn what_a_client_of_http2_does_not_read_is_given_to_another(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
+    let queue = create_queue(&server);
+    fill(&server, 10);
+    let mut never_reads = Http2Client::with_window(server.address, 0);
+    never_reads.begin("ReceiveQueueRecords", &wait(&queue, 1));
+    while never_reads.resets().is_empty() {
+        never_reads.take().expect("the connection stays open");
+    }
+    receive_again(&server, &queue, 10);
+}
+
+/// As with any operation, the call has its effect.
+fn what_a_fault_keeps_from_a_client_is_given_out(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        let lose: Fault = "ReceiveQueueRecords:lose:1".parse().unwrap();
+        options.faults([lose], 0)
+    });
+    let queue = create_queue(&server);
+    server.put("jobs", "k", "x");
+    let mut client = server.connect();
+    client.begin("ReceiveQueueRecords", &wait(&queue, 1));
+    assert!(client.is_closed());
+    assert!(receive(&server, &queue).is_empty());
+}
+
+fn a_record_for_which_there_is_no_room_is_refused_and_not_given_out(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| options.max_buffered_reply_bytes(4 << 20));
+    let queue = create_queue(&server);
+    server.fill("large", 12);
+    let large = server.iterator("large", "0", "TRIM_HORIZON");
+    let mut never_reads = server.connect();
+    never_reads.begin("GetRecords", &json!({"ShardIterator": large}));
+    wait_until("it is made", || server.gauges().reply_bytes() > 8 << 20);
+    // There is room for 256 KiB.
+    fill(&server, 1);
+    for _ in 0..3 {
+        let refused = server.call("ReceiveQueueRecords", &wait(&queue, 1));
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.json()["__type"], "ServiceUnavailable");
+    }
+    drop(never_reads);
+    wait_until("all is given back", || server.gauges().reply_bytes() == 0);
+    let received = receive(&server, &queue);
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0]["ReceiveCount"], 1);
+}
+
+/// Each says one of the settings, and leaves the other as it is.
+fn changes_of_settings_at_once_are_all_made(backend: Backend) {
+    let server = TestServer::start(backend);
+    let queue = create_queue(&server);
+    for round in 1..=50 {
+        let update = |attributes: Value| {
+            let (server, queue) = (&server, &queue);
+            move || {
+                server.ok(
+                    "UpdateQueue",
+                    &json!({"QueueARN": queue, "QueueAttributes": attributes}),
+                )
+            }
+        };
+        let seconds = update(json!({"VisibilityTimeoutSeconds": round}));
+        let count =
+            update(json!({"DeadLetterConfiguration": {"TargetType": "BUILT_IN", "MaxReceiveCount": round}}));
+        std::thread::scope(|scope| {
+            scope.spawn(seconds);
+            scope.spawn(count);
+        });
+        let described = server.ok("DescribeQueue", &json!({ "QueueARN": queue }));
+        let attributes = &described["QueueDescription"]["QueueAttributes"];
+        assert_eq!(attributes["VisibilityTimeoutSeconds"], round);
+        assert_eq!(attributes["DeadLetterConfiguration"]["MaxReceiveCount"], round);
+    }
+}
