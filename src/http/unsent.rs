@@ -38,57 +38,59 @@ impl fmt::Debug for Unsent {
 /// The replies of one connection that were written as a whole, and may not be in the socket: TLS keeps some bytes until it
 /// is flushed.
 #[derive(Debug, Default)]
-pub(super) struct Written(Mutex<Bytes>);
+pub(super) struct Written(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Bytes {
-    are_behind: bool,
-    are_lost: bool,
+struct State {
+    /// Whether something was written since the last flush.
+    is_behind: bool,
+    /// Whether the connection has broken.
+    is_lost: bool,
     unsent: Vec<Unsent>,
 }
 
 impl Written {
     /// Some bytes are behind the last flush.
     pub(super) fn note_write(&self) {
-        self.bytes().are_behind = true;
+        self.state().is_behind = true;
     }
 
     /// All that was written is in the socket.
     pub(super) fn note_flush(&self) {
-        let mut bytes = self.bytes();
-        bytes.are_behind = false;
-        let sent = std::mem::take(&mut bytes.unsent);
-        drop(bytes);
+        let mut state = self.state();
+        state.is_behind = false;
+        let sent = std::mem::take(&mut state.unsent);
+        drop(state);
         sent.into_iter().for_each(Unsent::is_sent);
     }
 
     /// What is not in the socket by now does not reach its client.
     pub(super) fn note_loss(&self) {
-        let mut bytes = self.bytes();
-        bytes.are_lost = true;
-        let lost = std::mem::take(&mut bytes.unsent);
-        drop(bytes);
+        let mut state = self.state();
+        state.is_lost = true;
+        let lost = std::mem::take(&mut state.unsent);
+        drop(state);
         drop(lost);
     }
 
     /// This reply was written as a whole, unless it was thrown away when the connection broke.
     pub(super) fn add(&self, unsent: Unsent) {
-        let mut bytes = self.bytes();
-        match *bytes {
-            Bytes { are_lost: true, .. } => {
-                drop(bytes);
+        let mut state = self.state();
+        match *state {
+            State { is_lost: true, .. } => {
+                drop(state);
                 drop(unsent);
             }
-            Bytes { are_behind: true, .. } => bytes.unsent.push(unsent),
+            State { is_behind: true, .. } => state.unsent.push(unsent),
             _ => {
-                drop(bytes);
+                drop(state);
                 unsent.is_sent();
             }
         }
     }
 
     /// Nothing is undone with the lock held.
-    fn bytes(&self) -> MutexGuard<'_, Bytes> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
