@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::budget::Pool;
+use super::unsent::Written;
 
 /// All connections that are open.
 #[derive(Debug)]
@@ -48,8 +49,7 @@ pub(crate) struct Connection {
     streams: Mutex<HashMap<u64, Weak<Stream>>>,
     /// Of the bytes that the client sends, once there is something that reads them.
     end: OnceLock<Weak<dyn PollEnd>>,
-    /// Whether something that was to be sent could not be.
-    is_broken: AtomicBool,
+    written: Written,
     shared: Arc<Shared>,
 }
 
@@ -109,7 +109,7 @@ impl Connections {
             next_stream: AtomicU64::new(0),
             streams: Mutex::default(),
             end: OnceLock::new(),
-            is_broken: AtomicBool::new(false),
+            written: Written::default(),
             shared: Arc::clone(&self.shared),
         });
         locked(&self.open).insert(connection.id, Arc::clone(&connection));
@@ -240,16 +240,20 @@ impl Connection {
     }
 
     fn poll_client_end(&self, context: &mut Context<'_>) -> Poll<()> {
-        let is_http2 = !locked(&self.streams).is_empty();
         match self.end.get().and_then(Weak::upgrade) {
-            Some(end) if !is_http2 => end.poll_end(context),
+            Some(end) if !self.is_http2() => end.poll_end(context),
             _ => Poll::Pending,
         }
     }
 
-    /// What is not in the socket by now does not reach its client.
-    pub(super) fn note_broken(&self) {
-        self.is_broken.store(true, Ordering::Relaxed);
+    /// Whether it has had a stream of HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.next_stream.load(Ordering::Relaxed) > 0
+    }
+
+    /// What of its replies is in the socket.
+    pub(super) fn written(&self) -> &Written {
+        &self.written
     }
 
     /// Ready when the connection is to be closed.
@@ -292,8 +296,9 @@ impl Connection {
 pub(super) struct InService(Arc<Connection>);
 
 impl InService {
-    pub(super) fn is_broken(&self) -> bool {
-        self.0.is_broken.load(Ordering::Relaxed)
+    /// What the reply was written to.
+    pub(super) fn written(&self) -> &Written {
+        &self.0.written
     }
 }
 

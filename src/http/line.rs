@@ -13,9 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::{Connection, PollEnd};
 use super::tls::Transport;
+use super::unsent::Written;
 
-/// A client that sends so much ahead of its answer is there.
-const MOST_AHEAD: usize = 16 << 10;
+/// A client that sends so much ahead of its answer is there. It counts for no budget, and each connection may have it.
+const MOST_AHEAD: usize = 4 << 10;
 
 #[derive(Debug)]
 pub(super) struct Line<S> {
@@ -57,16 +58,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line<S> {
         }
     }
 
-    /// Writes by `write`, and notes whether the client can still get a reply.
+    /// Writes or flushes by `write`, and notes what that says of replies.
     fn write<T>(
         &self,
         write: impl FnOnce(Pin<&mut Transport<S>>) -> Poll<io::Result<T>>,
+        note: impl FnOnce(&Written),
     ) -> Poll<io::Result<T>> {
-        let written = write(Pin::new(&mut locked(&self.wire).transport));
-        if matches!(written, Poll::Ready(Err(_))) {
-            self.connection.note_broken();
+        let done = write(Pin::new(&mut locked(&self.wire).transport));
+        match done {
+            Poll::Ready(Ok(_)) => note(self.connection.written()),
+            Poll::Ready(Err(_)) => self.connection.written().note_loss(),
+            Poll::Pending => {}
         }
-        written
+        done
+    }
+
+    /// Notes whether the client can still get a reply, before hyper knows it: HTTP/2 drops what it has queued when it can
+    /// read no more.
+    fn note_read(&self, read: &Poll<io::Result<()>>, is_end: bool) {
+        let breaks_off = match read {
+            Poll::Ready(Ok(())) => is_end && self.connection.is_http2(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if breaks_off {
+            self.connection.written().note_loss();
+        }
     }
 }
 
@@ -106,19 +123,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Line<S> {
             let taken = wire.ahead.len().min(buf.remaining());
             buf.put_slice(&wire.ahead[..taken]);
             wire.ahead.drain(..taken);
+            if wire.ahead.is_empty() {
+                // Its room is for none but the next wait.
+                wire.ahead = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
-        match wire.end {
+        let (filled, room) = (buf.filled().len(), buf.remaining());
+        let read = match wire.end {
             None => Pin::new(&mut wire.transport).poll_read(cx, buf),
             Some(End::Closed) => Poll::Ready(Ok(())),
             Some(End::Failed(kind)) => Poll::Ready(Err(kind.into())),
-        }
+        };
+        drop(wire);
+        self.note_read(&read, room > 0 && buf.filled().len() == filled);
+        read
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Line<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(|transport| transport.poll_write(cx, buf))
+        self.write(|transport| transport.poll_write(cx, buf), Written::note_write)
     }
 
     fn poll_write_vectored(
@@ -126,7 +151,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Line<S> 
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|transport| transport.poll_write_vectored(cx, bufs))
+        self.write(
+            |transport| transport.poll_write_vectored(cx, bufs),
+            Written::note_write,
+        )
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -134,10 +162,128 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Line<S> 
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(|transport| transport.poll_flush(cx))
+        self.write(|transport| transport.poll_flush(cx), Written::note_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut locked(&self.wire).transport).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::super::connections::{ConnectionMemory, Connections};
+    use super::super::socket::Socket;
+    use super::super::unsent::Unsent;
+    use super::*;
+
+    fn line<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> (Line<S>, Arc<Connection>) {
+        const LONG: Duration = Duration::from_secs(600);
+        let memory = ConnectionMemory {
+            requests: 1,
+            replies: 1,
+        };
+        let connection = Connections::new(memory).add();
+        let transport = Transport::Plain(Socket::new(stream, LONG, LONG));
+        (Line::new(transport, Arc::clone(&connection)), connection)
+    }
+
+    /// Has a reply written by this connection. Gives whether it is undone.
+    fn reply(connection: &Connection) -> Arc<AtomicBool> {
+        let undone = Arc::new(AtomicBool::new(false));
+        let undo = Arc::clone(&undone);
+        let unsent = Unsent::new(move || undo.store(true, Ordering::SeqCst));
+        connection.written().add(unsent);
+        undone
+    }
+
+    /// Takes what is written, and keeps it unless it is open.
+    struct Keeping {
+        inner: DuplexStream,
+        is_open: Arc<AtomicBool>,
+    }
+
+    impl AsyncRead for Keeping {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Keeping {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.inner).poll_write(cx, buf)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self.is_open.load(Ordering::SeqCst) {
+                true => Poll::Ready(Ok(())),
+                false => Poll::Pending,
+            }
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.inner).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_was_written_is_sent_once_it_is_flushed() {
+        for is_flushed in [false, true] {
+            let (client, inner) = duplex(1 << 10);
+            let is_open = Arc::new(AtomicBool::new(false));
+            let (mut line, connection) = line(Keeping {
+                inner,
+                is_open: Arc::clone(&is_open),
+            });
+            line.write_all(b"reply").await.unwrap();
+            let undone = reply(&connection);
+            let mut flush = async || {
+                poll_fn(|context| Poll::Ready(Pin::new(&mut line).poll_flush(context).is_ready())).await
+            };
+            assert!(!flush().await);
+            is_open.store(is_flushed, Ordering::SeqCst);
+            assert_eq!(flush().await, is_flushed);
+            connection.written().note_loss();
+            assert_eq!(undone.load(Ordering::SeqCst), !is_flushed);
+            drop(client);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_what_a_client_sends_breaks_off_http2_alone() {
+        for is_http2 in [false, true] {
+            let (client, inner) = duplex(1 << 10);
+            let (mut line, connection) = line(inner);
+            let _stream = is_http2.then(|| connection.begin_stream());
+            drop(client);
+            assert_eq!(line.read(&mut [0; 10]).await.unwrap(), 0);
+            let undone = reply(&connection);
+            assert_eq!(undone.load(Ordering::SeqCst), is_http2);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_read_ahead_is_little_and_leaves_no_room_behind() {
+        const SENT: usize = 8 << 10;
+        let (mut client, inner) = duplex(SENT);
+        let (mut line, connection) = line(inner);
+        client.write_all(&[7; SENT]).await.unwrap();
+        assert!(!connection.has_client_ended().await);
+        let ahead = locked(&line.wire).ahead.len();
+        assert!((1..=MOST_AHEAD + (1 << 10)).contains(&ahead), "{ahead}");
+        let mut read = vec![0; SENT];
+        line.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, [7; SENT]);
+        assert_eq!(locked(&line.wire).ahead.capacity(), 0);
     }
 }

@@ -49,4 +49,4 @@ pub(crate) use server::{NoAnswer, Reply, Routes, serve_until};
 pub(crate) use tcp_listener::ListenError;
 pub use tcp_listener::TcpListener;
 pub use tls::{TlsError, TlsIdentity};
-pub(crate) use unsent::Unsent;
+pub(crate) use unsent::{Undoable, Unsent};

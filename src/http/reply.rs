@@ -82,10 +82,12 @@ impl Delivery {
         }
     }
 
-    /// Whether a body that was dropped is in the socket, as far as that is known. What HTTP/2 has queued when a client resets
-    /// its stream is not.
-    fn is_sent(&self) -> bool {
-        self.is_taken.load(Ordering::Relaxed) && !self.in_service.is_broken()
+    /// What becomes of a body that was dropped. One that hyper has as a whole is dropped when it was written, as far as that
+    /// is known: what HTTP/2 has queued when a client resets its stream is so too.
+    fn end(&self, unsent: Unsent) {
+        if self.is_taken.load(Ordering::Relaxed) {
+            self.in_service.written().add(unsent);
+        }
     }
 
     fn progress(&self) {
@@ -297,10 +299,8 @@ impl AsRef<[u8]> for Whole {
 impl Drop for Whole {
     fn drop(&mut self) {
         self.delivery.progress();
-        if self.delivery.is_sent()
-            && let Some(unsent) = self.unsent.take()
-        {
-            unsent.is_sent();
+        if let Some(unsent) = self.unsent.take() {
+            self.delivery.end(unsent);
         }
     }
 }

@@ -7,6 +7,7 @@ use super::connections::{ConnectionMemory, Connections, Stop};
 use super::options::HttpOptions;
 use super::reply::Buffers;
 use super::reply_memory::ReplyMemory;
+use super::unsent::Undoing;
 
 /// The connections that are open, and the memory for their requests and replies.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Resources {
     pub(crate) replies: ReplyMemory,
     /// For replies that are encoded while they are sent.
     pub(crate) buffers: Arc<Buffers>,
+    /// Of calls whose replies may not reach their clients.
+    pub(crate) undoing: Undoing,
     pub(super) stop: Arc<Stop>,
 }
 
@@ -42,6 +45,7 @@ impl Resources {
                 options.body_idle_timeout,
             ),
             buffers: Arc::default(),
+            undoing: Undoing::default(),
             stop,
         }
     }

@@ -189,8 +189,10 @@ impl<R: Routes> Serving<'_, R> {
     }
 
     /// Closes all connections: those that wait for nothing at once, the others when their requests are answered, and
-    /// all when the grace is over.
+    /// all when the grace is over. Then what was not sent is undone.
     async fn finish(self) {
+        /// Of writes to the disk, which nothing else waits for.
+        const UNDO_PATIENCE: Duration = Duration::from_secs(10);
         let Serving {
             resources,
             graceful,
@@ -219,6 +221,9 @@ impl<R: Routes> Serving<'_, R> {
             );
         }
         tasks.shutdown().await;
+        if timeout(UNDO_PATIENCE, resources.undoing.is_done()).await.is_err() {
+            warn!("what clients were not told of could not be undone in time");
+        }
         info!(connections = open, "all connections are closed");
     }
 }
@@ -360,21 +365,28 @@ async fn serve<S, R>(
     let answer = service_fn(move |request| answer(Arc::clone(&routes), Arc::clone(&of_requests), request));
     let line = Line::new(transport, Arc::clone(&connection));
     let serving = builder.serve_connection(TokioIo::new(line), answer).into_owned();
+    let mut serving = pin!(watcher.watch(serving));
+    // It is dropped before what it is about.
+    let _ending = Ending(&connection);
     tokio::select! {
         biased;
-        served = watcher.watch(serving) => {
+        served = serving.as_mut() => {
             if let Err(error) = served {
                 debug!(%peer, %error, "connection ended");
             }
         }
-        () = is_cut(&connection) => debug!(%peer, "connection closed for others, or at the end"),
+        () = connection.is_to_be_closed() => debug!(%peer, "connection closed for others, or at the end"),
     }
 }
 
-/// Ready when the connection is to be closed, whatever is still to be sent.
-async fn is_cut(connection: &Connection) {
-    connection.is_to_be_closed().await;
-    connection.note_broken();
+/// Notes that what a connection still has to send does not reach its client, however its serving ends: the client is gone,
+/// others need its place, the server stops.
+struct Ending<'a>(&'a Connection);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.written().note_loss();
+    }
 }
 
 /// Answers one request. There is always an answer, unless a test asked for none.

@@ -1,6 +1,9 @@
 //! What becomes of a reply that does not reach its client.
 
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 /// What is done when this is dropped, unless the reply is known to be in the socket by then. That its client has read it
 /// is not known: the system takes what it is given, and tells of a client that is gone later or never.
@@ -32,6 +35,95 @@ impl fmt::Debug for Unsent {
     }
 }
 
+/// The replies of one connection that were written as a whole, and may not be in the socket: TLS keeps some bytes until it
+/// is flushed.
+#[derive(Debug, Default)]
+pub(super) struct Written(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether something was written since the last flush.
+    is_behind: bool,
+    /// Whether the connection has broken.
+    is_lost: bool,
+    unsent: Vec<Unsent>,
+}
+
+impl Written {
+    /// Some bytes are behind the last flush.
+    pub(super) fn note_write(&self) {
+        self.state().is_behind = true;
+    }
+
+    /// All that was written is in the socket.
+    pub(super) fn note_flush(&self) {
+        let mut state = self.state();
+        state.is_behind = false;
+        let sent = std::mem::take(&mut state.unsent);
+        drop(state);
+        sent.into_iter().for_each(Unsent::is_sent);
+    }
+
+    /// What is not in the socket by now does not reach its client.
+    pub(super) fn note_loss(&self) {
+        let mut state = self.state();
+        state.is_lost = true;
+        let lost = std::mem::take(&mut state.unsent);
+        drop(state);
+        drop(lost);
+    }
+
+    /// This reply was written as a whole, unless it was thrown away when the connection broke.
+    pub(super) fn add(&self, unsent: Unsent) {
+        let mut state = self.state();
+        match *state {
+            State { is_lost: true, .. } => {
+                drop(state);
+                drop(unsent);
+            }
+            State { is_behind: true, .. } => state.unsent.push(unsent),
+            _ => {
+                drop(state);
+                unsent.is_sent();
+            }
+        }
+    }
+
+    /// Nothing is undone with the lock held.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much may still have to be undone. A server that stops waits for it.
+#[derive(Debug)]
+pub(crate) struct Undoing(watch::Sender<()>);
+
+/// A call whose effect may have to be undone, until this is dropped: its reply is sent, or it is undone.
+#[derive(Debug)]
+pub(crate) struct Undoable {
+    _counted: watch::Receiver<()>,
+}
+
+impl Default for Undoing {
+    fn default() -> Undoing {
+        Undoing(watch::Sender::new(()))
+    }
+}
+
+impl Undoing {
+    pub(crate) fn begin(&self) -> Undoable {
+        Undoable {
+            _counted: self.0.subscribe(),
+        }
+    }
+
+    /// Ready when there is nothing to undo.
+    pub(super) async fn is_done(&self) {
+        self.0.closed().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -39,18 +131,62 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn it_is_done_once_unless_the_reply_is_sent() {
+    /// Replies, and how many of them were undone.
+    fn counted() -> (impl Fn() -> Unsent, impl Fn() -> usize) {
         let done = Arc::new(AtomicUsize::new(0));
-        let unsent = || {
+        let counted = Arc::clone(&done);
+        let unsent = move || {
             let done = Arc::clone(&done);
             Unsent::new(move || {
                 done.fetch_add(1, Ordering::SeqCst);
             })
         };
+        (unsent, move || counted.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn it_is_done_once_unless_the_reply_is_sent() {
+        let (unsent, done) = counted();
         unsent().is_sent();
-        assert_eq!(done.load(Ordering::SeqCst), 0);
+        assert_eq!(done(), 0);
         drop(unsent());
-        assert_eq!(done.load(Ordering::SeqCst), 1);
+        assert_eq!(done(), 1);
+    }
+
+    #[test]
+    fn what_was_written_is_sent_by_the_next_flush_or_lost() {
+        let (unsent, done) = counted();
+        let written = Written::default();
+        // All is flushed already.
+        written.add(unsent());
+        written.note_write();
+        written.add(unsent());
+        written.note_flush();
+        written.note_loss();
+        assert_eq!(done(), 0);
+        let written = Written::default();
+        written.note_write();
+        written.add(unsent());
+        written.note_loss();
+        assert_eq!(done(), 1);
+        written.note_flush();
+        written.add(unsent());
+        assert_eq!(done(), 2);
+    }
+
+    #[tokio::test]
+    async fn all_is_undone_once_no_call_can_have_to_be() {
+        let undoing = Undoing::default();
+        undoing.is_done().await;
+        let [first, second] = [(); 2].map(|()| undoing.begin());
+        let mut is_done = std::pin::pin!(undoing.is_done());
+        drop(first);
+        let mut is_pending = || {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            is_done.as_mut().poll(&mut context).is_pending()
+        };
+        assert!(is_pending());
+        drop(second);
+        assert!(!is_pending());
     }
 }

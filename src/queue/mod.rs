@@ -13,6 +13,8 @@ mod entry;
 mod explored;
 mod field;
 mod handle;
+#[cfg(test)]
+mod missed;
 mod receipt;
 mod receive;
 mod settling;

@@ -3,6 +3,7 @@
 use super::entry::{Entry, RecordId};
 use super::handle::Queue;
 use super::receipt::{Receipt, ReceiptError};
+use super::state::State;
 use crate::error::Result;
 use crate::store::check_visibility_seconds;
 
@@ -82,7 +83,7 @@ impl Queue {
             check_visibility_seconds((*seconds).into())?;
         }
         let (mut turn, now) = self.turn()?;
-        let due_before = turn.state.next_moment(true);
+        let before = NextMoments::of(&turn.state);
         let mut outcomes = Vec::with_capacity(changes.len());
         for (receipt, seconds) in changes {
             let held = self
@@ -98,12 +99,14 @@ impl Queue {
             }
             outcomes.push(outcome);
         }
-        let due = turn.state.next_moment(true);
+        let is_earlier = NextMoments::of(&turn.state).is_earlier_than(&before);
         turn.state.pass_time(now.millis, now.settings.max_receive_count);
-        turn.commit(&[], 0)?.wait()?;
-        if due.is_some() && due_before.is_none_or(|before| due < Some(before)) {
+        let committed = turn.commit(&[], 0).and_then(|committing| committing.wait());
+        // They are held back otherwise from now on, whatever becomes of those that have died.
+        if is_earlier {
             self.shared.changes.notify();
         }
+        committed?;
         Ok(outcomes)
     }
 
@@ -160,6 +163,30 @@ impl Queue {
             true => Ok(()),
             false => Err(ReceiptError::OtherQueue),
         }
+    }
+}
+
+/// What those on the lookout have their timers for.
+struct NextMoments {
+    of_records: Option<u64>,
+    of_dead_letters: Option<u64>,
+}
+
+impl NextMoments {
+    fn of(state: &State) -> Self {
+        Self {
+            of_records: state.next_moment(false),
+            of_dead_letters: state.next_moment(true),
+        }
+    }
+
+    /// Whether one of the timers is too late.
+    fn is_earlier_than(&self, before: &Self) -> bool {
+        let is_earlier = |moment: Option<u64>, before: Option<u64>| {
+            moment.is_some_and(|moment| before.is_none_or(|before| moment < before))
+        };
+        is_earlier(self.of_records, before.of_records)
+            || is_earlier(self.of_dead_letters, before.of_dead_letters)
     }
 }
 

@@ -266,11 +266,12 @@ impl Committing<'_> {
             return Ok(());
         };
         let waited = written.wait();
-        if self.has_died {
-            self.shared.changes.notify();
-        }
         if waited.is_err() {
             self.shared.note_failure_after(self.reading);
+        }
+        // What was lost is as it was before: what this had given out, or was done with, is free.
+        if self.has_died || waited.is_err() {
+            self.shared.changes.notify();
         }
         if let Some(snapshot) = self.snapshot {
             snapshot.finish();

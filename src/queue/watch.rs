@@ -16,11 +16,13 @@ use crate::store::ShardWatch;
 /// receive ends the wait, so nothing is missed in between. A wait may also end where there is nothing, since another
 /// consumer came first. It costs no processor time.
 ///
-/// However many wait for records of a queue, a record wakes one of them. So one whose wait has ended receives at once, or
-/// drops the watch, which wakes another one: until then the others may not hear of a record.
+/// However many wait for records of a queue, a record wakes one of them, and the others rely on it until it waits again. So
+/// one whose wait has ended receives at once, and where that gives nothing it waits again at once. One that does something
+/// else first [passes on](Self::pass_on) or drops the watch, which wakes another one: until then the others may not hear of a
+/// record. A thread that has several watches passes on with each of them that it does not wait on.
 ///
 /// A task does the same in other words: it receives, and awaits [`changed`](Self::changed) for no longer than
-/// [`due`](Self::due) says. Receiving blocks.
+/// [`due`](Self::due) says. A future of `changed` that is woken is polled at once, or dropped. Receiving blocks.
 #[derive(Debug)]
 pub struct QueueWatch {
     queue: Queue,
@@ -33,7 +35,8 @@ pub struct QueueWatch {
     has_looked: bool,
     /// Whether it was woken, so that others rely on it to look, and to wake them or be on the lookout again.
     is_relied_on: bool,
-    due: Option<Duration>,
+    /// The next moment at which something is held back no longer, in ms of the monotonic clock, as of when it last heard.
+    due: Option<u64>,
 }
 
 /// What a look has come to.
@@ -148,6 +151,23 @@ impl QueueWatch {
         receive: impl Fn(&Queue) -> T,
         outcome: impl Fn(&T) -> Look,
     ) -> Result<T> {
+        let looked = self.look_until_sure(receive, &outcome);
+        let has_failed = looked
+            .as_ref()
+            .map_or(true, |received| outcome(received) == Look::Failure);
+        if has_failed {
+            // It may not look again for long.
+            self.pass_on();
+        }
+        looked
+    }
+
+    /// Looks until it gets something, or hears of whatever comes behind its last look, itself or by the lookout.
+    fn look_until_sure<T>(
+        &mut self,
+        receive: impl Fn(&Queue) -> T,
+        outcome: impl Fn(&T) -> Look,
+    ) -> Result<T> {
         self.has_looked = false;
         match self.sleepers().has_lookout() {
             // It hears for this one too.
@@ -168,7 +188,6 @@ impl QueueWatch {
                 Look::Nothing => {}
             }
             let is_heard_for = !self.hears && self.sleepers().has_lookout();
-            // What is new may have records from before it was heard of.
             if is_heard_for || !self.hear()? {
                 self.has_looked = true;
                 return Ok(received);
@@ -176,16 +195,18 @@ impl QueueWatch {
         }
     }
 
-    /// After what time something is given out again for which this one has to look by itself, since no wait of a task ends
-    /// by the time. As of the last receive.
+    /// After what time from now on something is given out again for which this one has to look by itself, since no wait of a
+    /// task ends by the time. As of the last receive.
     pub fn due(&self) -> Option<Duration> {
-        self.due
+        let now = self.queue.stream.monotonic_millis();
+        self.due.map(|due| Duration::from_millis(due.saturating_sub(now)))
     }
 
     /// Blocks until there may be something to receive. False if there is nothing within `limit`.
     pub fn wait(&mut self, limit: Duration) -> bool {
-        let is_due = self.due.is_some_and(|due| due <= limit);
-        let limit = self.due.map_or(limit, |due| due.min(limit));
+        let due = self.due();
+        let is_due = due.is_some_and(|due| due <= limit);
+        let limit = due.map_or(limit, |due| due.min(limit));
         let Some(mut asleep) = self.fall_asleep() else {
             return true;
         };
@@ -203,10 +224,33 @@ impl QueueWatch {
         asleep.is_woken = true;
     }
 
-    /// Has another one that waits look, since this one was woken and does not look at once.
-    #[cfg(feature = "server")]
-    pub(crate) fn pass_on(&mut self) {
-        self.rely_on_others();
+    /// Has another one that waits look, if any relies on this one. For one that neither receives nor waits at once; it may do
+    /// both later.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let pictures = jobs.create_queue("pictures", &Default::default())?;
+    /// # let letters = jobs.create_queue("letters", &Default::default())?;
+    /// use std::time::Duration;
+    ///
+    /// use anabranch::ReceiveOptions;
+    ///
+    /// let mut watches = [pictures.watch(false)?, letters.watch(false)?];
+    /// for watch in &mut watches {
+    ///     assert!(watch.receive(&ReceiveOptions::default())?.is_empty());
+    ///     watch.wait(Duration::from_millis(1));
+    ///     // This thread turns to the other queue now.
+    ///     watch.pass_on();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pass_on(&mut self) {
+        if std::mem::take(&mut self.is_relied_on) {
+            self.sleepers().wake_next();
+        }
     }
 
     fn sleepers(&self) -> &Sleepers {
@@ -224,7 +268,7 @@ impl QueueWatch {
             }
         } else {
             // It hears for itself, and for no other.
-            self.rely_on_others();
+            self.pass_on();
             if !self.hears {
                 // What keeps it from hearing is told by its next receive.
                 let _ = self.hear();
@@ -238,21 +282,26 @@ impl QueueWatch {
         })
     }
 
-    /// Another one looks, if any relied on this one.
-    fn rely_on_others(&mut self) {
-        if std::mem::take(&mut self.is_relied_on) {
-            self.sleepers().wake_next();
+    /// Hears of all that may bring records, from now on. Says whether there may be records from before, of which it did not
+    /// hear.
+    fn hear(&mut self) -> Result<bool> {
+        let heard = self.try_hear();
+        if heard.is_err() {
+            // It may hear of some and not of others.
+            self.hear_nothing();
         }
+        heard
     }
 
-    /// Hears of all that may bring records, from now on. Says whether it did not hear of some of that before.
-    fn hear(&mut self) -> Result<bool> {
+    fn try_hear(&mut self) -> Result<bool> {
         let mut is_new = !self.hears;
         if is_new {
             self.queue.shared.changes.raise_at_each(&self.signal);
             self.hears = true;
         }
         let (turn, now) = self.queue.turn()?;
+        // What was held back until then is free by now, if not by the last receive. No moment that is still to come is its.
+        is_new |= self.due.is_some_and(|due| due <= now.millis);
         let due = turn.state.next_moment(self.of_dead_letters);
         let unread: Vec<_> = match self.of_dead_letters {
             true => Vec::new(),
@@ -272,7 +321,7 @@ impl QueueWatch {
                 Err(error) => return Err(error),
             }
         }
-        self.due = due.map(|due| Duration::from_millis(due.saturating_sub(now.millis)));
+        self.due = due;
         Ok(is_new)
     }
 
@@ -288,7 +337,7 @@ impl QueueWatch {
 impl Drop for QueueWatch {
     fn drop(&mut self) {
         self.hear_nothing();
-        self.rely_on_others();
+        self.pass_on();
     }
 }
 
@@ -309,7 +358,7 @@ impl Drop for Asleep<'_> {
             watch.is_relied_on = watch.sleepers().wake_up(&watch.signal);
         }
         if !self.is_woken {
-            watch.rely_on_others();
+            watch.pass_on();
         }
     }
 }

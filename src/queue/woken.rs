@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::{Queue, ReceiveOptions};
+use super::{Queue, QueueWatch, ReceiveOptions};
 use crate::Memory;
 use crate::error::Error;
 use crate::model::{HashKey, ManualClock, ShardId, Timestamp};
@@ -16,17 +16,22 @@ use crate::store::{QueueOptions, QueueSettings, Store, StoreOptions, Stream};
 
 const CONSUMERS: usize = 64;
 
-struct Bench {
+pub(super) struct Bench {
+    pub(super) clock: ManualClock,
     store: Store,
-    stream: Stream,
-    queue: Queue,
+    pub(super) stream: Stream,
+    pub(super) queue: Queue,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::opened_by(|options| options.open_in_memory(&Memory::new()))
+    }
+
+    pub(super) fn opened_by(open: impl FnOnce(StoreOptions) -> Result<Store, Error>) -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
-        let options = StoreOptions::new().clock(clock).keeper(false);
-        let store = options.open_in_memory(&Memory::new()).unwrap();
+        let options = StoreOptions::new().clock(clock.clone()).keeper(false);
+        let store = open(options).unwrap();
         let stream = store.create_stream("jobs", 2).unwrap();
         let options = QueueOptions {
             settings: QueueSettings {
@@ -36,17 +41,22 @@ impl Bench {
             ..QueueOptions::default()
         };
         let queue = stream.create_queue("work", &options).unwrap();
-        Self { store, stream, queue }
+        Self {
+            clock,
+            store,
+            stream,
+            queue,
+        }
     }
 
-    fn put(&self, records: usize) {
+    pub(super) fn put(&self, records: usize) {
         for record in 0..records {
             self.stream.put(&record.to_string(), b"x").unwrap();
         }
     }
 
     /// So many that sleep.
-    fn consumers(&self, count: usize) -> Vec<Consumer> {
+    pub(super) fn consumers(&self, count: usize) -> Vec<Consumer> {
         let mut consumers: Vec<_> = (0..count).map(|_| Consumer::of(&self.queue)).collect();
         for consumer in &mut consumers {
             assert!(consumer.run().is_pending());
@@ -55,7 +65,7 @@ impl Bench {
     }
 }
 
-fn one() -> ReceiveOptions {
+pub(super) fn one() -> ReceiveOptions {
     ReceiveOptions {
         limit: ReadLimit {
             records: 1,
@@ -66,14 +76,20 @@ fn one() -> ReceiveOptions {
 }
 
 /// A task that waits for one record.
-struct Consumer {
+pub(super) struct Consumer {
     task: Pin<Box<dyn Future<Output = Result<usize, Error>>>>,
     woken: Arc<Woken>,
     looks: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
-struct Woken(AtomicBool);
+pub(super) struct Woken(AtomicBool);
+
+impl Woken {
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
@@ -110,12 +126,12 @@ impl Consumer {
     }
 
     fn is_woken(&self) -> bool {
-        self.woken.0.load(Ordering::SeqCst)
+        self.woken.is_so()
     }
 }
 
 /// Runs those that are woken until none is. Gives how often one looked, and how many were given a record.
-fn settle(consumers: &mut Vec<Consumer>) -> (usize, usize) {
+pub(super) fn settle(consumers: &mut Vec<Consumer>) -> (usize, usize) {
     let looks = |consumers: &[Consumer]| -> usize {
         let looks = consumers
             .iter()
@@ -136,7 +152,7 @@ fn settle(consumers: &mut Vec<Consumer>) -> (usize, usize) {
 }
 
 /// The first one of those that are woken, of which there have to be so many.
-fn woken(consumers: &[Consumer], count: usize) -> usize {
+pub(super) fn woken(consumers: &[Consumer], count: usize) -> usize {
     let woken = consumers.iter().filter(|consumer| consumer.is_woken()).count();
     assert_eq!(woken, count);
     consumers.iter().position(Consumer::is_woken).unwrap()
@@ -198,14 +214,12 @@ fn the_lookout_that_leaves_leaves_another() {
     assert_eq!(settle(&mut consumers).1, 1);
 }
 
-#[test]
-fn one_that_is_woken_and_does_not_look_wakes_another_when_its_watch_is_dropped() {
-    let bench = Bench::new();
+/// One that was woken by a record, and others that rely on it.
+pub(super) fn woken_before_others(bench: &Bench) -> (QueueWatch, Vec<Consumer>) {
     let mut first = bench.queue.watch(false).unwrap();
     assert!(first.receive(&one()).unwrap().is_empty());
-    let mut consumers = {
-        let waker = Waker::from(Arc::new(Woken::default()));
-        let mut context = Context::from_waker(&waker);
+    let consumers = {
+        let mut context = Context::from_waker(Waker::noop());
         let mut changed = std::pin::pin!(first.changed());
         assert!(changed.as_mut().poll(&mut context).is_pending());
         let consumers = bench.consumers(2);
@@ -214,6 +228,13 @@ fn one_that_is_woken_and_does_not_look_wakes_another_when_its_watch_is_dropped()
         consumers
     };
     assert!(!consumers.iter().any(Consumer::is_woken));
+    (first, consumers)
+}
+
+#[test]
+fn one_that_is_woken_and_does_not_look_wakes_another_when_its_watch_is_dropped() {
+    let bench = Bench::new();
+    let (first, mut consumers) = woken_before_others(&bench);
     drop(first);
     woken(&consumers, 1);
     assert_eq!(settle(&mut consumers).1, 1);

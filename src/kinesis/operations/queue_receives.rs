@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::queue_reference::QUEUE_ARN;
 use super::queues::VISIBILITY_TIMEOUT_SHAPE;
 use super::shapes;
-use crate::http::{Granted, ReplyShare, Unsent};
+use crate::http::{Granted, ReplyShare, Undoable, Unsent};
 use crate::kinesis::error::{ApiError, exception};
 use crate::kinesis::key::{
     Blob, INTEGER, Integer, Key, List, Members, Shape, Structure, TEXT, TIME, Text, Time, list, members,
@@ -84,6 +84,9 @@ pub(super) const RECEIVE_DEAD_LETTER_QUEUE_RECORDS: Operation = Operation {
     run: |request| Box::pin(receive(request, true)),
 };
 
+/// A client that asked so long ago may be gone by now. One that has closed its side before is there.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
 /// Receives what there is, or waits for it. Memory for the reply and a thread are taken for each look, and not while this
 /// waits. A client that is gone is given nothing, as far as that is known.
 async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError> {
@@ -94,9 +97,19 @@ async fn receive(request: Request, dead_letters: bool) -> Result<Reply, ApiError
     loop {
         let (share, most_bytes) = reserve(&request, watch.as_mut()).await?;
         let is_last = began.elapsed() >= wait;
-        let has_waited = watch.is_some();
-        let look = move |request: &Request| look(request, dead_letters, most_bytes, is_last, watch);
-        match request.clone().on_blocking_thread(look).await? {
+        let may_be_gone = watch.is_some() || began.elapsed() > AT_ONCE;
+        if may_be_gone && request.connection.has_client_ended().await {
+            return Ok(Reply::whole(nothing));
+        }
+        let undoable = service.http.undoing.begin();
+        let look = move |request: &Request| {
+            // It may have waited for its thread.
+            let has_waited = may_be_gone || began.elapsed() > AT_ONCE;
+            let looked = look(request, dead_letters, most_bytes, is_last, watch, undoable)?;
+            Ok((looked, has_waited))
+        };
+        let (looked, has_waited) = request.clone().on_blocking_thread(look).await?;
+        match looked {
             Looked::Found(reply) => {
                 // The records of one that has gone meanwhile are given back.
                 let is_gone = has_waited && request.connection.has_client_ended().await;
@@ -168,6 +181,7 @@ fn look(
     most_bytes: usize,
     is_last: bool,
     watch: Option<QueueWatch>,
+    undoable: Undoable,
 ) -> Result<Looked, ApiError> {
     const MOST_RECORDS: usize = 10;
     let call = request.checked()?;
@@ -206,7 +220,10 @@ fn look(
     });
     Ok(Looked::Found(match received.is_empty() {
         true => reply,
-        false => reply.or_unsent(given_back(request.service.waits_inline, queue, &received)),
+        false => {
+            let waits_inline = request.service.waits_inline;
+            reply.or_unsent(given_back(waits_inline, queue, &received, undoable))
+        }
     }))
 }
 
@@ -219,12 +236,13 @@ fn outcome(received: &crate::Result<Received>) -> Look {
 }
 
 /// Gives records free again, unless they are sent.
-fn given_back(waits_inline: bool, queue: Queue, received: &[QueueRecord]) -> Unsent {
+fn given_back(waits_inline: bool, queue: Queue, received: &[QueueRecord], undoable: Undoable) -> Unsent {
     let changes: Vec<_> = received.iter().map(|record| (record.receipt, 0)).collect();
     Unsent::new(move || {
         let give_back = move || {
             // If this fails they come back by their time.
             let _ = queue.change_visibility(&changes);
+            drop(undoable);
         };
         match Handle::try_current() {
             Ok(runtime) if !waits_inline => drop(runtime.spawn_blocking(give_back)),

@@ -4,6 +4,7 @@
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use anabranch::ReceiveOptions;
 use anabranch::kinesis::Fault;
 use anabranch_harness::http1::Client;
 use anabranch_harness::http2::Http2Client;
@@ -19,6 +20,10 @@ on_each_backend!(
     requests_that_are_sent_ahead_of_a_wait_are_answered,
     what_a_client_does_not_read_is_given_to_another,
     what_a_client_of_http2_does_not_read_is_given_to_another,
+    an_answer_that_waits_for_its_client_is_given_to_another,
+    answers_that_a_stop_cuts_are_given_back_before_the_server_has_stopped,
+    an_answer_that_http2_has_queued_is_given_to_another_once_its_client_ends,
+    a_client_that_is_gone_before_there_is_memory_is_given_nothing,
     what_a_fault_keeps_from_a_client_is_given_out,
     a_record_for_which_there_is_no_room_is_refused_and_not_given_out,
     changes_of_settings_at_once_are_all_made,
@@ -46,10 +51,14 @@ fn receive(server: &TestServer, queue: &str) -> Vec<Value> {
 
 /// So many records of 900,000 bytes.
 fn fill(server: &TestServer, records: usize) {
-    let stream = server.streams().stream("jobs").unwrap();
-    for record in 0..records {
-        stream.put(&record.to_string(), &vec![7; 900_000]).unwrap();
+    for _ in 0..records {
+        put_bytes(server, 900_000);
     }
+}
+
+fn put_bytes(server: &TestServer, bytes: usize) {
+    let stream = server.streams().stream("jobs").unwrap();
+    stream.put("k", &vec![7; bytes]).unwrap();
 }
 
 /// Puts a record, which another consumer gets. Gives how often it was given out.
@@ -172,6 +181,106 @@ fn what_a_client_of_http2_does_not_read_is_given_to_another(backend: Backend) {
         never_reads.take().expect("the connection stays open");
     }
     receive_again(&server, &queue, 10);
+}
+
+/// More than sockets hold of what a client does not read, and so little that HTTP/1 takes its answer from the call as a
+/// whole.
+const TAKEN_BYTES: usize = 340_000;
+
+/// A client that does not read its answer, with such a record, which is on its way.
+fn begin_and_do_not_read(server: &TestServer, queue: &str) -> Client {
+    put_bytes(server, TAKEN_BYTES);
+    let mut never_reads = server.connect();
+    never_reads.begin("ReceiveQueueRecords", &wait(queue, 1));
+    // Until it is made it holds as much as the largest could need.
+    let made = TAKEN_BYTES..2 * TAKEN_BYTES;
+    wait_until("the answer is made", || {
+        made.contains(&server.gauges().reply_bytes())
+    });
+    never_reads
+}
+
+fn an_answer_that_waits_for_its_client_is_given_to_another(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options.stall_timeout(Duration::from_millis(200))
+    });
+    let queue = create_queue(&server);
+    let _never_reads = begin_and_do_not_read(&server, &queue);
+    wait_until("it is given up", || server.gauges().connections() == 0);
+    receive_again(&server, &queue, 1);
+}
+
+fn answers_that_a_stop_cuts_are_given_back_before_the_server_has_stopped(backend: Backend) {
+    let mut server = TestServer::with_options(backend, |options| {
+        options.shutdown_grace(Duration::from_millis(100))
+    });
+    let queue = create_queue(&server);
+    let _never_reads = begin_and_do_not_read(&server, &queue);
+    let _keeps_its_window = begin_and_have_queued(&server, &queue);
+    server.stop();
+    // The store is open, so that nothing else gives the records free.
+    let queue = server.streams().stream("jobs").unwrap().queue("work").unwrap();
+    let received = queue.receive(&ReceiveOptions::default()).unwrap();
+    let counts: Vec<_> = received.iter().map(|record| record.receive_count).collect();
+    assert_eq!(counts, [2, 2]);
+}
+
+/// A client whose window keeps most of its answer, with a record, in the queue of its connection.
+fn begin_and_have_queued(server: &TestServer, queue: &str) -> Http2Client {
+    const WINDOW: usize = 1_000;
+    put_bytes(server, 30_000);
+    let mut client = Http2Client::with_window(server.address, WINDOW as u32);
+    let stream = client.begin("ReceiveQueueRecords", &wait(queue, 1));
+    while client.reply(stream).body.len() < WINDOW {
+        client.take().expect("the connection stays open");
+    }
+    // It has read all that has come, so its connection can end in order.
+    client.ping();
+    client
+}
+
+fn an_answer_that_http2_has_queued_is_given_to_another_once_its_client_ends(backend: Backend) {
+    let server = TestServer::start(backend);
+    let queue = create_queue(&server);
+    drop(begin_and_have_queued(&server, &queue));
+    wait_until("the server knows it", || server.gauges().connections() == 0);
+    receive_again(&server, &queue, 1);
+}
+
+fn a_client_that_is_gone_before_there_is_memory_is_given_nothing(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options
+            .max_buffered_reply_bytes(4 << 20)
+            .body_timeouts(Duration::from_secs(600), Duration::from_secs(600))
+            .stall_timeout(Duration::from_secs(600))
+    });
+    let queue = create_queue(&server);
+    // One that is not read has the memory of large replies, another one that of reduced ones.
+    server.fill("large", 12);
+    let many = server.streams().create_stream("many", 1).unwrap();
+    for _ in 0..100 {
+        many.put("k", &[7; 20_000]).unwrap();
+    }
+    let never_reads = ["large", "many"].map(|stream| {
+        let iterator = server.iterator(stream, "0", "TRIM_HORIZON");
+        let mut client = Http2Client::with_window(server.address, 0);
+        let reply = client.begin("GetRecords", &json!({"ShardIterator": iterator}));
+        while client.reply(reply).status == 0 {
+            client.take().expect("the connection stays open");
+        }
+        client
+    });
+    server.put("jobs", "k", "x");
+    let mut client = server.connect();
+    client.begin("ReceiveQueueRecords", &wait(&queue, 20));
+    // Much longer than an answer takes for which there is memory.
+    std::thread::sleep(Duration::from_secs(1));
+    drop(client);
+    drop(never_reads);
+    wait_until("the server knows it", || server.gauges().connections() == 0);
+    let received = receive(&server, &queue);
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0]["ReceiveCount"], 1);
 }
 
 /// As with any operation, the call has its effect.

@@ -3,6 +3,8 @@
 //! Each scenario is a small store on a simulated disk. What must hold: no thread waits for ever, no record is given to two
 //! consumers, what was acknowledged never comes back, after a power cut at whatever moment neither, and nothing else is lost.
 
+mod timed;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -18,7 +20,7 @@ use crate::error::Error;
 use crate::model::{HashKey, ManualClock, ShardId, StartingPosition, StreamMode, Timestamp};
 use crate::seam::ReadLimit;
 use crate::store::{ModeOptions, QueueOptions, QueueSettings, Store, StoreOptions, Stream};
-use crate::sync::{Mutex, explore};
+use crate::sync::{Mutex, explore, explore_often};
 
 const DIRECTORY: &str = "store";
 
