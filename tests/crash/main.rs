@@ -9,6 +9,7 @@ mod acknowledged;
 mod channels;
 mod check;
 mod faults;
+mod full_disk;
 mod held;
 mod hidden;
 mod interrupted;
@@ -22,6 +23,7 @@ mod random;
 #[cfg(feature = "channels")]
 mod readers;
 mod regressions;
+mod removal;
 mod repair_crashes;
 mod reshard;
 mod rot;
