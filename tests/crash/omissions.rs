@@ -195,7 +195,10 @@ const TABLE: &[(Step, Check)] = &[
     (Step::FailureLatch, FAULTS),
     (Step::NumberGap, WRITTEN),
     (Step::NewSegmentAfterInterruption, WRITTEN),
-    (Step::EditBeforeRemoval, CRASHES),
+    (
+        Step::EditBeforeRemoval,
+        test!(removal::a_crash_in_any_call_of_a_deletion_leaves_all_of_a_stream_or_nothing),
+    ),
     (
         Step::HeldIsKept,
         test!(targeted::what_a_reader_holds_is_not_written_over),

@@ -3,9 +3,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anabranch::sim::{Operation, SimDisk};
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{Error, QueueOptions, ReceiveOptions, StartingPosition, StoreOptions, Stream};
 use anabranch_harness::wait::wait_until;
+
+use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
 
@@ -25,6 +27,33 @@ fn data_of(stream: &Stream) -> Vec<Vec<u8>> {
 fn is_there(disk: &SimDisk, is_wanted: impl Fn(&str) -> bool) -> bool {
     let files = disk.rot().files();
     files.iter().any(|(path, _)| is_wanted(&path.to_string_lossy()))
+}
+
+#[test]
+pub fn a_crash_in_any_call_of_a_deletion_leaves_all_of_a_stream_or_nothing() {
+    for mode in [LossMode::LoseAll, LossMode::KeepAll] {
+        for call in 1.. {
+            let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}"));
+            let disk = SimDisk::new(call);
+            let store = options(&disk).open(DIRECTORY).unwrap();
+            let stream = store.create_stream("clicks", 1).unwrap();
+            stream.put("key", b"data").unwrap();
+            disk.faults().freeze_nth(Calls::ALL, call);
+            let deleted = stream.delete().and_then(|()| store.maintain());
+            let is_over = !disk.is_frozen();
+            assert!(deleted.is_ok() || !is_over, "{deleted:?}");
+            let crashed = disk.crash(mode);
+            drop((stream, store));
+            let store = options(&crashed).open(DIRECTORY).unwrap();
+            match store.stream("clicks") {
+                Ok(stream) => assert_eq!(data_of(&stream), [b"data"]),
+                Err(error) => assert!(matches!(error, Error::StreamNotFound { .. }), "{error}"),
+            }
+            if is_over {
+                break;
+            }
+        }
+    }
 }
 
 /// What the commit journal had of a damaged log could not be synced any more once the log was gone. So the journal dropped
