@@ -98,8 +98,6 @@ pub enum Error {
 
     /// A reader comes back to records that have expired meanwhile. It has not read them, and nothing else is wrong: where
     /// it can go on is `first_kept`.
-    ///
-    /// In a directory a number that a crash left out counts as a record that expired, once what is around it has.
     #[error("{shard} does not have the records from number {from} on any more: they were trimmed{}", goes_on_at(*first_kept))]
     Trimmed {
         /// The shard.
@@ -107,7 +105,8 @@ pub enum Error {
         /// The first record that is missed. Others behind it may be.
         from: RecordNumber,
         /// The first record that is still there, or the number that the next one to be put has at least. `None` if the
-        /// whole shard has expired: then its children, if it has any, have what followed.
+        /// whole shard has expired: then its children, if it has any, have what followed. Where the shard ended is not
+        /// known any more then, so this is also told to a reader that had read all of it before it was closed.
         first_kept: Option<RecordNumber>,
     },
 

@@ -7,7 +7,8 @@ use std::fmt;
 
 macro_rules! steps {
     ($($(#[doc = $text:literal])+ $name:ident,)+) => {
-        /// A sync, a check or an order of things without which a crash or a rotten bit could lose or invent records.
+        /// A sync, a check or an order of things without which a crash or a rotten bit could lose or invent records, or a
+        /// store could stop for ever.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Step {
@@ -195,6 +196,18 @@ steps! {
     BackupFileSync,
     /// The names in a backup are synced before it is finished.
     BackupNamesSync,
+    /// Of a segment of which no edit tells, any whole frame is looked for, not the first alone.
+    AnyWholeFrame,
+    /// A segment says where the log ended before it, in front of the numbers that a kill left out.
+    SegmentFollows,
+    /// On a full disk the last of the manifest's room is kept for edits that free some.
+    RoomForFreeing,
+    /// Where a torn manifest finds no room to be written again, files that wait in the pool make some.
+    RoomFromPool,
+    /// Nothing is being written to a log any more when its files are given up.
+    QuietBeforeRemoval,
+    /// A log that was deleted beside a close gets no end.
+    NoEndOfGone,
 }
 
 impl fmt::Display for Step {

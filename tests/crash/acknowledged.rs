@@ -312,6 +312,44 @@ pub fn a_record_that_was_set_aside_keeps_its_number() {
     );
 }
 
+/// A segment whose own edit was lost was told by its first frame alone. Where that one was damaged too, the store opened, took
+/// the file for a leftover, and what was behind in it was lost.
+#[test]
+pub fn a_lost_edit_is_missed_by_the_later_frames_of_a_segment_whose_first_is_damaged() {
+    let disk = SimDisk::new(1);
+    let unjournaled = |disk: &SimDisk| options(disk).min_journaled_shards(usize::MAX);
+    let store = unjournaled(&disk).open(DIRECTORY).unwrap();
+    store
+        .create_stream("clicks", 1)
+        .unwrap()
+        .put("key", b"kept")
+        .unwrap();
+    let disk = disk.crash(LossMode::KeepAll);
+    let store = unjournaled(&disk).open(DIRECTORY).unwrap();
+    let stream = store.stream("clicks").unwrap();
+    for data in [b"first", b"secnd", b"third"] {
+        stream.put("key", data).unwrap();
+    }
+    let disk = disk.crash(LossMode::KeepAll);
+    let segment = files(&disk, "streams/").pop().unwrap();
+    let named = *edits(&disk, "SegmentAdded { log: Shard").last().unwrap();
+    flip_in_both_copies(&disk, files(&disk, "MANIFEST").pop().unwrap(), named + 40);
+    let bytes = disk.rot().read(&segment).unwrap();
+    let first = bytes.windows(5).position(|bytes| bytes == b"first").unwrap();
+    disk.rot().flip_bit(&segment, first as u64, 0).unwrap();
+
+    assert!(!is_sound(&disk));
+    let refused = unjournaled(&disk).open(DIRECTORY).err();
+    assert!(matches!(refused, Some(Error::Corrupt { .. })), "{refused:?}");
+    let plan = inspection(&disk).plan_repair(&mut |_| {}).unwrap();
+    let repaired = plan.apply_and_set_aside().unwrap().unwrap();
+    assert!(repaired.verification.is_sound());
+    assert_eq!(
+        read_with(&unjournaled(&disk), "clicks").unwrap(),
+        [&b"kept"[..], b"secnd", b"third"]
+    );
+}
+
 /// A log that was recovered and not written to has its end recorded when it is idle and when the store is closed.
 #[test]
 pub fn rot_of_the_last_commit_is_noticed_once_a_recovered_log_has_rested() {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anabranch::{
-    HashKeyRange, ReadLimit, Record, SequenceNumber, Shard, ShardFilter, ShardId, StartingPosition, Store,
-    Stream, StreamStatus, Timestamp,
+    Error, HashKeyRange, ReadLimit, Record, SequenceNumber, Shard, ShardFilter, ShardId, StartingPosition,
+    Store, Stream, StreamStatus, Timestamp,
 };
 
+use crate::hidden::Closing;
 use crate::model::{
     Change, Horizons, KEYS, Model, Pending, Presence, Resharding, ShardModel, Since, StreamModel, Violation,
 };
@@ -127,6 +128,10 @@ impl Model {
                 summary.retention, model.retention
             ));
         }
+        let found = summary.size_limits;
+        if !model.limits.observe(|limits| *limits == found, is_final) {
+            return Err(format!("the limits are {found:?}, not {:?}", model.limits));
+        }
         let key = summary.encryption_key.as_deref();
         let is_key = |known: &Option<u8>| known.map(|known| KEYS[usize::from(known)]) == key;
         if !model.encryption.observe(is_key, is_final) {
@@ -168,6 +173,7 @@ impl Model {
             self.check_numbers(at, id, &read).map_err(in_shard)?;
             let shard = self.streams[at].shards.get_mut(&id).expect("it is listed");
             shard.seen = shard.seen.max(found.least);
+            shard.note_read(&found, &read);
             if look.is_final() {
                 shard.settle(&found);
             }
@@ -324,13 +330,24 @@ impl StreamModel {
         // What was pending may have been done by the opener after a crash, without the records that this took.
         let are_parents_synced = self.pending.is_none() || look.since == Since::Nothing;
         self.settle_reshard(&shards, is_under_way, look, are_parents_synced)?;
-        let expected: Vec<_> = self.unexpired(look.latest).map(|(id, _)| id).collect();
+        let unexpired: Vec<_> = self.unexpired(look.latest).map(|(id, _)| id).collect();
         let found: Vec<_> = shards.iter().map(|shard| shard.id).collect();
-        let is_left = |id: &ShardId| look.may_lag && self.shards.contains_key(id);
-        let is_right = expected.iter().all(|id| found.contains(id))
-            && found.iter().all(|id| expected.contains(id) || is_left(id));
+        let closing = |id: &ShardId| self.shards.get(id).map(|shard| shard.hidden.closing);
+        let is_expected = |id: &&ShardId| closing(id) == Some(Closing::Shown);
+        let is_left = |id: &ShardId| unexpired.contains(id) || (look.may_lag && closing(id).is_some());
+        let is_right = unexpired.iter().filter(is_expected).all(|id| found.contains(id))
+            && found
+                .iter()
+                .all(|id| is_left(id) && closing(id) != Some(Closing::Gone));
         if !is_right {
-            return Err(format!("shards {found:?} are there instead of {expected:?}"));
+            let known: Vec<_> = unexpired.iter().map(|id| (*id, closing(id))).collect();
+            return Err(format!("shards {found:?} are there instead of {known:?}"));
+        }
+        for id in unexpired.iter().filter(|id| !found.contains(id)) {
+            // It would be listed if its closing were not hidden, and does not come back.
+            self.shards
+                .entry(*id)
+                .and_modify(|shard| shard.hidden.closing = Closing::Gone);
         }
         for shard in &shards {
             let model = &self.shards[&shard.id];
@@ -470,13 +487,21 @@ impl StreamModel {
             let model = ShardModel::new(child.hash_key_range, child.parents().collect());
             self.shards.insert(child.id, model);
         }
+        let may_be_gone = self.may_be_limited();
         for id in parents {
-            let closed = shards
-                .iter()
-                .find(|shard| shard.id == *id)
-                .and_then(|shard| shard.closed);
+            let listed = shards.iter().find(|shard| shard.id == *id);
             let parent = self.shards.get_mut(id).ok_or("a parent is unknown")?;
-            parent.closed = Some(closed.ok_or_else(|| format!("{id} has children and is open"))?.at);
+            parent.closed = match (listed, children.first()) {
+                // Closed and dropped in one round of house-keeping.
+                (None, Some(child)) if may_be_gone => {
+                    parent.hidden.closing = Closing::Gone;
+                    Some(child.created)
+                }
+                _ => {
+                    let closed = listed.and_then(|shard| shard.closed);
+                    Some(closed.ok_or_else(|| format!("{id} has children and is open"))?.at)
+                }
+            };
             // A parent is sealed, and synced, before its children are made.
             if are_parents_synced {
                 parent.synced = parent.synced.max(parent.acknowledged);
@@ -529,8 +554,16 @@ impl StreamModel {
         let reader = unwrapped("read the stream", stream.reader(StartingPosition::TrimHorizon))?;
         let mut read: BTreeMap<ShardId, Vec<Record>> = BTreeMap::new();
         let mut last_of_key = BTreeMap::new();
+        let is_partly_hidden = |shard: &ShardId| {
+            let known = self.shards.get(shard);
+            known.is_some_and(|shard| shard.hidden.most > 0)
+        };
         for record in reader {
-            let record = unwrapped("read the stream", record)?;
+            let record = match record {
+                // A limit can hide the first records of a shard whose parent still has its last ones.
+                Err(Error::Trimmed { shard, .. }) if is_partly_hidden(&shard) => continue,
+                record => unwrapped("read the stream", record)?,
+            };
             let shard = record.sequence_number.shard_id();
             let id = record.data.first_chunk().map_or(0, |id| u64::from_le_bytes(*id));
             let before = last_of_key.insert(record.partition_key.to_string(), id);

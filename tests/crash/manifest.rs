@@ -13,6 +13,15 @@ pub fn manifest_end(bytes: &[u8]) -> u64 {
     first.iter().rposition(|byte| *byte != 0).unwrap() as u64
 }
 
+/// Leaves what a frame could be behind the last one, in both copies.
+pub fn tear(disk: &SimDisk, manifest: &str) {
+    let bytes = disk.rot().read(manifest).unwrap();
+    let behind = manifest_end(&bytes).next_multiple_of(8) + 8;
+    for copy in [0, MANIFEST_STRIPE as u64] {
+        disk.rot().overwrite(manifest, copy + behind, b"torn").unwrap();
+    }
+}
+
 /// Damages the same byte of both copies, so that neither has it.
 pub fn flip_in_both_copies(disk: &SimDisk, manifest: impl AsRef<Path>, offset: u64) {
     for copy in [0, MANIFEST_STRIPE as u64] {

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anabranch::{
     Checkpoint, Durability, HashKey, HashKeyRange, KeyRing, Record, RecordNumber, SequenceNumber, ShardId,
-    StreamId, Timestamp,
+    SizeLimits, StreamId, Timestamp,
 };
+
+use crate::hidden::Hidden;
 
 /// What went wrong, in words.
 pub type Violation = String;
@@ -65,6 +67,7 @@ pub struct StreamModel {
     pub shard_count: u32,
     pub shards: BTreeMap<ShardId, ShardModel>,
     pub retention: Setting<Retention>,
+    pub limits: Setting<SizeLimits>,
     /// Which key of [`KEYS`] records are encrypted with.
     pub encryption: Setting<Option<u8>>,
     pub checkpoints: BTreeMap<String, Setting<Option<Checkpoint>>>,
@@ -128,6 +131,8 @@ pub struct ShardModel {
     pub closed: Option<Timestamp>,
     /// In the order in which they were put, the unacknowledged ones included.
     pub records: Vec<RecordModel>,
+    /// So many of the first of them cannot be seen any more, besides those that have expired.
+    pub hidden: Hidden,
     /// So many of them were acknowledged, or lie before one that was.
     pub acknowledged: usize,
     /// So many of them were read.
@@ -152,6 +157,10 @@ pub struct Found {
     pub least: usize,
     pub most: usize,
     pub lost: Vec<usize>,
+    /// Which they are that were read.
+    pub read: Vec<usize>,
+    /// What that says of trims and limits.
+    pub hidden: Hidden,
 }
 
 #[derive(Clone, Debug)]
@@ -263,6 +272,7 @@ impl StreamModel {
                 hours: 24,
                 floor: Timestamp::EPOCH,
             }),
+            limits: Setting::new(SizeLimits::NONE),
             encryption: Setting::new(None),
             checkpoints: BTreeMap::new(),
             maybe_resharded: None,
@@ -340,6 +350,7 @@ impl ShardModel {
             parents,
             closed: None,
             records: Vec::new(),
+            hidden: Hidden::default(),
             acknowledged: 0,
             seen: 0,
             synced: 0,
@@ -363,11 +374,13 @@ impl ShardModel {
     /// Compares what was read with what should be there, and says how many of the records are.
     pub fn compare(&self, read: &[Record], horizons: Horizons, least: usize) -> Result<Found, Violation> {
         let expired_by = |horizon| self.records.partition_point(|record| record.arrival < horizon);
-        let (surely, perhaps) = (expired_by(horizons.least), expired_by(horizons.most));
+        let expired = expired_by(horizons.most);
+        let surely = expired_by(horizons.least).max(self.hidden.least);
+        let perhaps = expired.max(self.hidden.most);
         let is_first = |record: &RecordModel| read.first().is_some_and(|read| record.compare(read).is_ok());
         let first = self.records[surely..perhaps].iter().position(is_first);
         let hidden = first.map_or(perhaps, |first| surely + first);
-        let mut lost = Vec::new();
+        let (mut lost, mut places) = (Vec::new(), Vec::new());
         let mut place = hidden;
         for record in read {
             loop {
@@ -380,6 +393,7 @@ impl ShardModel {
                 }
                 place += 1;
             }
+            places.push(place);
             place += 1;
         }
         let found = place;
@@ -404,7 +418,33 @@ impl ShardModel {
             },
             most: found,
             lost,
+            hidden: match read.is_empty() {
+                true => self.hidden,
+                false => self.hidden_as_seen(hidden, expired),
+            },
+            read: places,
         })
+    }
+
+    /// What the first record that is seen says: those before it are hidden, or lost, and no other is.
+    fn hidden_as_seen(&self, first_seen: usize, expired: usize) -> Hidden {
+        let unexpired = self.records.get(expired..first_seen).unwrap_or_default();
+        let is_known_to_hide = unexpired.iter().any(|record| !record.may_be_lost);
+        Hidden {
+            least: match is_known_to_hide {
+                true => first_seen,
+                false => self.hidden.least,
+            },
+            most: self.hidden.most.min(first_seen),
+            ..self.hidden
+        }
+    }
+
+    /// A record that was read keeps its number, whether or not it was acknowledged.
+    pub fn note_read(&mut self, found: &Found, read: &[Record]) {
+        for (place, record) in found.read.iter().zip(read) {
+            self.records[*place].number = Some(record.sequence_number);
+        }
     }
 
     /// No other record than those will ever be there.
@@ -416,6 +456,12 @@ impl ShardModel {
         self.seen = found.least;
         self.acknowledged = self.acknowledged.min(found.least);
         self.synced = self.synced.min(found.least);
+        self.hidden = Hidden {
+            least: found.hidden.least.min(found.most),
+            most: found.hidden.most.min(found.most),
+            ..found.hidden
+        };
+        // Those that were lost lie behind those that are hidden.
         for place in found.lost.iter().rev() {
             self.records.remove(*place);
             for count in [&mut self.seen, &mut self.acknowledged, &mut self.synced] {

@@ -12,7 +12,8 @@ use crate::model::Violation;
 use crate::op::Fault;
 use crate::world::Settings;
 use crate::{
-    acknowledged, backups, faults, interrupted, random, regressions, repair_crashes, rot, scenario, targeted,
+    acknowledged, backups, faults, full_disk, interrupted, random, regressions, removal, repair_crashes, rot,
+    scenario, targeted,
 };
 
 const THREADS: usize = 2;
@@ -194,7 +195,10 @@ const TABLE: &[(Step, Check)] = &[
     (Step::FailureLatch, FAULTS),
     (Step::NumberGap, WRITTEN),
     (Step::NewSegmentAfterInterruption, WRITTEN),
-    (Step::EditBeforeRemoval, CRASHES),
+    (
+        Step::EditBeforeRemoval,
+        test!(removal::a_crash_in_any_call_of_a_deletion_leaves_all_of_a_stream_or_nothing),
+    ),
     (
         Step::HeldIsKept,
         test!(targeted::what_a_reader_holds_is_not_written_over),
@@ -289,6 +293,30 @@ const TABLE: &[(Step, Check)] = &[
     (
         Step::SetAsideRemovalSync,
         test!(acknowledged::what_a_repair_sets_aside_stays_aside_when_power_is_lost),
+    ),
+    (
+        Step::AnyWholeFrame,
+        test!(acknowledged::a_lost_edit_is_missed_by_the_later_frames_of_a_segment_whose_first_is_damaged),
+    ),
+    (
+        Step::SegmentFollows,
+        test!(targeted::a_reader_that_had_read_all_before_a_kill_misses_nothing),
+    ),
+    (
+        Step::RoomForFreeing,
+        test!(full_disk::small_changes_on_a_full_disk_leave_room_for_deletions),
+    ),
+    (
+        Step::RoomFromPool,
+        test!(full_disk::a_torn_manifest_is_written_anew_on_a_disk_that_is_full_of_files_in_the_pool),
+    ),
+    (
+        Step::QuietBeforeRemoval,
+        test!(removal::a_stream_that_is_deleted_while_its_first_segment_is_begun_stops_no_other),
+    ),
+    (
+        Step::NoEndOfGone,
+        test!(removal::a_queue_that_is_deleted_beside_a_close_leaves_a_manifest_that_opens),
     ),
     (
         Step::ManifestSnapshotSync,

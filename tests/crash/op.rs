@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anabranch::SizeLimits;
 use anabranch::sim::LossMode;
 
 /// One step. Streams are named by a small number; shards by their place among the open ones, whatever they are then.
@@ -57,6 +58,20 @@ pub enum Op {
     Checkpoint {
         stream: u8,
         records: usize,
+    },
+    /// Reads some records of every shard and trims the stream to how far that came.
+    Trim {
+        stream: u8,
+        records: usize,
+    },
+    /// Trims the stream to the checkpoint that was saved last, which a crash can have left ahead of the records.
+    TrimToSaved {
+        stream: u8,
+    },
+    /// Has the stream keep no more than so much. Done only where changes take no time.
+    Limit {
+        stream: u8,
+        limits: SizeLimits,
     },
     /// Reads some records of every shard and keeps them, and a reader that has read as many.
     Hold {

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use anabranch::Durability;
 use anabranch::sim::{LossMode, SimDisk};
+use anabranch::{Durability, SizeLimits};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
@@ -29,6 +29,15 @@ fn loss() -> impl Strategy<Value = LossMode> {
     prop::sample::select(LossMode::ALL.to_vec())
 }
 
+/// From less than a record to more than most streams have.
+fn limits() -> impl Strategy<Value = SizeLimits> {
+    let bytes = || prop::option::of(prop::sample::select(vec![0, 20_000, 60_000, 150_000, 400_000]));
+    (bytes(), bytes()).prop_map(|(shard_bytes, stream_bytes)| SizeLimits {
+        shard_bytes,
+        stream_bytes,
+    })
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let stream = || prop_oneof![3 => Just(0_u8), 1 => Just(1_u8)];
     let seconds = prop_oneof![0..20_u64, 3_600..80_000_u64];
@@ -45,6 +54,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (stream(), prop::option::weighted(0.8, 0..3_u8)).prop_map(|(stream, key)| Op::Encrypt { stream, key }),
         1 => (stream(), hours).prop_map(|(stream, hours)| Op::Retain { stream, hours }),
         1 => (stream(), 0..9_usize).prop_map(|(stream, records)| Op::Checkpoint { stream, records }),
+        3 => (stream(), 0..40_usize).prop_map(|(stream, records)| Op::Trim { stream, records }),
+        1 => stream().prop_map(|stream| Op::TrimToSaved { stream }),
+        1 => (stream(), limits()).prop_map(|(stream, limits)| Op::Limit { stream, limits }),
         2 => (stream(), 1..40_usize).prop_map(|(stream, records)| Op::Hold { stream, records }),
         1 => Just(Op::LetGo),
         2 => Just(Op::Expire),
@@ -73,6 +85,7 @@ fn holding_op() -> impl Strategy<Value = Op> {
             .prop_map(|(stream, key, bytes)| Op::Put { stream, key, bytes }),
         1 => (stream(), 0..4_usize).prop_map(|(stream, nth)| Op::Split { stream, nth }),
         4 => (stream(), 1..40_usize).prop_map(|(stream, records)| Op::Hold { stream, records }),
+        2 => (stream(), 1..10_usize).prop_map(|(stream, records)| Op::Trim { stream, records }),
         1 => Just(Op::LetGo),
         3 => Just(Op::Expire),
         1 => Just(Op::Look),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anabranch::SizeLimits;
 use anabranch::sim::{Calls, LossMode, SimDisk};
 
 use crate::model::Violation;
@@ -15,7 +16,7 @@ const LARGE: usize = 25_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Two streams, a split, a merge, roll-overs, a retention cut, checkpoints, logs that rest and are resumed, a clean
-/// close, a stream that is deleted and made again.
+/// close, trims, a limit of size, a stream that is deleted and made again.
 pub fn scenario() -> Vec<Op> {
     let put = |stream, key, bytes| Op::Put { stream, key, bytes };
     let spread = |stream: u8| Op::Batch {
@@ -90,6 +91,26 @@ pub fn scenario() -> Vec<Op> {
         put(0, 5, 80),
         spread(0),
         Op::Retain { stream: 1, hours: 24 },
+        // A reader is done with some records, and then with all of a shard that has been split.
+        Op::Trim {
+            stream: 0,
+            records: 2,
+        },
+        Op::Split { stream: 0, nth: 0 },
+        spread(0),
+        Op::Limit {
+            stream: 1,
+            limits: SizeLimits {
+                shard_bytes: Some(LARGE as u64),
+                ..SizeLimits::NONE
+            },
+        },
+        Op::Trim {
+            stream: 0,
+            records: 14,
+        },
+        Op::Maintain,
+        Op::Look,
         Op::Delete { stream: 1 },
         Op::Create { stream: 1, shards: 1 },
         put(1, 4, 90),

@@ -16,6 +16,9 @@ use crate::model::{
 use crate::op::{Fault, Op, stream_name};
 use crate::world::{DIRECTORY, Failure, Stop, World};
 
+/// The name of the checkpoint that is saved.
+pub const READER: &str = "reader";
+
 /// Where a record of a call lies in the model.
 type Place = (ShardId, usize);
 
@@ -73,6 +76,9 @@ impl World {
             Op::Checkpoint { stream, records } => {
                 self.with_stream(*stream, |world, at| world.save_checkpoint(at, *records))
             }
+            Op::Trim { stream, records } => self.with_stream(*stream, |world, at| world.trim(at, *records)),
+            Op::TrimToSaved { stream } => self.with_stream(*stream, Self::trim_to_saved),
+            Op::Limit { stream, limits } => self.with_stream(*stream, |world, at| world.limit(at, *limits)),
             Op::Hold { stream, records } => self.with_stream(*stream, |world, at| world.hold(at, *records)),
             Op::LetGo => self.let_go().map(|()| None),
             Op::Look => self.look().map(|()| None),
@@ -486,7 +492,7 @@ impl World {
         }
     }
 
-    fn be_refused_while_updating(
+    pub fn be_refused_while_updating(
         &mut self,
         what: &str,
         result: &anabranch::Result<()>,
@@ -550,7 +556,6 @@ impl World {
     }
 
     fn save_checkpoint(&mut self, at: usize, records: usize) -> Result<Option<Failure>, Stop> {
-        const NAME: &str = "reader";
         let stream = self.stream(&self.model.streams[at].name.clone())?;
         let saved = stream
             .reader(StartingPosition::TrimHorizon)
@@ -562,12 +567,12 @@ impl World {
                 let checkpoint = reader.checkpoint();
                 let checkpoints = &mut self.model.streams[at].checkpoints;
                 let setting = checkpoints
-                    .entry(NAME.to_owned())
+                    .entry(READER.to_owned())
                     .or_insert_with(|| Setting::new(None));
                 setting.maybe = Some(Some(checkpoint));
-                reader.stream().reset_checkpoint(NAME, &reader.checkpoint())
+                reader.stream().reset_checkpoint(READER, &reader.checkpoint())
             });
-        let setting = self.model.streams[at].checkpoints.get_mut(NAME);
+        let setting = self.model.streams[at].checkpoints.get_mut(READER);
         match (saved, setting) {
             (Ok(()), Some(setting)) => {
                 setting.settle();
@@ -575,7 +580,7 @@ impl World {
             }
             (Ok(()), None) => Ok(None),
             (Err(error), _) => self.failed("save a checkpoint", &error, |world| {
-                if let Some(setting) = world.model.streams[at].checkpoints.get_mut(NAME) {
+                if let Some(setting) = world.model.streams[at].checkpoints.get_mut(READER) {
                     setting.maybe = None;
                 }
             }),
@@ -583,7 +588,7 @@ impl World {
     }
 
     fn maintain(&mut self) -> Result<Option<Failure>, Stop> {
-        match self.store()?.maintain() {
+        match self.keep_house()? {
             Ok(()) => {
                 self.model.note_written_synced();
                 Ok(None)
@@ -593,7 +598,7 @@ impl World {
     }
 
     /// Judges an error, and takes back what was expected if it was not done.
-    fn failed(
+    pub fn failed(
         &mut self,
         what: &str,
         error: &Error,

@@ -11,7 +11,7 @@ use anabranch::{
     Timestamp,
 };
 
-use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies, manifest_end};
+use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies, tear};
 
 const DIRECTORY: &str = "store";
 
@@ -104,14 +104,7 @@ pub fn a_crash_while_a_torn_manifest_is_written_anew_leaves_a_whole_one() {
         let disk = SimDisk::new(n);
         open(&disk, NOT_JOURNALED).create_stream("old", 1).unwrap();
         let disk = disk.crash(LossMode::LoseAll);
-        let manifest = format!("{DIRECTORY}/MANIFEST-000001");
-        let bytes = disk.rot().read(&manifest).unwrap();
-        let end = manifest_end(&bytes);
-        for copy in [0, MANIFEST_STRIPE as u64] {
-            disk.rot()
-                .overwrite(&manifest, copy + end.next_multiple_of(8) + 8, b"torn")
-                .unwrap();
-        }
+        tear(&disk, &format!("{DIRECTORY}/MANIFEST-000001"));
         disk.faults().freeze_nth(Calls::ALL, n);
         let opened = options(&disk, NOT_JOURNALED).open(DIRECTORY);
         let is_over = !disk.is_frozen();
@@ -296,6 +289,37 @@ pub fn the_journal_lets_go_only_what_is_durably_in_the_segments() {
     let disk = disk.crash(LossMode::LoseAll);
     let stream = open(&disk, JOURNALED).stream("clicks").unwrap();
     let (records, error) = read(&stream);
+    let all = (2 * (rounds + 1), None);
+    assert_eq!((records.len(), error.map(|error| error.to_string())), all);
+}
+
+/// What the journal dropped when the store was closed lay in its directory for ever.
+#[test]
+pub fn files_of_the_journal_that_a_close_dropped_are_removed_and_no_other_is() {
+    let disk = SimDisk::new(1);
+    let files = |disk: &SimDisk| {
+        let files = disk.rot().files().into_iter().map(|(path, _)| path);
+        let is_of_journal =
+            |path: &PathBuf| path.starts_with("store/journal") && path.to_string_lossy().ends_with(".log");
+        files.filter(is_of_journal).collect::<Vec<_>>()
+    };
+    let store = open(&disk, JOURNALED);
+    let stream = store.create_stream("clicks", 2).unwrap();
+    let mut rounds = 0;
+    while files(&disk).len() < 3 {
+        put_to_both(&stream, &[7; 300]);
+        rounds += 1;
+        assert!(rounds < 5_000, "the journal never goes on in another file");
+    }
+    let written = files(&disk);
+    store.close().unwrap();
+    assert_eq!(files(&disk), written);
+    let store = open(&disk, JOURNALED);
+    assert_eq!(files(&disk), written[2..]);
+    // The file that was kept is the journal's still.
+    put_to_both(&store.stream("clicks").unwrap(), b"more");
+    let disk = disk.crash(LossMode::LoseAll);
+    let (records, error) = read(&open(&disk, JOURNALED).stream("clicks").unwrap());
     let all = (2 * (rounds + 1), None);
     assert_eq!((records.len(), error.map(|error| error.to_string())), all);
 }
@@ -524,4 +548,53 @@ pub fn what_a_reader_holds_is_not_written_over() {
     assert!(recycled() > before, "what nobody holds any more is not recycled");
     put(&other, 3);
     store.close().unwrap();
+}
+
+/// A kill leaves numbers out. What comes behind them was taken for all that is left of what had those numbers, once the
+/// segments before it had expired.
+#[test]
+pub fn a_reader_that_had_read_all_before_a_kill_misses_nothing() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    for begins_in_vain in [false, true] {
+        let disk = SimDisk::new(1);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let open = |disk: &SimDisk| {
+            let options = options(disk, NOT_JOURNALED).segment_bytes(64 * 1024);
+            options.clock(clock.clone()).open(DIRECTORY).unwrap()
+        };
+        let put = |stream: &Stream| stream.put("key", &[1; 40_000]);
+        let pass = |store: &Store, hours: u32| {
+            for _ in 0..hours {
+                clock.advance(HOUR);
+                store.maintain().unwrap();
+            }
+        };
+        let store = open(&disk);
+        let stream = store.create_stream("clicks", 1).unwrap();
+        (0..2).for_each(|_| _ = put(&stream).unwrap());
+        let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        assert_eq!(reader.by_ref().count(), 2);
+        let at_end = reader.checkpoint();
+        pass(&store, 20);
+        let mut disk = disk.crash(LossMode::KeepAll);
+        if begins_in_vain {
+            // The next segment gets its name and no frame, and the numbers after it are left out too.
+            let store = open(&disk);
+            disk.faults()
+                .on(".log")
+                .fail_nth(Operation::Write, 1, std::io::ErrorKind::Other);
+            assert!(put(&store.stream("clicks").unwrap()).is_err());
+            disk = disk.crash(LossMode::KeepAll);
+        }
+        let store = open(&disk);
+        let stream = store.stream("clicks").unwrap();
+        (0..2).for_each(|_| _ = put(&stream).unwrap());
+        pass(&store, 6);
+        let all: anabranch::Result<Vec<_>> = stream.reader_from(at_end).unwrap().collect();
+        let read = all.map(|records| records.len());
+        assert!(
+            matches!(read, Ok(2)),
+            "begins in vain: {begins_in_vain}: {read:?}"
+        );
+    }
 }

@@ -334,11 +334,21 @@ impl World {
         }
     }
 
+    /// A round of house-keeping, of which the model knows what it may do.
+    pub fn keep_house(&mut self) -> Result<anabranch::Result<()>, Stop> {
+        self.model.expect_house_keeping();
+        let kept = self.store()?.maintain();
+        if kept.is_ok() && !self.disk.is_frozen() {
+            self.model.note_house_kept();
+        }
+        Ok(kept)
+    }
+
     /// What is acknowledged from memory fails when nobody is there to be told, and of a batch only one failure is.
     pub fn find_background_failure(&mut self) -> Result<(), Stop> {
         if self.has_just_struck()
             && self.poisoned.is_none()
-            && let Err(error) = self.store()?.maintain()
+            && let Err(error) = self.keep_house()?
         {
             self.judge("maintain", &error)?;
         }

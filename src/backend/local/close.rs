@@ -2,6 +2,7 @@
 
 use super::logs::LocalLogs;
 use crate::catalog::Edit;
+use crate::disk::{Step, passes};
 use crate::error::{Error, Result};
 use crate::log::LogEnd;
 use crate::model::LogName;
@@ -27,7 +28,8 @@ impl LocalLogs {
         let last = last();
         let noted = self.catalog.commit(|state| {
             // A stream or a queue that was being deleted may be gone by now.
-            let ends = ends.iter().filter(|(name, _)| state.log(*name).is_some());
+            let is_there = |name| passes(Step::NoEndOfGone, state.log(name).is_some());
+            let ends = ends.iter().filter(|(name, _)| is_there(*name));
             let ends: Vec<_> = ends.copied().collect();
             let rested = (!ends.is_empty()).then_some(Edit::LogsRested { ends });
             Ok(rested.into_iter().chain(last.iter().cloned()).collect())

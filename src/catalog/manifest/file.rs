@@ -96,7 +96,7 @@ impl Manifest {
                 if manifest.has_torn_tail && !is_left_out(Step::TornManifestRewrite) {
                     manifest = match manifest.rewritten(&state) {
                         Err(error) if error.is_want_of_room() => {
-                            make_room()?;
+                            perform(Step::RoomFromPool, make_room)?;
                             manifest.rewritten(&state)?
                         }
                         other => other?,
@@ -315,9 +315,9 @@ impl Manifest {
         let wanted = needed.next_multiple_of(RESERVE_BYTES) + RESERVE_BYTES;
         let fits = needed <= self.reserved;
         let kept = match freeing {
-            Freeing::Room => 0,
             Freeing::Later => RESERVE_BYTES / 4,
-            Freeing::Nothing => RESERVE_BYTES / 2,
+            Freeing::Nothing if !is_left_out(Step::RoomForFreeing) => RESERVE_BYTES / 2,
+            Freeing::Nothing | Freeing::Room => 0,
         };
         match self.file.allocate(file_length(wanted)) {
             Ok(()) if fits => {}

@@ -50,6 +50,9 @@ impl LocalLog {
     /// Takes no more records, of a log that is about to be removed. Nothing is being written to it on return. What cannot be
     /// written goes with the log.
     pub(crate) fn seal_for_removal(&self) {
+        if is_left_out(Step::QuietBeforeRemoval) {
+            return;
+        }
         self.tail.lock().is_sealed = true;
         let _ = self.seal();
         self.wait_for_turn();

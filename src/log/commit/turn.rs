@@ -12,7 +12,7 @@ use super::local_log::LocalLog;
 use super::place::Place;
 use super::tail::Tail;
 use super::writer::PlacedFrame;
-use crate::disk::{Step, perform};
+use crate::disk::{Step, is_left_out, perform};
 use crate::error::{Error, Result};
 use crate::log::format::log_end::LogEnd;
 use crate::log::segments::segment::Segment;
@@ -307,7 +307,7 @@ impl LocalLog {
     /// Fails what was taken and not written, of a log that is removed: nothing is written to it on return, nor later.
     fn abandon_pending(&self) {
         let mut tail = self.tail.lock();
-        while tail.is_committing {
+        while tail.is_committing && !is_left_out(Step::QuietBeforeRemoval) {
             tail = self.wait_for_in_flight(tail);
         }
         let mut wakers = Vec::new();

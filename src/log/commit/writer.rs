@@ -616,7 +616,10 @@ impl Writer {
         let empty = previous
             .as_ref()
             .filter(|last| last.entry.base_position == self.end.position);
-        let follows = empty.map_or(self.end.next_record, |last| last.entry.follows);
+        let follows = match is_left_out(Step::SegmentFollows) {
+            true => first_record,
+            false => empty.map_or(self.end.next_record, |last| last.entry.follows),
+        };
         let entry = SegmentEntry {
             first_record,
             follows: follows.min(first_record),

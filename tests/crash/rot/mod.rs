@@ -5,6 +5,7 @@
 
 mod damage;
 pub mod in_use;
+mod in_use_elsewhere;
 mod outcome;
 pub mod repaired;
 mod sound;

@@ -13,6 +13,7 @@ on_each_backend!(
     what_a_checkpoint_is_past_is_trimmed_on_request,
     one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from,
     a_reader_behind_what_was_trimmed_is_told,
+    a_reader_at_the_end_of_what_has_expired_is_told_nothing,
     a_checkpoint_of_another_stream_trims_nothing,
     a_stream_is_opened_or_made,
     a_shard_is_split_in_half,
@@ -319,6 +320,27 @@ fn a_shard_is_split_in_half(place: &Place) {
     ));
 }
 
+fn a_reader_at_the_end_of_what_has_expired_is_told_nothing(place: &Place) {
+    let mut world = World::new(place);
+    let stream = stream_with(&world, StreamOptions::default());
+    (0..3).for_each(|number| _ = put_large(&stream, number));
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!((&mut reader).filter(Result::is_ok).count(), 3);
+    let at_end = reader.checkpoint();
+    world.let_pass(26 * HOUR);
+    assert_eq!(numbers(&stream), [0; 0]);
+    // By the same process and by the next one, before and after something is put.
+    for put in [3, 4] {
+        let stream = world.stream("s");
+        let mut reader = stream.reader_from(at_end.clone()).unwrap();
+        let read: Result<Vec<_>, Error> = reader.by_ref().collect();
+        assert_eq!(read.unwrap().len(), usize::from(put - 3));
+        put_large(&stream, put);
+        assert_eq!(reader.next().unwrap().unwrap().data[0], put);
+        world.reopen();
+    }
+}
+
 /// A killed process leaves numbers out. A reader that had read all that was there misses nothing of what follows them.
 #[test]
 fn a_reader_at_numbers_that_a_kill_left_out_is_told_nothing() {
@@ -415,4 +437,35 @@ fn closed_shards_without_a_record_go_where_a_size_is_kept() {
     }
     let open = stream.shards(&ShardFilter::AtLatest).unwrap().len();
     assert_eq!((open, shard_count(&stream)), (6, 6));
+}
+
+/// The last segment has no frame, and all that was before it has expired.
+#[test]
+fn a_reader_at_the_end_of_an_expired_log_with_an_empty_segment_is_told_nothing() {
+    use anabranch::sim::Operation;
+    for begins_segment in [false, true] {
+        let mut world = World::new(&Place::directory());
+        let stream = stream_with(&world, StreamOptions::default());
+        (0..2).for_each(|number| _ = put_large(&stream, number));
+        let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        assert_eq!((&mut reader).filter(Result::is_ok).count(), 2);
+        let at_end = reader.checkpoint();
+        world.reopen_after_kill();
+        if begins_segment {
+            let faults = world.disk.faults();
+            let _ = faults
+                .on(".log")
+                .fail_nth(Operation::Write, 1, std::io::ErrorKind::Other);
+            world.stream("s").put("k", b"refused").unwrap_err();
+            faults.clear();
+            world.reopen_after_kill();
+        }
+        world.let_pass(26 * HOUR);
+        let stream = world.stream("s");
+        let mut reader = stream.reader_from(at_end).unwrap();
+        let told = reader.next();
+        assert!(told.is_none(), "begins a segment: {begins_segment}: {told:?}");
+        put_large(&stream, 2);
+        assert_eq!(reader.next().unwrap().unwrap().data[0], 2);
+    }
 }
