@@ -447,6 +447,7 @@ async fn serve(
         .collect::<Vec<_>>()
         .join(",");
     let admin_address = server.admin_addr();
+    let shown_admin_address = admin_address.map(tracing::field::display);
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
@@ -456,7 +457,7 @@ async fn serve(
         process = std::process::id(),
         %address,
         addresses = listed,
-        admin_address = admin_address.map(tracing::field::display),
+        admin_address = shown_admin_address,
         data_dir,
         read_only = arguments.read_only,
         durability,
