@@ -112,6 +112,10 @@ impl Failure {
                 "{error}\nIf a server has it, ask that: leave out --data-dir, or give the server's address with \
                  --endpoint."
             ),
+            Failure::Directory(Error::StorageFull { path, .. }) => format!(
+                "the disk of {} is full\nFree some space, or hide old records with `anabranch trim`.",
+                path.display()
+            ),
             Failure::Directory(error) => error.to_string(),
             Failure::NoStore { directory } => format!(
                 "there is no store in {}\n`anabranch create --data-dir` makes one with its first stream.",
@@ -207,6 +211,20 @@ mod tests {
         });
         assert_eq!(failure.status(), 4);
         assert!(failure.message().contains("--data-dir"));
+    }
+
+    #[test]
+    fn a_full_disk_is_named_as_what_it_is() {
+        let failure = Failure::Directory(Error::StorageFull {
+            operation: "reserve",
+            path: "data/pool/7.preparing".into(),
+        });
+        assert_eq!(failure.status(), 4);
+        let message = failure.message();
+        assert!(
+            message.starts_with("the disk of data/pool/7.preparing is full\n") && message.contains("trim"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod interruption;
 mod keys;
 mod logging;
 mod man;
+mod printed;
 mod progress_line;
 mod repair;
 mod serve;
@@ -118,12 +119,12 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Dump(arguments)) => inspected(dump::run(&arguments)),
         Some(Command::Repair(arguments)) => inspected(repair::run(&arguments)),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
-        Some(Command::Completions(arguments)) => printed(completions::run(&arguments)),
-        Some(Command::Man(arguments)) => printed(man::run(&arguments)),
+        Some(Command::Completions(arguments)) => ended(completions::run(&arguments)),
+        Some(Command::Man(arguments)) => ended(man::run(&arguments)),
     }
 }
 
-fn printed(done: Result<ExitCode, Failure>) -> ExitCode {
+fn ended(done: Result<ExitCode, Failure>) -> ExitCode {
     done.unwrap_or_else(|failure| failure.report())
 }
 

@@ -190,11 +190,12 @@ impl Target for Directory {
             .collect();
         let outcomes = stream.append(&records).map_err(Failure::Directory)?.each().wait();
         let mut answer = PutAnswer::default();
-        for outcome in outcomes {
-            match outcome {
-                Ok(_) => answer.taken += 1,
+        for (place, outcome) in outcomes.into_iter().enumerate() {
+            if let Err(error) = outcome {
+                answer.untaken.push(place);
+                answer.is_doubtful |= !matches!(error, Error::StorageFull { .. });
                 // A disk that is full or broken does not become better by another try.
-                Err(error) => answer.failure = answer.failure.or(Some(Failure::Directory(error))),
+                answer.failure = answer.failure.or(Some(Failure::Directory(error)));
             }
         }
         Ok(answer)

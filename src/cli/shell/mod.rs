@@ -21,6 +21,7 @@ mod reshard;
 mod rfc3339;
 mod streams;
 mod table;
+mod tally;
 mod target;
 
 use std::io::ErrorKind;
@@ -87,7 +88,7 @@ Exit status:
   1  refused, or failed for a reason not named below
   2  the command line is wrong
   3  another process has the directory open
-  4  the directory cannot be used: no store, not writable, or of a newer version
+  4  the directory cannot be used: no store, not writable, of a newer version, or its disk is full
   5  no answer from the endpoint"
         )
     };

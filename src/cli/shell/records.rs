@@ -87,7 +87,7 @@ pub(super) const AFTER_HELP: &str = after_help!(
     "\
 Examples:
   anabranch tail clicks --follow --from -1h --decode
-  anabranch get clicks --output json | jq -r .data | base64 -d
+  anabranch get clicks --output json | jq -r '.data | @base64d'
   anabranch get clicks --decode --output json | jq 'select(.encoding == \"json\") | .data.page'
 
 A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::super::Failure;
+use super::answers;
 use super::certificates;
 use super::signing::Signer;
 
@@ -151,6 +152,16 @@ impl Client {
     }
 }
 
+impl CallError {
+    /// Whether the call may have had its effect.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            CallError::Refused(refusal) => refusal.status >= 500,
+            CallError::Failed(_) => true,
+        }
+    }
+}
+
 impl Refusal {
     pub(super) fn is(&self, kind: &str) -> bool {
         self.kind == kind
@@ -159,12 +170,7 @@ impl Refusal {
     /// Whether the same call may succeed a little later.
     fn may_pass(&self, operation: &str) -> bool {
         const CHANGES_NOTHING: [&str; 3] = ["Describe", "List", "Get"];
-        let is_throttled = [
-            "ProvisionedThroughputExceededException",
-            "ThrottlingException",
-            "KMSThrottlingException",
-        ]
-        .contains(&self.kind.as_str());
+        let is_throttled = answers::is_throttling(&self.kind);
         // Of other calls it is a quota, which waiting does not raise.
         let is_call_rate = self.is("LimitExceededException")
             && CHANGES_NOTHING.iter().any(|prefix| operation.starts_with(prefix));
