@@ -85,7 +85,11 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// What is counted of the logs of one stream, or of all.
     fn statistics(&self, of: Option<StreamId>) -> LogStatistics;
 
-    /// The room on what holds the logs, if that is known.
+    /// How long the oldest sync has taken so far that is under way. Waits for nothing.
+    fn oldest_sync(&self) -> Option<Duration>;
+
+    /// The room on what holds the logs, if that is known. May wait for the disk, as none of the other three that tell
+    /// something does.
     fn space(&self) -> Option<Space>;
 
     /// Makes all durable that was taken, commits the `last` edits with it, and lets the logs go. All who wait at a log

@@ -18,6 +18,7 @@ mod private_file;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod syncs_under_way;
 
 pub use file_limit::{open_file_limit, raise_open_file_limit};
 pub(crate) use health::Health;

@@ -23,6 +23,7 @@ mod labels;
 mod load_windows;
 mod namespace;
 mod oldest;
+mod oldest_records;
 mod open;
 mod open_queues;
 mod options;

@@ -255,8 +255,9 @@ impl Stream {
 
     fn count_read(&self, read: &Records) {
         let records = read.list.len() as u64;
-        self.core.reads.count(records, read.bytes);
+        // As of puts, the store's first.
         self.store_core().reads.count(records, read.bytes);
+        self.core.reads.count(records, read.bytes);
     }
 
     pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<dyn ShardLog>> {

@@ -114,6 +114,10 @@ impl Logs for LocalLogs {
         }
     }
 
+    fn oldest_sync(&self) -> Option<Duration> {
+        self.context.resources.health.oldest_sync()
+    }
+
     fn space(&self) -> Option<Space> {
         self.space_with_pool()
     }

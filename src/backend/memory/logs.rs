@@ -253,6 +253,10 @@ impl Logs for MemoryLogs {
         }
     }
 
+    fn oldest_sync(&self) -> Option<Duration> {
+        None
+    }
+
     fn space(&self) -> Option<Space> {
         Some(self.room.space())
     }
