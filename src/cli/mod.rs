@@ -9,6 +9,7 @@ mod completions;
 mod counted;
 mod dump;
 mod duration;
+mod exclusive;
 mod exit;
 mod initial_streams;
 mod interruption;
@@ -27,7 +28,8 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use exit::Failure;
 
@@ -110,7 +112,8 @@ Exit status:
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = CommandLine::parse();
+    let matches = CommandLine::command().get_matches();
+    let arguments = CommandLine::of(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
@@ -121,6 +124,20 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Completions(arguments)) => ended(completions::run(&arguments)),
         Some(Command::Man(arguments)) => ended(man::run(&arguments)),
+    }
+}
+
+impl CommandLine {
+    fn of(matches: &ArgMatches) -> Result<CommandLine, clap::Error> {
+        let parsed = CommandLine::from_arg_matches(matches);
+        let mut arguments = parsed.map_err(|error| error.format(&mut CommandLine::command()))?;
+        let settled = match (&mut arguments.command, matches.subcommand()) {
+            (None, _) => arguments.serve.settle(matches),
+            (Some(Command::Serve(serve)), Some((_, matches))) => serve.settle(matches),
+            _ => Ok(()),
+        };
+        settled.map_err(|reason| CommandLine::command().error(ErrorKind::ArgumentConflict, reason))?;
+        Ok(arguments)
     }
 }
 
@@ -147,7 +164,6 @@ fn inspected(done: Result<ExitCode, Failure>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
