@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::calls::Calls;
-use super::series::Seen;
 use crate::http::ServerGauges;
 use crate::{Error, Result, StoreStats, Stream, Timestamp};
 
@@ -44,6 +43,15 @@ pub(super) struct Flow {
     pub(super) put_bytes: u64,
     pub(super) read_records: u64,
     pub(super) read_bytes: u64,
+}
+
+/// The numbers of the store.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) streams: Vec<StreamNumbers>,
+    /// What is counted of those without series.
+    pub(super) others: Flow,
+    pub(super) store: StoreStats,
 }
 
 impl Numbers {

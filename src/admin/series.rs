@@ -1,7 +1,7 @@
 //! Which streams have series of their own, and what is counted of all others.
 
-use super::numbers::{Flow, StreamNumbers};
-use crate::{Error, Result, Space, Store, StoreStats, Stream, StreamId};
+use super::numbers::{Flow, Seen, StreamNumbers};
+use crate::{Error, Result, Space, Store, Stream, StreamId};
 
 /// So many streams have series of their own.
 const MOST_STREAMS: usize = 100;
@@ -22,14 +22,6 @@ pub(super) struct Series {
 struct Shown {
     stream: Stream,
     last: Flow,
-}
-
-/// The numbers of streams.
-pub(super) struct Seen {
-    pub(super) streams: Vec<StreamNumbers>,
-    /// What is counted of those without series.
-    pub(super) others: Flow,
-    pub(super) store: StoreStats,
 }
 
 impl Series {

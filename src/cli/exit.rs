@@ -25,8 +25,12 @@ pub(crate) enum Failure {
     Directory(Error),
     /// There is no store in the directory, and the command makes none.
     NoStore { directory: PathBuf },
-    /// No answer comes from the endpoint.
-    Endpoint { url: String, reason: String },
+    /// No answer comes from the endpoint. It `may_pass`: a connection that is refused or broken.
+    Endpoint {
+        url: String,
+        reason: String,
+        may_pass: bool,
+    },
     /// What was asked for is refused, or what was given cannot be used.
     Refused(String),
     /// Standard output takes no more.
@@ -54,6 +58,17 @@ impl Failure {
         });
         eprintln!("{line}");
         ExitCode::from(self.status())
+    }
+
+    /// Whether the same may work a little later.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Failure::Endpoint { may_pass: true, .. })
+    }
+
+    /// What is wrong, in one line.
+    pub(super) fn first_line(&self) -> String {
+        let message = self.message();
+        message.lines().next().unwrap_or_default().to_owned()
     }
 
     fn status(&self) -> u8 {
@@ -121,7 +136,7 @@ impl Failure {
                 "there is no store in {}\n`anabranch create --data-dir` makes one with its first stream.",
                 directory.display()
             ),
-            Failure::Endpoint { url, reason } => format!(
+            Failure::Endpoint { url, reason, .. } => format!(
                 "no answer from {url}: {reason}\nIs a server there? Give its address with --endpoint, or a directory \
                  that no server has with --data-dir."
             ),

@@ -649,7 +649,7 @@ fn the_command_line_wins_over_variables_that_exclude_it() {
     for arguments in [&["--ephemeral"][..], &["serve", "--ephemeral"]] {
         assert!(log_of(with_variables(&of_image, arguments)).contains(in_memory));
     }
-    assert!(!std::path::Path::new(directory).exists());
+    assert!(!Path::new(directory).exists());
     let read_only = [("ANABRANCH_READ_ONLY", "true")];
     assert!(log_of(with_variables(&read_only, &["--ephemeral"])).contains(in_memory));
 

@@ -23,6 +23,8 @@ mod streams;
 mod table;
 mod tally;
 mod target;
+mod trim;
+mod until;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -64,7 +66,7 @@ pub(super) enum ShellCommand {
 
     /// Hide the records in front of a position, and free their space
     #[command(after_long_help = AFTER_HELP)]
-    Trim(reshard::TrimArguments),
+    Trim(trim::TrimArguments),
 
     /// Delete a stream with all its records
     #[command(after_long_help = AFTER_HELP)]
@@ -107,7 +109,7 @@ pub(super) fn run(command: &ShellCommand) -> ExitCode {
         ShellCommand::Tail(arguments) => records::tail(arguments),
         ShellCommand::Split(arguments) => reshard::split(arguments),
         ShellCommand::Merge(arguments) => reshard::merge(arguments),
-        ShellCommand::Trim(arguments) => reshard::trim(arguments),
+        ShellCommand::Trim(arguments) => trim::run(arguments),
         ShellCommand::Delete(arguments) => streams::delete(arguments),
     };
     match done {
