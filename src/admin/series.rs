@@ -32,13 +32,12 @@ impl Series {
 
     /// Gives places to streams that have come, and takes those of streams that are deleted. Waits for nothing.
     pub(super) fn admit(&mut self, store: &Store) -> Result<()> {
-        for shown in std::mem::take(&mut self.shown) {
-            match shown.stream.stats_at_once() {
-                Err(Error::StreamNotFound { .. }) => self.deleted = self.deleted.and(shown.last),
-                Err(error) => return Err(error),
-                Ok(_) => self.shown.push(shown),
-            }
-        }
+        let is_deleted = |shown: &mut Shown| {
+            let stats = shown.stream.stats_at_once();
+            matches!(stats, Err(Error::StreamNotFound { .. }))
+        };
+        let deleted = self.shown.extract_if(.., is_deleted);
+        self.deleted = deleted.fold(self.deleted, |sum, shown| sum.and(shown.last));
         let places = MOST_STREAMS - self.shown.len();
         let (streams, newest) = store.streams_at_once(self.newest, places)?;
         self.newest = self.newest.max(newest);

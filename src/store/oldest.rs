@@ -85,7 +85,7 @@ impl Stream {
 
     fn oldest_record_of(&self, shard: ShardId) -> Result<Option<(RecordNumber, Timestamp)>> {
         let found = self
-            .readable(shard)
+            .readable_as_it_is(shard)
             .and_then(|(view, log)| view.oldest_record(&log));
         match found {
             Err(

@@ -462,10 +462,7 @@ mod tests {
     fn crowded() -> (SimDisk, SegmentPool) {
         let disk = SimDisk::new(1);
         let pool = pool_on(&disk);
-        for _ in 0..8 {
-            assert!(pool.want(FILE));
-            pool.prepare_wanted(Duration::ZERO).unwrap();
-        }
+        (0..8).for_each(|_| pool.prepare(FILE).unwrap());
         disk.set_capacity(disk.used_bytes() + 4 * FILE);
         (disk, pool)
     }
