@@ -1,13 +1,19 @@
 //! Whether a store is well, for what watches a server.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::Store;
+use crate::{Space, Store};
 
-/// The status and the body of `/health`. It may be shown to anyone, so it names no file and has no message of an error.
-pub(super) fn health_of(store: &Store) -> (StatusCode, String) {
-    let reasons = reasons(store);
+/// A sync that has not ended after so long ends late or never.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// The status and the body of `/health`, with the room as it was last seen. It may be shown to anyone, so it names no file
+/// and has no message of an error. Waits for nothing.
+pub(super) fn health_of(store: &Store, room: Option<Space>) -> (StatusCode, String) {
+    let reasons = reasons(store, room);
     let (status, word) = match reasons.is_empty() {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
@@ -16,14 +22,17 @@ pub(super) fn health_of(store: &Store) -> (StatusCode, String) {
 }
 
 /// Why the store is not well.
-fn reasons(store: &Store) -> Vec<&'static str> {
+fn reasons(store: &Store, room: Option<Space>) -> Vec<&'static str> {
     // The one error that there is: the store is closed.
-    let Ok(health) = store.health() else {
+    let Ok(health) = store.health_at_once(room) else {
         return vec!["closed"];
     };
     let mut reasons = Vec::new();
     if health.failure.is_some() {
         reasons.push("poisoned");
+    }
+    if health.oldest_sync.is_some_and(|taken| taken >= STUCK) {
+        reasons.push("stuck");
     }
     if health.is_nearly_full() {
         reasons.push("nearly full");

@@ -5,8 +5,8 @@
 //! shows them, and of the API only the names of its operations and what became of their calls ([`Calls`]).
 //!
 //! No client has to sign for a page. Which hosts and web pages may ask is decided where it is for the API:
-//! [`Admission`](crate::http::Admission). A page takes one thread that may wait, and only so many are made at a time, so a client
-//! that asks too often waits for itself.
+//! [`Admission`](crate::http::Admission). What a page needs of the disk is looked up by one thread at a time and kept, and no page
+//! waits for it longer than a moment: these pages are what shows that a disk hangs.
 
 mod address;
 mod calls;
@@ -14,6 +14,7 @@ mod exposition;
 mod health;
 mod numbers;
 mod pages;
+mod series;
 
 pub(crate) use address::AdminAddress;
 pub(crate) use calls::Calls;

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use super::calls::Calls;
 use crate::http::ServerGauges;
-use crate::{Error, Result, Store, StoreStats, Stream, StreamStats, Timestamp};
-
-/// So many streams have numbers of their own: those that are there for longest.
-const MOST_STREAMS: usize = 100;
+use crate::{Error, Result, StoreStats, Stream, Timestamp};
 
 /// The first record of each shard is looked for if a stream has no more shards. It takes memory for each.
 const MOST_SHARDS_LOOKED_INTO: u64 = 64;
@@ -17,7 +14,7 @@ const MOST_SHARDS_LOOKED_INTO: u64 = 64;
 pub(super) struct Numbers {
     pub(super) store: StoreStats,
     pub(super) streams: Vec<StreamNumbers>,
-    /// Those of all other streams, and of those that are deleted.
+    /// Those of the streams without series.
     pub(super) others: Flow,
     pub(super) calls: Vec<(&'static str, u64)>,
     pub(super) errors: BTreeMap<(&'static str, &'static str), u64>,
@@ -48,27 +45,21 @@ pub(super) struct Flow {
     pub(super) read_bytes: u64,
 }
 
+/// The numbers of the store.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) streams: Vec<StreamNumbers>,
+    /// What is counted of those without series.
+    pub(super) others: Flow,
+    pub(super) store: StoreStats,
+}
+
 impl Numbers {
-    /// Waits for locks, and for the disk.
-    pub(super) fn of(store: &Store, calls: &Calls, gauges: &ServerGauges) -> Result<Numbers> {
-        // Before those of the store, which then are no less than theirs together.
-        let mut streams = Vec::new();
-        for stream in store.all_streams(None, MOST_STREAMS)? {
-            streams.extend(numbers_of(&stream)?);
-        }
-        let store = store.stats()?;
-        let whole = Flow {
-            put_records: store.puts.records,
-            put_bytes: store.puts.bytes,
-            read_records: store.reads.records,
-            read_bytes: store.reads.bytes,
-        };
-        Ok(Numbers {
-            others: streams
-                .iter()
-                .fold(whole, |left, stream| left.without(stream.flow)),
-            store,
-            streams,
+    pub(super) fn of(seen: Seen, calls: &Calls, gauges: &ServerGauges) -> Numbers {
+        Numbers {
+            store: seen.store,
+            streams: seen.streams,
+            others: seen.others,
             calls: calls.calls(),
             errors: calls.errors(),
             throttled_records: calls.throttled_records(),
@@ -76,53 +67,72 @@ impl Numbers {
             closed_idle_connections: gauges.closed_idle_connections(),
             request_bytes: gauges.request_bytes() as u64,
             reply_bytes: gauges.reply_bytes() as u64,
-        })
+        }
     }
 }
 
-/// `None` if the stream is deleted by now.
-fn numbers_of(stream: &Stream) -> Result<Option<StreamNumbers>> {
-    let gathered = stream
-        .stats()
-        .and_then(|stats| Ok((oldest_arrival(stream, &stats)?, stats)));
-    let (oldest_arrival, stats) = match gathered {
-        Ok(gathered) => gathered,
-        Err(Error::StreamNotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(StreamNumbers {
-        namespace: stream.namespace().to_owned(),
-        name: stream.name().to_owned(),
-        flow: Flow {
-            put_records: stats.puts.records,
-            put_bytes: stats.puts.bytes,
-            read_records: stats.reads.records,
-            read_bytes: stats.reads.bytes,
-        },
-        open_shards: stats.open_shards,
-        segment_bytes: stats.storage.segment_bytes,
-        oldest_arrival,
-    }))
+impl StreamNumbers {
+    /// `None` if the stream is deleted by now. Waits for nothing.
+    pub(super) fn of(stream: &Stream) -> Result<Option<StreamNumbers>> {
+        let gathered = stream
+            .stats_at_once()
+            .and_then(|stats| Ok((stream.oldest_arrival_at_once()?, stats)));
+        let (oldest_arrival, stats) = match gathered {
+            Ok(gathered) => gathered,
+            Err(Error::StreamNotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(StreamNumbers {
+            namespace: stream.namespace().to_owned(),
+            name: stream.name().to_owned(),
+            flow: Flow {
+                put_records: stats.puts.records,
+                put_bytes: stats.puts.bytes,
+                read_records: stats.reads.records,
+                read_bytes: stats.reads.bytes,
+            },
+            open_shards: stats.open_shards,
+            segment_bytes: stats.storage.segment_bytes,
+            oldest_arrival: oldest_arrival.filter(|_| may_look_into(stats.shards)),
+        }))
+    }
 }
 
-/// Where the disk cannot tell, other numbers still can.
-fn oldest_arrival(stream: &Stream, stats: &StreamStats) -> Result<Option<Timestamp>> {
-    if stats.shards > MOST_SHARDS_LOOKED_INTO {
-        return Ok(None);
+/// Looks for the oldest records of streams, in no more than `most` shards of which nothing is known. What keeps one stream
+/// from being looked into keeps no other.
+pub(super) fn look_for_oldest(streams: &[Stream], most: usize) {
+    let mut left = most;
+    for stream in streams {
+        let shards = stream.stats_at_once().map(|stats| stats.shards);
+        if shards.is_ok_and(may_look_into) {
+            left -= stream.look_for_oldest(left).unwrap_or(0).min(left);
+        }
     }
-    match stream.oldest_arrival() {
-        Err(Error::Io { .. } | Error::Poisoned { .. } | Error::TooManyOpenFiles { .. }) => Ok(None),
-        found => found,
-    }
+}
+
+fn may_look_into(shards: u64) -> bool {
+    shards <= MOST_SHARDS_LOOKED_INTO
 }
 
 impl Flow {
-    fn without(self, other: Flow) -> Flow {
+    pub(super) fn and(self, other: Flow) -> Flow {
+        self.with(other, u64::saturating_add)
+    }
+
+    pub(super) fn at_least(self, other: Flow) -> Flow {
+        self.with(other, u64::max)
+    }
+
+    pub(super) fn without(self, other: Flow) -> Flow {
+        self.with(other, u64::saturating_sub)
+    }
+
+    fn with(self, other: Flow, each: fn(u64, u64) -> u64) -> Flow {
         Flow {
-            put_records: self.put_records.saturating_sub(other.put_records),
-            put_bytes: self.put_bytes.saturating_sub(other.put_bytes),
-            read_records: self.read_records.saturating_sub(other.read_records),
-            read_bytes: self.read_bytes.saturating_sub(other.read_bytes),
+            put_records: each(self.put_records, other.put_records),
+            put_bytes: each(self.put_bytes, other.put_bytes),
+            read_records: each(self.read_records, other.read_records),
+            read_bytes: each(self.read_bytes, other.read_bytes),
         }
     }
 }

@@ -1,19 +1,23 @@
 //! The pages, and what it may cost to make one.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::error;
 
 use super::calls::Calls;
 use super::exposition;
 use super::health::health_of;
-use super::numbers::Numbers;
-use crate::Store;
+use super::numbers::{Numbers, look_for_oldest};
+use super::series::Series;
 use crate::http::{Connection, MOST_SMALL, Reply, ReplyShare, Resources, ServerGauges};
+use crate::{Space, Store};
 
 /// A page that a server has for those who run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +37,24 @@ pub(crate) struct Admin {
     api: &'static str,
     /// Whether work that waits is done on the thread of the async runtime.
     waits_inline: bool,
-    /// One permit for each look at the store's health: a disk that hangs keeps no more threads.
-    looks: Arc<Semaphore>,
-    /// One, so that numbers are gathered once at a time.
+    /// The room as it was last seen.
+    room: Arc<Mutex<Option<Space>>>,
+    series: Arc<Mutex<Series>>,
+    /// One permit for each of these, so that a disk that hangs keeps no more threads: to look for the room, to look for the
+    /// oldest records, and to gather numbers.
+    looking_for_room: Arc<Semaphore>,
+    looking_for_oldest: Arc<Semaphore>,
     gathering: Arc<Semaphore>,
 }
 
-const MOST_LOOKS: usize = 4;
+/// A page waits no longer for a look at the disk. Then what was seen before has to do.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// How long numbers may take to be gathered, for which nothing waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// In one go the oldest records are looked for in so many shards more.
+const MOST_NEW_SHARDS: usize = 100;
 
 impl Page {
     /// The page at a path.
@@ -67,7 +82,10 @@ impl Admin {
             gauges,
             api,
             waits_inline,
-            looks: Arc::new(Semaphore::new(MOST_LOOKS)),
+            room: Arc::default(),
+            series: Arc::default(),
+            looking_for_room: Arc::new(Semaphore::new(1)),
+            looking_for_oldest: Arc::new(Semaphore::new(1)),
             gathering: Arc::new(Semaphore::new(1)),
         }
     }
@@ -97,11 +115,9 @@ impl Admin {
     }
 
     async fn health(&self) -> Content {
-        let store = self.store.clone();
-        let looked = self.on_blocking_thread(&self.looks, move || health_of(&store));
-        let Some((status, body)) = looked.await else {
-            return Content::failed();
-        };
+        self.look_for_room().await;
+        let room = *lock(&self.room);
+        let (status, body) = health_of(&self.store, room);
         Content::json(status, body)
     }
 
@@ -110,17 +126,11 @@ impl Admin {
         let Ok(mut share) = http.replies.reserve(MOST_SMALL).await else {
             return Content::unavailable("The server has too many replies to send.\n");
         };
-        let (store, calls, gauges) = (self.store.clone(), Arc::clone(&self.calls), self.gauges.clone());
-        let gathered = self.on_blocking_thread(&self.gathering, move || {
-            Numbers::of(&store, &calls, &gauges).map(exposition::text_of)
-        });
-        let text = match gathered.await {
-            Some(Ok(Ok(text))) => text,
-            Some(Err(error)) => {
-                error!(%error, "the numbers of the server cannot be gathered");
-                return Content::unavailable("The store does not tell its numbers.\n");
-            }
-            Some(Ok(Err(_))) | None => return Content::failed(),
+        self.look_for_room().await;
+        self.look_for_oldest().await;
+        let text = match self.gathered().await {
+            Ok(text) => text,
+            Err(content) => return content,
         };
         match http.replies.fit(&mut share, connection, text.len()) {
             true => Content {
@@ -131,25 +141,94 @@ impl Admin {
         }
     }
 
-    /// Does what may wait for a lock or the disk, once there is a permit. `None` if it panics.
-    async fn on_blocking_thread<T: Send + 'static>(
-        &self,
-        permits: &Arc<Semaphore>,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
+    /// The text of the numbers, or what is answered without them.
+    async fn gathered(&self) -> Result<String, Content> {
+        let (store, series) = (self.store.clone(), Arc::clone(&self.series));
+        let (calls, gauges) = (Arc::clone(&self.calls), self.gauges.clone());
+        let room = *lock(&self.room);
+        let gather = move || {
+            let mut series = lock(&series);
+            series.admit(&store)?;
+            let seen = series.read(&store, room)?;
+            Ok(exposition::text_of(Numbers::of(seen, &calls, &gauges)))
+        };
         if self.waits_inline {
-            return Some(work());
+            return told_or_not(gather());
         }
-        // The semaphores are never closed. The permit goes with the work, which a client that has gone does not end.
-        let permit = Arc::clone(permits).acquire_owned().await.ok();
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await
-            .inspect_err(|panic| error!(%panic, "a page could not be made"))
-            .ok()
+        let gathering = async {
+            // The semaphore is never closed. The permit goes with the work, which a client that has gone does not end.
+            let permit = Arc::clone(&self.gathering).acquire_owned().await.ok();
+            let gathered = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                gather()
+            });
+            gathered.await
+        };
+        match timeout(PATIENCE, gathering).await {
+            Ok(Ok(gathered)) => told_or_not(gathered),
+            Ok(Err(panic)) => {
+                error!(%panic, "a page could not be made");
+                Err(Content::failed())
+            }
+            Err(_) => Err(Content::unavailable(
+                "The store does not tell its numbers in time.\n",
+            )),
+        }
     }
+
+    async fn look_for_room(&self) {
+        let (store, room) = (self.store.clone(), Arc::clone(&self.room));
+        let look = move || {
+            let seen = store.space();
+            *lock(&room) = seen;
+        };
+        self.look(&self.looking_for_room, look).await;
+    }
+
+    async fn look_for_oldest(&self) {
+        let (store, series) = (self.store.clone(), Arc::clone(&self.series));
+        let look = move || {
+            let streams = {
+                let mut series = lock(&series);
+                // A store that does not tell its streams tells no numbers either.
+                let _ = series.admit(&store);
+                series.streams()
+            };
+            look_for_oldest(&streams, MOST_NEW_SHARDS);
+        };
+        self.look(&self.looking_for_oldest, look).await;
+    }
+
+    /// Looks at the disk, unless an earlier look has not ended, and waits for it a moment.
+    async fn look(&self, permits: &Arc<Semaphore>, look: impl FnOnce() + Send + 'static) {
+        if self.waits_inline {
+            return look();
+        }
+        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
+            return;
+        };
+        let looking = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            look();
+        });
+        // Without an answer the last one holds.
+        let _ = timeout(MOMENT, looking).await;
+    }
+}
+
+fn told_or_not(gathered: crate::Result<Result<String, fmt::Error>>) -> Result<String, Content> {
+    match gathered {
+        Ok(text) => text.map_err(|_| Content::failed()),
+        Err(error) => {
+            error!(%error, "the numbers of the server cannot be gathered");
+            Err(Content::unavailable("The store does not tell its numbers.\n"))
+        }
+    }
+}
+
+/// Held while nothing is waited for.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is answered.

@@ -105,7 +105,11 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// How many bytes of the disk or the memory one log takes.
     fn stored_bytes(&self, log: LogName) -> u64;
 
-    /// The room on what holds the logs, if that is known.
+    /// How long the oldest sync has taken so far that is under way. Waits for nothing.
+    fn oldest_sync(&self) -> Option<Duration>;
+
+    /// The room on what holds the logs, if that is known. May wait for the disk, as none of the others that tell
+    /// something does.
     fn space(&self) -> Option<Space>;
 
     /// Makes all durable that was taken, commits the `last` edits with it, and lets the logs go. All who wait at a log

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anabranch::kinesis::{Credentials, ServerOptions, TlsError, TlsIdentity};
-use clap::Args;
+use clap::{ArgMatches, Args};
 use tracing::info;
 
 use super::Failure;
+use super::exclusive::{Holds, decide};
 use super::secret_file::SecretFile;
 
 #[derive(Debug, Clone, Args)]
@@ -56,8 +57,8 @@ pub(super) struct AccessArguments {
 
     /// Speak TLS, with a certificate that is made once and kept, for clients that are told to trust it
     ///
-    /// It is for localhost, 127.0.0.1 and ::1, and lies in the data directory as tls-certificate.pem.
-    #[arg(long, conflicts_with = "tls_cert", env = "ANABRANCH_TLS_SELF_SIGNED")]
+    /// It is for localhost, 127.0.0.1 and ::1, and lies in the data directory as tls-certificate.pem. Not with --tls-cert.
+    #[arg(long, env = "ANABRANCH_TLS_SELF_SIGNED")]
     tls_self_signed: bool,
 
     /// A name or an address that the certificate of --tls-self-signed is for too
@@ -90,6 +91,16 @@ pub(super) struct Tls {
 }
 
 impl AccessArguments {
+    /// Decides between options that exclude each other.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        match decide(matches, "tls_self_signed", "tls_cert")? {
+            Holds::First => (self.tls_cert, self.tls_key) = (None, None),
+            Holds::Second => self.tls_self_signed = false,
+            Holds::All => {}
+        }
+        Ok(())
+    }
+
     pub(super) fn verifies_signatures(&self) -> bool {
         self.credentials.is_some()
     }

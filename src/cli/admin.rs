@@ -1,7 +1,9 @@
 //! Where the pages are for those who run the server: health, metrics and version.
 
 use anabranch::kinesis::ServerOptions;
-use clap::Args;
+use clap::{ArgMatches, Args};
+
+use super::exclusive::{Holds, decide};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArguments {
@@ -12,8 +14,8 @@ pub(super) struct AdminArguments {
     #[arg(long, value_name = "HOST:PORT", env = "ANABRANCH_ADMIN_LISTEN")]
     admin_listen: Option<String>,
 
-    /// Have no /health, /metrics and /version
-    #[arg(long, conflicts_with = "admin_listen", env = "ANABRANCH_NO_ADMIN")]
+    /// Have no /health, /metrics and /version; not with --admin-listen
+    #[arg(long, env = "ANABRANCH_NO_ADMIN")]
     no_admin: bool,
 
     /// Have no console
@@ -24,6 +26,16 @@ pub(super) struct AdminArguments {
 }
 
 impl AdminArguments {
+    /// Decides between options that exclude each other.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        match decide(matches, "no_admin", "admin_listen")? {
+            Holds::First => self.admin_listen = None,
+            Holds::Second => self.no_admin = false,
+            Holds::All => {}
+        }
+        Ok(())
+    }
+
     pub(super) fn given_to(&self, options: ServerOptions) -> ServerOptions {
         let options = options.console(!self.no_console);
         match &self.admin_listen {

@@ -1,11 +1,11 @@
 //! `anabranch completions`: what a shell needs to complete the command line.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use clap_complete::{Shell, generate};
 
+use super::printed::print;
 use super::{CommandLine, Failure};
 
 #[derive(Debug, Args)]
@@ -30,10 +30,6 @@ pub(super) fn run(arguments: &CompletionsArguments) -> Result<ExitCode, Failure>
         "anabranch",
         &mut script,
     );
-    let printed = io::stdout().write_all(&script);
-    printed.map_err(|source| Failure::System {
-        doing: "print the completions",
-        source,
-    })?;
+    print(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -25,8 +25,12 @@ pub(crate) enum Failure {
     Directory(Error),
     /// There is no store in the directory, and the command makes none.
     NoStore { directory: PathBuf },
-    /// No answer comes from the endpoint.
-    Endpoint { url: String, reason: String },
+    /// No answer comes from the endpoint. It `may_pass`: a connection that is refused or broken.
+    Endpoint {
+        url: String,
+        reason: String,
+        may_pass: bool,
+    },
     /// What was asked for is refused, or what was given cannot be used.
     Refused(String),
     /// Standard output takes no more.
@@ -54,6 +58,17 @@ impl Failure {
         });
         eprintln!("{line}");
         ExitCode::from(self.status())
+    }
+
+    /// Whether the same may work a little later.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Failure::Endpoint { may_pass: true, .. })
+    }
+
+    /// What is wrong, in one line.
+    pub(super) fn first_line(&self) -> String {
+        let message = self.message();
+        message.lines().next().unwrap_or_default().to_owned()
     }
 
     fn status(&self) -> u8 {
@@ -112,12 +127,16 @@ impl Failure {
                 "{error}\nIf a server has it, ask that: leave out --data-dir, or give the server's address with \
                  --endpoint."
             ),
+            Failure::Directory(Error::StorageFull { path, .. }) => format!(
+                "the disk of {} is full\nFree some space, or hide old records with `anabranch trim`.",
+                path.display()
+            ),
             Failure::Directory(error) => error.to_string(),
             Failure::NoStore { directory } => format!(
                 "there is no store in {}\n`anabranch create --data-dir` makes one with its first stream.",
                 directory.display()
             ),
-            Failure::Endpoint { url, reason } => format!(
+            Failure::Endpoint { url, reason, .. } => format!(
                 "no answer from {url}: {reason}\nIs a server there? Give its address with --endpoint, or a directory \
                  that no server has with --data-dir."
             ),
@@ -207,6 +226,20 @@ mod tests {
         });
         assert_eq!(failure.status(), 4);
         assert!(failure.message().contains("--data-dir"));
+    }
+
+    #[test]
+    fn a_full_disk_is_named_as_what_it_is() {
+        let failure = Failure::Directory(Error::StorageFull {
+            operation: "reserve",
+            path: "data/pool/7.preparing".into(),
+        });
+        assert_eq!(failure.status(), 4);
+        let message = failure.message();
+        assert!(
+            message.starts_with("the disk of data/pool/7.preparing is full\n") && message.contains("trim"),
+            "{message}"
+        );
     }
 
     #[test]

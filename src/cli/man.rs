@@ -1,12 +1,13 @@
 //! `anabranch man`: the manual, a page for the program and one for each subcommand.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use clap_mangen::Man;
 
+use super::printed::print;
 use super::{CommandLine, Failure};
 
 #[derive(Debug, Args)]
@@ -24,14 +25,17 @@ Examples:
 
 /// Prints the page of the program, or writes all pages into a directory.
 pub(super) fn run(arguments: &ManArguments) -> Result<ExitCode, Failure> {
-    let written = match &arguments.directory {
-        Some(directory) => clap_mangen::generate_to(CommandLine::command(), directory),
-        None => page_of_program().and_then(|page| io::stdout().write_all(&page)),
-    };
-    written.map_err(|source| Failure::System {
+    let failed = |source| Failure::System {
         doing: "write the manual",
         source,
-    })?;
+    };
+    match &arguments.directory {
+        Some(directory) => clap_mangen::generate_to(CommandLine::command(), directory).map_err(failed)?,
+        None => {
+            let page = page_of_program().map_err(failed)?;
+            print(&page)?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

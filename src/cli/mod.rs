@@ -11,11 +11,13 @@ mod counted;
 mod dump;
 mod duration;
 mod emulated;
+mod exclusive;
 mod exit;
 mod initial_streams;
 mod interruption;
 mod logging;
 mod man;
+mod printed;
 mod progress_line;
 mod repair;
 mod restore;
@@ -29,7 +31,8 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use exit::Failure;
 
@@ -120,7 +123,8 @@ Exit status:
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = CommandLine::parse();
+    let matches = CommandLine::command().get_matches();
+    let arguments = CommandLine::of(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command {
         None => served(&arguments.serve),
         Some(Command::Serve(arguments)) => served(&arguments),
@@ -131,12 +135,26 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Backup(arguments)) => inspected(backup::run(&arguments)),
         Some(Command::Restore(arguments)) => inspected(restore::run(&arguments)),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
-        Some(Command::Completions(arguments)) => printed(completions::run(&arguments)),
-        Some(Command::Man(arguments)) => printed(man::run(&arguments)),
+        Some(Command::Completions(arguments)) => ended(completions::run(&arguments)),
+        Some(Command::Man(arguments)) => ended(man::run(&arguments)),
     }
 }
 
-fn printed(done: Result<ExitCode, Failure>) -> ExitCode {
+impl CommandLine {
+    fn of(matches: &ArgMatches) -> Result<CommandLine, clap::Error> {
+        let parsed = CommandLine::from_arg_matches(matches);
+        let mut arguments = parsed.map_err(|error| error.format(&mut CommandLine::command()))?;
+        let settled = match (&mut arguments.command, matches.subcommand()) {
+            (None, _) => arguments.serve.settle(matches),
+            (Some(Command::Serve(serve)), Some((_, matches))) => serve.settle(matches),
+            _ => Ok(()),
+        };
+        settled.map_err(|reason| CommandLine::command().error(ErrorKind::ArgumentConflict, reason))?;
+        Ok(arguments)
+    }
+}
+
+fn ended(done: Result<ExitCode, Failure>) -> ExitCode {
     done.unwrap_or_else(|failure| failure.report())
 }
 
@@ -159,7 +177,6 @@ fn inspected(done: Result<ExitCode, Failure>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

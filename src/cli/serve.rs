@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anabranch::disk::raise_open_file_limit;
 use anabranch::kinesis::{Credentials, Fault, Limits, Server, ServerOptions};
 use anabranch::{Delivery, Durability, KeyRing, Memory, Retention, Store, StoreEvent, StoreOptions};
-use clap::{Args, ValueEnum};
+use clap::{ArgMatches, Args, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
 use super::emulated::{self, Emulated};
+use super::exclusive::{Holds, decide};
 use super::initial_streams::{self, InitialStream};
 use super::logging::LogArguments;
 use super::secret_file::SecretFile;
@@ -49,7 +50,8 @@ pub(super) struct ServeArguments {
     ///
     /// Records take up to 1 GiB; a put beyond that is refused until records expire or a stream is deleted. The server takes a
     /// free port unless --listen says another, and its URL is the one line on standard output.
-    #[arg(long, conflicts_with_all = ["data_dir", "read_only"], env = "ANABRANCH_EPHEMERAL")]
+    /// Not with --data-dir or --read-only; where these are variables of the environment, they are passed over.
+    #[arg(long, env = "ANABRANCH_EPHEMERAL")]
     ephemeral: bool,
 
     /// Host and port to listen on; port 0 takes a free one [default: 127.0.0.1:4567, or a free port with --ephemeral]
@@ -169,6 +171,23 @@ pub(super) struct ServeArguments {
 }
 
 impl ServeArguments {
+    /// Decides between options that exclude each other.
+    ///
+    /// # Errors
+    /// What to say where both were given in the same way.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        if decide(matches, "ephemeral", "data_dir")? == Holds::Second {
+            self.ephemeral = false;
+        }
+        match decide(matches, "ephemeral", "read_only")? {
+            Holds::First => self.read_only = false,
+            Holds::Second => self.ephemeral = false,
+            Holds::All => {}
+        }
+        self.access.settle(matches)?;
+        self.admin.settle(matches)
+    }
+
     fn transition_delay(&self) -> Duration {
         /// About what AWS takes.
         const OF_AWS: Duration = Duration::from_secs(10);
@@ -428,6 +447,7 @@ async fn serve(
         .collect::<Vec<_>>()
         .join(",");
     let admin_address = server.admin_addr();
+    let shown_admin_address = admin_address.map(tracing::field::display);
     let data_dir = arguments.place();
     let max_connections = max_connections(arguments, descriptors);
     let durability = arguments.durability_name();
@@ -437,7 +457,7 @@ async fn serve(
         process = std::process::id(),
         %address,
         addresses = listed,
-        admin_address = admin_address.map(tracing::field::display),
+        admin_address = shown_admin_address,
         data_dir,
         read_only = arguments.read_only,
         durability,

@@ -1,21 +1,50 @@
-//! The latch that makes the first failed write or sync the last.
+//! The latch that makes the first failed write or sync the last, and how long syncs take that have not ended.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::omission::{Step, is_left_out};
+use super::syncs_under_way::SyncsUnderWay;
 use crate::error::{Error, Result};
+use crate::model::{Clock, SystemClock};
 use crate::sync::OnceLock;
 
 /// Shared by everything that writes into one store. After a failed write or sync the page cache may claim what the
 /// disk never got, so nothing is retried: the first failure is kept, and every later write is refused with it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Health {
     first_failure: Arc<OnceLock<Error>>,
+    syncs: Arc<SyncsUnderWay>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::by(Arc::new(SystemClock))
+    }
 }
 
 impl Health {
+    /// Measures syncs by this clock.
+    pub(crate) fn by(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            first_failure: Arc::default(),
+            syncs: Arc::new(SyncsUnderWay::new(clock)),
+        }
+    }
+
+    /// Syncs, and is seen to until that has ended.
+    pub(crate) fn watch_sync<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let _under_way = self.syncs.begin();
+        sync()
+    }
+
+    /// How long the oldest sync has taken so far that is under way.
+    pub(crate) fn oldest_sync(&self) -> Option<Duration> {
+        self.syncs.oldest()
+    }
+
     /// Refuses if something failed before.
     pub(crate) fn check(&self) -> Result<()> {
         match self.first_failure.get() {

@@ -19,6 +19,7 @@ mod private_file;
 mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod syncs_under_way;
 
 pub(crate) use ancestors::{make_directory, sync_ancestors};
 pub use file_limit::{open_file_limit, raise_open_file_limit};

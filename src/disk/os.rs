@@ -95,6 +95,10 @@ impl Disk for OsDisk {
 
     fn space(&self, directory: &Path) -> io::Result<Option<Space>> {
         let file_system = rustix::fs::statvfs(directory)?;
+        // Some file systems that keep their files elsewhere do not say.
+        if file_system.f_blocks == 0 {
+            return Ok(None);
+        }
         let bytes = |blocks: u64| blocks.saturating_mul(file_system.f_frsize);
         Ok(Some(Space {
             total_bytes: bytes(file_system.f_blocks),

@@ -1,6 +1,6 @@
 //! Arguments that are refused, by kind and with the facts.
 
-use crate::model::{LineageError, PartitionKeyError, StreamId, StreamNameError};
+use crate::model::{LineageError, PartitionKeyError, RecordNumber, ShardId, StreamId, StreamNameError};
 
 /// What is wrong with an argument. A program can match on it, and finds the numbers in it that the text has.
 ///
@@ -182,6 +182,17 @@ pub enum InvalidArgument {
          checkpoint"
     )]
     PositionInOneShard,
+
+    /// A shard was to be trimmed to a position that it has not come to.
+    #[error("{shard} ends in front of record number {end}, and cannot be trimmed to number {position}")]
+    PositionBehindEnd {
+        /// The shard.
+        shard: ShardId,
+        /// What was asked for.
+        position: RecordNumber,
+        /// The number that the shard's next record has at least.
+        end: RecordNumber,
+    },
 
     /// A checkpoint is of another stream than the one that it was used with, which may have had the same name.
     #[error(

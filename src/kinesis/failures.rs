@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, warn};
@@ -12,10 +13,19 @@ use super::subject::Subject;
 use crate::http::Refusal;
 
 /// Logs a failure at once. Failures of the same kind and stream in the second after it are only counted, and the next
-/// line of that kind and stream has the count. Time is the store's monotonic clock.
+/// line of that kind and stream has the count, or one of its own once they have ended and a request comes. Time is the store's
+/// monotonic clock.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    recent: Mutex<HashMap<Kind, Recent>>,
+    state: Mutex<State>,
+    /// Whether some failure was counted and not told yet.
+    has_counts: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recent: HashMap<Kind, Recent>,
+    cleaned: Duration,
 }
 
 /// What failed, and of which stream.
@@ -29,8 +39,8 @@ struct Recent {
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// So many kinds are remembered, and more only while all of them are of the last second.
-const MOST_KINDS: usize = 1000;
+/// After so long without a failure of a kind and stream that was counted, the count is told.
+const SILENCE: Duration = Duration::from_secs(10);
 
 impl Failures {
     /// Logs the error of a whole request, if it is one of ours and not of the client's.
@@ -38,6 +48,7 @@ impl Failures {
         if error.status < 500 {
             return;
         }
+        self.close_ended(now);
         let stream = subject.stream();
         if let Some(not_logged) = self.admit((error.reason(), stream.map(Into::into)), now, 1) {
             let (operation, request_id) = (subject.operation, subject.request_id);
@@ -66,6 +77,7 @@ impl Failures {
         reason: &'static str,
         cause: &dyn fmt::Display,
     ) {
+        self.close_ended(now);
         let stream = subject.stream();
         if let Some(not_logged) = self.admit((reason, stream.map(Into::into)), now, failed) {
             let (operation, request_id) = (subject.operation, subject.request_id);
@@ -84,29 +96,72 @@ impl Failures {
     /// Logs that a request was not looked at, which its client may not show to the people who could let it in.
     pub(super) fn note_refusal(&self, now: Duration, subject: &Subject, refusal: &Refusal) {
         const KIND: &str = "a request was not let in";
+        self.close_ended(now);
         if let Some(not_logged) = self.admit((KIND, None), now, 1) {
             let (operation, request_id) = (subject.operation, subject.request_id);
             warn!(operation, %request_id, %refusal, not_logged, "{KIND}");
         }
     }
 
+    /// Has told what was only counted of failures that have ended. Called for each request, and costs it nothing while nothing
+    /// was.
+    pub(super) fn tell_ended(&self, now: Duration) {
+        if self.has_counts.load(Ordering::Relaxed) {
+            self.close_ended(now);
+        }
+    }
+
+    /// Logs how many there were of kinds that have ended, which no later line tells. Looks once a second at most.
+    fn close_ended(&self, now: Duration) {
+        for ((reason, stream), not_logged) in self.take_ended(now) {
+            let stream = stream.as_deref();
+            warn!(
+                stream,
+                reason, not_logged, "there were more of these failures, and then none"
+            );
+        }
+    }
+
+    /// Forgets the kinds of which there was none for long enough, and gives those of which some were only counted.
+    fn take_ended(&self, now: Duration) -> Vec<(Kind, u64)> {
+        let mut state = self.state();
+        if now.saturating_sub(state.cleaned) < PAUSE {
+            return Vec::new();
+        }
+        state.cleaned = now;
+        let has_ended = |last: &Recent| match last.since {
+            0 => now.saturating_sub(last.logged) >= PAUSE,
+            _ => now.saturating_sub(last.logged) >= SILENCE,
+        };
+        let ended = state.recent.extract_if(|_, last| has_ended(last));
+        let ended = ended
+            .filter(|(_, last)| last.since > 0)
+            .map(|(kind, last)| (kind, last.since))
+            .collect();
+        let has_counts = state.recent.values().any(|last| last.since > 0);
+        self.has_counts.store(has_counts, Ordering::Relaxed);
+        ended
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether this failure, of that many requests or records, may be logged, and how many of its kind were not since
     /// the last line.
     fn admit(&self, kind: Kind, now: Duration, count: u64) -> Option<u64> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let is_recent = |last: &Recent| now.saturating_sub(last.logged) < PAUSE;
-        if let Some(last) = recent.get_mut(&kind).filter(|last| is_recent(last)) {
+        if let Some(last) = state.recent.get_mut(&kind).filter(|last| is_recent(last)) {
             last.since += count;
+            self.has_counts.store(true, Ordering::Relaxed);
             return None;
-        }
-        if recent.len() >= MOST_KINDS {
-            recent.retain(|other, last| *other == kind || is_recent(last));
         }
         let logged = Recent {
             logged: now,
             since: 0,
         };
-        let before = recent.insert(kind, logged);
+        let before = state.recent.insert(kind, logged);
         Some(before.map_or(0, |before| before.since))
     }
 }
@@ -142,14 +197,28 @@ mod tests {
 
     #[test]
     fn kinds_that_were_not_seen_for_a_second_are_forgotten() {
+        const OF_A_SECOND: usize = 1_000;
         let failures = Failures::default();
-        for number in 0..10 * MOST_KINDS {
-            let now = PAUSE * (number / MOST_KINDS) as u32;
-            assert_eq!(
-                failures.admit(of("disk full", &number.to_string()), now, 1),
-                Some(0)
-            );
+        for number in 0..10 * OF_A_SECOND {
+            let now = PAUSE * (number / OF_A_SECOND) as u32;
+            let kind = of("disk full", &number.to_string());
+            assert_eq!(failures.admit(kind, now, 1), Some(0));
+            assert_eq!(failures.take_ended(now), []);
         }
-        assert!(failures.recent.lock().unwrap().len() <= 2 * MOST_KINDS);
+        assert!(failures.state().recent.len() <= 2 * OF_A_SECOND);
+    }
+
+    #[test]
+    fn a_count_that_no_line_has_told_is_told_once_the_kind_has_ended() {
+        let failures = Failures::default();
+        let second = |number: u32| PAUSE * number;
+        for count in [1, 5, 7] {
+            failures.admit(of("disk full", "a"), second(1), count);
+        }
+        failures.admit(of("damaged", "b"), second(1), 1);
+        assert_eq!(failures.take_ended(second(5)), []);
+        assert_eq!(failures.state().recent.len(), 1, "all of the other one is told");
+        assert_eq!(failures.take_ended(second(11)), [(of("disk full", "a"), 12)]);
+        assert_eq!(failures.take_ended(second(30)), []);
     }
 }

@@ -47,6 +47,7 @@ impl Routes for Service {
             .map(|operation| operation.name);
         let subject = Arc::new(self.new_subject(operation));
         let mut reply = answer_head(self, connection, &subject, &parts, body).await;
+        self.failures.tell_ended(self.store.monotonic());
         let request_id = subject.request_id;
         let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is visible ASCII");
         reply.headers_mut().insert(REQUEST_ID, id);

@@ -56,9 +56,10 @@ impl ShardCounters {
         Self { of_stream, of_store }
     }
 
+    /// The store's first: those who read them in the other order never see more of streams than of the store.
     pub(crate) fn count(&self, group: CommittedGroup) {
-        self.of_stream.count(group);
         self.of_store.count(group);
+        self.of_stream.count(group);
     }
 
     pub(crate) fn of_stream(&self) -> PutStats {

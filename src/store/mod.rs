@@ -25,6 +25,7 @@ mod lag;
 mod load_windows;
 mod namespace;
 mod oldest;
+mod oldest_records;
 mod open;
 mod open_groups;
 mod open_queues;

@@ -30,31 +30,62 @@ impl Stream {
     /// # Errors
     /// [`Error::StreamNotFound`] once the stream is deleted, [`Error::Io`], [`Error::Closed`].
     pub fn oldest_arrival(&self) -> Result<Option<Timestamp>> {
-        let (horizon, shards) = self.read(|stream, moment| {
+        self.store_core().begin(Some(self.id()))?;
+        self.look_for_oldest(usize::MAX)?;
+        self.oldest_arrival_at_once()
+    }
+
+    /// Brings up to date what is known of the oldest records, but of no more than `most` shards of which nothing was known:
+    /// for each a log may have to be opened. Gives how many these were. Waits for the disk.
+    pub(crate) fn look_for_oldest(&self, most: usize) -> Result<usize> {
+        let (horizon, shards) = self.visible_shards()?;
+        let known = self.core.oldest.lock().by_shard.clone();
+        let mut found = BTreeMap::new();
+        let mut new = 0;
+        for (shard, visible_from) in shards {
+            let is_visible = |(number, arrival): &(_, _)| *number >= visible_from && *arrival >= horizon;
+            let oldest = match known.get(&shard) {
+                Some(Some(oldest)) if is_visible(oldest) => Some(*oldest),
+                Some(_) => self.oldest_record_of(shard)?,
+                None if new == most => continue,
+                None => {
+                    new += 1;
+                    self.oldest_record_of(shard)?
+                }
+            };
+            found.insert(shard, oldest);
+        }
+        self.core.oldest.lock().by_shard = found;
+        Ok(new)
+    }
+
+    /// What [`look_for_oldest`](Self::look_for_oldest) has found; while it has not looked into all shards, what was known when it
+    /// last had. Waits for nothing.
+    pub(crate) fn oldest_arrival_at_once(&self) -> Result<Option<Timestamp>> {
+        let (_, shards) = self.visible_shards()?;
+        let mut oldest = self.core.oldest.lock();
+        let of_shards: Option<Vec<_>> = (shards.iter())
+            .map(|(shard, _)| oldest.by_shard.get(shard).copied())
+            .collect();
+        if let Some(of_shards) = of_shards {
+            oldest.of_all = of_shards.into_iter().flatten().map(|(_, arrival)| arrival).min();
+        }
+        Ok(oldest.of_all)
+    }
+
+    /// The shards that may have a record that can be seen, each with the number from which on it can, and the time.
+    fn visible_shards(&self) -> Result<(Timestamp, Vec<(ShardId, RecordNumber)>)> {
+        self.read_at_once(|stream, moment| {
             let horizon = stream.horizon(moment);
             let logs = stream.logs.iter();
             let shards = logs.filter_map(|(shard, log)| Some((*shard, visible_from(log, horizon)?)));
-            Ok((horizon, shards.collect::<Vec<_>>()))
-        })?;
-        let known = self.core.oldest.lock().clone();
-        let mut found = BTreeMap::new();
-        for (shard, visible_from) in shards {
-            let known = known.get(&shard).copied();
-            let is_visible = |(number, arrival): &(_, _)| *number >= visible_from && *arrival >= horizon;
-            let oldest = match known.filter(is_visible) {
-                Some(known) => Some(known),
-                None => self.oldest_record_of(shard)?,
-            };
-            found.extend(oldest.map(|oldest| (shard, oldest)));
-        }
-        let oldest = found.values().map(|(_, arrival)| *arrival).min();
-        *self.core.oldest.lock() = found;
-        Ok(oldest)
+            Ok((horizon, shards.collect()))
+        })
     }
 
     fn oldest_record_of(&self, shard: ShardId) -> Result<Option<(RecordNumber, Timestamp)>> {
         let found = self
-            .readable(shard)
+            .readable_as_it_is(shard)
             .and_then(|(view, log)| view.oldest_record(&log));
         match found {
             Err(

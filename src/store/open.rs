@@ -20,10 +20,11 @@ use crate::sync::{AtomicBool, Mutex};
 impl StoreCore {
     pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
         let keeper = Arc::new(KeeperSignal::default());
-        let opened = local::open(&options.local, directory, {
+        let on_want = {
             let keeper = keeper.clone();
             move || keeper.wake()
-        })?;
+        };
+        let opened = local::open(&options.local, directory, options.clock.0.clone(), on_want)?;
         Self::begin_with(opened, keeper, options)
     }
 

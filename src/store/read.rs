@@ -255,8 +255,9 @@ impl Stream {
 
     fn count_read(&self, read: &Records) {
         let records = read.list.len() as u64;
-        self.core.reads.count(records, read.bytes);
+        // As of puts, the store's first.
         self.store_core().reads.count(records, read.bytes);
+        self.core.reads.count(records, read.bytes);
     }
 
     pub(super) fn log_to_watch(&self, shard: ShardId) -> Result<Arc<dyn ShardLog>> {
@@ -265,7 +266,13 @@ impl Stream {
 
     /// What the catalog says of a shard that can be read now, and its log.
     pub(super) fn readable(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
-        let view = self.read(|stream, moment| {
+        self.store_core().begin(Some(self.id()))?;
+        self.readable_as_it_is(shard)
+    }
+
+    /// The same without doing what is due.
+    pub(super) fn readable_as_it_is(&self, shard: ShardId) -> Result<(ShardView, Arc<dyn ShardLog>)> {
+        let view = self.read_at_once(|stream, moment| {
             ShardView::of(stream, shard, moment).ok_or_else(|| Error::ShardNotFound {
                 stream: stream.name.local.clone(),
                 shard,

@@ -6,7 +6,7 @@ use super::core::StoreCore;
 use super::read::ShardIterator;
 use super::stream::Stream;
 use crate::catalog::{Edit, LogState, StreamState};
-use crate::error::Result;
+use crate::error::{InvalidArgument, Result};
 use crate::model::{Checkpoint, LogName, RecordNumber, ShardId, SizeLimits, StreamId, Timestamp};
 use crate::seam::LogPiece;
 
@@ -79,14 +79,35 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a position in another stream; otherwise as for
-    /// [`trim_to`](Self::trim_to).
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a position in another stream, or one behind the end of
+    /// its shard, which may be of another one too; otherwise as for [`trim_to`](Self::trim_to).
     pub fn trim_shard_to(&self, position: &ShardIterator) -> Result<()> {
-        self.trim_to(&Checkpoint {
+        let checkpoint = Checkpoint {
             store: self.store_id(),
             stream: position.stream,
             next: [(position.shard, position.next)].into(),
-        })
+        };
+        self.check_checkpoint(&checkpoint)?;
+        self.check_not_behind_end(position)?;
+        self.trim_to(&checkpoint)
+    }
+
+    fn check_not_behind_end(&self, position: &ShardIterator) -> Result<()> {
+        let log = LogName::Shard(self.id(), position.shard);
+        let is_known = self.read(|stream, _| Ok(stream.logs.contains_key(&position.shard)))?;
+        if !is_known {
+            return Ok(());
+        }
+        let end = self.store_core().logs.open(log)?.end()?.next_record;
+        match position.next > end {
+            true => Err(InvalidArgument::PositionBehindEnd {
+                shard: position.shard,
+                position: position.next,
+                end,
+            }
+            .into()),
+            false => Ok(()),
+        }
     }
 }
 

@@ -1,4 +1,9 @@
 //! What a store and its streams count, and how the store is.
+//!
+//! What is public may wait for the disk; `..._at_once` is the same for those who watch a store whose disk hangs. It begins
+//! with nothing that is due, and takes the room as its caller knows it.
+
+use std::time::Duration;
 
 use super::store::Store;
 use super::stream::Stream;
@@ -70,12 +75,18 @@ pub struct StoreHealth {
     pub failure: Option<Error>,
     /// The room on what holds the store, where that is known. What the store would give up for records is available.
     pub space: Option<Space>,
+    /// How long the oldest sync has taken so far that is under way, by the store's monotonic clock; `None` while there is
+    /// none. Where it is many seconds the device hangs, and puts that wait for a sync wait with it.
+    pub oldest_sync: Option<Duration>,
+    /// Whether the store was opened to be read only.
+    pub is_read_only: bool,
 }
 
 impl StoreHealth {
-    /// Whether little room is left ([`Space::is_nearly_used_up`]).
+    /// Whether little room is left ([`Space::is_nearly_used_up`]) for what is to come: in a store that is only read nothing
+    /// is.
     pub fn is_nearly_full(&self) -> bool {
-        self.space.is_some_and(|space| space.is_nearly_used_up())
+        !self.is_read_only && self.space.is_some_and(|space| space.is_nearly_used_up())
     }
 }
 
@@ -99,8 +110,13 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub fn stats(&self) -> Result<StoreStats> {
+        self.core().begin(None)?;
+        self.stats_at_once(self.space())
+    }
+
+    pub(crate) fn stats_at_once(&self, space: Option<Space>) -> Result<StoreStats> {
         let core = self.core();
-        core.begin(None)?;
+        core.check_open()?;
         let LogStatistics {
             puts,
             sync_micros,
@@ -120,11 +136,11 @@ impl Store {
             streams: streams as u64,
             open_shards,
             damaged_shards: damaged_shards(damaged),
-            health: self.health()?,
+            health: self.health_at_once(space)?,
         })
     }
 
-    /// Whether the store takes records, and how much room it has.
+    /// Whether the store takes records, and how much room it has. May wait for the disk, which is asked for the room.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -138,12 +154,23 @@ impl Store {
     /// # Errors
     /// [`Error::Closed`].
     pub fn health(&self) -> Result<StoreHealth> {
+        self.core().check_open()?;
+        self.health_at_once(self.space())
+    }
+
+    pub(crate) fn health_at_once(&self, space: Option<Space>) -> Result<StoreHealth> {
         let core = self.core();
         core.check_open()?;
         Ok(StoreHealth {
             failure: core.logs.check().err(),
-            space: core.logs.space(),
+            space,
+            oldest_sync: core.logs.oldest_sync(),
+            is_read_only: core.is_read_only,
         })
+    }
+
+    pub(crate) fn space(&self) -> Option<Space> {
+        self.core().logs.space()
     }
 }
 
@@ -168,7 +195,12 @@ impl Stream {
     /// # Errors
     /// [`Error::StreamNotFound`] once it is deleted, [`Error::Closed`].
     pub fn stats(&self) -> Result<StreamStats> {
-        let (open_shards, shards) = self.read(|stream, _| {
+        self.store_core().begin(Some(self.id()))?;
+        self.stats_at_once()
+    }
+
+    pub(crate) fn stats_at_once(&self) -> Result<StreamStats> {
+        let (open_shards, shards) = self.read_at_once(|stream, _| {
             let lineage = stream.lineage.as_ref();
             Ok((lineage.map_or(0, open_shards_of), stream.logs.len() as u64))
         })?;

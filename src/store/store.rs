@@ -253,6 +253,16 @@ impl Store {
         self.handle.all_streams(after, limit)
     }
 
+    /// As [`all_streams`](Self::all_streams), with the newest stream of all, and without waiting for the disk.
+    #[cfg(feature = "server")]
+    pub(crate) fn streams_at_once(
+        &self,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<(Vec<Stream>, Option<StreamId>)> {
+        self.handle.streams_at_once(after, limit)
+    }
+
     /// How many shards are open in all streams, with those that creations and splits are still making.
     ///
     /// ```

@@ -569,8 +569,14 @@ impl Stream {
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
+        self.store_core().begin(Some(self.core.id))?;
+        self.read_at_once(read)
+    }
+
+    /// The same without doing what is due, for which the disk would be waited for.
+    pub(super) fn read_at_once<T>(&self, read: impl FnOnce(&StreamState, Moment) -> Result<T>) -> Result<T> {
         let store = self.store_core();
-        store.begin(Some(self.core.id))?;
+        store.check_open()?;
         let moment = store.time.moment();
         let state = store.catalog.read();
         read(self.core.state(state.stream(self.core.id))?, moment)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::oldest_records::OldestRecords;
 use super::open_groups::OpenGroups;
 use crate::backend::{Logs, ShardLog};
 use crate::catalog::{Catalog, CatalogState, StreamState};
@@ -43,8 +44,8 @@ pub(super) struct StreamCore {
     /// shards. So no put is under way while a shard is sealed.
     pub(super) routing: RwLock<Routing>,
     pub(super) reads: ReadCounters,
-    /// The first record that could be seen of each shard, when that was last asked.
-    pub(super) oldest: Mutex<BTreeMap<ShardId, (RecordNumber, Timestamp)>>,
+    /// What is known of the oldest records.
+    pub(super) oldest: Mutex<OldestRecords>,
 }
 
 /// The settings that puts read without the catalog.

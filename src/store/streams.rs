@@ -54,6 +54,26 @@ impl StoreHandle {
         Ok(ids.into_iter().filter_map(|id| self.stream(id)).collect())
     }
 
+    /// Up to `limit` streams that were created after another one, in that order, and the newest of all. Does nothing that is
+    /// due, so that no disk is waited for.
+    #[cfg(feature = "server")]
+    pub(super) fn streams_at_once(
+        self: &Arc<Self>,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<(Vec<Stream>, Option<StreamId>)> {
+        self.core.check_open()?;
+        let (ids, newest) = {
+            let state = self.core.catalog.read();
+            let newest = state.streams().map(|(id, _)| id).max();
+            let ids = state.streams().map(|(id, _)| id);
+            let ids = ids.filter(|id| after.is_none_or(|after| *id > after));
+            (ids.take(limit).collect::<Vec<_>>(), newest)
+        };
+        let streams = ids.into_iter().filter_map(|id| self.stream(id)).collect();
+        Ok((streams, newest))
+    }
+
     pub(super) fn open_or_create_stream(
         self: &Arc<Self>,
         name: &StreamName,

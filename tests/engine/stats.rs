@@ -408,6 +408,37 @@ mod on_a_simulated_disk {
     }
 
     #[test]
+    fn how_long_a_sync_takes_is_told_until_it_ends() {
+        let disk = SimDisk::new(1);
+        let clock = ManualClock::starting_at(START);
+        let options = options().clock(clock.clone()).disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        stream.put("k", b"data").unwrap();
+        assert_eq!(store.health().unwrap().oldest_sync, None);
+        let stall = disk.stall_next(Operation::SyncData, "streams");
+        let putting = std::thread::spawn(move || stream.put("k", b"data"));
+        stall.wait_until_reached();
+        clock.advance(HOUR);
+        assert_eq!(store.health().unwrap().oldest_sync, Some(HOUR));
+        drop(stall);
+        putting.join().unwrap().unwrap();
+        assert_eq!(store.health().unwrap().oldest_sync, None);
+    }
+
+    #[test]
+    fn a_store_that_is_only_read_is_never_nearly_full() {
+        let disk = SimDisk::new(1);
+        let options = options().disk(disk.clone());
+        options.open("store").unwrap().close().unwrap();
+        disk.set_capacity(disk.used_bytes());
+        let store = options.read_only(true).open("store").unwrap();
+        let health = store.health().unwrap();
+        assert!(health.is_read_only && !health.is_nearly_full());
+        assert_eq!(health.space.unwrap().available_bytes, 0);
+    }
+
+    #[test]
     fn what_was_acknowledged_from_memory_is_counted_when_it_is_written() {
         let disk = SimDisk::new(1);
         let options = options().durability(Durability::Buffered).disk(disk);

@@ -661,3 +661,101 @@ fn a_file_of_keys_that_cannot_be_used_is_refused_with_the_reason() {
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     assert!(refusal().contains("chmod 600"));
 }
+
+/// A server with these variables and arguments, on a free port.
+fn with_variables(variables: &[(&str, &str)], arguments: &[&str]) -> Running {
+    let mut command = program(arguments);
+    command.envs(variables.iter().copied());
+    Running::of(command)
+}
+
+/// Ends it, and gives its log.
+fn log_of(running: Running) -> String {
+    running.signal("TERM");
+    let (status, log) = running.end();
+    assert_eq!(status, Some(0), "{log}");
+    log
+}
+
+#[test]
+fn the_command_line_wins_over_variables_that_exclude_it() {
+    let directory = data_dir();
+    let directory = directory.path().join("data");
+    let directory = directory.to_str().unwrap();
+    let in_memory = "durability=\"none\"";
+
+    // As in the image.
+    let of_image = [("ANABRANCH_DATA_DIR", directory)];
+    for arguments in [&["--ephemeral"][..], &["serve", "--ephemeral"]] {
+        assert!(log_of(with_variables(&of_image, arguments)).contains(in_memory));
+    }
+    assert!(!Path::new(directory).exists());
+    let read_only = [("ANABRANCH_READ_ONLY", "true")];
+    assert!(log_of(with_variables(&read_only, &["--ephemeral"])).contains(in_memory));
+
+    let ephemeral = [("ANABRANCH_EPHEMERAL", "true")];
+    let log = log_of(with_variables(&ephemeral, &["--data-dir", directory]));
+    assert!(log.contains("durability=\"synced\""), "{log}");
+
+    let listen = ["--ephemeral", "--admin-listen", "127.0.0.1:0"];
+    let log = log_of(with_variables(&[("ANABRANCH_NO_ADMIN", "true")], &listen));
+    assert!(log.contains("admin_address=127.0.0.1:"), "{log}");
+    let listening = [("ANABRANCH_ADMIN_LISTEN", "127.0.0.1:0")];
+    let log = log_of(with_variables(&listening, &["--ephemeral", "--no-admin"]));
+    assert!(!log.contains("admin_address"), "{log}");
+
+    let certificate = [
+        ("ANABRANCH_TLS_CERT", "/nowhere"),
+        ("ANABRANCH_TLS_KEY", "/nowhere"),
+    ];
+    let log = log_of(with_variables(
+        &certificate,
+        &["--data-dir", directory, "--tls-self-signed"],
+    ));
+    assert!(log.contains("tls=true"), "{log}");
+}
+
+#[test]
+fn what_excludes_each_other_is_refused_where_it_is_given_in_the_same_way() {
+    let refused = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let output = program(arguments)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        text(&output.stderr).to_owned()
+    };
+    for (arguments, said) in [
+        (
+            &["--ephemeral", "--data-dir", "d"][..],
+            "'--ephemeral' cannot be used with '--data-dir'",
+        ),
+        (
+            &["serve", "--ephemeral", "--read-only"],
+            "'--ephemeral' cannot be used with '--read-only'",
+        ),
+        (
+            &["--no-admin", "--admin-listen", "127.0.0.1:0"],
+            "'--no-admin' cannot be used with '--admin-listen'",
+        ),
+        (
+            &["--tls-self-signed", "--tls-cert", "c", "--tls-key", "k"],
+            "'--tls-self-signed' cannot be used with '--tls-cert'",
+        ),
+    ] {
+        let error = refused(&[], arguments);
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
+    let both = [("ANABRANCH_EPHEMERAL", "true"), ("ANABRANCH_DATA_DIR", "d")];
+    let error = refused(&both, &[]);
+    assert!(
+        error.contains("'ANABRANCH_EPHEMERAL' cannot be used with 'ANABRANCH_DATA_DIR'"),
+        "{error}"
+    );
+    // What is off excludes nothing.
+    let off = [("ANABRANCH_EPHEMERAL", "false"), ("ANABRANCH_NO_ADMIN", "false")];
+    let directory = data_dir();
+    let directory = directory.path().to_str().unwrap();
+    let both = ["--data-dir", directory, "--admin-listen", "127.0.0.1:0"];
+    assert!(log_of(with_variables(&off, &both)).contains("admin_address="));
+}

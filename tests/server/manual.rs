@@ -114,3 +114,17 @@ fn bash_takes_its_completions() {
     };
     assert!(checked.status.success(), "{checked:?}");
 }
+
+#[test]
+fn a_closed_standard_output_wants_no_more() {
+    for arguments in [&["man"][..], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = PROGRAM.command();
+        let output = command.args(arguments).stdout(writer).output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{arguments:?}: {output:?}"
+        );
+    }
+}

@@ -18,7 +18,7 @@ impl LocalLogs {
             self.rest(&self.idle_logs(monotonic)),
             empty_garbage(&self.garbage, &self.context.resources.pool, self.disk.as_ref()),
             // When what can be freed is free.
-            self.prepare_segments(),
+            self.prepare_segments(monotonic),
         ];
         // Others may have used up the disk meanwhile.
         self.context.resources.pool.leave_room();
@@ -41,8 +41,8 @@ impl LocalLogs {
     }
 
     /// Prepares segments ahead of need. Want of room is no failure here: the put that needs the segment makes it, or is refused.
-    fn prepare_segments(&self) -> Result<()> {
-        match self.context.resources.pool.prepare_wanted() {
+    fn prepare_segments(&self, monotonic: Duration) -> Result<()> {
+        match self.context.resources.pool.prepare_wanted(monotonic) {
             Err(error) if error.is_want_of_room() => Ok(()),
             other => other,
         }

@@ -20,18 +20,19 @@ use crate::disk::{
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
-use crate::model::LogName;
+use crate::model::{Clock, LogName};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
 /// Takes the directory, reads which logs there are, and recovers those that were interrupted. `on_want` is called when
-/// house-keeping has something to do.
+/// house-keeping has something to do. Syncs are measured by `clock`.
 pub(crate) fn open(
     options: &LocalOptions,
     directory: &Path,
+    clock: Arc<dyn Clock>,
     on_want: impl Fn() + Send + Sync + 'static,
 ) -> Result<Opened> {
     options.check()?;
-    let logs = LocalLogs::open(options, directory, on_want)?;
+    let logs = LocalLogs::open(options, directory, clock, on_want)?;
     logs.recover()?;
     Ok(Opened {
         catalog: logs.catalog.clone(),
@@ -45,6 +46,7 @@ impl LocalLogs {
     fn open(
         options: &LocalOptions,
         directory: &Path,
+        clock: Arc<dyn Clock>,
         on_want: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self> {
         let overlay = options.read_only.then(|| OverlayDisk::new(options.disk.clone()));
@@ -66,7 +68,7 @@ impl LocalLogs {
             LockError::Io(error) => Error::io("lock", &lock_path, error),
         })?;
 
-        let health = Health::default();
+        let health = Health::by(clock);
         make_subdirectories(disk.as_ref(), directory)?;
         let (streams, journal) = (directory.join("streams"), directory.join("journal"));
         let home = Home {

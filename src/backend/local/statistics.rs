@@ -77,7 +77,7 @@ fn storage_of<'a>(logs: impl Iterator<Item = &'a LogState>) -> StorageStats {
 
 /// Of the logs that were opened: damage of others is not known.
 fn damaged_in(stream: &Arc<StreamLogs>) -> Vec<(LogName, Error)> {
-    let logs = stream.open_logs().into_iter();
+    let logs = stream.opened_logs().into_iter();
     logs.filter_map(|(name, log)| Some((name, log.check_undamaged().err()?)))
         .collect()
 }

@@ -21,6 +21,9 @@ pub(super) struct StreamLogs {
     catalog: Arc<Catalog>,
     context: Arc<LogContext>,
     pub(super) counters: ShardCounters,
+    /// Held while a log is opened, which takes as long as the disk does. Taken before `logs`.
+    opening: Mutex<()>,
+    /// Those that are open; never held while the disk is waited for.
     logs: Mutex<BTreeMap<LogName, Arc<LocalLog>>>,
 }
 
@@ -42,31 +45,45 @@ impl StreamLogs {
             catalog,
             context,
             counters,
+            opening: Mutex::default(),
             logs: Mutex::default(),
         }
     }
 
     /// One of the stream's logs, opened if need be.
     pub(super) fn log(&self, name: LogName) -> Result<Arc<LocalLog>> {
-        let mut logs = self.logs.lock();
-        if let Some(log) = logs.get(&name) {
-            return Ok(log.clone());
+        if let Some(log) = self.opened_log(name) {
+            return Ok(log);
+        }
+        let _one_at_a_time = self.opening.lock();
+        // Another thread may have come first.
+        if let Some(log) = self.opened_log(name) {
+            return Ok(log);
         }
         let log = self.open_log(name)?;
-        logs.insert(name, log.clone());
+        self.logs.lock().insert(name, log.clone());
         Ok(log)
     }
 
+    /// All that are open, and one that is being opened once it is.
     pub(super) fn open_logs(&self) -> Vec<(LogName, Arc<LocalLog>)> {
-        self.logs
-            .lock()
-            .iter()
-            .map(|(name, log)| (*name, log.clone()))
-            .collect()
+        let _none_is_being_opened = self.opening.lock();
+        self.opened_logs()
+    }
+
+    /// All that are open now. Does not wait for the disk.
+    pub(super) fn opened_logs(&self) -> Vec<(LogName, Arc<LocalLog>)> {
+        let logs = self.logs.lock();
+        logs.iter().map(|(name, log)| (*name, log.clone())).collect()
     }
 
     pub(super) fn forget_log(&self, name: LogName) {
+        let _none_is_being_opened = self.opening.lock();
         self.logs.lock().remove(&name);
+    }
+
+    fn opened_log(&self, name: LogName) -> Option<Arc<LocalLog>> {
+        self.logs.lock().get(&name).cloned()
     }
 
     fn open_log(&self, name: LogName) -> Result<Arc<LocalLog>> {

@@ -122,6 +122,10 @@ impl Logs for LocalLogs {
         self.segment_bytes_of(log)
     }
 
+    fn oldest_sync(&self) -> Option<Duration> {
+        self.context.resources.health.oldest_sync()
+    }
+
     fn space(&self) -> Option<Space> {
         self.space_with_pool()
     }

@@ -261,6 +261,10 @@ impl Logs for MemoryLogs {
         self.log(log).map_or(0, |log| log.lock().bytes as u64)
     }
 
+    fn oldest_sync(&self) -> Option<Duration> {
+        None
+    }
+
     fn space(&self) -> Option<Space> {
         Some(self.room.space())
     }

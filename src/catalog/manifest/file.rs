@@ -368,8 +368,10 @@ impl EditLog for Manifest {
         let health = &self.home.health;
         write_both(self.file.as_ref(), &frame, self.length)
             .map_err(|error| health.poison("write to", &self.path, error))?;
-        perform(Step::ManifestEditSync, || self.file.sync_data())
-            .map_err(|error| health.poison("sync", &self.path, error))?;
+        perform(Step::ManifestEditSync, || {
+            health.watch_sync(|| self.file.sync_data())
+        })
+        .map_err(|error| health.poison("sync", &self.path, error))?;
         self.length += frame.len() as u64;
         self.next_sequence += 1;
         self.revision = expected.next();

@@ -1,7 +1,6 @@
 //! Data as it is shown: text and JSON as they are, all else in base64.
 
 use base64_simd::STANDARD;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// What data is.
@@ -19,8 +18,9 @@ impl<'a> Decoded<'a> {
             return Decoded::Bytes(data);
         };
         // A number or a word alone is a document too, but whoever put it meant a text.
+        // Read whole, since a value that is passed over may have half of a surrogate, or a number beyond all that there are.
         let is_json =
-            text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok();
+            text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok();
         match is_json {
             true => Decoded::Json(text),
             false => Decoded::Text(text),
@@ -140,6 +140,8 @@ mod tests {
             (b"42", "text", "\"42\""),
             (b"{not json", "text", "\"{not json\""),
             (b"{} {}", "text", "\"{} {}\""),
+            (br#"["\ud800"]"#, "text", r#""[\"\\ud800\"]""#),
+            (b"[1e999]", "text", "\"[1e999]\""),
             (b"", "text", "\"\""),
             (b"a\nb\"", "text", r#""a\nb\"""#),
             (b"\xff\0", "base64", "\"/wA=\""),

@@ -7,12 +7,13 @@
 use std::path::Path;
 
 use anabranch::{
-    Error, HashKey, KeyRing, PutRecord, ReadLimit, Shard, ShardFilter, ShardId, ShardIterator,
-    StartingPosition, Store, StoreOptions, Stream, StreamSummary,
+    Error, HashKey, KeyRing, PutRecord, ReadLimit, SequenceNumber, Shard, ShardFilter, ShardId,
+    ShardIterator, StartingPosition, Store, StoreOptions, Stream, StreamSummary,
 };
 
 use super::super::Failure;
 use super::super::secret_file::SecretFile;
+use super::rfc3339;
 use super::target::{NewRecord, Page, PutAnswer, ReadRecord, ShardRow, StreamRow, Target};
 
 /// What a command is going to do with a directory.
@@ -170,9 +171,18 @@ impl Target for Directory {
     fn trim(&mut self, stream: &str, to: StartingPosition) -> Result<(), Failure> {
         let stream = self.find(stream)?;
         let trimmed = match to {
-            StartingPosition::AtSequenceNumber(number) => stream
-                .shard_iterator(number.shard_id(), to)
-                .and_then(|position| stream.trim_shard_to(&position)),
+            StartingPosition::AtSequenceNumber(number) => {
+                check_is_of(&stream, number)?;
+                let position = stream.shard_iterator(number.shard_id(), to);
+                position.and_then(|position| stream.trim_shard_to(&position))
+            }
+            // A year that is mistyped would hide all that there is.
+            StartingPosition::AtTimestamp(time) if time > self.store.now() => {
+                return Err(Failure::Usage(format!(
+                    "--to: {} is in the future",
+                    rfc3339::shown(time)
+                )));
+            }
             to => stream
                 .reader(to)
                 .and_then(|reader| stream.trim_to(&reader.checkpoint())),
@@ -190,11 +200,12 @@ impl Target for Directory {
             .collect();
         let outcomes = stream.append(&records).map_err(Failure::Directory)?.each().wait();
         let mut answer = PutAnswer::default();
-        for outcome in outcomes {
-            match outcome {
-                Ok(_) => answer.taken += 1,
+        for (place, outcome) in outcomes.into_iter().enumerate() {
+            if let Err(error) = outcome {
+                answer.untaken.push(place);
+                answer.is_doubtful |= !matches!(error, Error::StorageFull { .. });
                 // A disk that is full or broken does not become better by another try.
-                Err(error) => answer.failure = answer.failure.or(Some(Failure::Directory(error))),
+                answer.failure = answer.failure.or(Some(Failure::Directory(error)));
             }
         }
         Ok(answer)
@@ -252,6 +263,29 @@ impl Target for Directory {
 
     fn close(self) -> Result<(), Failure> {
         self.store.close().map_err(Failure::Directory)
+    }
+}
+
+/// Refuses a sequence number of another stream, whose shards may have been made in the same second: the record of this
+/// number, if there is one, has to have arrived when the sequence number says.
+fn check_is_of(stream: &Stream, number: SequenceNumber) -> Result<(), Failure> {
+    let at = StartingPosition::AtSequenceNumber(number);
+    let position = stream.shard_iterator(number.shard_id(), at);
+    let one = ReadLimit { records: 1, bytes: 0 };
+    let read = position.and_then(|position| stream.get_records(&position, &one));
+    let first = match read {
+        Ok(batch) => batch.records.first().map(|record| record.sequence_number),
+        // Hidden already, or damaged; a number that can be none here is told by what comes next.
+        Err(_) => None,
+    };
+    match first {
+        Some(first) if first.record_number() == number.record_number() && first != number => {
+            Err(Failure::Refused(format!(
+                "sequence number {number} did not come from this stream: in {} that record arrived at another time",
+                number.shard_id()
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

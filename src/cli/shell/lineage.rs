@@ -6,6 +6,7 @@ use anabranch::{ShardFilter, ShardId, StartingPosition, Timestamp};
 
 use super::super::Failure;
 use super::target::{Page, ReadRecord, ShardRow, Target};
+use super::until::Until;
 
 /// Reads a stream from a position on. Each shard is read in its order; shards take turns.
 pub(super) struct LineageReader<'t, T: Target> {
@@ -21,6 +22,10 @@ pub(super) struct LineageReader<'t, T: Target> {
     has_news: bool,
     /// Shards may be ready to be begun.
     is_any_drained: bool,
+    /// Where each shard ends, if it is not read on for ever.
+    until: Option<Until>,
+    /// The last sequence number that was read of each shard.
+    last: BTreeMap<ShardId, String>,
 }
 
 impl<'t, T: Target> LineageReader<'t, T> {
@@ -40,6 +45,8 @@ impl<'t, T: Target> LineageReader<'t, T> {
             drained: BTreeSet::new(),
             has_news: false,
             is_any_drained: false,
+            until: None,
+            last: BTreeMap::new(),
         };
         for shard in shards {
             reader.begin(shard.id, from)?;
@@ -56,21 +63,51 @@ impl<'t, T: Target> LineageReader<'t, T> {
                 }
                 continue;
             };
+            let mut page = match self.target.read(&mut cursor, limit) {
+                Ok(page) => page,
+                Err(failure) => {
+                    // It is good for another try.
+                    self.left.push_front((shard, cursor));
+                    return Err(failure);
+                }
+            };
+            let is_over = self.until.is_some_and(|until| until.ends(&mut page));
             let Page {
                 records,
                 is_at_head,
                 is_drained,
-            } = self.target.read(&mut cursor, limit)?;
+            } = page;
             self.has_news |= !records.is_empty() || !is_at_head || is_drained;
             if is_drained {
                 self.note_drained(shard);
-            } else {
+            } else if !is_over {
                 self.done.push_back((shard, cursor));
             }
-            if !records.is_empty() {
+            if let Some(last) = records.last() {
+                self.last.insert(shard, last.sequence_number.clone());
                 return Ok(Some(records));
             }
         }
+    }
+
+    /// Has each shard end there, also those that are begun later.
+    pub(super) fn end_at(&mut self, until: Until) {
+        self.until = Some(until);
+    }
+
+    /// Up to where each shard was read, for people who go on.
+    pub(super) fn last_read(&self) -> String {
+        if self.last.is_empty() {
+            return "No record was read before.".to_owned();
+        }
+        let lines = self
+            .last
+            .iter()
+            .map(|(shard, number)| format!("\n  {shard} {number}"));
+        format!(
+            "The last record of each shard that was read before:{}",
+            lines.collect::<String>()
+        )
     }
 
     /// When the oldest record arrived. The first of a shard is older than all that its descendants have.
@@ -102,8 +139,12 @@ impl<'t, T: Target> LineageReader<'t, T> {
     fn begin_round(&mut self) -> Result<bool, Failure> {
         self.left.append(&mut self.done);
         // One that has expired meanwhile is drained at once.
-        while std::mem::take(&mut self.is_any_drained) {
-            self.begin_ready()?;
+        while self.is_any_drained {
+            self.is_any_drained = false;
+            if let Err(failure) = self.begin_ready() {
+                self.is_any_drained = true;
+                return Err(failure);
+            }
         }
         let has_news = std::mem::take(&mut self.has_news);
         Ok(has_news && !self.left.is_empty())
@@ -128,8 +169,9 @@ impl<'t, T: Target> LineageReader<'t, T> {
     }
 
     fn begin(&mut self, shard: ShardId, from: StartingPosition) -> Result<(), Failure> {
+        let cursor = self.target.cursor(&self.stream, shard, from)?;
         self.begun.insert(shard);
-        match self.target.cursor(&self.stream, shard, from)? {
+        match cursor {
             Some(cursor) => self.left.push_back((shard, cursor)),
             // It has expired since it was listed.
             None => self.note_drained(shard),

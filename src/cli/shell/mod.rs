@@ -21,7 +21,10 @@ mod reshard;
 mod rfc3339;
 mod streams;
 mod table;
+mod tally;
 mod target;
+mod trim;
+mod until;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -63,7 +66,7 @@ pub(super) enum ShellCommand {
 
     /// Hide the records in front of a position, and free their space
     #[command(after_long_help = AFTER_HELP)]
-    Trim(reshard::TrimArguments),
+    Trim(trim::TrimArguments),
 
     /// Delete a stream with all its records
     #[command(after_long_help = AFTER_HELP)]
@@ -87,7 +90,7 @@ Exit status:
   1  refused, or failed for a reason not named below
   2  the command line is wrong
   3  another process has the directory open
-  4  the directory cannot be used: no store, not writable, or of a newer version
+  4  the directory cannot be used: no store, not writable, of a newer version, or its disk is full
   5  no answer from the endpoint"
         )
     };
@@ -106,7 +109,7 @@ pub(super) fn run(command: &ShellCommand) -> ExitCode {
         ShellCommand::Tail(arguments) => records::tail(arguments),
         ShellCommand::Split(arguments) => reshard::split(arguments),
         ShellCommand::Merge(arguments) => reshard::merge(arguments),
-        ShellCommand::Trim(arguments) => reshard::trim(arguments),
+        ShellCommand::Trim(arguments) => trim::run(arguments),
         ShellCommand::Delete(arguments) => streams::delete(arguments),
     };
     match done {

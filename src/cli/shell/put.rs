@@ -1,13 +1,12 @@
 //! `anabranch put`: each line of standard input is a record.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::super::Failure;
 use super::super::interruption::Interruption;
-use super::super::progress_line::ProgressLine;
 use super::after_help;
 use super::decoded::json_text;
 use super::directory::Access;
@@ -15,7 +14,8 @@ use super::key::KeyArguments;
 use super::lines::{End, Line, Lines};
 use super::output::{Format, OutputArguments};
 use super::place::{PlaceArguments, Work};
-use super::target::{NewRecord, Target};
+use super::tally::Tally;
+use super::target::{NewRecord, PutAnswer, Target};
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct PutArguments {
@@ -38,12 +38,17 @@ pub(super) const AFTER_HELP: &str = after_help!(
 Examples:
   echo '{\"user\":\"u1\",\"page\":\"/\"}' | anabranch put clicks --key-field user
   tail -f access.log | anabranch put log
-  anabranch get clicks --output json | jq -r .data | base64 -d | anabranch put copy --data-dir DIR
+  anabranch get clicks --decode --output json |
+    jq -r 'select(.encoding==\"text\").data, (select(.encoding==\"json\").data|tojson)' | anabranch put copy
+
+The last one copies text without line feeds, and JSON; other records are left out, and keys are not kept.
 
 A line ends at its line feed, which is no part of the record. Lines that are there are put together, up to 500 and 5 MiB
-at a time; none waits for others. Records that the endpoint refuses because it is busy are put again, behind those that
-it took. It ends at the first line that cannot be a record: those before it are put. How many that are is on standard
-output, and in the message of a failure.
+at a time; none waits for others. Records that the endpoint throttles are put again until it takes them, and no line
+behind their call is put before; within a call they come behind those that it took, also of the same key. A call that the
+endpoint answers with a failure of its own is made again, so that records can be there twice. It ends at the first line
+that cannot be a record: those before it are put. How many that are is on standard output, and in the message of a
+failure, with the first line that was not put.
 
 "
 );
@@ -83,7 +88,7 @@ impl Work for Put<'_> {
             tally: Tally::default(),
         };
         match putter.put_all(&lines, &arguments.key, most) {
-            Ok(()) => putter.tally.write(arguments),
+            Ok(()) => write(&putter.tally, arguments),
             Err(failure) => Err(Failure::After {
                 done: putter.tally.done(),
                 failure: Box::new(failure),
@@ -130,33 +135,28 @@ impl<T: Target> Putter<'_, T> {
         }
     }
 
-    /// Puts these, again and again until all are taken.
+    /// Puts these, again and again until all are taken: no line behind them is put before. They are in the order of
+    /// their lines, which have no gap.
     fn put(&mut self, mut records: Vec<NewRecord>) -> Result<(), Failure> {
+        let last_line = records.last().map_or(0, |record| record.line);
         let mut wait = FIRST_WAIT;
         let mut attempts = 0;
         while !records.is_empty() {
             let answer = self.target.put(self.stream, &records)?;
-            let bytes: usize = records.iter().map(NewRecord::bytes).sum();
-            let mut refused = answer.refused.iter().peekable();
-            let mut place = 0;
-            records.retain(|_| {
-                let is_refused = refused.next_if_eq(&&place).is_some();
-                place += 1;
-                is_refused
-            });
-            let bytes_left: usize = records.iter().map(NewRecord::bytes).sum();
-            self.tally.add(answer.taken, bytes - bytes_left);
+            let taken = self.keep_untaken(&mut records, &answer);
             if let Some(failure) = answer.failure {
+                self.tally.note_left(&records, last_line, !answer.is_doubtful);
                 return Err(failure);
             }
             if records.is_empty() {
                 break;
             }
-            if answer.taken > 0 {
+            if taken > 0 {
                 (wait, attempts) = (FIRST_WAIT, 0);
             }
             attempts += 1;
             if attempts == MOST_ATTEMPTS {
+                self.tally.note_left(&records, last_line, true);
                 return Err(Failure::Refused(format!(
                     "{} records are refused again and again: {}",
                     records.len(),
@@ -164,11 +164,28 @@ impl<T: Target> Putter<'_, T> {
                 )));
             }
             if self.interruption.wait(wait) {
+                self.tally.note_left(&records, last_line, true);
                 return Err(Failure::Refused("interrupted".to_owned()));
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         Ok(())
+    }
+
+    /// Leaves those that were not taken, and gives how many were.
+    fn keep_untaken(&mut self, records: &mut Vec<NewRecord>, answer: &PutAnswer) -> usize {
+        let size = |records: &[NewRecord]| records.iter().map(NewRecord::bytes).sum::<usize>();
+        let (count, bytes) = (records.len(), size(records));
+        let mut untaken = answer.untaken.iter().peekable();
+        let mut place = 0;
+        records.retain(|_| {
+            let is_untaken = untaken.next_if_eq(&&place).is_some();
+            place += 1;
+            is_untaken
+        });
+        let taken = count - records.len();
+        self.tally.add(taken, bytes - size(records));
+        taken
     }
 }
 
@@ -216,6 +233,7 @@ impl Batch {
 
 fn record(line: Line, keys: &KeyArguments, most: usize) -> Result<NewRecord, String> {
     let record = NewRecord {
+        line: line.number,
         key: keys.of(&line.bytes)?,
         data: line.bytes,
     };
@@ -229,73 +247,19 @@ fn too_long(most: usize) -> String {
     format!("longer than the stream takes: {most} bytes with the partition key")
 }
 
-/// What has been put so far.
-struct Tally {
-    records: u64,
-    bytes: u64,
-    begun: Instant,
-    shown: Option<Instant>,
-    progress: ProgressLine,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            records: 0,
-            bytes: 0,
-            begun: Instant::now(),
-            shown: None,
-            progress: ProgressLine::default(),
-        }
-    }
-}
-
-impl Tally {
-    fn add(&mut self, records: usize, bytes: usize) {
-        const BETWEEN_SHOWS: Duration = Duration::from_millis(100);
-        self.records += records as u64;
-        self.bytes += bytes as u64;
-        if self.shown.is_none_or(|shown| shown.elapsed() >= BETWEEN_SHOWS) {
-            self.shown = Some(Instant::now());
-            self.progress.show(&self.text());
-        }
-    }
-
-    fn text(&self) -> String {
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = |count: u64| count as f64 / seconds.max(0.001);
-        format!(
-            "{} records, {:.1} MB in {seconds:.1} s: {:.0} records/s, {:.1} MB/s",
-            self.records,
-            self.bytes as f64 / 1e6,
-            rate(self.records),
-            rate(self.bytes) / 1e6,
-        )
-    }
-
-    /// For the message of a failure.
-    fn done(&self) -> String {
-        match self.records {
-            0 => "No record was put.".to_owned(),
-            1 => "1 record was put before.".to_owned(),
-            records => format!("{records} records were put before."),
-        }
-    }
-
-    fn write(&self, arguments: &PutArguments) -> Result<(), Failure> {
-        self.progress.show("");
-        let mut output = arguments.output.open();
-        let line = match output.format {
-            Format::Table => self.text(),
-            Format::Json => format!(
-                r#"{{"stream":{},"records":{},"bytes":{},"seconds":{:.3}}}"#,
-                json_text(&arguments.stream),
-                self.records,
-                self.bytes,
-                self.begun.elapsed().as_secs_f64(),
-            ),
-        };
-        output.line(&line)?;
-        output.flush()
-    }
+fn write(tally: &Tally, arguments: &PutArguments) -> Result<(), Failure> {
+    tally.hide_progress();
+    let mut output = arguments.output.open();
+    let line = match output.format {
+        Format::Table => tally.text(),
+        Format::Json => format!(
+            r#"{{"stream":{},"records":{},"bytes":{},"seconds":{:.3}}}"#,
+            json_text(&arguments.stream),
+            tally.records,
+            tally.bytes,
+            tally.seconds(),
+        ),
+    };
+    output.line(&line)?;
+    output.flush()
 }

@@ -1,6 +1,6 @@
 //! `anabranch get` and `anabranch tail`: records as they are read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anabranch::{ShardId, StartingPosition};
 use clap::Args;
@@ -17,6 +17,7 @@ use super::place::{PlaceArguments, Work};
 use super::position;
 use super::rfc3339;
 use super::target::{ReadRecord, Target};
+use super::until::Until;
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct GetArguments {
@@ -87,12 +88,14 @@ pub(super) const AFTER_HELP: &str = after_help!(
     "\
 Examples:
   anabranch tail clicks --follow --from -1h --decode
-  anabranch get clicks --output json | jq -r .data | base64 -d
+  anabranch get clicks --output json | jq -r '.data | @base64d'
   anabranch get clicks --decode --output json | jq 'select(.encoding == \"json\") | .data.page'
 
 A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its
-encoding is json, text, or base64 for what is neither. --follow needs an endpoint: while this program has a directory,
-no other can put records into it. Stopped by SIGINT or SIGTERM, it has done what it was asked.
+encoding is json, text, or base64 for what is neither. Without --follow the end of a shard is where it ended when the
+command was started, or a little behind. --follow needs an endpoint: while this program has a directory, no other can put
+records into it. A connection that breaks is made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it
+was asked.
 
 "
 );
@@ -128,6 +131,7 @@ impl Work for Get<'_> {
             Some(shard) => show_shard(target, arguments, shard, &mut shown),
             None => {
                 let mut reader = LineageReader::open(target, &arguments.stream, arguments.from)?;
+                reader.end_at(Until::now());
                 show_all(&mut reader, &mut shown)
             }
         }
@@ -146,10 +150,11 @@ fn show_shard(
             "{shard} does not exist in stream {stream}"
         )));
     };
+    let until = Until::now();
     while !shown.is_full() {
-        let page = target.read(&mut cursor, shown.room())?;
+        let mut page = target.read(&mut cursor, shown.room())?;
+        let is_over = until.ends(&mut page);
         shown.show(&page.records)?;
-        let is_over = page.records.is_empty() && page.is_at_head;
         if page.is_drained || is_over {
             break;
         }
@@ -182,7 +187,10 @@ impl Work for Tail<'_> {
         let mut reader = LineageReader::open(target, &arguments.stream, from)?;
         match arguments.follow {
             true => follow(&mut reader, &mut shown),
-            false => show_all(&mut reader, &mut shown),
+            false => {
+                reader.end_at(Until::now());
+                show_all(&mut reader, &mut shown)
+            }
         }
     }
 }
@@ -192,15 +200,70 @@ fn follow<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Re
         doing: "wait for signals",
         source,
     })?;
+    let mut connection = Connection::default();
     while !shown.is_full() && !interruption.is_raised() {
-        match reader.next(shown.room())? {
-            Some(records) => shown.show(&records)?,
-            None => {
+        match reader.next(shown.room()) {
+            Ok(Some(records)) => {
+                connection.note_answer();
+                shown.show(&records)?;
+            }
+            Ok(None) => {
+                connection.note_answer();
                 interruption.wait(BETWEEN_LOOKS);
             }
+            Err(failure) => match connection.wait_after(&failure) {
+                Some(wait) => drop(interruption.wait(wait)),
+                None => {
+                    let done = reader.last_read();
+                    let failure = Box::new(failure);
+                    return Err(Failure::After { done, failure });
+                }
+            },
         }
     }
     Ok(())
+}
+
+/// A connection that may break, as when the server is started again: positions stay good.
+#[derive(Default)]
+struct Connection {
+    broken: Option<Broken>,
+}
+
+struct Broken {
+    since: Instant,
+    wait: Duration,
+}
+
+impl Connection {
+    const FIRST_WAIT: Duration = Duration::from_millis(100);
+    const LONGEST_WAIT: Duration = Duration::from_secs(5);
+    /// So long it is tried again.
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn note_answer(&mut self) {
+        self.broken = None;
+    }
+
+    /// How long to wait until it is tried again; `None` if that is of no use. Says so the first time.
+    fn wait_after(&mut self, failure: &Failure) -> Option<Duration> {
+        if !failure.may_pass() {
+            return None;
+        }
+        let broken = self.broken.get_or_insert_with(|| {
+            eprintln!("anabranch: {}; trying again", failure.first_line());
+            Broken {
+                since: Instant::now(),
+                wait: Self::FIRST_WAIT,
+            }
+        });
+        if broken.since.elapsed() > Self::PATIENCE {
+            return None;
+        }
+        let wait = broken.wait;
+        broken.wait = (wait * 2).min(Self::LONGEST_WAIT);
+        Some(wait)
+    }
 }
 
 /// Records that are shown until there are enough.

@@ -1,6 +1,6 @@
-//! `anabranch split`, `merge` and `trim`.
+//! `anabranch split` and `merge`.
 
-use anabranch::{HashKey, ShardFilter, ShardId, StartingPosition};
+use anabranch::{HashKey, ShardFilter, ShardId};
 use clap::Args;
 use serde_json::Value;
 
@@ -9,7 +9,6 @@ use super::super::dump;
 use super::directory::Access;
 use super::output::{Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
-use super::position;
 use super::target::{ShardRow, Target};
 
 #[derive(Debug, Clone, Args)]
@@ -54,21 +53,6 @@ pub(in crate::cli) struct MergeArguments {
     place: PlaceArguments,
 }
 
-#[derive(Debug, Clone, Args)]
-pub(in crate::cli) struct TrimArguments {
-    /// The stream
-    #[arg(value_name = "NAME")]
-    stream: String,
-
-    /// The first that stays: a sequence number, of whose shard and its parents records go; or a time in RFC 3339 or
-    /// from now like -1h, for all shards
-    #[arg(long, value_name = "POSITION", allow_hyphen_values = true, value_parser = position::to)]
-    to: StartingPosition,
-
-    #[command(flatten)]
-    place: PlaceArguments,
-}
-
 /// Splits a shard, and shows the stream's shards.
 pub(super) fn split(arguments: &SplitArguments) -> Result<(), Failure> {
     arguments.place.run(Access::Change, Split(arguments))
@@ -77,11 +61,6 @@ pub(super) fn split(arguments: &SplitArguments) -> Result<(), Failure> {
 /// Merges two shards, and shows the stream's shards.
 pub(super) fn merge(arguments: &MergeArguments) -> Result<(), Failure> {
     arguments.place.run(Access::Change, Merge(arguments))
-}
-
-/// Hides what is in front of a position.
-pub(super) fn trim(arguments: &TrimArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Trim(arguments))
 }
 
 struct Split<'a>(&'a SplitArguments);
@@ -132,14 +111,6 @@ impl Work for Merge<'_> {
         target.merge(stream, *first, *second)?;
         let shards = target.shards(stream, ShardFilter::FromTrimHorizon)?;
         show_shards(&mut output.open(), &shards)
-    }
-}
-
-struct Trim<'a>(&'a TrimArguments);
-
-impl Work for Trim<'_> {
-    fn at(self, target: &mut impl Target) -> Result<(), Failure> {
-        target.trim(&self.0.stream, self.0.to)
     }
 }
 

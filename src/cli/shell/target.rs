@@ -89,6 +89,8 @@ pub(super) struct ShardRow {
 /// A record to put.
 #[derive(Debug, Clone)]
 pub(super) struct NewRecord {
+    /// Its line in the input, from 1.
+    pub(super) line: u64,
     pub(super) key: String,
     pub(super) data: Vec<u8>,
 }
@@ -103,14 +105,14 @@ impl NewRecord {
 /// What became of records that were put.
 #[derive(Debug, Default)]
 pub(super) struct PutAnswer {
-    /// The places of those that were not taken, and can be put again; in order.
-    pub(super) refused: Vec<usize>,
-    /// Why the first of them was not.
+    /// The places of those that were not taken, in order. All others were.
+    pub(super) untaken: Vec<usize>,
+    /// Why the first of them was not, and may be if it is put again.
     pub(super) reason: String,
-    /// What keeps some of them from being taken for good. All others were taken, but for those that are refused.
+    /// What keeps some of them from being taken for good.
     pub(super) failure: Option<Failure>,
-    /// How many were taken.
-    pub(super) taken: usize,
+    /// Where there is a failure: those that seem not to be taken may be there nevertheless.
+    pub(super) is_doubtful: bool,
 }
 
 /// A record that was read.

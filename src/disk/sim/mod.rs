@@ -157,6 +157,11 @@ impl SimDisk {
         self.stalls.plan(calls.into(), path_part.into())
     }
 
+    /// Has the next question for the room hang until the result is dropped.
+    pub fn stall_space(&self) -> Stall {
+        self.stalls.plan_space()
+    }
+
     /// From now on files and directories can take `bytes` in all, and what exceeds that fails with `StorageFull`: a write
     /// after what fits, all else whole. A file takes its length; there are no holes. A directory takes as many blocks of
     /// 1 KiB as its names need, so a new name may not fit either.
@@ -292,6 +297,7 @@ impl Disk for SimDisk {
 
     /// That of its [capacity](SimDisk::set_capacity). No fault strikes it.
     fn space(&self, _: &Path) -> io::Result<Option<Space>> {
+        self.stalls.pass_space();
         let state = self.state();
         Ok(state.capacity.map(|capacity| Space {
             total_bytes: capacity,

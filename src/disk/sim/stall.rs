@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::calls::{Calls, Operation};
 use crate::sync::{Condvar, Mutex};
 
-/// A call of a [`SimDisk`](super::SimDisk) that hangs, from [`SimDisk::stall_next`](super::SimDisk::stall_next) on until
-/// this is dropped. Then it goes on and does what it was to do.
+/// A call of a [`SimDisk`](super::SimDisk) that hangs, from [`SimDisk::stall_next`](super::SimDisk::stall_next) or
+/// [`SimDisk::stall_space`](super::SimDisk::stall_space) on until this is dropped. Then it goes on and does what it was to do.
 #[derive(Debug)]
 #[must_use = "dropping it ends the stall"]
 pub struct Stall {
@@ -43,26 +43,49 @@ pub(super) struct Stalls {
 
 #[derive(Debug, Default)]
 struct StallState {
-    planned: Option<(Calls, String)>,
+    planned: Option<Planned>,
     is_reached: bool,
+}
+
+#[derive(Debug)]
+enum Planned {
+    Call(Calls, String),
+    Space,
 }
 
 impl Stalls {
     pub(super) fn plan(self: &Arc<Self>, calls: Calls, path_part: String) -> Stall {
-        self.state.lock().planned = Some((calls, path_part));
+        self.plan_one(Planned::Call(calls, path_part))
+    }
+
+    pub(super) fn plan_space(self: &Arc<Self>) -> Stall {
+        self.plan_one(Planned::Space)
+    }
+
+    fn plan_one(self: &Arc<Self>, planned: Planned) -> Stall {
+        self.state.lock().planned = Some(planned);
         self.is_planned.store(true, Ordering::SeqCst);
         Stall { stalls: self.clone() }
     }
 
     /// What every call begins with.
     pub(super) fn pass(&self, operation: Operation, path: &Path) {
+        self.pass_if(|planned| match planned {
+            Planned::Call(calls, part) => calls.contains(operation) && path.to_string_lossy().contains(part),
+            Planned::Space => false,
+        });
+    }
+
+    /// What a question for the room begins with.
+    pub(super) fn pass_space(&self) {
+        self.pass_if(|planned| matches!(planned, Planned::Space));
+    }
+
+    fn pass_if(&self, concerns_this: impl Fn(&Planned) -> bool) {
         if !self.is_planned.load(Ordering::SeqCst) {
             return;
         }
         let mut state = self.state.lock();
-        let concerns_this = |(calls, part): &(Calls, String)| {
-            calls.contains(operation) && path.to_string_lossy().contains(part)
-        };
         if state.is_reached || !state.planned.as_ref().is_some_and(concerns_this) {
             return;
         }

@@ -70,7 +70,10 @@ impl BegunSegment {
         self.file
             .write_all_at(&self.segment.entry.encode_header(self.segment.log), 0)
             .map_err(cannot("begin"))?;
-        let sync_header = || perform(Step::SegmentHeaderSync, || self.file.sync_data());
+        let sync_header = || {
+            let sync = || resources.health.watch_sync(|| self.file.sync_data());
+            perform(Step::SegmentHeaderSync, sync)
+        };
         // No crash leaves the bytes of an earlier life under a segment's name: they would pass for frames whose header
         // page is damaged.
         let is_named_first = self.is_new || is_left_out(Step::HeaderBeforeName);
@@ -83,7 +86,7 @@ impl BegunSegment {
         if is_named_first {
             sync_header().map_err(cannot("begin"))?;
         }
-        let sync = || resources.disk.sync_dir(directory);
+        let sync = || resources.health.watch_sync(|| resources.disk.sync_dir(directory));
         perform(Step::SegmentNameSync, || {
             resources.open_segments.with_descriptor(sync)
         })

@@ -9,6 +9,7 @@ pub(super) mod log_files;
 pub(super) mod open_segments;
 pub(super) mod pieces;
 pub(super) mod pool;
+mod pool_name;
 pub(super) mod segment;
 pub(super) mod segment_keys;
 pub(super) mod write_back;

@@ -262,8 +262,8 @@ impl OpenSegment {
     pub(crate) fn sync(&self, health: &Health) -> Result<()> {
         let sync = || {
             let begun = Instant::now();
-            self.file
-                .sync_data()
+            health
+                .watch_sync(|| self.file.sync_data())
                 .map_err(|error| health.poison("sync", &self.path, error))?;
             self.sync_micros.count_micros(begun.elapsed());
             Ok(())

@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::pool_name::PoolName;
 use crate::disk::{
     Disk, DiskFile, EntryKind, OpenMode, Step, is_left_out, kind_if_there, list_if_there, perform,
 };
@@ -31,6 +33,9 @@ const SMALLER: u64 = 8;
 
 /// Files up to this size are filled by the thread that needs one: it takes less than a sync does.
 const FILL_AT_ONCE_BYTES: u64 = 64 * 1024;
+
+/// For so long a size is not wanted again that there was no room for.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct SegmentPool {
@@ -48,6 +53,8 @@ struct PoolState {
     ready: BTreeMap<u64, Vec<PathBuf>>,
     /// Sizes that will be needed soon.
     wanted: Vec<u64>,
+    /// Sizes that there was no room for, with the time of the round that found so.
+    refused: BTreeMap<u64, Duration>,
     ready_bytes: u64,
 }
 
@@ -139,18 +146,17 @@ impl SegmentPool {
 
     /// Gives the room of one file back to the disk. False if there is none to give.
     pub(crate) fn make_room(&self) -> bool {
-        let largest = self.state.lock().take_largest();
-        // One that cannot be removed takes no room that anyone could have.
-        largest.is_some_and(|path| self.disk.remove_file(&path).is_ok() || self.make_room())
+        self.give_back_largest().is_some()
     }
 
-    /// Gives files back until the disk has at least as much free as the pool keeps.
+    /// Gives files back so that the disk has about as much free as the pool keeps. A file system may free their room
+    /// later, so this looks once: what is still too much goes the next time.
     pub(crate) fn leave_room(&self) {
-        loop {
-            let kept = self.state.lock().ready_bytes;
-            if self.leaves_room(kept, 0) || !self.make_room() {
-                return;
-            }
+        let mut left = self.too_much();
+        while left > 0
+            && let Some(bytes) = self.give_back_largest()
+        {
+            left = left.saturating_sub(bytes);
         }
     }
 
@@ -162,11 +168,11 @@ impl SegmentPool {
     }
 
     /// Says that a file of `bytes` will be needed soon, for [`prepare_wanted`](Self::prepare_wanted) to make.
-    /// True if one has to be made.
+    /// True if one has to be made: not if there was no room for one just now.
     pub(crate) fn want(&self, bytes: u64) -> bool {
         let mut state = self.state.lock();
         let is_ready = state.ready.get(&bytes).is_some_and(|files| !files.is_empty());
-        if is_ready || state.wanted.contains(&bytes) {
+        if is_ready || state.wanted.contains(&bytes) || state.refused.contains_key(&bytes) {
             return false;
         }
         state.wanted.push(bytes);
@@ -174,29 +180,48 @@ impl SegmentPool {
     }
 
     /// Fills one file for every size that is wanted, but none that would leave less free than the pool keeps. Takes its
-    /// time: for the keeper.
+    /// time: for the keeper, at `now` on a clock that is never set back. A size that there is no room for is forgotten,
+    /// and is not wanted again for a second.
     ///
     /// # Errors
-    /// [`Error::StorageFull`] when there is no room; the need is forgotten until it arises again.
-    pub(crate) fn prepare_wanted(&self) -> Result<()> {
+    /// [`Error::StorageFull`] when there is no room.
+    pub(crate) fn prepare_wanted(&self, now: Duration) -> Result<()> {
+        self.state.lock().forget_refused(now);
+        let mut result = Ok(());
         while let Some(bytes) = self.next_wanted() {
-            let kept = self.state.lock().ready_bytes + bytes;
-            if !self.leaves_room(kept, bytes) {
-                continue;
+            let prepared = match self.may_prepare(bytes) {
+                true => self.prepare(bytes),
+                false => {
+                    self.state.lock().refused.insert(bytes, now);
+                    continue;
+                }
+            };
+            if let Err(error) = prepared {
+                self.state.lock().refused.insert(bytes, now);
+                result = result.and(Err(error));
             }
-            let prepared = self.create(bytes, Fill::Zeros)?;
-            // Synced here, so that the first group in it has only its own bytes to sync.
-            if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
-                let _ = self.disk.remove_file(&prepared.path);
-                return Err(Error::preparing("sync", &prepared.path, error));
-            }
-            let ready = self.directory.join(file_name(self.new_number(), bytes));
-            if let Err(error) = self.disk.rename(&prepared.path, &ready) {
-                let _ = self.disk.remove_file(&prepared.path);
-                return Err(Error::preparing("rename", &prepared.path, error));
-            }
-            self.state.lock().add(bytes, ready);
         }
+        result
+    }
+
+    fn may_prepare(&self, bytes: u64) -> bool {
+        let kept = self.state.lock().ready_bytes + bytes;
+        self.leaves_room(kept, bytes)
+    }
+
+    fn prepare(&self, bytes: u64) -> Result<()> {
+        let prepared = self.create(bytes, Fill::Zeros)?;
+        // Synced here, so that the first group in it has only its own bytes to sync.
+        if let Err(error) = perform(Step::PreparedSegmentSync, || prepared.file.sync_data()) {
+            let _ = self.disk.remove_file(&prepared.path);
+            return Err(Error::preparing("sync", &prepared.path, error));
+        }
+        let ready = self.directory.join(self.new_ready_name(bytes));
+        if let Err(error) = self.disk.rename(&prepared.path, &ready) {
+            let _ = self.disk.remove_file(&prepared.path);
+            return Err(Error::preparing("rename", &prepared.path, error));
+        }
+        self.state.lock().add(bytes, ready);
         Ok(())
     }
 
@@ -207,7 +232,7 @@ impl SegmentPool {
         if kept > self.max_recycled_bytes || !self.leaves_room(kept, 0) {
             return remove_if_there(self.disk.as_ref(), path);
         }
-        let pooled = self.directory.join(file_name(self.new_number(), bytes));
+        let pooled = self.directory.join(self.new_ready_name(bytes));
         match self.disk.rename(path, &pooled) {
             Ok(()) if is_shared(self.disk.as_ref(), &pooled) => remove_if_there(self.disk.as_ref(), &pooled),
             Ok(()) => {
@@ -227,6 +252,30 @@ impl SegmentPool {
                 Ok(Some(space)) => space.available_bytes.saturating_sub(more) >= kept,
                 Ok(None) | Err(_) => true,
             }
+    }
+
+    /// How much the pool has to give back, so that the disk has as much free as the pool keeps. What is given back is
+    /// taken from the one and comes to the other.
+    fn too_much(&self) -> u64 {
+        let kept = self.state.lock().ready_bytes;
+        if kept == 0 {
+            return 0;
+        }
+        match self.disk.space(&self.directory) {
+            Ok(Some(space)) => kept.saturating_sub(space.available_bytes).div_ceil(2),
+            Ok(None) | Err(_) => 0,
+        }
+    }
+
+    /// The bytes that are given back; `None` if there is no file.
+    fn give_back_largest(&self) -> Option<u64> {
+        loop {
+            let (bytes, path) = self.state.lock().take_largest()?;
+            // One that cannot be removed takes no room that anyone could have.
+            if self.disk.remove_file(&path).is_ok() {
+                return Some(bytes);
+            }
+        }
     }
 
     fn take_or_create(&self, bytes: u64) -> Result<PooledFile> {
@@ -270,7 +319,7 @@ impl SegmentPool {
     }
 
     fn create(&self, bytes: u64, fill: Fill) -> Result<PooledFile> {
-        let path = self.directory.join(preparing_name(self.new_number()));
+        let path = self.directory.join(self.new_preparing_name());
         let file = self
             .disk
             .open(&path, OpenMode::CreateNew)
@@ -297,6 +346,16 @@ impl SegmentPool {
 
     fn next_wanted(&self) -> Option<u64> {
         self.state.lock().wanted.pop()
+    }
+
+    fn new_ready_name(&self, bytes: u64) -> String {
+        let number = self.new_number();
+        PoolName::Ready { number, bytes }.name()
+    }
+
+    fn new_preparing_name(&self) -> String {
+        let number = self.new_number();
+        PoolName::Preparing { number }.name()
     }
 
     fn new_number(&self) -> u64 {
@@ -329,10 +388,15 @@ impl PoolState {
         Some((bytes, self.take(bytes)?))
     }
 
-    fn take_largest(&mut self) -> Option<PathBuf> {
+    fn take_largest(&mut self) -> Option<(u64, PathBuf)> {
         let (bytes, _) = self.ready.iter().rfind(|(_, files)| !files.is_empty())?;
         let bytes = *bytes;
-        self.take(bytes)
+        Some((bytes, self.take(bytes)?))
+    }
+
+    fn forget_refused(&mut self, now: Duration) {
+        self.refused
+            .retain(|_, refused_at| now.saturating_sub(*refused_at) < REFUSED_FOR);
     }
 }
 
@@ -364,38 +428,75 @@ fn fill_with_zeros(file: &dyn DiskFile, bytes: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-fn file_name(number: u64, bytes: u64) -> String {
-    format!("{number}-{bytes}.ready")
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
 
-fn preparing_name(number: u64) -> String {
-    format!("{number}.preparing")
-}
+    use super::SegmentPool;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{Disk, OpenMode};
 
-/// What a name in the pool's directory says, if a pool made it.
-enum PoolName {
-    Ready { number: u64, bytes: u64 },
-    Preparing { number: u64 },
-}
+    const FILE: u64 = 64 << 10;
 
-impl PoolName {
-    fn parse(name: &str) -> Option<Self> {
-        let parsed = match name.strip_suffix(".ready") {
-            Some(rest) => {
-                let (number, bytes) = rest.split_once('-')?;
-                Self::Ready {
-                    number: number.parse().ok()?,
-                    bytes: bytes.parse().ok()?,
-                }
-            }
-            None => Self::Preparing {
-                number: name.strip_suffix(".preparing")?.parse().ok()?,
-            },
-        };
-        let is_ours = match parsed {
-            Self::Ready { number, bytes } => name == file_name(number, bytes),
-            Self::Preparing { number } => name == preparing_name(number),
-        };
-        is_ours.then_some(parsed)
+    fn pool_on(disk: &SimDisk) -> SegmentPool {
+        disk.create_dir(Path::new("pool")).unwrap();
+        SegmentPool::open(Arc::new(disk.clone()), "pool".into(), u64::MAX).unwrap()
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn a_size_without_room_is_not_wanted_again_for_a_second() {
+        let disk = SimDisk::new(1);
+        let pool = pool_on(&disk);
+        disk.set_capacity(FILE + FILE / 2);
+        assert!(pool.want(FILE));
+        assert!(!pool.want(FILE), "it is wanted already");
+        pool.prepare_wanted(seconds(10.0)).unwrap();
+        assert_eq!(pool.ready(), (0, 0));
+        for at in [10.0, 10.5, 10.9] {
+            assert!(!pool.want(FILE));
+            pool.prepare_wanted(seconds(at)).unwrap();
+        }
+        disk.set_capacity(10 * FILE);
+        pool.prepare_wanted(seconds(11.0)).unwrap();
+        assert!(pool.want(FILE));
+        pool.prepare_wanted(seconds(11.0)).unwrap();
+        assert_eq!(pool.ready(), (1, FILE));
+    }
+
+    /// Eight files, and room for four more.
+    fn crowded() -> (SimDisk, SegmentPool) {
+        let disk = SimDisk::new(1);
+        let pool = pool_on(&disk);
+        (0..8).for_each(|_| pool.prepare(FILE).unwrap());
+        disk.set_capacity(disk.used_bytes() + 4 * FILE);
+        (disk, pool)
+    }
+
+    #[test]
+    fn the_pool_gives_back_what_it_keeps_beyond_what_is_free() {
+        let (_disk, pool) = crowded();
+        pool.leave_room();
+        assert_eq!(pool.ready(), (6, 6 * FILE), "six are kept, and six are free");
+        pool.leave_room();
+        assert_eq!(pool.ready(), (6, 6 * FILE));
+    }
+
+    #[test]
+    fn a_disk_that_frees_files_later_does_not_cost_the_whole_pool() {
+        let (disk, pool) = crowded();
+        let names = disk.list(Path::new("pool")).unwrap();
+        let open = |name: &String| disk.open(&Path::new("pool").join(name), OpenMode::Read);
+        let held: Vec<_> = names.iter().map(|name| open(name).unwrap()).collect();
+        pool.leave_room();
+        assert_eq!(pool.ready(), (6, 6 * FILE));
+        drop(held);
+        pool.leave_room();
+        assert_eq!(pool.ready(), (6, 6 * FILE));
     }
 }

@@ -1,6 +1,9 @@
 //! For how long, and how much, a stream keeps.
 
-use anabranch::{Error, PutRecord, Retention, RetentionReason, SizeLimits, StreamOptions};
+use anabranch::{
+    Error, InvalidArgument, PutRecord, RecordNumber, Retention, RetentionReason, ShardIterator, SizeLimits,
+    StreamOptions,
+};
 
 use super::*;
 
@@ -218,6 +221,16 @@ fn one_shard_is_trimmed_to_a_position_with_all_that_it_descends_from(place: &Pla
         other.trim_shard_to(&second),
         Err(Error::InvalidArgument(_))
     ));
+    // A position that the shard has not come to hides nothing.
+    let behind = ShardIterator {
+        next: RecordNumber::new(second.next.value() + 1_000),
+        ..second
+    };
+    assert!(matches!(
+        stream.trim_shard_to(&behind),
+        Err(Error::InvalidArgument(InvalidArgument::PositionBehindEnd { .. }))
+    ));
+    assert_eq!(numbers(&stream), [0, 1, 2, 3]);
     stream.trim_shard_to(&second).unwrap();
     // The other child keeps what it has.
     assert_eq!(numbers(&stream), [2, 3]);

@@ -1,11 +1,12 @@
 //! `anabranch tail --follow`, until it is interrupted.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::Value;
 
 use super::{Shell, signal, texts};
+use crate::PROGRAM;
 
 /// A tail that goes on.
 struct Tail {
@@ -101,12 +102,62 @@ fn a_tail_of_a_stream_that_is_deleted_fails() {
     let shell = Shell::at_server(&[]);
     shell.ok(&["create", "clicks", "--shards", "2"]);
     shell.put("1\n", &["clicks"]);
+    let record = &shell.rows(&["get", "clicks"])[0];
+    let [shard, number] = ["shard", "sequence_number"].map(|name| record[name].as_str().unwrap());
     let mut tail = Tail::start(&shell, &["clicks", "--from", "trim-horizon"]);
     assert_eq!(tail.next(1), ["1"]);
     shell.ok(&["delete", "clicks", "--yes"]);
     let (status, said) = tail.end();
     assert_eq!(status, Some(1));
     assert!(said.contains("ResourceNotFoundException"), "{said}");
+    let last = format!("The last record of each shard that was read before:\n  {shard} {number}");
+    assert!(said.contains(&last), "{said}");
+}
+
+#[test]
+fn a_tail_goes_on_when_its_server_is_started_again() {
+    let mut shell = Shell::at_server(&[]);
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    shell.put("1\n", &["clicks"]);
+    let mut tail = Tail::start(&shell, &["clicks", "--from", "trim-horizon"]);
+    assert_eq!(tail.next(1), ["1"]);
+    let server = shell.server.take().unwrap();
+    let listen = server.address().to_string();
+    server.stop("TERM");
+    let mut said = BufReader::new(tail.child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(
+        line.contains("no answer from http://") && line.ends_with("; trying again\n"),
+        "{line}"
+    );
+    shell.server = Some(PROGRAM.serve_at(&listen, shell.directory.path(), &[]));
+    shell.put("2\n", &["clicks"]);
+    assert_eq!(tail.next(1), ["2"]);
+    signal(&tail.child, "INT");
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!((tail.child.wait().unwrap().code(), rest.as_str()), (Some(0), ""));
+}
+
+/// `get`, and `tail` without `--follow`, end although records come faster than they are shown.
+#[test]
+fn what_is_there_has_an_end_while_more_comes() {
+    let shell = Shell::at_server(&[]);
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    shell.put(&"x\n".repeat(2_000), &["clicks"]);
+    let mut putting = shell.start(&["put", "clicks"], Stdio::piped());
+    let mut stdin = putting.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || while stdin.write_all(&b"y\n".repeat(1_000)).is_ok() {});
+    for command in ["get", "tail"] {
+        let read = shell.rows(&[command, "clicks"]);
+        assert!(read.len() >= 2_000, "{}", read.len());
+        let shard = ["get", "clicks", "--shard", "0"];
+        assert!(shell.rows(&shard).len() >= 2_000);
+    }
+    signal(&putting, "KILL");
+    putting.wait().unwrap();
+    writing.join().unwrap();
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Where reading begins, and up to where a stream is trimmed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anabranch::{ManualClock, Namespace, Retention, StreamOptions};
+
+use serde_json::Value;
 
 use super::{Shell, texts};
 
@@ -72,8 +75,21 @@ fn a_directory_is_trimmed_to_a_time() {
         ("-1h", &[]),
     ] {
         let [shell, _] = Shell::each_filled(fill);
-        assert_eq!(shell.ok(&["trim", "clicks", "--to", to]), "");
-        assert_eq!(texts(&shell.rows(&["get", "clicks"])), kept, "{to}");
+        let beginnings = shell.rows(&["trim", "clicks", "--to", to]);
+        let left = shell.rows(&["get", "clicks"]);
+        assert_eq!(texts(&left), kept, "{to}");
+        // What each shard that is left begins with.
+        let shown = beginnings.iter().filter(|row| !row["first"].is_null());
+        for row in shown.clone() {
+            let is_first = |record: &&Value| record["shard"] == row["shard"];
+            let first = left.iter().find(is_first).unwrap();
+            assert_eq!(
+                (&row["first"], &row["arrival"]),
+                (&first["sequence_number"], &first["arrival"])
+            );
+        }
+        let with_records: BTreeSet<_> = left.iter().map(|record| record["shard"].to_string()).collect();
+        assert_eq!(shown.count(), with_records.len());
     }
 }
 
@@ -104,6 +120,41 @@ fn a_directory_is_trimmed_to_a_record_which_stays() {
             .refusal(1, &["trim", "nothing", "--to", "-1h"])
             .contains("stream nothing not found")
     );
+    assert_eq!(shell.rows(&["get", "clicks"]).len(), 4);
+}
+
+#[test]
+fn nothing_is_trimmed_to_what_has_not_come_or_is_of_another_stream() {
+    // Two streams of the same second, whose records came at different times.
+    let [shell, _] = Shell::each_filled(|streams, clock| {
+        let options = || StreamOptions {
+            shard_count: 1,
+            retention: Retention::FOREVER,
+            ..StreamOptions::default()
+        };
+        let [clicks, other] =
+            ["clicks", "other"].map(|name| streams.create_stream_with(name, options()).unwrap());
+        for _ in 0..4 {
+            clicks.put("k", b"click").unwrap();
+        }
+        clock.advance(Duration::from_secs(3_600));
+        for _ in 0..9 {
+            other.put("k", b"other").unwrap();
+        }
+    });
+    let refused = |status: i32, to: &str, said: &str| {
+        let error = shell.refusal(status, &["trim", "clicks", "--to", to]);
+        assert!(error.contains(said), "{error}");
+    };
+    refused(
+        2,
+        "2999-01-01T00:00:00Z",
+        "2999-01-01T00:00:00.000Z is in the future",
+    );
+    let others = shell.rows(&["get", "other"]);
+    let number = |at: usize| others[at]["sequence_number"].as_str().unwrap();
+    refused(1, number(1), "did not come from this stream");
+    refused(1, number(8), "cannot be trimmed to number");
     assert_eq!(shell.rows(&["get", "clicks"]).len(), 4);
 }
 

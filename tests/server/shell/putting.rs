@@ -157,7 +157,8 @@ fn a_stream_that_goes_away_ends_it_with_what_was_put() {
     child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(error.contains("ResourceNotFoundException"), "{error}");
-    assert!(error.contains("\n1 record was put before."), "{error}");
+    let done = "\n1 record was put. The first line that was not put is 2, and none behind it was.";
+    assert!(error.contains(done), "{error}");
 }
 
 #[test]
@@ -205,4 +206,32 @@ fn a_directory_is_whole_after_a_put_that_was_stopped() {
     assert_eq!(texts(&shell.rows(&["get", "clicks"])), ["1"]);
     let read: Vec<Value> = shell.rows(&["streams"]);
     assert_eq!(read[0]["stream"], "clicks");
+}
+
+#[test]
+fn lines_of_which_nothing_is_known_are_named() {
+    let shell = Shell::at_server(&["--fault", "PutRecords:lose:1"]);
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    let Ran { status, error, .. } = shell.feed(b"1\n", &["put", "clicks"]);
+    assert_eq!(status, 5, "{error}");
+    assert!(
+        error.contains("\nNo record was put. Of line 1 it is not known."),
+        "{error}"
+    );
+    assert_eq!(texts(&shell.rows(&["get", "clicks"])), ["1"]);
+}
+
+#[test]
+fn records_of_one_key_are_in_their_order_across_calls_that_are_throttled() {
+    let shell = Shell::at_server(&["--fault", "PutRecords:throttle:30%"]);
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    let lines: Vec<_> = (0..1_500).map(|number| number.to_string()).collect();
+    shell.put(&lines.join("\n"), &["clicks", "--key", "k"]);
+    let read = texts(&shell.rows(&["get", "clicks"]));
+    // A call takes up to 500 lines; where it begins depends on what was there to read.
+    let numbers: Vec<i64> = read.iter().map(|line| line.parse().unwrap()).collect();
+    for (place, number) in numbers.iter().enumerate() {
+        assert!((place as i64 - number).abs() < 500, "{number} is at {place}");
+    }
+    assert_eq!(numbers.len(), lines.len());
 }

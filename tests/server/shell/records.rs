@@ -206,3 +206,37 @@ fn output_that_cannot_be_written_is_a_failure() {
         }
     }
 }
+
+/// The example in the help of `put`, by jq where that is installed.
+#[test]
+fn text_and_json_are_copied_as_the_help_says() {
+    const FILTER: &str = r#"select(.encoding=="text").data, (select(.encoding=="json").data|tojson)"#;
+    let help = crate::PROGRAM.command().args(["put", "--help"]).output().unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains(FILTER));
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        shell.ok(&["create", "copy", "--shards", "1"]);
+        let lines = b"plain\n{\"a\":[1,\"x y\"]}\n\xff\n42\n";
+        assert_eq!(shell.feed(lines, &["put", "clicks"]).status, 0);
+        let decoded = shell.ok(&["get", "clicks", "--decode", "--output", "json"]);
+        let mut jq = std::process::Command::new("jq");
+        jq.args(["-r", FILTER]);
+        let copied = match jq.output() {
+            Ok(_) => super::fed(jq, decoded.as_bytes()).out,
+            Err(_) => filtered(&decoded),
+        };
+        shell.put(&copied, &["copy"]);
+        let expected = ["plain", r#"{"a":[1,"x y"]}"#, "42"];
+        assert_eq!(texts(&shell.rows(&["get", "copy"])), expected);
+    }
+}
+
+/// What the filter of the example makes of records.
+fn filtered(decoded: &str) -> String {
+    let line = |row: &serde_json::Value| match row["encoding"].as_str() {
+        Some("text") => Some(format!("{}\n", row["data"].as_str()?)),
+        Some("json") => Some(format!("{}\n", row["data"])),
+        _ => None,
+    };
+    rows(decoded).iter().filter_map(line).collect()
+}

@@ -128,6 +128,10 @@ fn of_stream(metric: &str, stream: &str) -> String {
     format!("{metric}{{namespace=\"000000000000/eu-west-1\",stream=\"{stream}\"}}")
 }
 
+fn others(metric: &str) -> String {
+    format!("{metric}{{namespace=\"\",stream=\"(others)\"}}")
+}
+
 fn health_and_version_are_told_in_json(backend: Backend) {
     let server = TestServer::start(backend);
     for (page, expected) in [
@@ -247,10 +251,7 @@ fn metrics_count_what_was_put_and_read(backend: Backend) {
     let metrics = Metrics::of(&server);
     assert_eq!(metrics.value("anabranch_put_records_total"), 3.0);
     let puts = "anabranch_stream_put_records_total";
-    assert_eq!(
-        metrics.value(&format!("{puts}{{namespace=\"\",stream=\"(others)\"}}")),
-        3.0
-    );
+    assert_eq!(metrics.value(&others(puts)), 0.0);
     assert!(!metrics.streams(puts).contains("clicks"));
 }
 
@@ -401,10 +402,39 @@ fn so_many_streams_have_numbers_of_their_own_and_the_others_have_them_together()
     assert!(names.contains("stream-000") && names.contains("stream-099"));
     assert!(names.contains("(others)") && !names.contains("stream-100"));
     assert_eq!(metrics.value(&of_stream(puts, "stream-007")), 1.0);
-    let others = format!("{puts}{{namespace=\"\",stream=\"(others)\"}}");
-    assert_eq!(metrics.value(&others), 10.0);
+    assert_eq!(metrics.value(&others(puts)), 10.0);
     assert_eq!(metrics.streams("anabranch_stream_open_shards").len(), 100);
     assert!(metrics.series.len() < 1_000, "{}", metrics.series.len());
+}
+
+/// So that each of them is a counter, whatever becomes of streams.
+#[test]
+fn the_numbers_of_the_others_only_grow() {
+    let server = TestServer::start(Backend::Memory);
+    let streams = server.streams();
+    let puts = "anabranch_stream_put_records_total";
+    for number in 0..110 {
+        let stream = streams.create_stream(&format!("stream-{number:03}"), 1).unwrap();
+        stream.put("k", b"data").unwrap();
+    }
+    assert_eq!(Metrics::of(&server).value(&others(puts)), 10.0);
+    // What one counted that had series does not move to the others, and none of these gets its place.
+    streams.stream("stream-007").unwrap().delete().unwrap();
+    streams.stream("stream-105").unwrap().delete().unwrap();
+    streams.stream("stream-106").unwrap().put("k", b"data").unwrap();
+    let metrics = Metrics::of(&server);
+    assert_eq!(metrics.value(&others(puts)), 11.0);
+    assert_eq!(metrics.streams(puts).len(), 100);
+    assert!(!metrics.streams(puts).contains("stream-100"));
+    // A stream that comes gets it, and is never counted elsewhere.
+    for name in ["new", "one-too-many"] {
+        streams.create_stream(name, 1).unwrap().put("k", b"data").unwrap();
+    }
+    let metrics = Metrics::of(&server);
+    assert_eq!(metrics.value(&of_stream(puts, "new")), 1.0);
+    assert!(!metrics.streams(puts).contains("one-too-many"));
+    assert_eq!(metrics.value(&others(puts)), 12.0);
+    assert_eq!(metrics.value("anabranch_put_records_total"), 113.0);
 }
 
 /// The one of the most shards is not looked into.
@@ -581,7 +611,11 @@ fn an_address_for_the_pages_that_makes_no_sense_is_refused() {
 mod on_a_simulated_disk {
     use std::io::ErrorKind;
 
-    use anabranch::sim::{Operation, SimDisk};
+    use std::time::Duration;
+
+    use anabranch::sim::{Calls, Operation, SimDisk};
+    use anabranch::{ManualClock, Timestamp};
+    use anabranch_harness::wait::wait_until;
 
     use super::*;
 
@@ -636,5 +670,126 @@ mod on_a_simulated_disk {
         assert_eq!(metrics.value("anabranch_disk_available_bytes"), 100.0);
         disk.set_capacity(100 << 20);
         assert_eq!(get(server.admin, "/health").status, 200);
+    }
+
+    fn start_by(clock: &ManualClock, options: StoreOptions) -> (SimDisk, Store, WithAdminAddress) {
+        let disk = SimDisk::new(1);
+        let options = options.keeper(false).clock(clock.clone()).disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let server = WithAdminAddress::on(store.clone(), |options| options);
+        (disk, store, server)
+    }
+
+    fn clock() -> ManualClock {
+        ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000))
+    }
+
+    #[test]
+    fn a_sync_that_hangs_fails_the_health_until_it_ends_and_the_numbers_are_told() {
+        let clock = clock();
+        let (disk, store, server) = start_by(&clock, StoreOptions::new());
+        let stream = store.create_stream("clicks", 1).unwrap();
+        stream.put("k", b"data").unwrap();
+        let stall = disk.stall_next(Operation::SyncData, "streams");
+        let putting = std::thread::spawn(move || stream.put("k", b"data"));
+        stall.wait_until_reached();
+        clock.advance(Duration::from_millis(9_999));
+        assert_eq!(get(server.admin, "/health").status, 200);
+        clock.advance(Duration::from_millis(1));
+        assert_failing(&server, "stuck");
+        assert_eq!(
+            Metrics::at(server.admin).value("anabranch_put_records_total"),
+            1.0
+        );
+        drop(stall);
+        putting.join().unwrap().unwrap();
+        assert_eq!(get(server.admin, "/health").status, 200);
+        assert_eq!(
+            Metrics::at(server.admin).value("anabranch_put_records_total"),
+            2.0
+        );
+    }
+
+    #[test]
+    fn numbers_do_not_wait_for_a_change_that_hangs() {
+        let clock = clock();
+        let options = StoreOptions::new().transition_delay(Duration::from_secs(1));
+        let (disk, store, server) = start_by(&clock, options);
+        store.create_stream("clicks", 1).unwrap();
+        clock.advance(Duration::from_secs(2));
+        let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
+        // What is due is not theirs to do.
+        assert_eq!(Metrics::at(server.admin).value("anabranch_streams"), 1.0);
+        let settling = std::thread::spawn(move || store.streams(None, 10).map(drop));
+        stall.wait_until_reached();
+        assert_eq!(Metrics::at(server.admin).value("anabranch_streams"), 1.0);
+        clock.advance(Duration::from_secs(10));
+        assert_failing(&server, "stuck");
+        drop(stall);
+        settling.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn numbers_do_not_wait_for_a_log_that_cannot_be_opened() {
+        const OLDEST: &str = "anabranch_stream_oldest_record_timestamp_seconds";
+        let clock = clock();
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new()
+            .keeper(false)
+            .clock(clock.clone())
+            .disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        stream.put("k", b"data").unwrap();
+        store.close().unwrap();
+        let store = options.open("store").unwrap();
+        let server = WithAdminAddress::on(store, |options| options);
+        let stall = disk.stall_next(Calls::READING | Operation::Open, "shardId");
+        for _ in 0..2 {
+            let metrics = Metrics::at(server.admin);
+            assert_eq!(metrics.value("anabranch_streams"), 1.0);
+            assert!(!metrics.types.contains_key(OLDEST) || metrics.streams(OLDEST).is_empty());
+        }
+        stall.wait_until_reached();
+        drop(stall);
+        wait_until("the oldest record is known", || {
+            Metrics::at(server.admin).streams(OLDEST).len() == 1
+        });
+    }
+
+    #[test]
+    fn health_does_not_wait_for_the_room_to_be_told() {
+        let clock = clock();
+        let (disk, _store, server) = start_by(&clock, StoreOptions::new());
+        disk.set_capacity(disk.used_bytes() + 100);
+        assert_failing(&server, "nearly full");
+        disk.set_capacity(100 << 20);
+        let stall = disk.stall_space();
+        // What was seen last holds.
+        for _ in 0..3 {
+            assert_failing(&server, "nearly full");
+            assert_eq!(
+                Metrics::at(server.admin).value("anabranch_disk_available_bytes"),
+                100.0
+            );
+        }
+        stall.wait_until_reached();
+        drop(stall);
+        wait_until("there is room", || get(server.admin, "/health").status == 200);
+    }
+
+    #[test]
+    fn a_store_that_is_only_read_needs_no_room() {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions::new().keeper(false).disk(disk.clone());
+        options.open("store").unwrap().close().unwrap();
+        disk.set_capacity(disk.used_bytes());
+        let store = options.read_only(true).open("store").unwrap();
+        let server = WithAdminAddress::on(store, |options| options);
+        assert_eq!(get(server.admin, "/health").status, 200);
+        assert_eq!(
+            Metrics::at(server.admin).value("anabranch_disk_available_bytes"),
+            0.0
+        );
     }
 }

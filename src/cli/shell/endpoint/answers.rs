@@ -93,6 +93,14 @@ pub(super) fn put_input(stream: &str, records: &[NewRecord]) -> Value {
     json!({"StreamName": stream, "Records": records})
 }
 
+/// Whether an error says that the same can be done a little later.
+pub(super) fn is_throttling(error: &str) -> bool {
+    matches!(
+        error,
+        "ProvisionedThroughputExceededException" | "ThrottlingException" | "KMSThrottlingException"
+    )
+}
+
 /// What PutRecords says of the records, of which there were `count`.
 pub(super) fn put_answer(answer: &Value, count: usize) -> Result<PutAnswer, Failure> {
     let outcomes = list(answer, "Records", |outcome| Some(outcome.clone()))?;
@@ -102,14 +110,15 @@ pub(super) fn put_answer(answer: &Value, count: usize) -> Result<PutAnswer, Fail
     let mut put = PutAnswer::default();
     for (place, outcome) in outcomes.iter().enumerate() {
         let text = |name: &str| outcome.get(name).and_then(Value::as_str);
-        match text("ErrorCode") {
-            None => put.taken += 1,
-            Some(code) => {
-                if put.refused.is_empty() {
-                    put.reason = format!("{code}: {}", text("ErrorMessage").unwrap_or_default());
-                }
-                put.refused.push(place);
-            }
+        let Some(code) = text("ErrorCode") else {
+            continue;
+        };
+        put.untaken.push(place);
+        let reason = format!("{code}: {}", text("ErrorMessage").unwrap_or_default());
+        if !is_throttling(code) && put.failure.is_none() {
+            put.failure = Some(Failure::Refused(reason));
+        } else if put.reason.is_empty() {
+            put.reason = reason;
         }
     }
     Ok(put)
@@ -152,4 +161,38 @@ pub(super) fn iterator_input(stream: &str, shard: ShardId, from: StartingPositio
 
 fn seconds(time: Timestamp) -> Value {
     json!(time.as_millis() as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_throttled_can_be_put_again_and_others_cannot() {
+        let answer = |codes: [&str; 3]| {
+            let outcome = |code: &str| match code {
+                "" => json!({"SequenceNumber": "1", "ShardId": "shardId-000000000000"}),
+                code => json!({"ErrorCode": code, "ErrorMessage": "so it is"}),
+            };
+            put_answer(&json!({"Records": codes.map(outcome)}), 3).unwrap()
+        };
+        let throttled = answer([
+            "",
+            "ProvisionedThroughputExceededException",
+            "ThrottlingException",
+        ]);
+        assert_eq!(throttled.untaken, [1, 2]);
+        assert_eq!(
+            throttled.reason,
+            "ProvisionedThroughputExceededException: so it is"
+        );
+        assert!(throttled.failure.is_none());
+        let failed = answer(["ProvisionedThroughputExceededException", "", "InternalFailure"]);
+        assert_eq!(failed.untaken, [0, 2]);
+        let Some(Failure::Refused(reason)) = failed.failure else {
+            panic!("{:?}", failed.failure)
+        };
+        assert_eq!(reason, "InternalFailure: so it is");
+        assert!(put_answer(&json!({"Records": []}), 3).is_err());
+    }
 }

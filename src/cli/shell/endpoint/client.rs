@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::super::Failure;
+use super::answers;
 use super::certificates;
 use super::signing::Signer;
 
@@ -76,6 +77,7 @@ impl Client {
         let http = client.build().map_err(|error| Failure::Endpoint {
             url: address.to_owned(),
             reason: deepest(&error),
+            may_pass: false,
         })?;
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Client {
@@ -116,11 +118,15 @@ impl Client {
             let status = response.status();
             Ok::<_, reqwest::Error>((status, response.bytes().await?))
         });
-        let (status, answer) = answered.map_err(|error| self.unanswered(deepest(&error)))?;
+        let (status, answer) = answered.map_err(|error| self.unanswered(deepest(&error), true))?;
         match status {
             StatusCode::OK if answer.is_empty() => Ok(Value::Null),
-            StatusCode::OK => serde_json::from_slice(&answer)
-                .map_err(|_| self.unanswered("what answers there does not speak the Kinesis API".to_owned())),
+            StatusCode::OK => serde_json::from_slice(&answer).map_err(|_| {
+                self.unanswered(
+                    "what answers there does not speak the Kinesis API".to_owned(),
+                    false,
+                )
+            }),
             status => Err(self.refusal(status, &answer)),
         }
     }
@@ -129,10 +135,12 @@ impl Client {
         let error: Value = serde_json::from_slice(answer).unwrap_or_default();
         let text = |name: &str| error.get(name).and_then(Value::as_str);
         let Some(kind) = text("__type") else {
-            return self.unanswered(format!(
+            let reason = format!(
                 "what answers there does not speak the Kinesis API: status {}",
                 status.as_u16()
-            ));
+            );
+            // A proxy in front of a server that is being started says so.
+            return self.unanswered(reason, status.is_server_error());
         };
         CallError::Refused(Refusal {
             status: status.as_u16(),
@@ -141,13 +149,30 @@ impl Client {
         })
     }
 
-    fn unanswered(&self, reason: String) -> CallError {
+    fn unanswered(&self, reason: String, may_pass: bool) -> CallError {
         let url = self.url.as_str().trim_end_matches('/').to_owned();
-        let reason = match reason.contains("certificate") {
-            true => format!("{reason}; AWS_CA_BUNDLE names a file with certificates to trust"),
-            false => reason,
+        let (reason, may_pass) = match reason.contains("certificate") {
+            true => {
+                let reason = format!("{reason}; AWS_CA_BUNDLE names a file with certificates to trust");
+                (reason, false)
+            }
+            false => (reason, may_pass),
         };
-        CallError::Failed(Box::new(Failure::Endpoint { url, reason }))
+        CallError::Failed(Box::new(Failure::Endpoint {
+            url,
+            reason,
+            may_pass,
+        }))
+    }
+}
+
+impl CallError {
+    /// Whether the call may have had its effect.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            CallError::Refused(refusal) => refusal.status >= 500,
+            CallError::Failed(_) => true,
+        }
     }
 }
 
@@ -159,12 +184,7 @@ impl Refusal {
     /// Whether the same call may succeed a little later.
     fn may_pass(&self, operation: &str) -> bool {
         const CHANGES_NOTHING: [&str; 3] = ["Describe", "List", "Get"];
-        let is_throttled = [
-            "ProvisionedThroughputExceededException",
-            "ThrottlingException",
-            "KMSThrottlingException",
-        ]
-        .contains(&self.kind.as_str());
+        let is_throttled = answers::is_throttling(&self.kind);
         // Of other calls it is a quota, which waiting does not raise.
         let is_call_rate = self.is("LimitExceededException")
             && CHANGES_NOTHING.iter().any(|prefix| operation.starts_with(prefix));

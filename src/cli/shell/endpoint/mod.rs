@@ -184,10 +184,18 @@ impl Target for Endpoint {
     }
 
     fn put(&mut self, stream: &str, records: &[NewRecord]) -> Result<PutAnswer, Failure> {
-        let answer = self
+        match self
             .client
-            .call("PutRecords", &answers::put_input(stream, records))?;
-        answers::put_answer(&answer, records.len())
+            .call("PutRecords", &answers::put_input(stream, records))
+        {
+            Ok(answer) => answers::put_answer(&answer, records.len()),
+            Err(error) => Ok(PutAnswer {
+                untaken: (0..records.len()).collect(),
+                is_doubtful: error.leaves_doubt(),
+                failure: Some(error.into()),
+                ..PutAnswer::default()
+            }),
+        }
     }
 
     fn cursor(
