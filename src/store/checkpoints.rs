@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::open_groups::{OpenGroup, Resetting};
+use super::open_groups::OpenGroup;
 use super::stream::Stream;
-use crate::catalog::{Edit, StreamState};
+use crate::catalog::{CatalogState, Edit, StreamState};
 use crate::error::{Error, InvalidArgument, Named, Result};
 use crate::model::{Advance, Checkpoint, Lineage, ShardId, StreamStatus, check_stream_name, limits};
 
@@ -161,15 +161,20 @@ impl Stream {
     ) -> Result<()> {
         self.check_to_save(name, checkpoint)?;
         self.store_core().begin(Some(self.core.id))?;
-        let mut resetting = None;
-        let set = self.store_core().catalog.commit(|state| {
+        let plan = |state: &CatalogState| {
             let stream = self.core.state(state.stream(self.core.id))?;
             check(stream.checkpoints.get(name))?;
-            // In the order of edits: what a member commits later is refused.
-            resetting = self.core.open_groups.get(name).map(Resetting::begin);
             Ok(vec![self.checkpoint_saved(name, checkpoint)])
-        });
-        drop(resetting);
+        };
+        let mut reset = None;
+        // In the order of edits: what a member was given before, and commits later, is refused.
+        let set = self
+            .store_core()
+            .catalog
+            .commit_then(plan, || reset = self.core.open_groups.reset(name));
+        if let Some(group) = reset {
+            group.notify();
+        }
         set
     }
 
@@ -191,18 +196,21 @@ impl Stream {
     /// As for [`save_checkpoint`](Self::save_checkpoint).
     pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
         self.store_core().begin(Some(self.core.id))?;
-        let mut ended = None;
-        let removed = self.store_core().catalog.commit(|state| {
+        let plan = |state: &CatalogState| {
             let stream = self.core.state(state.stream(self.core.id))?;
             if !stream.checkpoints.contains_key(name) {
                 return Ok(Vec::new());
             }
-            ended = self.core.open_groups.end(name);
             Ok(vec![Edit::CheckpointRemoved {
                 stream: self.core.id,
                 name: name.to_owned(),
             }])
-        });
+        };
+        let mut ended = None;
+        let removed = self
+            .store_core()
+            .catalog
+            .commit_then(plan, || ended = self.core.open_groups.end(name));
         if let Some(group) = ended {
             group.notify();
         }

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::backends::{Place, on_each_backend};
+use anabranch::sim::{Calls, SimDisk};
 use anabranch::{
     Checkpoint, ConsumerGroup, Error, GroupBatch, HashKey, InvalidArgument, ManualClock, Member,
     MemberOptions, Named, PutRecord, ReadLimit, RecordNumber, ShardFilter, ShardId, StartingPosition, Store,
@@ -811,6 +812,33 @@ fn a_batch_is_committed_in_its_own_group(place: &Place) {
     assert!(committed.1 > RecordNumber::FIRST);
     // The groups do not know of each other.
     assert_eq!(records_behind(&world.group())[&shard(0)], 1);
+}
+
+#[test]
+fn a_reset_or_a_deletion_that_fails_ends_no_lease_and_no_member() {
+    type Change = fn(&ConsumerGroup, &Checkpoint) -> anabranch::Result<()>;
+    let changes: [Change; 2] = [|group, to| group.reset_to(to), |group, _| group.delete()];
+    for change in changes {
+        let disk = SimDisk::new(1);
+        let store = StoreOptions::new()
+            .keeper(false)
+            .disk(disk.clone())
+            .open("store")
+            .unwrap();
+        let stream = store.create_stream("orders", 1).unwrap();
+        stream.put("key", &0_u32.to_be_bytes()).unwrap();
+        let group = stream.group("billing", StartingPosition::TrimHorizon).unwrap();
+        let mut member = group.join("one", &MemberOptions::default()).unwrap();
+        let batch = next(&mut member).unwrap();
+        let before = group.checkpoint().unwrap();
+        disk.faults()
+            .fail_from_nth(Calls::CHANGING, 1, std::io::ErrorKind::StorageFull);
+        change(&group, &before).unwrap_err();
+        disk.faults().clear();
+        member.renew().unwrap();
+        assert_eq!(member.shards(), [batch.shard]);
+        assert_eq!(group.checkpoint().unwrap(), before);
+    }
 }
 
 /// Those who have none of a thousand shards wait for one.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Member, MemberOptions};
 use crate::disk::sim::{LossMode, SimDisk};
 use crate::error::Error;
-use crate::model::{ManualClock, ShardId, StartingPosition, Timestamp};
+use crate::model::{Checkpoint, ManualClock, ShardId, StartingPosition, Timestamp};
 use crate::seam::ReadLimit;
 use crate::store::{Store, StoreOptions, Stream};
 use crate::sync::{Mutex, explore};
@@ -59,6 +59,58 @@ impl World {
 
     fn putter(&self, key: &'static str, records: usize) -> Thread {
         self.thread(move |world| (0..records).for_each(|number| world.put(key, number)))
+    }
+
+    /// Forgets what the members share, and saves where a reader is that has read so many records.
+    fn save_from_a_reader(&self, records: usize) {
+        self.stream.remove_checkpoint(GROUP).unwrap();
+        let mut reader = self.stream.reader(StartingPosition::TrimHorizon).unwrap();
+        assert_eq!(reader.by_ref().take(records).count(), records);
+        reader.save_checkpoint(GROUP).unwrap();
+    }
+
+    fn beginning(&self) -> Checkpoint {
+        let reader = self.stream.reader(StartingPosition::TrimHorizon);
+        reader.unwrap().checkpoint()
+    }
+
+    /// A member that asks once, and is told if the group or its lease has ended. Gives the record that it has committed.
+    fn try_one(&self) -> Option<usize> {
+        let group = self.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+        let one = ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        };
+        let committed = group
+            .join("beside", &MemberOptions::default())
+            .and_then(|mut member| {
+                let batch = member.next_batch(&one, Duration::ZERO)?;
+                batch.as_ref().map_or(Ok(()), |batch| member.commit(batch))?;
+                Ok(batch)
+            });
+        match committed {
+            Ok(batch) => batch.map(|batch| {
+                std::str::from_utf8(&batch.records[0].data)
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            }),
+            Err(Error::LeaseLost { .. } | Error::GroupNotFound { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What was committed beside a change that set the group back to its beginning is from before it, unless it is the
+    /// first record.
+    fn check_set_back(self, committed: Option<usize>) {
+        let is_at_beginning = self.stream.checkpoint(GROUP).unwrap() == Some(self.beginning());
+        assert_eq!(is_at_beginning, committed != Some(0), "{committed:?}");
+        let left = self
+            .stream
+            .resume_reader(GROUP, StartingPosition::TrimHorizon)
+            .unwrap();
+        assert_eq!(left.count(), if is_at_beginning { 2 } else { 1 });
+        self.store.close().unwrap();
     }
 
     /// A member that asks so many times, commits what it is given, and leaves.
@@ -180,5 +232,36 @@ fn a_commit_beside_a_reset_is_before_it_or_refused() {
         join([committing, resetting]);
         assert_eq!(world.stream.checkpoint(GROUP).unwrap(), Some(beginning));
         world.drain_and_check(&[("a", 1)]);
+    });
+}
+
+#[test]
+fn a_group_that_is_first_opened_beside_a_reset_undoes_nothing() {
+    explore(|| {
+        let world = World::new(1);
+        (0..2).for_each(|number| world.put("a", number));
+        world.save_from_a_reader(1);
+        let resetting = world.thread(|world| {
+            world.stream.reset_checkpoint(GROUP, &world.beginning()).unwrap();
+        });
+        let committed = world.try_one();
+        join([resetting]);
+        world.check_set_back(committed);
+    });
+}
+
+#[test]
+fn a_group_that_is_first_opened_beside_its_deletion_is_not_the_one_that_follows() {
+    explore(|| {
+        let world = World::new(1);
+        (0..2).for_each(|number| world.put("a", number));
+        world.save_from_a_reader(1);
+        let replacing = world.thread(|world| {
+            world.stream.remove_checkpoint(GROUP).unwrap();
+            world.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+        });
+        let committed = world.try_one();
+        join([replacing]);
+        world.check_set_back(committed);
     });
 }

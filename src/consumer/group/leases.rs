@@ -27,8 +27,6 @@ pub(super) struct Leases {
     last_term: u64,
     /// Another one whenever members may have to look again.
     version: u64,
-    /// How many callers are setting the group's checkpoint: meanwhile there are no leases.
-    pub(super) resets: usize,
     /// The group is no more.
     is_ended: bool,
 }
@@ -230,15 +228,9 @@ impl Leases {
         }
     }
 
-    /// Ends all leases, and gives no other before [`end_reset`](Self::end_reset).
-    pub(super) fn begin_reset(&mut self) {
-        self.resets += 1;
+    /// Ends all leases: the group's checkpoint was set.
+    pub(super) fn reset(&mut self) {
         self.leases.clear();
-        self.touch();
-    }
-
-    pub(super) fn end_reset(&mut self) {
-        self.resets = self.resets.saturating_sub(1);
         self.touch();
     }
 
