@@ -251,7 +251,7 @@ impl Stream {
     }
 
     /// Notes how far a member of a group has come in a shard, if that is news. `permit` says in the order of edits
-    /// whether it may; it must not ask the store for anything. Durable on return.
+    /// whether it may; it must not ask the store for anything but the time. Durable on return.
     pub(crate) fn advance_group(
         &self,
         name: &str,
@@ -261,8 +261,8 @@ impl Stream {
     ) -> Result<()> {
         let store = self.store_core();
         store.check_takes_changes()?;
-        let moment = store.time.moment();
         store.catalog.commit(|state| {
+            let moment = store.time.moment();
             let stream = self.core.state(state.stream(self.core.id))?;
             let checkpoint = stream.checkpoints.get(name);
             let checkpoint = checkpoint.ok_or_else(|| self.group_not_found(name))?;

@@ -1,7 +1,7 @@
 //! Several members of one group, under every schedule that the explorer draws (`sync::explore`).
 //!
-//! Each scenario is a small store on a simulated disk, whose clock stands still, so that no lease runs out. What must
-//! hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
+//! Each scenario is a small store on a simulated disk, whose clock stands still unless the scenario moves it, so that no
+//! lease runs out. What must hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
 //! committed is not given out again after a power cut.
 
 use std::sync::Arc;
@@ -23,6 +23,7 @@ type Thread = shuttle::thread::JoinHandle<()>;
 #[derive(Clone)]
 struct World {
     disk: SimDisk,
+    clock: ManualClock,
     store: Store,
     stream: Stream,
     /// Keys and numbers, in the order in which they were given out.
@@ -32,11 +33,13 @@ struct World {
 impl World {
     fn new(shards: u32) -> Self {
         let disk = SimDisk::new(11);
-        let store = open(&disk);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let store = open(&disk, &clock);
         let stream = store.create_stream("jobs", shards).unwrap();
         stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
         Self {
             disk,
+            clock,
             store,
             stream,
             given: Arc::default(),
@@ -154,7 +157,7 @@ impl World {
         let cut = self.disk.image(LossMode::LoseAll);
         drop(member);
         self.store.close().unwrap();
-        let store = open(&cut);
+        let store = open(&cut, &self.clock);
         let stream = store.stream("jobs").unwrap();
         let rest = stream
             .resume_reader(GROUP, StartingPosition::TrimHorizon)
@@ -164,13 +167,13 @@ impl World {
     }
 }
 
-fn open(disk: &SimDisk) -> Store {
+fn open(disk: &SimDisk, clock: &ManualClock) -> Store {
     StoreOptions::new()
         .segment_bytes(64 << 10)
         .min_journaled_shards(usize::MAX)
         .flusher_threads(1)
         .keeper(false)
-        .clock(ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)))
+        .clock(clock.clone())
         .disk(disk.clone())
         .open(DIRECTORY)
         .unwrap()
@@ -263,5 +266,39 @@ fn a_group_that_is_first_opened_beside_its_deletion_is_not_the_one_that_follows(
         let committed = world.try_one();
         join([replacing]);
         world.check_set_back(committed);
+    });
+}
+
+/// The time passes while the commit waits, and while it is on its way to the disk.
+#[test]
+fn what_is_committed_while_the_lease_runs_out_is_given_to_no_other() {
+    explore(|| {
+        let world = World::new(1);
+        world.put("a", 0);
+        let lease_time = MemberOptions::default().lease_time;
+        let mut member = world.join("one");
+        let batch = member.next_batch(&ReadLimit::default(), Duration::ZERO).unwrap();
+        let committing = shuttle::thread::spawn(move || match member.commit(&batch.unwrap()) {
+            Ok(()) => Some(member),
+            Err(Error::LeaseLost { .. } | Error::MemberNotFound { .. }) => None,
+            Err(error) => panic!("{error}"),
+        });
+        let passing = world.thread(move |world| world.clock.advance(lease_time));
+        let replacing = world.thread(|world| {
+            let group = world.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+            match group.join("one", &MemberOptions::default()) {
+                Ok(mut member) => {
+                    world.take(&mut member);
+                }
+                Err(Error::MemberExists { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let committed = committing.join().unwrap();
+        join([passing, replacing]);
+        let was_given_again = !world.given.lock().is_empty();
+        assert!(committed.is_none() || !was_given_again);
+        drop(committed);
+        world.store.close().unwrap();
     });
 }

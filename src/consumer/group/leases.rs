@@ -76,7 +76,7 @@ pub(super) enum Refusal {
     NoMember,
     /// The member does not hold the shard, or not by this lease.
     Lost,
-    /// A member of this name holds shards, or may.
+    /// A member of this name holds shards, or may, or commits something.
     NameTaken,
     TooManyMembers,
 }
@@ -103,10 +103,11 @@ impl Leases {
             return Err(Refusal::Ended);
         }
         let namesake = self.members.iter().find(|(_, member)| member.name == name);
-        match namesake.map(|(id, member)| (*id, member.is_live(now))) {
-            Some((_, true)) => return Err(Refusal::NameTaken),
-            Some((id, false)) => self.remove(id),
-            None => {}
+        if let Some(id) = namesake.map(|(id, _)| *id) {
+            if !self.may_be_removed(id, now) {
+                return Err(Refusal::NameTaken);
+            }
+            self.remove(id);
         }
         if self.members.len() >= limits::MAX_MEMBERS_PER_GROUP {
             self.remove_run_out(now);
@@ -139,7 +140,9 @@ impl Leases {
         let member = self.members.get_mut(&id).ok_or(Refusal::NoMember)?;
         // Others have counted without it.
         let was_gone = !member.is_live(now);
-        member.until = now.saturating_add(member.holding.lease_millis);
+        // Another call of the member may have read the time later, and come first.
+        let until = now.saturating_add(member.holding.lease_millis);
+        member.until = member.until.max(until);
         if was_gone {
             self.touch();
         }
@@ -288,10 +291,15 @@ impl Leases {
     }
 
     fn remove_run_out(&mut self, now: u64) {
-        let members = self.members.iter();
-        let run_out = members.filter(|(_, member)| !member.is_live(now));
-        let run_out: Vec<_> = run_out.map(|(id, _)| *id).collect();
+        let members = self.members.keys().copied();
+        let run_out: Vec<_> = members.filter(|id| self.may_be_removed(*id, now)).collect();
         run_out.into_iter().for_each(|id| self.remove(id));
+    }
+
+    /// Whether a member's leases have run out, and none of them has a commit under way.
+    fn may_be_removed(&self, id: MemberId, now: u64) -> bool {
+        let mut held = self.leases.values().filter(|lease| lease.holder == id);
+        !self.is_live(id, now) && held.all(|lease| lease.commits == 0)
     }
 
     pub(super) fn live(&self, now: u64) -> impl Iterator<Item = (MemberId, &MemberState)> {
