@@ -29,8 +29,9 @@ pub struct Checkpoint {
 pub(crate) enum Advance {
     /// The records before this number are dealt with.
     To(RecordNumber),
-    /// All records of the shard are, and it is closed.
-    Drained,
+    /// All records of the shard are, and it is closed. It is unread if nothing was there: no record was given out, and the
+    /// reader, which began at the trim horizon, did not come to the shard's head before it was closed.
+    Drained { is_unread: bool },
     /// The shard has expired, whatever was dealt with.
     Expired,
 }
@@ -99,9 +100,11 @@ impl Checkpoint {
         let left = Left { lineage, horizon };
         let next = match advance {
             Advance::To(next) if next > at => return vec![(shard, Some(next))],
-            Advance::Drained if at < RecordNumber::END => left.begin_children(&self.next, shard, at),
+            Advance::Drained { is_unread } if at < RecordNumber::END => {
+                left.begin_children(&self.next, shard, is_unread && at == RecordNumber::BEFORE_FIRST)
+            }
             Advance::Expired if !left.has(shard) => left.skip_expired(&self.next, shard),
-            Advance::To(_) | Advance::Drained | Advance::Expired => return Vec::new(),
+            Advance::To(_) | Advance::Drained { .. } | Advance::Expired => return Vec::new(),
         };
         let gone = self.next.keys().filter(|shard| !next.contains_key(shard));
         let gone: Vec<_> = gone.map(|shard| (*shard, None)).collect();
@@ -128,7 +131,7 @@ impl Left<'_> {
     }
 
     /// Begins the children all of whose parents are drained, and forgets parents that no child waits for.
-    fn begin_children(&self, positions: &Positions, drained: ShardId, at: RecordNumber) -> Positions {
+    fn begin_children(&self, positions: &Positions, drained: ShardId, is_unread: bool) -> Positions {
         let mut next = positions.clone();
         next.insert(drained, RecordNumber::END);
         let mut is_waited_for = false;
@@ -140,7 +143,7 @@ impl Left<'_> {
                 continue;
             }
             // Where nothing was there of its only parent, what has expired of the child is not missed either.
-            let is_at_horizon = at == RecordNumber::BEFORE_FIRST && child.adjacent_parent.is_none();
+            let is_at_horizon = is_unread && child.adjacent_parent.is_none();
             let first = match is_at_horizon {
                 true => RecordNumber::BEFORE_FIRST,
                 false => RecordNumber::FIRST,
@@ -249,10 +252,18 @@ mod tests {
 
     #[test]
     fn children_begin_when_all_their_parents_are_drained() {
-        let drain = |before: &Checkpoint, index| after(before, index, Advance::Drained, Timestamp::EPOCH);
+        let drain_unread = |before: &Checkpoint, index, is_unread| {
+            after(before, index, Advance::Drained { is_unread }, Timestamp::EPOCH)
+        };
+        let drain = |before: &Checkpoint, index| drain_unread(before, index, false);
         let children = drain(&checkpoint(&[(0, 5)]), 0);
         assert_eq!(children, checkpoint(&[(1, 1), (2, 1)]));
-        assert_eq!(drain(&checkpoint(&[(0, 0)]), 0), checkpoint(&[(1, 0), (2, 0)]));
+        let at_horizon = checkpoint(&[(0, 0)]);
+        assert_eq!(drain_unread(&at_horizon, 0, true), checkpoint(&[(1, 0), (2, 0)]));
+        // All its records were dealt with at once.
+        assert_eq!(drain(&at_horizon, 0), children);
+        // By another member.
+        assert_eq!(drain_unread(&checkpoint(&[(0, 5)]), 0, true), children);
         let one = drain(&children, 2);
         assert_eq!(one, checkpoint(&[(1, 1), (2, END)]));
         assert_eq!(drain(&one, 2), one);

@@ -144,6 +144,8 @@ on_each_backend!(
     lag_of_a_reshard_is_that_of_the_children_too,
     what_expired_before_it_was_read_is_told_once,
     a_shard_that_expired_before_it_was_read_is_told_once,
+    what_expired_of_the_children_of_a_shard_that_was_read_at_once_is_told,
+    what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_head_was_seen,
     a_waiting_member_is_woken_by_a_record_and_by_a_shard,
     a_deleted_group_ends_its_members,
     a_deleted_stream_and_a_closed_store_end_their_members,
@@ -602,6 +604,66 @@ fn a_shard_that_expired_before_it_was_read_is_told_once(place: &Place) {
     drained.sort_unstable();
     assert_eq!(drained, [2, 3]);
     assert_eq!(member.shards(), [shard(1), shard(2)]);
+}
+
+fn what_expired_of_the_children_of_a_shard_that_was_read_at_once_is_told(place: &Place) {
+    let mut world = World::new(place, 1);
+    world.put_to_each(1);
+    world.stream.split_in_half(shard(0)).unwrap();
+    world.put_to_each(2);
+    let mut member = world.join("one");
+    let all_of_the_parent = next(&mut member).unwrap();
+    assert!(all_of_the_parent.is_last());
+    member.commit(&all_of_the_parent).unwrap();
+    world.expire();
+    assert_told_of_both_children(&mut world, &mut member);
+}
+
+fn what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_head_was_seen(place: &Place) {
+    for has_seen_head in [true, false] {
+        let place = place.another();
+        let mut world = World::new(&place, 1);
+        let mut member = world.join("one");
+        if has_seen_head {
+            assert!(next(&mut member).is_none());
+        }
+        world.stream.split_in_half(shard(0)).unwrap();
+        if has_seen_head {
+            world.put_to_each(2);
+        }
+        // The parent's end is noted while it is there.
+        let one = next_of(&mut member, 1);
+        assert_eq!(one.is_some(), has_seen_head);
+        world.put_to_each(2);
+        world.expire();
+        match has_seen_head {
+            true => assert_told_of_both_children(&mut world, &mut member),
+            false => {
+                // The member has seen the heads of the children, and another one has not.
+                member.leave();
+                assert!(drain(&mut world.join("two")).is_empty());
+            }
+        }
+    }
+}
+
+fn assert_told_of_both_children(world: &mut World<'_>, member: &mut Member) {
+    world.put_to_each(2);
+    let mut told = Vec::new();
+    let mut given = 0;
+    loop {
+        match member.next_batch(&ReadLimit::default(), Duration::ZERO) {
+            Err(Error::Trimmed { shard, .. }) => told.push(shard),
+            Ok(Some(batch)) => {
+                given += batch.records.len();
+                member.commit(&batch).unwrap();
+            }
+            Ok(None) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!((told, given), (vec![shard(1), shard(2)], 2));
 }
 
 fn a_waiting_member_is_woken_by_a_record_and_by_a_shard(place: &Place) {

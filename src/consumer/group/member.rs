@@ -69,7 +69,7 @@ pub struct GroupBatch {
 impl GroupBatch {
     /// Whether nothing follows in this shard: its children are read once this is committed.
     pub fn is_last(&self) -> bool {
-        self.advance == Advance::Drained
+        matches!(self.advance, Advance::Drained { .. })
     }
 }
 
@@ -107,6 +107,9 @@ pub(super) struct Reading {
     pub(super) next: RecordNumber,
     /// There is nothing behind it, and the shard is closed.
     pub(super) is_drained: bool,
+    /// The group was at the trim horizon, and since then nothing was there to read, and the member did not come to the
+    /// shard's head.
+    pub(super) is_unread: bool,
 }
 
 impl ConsumerGroup {

@@ -223,7 +223,7 @@ fn what_was_held_before_a_group_was_set_back_is_lost_and_nothing_is_held_after_i
     assert_eq!(leases.count(member), 0);
     leases.balance(member, &shards, 0);
     // The lease is another one, whatever becomes of the commit.
-    leases.end_commit(shards[0], term, Some(Advance::Drained), 0);
+    leases.end_commit(shards[0], term, Some(Advance::Drained { is_unread: false }), 0);
     assert_eq!(leases.count(member), 1);
     let late = leases.begin_commit(member, shards[0], term, 0);
     assert_eq!(late, Err(Refusal::Lost));
