@@ -1,6 +1,7 @@
 //! How far a reader of a whole stream has come, and what becomes of that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,16 +60,18 @@ impl Checkpoint {
         }
     }
 
-    /// The first shard in which another checkpoint of the stream is further on than this one.
-    pub(crate) fn first_behind(&self, other: &Self, lineage: &Lineage) -> Option<(ShardId, RecordNumber)> {
-        let drained = ancestors(lineage, self.next.keys().copied());
-        let is_behind = |(shard, further): &(ShardId, RecordNumber)| {
-            // Nothing is to be read any more of a shard that is gone.
-            lineage.shard(*shard).is_some()
-                && !drained.contains(shard)
-                && self.next.get(shard).is_none_or(|next| next < further)
-        };
-        other.positions().find(is_behind)
+    /// Where another checkpoint of the stream is further on than this one, by numbers alone: which ones the other has
+    /// dealt with, and this one has not. There need not be records of these numbers. The shards that the other one lists
+    /// come first.
+    pub(crate) fn behind(&self, other: &Self, lineage: &Lineage) -> Vec<(ShardId, Range<RecordNumber>)> {
+        let (own, others) = (Reached::of(self, lineage), Reached::of(other, lineage));
+        // Nothing is to be read any more of a shard that is gone.
+        let listed = other.next.keys().filter(|shard| lineage.shard(**shard).is_some());
+        listed
+            .chain(&others.drained)
+            .map(|shard| (*shard, own.before(*shard)..others.before(*shard)))
+            .filter(|(_, numbers)| !numbers.is_empty())
+            .collect()
     }
 
     /// The shards that are not drained, and where reading of them goes on.
@@ -113,6 +116,33 @@ impl Checkpoint {
         gone.into_iter()
             .chain(set.map(|(shard, number)| (*shard, Some(*number))))
             .collect()
+    }
+}
+
+/// How far a checkpoint is in all shards of a lineage.
+struct Reached<'a> {
+    next: &'a Positions,
+    drained: BTreeSet<ShardId>,
+}
+
+impl<'a> Reached<'a> {
+    fn of(checkpoint: &'a Checkpoint, lineage: &Lineage) -> Self {
+        Self {
+            next: &checkpoint.next,
+            drained: ancestors(lineage, checkpoint.next.keys().copied()),
+        }
+    }
+
+    /// The records before this one are dealt with.
+    fn before(&self, shard: ShardId) -> RecordNumber {
+        match self.drained.contains(&shard) {
+            true => RecordNumber::END,
+            false => self
+                .next
+                .get(&shard)
+                .copied()
+                .unwrap_or(RecordNumber::BEFORE_FIRST),
+        }
     }
 }
 
@@ -282,8 +312,8 @@ mod tests {
     #[test]
     fn a_checkpoint_is_behind_where_another_one_is_further_in_any_shard() {
         let is_behind = |one: &[(u32, u64)], other: &[(u32, u64)]| {
-            let behind = checkpoint(one).first_behind(&checkpoint(other), &lineage());
-            behind.is_some()
+            let behind = checkpoint(one).behind(&checkpoint(other), &lineage());
+            !behind.is_empty()
         };
         let rising: [&[_]; 6] = [
             &[(0, 0)],
@@ -303,5 +333,9 @@ mod tests {
         assert!(is_behind(&[(1, 1), (2, 8)], &[(1, 8), (2, 1)]));
         // Shard 9 is not there any more.
         assert!(!is_behind(&[(3, 1)], &[(9, 5)]));
+        // What is between them in the parent counts, too.
+        let behind = checkpoint(&[(0, 5)]).behind(&checkpoint(&[(1, 8), (2, 0)]), &lineage());
+        let numbers = |from, to| RecordNumber::new(from)..RecordNumber::new(to);
+        assert_eq!(behind, [(shard(1), numbers(0, 8)), (shard(0), numbers(5, END))]);
     }
 }

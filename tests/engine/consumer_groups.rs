@@ -5,7 +5,6 @@ use std::thread;
 use std::time::Duration;
 
 use crate::backends::{Place, on_each_backend};
-use anabranch::sim::{Calls, SimDisk};
 use anabranch::{
     Checkpoint, ConsumerGroup, Error, GroupBatch, HashKey, InvalidArgument, ManualClock, Member,
     MemberOptions, Named, PutRecord, ReadLimit, RecordNumber, ShardFilter, ShardId, StartingPosition, Store,
@@ -140,6 +139,7 @@ on_each_backend!(
     a_group_is_set_only_from_where_it_is_expected,
     a_checkpoint_of_a_group_is_one_of_a_reader,
     a_reader_that_has_read_less_sets_no_checkpoint_back,
+    a_reader_is_behind_no_records_that_have_expired,
     lag_is_counted_in_records_bytes_and_time,
     lag_of_a_reshard_is_that_of_the_children_too,
     what_expired_before_it_was_read_is_told_once,
@@ -491,6 +491,87 @@ fn a_reader_that_has_read_less_sets_no_checkpoint_back(place: &Place) {
         .compare_and_set_checkpoint("daily", Some(&stale.checkpoint()), &drained.checkpoint())
         .unwrap();
     assert_eq!(left(), 0);
+}
+
+fn a_reader_is_behind_no_records_that_have_expired(place: &Place) {
+    let mut world = World::new(place, 1);
+    let all = |stream: &Stream| {
+        let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        reader.by_ref().for_each(drop);
+        reader
+    };
+    let at_horizon = |stream: &Stream| stream.reader(StartingPosition::TrimHorizon).unwrap();
+    let assert_behind = |stream: &Stream| {
+        let refused = at_horizon(stream).save_checkpoint("daily");
+        assert!(
+            matches!(refused, Err(Error::CheckpointBehind { .. })),
+            "{refused:?}"
+        );
+    };
+    for _ in 0..9 {
+        world.put_to_each(1);
+    }
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+    world.expire();
+    world.put_to_each(1);
+    at_horizon(&world.stream).save_checkpoint("daily").unwrap();
+    let left = world.stream.resume_reader("daily", StartingPosition::Latest);
+    assert_eq!(left.unwrap().count(), 1);
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+
+    // Of children that the saved one has begun, and which are the oldest shards now.
+    world.stream.split_in_half(shard(0)).unwrap();
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+    world.expire();
+    at_horizon(&world.stream).save_checkpoint("daily").unwrap();
+    world.put_to_each(2);
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+}
+
+/// What was saved is durable, and what was read is not.
+#[cfg(feature = "sim")]
+#[test]
+fn a_reader_is_behind_no_records_that_were_lost_with_the_power() {
+    use anabranch::Durability;
+    use anabranch::sim::{LossMode, SimDisk};
+    let options = StoreOptions::new().keeper(false).durability(Durability::Buffered);
+    let disk = SimDisk::new(1);
+    let store = options.clone().disk(disk.clone()).open("store").unwrap();
+    let stream = store.create_stream("orders", 1).unwrap();
+    let put = |stream: &Stream, records: u32| {
+        for number in 0..records {
+            stream.put("key", &number.to_be_bytes()).unwrap();
+        }
+    };
+    put(&stream, 10);
+    store.close().unwrap();
+    let store = options.clone().disk(disk.clone()).open("store").unwrap();
+    let stream = store.stream("orders").unwrap();
+    put(&stream, 10);
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(reader.by_ref().count(), 20);
+    reader.save_checkpoint("daily").unwrap();
+
+    let store = options.disk(disk.crash(LossMode::LoseAll)).open("store").unwrap();
+    let stream = store.stream("orders").unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(reader.by_ref().count(), 10);
+    reader.save_checkpoint("daily").unwrap();
+    let latest = stream.reader(StartingPosition::Latest).unwrap();
+    latest.save_checkpoint("daily").unwrap();
+    put(&stream, 1);
+    let mut resumed = stream.resume_reader("daily", StartingPosition::Latest).unwrap();
+    assert_eq!(resumed.by_ref().count(), 1);
+    resumed.save_checkpoint("daily").unwrap();
+    let refused = latest.save_checkpoint("daily");
+    assert!(
+        matches!(refused, Err(Error::CheckpointBehind { .. })),
+        "{refused:?}"
+    );
 }
 
 fn lag_is_counted_in_records_bytes_and_time(place: &Place) {
@@ -876,8 +957,10 @@ fn a_batch_is_committed_in_its_own_group(place: &Place) {
     assert_eq!(records_behind(&world.group())[&shard(0)], 1);
 }
 
+#[cfg(feature = "sim")]
 #[test]
 fn a_reset_or_a_deletion_that_fails_ends_no_lease_and_no_member() {
+    use anabranch::sim::{Calls, SimDisk};
     type Change = fn(&ConsumerGroup, &Checkpoint) -> anabranch::Result<()>;
     let changes: [Change; 2] = [|group, to| group.reset_to(to), |group, _| group.delete()];
     for change in changes {
