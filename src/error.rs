@@ -253,8 +253,8 @@ pub enum Error {
         limit: usize,
     },
 
-    /// A checkpoint was to be saved over one that is further on in some shard. Nothing has changed. It can be
-    /// [set](crate::Stream::reset_checkpoint), if that is meant.
+    /// A checkpoint was to be saved over one that is further on in some shard, by records that are there. Nothing has
+    /// changed. It can be [set](crate::Stream::reset_checkpoint), if that is meant.
     #[error(
         "checkpoint {checkpoint} of stream {stream} is at record {saved} of {shard}, and what was to be saved is behind \
          that; to go back, reset it"
@@ -266,7 +266,8 @@ pub enum Error {
         checkpoint: String,
         /// The first shard in which it would fall.
         shard: ShardId,
-        /// The number of the next record to read there, by what is saved.
+        /// The number of the next record to read there, by what is saved; [`RecordNumber::END`] if all of the shard is
+        /// read.
         saved: RecordNumber,
     },
 

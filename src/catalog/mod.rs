@@ -124,6 +124,19 @@ impl Catalog {
     /// The plan's, before anything is written; [`Error::StorageFull`], where nothing has changed either;
     /// [`Error::Poisoned`], [`Error::ReadOnly`].
     pub(crate) fn commit(&self, plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>) -> Result<()> {
+        self.commit_then(plan, || {})
+    }
+
+    /// The same, and runs `applied` once there are edits and they are applied, before another edit is planned. Readers may
+    /// see the edits before it has run. It must not ask the catalog for anything.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub(crate) fn commit_then(
+        &self,
+        plan: impl FnOnce(&CatalogState) -> Result<Vec<Edit>>,
+        applied: impl FnOnce(),
+    ) -> Result<()> {
         let mut tail = self.tail.lock();
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
@@ -148,6 +161,7 @@ impl Catalog {
         if let Err(reason) = self.state.write().apply_all(&edits) {
             return Err(tail.log.stop(reason));
         }
+        applied();
         if edits.iter().any(Edit::changes_encryption) {
             self.encryption_revision.fetch_add(1, Ordering::Release);
         }

@@ -1,6 +1,7 @@
 //! How far a reader of a whole stream has come, and what becomes of that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,9 @@ pub struct Checkpoint {
 pub(crate) enum Advance {
     /// The records before this number are dealt with.
     To(RecordNumber),
-    /// All records of the shard are, and it is closed.
-    Drained,
+    /// All records of the shard are, and it is closed. It is unread if nothing was there: no record was given out, and the
+    /// reader, which began at the trim horizon, did not come to the shard's head before it was closed.
+    Drained { is_unread: bool },
     /// The shard has expired, whatever was dealt with.
     Expired,
 }
@@ -58,16 +60,18 @@ impl Checkpoint {
         }
     }
 
-    /// The first shard in which another checkpoint of the stream is further on than this one.
-    pub(crate) fn first_behind(&self, other: &Self, lineage: &Lineage) -> Option<(ShardId, RecordNumber)> {
-        let drained = ancestors(lineage, self.next.keys().copied());
-        let is_behind = |(shard, further): &(ShardId, RecordNumber)| {
-            // Nothing is to be read any more of a shard that is gone.
-            lineage.shard(*shard).is_some()
-                && !drained.contains(shard)
-                && self.next.get(shard).is_none_or(|next| next < further)
-        };
-        other.positions().find(is_behind)
+    /// Where another checkpoint of the stream is further on than this one, by numbers alone: which ones the other has
+    /// dealt with, and this one has not. There need not be records of these numbers. The shards that the other one lists
+    /// come first.
+    pub(crate) fn behind(&self, other: &Self, lineage: &Lineage) -> Vec<(ShardId, Range<RecordNumber>)> {
+        let (own, others) = (Reached::of(self, lineage), Reached::of(other, lineage));
+        // Nothing is to be read any more of a shard that is gone.
+        let listed = other.next.keys().filter(|shard| lineage.shard(**shard).is_some());
+        listed
+            .chain(&others.drained)
+            .map(|shard| (*shard, own.before(*shard)..others.before(*shard)))
+            .filter(|(_, numbers)| !numbers.is_empty())
+            .collect()
     }
 
     /// The shards that are not drained, and where reading of them goes on.
@@ -99,9 +103,11 @@ impl Checkpoint {
         let left = Left { lineage, horizon };
         let next = match advance {
             Advance::To(next) if next > at => return vec![(shard, Some(next))],
-            Advance::Drained if at < RecordNumber::END => left.begin_children(&self.next, shard, at),
+            Advance::Drained { is_unread } if at < RecordNumber::END => {
+                left.begin_children(&self.next, shard, is_unread && at == RecordNumber::BEFORE_FIRST)
+            }
             Advance::Expired if !left.has(shard) => left.skip_expired(&self.next, shard),
-            Advance::To(_) | Advance::Drained | Advance::Expired => return Vec::new(),
+            Advance::To(_) | Advance::Drained { .. } | Advance::Expired => return Vec::new(),
         };
         let gone = self.next.keys().filter(|shard| !next.contains_key(shard));
         let gone: Vec<_> = gone.map(|shard| (*shard, None)).collect();
@@ -110,6 +116,33 @@ impl Checkpoint {
         gone.into_iter()
             .chain(set.map(|(shard, number)| (*shard, Some(*number))))
             .collect()
+    }
+}
+
+/// How far a checkpoint is in all shards of a lineage.
+struct Reached<'a> {
+    next: &'a Positions,
+    drained: BTreeSet<ShardId>,
+}
+
+impl<'a> Reached<'a> {
+    fn of(checkpoint: &'a Checkpoint, lineage: &Lineage) -> Self {
+        Self {
+            next: &checkpoint.next,
+            drained: ancestors(lineage, checkpoint.next.keys().copied()),
+        }
+    }
+
+    /// The records before this one are dealt with.
+    fn before(&self, shard: ShardId) -> RecordNumber {
+        match self.drained.contains(&shard) {
+            true => RecordNumber::END,
+            false => self
+                .next
+                .get(&shard)
+                .copied()
+                .unwrap_or(RecordNumber::BEFORE_FIRST),
+        }
     }
 }
 
@@ -128,7 +161,7 @@ impl Left<'_> {
     }
 
     /// Begins the children all of whose parents are drained, and forgets parents that no child waits for.
-    fn begin_children(&self, positions: &Positions, drained: ShardId, at: RecordNumber) -> Positions {
+    fn begin_children(&self, positions: &Positions, drained: ShardId, is_unread: bool) -> Positions {
         let mut next = positions.clone();
         next.insert(drained, RecordNumber::END);
         let mut is_waited_for = false;
@@ -140,7 +173,7 @@ impl Left<'_> {
                 continue;
             }
             // Where nothing was there of its only parent, what has expired of the child is not missed either.
-            let is_at_horizon = at == RecordNumber::BEFORE_FIRST && child.adjacent_parent.is_none();
+            let is_at_horizon = is_unread && child.adjacent_parent.is_none();
             let first = match is_at_horizon {
                 true => RecordNumber::BEFORE_FIRST,
                 false => RecordNumber::FIRST,
@@ -249,10 +282,18 @@ mod tests {
 
     #[test]
     fn children_begin_when_all_their_parents_are_drained() {
-        let drain = |before: &Checkpoint, index| after(before, index, Advance::Drained, Timestamp::EPOCH);
+        let drain_unread = |before: &Checkpoint, index, is_unread| {
+            after(before, index, Advance::Drained { is_unread }, Timestamp::EPOCH)
+        };
+        let drain = |before: &Checkpoint, index| drain_unread(before, index, false);
         let children = drain(&checkpoint(&[(0, 5)]), 0);
         assert_eq!(children, checkpoint(&[(1, 1), (2, 1)]));
-        assert_eq!(drain(&checkpoint(&[(0, 0)]), 0), checkpoint(&[(1, 0), (2, 0)]));
+        let at_horizon = checkpoint(&[(0, 0)]);
+        assert_eq!(drain_unread(&at_horizon, 0, true), checkpoint(&[(1, 0), (2, 0)]));
+        // All its records were dealt with at once.
+        assert_eq!(drain(&at_horizon, 0), children);
+        // By another member.
+        assert_eq!(drain_unread(&checkpoint(&[(0, 5)]), 0, true), children);
         let one = drain(&children, 2);
         assert_eq!(one, checkpoint(&[(1, 1), (2, END)]));
         assert_eq!(drain(&one, 2), one);
@@ -271,8 +312,8 @@ mod tests {
     #[test]
     fn a_checkpoint_is_behind_where_another_one_is_further_in_any_shard() {
         let is_behind = |one: &[(u32, u64)], other: &[(u32, u64)]| {
-            let behind = checkpoint(one).first_behind(&checkpoint(other), &lineage());
-            behind.is_some()
+            let behind = checkpoint(one).behind(&checkpoint(other), &lineage());
+            !behind.is_empty()
         };
         let rising: [&[_]; 6] = [
             &[(0, 0)],
@@ -292,5 +333,9 @@ mod tests {
         assert!(is_behind(&[(1, 1), (2, 8)], &[(1, 8), (2, 1)]));
         // Shard 9 is not there any more.
         assert!(!is_behind(&[(3, 1)], &[(9, 5)]));
+        // What is between them in the parent counts, too.
+        let behind = checkpoint(&[(0, 5)]).behind(&checkpoint(&[(1, 8), (2, 0)]), &lineage());
+        let numbers = |from, to| RecordNumber::new(from)..RecordNumber::new(to);
+        assert_eq!(behind, [(shard(1), numbers(0, 8)), (shard(0), numbers(5, END))]);
     }
 }

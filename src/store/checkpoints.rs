@@ -1,12 +1,13 @@
 //! Checkpoints that a stream keeps under names: they only rise, unless a caller says that they are to be set.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::open_groups::{OpenGroup, Resetting};
+use super::open_groups::OpenGroup;
 use super::stream::Stream;
-use crate::catalog::{Edit, StreamState};
+use crate::catalog::{CatalogState, Edit};
 use crate::error::{Error, InvalidArgument, Named, Result};
-use crate::model::{Advance, Checkpoint, Lineage, ShardId, StreamStatus, check_stream_name, limits};
+use crate::model::{Advance, Checkpoint, RecordNumber, ShardId, StreamStatus, check_stream_name, limits};
 
 impl Stream {
     /// A checkpoint that was saved under a name.
@@ -47,7 +48,8 @@ impl Stream {
     }
 
     /// Saves a checkpoint under a name of 1 to 128 characters of `a-z A-Z 0-9 _ . -`, in place of an earlier one that
-    /// is not further on in any shard. Durable on return.
+    /// is not further on in any shard. It is further on only where there are records between the two: not where those have
+    /// expired, or were lost with the power. Durable on return.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -76,21 +78,79 @@ impl Stream {
     pub fn save_checkpoint(&self, name: &str, checkpoint: &Checkpoint) -> Result<()> {
         self.check_to_save(name, checkpoint)?;
         self.store_core().begin(Some(self.core.id))?;
-        self.store_core().catalog.commit(|state| {
-            let stream = self.core.state(state.stream(self.core.id))?;
-            let saved = stream.checkpoints.get(name);
-            if let Some(saved) = saved {
-                stream.check_rises(name, saved, checkpoint)?;
-            }
-            Ok(match saved == Some(checkpoint) {
-                true => Vec::new(),
-                false => vec![self.checkpoint_saved(name, checkpoint)],
-            })
-        })?;
+        let mut level_with = None;
+        while let Some(further) = self.save_unless_behind(name, checkpoint, level_with.as_ref())? {
+            // Outside of the edit: this may read.
+            self.check_nothing_between(name, checkpoint, &further)?;
+            level_with = Some(further);
+        }
         if let Some(group) = self.core.open_groups.get(name) {
             group.notify();
         }
         Ok(())
+    }
+
+    /// Saves a checkpoint, unless the one that is saved has higher numbers somewhere: then gives that. One that is known to
+    /// be no further on for all that is replaced.
+    fn save_unless_behind(
+        &self,
+        name: &str,
+        checkpoint: &Checkpoint,
+        level_with: Option<&Checkpoint>,
+    ) -> Result<Option<Checkpoint>> {
+        let mut further = None;
+        self.store_core().catalog.commit(|state| {
+            let stream = self.core.state(state.stream(self.core.id))?;
+            let saved = stream.checkpoints.get(name);
+            if saved == Some(checkpoint) {
+                return Ok(Vec::new());
+            }
+            let is_behind = |saved: &&Checkpoint| {
+                let lineage = stream.lineage.as_ref();
+                lineage.is_some_and(|lineage| !checkpoint.behind(saved, lineage).is_empty())
+            };
+            further = saved
+                .filter(|saved| level_with != Some(*saved))
+                .filter(is_behind)
+                .cloned();
+            Ok(match further {
+                Some(_) => Vec::new(),
+                None => vec![self.checkpoint_saved(name, checkpoint)],
+            })
+        })?;
+        Ok(further)
+    }
+
+    /// Refuses a checkpoint if there are records that it is behind. What has expired, was lost with the power, or was
+    /// never there, it is not behind.
+    fn check_nothing_between(&self, name: &str, checkpoint: &Checkpoint, saved: &Checkpoint) -> Result<()> {
+        let behind = self.read(|stream, _| {
+            let lineage = stream.lineage.as_ref();
+            Ok(lineage.map_or_else(Vec::new, |lineage| checkpoint.behind(saved, lineage)))
+        })?;
+        for (shard, numbers) in behind {
+            if self.has_record_in(shard, &numbers)? {
+                return Err(Error::CheckpointBehind {
+                    stream: self.name().to_owned(),
+                    checkpoint: name.to_owned(),
+                    shard,
+                    saved: numbers.end,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn has_record_in(&self, shard: ShardId, numbers: &Range<RecordNumber>) -> Result<bool> {
+        let has_record = self
+            .readable(shard)
+            .and_then(|(view, log)| view.has_record_in(&log, numbers));
+        match has_record {
+            Err(Error::ShardNotFound { .. }) => Ok(false),
+            // There may be some.
+            Err(Error::Corrupt { .. } | Error::Unreadable { .. } | Error::KeyNotFound { .. }) => Ok(true),
+            has_record => has_record,
+        }
     }
 
     /// Saves a checkpoint in place of whatever was saved under the name, also where that is further on: for reading
@@ -161,15 +221,20 @@ impl Stream {
     ) -> Result<()> {
         self.check_to_save(name, checkpoint)?;
         self.store_core().begin(Some(self.core.id))?;
-        let mut resetting = None;
-        let set = self.store_core().catalog.commit(|state| {
+        let plan = |state: &CatalogState| {
             let stream = self.core.state(state.stream(self.core.id))?;
             check(stream.checkpoints.get(name))?;
-            // In the order of edits: what a member commits later is refused.
-            resetting = self.core.open_groups.get(name).map(Resetting::begin);
             Ok(vec![self.checkpoint_saved(name, checkpoint)])
-        });
-        drop(resetting);
+        };
+        let mut reset = None;
+        // In the order of edits: what a member was given before, and commits later, is refused.
+        let set = self
+            .store_core()
+            .catalog
+            .commit_then(plan, || reset = self.core.open_groups.reset(name));
+        if let Some(group) = reset {
+            group.notify();
+        }
         set
     }
 
@@ -191,18 +256,21 @@ impl Stream {
     /// As for [`save_checkpoint`](Self::save_checkpoint).
     pub fn remove_checkpoint(&self, name: &str) -> Result<()> {
         self.store_core().begin(Some(self.core.id))?;
-        let mut ended = None;
-        let removed = self.store_core().catalog.commit(|state| {
+        let plan = |state: &CatalogState| {
             let stream = self.core.state(state.stream(self.core.id))?;
             if !stream.checkpoints.contains_key(name) {
                 return Ok(Vec::new());
             }
-            ended = self.core.open_groups.end(name);
             Ok(vec![Edit::CheckpointRemoved {
                 stream: self.core.id,
                 name: name.to_owned(),
             }])
-        });
+        };
+        let mut ended = None;
+        let removed = self
+            .store_core()
+            .catalog
+            .commit_then(plan, || ended = self.core.open_groups.end(name));
         if let Some(group) = ended {
             group.notify();
         }
@@ -243,7 +311,7 @@ impl Stream {
     }
 
     /// Notes how far a member of a group has come in a shard, if that is news. `permit` says in the order of edits
-    /// whether it may; it must not ask the store for anything. Durable on return.
+    /// whether it may; it must not ask the store for anything but the time. Durable on return.
     pub(crate) fn advance_group(
         &self,
         name: &str,
@@ -253,8 +321,8 @@ impl Stream {
     ) -> Result<()> {
         let store = self.store_core();
         store.check_takes_changes()?;
-        let moment = store.time.moment();
         store.catalog.commit(|state| {
+            let moment = store.time.moment();
             let stream = self.core.state(state.stream(self.core.id))?;
             let checkpoint = stream.checkpoints.get(name);
             let checkpoint = checkpoint.ok_or_else(|| self.group_not_found(name))?;
@@ -306,22 +374,6 @@ impl Stream {
             stream: self.core.id,
             name: name.to_owned(),
             checkpoint: checkpoint.clone(),
-        }
-    }
-}
-
-impl StreamState {
-    /// Refuses a checkpoint that is behind the saved one in some shard.
-    fn check_rises(&self, name: &str, saved: &Checkpoint, checkpoint: &Checkpoint) -> Result<()> {
-        let behind = |lineage: &Lineage| checkpoint.first_behind(saved, lineage);
-        match self.lineage.as_ref().and_then(behind) {
-            Some((shard, next)) => Err(Error::CheckpointBehind {
-                stream: self.name.local.clone(),
-                checkpoint: name.to_owned(),
-                shard,
-                saved: next,
-            }),
-            None => Ok(()),
         }
     }
 }

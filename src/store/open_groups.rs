@@ -9,14 +9,12 @@ use crate::sync::Mutex;
 
 /// A consumer group that was used since the store was opened.
 pub(crate) trait OpenGroup: Any + Debug + Send + Sync {
-    /// The group's checkpoint is about to be set, back perhaps: all leases end, and there are no others before
-    /// [`end_reset`](Self::end_reset). Called with whatever locks.
-    fn begin_reset(&self);
+    /// The group's checkpoint was set, back perhaps: all leases end. Those who wait are still to be woken. Called with
+    /// the catalog's locks.
+    fn reset(&self);
 
-    /// Called without locks, once for each beginning.
-    fn end_reset(&self);
-
-    /// The group is no more, and one that is made under its name is another one. Called with whatever locks.
+    /// The group is no more, and one that is made under its name is another one. Those who wait are still to be woken.
+    /// Called with the catalog's locks.
     fn end(&self);
 
     /// The checkpoint was changed, or the group, the stream or the store has ended: all who wait look again. Called
@@ -42,7 +40,17 @@ impl OpenGroups {
         self.0.lock().get(name).cloned()
     }
 
-    /// Ends a group, and forgets it. Those who wait are still to be woken.
+    /// Ends the leases of a group. Called when the edit that sets its checkpoint is applied, before another is planned: a
+    /// member that has joined while the edit was on its way to the disk loses its leases as all others do, and one that
+    /// joins later finds the new checkpoint.
+    pub(super) fn reset(&self, name: &str) -> Option<Arc<dyn OpenGroup>> {
+        let group = self.get(name)?;
+        group.reset();
+        Some(group)
+    }
+
+    /// Ends a group, and forgets it. Called when the edit that removes its checkpoint is applied, before another is
+    /// planned.
     pub(super) fn end(&self, name: &str) -> Option<Arc<dyn OpenGroup>> {
         let ended = self.0.lock().remove(name)?;
         ended.end();
@@ -53,22 +61,5 @@ impl OpenGroups {
     pub(super) fn notify_all(&self) {
         let groups: Vec<_> = self.0.lock().values().cloned().collect();
         groups.iter().for_each(|group| group.notify());
-    }
-}
-
-/// While a group's checkpoint is being set.
-#[derive(Debug)]
-pub(super) struct Resetting(Arc<dyn OpenGroup>);
-
-impl Resetting {
-    pub(super) fn begin(group: Arc<dyn OpenGroup>) -> Self {
-        group.begin_reset();
-        Self(group)
-    }
-}
-
-impl Drop for Resetting {
-    fn drop(&mut self) {
-        self.0.end_reset();
     }
 }

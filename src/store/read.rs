@@ -1,5 +1,6 @@
 //! Reading one shard from a position.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -343,6 +344,29 @@ impl ShardView {
         let mut found: Vec<ReadRecord> = Vec::new();
         answer_of(log, || log.read(from, self.horizon, &one, &mut found))?;
         Ok(found.first().map(|record| (record.number, record.arrival)))
+    }
+
+    /// Whether there is a record to see among these numbers.
+    pub(super) fn has_record_in(
+        &self,
+        log: &Arc<dyn ShardLog>,
+        numbers: &Range<RecordNumber>,
+    ) -> Result<bool> {
+        let one = ReadLimit { records: 1, bytes: 0 };
+        let mut from = numbers.start.max(self.oldest(log)?);
+        while from < numbers.end {
+            let mut found: Vec<ReadRecord> = Vec::new();
+            let read = answer_of(log, || log.read(from, self.horizon, &one, &mut found))?;
+            if let Some(record) = found.first() {
+                return Ok(record.number < numbers.end);
+            }
+            if read.is_at_end() || read.next <= from {
+                return Ok(false);
+            }
+            // What was stepped over may be all that one read looks at.
+            from = read.next;
+        }
+        Ok(false)
     }
 
     fn check_number(&self, number: SequenceNumber) -> Result<()> {

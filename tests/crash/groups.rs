@@ -1,7 +1,8 @@
-//! Consumer groups against a small model: members that join, leave, stall and commit, reshards, crashes and restarts.
-//! Every record is given out; what was committed never is again; nothing is given out twice unless a member has
-//! stalled, left or died; no shard has two holders; a child's records come when its parents' are committed; and no
-//! position falls.
+//! Consumer groups against a small model: members that join, leave, stall and commit, groups that are set back and
+//! deleted, records that expire, reshards, crashes and restarts. Every record is given out unless it has expired; what was
+//! committed never is again; nothing is given out twice unless a member has stalled, left or died; no shard has two
+//! holders; a child's records come when its parents' are committed; and no position falls. A group that is set back, or
+//! made again, gives all of it once more, and what was given out before can no more be committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -36,7 +37,13 @@ enum Op {
         batch: usize,
     },
     Renew(usize),
+    /// The group is set back to its beginning.
+    SetBack,
+    /// The group is deleted and made again.
+    Delete,
     Advance(u64),
+    /// All that was put may expire.
+    Expire,
     Split(usize),
     Merge(usize),
     Maintain,
@@ -63,6 +70,15 @@ struct Known {
     /// When it was given last, by the clock's seconds, if whoever it was given to may still commit it.
     given_at: Option<u64>,
     committed: Committed,
+    /// It may be gone. After a crash less time may be confirmed.
+    may_be_expired: bool,
+}
+
+impl Known {
+    /// Whether nothing need come of it before what follows.
+    fn may_be_done(&self) -> bool {
+        self.committed != Committed::No || self.may_be_expired
+    }
 }
 
 struct Worker {
@@ -86,6 +102,8 @@ struct World {
     /// All parents that any shard ever had.
     parents: BTreeMap<ShardId, Vec<ShardId>>,
     reached: Option<Checkpoint>,
+    /// A deletion has begun, and the group is not made again.
+    may_be_deleted: bool,
     /// How it stops, if it is to.
     stop: LossMode,
 }
@@ -103,6 +121,7 @@ impl World {
             records: BTreeMap::new(),
             parents: BTreeMap::new(),
             reached: None,
+            may_be_deleted: false,
             stop: LossMode::LoseAll,
         };
         world.open().unwrap();
@@ -146,6 +165,10 @@ impl World {
         self.store = None;
         self.disk = after;
         self.open().unwrap();
+        if self.may_be_deleted {
+            self.group().unwrap();
+            self.may_be_deleted = false;
+        }
     }
 
     fn lose_members(&mut self) {
@@ -175,11 +198,13 @@ impl World {
                 Some(at) => self.workers[at].member.renew().map_err(stopped),
                 None => Ok(()),
             },
+            Op::SetBack => self.set_back(),
+            Op::Delete => self.delete(),
             Op::Advance(seconds) => {
-                self.clock.advance(Duration::from_secs(*seconds));
-                self.seconds += seconds;
+                self.advance(*seconds);
                 Ok(())
             }
+            Op::Expire => self.expire(),
             Op::Split(nth) => self
                 .stream()
                 .and_then(|stream| split_nth(&stream, *nth))
@@ -209,6 +234,66 @@ impl World {
         }
     }
 
+    fn advance(&mut self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.seconds += seconds;
+    }
+
+    fn expire(&mut self) -> Result<(), Stopped> {
+        self.records
+            .values_mut()
+            .for_each(|known| known.may_be_expired = true);
+        for _ in 0..30 {
+            self.advance(3_600);
+            self.store().maintain().map_err(stopped)?;
+        }
+        Ok(())
+    }
+
+    fn set_back(&mut self) -> Result<(), Stopped> {
+        let set_back = self.stream().and_then(|stream| {
+            let beginning = stream.reader(StartingPosition::TrimHorizon)?.checkpoint();
+            self.group()?.reset_to(&beginning)
+        });
+        self.forget_commits(set_back.is_ok());
+        set_back.map_err(stopped)?;
+        for worker in &mut self.workers {
+            for (_, batch) in worker.given.drain(..) {
+                let late = worker.member.commit(&batch);
+                assert!(matches!(late, Err(Error::LeaseLost { .. })), "{late:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self) -> Result<(), Stopped> {
+        self.may_be_deleted = true;
+        let deleted = self.group().and_then(|group| group.delete());
+        self.forget_commits(deleted.is_ok());
+        deleted.map_err(stopped)?;
+        for worker in self.workers.drain(..) {
+            let late = worker.member.renew();
+            assert!(matches!(late, Err(Error::GroupNotFound { .. })), "{late:?}");
+        }
+        self.group().map_err(stopped)?;
+        self.may_be_deleted = false;
+        Ok(())
+    }
+
+    /// The group is at its beginning, or may be.
+    fn forget_commits(&mut self, is_sure: bool) {
+        self.reached = None;
+        for known in self.records.values_mut() {
+            if is_sure {
+                known.committed = Committed::No;
+                known.is_given = false;
+                known.given_at = None;
+            } else if known.committed == Committed::Yes {
+                known.committed = Committed::Maybe;
+            }
+        }
+    }
+
     fn put(&mut self) -> Result<(), Stopped> {
         let id = self.records.len() as u32;
         let put = self
@@ -219,6 +304,7 @@ impl World {
             is_given: false,
             given_at: None,
             committed: Committed::No,
+            may_be_expired: false,
         };
         self.records.insert(id, known);
         put.map(drop).map_err(stopped)
@@ -266,7 +352,14 @@ impl World {
             records,
             ..ReadLimit::default()
         };
-        let given = self.workers[at].member.next_batch(&limit, Duration::ZERO);
+        let member = &mut self.workers[at].member;
+        let given = loop {
+            match member.next_batch(&limit, Duration::ZERO) {
+                // Told once of each shard.
+                Err(Error::Trimmed { .. }) if self.records.values().any(|known| known.may_be_expired) => {}
+                given => break given,
+            }
+        };
         self.note_lineage();
         let Some(batch) = given.map_err(stopped)? else {
             return Ok(0);
@@ -290,6 +383,7 @@ impl World {
                 is_given: true,
                 given_at: Some(seconds),
                 committed: Committed::No,
+                ..*known
             };
         }
         let count = batch.records.len();
@@ -313,7 +407,9 @@ impl World {
         let outcome = match &committed {
             Ok(()) => Committed::Yes,
             Err(Error::LeaseLost { .. }) => {
-                assert!(given_at + LEASE_SECONDS <= self.seconds, "{}", batch.shard);
+                let has_expired = ids(&batch).iter().any(|id| self.records[id].may_be_expired);
+                let has_run_out = given_at + LEASE_SECONDS <= self.seconds;
+                assert!(has_run_out || has_expired, "{}", batch.shard);
                 worker.given.remove(nth);
                 return Ok(());
             }
@@ -337,7 +433,7 @@ impl World {
         let records: u64 = lag.iter().map(|lag| lag.records).sum();
         let is_open = |known: &&Known| known.committed != Committed::Yes;
         let most = self.records.values().filter(is_open).count() as u64;
-        let is_sure = |known: &&Known| known.put_to.is_some() && known.committed == Committed::No;
+        let is_sure = |known: &&Known| known.put_to.is_some() && !known.may_be_done();
         let least = self.records.values().filter(is_sure).count() as u64;
         assert!((least..=most).contains(&records), "{least} to {most}: {lag:?}");
         Ok(())
@@ -371,9 +467,8 @@ impl World {
         let before = self.ancestors([shard].into_iter());
         for (id, known) in &self.records {
             let comes_before = known.put_to.is_some_and(|shard| before.contains(&shard));
-            let is_done = known.committed != Committed::No;
             assert!(
-                !comes_before || is_done,
+                !comes_before || known.may_be_done(),
                 "{id} is not committed, and {shard} is read"
             );
         }
@@ -421,7 +516,8 @@ impl World {
             self.check();
         }
         for (id, known) in &self.records {
-            let may_be_gone = known.put_to.is_none() || known.committed == Committed::Maybe;
+            let may_be_gone =
+                known.put_to.is_none() || known.committed == Committed::Maybe || known.may_be_expired;
             assert!(known.is_given || may_be_gone, "{id} is lost: {known:?}");
         }
         let lag = group.lag().unwrap();
@@ -429,7 +525,14 @@ impl World {
         drop(group);
         self.crash(LossMode::LoseAll);
         self.join().map_err(|_| "a join failed").unwrap();
-        assert_eq!(self.poll(0, 7).map_err(|_| "a poll failed").unwrap(), 0);
+        self.poll(0, 7).map_err(|_| "a poll failed").unwrap();
+        // What had expired may be there again, where less time is confirmed.
+        for id in self.workers[0].given.iter().flat_map(|(_, batch)| ids(batch)) {
+            assert!(
+                self.records[&id].may_be_expired,
+                "{id} is given out after all was"
+            );
+        }
     }
 }
 
@@ -452,6 +555,9 @@ fn op() -> impl Strategy<Value = Op> {
         14 => (0..MOST_MEMBERS, 1..20_usize).prop_map(|(member, records)| Op::Poll { member, records }),
         10 => (0..MOST_MEMBERS, 0..4_usize).prop_map(|(member, batch)| Op::Commit { member, batch }),
         2 => (0..MOST_MEMBERS).prop_map(Op::Renew),
+        2 => Just(Op::SetBack),
+        1 => Just(Op::Delete),
+        1 => Just(Op::Expire),
         4 => (1..150_u64).prop_map(Op::Advance),
         2 => (0..6_usize).prop_map(Op::Split),
         2 => (0..6_usize).prop_map(Op::Merge),
@@ -479,7 +585,7 @@ proptest! {
     }
 }
 
-/// Two members over a split and a merge, one of which stalls.
+/// Two members over a split and a merge, one of which stalls. The group is set back and made again, and records expire.
 fn scenario() -> Vec<Op> {
     let poll = |member| Op::Poll { member, records: 4 };
     let commit = |member| Op::Commit { member, batch: 0 };
@@ -499,6 +605,10 @@ fn scenario() -> Vec<Op> {
         Op::Reopen,
         Op::Join,
     ]);
+    ops.extend(both.clone());
+    ops.extend([poll(0), Op::SetBack, poll(0), commit(0), Op::Delete, Op::Join]);
+    ops.extend(both.clone());
+    ops.extend([poll(0), Op::Expire, Op::Put(3)]);
     ops.extend(both);
     ops
 }

@@ -139,10 +139,13 @@ on_each_backend!(
     a_group_is_set_only_from_where_it_is_expected,
     a_checkpoint_of_a_group_is_one_of_a_reader,
     a_reader_that_has_read_less_sets_no_checkpoint_back,
+    a_reader_is_behind_no_records_that_have_expired,
     lag_is_counted_in_records_bytes_and_time,
     lag_of_a_reshard_is_that_of_the_children_too,
     what_expired_before_it_was_read_is_told_once,
     a_shard_that_expired_before_it_was_read_is_told_once,
+    what_expired_of_the_children_of_a_shard_that_was_read_at_once_is_told,
+    what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_head_was_seen,
     a_waiting_member_is_woken_by_a_record_and_by_a_shard,
     a_deleted_group_ends_its_members,
     a_deleted_stream_and_a_closed_store_end_their_members,
@@ -490,6 +493,89 @@ fn a_reader_that_has_read_less_sets_no_checkpoint_back(place: &Place) {
     assert_eq!(left(), 0);
 }
 
+fn a_reader_is_behind_no_records_that_have_expired(place: &Place) {
+    let mut world = World::new(place, 1);
+    let all = |stream: &Stream| {
+        let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+        reader.by_ref().for_each(drop);
+        reader
+    };
+    let at_horizon = |stream: &Stream| stream.reader(StartingPosition::TrimHorizon).unwrap();
+    let assert_behind = |stream: &Stream| {
+        let refused = at_horizon(stream).save_checkpoint("daily");
+        assert!(
+            matches!(refused, Err(Error::CheckpointBehind { .. })),
+            "{refused:?}"
+        );
+    };
+    for _ in 0..9 {
+        world.put_to_each(1);
+    }
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+    world.expire();
+    world.put_to_each(1);
+    at_horizon(&world.stream).save_checkpoint("daily").unwrap();
+    let left = world.stream.resume_reader("daily", StartingPosition::Latest);
+    assert_eq!(left.unwrap().count(), 1);
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+
+    // Of children that the saved one has begun, and which are the oldest shards now.
+    world.stream.split_in_half(shard(0)).unwrap();
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+    world.expire();
+    at_horizon(&world.stream).save_checkpoint("daily").unwrap();
+    world.put_to_each(2);
+    all(&world.stream).save_checkpoint("daily").unwrap();
+    assert_behind(&world.stream);
+}
+
+/// What was saved is durable, and what was read is not.
+#[cfg(feature = "sim")]
+#[test]
+fn a_reader_is_behind_no_records_that_were_lost_with_the_power() {
+    use anabranch::Durability;
+    use anabranch::sim::{LossMode, SimDisk};
+    let options = StoreOptions::new().keeper(false).durability(Durability::Written);
+    let disk = SimDisk::new(1);
+    let store = options.clone().disk(disk.clone()).open("store").unwrap();
+    let stream = store.create_stream("orders", 1).unwrap();
+    let put = |stream: &Stream, records: u32| {
+        for number in 0..records {
+            stream.put("key", &number.to_be_bytes()).unwrap();
+        }
+    };
+    put(&stream, 10);
+    store.close().unwrap();
+    let store = options.clone().disk(disk.clone()).open("store").unwrap();
+    let stream = store.stream("orders").unwrap();
+    put(&stream, 10);
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(reader.by_ref().count(), 20);
+    reader.save_checkpoint("daily").unwrap();
+
+    let store = options.disk(disk.crash(LossMode::LoseAll)).open("store").unwrap();
+    let stream = store.stream("orders").unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    // On a busy machine they may have been synced.
+    let kept = reader.by_ref().count();
+    assert!((10..=20).contains(&kept), "{kept}");
+    reader.save_checkpoint("daily").unwrap();
+    let latest = stream.reader(StartingPosition::Latest).unwrap();
+    latest.save_checkpoint("daily").unwrap();
+    put(&stream, 1);
+    let mut resumed = stream.resume_reader("daily", StartingPosition::Latest).unwrap();
+    assert_eq!(resumed.by_ref().count(), 1);
+    resumed.save_checkpoint("daily").unwrap();
+    let refused = latest.save_checkpoint("daily");
+    assert!(
+        matches!(refused, Err(Error::CheckpointBehind { .. })),
+        "{refused:?}"
+    );
+}
+
 fn lag_is_counted_in_records_bytes_and_time(place: &Place) {
     let mut world = World::new(place, 1);
     let group = world.group();
@@ -601,6 +687,66 @@ fn a_shard_that_expired_before_it_was_read_is_told_once(place: &Place) {
     drained.sort_unstable();
     assert_eq!(drained, [2, 3]);
     assert_eq!(member.shards(), [shard(1), shard(2)]);
+}
+
+fn what_expired_of_the_children_of_a_shard_that_was_read_at_once_is_told(place: &Place) {
+    let mut world = World::new(place, 1);
+    world.put_to_each(1);
+    world.stream.split_in_half(shard(0)).unwrap();
+    world.put_to_each(2);
+    let mut member = world.join("one");
+    let all_of_the_parent = next(&mut member).unwrap();
+    assert!(all_of_the_parent.is_last());
+    member.commit(&all_of_the_parent).unwrap();
+    world.expire();
+    assert_told_of_both_children(&mut world, &mut member);
+}
+
+fn what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_head_was_seen(place: &Place) {
+    for has_seen_head in [true, false] {
+        let place = place.another();
+        let mut world = World::new(&place, 1);
+        let mut member = world.join("one");
+        if has_seen_head {
+            assert!(next(&mut member).is_none());
+        }
+        world.stream.split_in_half(shard(0)).unwrap();
+        if has_seen_head {
+            world.put_to_each(2);
+        }
+        // The parent's end is noted while it is there.
+        let one = next_of(&mut member, 1);
+        assert_eq!(one.is_some(), has_seen_head);
+        world.put_to_each(2);
+        world.expire();
+        match has_seen_head {
+            true => assert_told_of_both_children(&mut world, &mut member),
+            false => {
+                // The member has seen the heads of the children, and another one has not.
+                member.leave();
+                assert!(drain(&mut world.join("two")).is_empty());
+            }
+        }
+    }
+}
+
+fn assert_told_of_both_children(world: &mut World<'_>, member: &mut Member) {
+    world.put_to_each(2);
+    let mut told = Vec::new();
+    let mut given = 0;
+    loop {
+        match member.next_batch(&ReadLimit::default(), Duration::ZERO) {
+            Err(Error::Trimmed { shard, .. }) => told.push(shard),
+            Ok(Some(batch)) => {
+                given += batch.records.len();
+                member.commit(&batch).unwrap();
+            }
+            Ok(None) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!((told, given), (vec![shard(1), shard(2)], 2));
 }
 
 fn a_waiting_member_is_woken_by_a_record_and_by_a_shard(place: &Place) {
@@ -811,6 +957,35 @@ fn a_batch_is_committed_in_its_own_group(place: &Place) {
     assert!(committed.1 > RecordNumber::FIRST);
     // The groups do not know of each other.
     assert_eq!(records_behind(&world.group())[&shard(0)], 1);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn a_reset_or_a_deletion_that_fails_ends_no_lease_and_no_member() {
+    use anabranch::sim::{Calls, SimDisk};
+    type Change = fn(&ConsumerGroup, &Checkpoint) -> anabranch::Result<()>;
+    let changes: [Change; 2] = [|group, to| group.reset_to(to), |group, _| group.delete()];
+    for change in changes {
+        let disk = SimDisk::new(1);
+        let store = StoreOptions::new()
+            .keeper(false)
+            .disk(disk.clone())
+            .open("store")
+            .unwrap();
+        let stream = store.create_stream("orders", 1).unwrap();
+        stream.put("key", &0_u32.to_be_bytes()).unwrap();
+        let group = stream.group("billing", StartingPosition::TrimHorizon).unwrap();
+        let mut member = group.join("one", &MemberOptions::default()).unwrap();
+        let batch = next(&mut member).unwrap();
+        let before = group.checkpoint().unwrap();
+        disk.faults()
+            .fail_from_nth(Calls::CHANGING, 1, std::io::ErrorKind::StorageFull);
+        change(&group, &before).unwrap_err();
+        disk.faults().clear();
+        member.renew().unwrap();
+        assert_eq!(member.shards(), [batch.shard]);
+        assert_eq!(group.checkpoint().unwrap(), before);
+    }
 }
 
 /// Those who have none of a thousand shards wait for one.

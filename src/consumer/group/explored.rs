@@ -1,7 +1,7 @@
 //! Several members of one group, under every schedule that the explorer draws (`sync::explore`).
 //!
-//! Each scenario is a small store on a simulated disk, whose clock stands still, so that no lease runs out. What must
-//! hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
+//! Each scenario is a small store on a simulated disk, whose clock stands still unless the scenario moves it, so that no
+//! lease runs out. What must hold: no thread waits for ever, every record is given out once, those of a key in their order, and what was
 //! committed is not given out again after a power cut.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Member, MemberOptions};
 use crate::disk::sim::{LossMode, SimDisk};
 use crate::error::Error;
-use crate::model::{ManualClock, ShardId, StartingPosition, Timestamp};
+use crate::model::{Checkpoint, ManualClock, ShardId, StartingPosition, Timestamp};
 use crate::seam::ReadLimit;
 use crate::store::{Store, StoreOptions, Stream};
 use crate::sync::{Mutex, explore};
@@ -23,6 +23,7 @@ type Thread = shuttle::thread::JoinHandle<()>;
 #[derive(Clone)]
 struct World {
     disk: SimDisk,
+    clock: ManualClock,
     store: Store,
     stream: Stream,
     /// Keys and numbers, in the order in which they were given out.
@@ -32,11 +33,13 @@ struct World {
 impl World {
     fn new(shards: u32) -> Self {
         let disk = SimDisk::new(11);
-        let store = open(&disk);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let store = open(&disk, &clock);
         let stream = store.create_stream("jobs", shards).unwrap();
         stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
         Self {
             disk,
+            clock,
             store,
             stream,
             given: Arc::default(),
@@ -59,6 +62,58 @@ impl World {
 
     fn putter(&self, key: &'static str, records: usize) -> Thread {
         self.thread(move |world| (0..records).for_each(|number| world.put(key, number)))
+    }
+
+    /// Forgets what the members share, and saves where a reader is that has read so many records.
+    fn save_from_a_reader(&self, records: usize) {
+        self.stream.remove_checkpoint(GROUP).unwrap();
+        let mut reader = self.stream.reader(StartingPosition::TrimHorizon).unwrap();
+        assert_eq!(reader.by_ref().take(records).count(), records);
+        reader.save_checkpoint(GROUP).unwrap();
+    }
+
+    fn beginning(&self) -> Checkpoint {
+        let reader = self.stream.reader(StartingPosition::TrimHorizon);
+        reader.unwrap().checkpoint()
+    }
+
+    /// A member that asks once, and is told if the group or its lease has ended. Gives the record that it has committed.
+    fn try_one(&self) -> Option<usize> {
+        let group = self.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+        let one = ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        };
+        let committed = group
+            .join("beside", &MemberOptions::default())
+            .and_then(|mut member| {
+                let batch = member.next_batch(&one, Duration::ZERO)?;
+                batch.as_ref().map_or(Ok(()), |batch| member.commit(batch))?;
+                Ok(batch)
+            });
+        match committed {
+            Ok(batch) => batch.map(|batch| {
+                std::str::from_utf8(&batch.records[0].data)
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            }),
+            Err(Error::LeaseLost { .. } | Error::GroupNotFound { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// What was committed beside a change that set the group back to its beginning is from before it, unless it is the
+    /// first record.
+    fn check_set_back(self, committed: Option<usize>) {
+        let is_at_beginning = self.stream.checkpoint(GROUP).unwrap() == Some(self.beginning());
+        assert_eq!(is_at_beginning, committed != Some(0), "{committed:?}");
+        let left = self
+            .stream
+            .resume_reader(GROUP, StartingPosition::TrimHorizon)
+            .unwrap();
+        assert_eq!(left.count(), if is_at_beginning { 2 } else { 1 });
+        self.store.close().unwrap();
     }
 
     /// A member that asks so many times, commits what it is given, and leaves.
@@ -102,7 +157,7 @@ impl World {
         let cut = self.disk.image(LossMode::LoseAll);
         drop(member);
         self.store.close().unwrap();
-        let store = open(&cut);
+        let store = open(&cut, &self.clock);
         let stream = store.stream("jobs").unwrap();
         let rest = stream
             .resume_reader(GROUP, StartingPosition::TrimHorizon)
@@ -112,13 +167,13 @@ impl World {
     }
 }
 
-fn open(disk: &SimDisk) -> Store {
+fn open(disk: &SimDisk, clock: &ManualClock) -> Store {
     StoreOptions::new()
         .segment_bytes(64 << 10)
         .min_journaled_shards(usize::MAX)
         .flusher_threads(1)
         .keeper(false)
-        .clock(ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)))
+        .clock(clock.clone())
         .disk(disk.clone())
         .open(DIRECTORY)
         .unwrap()
@@ -180,5 +235,70 @@ fn a_commit_beside_a_reset_is_before_it_or_refused() {
         join([committing, resetting]);
         assert_eq!(world.stream.checkpoint(GROUP).unwrap(), Some(beginning));
         world.drain_and_check(&[("a", 1)]);
+    });
+}
+
+#[test]
+fn a_group_that_is_first_opened_beside_a_reset_undoes_nothing() {
+    explore(|| {
+        let world = World::new(1);
+        (0..2).for_each(|number| world.put("a", number));
+        world.save_from_a_reader(1);
+        let resetting = world.thread(|world| {
+            world.stream.reset_checkpoint(GROUP, &world.beginning()).unwrap();
+        });
+        let committed = world.try_one();
+        join([resetting]);
+        world.check_set_back(committed);
+    });
+}
+
+#[test]
+fn a_group_that_is_first_opened_beside_its_deletion_is_not_the_one_that_follows() {
+    explore(|| {
+        let world = World::new(1);
+        (0..2).for_each(|number| world.put("a", number));
+        world.save_from_a_reader(1);
+        let replacing = world.thread(|world| {
+            world.stream.remove_checkpoint(GROUP).unwrap();
+            world.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+        });
+        let committed = world.try_one();
+        join([replacing]);
+        world.check_set_back(committed);
+    });
+}
+
+/// The time passes while the commit waits, and while it is on its way to the disk.
+#[test]
+fn what_is_committed_while_the_lease_runs_out_is_given_to_no_other() {
+    explore(|| {
+        let world = World::new(1);
+        world.put("a", 0);
+        let lease_time = MemberOptions::default().lease_time;
+        let mut member = world.join("one");
+        let batch = member.next_batch(&ReadLimit::default(), Duration::ZERO).unwrap();
+        let committing = shuttle::thread::spawn(move || match member.commit(&batch.unwrap()) {
+            Ok(()) => Some(member),
+            Err(Error::LeaseLost { .. } | Error::MemberNotFound { .. }) => None,
+            Err(error) => panic!("{error}"),
+        });
+        let passing = world.thread(move |world| world.clock.advance(lease_time));
+        let replacing = world.thread(|world| {
+            let group = world.stream.group(GROUP, StartingPosition::TrimHorizon).unwrap();
+            match group.join("one", &MemberOptions::default()) {
+                Ok(mut member) => {
+                    world.take(&mut member);
+                }
+                Err(Error::MemberExists { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let committed = committing.join().unwrap();
+        join([passing, replacing]);
+        let was_given_again = !world.given.lock().is_empty();
+        assert!(committed.is_none() || !was_given_again);
+        drop(committed);
+        world.store.close().unwrap();
     });
 }

@@ -27,8 +27,6 @@ pub(super) struct Leases {
     last_term: u64,
     /// Another one whenever members may have to look again.
     version: u64,
-    /// How many callers are setting the group's checkpoint: meanwhile there are no leases.
-    pub(super) resets: usize,
     /// The group is no more.
     is_ended: bool,
 }
@@ -78,7 +76,7 @@ pub(super) enum Refusal {
     NoMember,
     /// The member does not hold the shard, or not by this lease.
     Lost,
-    /// A member of this name holds shards, or may.
+    /// A member of this name holds shards, or may, or commits something.
     NameTaken,
     TooManyMembers,
 }
@@ -105,10 +103,11 @@ impl Leases {
             return Err(Refusal::Ended);
         }
         let namesake = self.members.iter().find(|(_, member)| member.name == name);
-        match namesake.map(|(id, member)| (*id, member.is_live(now))) {
-            Some((_, true)) => return Err(Refusal::NameTaken),
-            Some((id, false)) => self.remove(id),
-            None => {}
+        if let Some(id) = namesake.map(|(id, _)| *id) {
+            if !self.may_be_removed(id, now) {
+                return Err(Refusal::NameTaken);
+            }
+            self.remove(id);
         }
         if self.members.len() >= limits::MAX_MEMBERS_PER_GROUP {
             self.remove_run_out(now);
@@ -141,7 +140,9 @@ impl Leases {
         let member = self.members.get_mut(&id).ok_or(Refusal::NoMember)?;
         // Others have counted without it.
         let was_gone = !member.is_live(now);
-        member.until = now.saturating_add(member.holding.lease_millis);
+        // Another call of the member may have read the time later, and come first.
+        let until = now.saturating_add(member.holding.lease_millis);
+        member.until = member.until.max(until);
         if was_gone {
             self.touch();
         }
@@ -212,7 +213,7 @@ impl Leases {
         lease.commits -= 1;
         match noted {
             Some(Advance::To(next)) => lease.committed = lease.committed.max(next),
-            Some(Advance::Drained | Advance::Expired) => {
+            Some(Advance::Drained { .. } | Advance::Expired) => {
                 self.leases.remove(&shard);
                 // There may be children to hold.
                 self.touch();
@@ -230,15 +231,9 @@ impl Leases {
         }
     }
 
-    /// Ends all leases, and gives no other before [`end_reset`](Self::end_reset).
-    pub(super) fn begin_reset(&mut self) {
-        self.resets += 1;
+    /// Ends all leases: the group's checkpoint was set.
+    pub(super) fn reset(&mut self) {
         self.leases.clear();
-        self.touch();
-    }
-
-    pub(super) fn end_reset(&mut self) {
-        self.resets = self.resets.saturating_sub(1);
         self.touch();
     }
 
@@ -296,10 +291,15 @@ impl Leases {
     }
 
     fn remove_run_out(&mut self, now: u64) {
-        let members = self.members.iter();
-        let run_out = members.filter(|(_, member)| !member.is_live(now));
-        let run_out: Vec<_> = run_out.map(|(id, _)| *id).collect();
+        let members = self.members.keys().copied();
+        let run_out: Vec<_> = members.filter(|id| self.may_be_removed(*id, now)).collect();
         run_out.into_iter().for_each(|id| self.remove(id));
+    }
+
+    /// Whether a member's leases have run out, and none of them has a commit under way.
+    fn may_be_removed(&self, id: MemberId, now: u64) -> bool {
+        let mut held = self.leases.values().filter(|lease| lease.holder == id);
+        !self.is_live(id, now) && held.all(|lease| lease.commits == 0)
     }
 
     pub(super) fn live(&self, now: u64) -> impl Iterator<Item = (MemberId, &MemberState)> {

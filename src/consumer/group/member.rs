@@ -69,7 +69,7 @@ pub struct GroupBatch {
 impl GroupBatch {
     /// Whether nothing follows in this shard: its children are read once this is committed.
     pub fn is_last(&self) -> bool {
-        self.advance == Advance::Drained
+        matches!(self.advance, Advance::Drained { .. })
     }
 }
 
@@ -107,6 +107,9 @@ pub(super) struct Reading {
     pub(super) next: RecordNumber,
     /// There is nothing behind it, and the shard is closed.
     pub(super) is_drained: bool,
+    /// The group was at the trim horizon, and since then nothing was there to read, and the member did not come to the
+    /// shard's head.
+    pub(super) is_unread: bool,
 }
 
 impl ConsumerGroup {
@@ -252,15 +255,16 @@ impl Member {
     /// Notes durably how far the member has come in a shard, if it still holds it.
     pub(super) fn note(&self, shard: ShardId, term: Term, advance: Advance) -> Result<()> {
         let ConsumerGroup { stream, name, shared } = &self.group;
-        let now = self.now();
         let mut is_begun = false;
         let noted = stream.advance_group(name, shard, advance, || {
-            let begun = shared.begin_commit(self.id, shard, term, now);
+            // The time when it is this commit's turn: others may have taken long.
+            let begun = shared.begin_commit(self.id, shard, term, self.now());
             is_begun = begun.is_ok();
             begun.map_err(|refusal| self.error_of(refusal, shard))
         });
         if is_begun {
             let advance = noted.is_ok().then_some(advance);
+            let now = self.now();
             shared.with_leases(|leases| leases.end_commit(shard, term, advance, now));
         }
         noted

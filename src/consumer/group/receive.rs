@@ -150,6 +150,7 @@ impl Member {
                 term,
                 next: *next,
                 is_drained: false,
+                is_unread: *next == RecordNumber::BEFORE_FIRST,
             };
             self.reading.insert(shard, reading);
             if !self.turns.contains(&shard) {
@@ -164,7 +165,7 @@ impl Member {
             return Ok(Turn::Nothing);
         };
         if reading.is_drained {
-            return self.finish(shard, reading.term);
+            return self.finish(shard, reading);
         }
         let now = self.now();
         let may_read = |leases: &mut Leases| leases.may_read(shard, reading.term, now);
@@ -193,11 +194,14 @@ impl Member {
         let end = read.next.map_or(RecordNumber::END, |next| next.next);
         if read.records.is_empty() {
             let has_more = read.millis_behind_latest > 0 && end != reading.next;
+            if read.next.is_some() && read.millis_behind_latest == 0 {
+                self.note_read(shard);
+            }
             self.read_from(shard, end);
             return match read.next {
                 Some(_) if has_more => Ok(Turn::Progress),
                 Some(_) => Ok(Turn::Nothing),
-                None => self.finish(shard, reading.term),
+                None => self.finish(shard, reading),
             };
         }
         let hand_out = |leases: &mut Leases| leases.hand_out(shard, reading.term, end, now);
@@ -205,6 +209,7 @@ impl Member {
             // Another member has the shard, or is to get it.
             return Ok(Turn::Nothing);
         }
+        self.note_read(shard);
         self.read_from(shard, end);
         Ok(Turn::Batch(GroupBatch {
             shard,
@@ -213,7 +218,7 @@ impl Member {
             term: reading.term,
             advance: match read.next {
                 Some(next) => Advance::To(next.next),
-                None => Advance::Drained,
+                None => Advance::Drained { is_unread: false },
             },
         }))
     }
@@ -226,11 +231,19 @@ impl Member {
         }
     }
 
+    /// What comes next in this shard, and in its children, is missed if it expires.
+    fn note_read(&mut self, shard: ShardId) {
+        if let Some(reading) = self.reading.get_mut(&shard) {
+            reading.is_unread = false;
+        }
+    }
+
     /// Notes the end of a shard that is drained, once all that was given out of it is committed.
-    fn finish(&self, shard: ShardId, term: Term) -> Result<Turn> {
+    fn finish(&self, shard: ShardId, reading: Reading) -> Result<Turn> {
+        let Reading { term, is_unread, .. } = reading;
         let is_settled = |leases: &mut Leases| leases.is_settled(shard, term);
         match self.group.shared.with_leases(is_settled) {
-            true => self.note_end(shard, term, Advance::Drained),
+            true => self.note_end(shard, term, Advance::Drained { is_unread }),
             false => Ok(Turn::Nothing),
         }
     }

@@ -43,12 +43,8 @@ impl Shared {
 }
 
 impl OpenGroup for Shared {
-    fn begin_reset(&self) {
-        self.leases.lock().begin_reset();
-    }
-
-    fn end_reset(&self) {
-        self.with_leases(Leases::end_reset);
+    fn reset(&self) {
+        self.leases.lock().reset();
     }
 
     fn end(&self) {

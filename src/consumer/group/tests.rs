@@ -144,6 +144,44 @@ fn a_lease_that_has_run_out_is_its_holders_until_it_is_taken() {
 }
 
 #[test]
+fn a_member_with_a_commit_under_way_is_not_replaced_whatever_the_time() {
+    let shards = shards(1);
+    let mut leases = Leases::default();
+    let holding = Holding {
+        lease_millis: LEASE,
+        max_shards: 1,
+    };
+    let first = join(&mut leases, "first", 1);
+    leases.balance(first, &shards, 0);
+    let term = leases.held_by(first)[&shards[0]];
+    leases.hand_out(shards[0], term, RecordNumber::new(9), 0);
+    leases.begin_commit(first, shards[0], term, 0).unwrap();
+    assert_eq!(leases.join("first", holding, LEASE), Err(Refusal::NameTaken));
+    // Neither where a group is full.
+    for name in 1..limits::MAX_MEMBERS_PER_GROUP {
+        join(&mut leases, &name.to_string(), 1);
+    }
+    let another = leases.join("another", holding, LEASE).unwrap();
+    leases.balance(another, &shards, LEASE);
+    assert_eq!((leases.count(first), leases.count(another)), (1, 0));
+    let advance = Advance::To(RecordNumber::new(9));
+    leases.end_commit(shards[0], term, Some(advance), LEASE);
+    leases.balance(another, &shards, LEASE);
+    assert_eq!((leases.count(first), leases.count(another)), (0, 1));
+    leases.join("first", holding, LEASE).unwrap();
+}
+
+#[test]
+fn a_call_that_read_the_time_earlier_shortens_no_lease() {
+    let mut leases = Leases::default();
+    let member = join(&mut leases, "member", 1);
+    leases.renew(member, LEASE - 1).unwrap();
+    leases.renew(member, 0).unwrap();
+    assert!(leases.is_live(member, LEASE));
+    assert!(!leases.is_live(member, 2 * LEASE));
+}
+
+#[test]
 fn a_name_is_free_when_its_members_leases_have_run_out() {
     let mut leases = Leases::default();
     let holding = Holding {
@@ -174,20 +212,21 @@ fn a_group_has_so_many_members_and_no_more() {
 }
 
 #[test]
-fn nothing_is_held_while_a_group_is_set_back_or_after_its_end() {
+fn what_was_held_before_a_group_was_set_back_is_lost_and_nothing_is_held_after_its_end() {
     let shards = shards(1);
     let mut leases = Leases::default();
     let member = join(&mut leases, "member", 9);
     leases.balance(member, &shards, 0);
     let term = leases.held_by(member)[&shards[0]];
     leases.begin_commit(member, shards[0], term, 0).unwrap();
-    leases.begin_reset();
-    leases.end_commit(shards[0], term, Some(Advance::Drained), 0);
-    leases.balance(member, &shards, 0);
+    leases.reset();
     assert_eq!(leases.count(member), 0);
-    leases.end_reset();
     leases.balance(member, &shards, 0);
+    // The lease is another one, whatever becomes of the commit.
+    leases.end_commit(shards[0], term, Some(Advance::Drained { is_unread: false }), 0);
     assert_eq!(leases.count(member), 1);
+    let late = leases.begin_commit(member, shards[0], term, 0);
+    assert_eq!(late, Err(Refusal::Lost));
     leases.end();
     assert_eq!(leases.renew(member, 0), Err(Refusal::Ended));
 }
