@@ -23,7 +23,9 @@ impl CatalogState {
         known.segments = segments;
         known.rest_at(end);
         if is_open && log.shard().is_some() {
-            known.reserve_numbers(end.next_record.saturating_add(NUMBERS_LEFT_OUT));
+            // The store that is copied may be a copy, and have given none of the numbers yet from which it goes on.
+            let begins_from = known.numbers_from.unwrap_or(end.next_record).max(end.next_record);
+            known.reserve_numbers(begins_from.saturating_add(NUMBERS_LEFT_OUT));
         }
     }
 

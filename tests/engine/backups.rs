@@ -425,6 +425,34 @@ fn a_restored_store_gives_no_number_that_the_other_one_has_given_since() {
     }
 }
 
+/// A shard to which nothing was put between two restores has given none of the numbers that the first one reserved.
+#[test]
+fn a_copy_of_a_copy_leaves_out_numbers_behind_those_that_the_copy_goes_on_with() {
+    for way in WAYS {
+        let first = Bench::new();
+        let store = first.open();
+        store.create_stream("idle", 1).unwrap();
+        way.copy(&first, &store).unwrap();
+        // The backup itself is used, and is backed up while its shard is idle.
+        let second = Bench {
+            store_directory: first.backup.clone(),
+            ..Bench::new()
+        };
+        let copy = second.open();
+        way.copy(&second, &copy).unwrap();
+        let given = |store: &Store| {
+            let put = store.stream("idle").unwrap().put("key", b"record").unwrap();
+            put.sequence_number.record_number()
+        };
+        let given_since = given(&copy);
+        let copy_of_copy = options().open(&second.backup).unwrap();
+        assert!(
+            given(&copy_of_copy).value() >= given_since.value() + (1 << 40),
+            "{way:?}"
+        );
+    }
+}
+
 /// The manifest says less than the files of a killed store have.
 #[test]
 fn a_backup_of_a_killed_store_has_what_its_recovery_finds() {
