@@ -13,8 +13,10 @@ impl StoreCore {
     /// be committed. What is held up is let go on return.
     pub(super) fn take_snapshot(&self) -> Result<Box<dyn Snapshot>> {
         self.begin(None)?;
+        let _only_one = self.taking_snapshot.lock();
         loop {
-            let (queues, streams) = (self.open_queues.all(), self.open_streams());
+            let (queues, mut streams) = (self.open_queues.all_in_order(), self.open_streams());
+            streams.sort_by_key(|stream| stream.id);
             // What a queue says of records is written behind them, so its consumers stop first.
             let _kept_still: Vec<_> = queues.iter().map(|queue| queue.keep_still()).collect();
             let _no_puts: Vec<_> = streams.iter().map(|stream| stream.routing.write()).collect();
