@@ -583,15 +583,59 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
     // What is not of a copy keeps it from being removed.
     let letter = bench.backup.join("streams/1/shardId-000000000000/letter");
     std::fs::write(&letter, b"to be kept").unwrap();
+    let before = all_files(&bench.backup);
     assert!(matches!(
         store.snapshot(&bench.backup),
         Err(Error::NotEmpty { .. })
     ));
-    assert_eq!(std::fs::read(&letter).unwrap(), b"to be kept");
+    assert!(all_files(&bench.backup) == before, "some of it was removed");
     std::fs::remove_file(&letter).unwrap();
     store.snapshot(&bench.backup).unwrap();
     assert!(is_sound(&bench.backup));
     assert!(!bench.backup.join("UNFINISHED").exists());
+}
+
+/// What a copy did not come to remove means nothing from the moment that the copy is used as a store.
+#[test]
+fn a_store_that_was_a_copy_never_passes_for_an_unfinished_one() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let clicks = store.create_stream("clicks", 2).unwrap();
+    clicks.put("key", b"record").unwrap();
+    store.snapshot(&bench.backup).unwrap();
+    let mark = bench.backup.join("UNFINISHED");
+    std::fs::write(&mark, b"").unwrap();
+    // One that only reads changes nothing.
+    options()
+        .read_only(true)
+        .open(&bench.backup)
+        .unwrap()
+        .close()
+        .unwrap();
+    assert!(mark.exists());
+    let copy = options().min_journaled_shards(1).open(&bench.backup).unwrap();
+    assert!(!mark.exists());
+    let both = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", b"more").explicit_hash_key(key));
+    copy.stream("clicks").unwrap().put_records(&both).unwrap();
+    copy.close().unwrap();
+
+    // Nor does it where the mark is there, by whatever way, and what names the manifest is lost.
+    std::fs::write(&mark, b"").unwrap();
+    std::fs::remove_file(bench.backup.join("CURRENT")).unwrap();
+    assert!(bench.backup.join("journal").exists());
+    let before = all_files(&bench.backup);
+    for refused in [
+        store.snapshot(&bench.backup),
+        Inspection::of(&bench.store_directory).back_up(&bench.backup, Sharing::Nothing, &mut |_| {}),
+    ] {
+        assert!(matches!(&refused, Err(Error::NotEmpty { .. })), "{refused:?}");
+    }
+    assert!(matches!(
+        options().open(&bench.backup),
+        Err(Error::Corrupt { .. })
+    ));
+    assert!(all_files(&bench.backup) == before, "it was changed");
+    assert!(!is_sound(&bench.backup));
 }
 
 #[test]
