@@ -4,7 +4,8 @@
 //! state of the store follows from the order in which they are read; `docs/design.md` has the argument.
 //!
 //! 1. The manifest. It says which logs and segments are copied, whatever is added later.
-//! 2. The commit journal. What only it has is laid over what is read of the segments.
+//! 2. The commit journal, once. What only it has is laid over what is read of the segments, and if some of it does not
+//!    hold, nothing is copied.
 //! 3. The last segment of each log that may be written to: the logs of queues first, then those of shards. Each is
 //!    copied up to the last frame that is whole.
 //! 4. The manifest again, to see that no shard came into being before the logs of queues were read.
@@ -22,7 +23,7 @@ use super::contents::{Contents, Revision, Use};
 use super::finding::{Consequence, Finding};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
-use super::verify::{Progress, check_log_in_use, verify_while_locked};
+use super::verify::{Progress, verify_while_locked};
 use crate::backup::{Copied, Destination, SegmentSource, Sharing};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::MANIFEST_OF_COPY;
@@ -152,6 +153,8 @@ struct Attempt<'a> {
     contents: Contents,
     state: CatalogState,
     logs: Vec<NamedLog>,
+    /// What was found when the journal was read whose frames the logs have.
+    found_in_journal: Vec<Finding>,
     progress: Progress,
 }
 
@@ -168,7 +171,8 @@ impl<'a> Attempt<'a> {
             .state()
             .ok_or_else(|| no_manifest(inspection, &contents))?
             .clone();
-        let mut logs = inspection.logs(&contents, &mut Vec::new())?;
+        let mut logs = NamedLog::all_of(inspection, &state);
+        let found_in_journal = inspection.lay_over_journaled(&contents, &mut logs);
         // What a queue says of records is said behind them, so its log is read before theirs.
         logs.sort_by_key(|log| log.identity.name.queue().is_none());
         let bytes = logs.iter().flat_map(|log| &log.segments).map(|entry| entry.bytes);
@@ -182,6 +186,7 @@ impl<'a> Attempt<'a> {
             contents,
             state,
             logs,
+            found_in_journal,
             progress,
         })
     }
@@ -192,7 +197,7 @@ impl<'a> Attempt<'a> {
         on_progress: &mut dyn FnMut(&Progress),
     ) -> Result<Outcome> {
         if let Some(damage) = self.damage_of_journal()? {
-            return Ok(Outcome::Unsettled(damaged(&damage)));
+            return Ok(Outcome::Unsettled(damaged(damage)));
         }
         let logs = std::mem::take(&mut self.logs);
         let mut ends = Vec::with_capacity(logs.len());
@@ -222,15 +227,25 @@ impl<'a> Attempt<'a> {
         Ok(Outcome::Copied(self.state))
     }
 
-    /// What only the journal has is missing in the copy if the journal cannot be read.
-    fn damage_of_journal(&self) -> Result<Option<Finding>> {
-        let Some(journal) = NamedLog::journal(self.inspection, &self.state) else {
+    /// What only the journal has is missing in the logs where it could not be read. But a segment of it that the manifest
+    /// does not name any more was freed: what that had is in the logs' own segments, which are read from now on.
+    fn damage_of_journal(&self) -> Result<Option<&Finding>> {
+        let mut damage = self
+            .found_in_journal
+            .iter()
+            .filter(|found| found.is_damage())
+            .peekable();
+        if damage.peek().is_none() {
             return Ok(None);
+        }
+        let contents = Contents::read_as(self.inspection, Use::Shared)?;
+        let state = contents.state();
+        let journal = state.map(|state| NamedLog::journal_even_if_empty(self.inspection, state));
+        let is_named = |path: &Path| match (&journal, path.file_name().and_then(|name| name.to_str())) {
+            (Some(journal), Some(name)) => journal.names_file(name),
+            _ => true,
         };
-        let mut progress = self.progress.clone();
-        let checked = check_log_in_use(self.inspection, &journal, &mut progress, &mut |_| {})?;
-        let findings = checked.map_or_else(Vec::new, |(_, findings)| findings);
-        Ok(findings.into_iter().find(Finding::is_damage))
+        Ok(damage.find(|found| is_named(&found.path)))
     }
 
     /// Whether there are other shards or queues now than when the manifest was read.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anabranch::disk::Disk;
 use anabranch::inspect::{Inspection, Sharing};
-use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{
     Copied, Error, HashKey, ManualClock, PutRecord, Result, ShardId, StartingPosition, Store, StoreOptions,
     Stream, Timestamp,
@@ -169,6 +169,35 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
                     Err(error) => panic!("{what}: {error}"),
                 }
             }
+        }
+    }
+}
+
+/// Each reading of the journal fails once: what only it has is in the backup all the same, or there is no backup.
+#[test]
+fn a_backup_that_could_not_read_the_journal_at_once_lacks_nothing() {
+    let killed = killed();
+    for calls in [
+        Calls::from(Operation::Read),
+        Operation::Open.into(),
+        Operation::Length.into(),
+    ] {
+        for n in 1.. {
+            let disk = killed.image(LossMode::KeepAll);
+            let faults = disk.faults();
+            faults
+                .on("journal/")
+                .fail_nth(calls, n, std::io::ErrorKind::Other);
+            let what = format!("{calls:?}, call {n}");
+            let _case = Case::begin(|| what.clone());
+            let copied = back_up_shared(&disk);
+            if faults.struck() == 0 {
+                copied.unwrap();
+                assert!(n > 1, "{calls:?}: the journal was not read");
+                break;
+            }
+            let is_there = has_backup(&disk, &twice(0..10), &what);
+            assert_eq!(is_there, copied.is_ok(), "{what}: {copied:?}");
         }
     }
 }
