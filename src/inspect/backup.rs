@@ -82,10 +82,9 @@ impl Inspection {
         on_progress: &mut dyn FnMut(&Progress),
     ) -> Result<Copied> {
         let verification = self.verify(on_progress)?;
-        verification
-            .damage()
-            .next()
-            .map_or(Ok(()), |damage| Err(damaged(damage)))?;
+        if let Some(damage) = verification.damage().find(|damage| prevents_copying(damage)) {
+            return Err(damaged(damage));
+        }
         copy(self, directory.as_ref(), Sharing::Nothing, on_progress)
     }
 }
@@ -161,10 +160,7 @@ struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     fn begin(inspection: &'a Inspection) -> Result<Self> {
         let contents = Contents::read_as(inspection, Use::Shared)?;
-        let prevents = |finding: &&Finding| {
-            finding.is_damage() && !matches!(finding.consequence, Consequence::HeldByOtherCopy)
-        };
-        if let Some(damage) = contents.findings.iter().find(prevents) {
+        if let Some(damage) = contents.findings.iter().find(|found| prevents_copying(found)) {
             return Err(damaged(damage));
         }
         let state = contents
@@ -357,6 +353,12 @@ impl<'a> Attempt<'a> {
         source.path.clone_into(&mut self.progress.path);
         on_progress(&self.progress);
     }
+}
+
+/// Whether there is damage of which the copy would have less than the original. What one copy of the manifest lacks is
+/// in the other, and a new manifest is written.
+fn prevents_copying(finding: &Finding) -> bool {
+    finding.is_damage() && !matches!(finding.consequence, Consequence::HeldByOtherCopy)
 }
 
 /// A file that is not there, or not what it should be, may have been freed. All else fails.

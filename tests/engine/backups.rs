@@ -595,6 +595,42 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
     assert!(!bench.backup.join("UNFINISHED").exists());
 }
 
+#[test]
+fn a_manifest_with_damage_in_one_of_its_copies_is_backed_up_and_restored() {
+    for copy in [0, 64 << 10] {
+        let bench = Bench::new();
+        let store = bench.open();
+        store
+            .create_stream("clicks", 1)
+            .unwrap()
+            .put("key", b"record")
+            .unwrap();
+        store.snapshot(&bench.backup).unwrap();
+        // It gets edits behind its snapshot: what only the last one lacks may be from a crash.
+        let backup = options().open(&bench.backup).unwrap();
+        backup.create_stream("other", 1).unwrap();
+        backup.close().unwrap();
+        let current = std::fs::read_to_string(bench.backup.join("CURRENT")).unwrap();
+        let manifest = bench.backup.join(current.split(' ').next().unwrap());
+        let mut bytes = std::fs::read(&manifest).unwrap();
+        // In the frame with the snapshot.
+        bytes[copy + 64 + 30] ^= 1;
+        std::fs::write(&manifest, bytes).unwrap();
+        assert!(!is_sound(&bench.backup));
+        let again = bench.backup.with_extension("again");
+        Inspection::of(&bench.backup)
+            .back_up(&again, Sharing::Nothing, &mut |_| {})
+            .unwrap();
+        bench.restore().unwrap();
+        for directory in [&again, &bench.restored] {
+            assert!(is_sound(directory), "{copy}");
+            let copy = options().open(directory).unwrap();
+            assert_eq!(numbers(&copy.stream("clicks").unwrap()).len(), 1);
+            assert!(copy.stream("other").is_ok());
+        }
+    }
+}
+
 /// What a copy did not come to remove means nothing from the moment that the copy is used as a store.
 #[test]
 fn a_store_that_was_a_copy_never_passes_for_an_unfinished_one() {
