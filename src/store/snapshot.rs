@@ -1,18 +1,34 @@
 //! What a store has at one moment.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::core::StoreCore;
 use super::open_queues::OpenQueue;
 use crate::backend::Snapshot;
+use crate::backup::Copied;
 use crate::error::Result;
 
 impl StoreCore {
+    pub(super) fn snapshot(&self, directory: &Path) -> Result<Copied> {
+        self.begin(None)?;
+        // Whatever can be done before is, so that puts wait for less.
+        let destination = self.logs.begin_copy(directory)?;
+        self.write_out()?;
+        self.take_snapshot()?.write(destination)
+    }
+
+    fn write_out(&self) -> Result<()> {
+        // No thread closes the store meanwhile.
+        let _no_closing = self.maintaining.lock();
+        self.check_open()?;
+        self.logs.write_out()
+    }
+
     /// All that there is at one moment. Puts, and consumers of queues, wait meanwhile for what was taken in before to
     /// be committed. What is held up is let go on return.
-    pub(super) fn take_snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        self.begin(None)?;
+    fn take_snapshot(&self) -> Result<Box<dyn Snapshot>> {
         let _only_one = self.taking_snapshot.lock();
         loop {
             let (queues, mut streams) = (self.open_queues.all_in_order(), self.open_streams());

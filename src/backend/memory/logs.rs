@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::log::MemoryLog;
 use super::log_state::LogState;
 use super::place::{Memory, Occupied, Room};
 use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats};
+use crate::backup::Destination;
 use crate::catalog::{Catalog, Edit};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{LogName, Moment, RecordNumber, ShardId, Space, StreamId, Timestamp};
@@ -223,6 +225,14 @@ impl Logs for MemoryLogs {
         for (log, horizon, hidden_before) in self.horizons(time) {
             log.trim(horizon, hidden_before);
         }
+        Ok(())
+    }
+
+    fn begin_copy(&self, _: &Path) -> Result<Destination> {
+        Err(InvalidArgument::SnapshotInMemory.into())
+    }
+
+    fn write_out(&self) -> Result<()> {
         Ok(())
     }
 
