@@ -106,7 +106,7 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     ///
     /// # Errors
     /// As for [`write_out`](Self::write_out).
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
+    fn snapshot(&self, now: Timestamp) -> Result<Box<dyn Snapshot>>;
 
     /// Refuses if something failed after which nothing more is written.
     fn check(&self) -> Result<()>;

@@ -17,6 +17,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::Inspection;
 use super::contents::{Contents, Revision, Use};
@@ -42,7 +43,7 @@ impl Inspection {
     /// All that was durable and acknowledged before the call is in the copy, what was put meanwhile may be; of each
     /// shard there is a prefix, and of a child only something if the copy has all of its parents. What a program has
     /// acknowledged from memory ([`Durability::Buffered`](crate::Durability::Buffered)) and not written is not in it.
-    /// The copy is a store: the next record of each shard leaves out 2^40 numbers. Keys are no part of it.
+    /// The copy is a store: the next record of each shard leaves out at least 2^40 numbers. Keys are no part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -215,11 +216,14 @@ impl<'a> Attempt<'a> {
                 return unsettled(error);
             }
         }
+        let now = SystemTime::now().into();
         for (log, end) in logs.iter().zip(ends) {
             let segments = log.segments.clone();
-            self.state.settle_copied_log(log.identity.name, segments, end);
+            self.state
+                .settle_copied_log(log.identity.name, segments, end, now);
         }
         self.state.drop_copied_journal();
+        self.state.leave_out_streams(now);
         Ok(Outcome::Copied(self.state))
     }
 

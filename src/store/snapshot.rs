@@ -37,7 +37,7 @@ impl StoreCore {
             let _kept_still: Vec<_> = queues.iter().map(|queue| queue.keep_still()).collect();
             let _no_puts: Vec<_> = streams.iter().map(|stream| stream.routing.write()).collect();
             self.check_open()?;
-            let snapshot = self.logs.snapshot()?;
+            let snapshot = self.logs.snapshot(self.now())?;
             // One that came into use meanwhile was not held up: it may have a record that was put behind another one
             // which the snapshot lacks.
             let known: HashSet<_> = streams.iter().map(|stream| stream.id).collect();

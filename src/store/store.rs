@@ -410,7 +410,7 @@ impl Store {
     ///
     /// Puts, and consumers of queues, wait only until what was taken in before is committed: what there was to open and to
     /// write when the call began is done before they have to wait. The copy is a store, made
-    /// to be kept or to take this one's place: the next record of each shard leaves out 2^40 numbers. What is not
+    /// to be kept or to take this one's place: the next record of each shard leaves out at least 2^40 numbers. What is not
     /// written to any more is shared with this store where that can be done ([`Sharing`](crate::Sharing)), and not
     /// read; [`inspect::verify`](crate::inspect::verify) reads all of the copy. Keys are no part of it.
     ///

@@ -453,6 +453,39 @@ fn a_copy_of_a_copy_leaves_out_numbers_behind_those_that_the_copy_goes_on_with()
     }
 }
 
+#[test]
+fn stores_that_are_restored_of_one_backup_give_other_numbers_than_each_other() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let clicks = store.create_stream("clicks", 1).unwrap();
+    clicks.put("key", b"before").unwrap();
+    store.snapshot(&bench.backup).unwrap();
+    let given = |store: &Store| {
+        let stream = store.stream("clicks").unwrap();
+        let put = || stream.put("key", b"record").unwrap().sequence_number;
+        let numbers: BTreeSet<_> = (0..30).map(|_| put()).collect();
+        let created = store.create_stream("later", 1).unwrap().id();
+        (numbers, created)
+    };
+    let (mut numbers, created) = given(&store);
+    let mut streams = BTreeSet::from([created]);
+    for name in ["first", "second", "third"] {
+        let directory = bench.restored.join(name);
+        Inspection::of(&bench.backup)
+            .restore(&directory, &mut |_| {})
+            .unwrap();
+        // The number of a stream follows the clock by the second, that of a record by the millisecond.
+        let (of_restored, created) = given(&options().open(&directory).unwrap());
+        assert!(numbers.is_disjoint(&of_restored), "{name}");
+        numbers.extend(of_restored);
+        streams.insert(created);
+    }
+    assert!(
+        streams.len() > 1,
+        "the store and what was restored number streams alike"
+    );
+}
+
 /// The manifest says less than the files of a killed store have.
 #[test]
 fn a_backup_of_a_killed_store_has_what_its_recovery_finds() {

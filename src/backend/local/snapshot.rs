@@ -16,7 +16,7 @@ use crate::catalog::CatalogState;
 use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, LogContext, LogCut, SegmentEntry};
-use crate::model::LogName;
+use crate::model::{LogName, Timestamp};
 
 /// The files of a store as they were at one moment.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl LocalLogs {
         Ok(logs)
     }
 
-    pub(super) fn take_snapshot(&self) -> Result<LocalSnapshot> {
+    pub(super) fn take_snapshot(&self, now: Timestamp) -> Result<LocalSnapshot> {
         loop {
             self.context.resources.health.check()?;
             let names = self.names();
@@ -64,7 +64,7 @@ impl LocalLogs {
                 return Ok(LocalSnapshot {
                     disk: self.disk.clone(),
                     context: self.context.clone(),
-                    state: settled(state, &logs),
+                    state: settled(state, &logs, now),
                     logs,
                 });
             }
@@ -74,7 +74,7 @@ impl LocalLogs {
 
 /// The state of the copy. A segment that its log has not taken in yet has no frame, and one that the catalog has
 /// dropped is not needed.
-fn settled(mut state: CatalogState, logs: &[LogCut]) -> CatalogState {
+fn settled(mut state: CatalogState, logs: &[LogCut], now: Timestamp) -> CatalogState {
     for log in logs {
         let name = log.identity.name;
         let known = state.log(name).map_or(&[][..], |known| &known.segments);
@@ -88,9 +88,10 @@ fn settled(mut state: CatalogState, logs: &[LogCut]) -> CatalogState {
         };
         let segments = log.segments.iter().map(|segment| segment.entry);
         let segments = segments.filter(is_known).collect();
-        state.settle_copied_log(name, segments, log.end);
+        state.settle_copied_log(name, segments, log.end, now);
     }
     state.drop_copied_journal();
+    state.leave_out_streams(now);
     state
 }
 

@@ -113,8 +113,8 @@ impl Logs for LocalLogs {
         self.write_out_all(&self.names()).map(drop)
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(self.take_snapshot()?))
+    fn snapshot(&self, now: Timestamp) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.take_snapshot(now)?))
     }
 
     fn check(&self) -> Result<()> {

@@ -236,7 +236,7 @@ impl Logs for MemoryLogs {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+    fn snapshot(&self, _: Timestamp) -> Result<Box<dyn Snapshot>> {
         Err(InvalidArgument::SnapshotInMemory.into())
     }
 
