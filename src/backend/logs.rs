@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::shard_log::ShardLog;
 use super::statistics::LogStatistics;
-use crate::backup::Copied;
+use crate::backup::{Copied, Destination};
 use crate::catalog::{Catalog, CatalogState, Edit, LogEnd};
 use crate::error::{Error, Result};
 use crate::model::{LogName, Moment, PutRecord, RecordNumber, ShardId, Space, StreamId, Timestamp};
@@ -39,8 +39,8 @@ pub(crate) type RemovalPlan<'a> = dyn FnMut(&CatalogState) -> Result<Vec<Edit>> 
 
 /// What a store had at one moment, which is kept for as long as this is there.
 pub(crate) trait Snapshot: Debug {
-    /// Writes it to a directory, as a store of its own.
-    fn write(&self, directory: &Path) -> Result<Copied>;
+    /// Writes it to the directory, as a store of its own.
+    fn write(&self, destination: Destination) -> Result<Copied>;
 }
 
 /// The logs of a store.
@@ -89,12 +89,24 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
 
-    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go
-    /// on.
+    /// Takes a directory for a copy.
     ///
     /// # Errors
-    /// A log is damaged, or cannot be written; or these are no logs that can be copied.
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
+    /// It is not free, or cannot be made; or these are no logs that can be copied.
+    fn begin_copy(&self, directory: &Path) -> Result<Destination>;
+
+    /// Opens all logs, and commits and writes what they have taken.
+    ///
+    /// # Errors
+    /// A log is damaged, or cannot be written.
+    fn write_out(&self) -> Result<()>;
+
+    /// All that there is at one moment. The caller has nothing appended to a shard or a queue meanwhile; edits may go
+    /// on. What was not [written out](Self::write_out) before is written first.
+    ///
+    /// # Errors
+    /// As for [`write_out`](Self::write_out).
+    fn snapshot(&self, now: Timestamp) -> Result<Box<dyn Snapshot>>;
 
     /// Refuses if something failed after which nothing more is written.
     fn check(&self) -> Result<()>;

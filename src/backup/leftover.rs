@@ -1,9 +1,11 @@
 //! What an earlier copy into the same directory has left, and what else may be there.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::catalog::manifest::{UNFINISHED, is_of_the_file_system, parse_manifest_name};
+use crate::catalog::manifest::{
+    MANIFEST_OF_COPY, UNFINISHED, is_of_the_file_system, is_unfinished_copy, parse_manifest_name,
+};
 use crate::disk::{Disk, EntryKind, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{number_of_segment, remove_if_there};
@@ -12,39 +14,96 @@ use crate::model::{LogName, StreamId};
 /// Refuses a directory that has something else than an unfinished copy.
 pub(super) fn check_is_free(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let names = occupants(disk, directory)?;
-    let has = |wanted| names.iter().any(|name| name == wanted);
-    match names.is_empty() || has(UNFINISHED) && !has("CURRENT") {
+    match names.is_empty() || is_unfinished_copy(&names) {
         true => Ok(()),
         false => Err(not_empty(directory)),
     }
 }
 
-/// Removes an unfinished copy, but for what says that it is one. Removes only what a copy makes.
+/// Removes an unfinished copy, but for what says that it is one.
 ///
 /// # Errors
-/// [`Error::NotEmpty`] if anything else is there.
+/// [`Error::NotEmpty`] if anything is there that no copy makes. Nothing is removed then.
 pub(super) fn remove_leftover(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    let streams = directory.join("streams");
-    for stream in list_if_there(disk, &streams)? {
-        let stream = streams.join(stream);
-        for log in list_if_there(disk, &stream)? {
-            if LogName::in_stream(ANY_STREAM, &log).is_some() {
-                remove_log(disk, &stream.join(log))?;
-            }
-        }
-        remove_empty(disk, &stream)?;
+    let leftover = Leftover::find(disk, directory)?;
+    for file in &leftover.files {
+        remove_if_there(disk, file)?;
     }
-    remove_empty(disk, &streams)?;
-    // An opener makes it before it finds that this is no store.
-    remove_empty(disk, &directory.join("pool"))?;
-    for name in occupants(disk, directory)? {
-        if name == "CURRENT.new" || parse_manifest_name(&name).is_some() {
-            remove_if_there(disk, &directory.join(name))?;
-        }
+    for directory in &leftover.directories {
+        remove_empty(disk, directory)?;
     }
     match occupants(disk, directory)?.iter().all(|name| name == UNFINISHED) {
         true => Ok(()),
         false => Err(not_empty(directory)),
+    }
+}
+
+/// What an unfinished copy consists of.
+#[derive(Debug, Default)]
+struct Leftover {
+    files: Vec<PathBuf>,
+    /// Parents last.
+    directories: Vec<PathBuf>,
+}
+
+impl Leftover {
+    fn find(disk: &dyn Disk, directory: &Path) -> Result<Self> {
+        let mut leftover = Self::default();
+        for name in occupants(disk, directory)? {
+            let path = directory.join(&name);
+            let is_of_a_copy = match name.as_str() {
+                UNFINISHED => true,
+                "streams" => leftover.take_in_streams(disk, path)?,
+                // An opener makes it before it finds that this is no store.
+                "pool" => leftover.take_in(disk, path, |_, _| Ok(false))?,
+                "CURRENT.new" => leftover.take_in_file(disk, path)?,
+                _ if parse_manifest_name(&name) == Some(MANIFEST_OF_COPY) => {
+                    leftover.take_in_file(disk, path)?
+                }
+                _ => false,
+            };
+            if !is_of_a_copy {
+                return Err(not_empty(directory));
+            }
+        }
+        Ok(leftover)
+    }
+
+    fn take_in_streams(&mut self, disk: &dyn Disk, streams: PathBuf) -> Result<bool> {
+        self.take_in(disk, streams, |leftover, stream| {
+            leftover.take_in(disk, stream, |leftover, log| match is_log(&log) {
+                true => leftover.take_in(disk, log, |leftover, segment| match is_segment(&segment) {
+                    true => leftover.take_in_file(disk, segment),
+                    false => Ok(false),
+                }),
+                false => Ok(false),
+            })
+        })
+    }
+
+    /// Takes in a directory, and what is in it by `take_in_entry`. False if something is not of a copy.
+    fn take_in(
+        &mut self,
+        disk: &dyn Disk,
+        directory: PathBuf,
+        mut take_in_entry: impl FnMut(&mut Self, PathBuf) -> Result<bool>,
+    ) -> Result<bool> {
+        if kind_if_there(disk, &directory)? != Some(EntryKind::Directory) {
+            return Ok(false);
+        }
+        for name in list_if_there(disk, &directory)? {
+            if !is_of_the_file_system(&name) && !take_in_entry(self, directory.join(name))? {
+                return Ok(false);
+            }
+        }
+        self.directories.push(directory);
+        Ok(true)
+    }
+
+    fn take_in_file(&mut self, disk: &dyn Disk, path: PathBuf) -> Result<bool> {
+        let is_file = kind_if_there(disk, &path)? == Some(EntryKind::File);
+        self.files.push(path);
+        Ok(is_file)
     }
 }
 
@@ -61,14 +120,16 @@ fn occupants(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().filter(counts).collect())
 }
 
-fn remove_log(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    for name in list_if_there(disk, directory)? {
-        let path = directory.join(&name);
-        if number_of_segment(&name).is_some() && kind_if_there(disk, &path)? == Some(EntryKind::File) {
-            remove_if_there(disk, &path)?;
-        }
-    }
-    remove_empty(disk, directory)
+fn is_log(path: &Path) -> bool {
+    name_of(path).is_some_and(|name| LogName::in_stream(ANY_STREAM, name).is_some())
+}
+
+fn is_segment(path: &Path) -> bool {
+    name_of(path).and_then(number_of_segment).is_some()
+}
+
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// Removes a directory unless something is in it.

@@ -2,16 +2,46 @@
 
 use super::state::CatalogState;
 use crate::log::{LogEnd, SegmentEntry};
-use crate::model::LogName;
+use crate::model::{LogName, StreamId, Timestamp};
 
-/// Numbers that the log of a copy leaves out. The store that was copied goes on giving numbers, and readers see them,
-/// until the copy takes its place: with a million records a second in a shard, these last for twelve days.
+/// Numbers that the log of a copy leaves out at least. The store that was copied goes on giving numbers, and readers see
+/// them, until the copy takes its place: with a million records a second in a shard, these last for twelve days.
 const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 
+/// So many more are left out for each millisecond from 2020 to the moment of the copy. So two copies of one store begin at
+/// different numbers, and a shard that takes less than a million records a second does not catch up with a later copy.
+const NUMBERS_PER_MILLISECOND: u64 = 1 << 10;
+
+/// Numbers of streams that a copy leaves out at least, and one more for each second from 2020 to the moment of the copy.
+const STREAMS_LEFT_OUT: u64 = 1 << 20;
+
+const YEAR_2020: Timestamp = Timestamp::from_seconds(1_577_836_800);
+
+/// No clock is believed that says more, which is in the year 2159: there are numbers for thousands of copies of copies.
+const MAX_MILLISECONDS: u64 = 1 << 42;
+
+fn milliseconds_since_2020(now: Timestamp) -> u64 {
+    let since = now.as_millis().saturating_sub(YEAR_2020.as_millis());
+    since.min(MAX_MILLISECONDS)
+}
+
 impl CatalogState {
+    /// Leaves out numbers of streams that the store which is copied may give out, or another copy of it.
+    pub(crate) fn leave_out_streams(&mut self, now: Timestamp) {
+        let left_out = STREAMS_LEFT_OUT + milliseconds_since_2020(now) / 1_000;
+        let through = self.next_stream().value().saturating_add(left_out);
+        self.reserve_stream_ids(StreamId::new(through));
+    }
+
     /// Has a log consist of these segments, and rest where they end. If records may follow, it goes on as a log that
     /// was interrupted does, in another segment and far behind the numbers that anyone may have seen.
-    pub(crate) fn settle_copied_log(&mut self, log: LogName, segments: Vec<SegmentEntry>, end: LogEnd) {
+    pub(crate) fn settle_copied_log(
+        &mut self,
+        log: LogName,
+        segments: Vec<SegmentEntry>,
+        end: LogEnd,
+        now: Timestamp,
+    ) {
         let is_open = self.may_go_on(log);
         let end = LogEnd {
             is_interrupted: end.is_interrupted || is_open,
@@ -23,7 +53,10 @@ impl CatalogState {
         known.segments = segments;
         known.rest_at(end);
         if is_open && log.shard().is_some() {
-            known.reserve_numbers(end.next_record.saturating_add(NUMBERS_LEFT_OUT));
+            // The store that is copied may be a copy, and have given none of the numbers yet from which it goes on.
+            let begins_from = known.numbers_from.unwrap_or(end.next_record).max(end.next_record);
+            let left_out = NUMBERS_LEFT_OUT + milliseconds_since_2020(now) * NUMBERS_PER_MILLISECOND;
+            known.reserve_numbers(begins_from.saturating_add(left_out));
         }
     }
 

@@ -30,8 +30,8 @@ Verifies every byte of the backup, copies it into DIR, verifies that, and only t
 is shared with the backup, and the backup is not changed.
 
 The restored store is the same store as the one that was backed up, at the moment of the backup. The next record of each
-shard leaves out 2^40 numbers, so that none that was given out since is given out again. Do not let both go on: they
-would be two stores with one name.
+shard leaves out at least 2^40 numbers, so that none that was given out since is given out again. Do not let both go on:
+they would be two stores with one name.
 
 An interrupted restore does not open, and is removed by the next one into the same directory.
 

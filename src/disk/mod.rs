@@ -69,9 +69,9 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more: as another file that
-    /// shares the blocks until either is changed, or as a second name of the same file. The file at `from` must be
-    /// durable.
+    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more: as a second name of the
+    /// same file, or, where it cannot have one, as another file that shares the blocks until either is changed. The
+    /// file at `from` must be durable.
     ///
     /// # Errors
     /// `NotFound` if there is no such file; anything else where the file system can do neither, as when the two are on
@@ -81,10 +81,14 @@ pub trait Disk: Debug + Send + Sync + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// How many names a file has. The default, of a disk whose files have one, is 1.
+    /// How many names a file has. One that has another one, or may have, is not written again.
+    ///
+    /// # Errors
+    /// It is not known. The default is `Unsupported`, with which no file is used for another segment: a disk that
+    /// passes [`share`](Self::share) on to another one must pass this on too.
     fn count_names(&self, path: &Path) -> io::Result<u64> {
         let _ = path;
-        Ok(1)
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Removes a file's name.
@@ -247,4 +251,71 @@ pub(crate) fn new_identity(disk: &dyn Disk) -> io::Result<(u128, [u8; 32])> {
         bytes.copy_from_slice(&disk.entropy()?.to_le_bytes());
     }
     Ok((store, secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that some other program has made, before files could have two names.
+    #[derive(Debug)]
+    struct Plain;
+
+    impl Disk for Plain {
+        fn open(&self, _: &Path, _: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn create_dir(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+
+        fn kind(&self, _: &Path) -> io::Result<EntryKind> {
+            Ok(EntryKind::File)
+        }
+
+        fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn remove_file(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn remove_dir(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_dir(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn entropy(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn lock(&self, _: &Path) -> Result<Box<dyn LockGuard>, LockError> {
+            Err(LockError::Held(None))
+        }
+
+        fn lock_shared(&self, _: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
+            Ok(None)
+        }
+
+        fn probe_lock(&self, _: &Path) -> Result<(), LockError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_does_not_count_names_shares_nothing_and_says_of_no_file_that_it_has_one() {
+        let path = Path::new("file");
+        let unsupported = |error: io::Error| error.kind() == io::ErrorKind::Unsupported;
+        assert!(Plain.share(path, Path::new("other")).is_err_and(unsupported));
+        assert!(Plain.count_names(path).is_err_and(unsupported));
+    }
 }

@@ -4,7 +4,8 @@
 //! state of the store follows from the order in which they are read; `docs/design.md` has the argument.
 //!
 //! 1. The manifest. It says which logs and segments are copied, whatever is added later.
-//! 2. The commit journal. What only it has is laid over what is read of the segments.
+//! 2. The commit journal, once. What only it has is laid over what is read of the segments, and if some of it does not
+//!    hold, nothing is copied.
 //! 3. The last segment of each log that may be written to: the logs of queues first, then those of shards. Each is
 //!    copied up to the last frame that is whole.
 //! 4. The manifest again, to see that no shard came into being before the logs of queues were read.
@@ -16,13 +17,14 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::Inspection;
 use super::contents::{Contents, Revision, Use};
 use super::finding::{Consequence, Finding};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
-use super::verify::{Progress, check_log_in_use, verify_while_locked};
+use super::verify::{Progress, verify_while_locked};
 use crate::backup::{Copied, Destination, SegmentSource, Sharing};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::MANIFEST_OF_COPY;
@@ -41,7 +43,7 @@ impl Inspection {
     /// All that was durable and acknowledged before the call is in the copy, what was put meanwhile may be; of each
     /// shard there is a prefix, and of a child only something if the copy has all of its parents. What a program has
     /// acknowledged from memory ([`Durability::Buffered`](crate::Durability::Buffered)) and not written is not in it.
-    /// The copy is a store: the next record of each shard leaves out 2^40 numbers. Keys are no part of it.
+    /// The copy is a store: the next record of each shard leaves out at least 2^40 numbers. Keys are no part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -81,10 +83,9 @@ impl Inspection {
         on_progress: &mut dyn FnMut(&Progress),
     ) -> Result<Copied> {
         let verification = self.verify(on_progress)?;
-        verification
-            .damage()
-            .next()
-            .map_or(Ok(()), |damage| Err(damaged(damage)))?;
+        if let Some(damage) = verification.damage().find(|damage| prevents_copying(damage)) {
+            return Err(damaged(damage));
+        }
         copy(self, directory.as_ref(), Sharing::Nothing, on_progress)
     }
 }
@@ -152,23 +153,23 @@ struct Attempt<'a> {
     contents: Contents,
     state: CatalogState,
     logs: Vec<NamedLog>,
+    /// What was found when the journal was read whose frames the logs have.
+    found_in_journal: Vec<Finding>,
     progress: Progress,
 }
 
 impl<'a> Attempt<'a> {
     fn begin(inspection: &'a Inspection) -> Result<Self> {
         let contents = Contents::read_as(inspection, Use::Shared)?;
-        let prevents = |finding: &&Finding| {
-            finding.is_damage() && !matches!(finding.consequence, Consequence::HeldByOtherCopy)
-        };
-        if let Some(damage) = contents.findings.iter().find(prevents) {
+        if let Some(damage) = contents.findings.iter().find(|found| prevents_copying(found)) {
             return Err(damaged(damage));
         }
         let state = contents
             .state()
             .ok_or_else(|| no_manifest(inspection, &contents))?
             .clone();
-        let mut logs = inspection.logs(&contents, &mut Vec::new())?;
+        let mut logs = NamedLog::all_of(inspection, &state);
+        let found_in_journal = inspection.lay_over_journaled(&contents, &mut logs);
         // What a queue says of records is said behind them, so its log is read before theirs.
         logs.sort_by_key(|log| log.identity.name.queue().is_none());
         let bytes = logs.iter().flat_map(|log| &log.segments).map(|entry| entry.bytes);
@@ -182,6 +183,7 @@ impl<'a> Attempt<'a> {
             contents,
             state,
             logs,
+            found_in_journal,
             progress,
         })
     }
@@ -192,7 +194,7 @@ impl<'a> Attempt<'a> {
         on_progress: &mut dyn FnMut(&Progress),
     ) -> Result<Outcome> {
         if let Some(damage) = self.damage_of_journal()? {
-            return Ok(Outcome::Unsettled(damaged(&damage)));
+            return Ok(Outcome::Unsettled(damaged(damage)));
         }
         let logs = std::mem::take(&mut self.logs);
         let mut ends = Vec::with_capacity(logs.len());
@@ -214,23 +216,36 @@ impl<'a> Attempt<'a> {
                 return unsettled(error);
             }
         }
+        let now = SystemTime::now().into();
         for (log, end) in logs.iter().zip(ends) {
             let segments = log.segments.clone();
-            self.state.settle_copied_log(log.identity.name, segments, end);
+            self.state
+                .settle_copied_log(log.identity.name, segments, end, now);
         }
         self.state.drop_copied_journal();
+        self.state.leave_out_streams(now);
         Ok(Outcome::Copied(self.state))
     }
 
-    /// What only the journal has is missing in the copy if the journal cannot be read.
-    fn damage_of_journal(&self) -> Result<Option<Finding>> {
-        let Some(journal) = NamedLog::journal(self.inspection, &self.state) else {
+    /// What only the journal has is missing in the logs where it could not be read. But a segment of it that the manifest
+    /// does not name any more was freed: what that had is in the logs' own segments, which are read from now on.
+    fn damage_of_journal(&self) -> Result<Option<&Finding>> {
+        let mut damage = self
+            .found_in_journal
+            .iter()
+            .filter(|found| found.is_damage())
+            .peekable();
+        if damage.peek().is_none() {
             return Ok(None);
+        }
+        let contents = Contents::read_as(self.inspection, Use::Shared)?;
+        let state = contents.state();
+        let journal = state.map(|state| NamedLog::journal_even_if_empty(self.inspection, state));
+        let is_named = |path: &Path| match (&journal, path.file_name().and_then(|name| name.to_str())) {
+            (Some(journal), Some(name)) => journal.names_file(name),
+            _ => true,
         };
-        let mut progress = self.progress.clone();
-        let checked = check_log_in_use(self.inspection, &journal, &mut progress, &mut |_| {})?;
-        let findings = checked.map_or_else(Vec::new, |(_, findings)| findings);
-        Ok(findings.into_iter().find(Finding::is_damage))
+        Ok(damage.find(|found| is_named(&found.path)))
     }
 
     /// Whether there are other shards or queues now than when the manifest was read.
@@ -342,6 +357,12 @@ impl<'a> Attempt<'a> {
         source.path.clone_into(&mut self.progress.path);
         on_progress(&self.progress);
     }
+}
+
+/// Whether there is damage of which the copy would have less than the original. What one copy of the manifest lacks is
+/// in the other, and a new manifest is written.
+fn prevents_copying(finding: &Finding) -> bool {
+    finding.is_damage() && !matches!(finding.consequence, Consequence::HeldByOtherCopy)
 }
 
 /// A file that is not there, or not what it should be, may have been freed. All else fails.

@@ -10,7 +10,7 @@ use super::Inspection;
 use super::finding::{Consequence, Damage, Finding};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::{
-    ManifestSurvey, UNFINISHED, manifest_name, parse_current, parse_manifest_name, survey_manifest,
+    ManifestSurvey, is_unfinished_copy, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
 use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
 use crate::error::{Error, Result};
@@ -99,8 +99,7 @@ impl Contents {
             .list(directory)
             .map_err(|error| Error::io("list", directory, error))?;
         names.sort();
-        let has = |wanted| names.iter().any(|name| name == wanted);
-        if has(UNFINISHED) && !has("CURRENT") && inspection.manifest.is_none() {
+        if inspection.manifest.is_none() && is_unfinished_copy(&names) {
             return Err(Error::UnfinishedCopy {
                 path: directory.clone(),
             });

@@ -52,7 +52,8 @@ impl Inspection {
         match contents.state() {
             Some(state) => {
                 let mut logs = NamedLog::all_of(self, state);
-                self.lay_over_journaled(contents, &mut logs);
+                // Who wants to know of damage of the journal checks it as one of the logs.
+                drop(self.lay_over_journaled(contents, &mut logs));
                 Ok(logs)
             }
             None => NamedLog::all_by_header(self, findings),
@@ -60,27 +61,30 @@ impl Inspection {
     }
 
     /// Gives logs what the journal has of their last segments. A program that has the store puts it there itself, but not
-    /// at once.
-    pub(super) fn lay_over_journaled(&self, contents: &Contents, logs: &mut [NamedLog]) {
+    /// at once. Gives what was found in the journal: where it is damaged, the logs may lack something.
+    pub(super) fn lay_over_journaled(&self, contents: &Contents, logs: &mut [NamedLog]) -> Vec<Finding> {
         let journal = contents.state().and_then(|state| NamedLog::journal(self, state));
         let Some(journal) = journal.filter(|journal| journal.end.is_none()) else {
-            return;
+            return Vec::new();
         };
-        let frames = self.journaled_frames(&journal, contents.is_held);
+        let (frames, findings) = self.read_journal(&journal, contents.is_held);
         logs.iter_mut().for_each(|log| log.take_journaled(&frames));
+        findings
     }
 
-    /// All frames that a journal has and that are whole.
-    pub(super) fn journaled_frames(&self, journal: &NamedLog, is_held: bool) -> JournaledFrames {
+    /// All frames that a journal has and that are whole, and what was found by the same reading.
+    pub(super) fn read_journal(&self, journal: &NamedLog, is_held: bool) -> (JournaledFrames, Vec<Finding>) {
         let mut frames = JournaledFrames::default();
+        let mut findings = Vec::new();
         for at in 0..journal.segments.len() {
-            self.check_segment(journal, at, is_held, &mut |frame| {
+            let check = self.check_segment(journal, at, is_held, &mut |frame| {
                 for record in frame.records() {
                     frames.add(record.partition_key.as_str(), record.data);
                 }
                 ControlFlow::Continue(())
             });
+            findings.extend(check.iter().flat_map(|check| check.findings(journal, is_held)));
         }
-        frames
+        (frames, findings)
     }
 }

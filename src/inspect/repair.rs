@@ -204,7 +204,7 @@ impl RepairPlan {
         let (journal, damaged_in_journal) = self.find_journal(manifest, state, is_cut)?;
         let frames = match journal.end {
             Some(_) => JournaledFrames::default(),
-            None => self.inspection.journaled_frames(&journal, false),
+            None => self.inspection.read_journal(&journal, false).0,
         };
         let mut logs = NamedLog::all_of(&self.inspection, state);
         let mut forgotten = self.inspection.forgotten_segments(manifest, &logs, &frames)?;

@@ -213,7 +213,7 @@ pub(super) fn check_log_in_use(
             return Ok(Some((checked, findings)));
         }
         seen = now.is_same(&log).then_some(damage);
-        inspection.lay_over_journaled(&contents, std::slice::from_mut(&mut now));
+        drop(inspection.lay_over_journaled(&contents, std::slice::from_mut(&mut now)));
         log = now;
     }
     Ok(None)

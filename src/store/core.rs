@@ -33,6 +33,8 @@ pub(crate) struct StoreCore {
     pub(super) load_windows: LoadWindows,
     /// One round of house-keeping at a time.
     pub(super) maintaining: Mutex<()>,
+    /// One snapshot is taken at a time: each holds up all streams and queues.
+    pub(super) taking_snapshot: Mutex<()>,
     pub(super) is_closed: AtomicBool,
     /// What was read of all streams.
     pub(super) reads: ReadCounters,

@@ -57,6 +57,7 @@ impl StoreCore {
             transitions: Transitions::new(),
             load_windows,
             maintaining: Mutex::default(),
+            taking_snapshot: Mutex::default(),
             is_closed: AtomicBool::new(false),
             reads: ReadCounters::default(),
         });

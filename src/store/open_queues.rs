@@ -50,6 +50,14 @@ impl OpenQueues {
         self.0.lock().values().cloned().collect()
     }
 
+    /// All, by their numbers: so all who keep several of them still do it in the same order.
+    pub(super) fn all_in_order(&self) -> Vec<Arc<dyn OpenQueue>> {
+        let queues = self.0.lock();
+        let mut queues: Vec<_> = queues.iter().map(|(id, queue)| (*id, queue.clone())).collect();
+        queues.sort_by_key(|(id, _)| *id);
+        queues.into_iter().map(|(_, queue)| queue).collect()
+    }
+
     pub(super) fn forget(&self, stream: StreamId, queue: QueueId) -> Option<Arc<dyn OpenQueue>> {
         self.0.lock().remove(&(stream, queue))
     }

@@ -2,11 +2,12 @@
 //! not open. A file that both have is not written to.
 
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anabranch::disk::Disk;
 use anabranch::inspect::{Inspection, Sharing};
-use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 use anabranch::{
     Copied, Error, HashKey, ManualClock, PutRecord, Result, ShardId, StartingPosition, Store, StoreOptions,
     Stream, Timestamp,
@@ -169,6 +170,71 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
                     Err(error) => panic!("{what}: {error}"),
                 }
             }
+        }
+    }
+}
+
+/// What a directory that is not free, or a slow disk, takes is taken before puts have to wait.
+#[test]
+fn puts_go_on_while_a_snapshot_writes_what_there_was_to_write() {
+    let disk = SimDisk::new(1);
+    let store = options(&disk).open(DIRECTORY).unwrap();
+    let first = store.create_stream("clicks", 2).unwrap();
+    let second = store.create_stream("other", 1).unwrap();
+    // Only the journal has it.
+    put(&first, 0);
+
+    disk.create_dir(Path::new("occupied")).unwrap();
+    disk.create_dir(Path::new("occupied/letters")).unwrap();
+    let written = disk.calls(Operation::Write);
+    assert!(matches!(store.snapshot("occupied"), Err(Error::NotEmpty { .. })));
+    assert_eq!(disk.calls(Operation::Write), written);
+
+    let _case = Case::begin(|| "a write hangs".to_owned());
+    let stall = disk.stall_next(Operation::Write, "store/streams/1/");
+    std::thread::scope(|scope| {
+        let copying = scope.spawn(|| store.snapshot(BACKUP));
+        stall.wait_until_reached();
+        let (done, is_done) = mpsc::channel();
+        let putting = scope.spawn(move || {
+            second.put("key", b"meanwhile").unwrap();
+            done.send(()).unwrap();
+        });
+        let goes_on = is_done.recv_timeout(Duration::from_secs(20)).is_ok();
+        drop(stall);
+        copying.join().unwrap().unwrap();
+        putting.join().unwrap();
+        assert!(goes_on, "a put waits for a write to another stream");
+    });
+    assert!(has_backup(&disk, &twice(0..1), "the write went on"));
+    store.close().unwrap();
+}
+
+/// Each reading of the journal fails once: what only it has is in the backup all the same, or there is no backup.
+#[test]
+fn a_backup_that_could_not_read_the_journal_at_once_lacks_nothing() {
+    let killed = killed();
+    for calls in [
+        Calls::from(Operation::Read),
+        Operation::Open.into(),
+        Operation::Length.into(),
+    ] {
+        for n in 1.. {
+            let disk = killed.image(LossMode::KeepAll);
+            let faults = disk.faults();
+            faults
+                .on("journal/")
+                .fail_nth(calls, n, std::io::ErrorKind::Other);
+            let what = format!("{calls:?}, call {n}");
+            let _case = Case::begin(|| what.clone());
+            let copied = back_up_shared(&disk);
+            if faults.struck() == 0 {
+                copied.unwrap();
+                assert!(n > 1, "{calls:?}: the journal was not read");
+                break;
+            }
+            let is_there = has_backup(&disk, &twice(0..10), &what);
+            assert_eq!(is_there, copied.is_ok(), "{what}: {copied:?}");
         }
     }
 }

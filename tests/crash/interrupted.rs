@@ -103,6 +103,10 @@ impl Disk for Interrupting {
         self.disk.rename(from, to)
     }
 
+    fn count_names(&self, path: &Path) -> io::Result<u64> {
+        self.disk.count_names(path)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.disk.remove_file(path)
     }

@@ -425,6 +425,67 @@ fn a_restored_store_gives_no_number_that_the_other_one_has_given_since() {
     }
 }
 
+/// A shard to which nothing was put between two restores has given none of the numbers that the first one reserved.
+#[test]
+fn a_copy_of_a_copy_leaves_out_numbers_behind_those_that_the_copy_goes_on_with() {
+    for way in WAYS {
+        let first = Bench::new();
+        let store = first.open();
+        store.create_stream("idle", 1).unwrap();
+        way.copy(&first, &store).unwrap();
+        // The backup itself is used, and is backed up while its shard is idle.
+        let second = Bench {
+            store_directory: first.backup.clone(),
+            ..Bench::new()
+        };
+        let copy = second.open();
+        way.copy(&second, &copy).unwrap();
+        let given = |store: &Store| {
+            let put = store.stream("idle").unwrap().put("key", b"record").unwrap();
+            put.sequence_number.record_number()
+        };
+        let given_since = given(&copy);
+        let copy_of_copy = options().open(&second.backup).unwrap();
+        assert!(
+            given(&copy_of_copy).value() >= given_since.value() + (1 << 40),
+            "{way:?}"
+        );
+    }
+}
+
+#[test]
+fn stores_that_are_restored_of_one_backup_give_other_numbers_than_each_other() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let clicks = store.create_stream("clicks", 1).unwrap();
+    clicks.put("key", b"before").unwrap();
+    store.snapshot(&bench.backup).unwrap();
+    let given = |store: &Store| {
+        let stream = store.stream("clicks").unwrap();
+        let put = || stream.put("key", b"record").unwrap().sequence_number;
+        let numbers: BTreeSet<_> = (0..30).map(|_| put()).collect();
+        let created = store.create_stream("later", 1).unwrap().id();
+        (numbers, created)
+    };
+    let (mut numbers, created) = given(&store);
+    let mut streams = BTreeSet::from([created]);
+    for name in ["first", "second", "third"] {
+        let directory = bench.restored.join(name);
+        Inspection::of(&bench.backup)
+            .restore(&directory, &mut |_| {})
+            .unwrap();
+        // The number of a stream follows the clock by the second, that of a record by the millisecond.
+        let (of_restored, created) = given(&options().open(&directory).unwrap());
+        assert!(numbers.is_disjoint(&of_restored), "{name}");
+        numbers.extend(of_restored);
+        streams.insert(created);
+    }
+    assert!(
+        streams.len() > 1,
+        "the store and what was restored number streams alike"
+    );
+}
+
 /// The manifest says less than the files of a killed store have.
 #[test]
 fn a_backup_of_a_killed_store_has_what_its_recovery_finds() {
@@ -555,15 +616,95 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
     // What is not of a copy keeps it from being removed.
     let letter = bench.backup.join("streams/1/shardId-000000000000/letter");
     std::fs::write(&letter, b"to be kept").unwrap();
+    let before = all_files(&bench.backup);
     assert!(matches!(
         store.snapshot(&bench.backup),
         Err(Error::NotEmpty { .. })
     ));
-    assert_eq!(std::fs::read(&letter).unwrap(), b"to be kept");
+    assert!(all_files(&bench.backup) == before, "some of it was removed");
     std::fs::remove_file(&letter).unwrap();
     store.snapshot(&bench.backup).unwrap();
     assert!(is_sound(&bench.backup));
     assert!(!bench.backup.join("UNFINISHED").exists());
+}
+
+#[test]
+fn a_manifest_with_damage_in_one_of_its_copies_is_backed_up_and_restored() {
+    for copy in [0, 64 << 10] {
+        let bench = Bench::new();
+        let store = bench.open();
+        store
+            .create_stream("clicks", 1)
+            .unwrap()
+            .put("key", b"record")
+            .unwrap();
+        store.snapshot(&bench.backup).unwrap();
+        // It gets edits behind its snapshot: what only the last one lacks may be from a crash.
+        let backup = options().open(&bench.backup).unwrap();
+        backup.create_stream("other", 1).unwrap();
+        backup.close().unwrap();
+        let current = std::fs::read_to_string(bench.backup.join("CURRENT")).unwrap();
+        let manifest = bench.backup.join(current.split(' ').next().unwrap());
+        let mut bytes = std::fs::read(&manifest).unwrap();
+        // In the frame with the snapshot.
+        bytes[copy + 64 + 30] ^= 1;
+        std::fs::write(&manifest, bytes).unwrap();
+        assert!(!is_sound(&bench.backup));
+        let again = bench.backup.with_extension("again");
+        Inspection::of(&bench.backup)
+            .back_up(&again, Sharing::Nothing, &mut |_| {})
+            .unwrap();
+        bench.restore().unwrap();
+        for directory in [&again, &bench.restored] {
+            assert!(is_sound(directory), "{copy}");
+            let copy = options().open(directory).unwrap();
+            assert_eq!(numbers(&copy.stream("clicks").unwrap()).len(), 1);
+            assert!(copy.stream("other").is_ok());
+        }
+    }
+}
+
+/// What a copy did not come to remove means nothing from the moment that the copy is used as a store.
+#[test]
+fn a_store_that_was_a_copy_never_passes_for_an_unfinished_one() {
+    let bench = Bench::new();
+    let store = bench.open();
+    let clicks = store.create_stream("clicks", 2).unwrap();
+    clicks.put("key", b"record").unwrap();
+    store.snapshot(&bench.backup).unwrap();
+    let mark = bench.backup.join("UNFINISHED");
+    std::fs::write(&mark, b"").unwrap();
+    // One that only reads changes nothing.
+    options()
+        .read_only(true)
+        .open(&bench.backup)
+        .unwrap()
+        .close()
+        .unwrap();
+    assert!(mark.exists());
+    let copy = options().min_journaled_shards(1).open(&bench.backup).unwrap();
+    assert!(!mark.exists());
+    let both = [HashKey::MIN, HashKey::MAX].map(|key| PutRecord::new("key", b"more").explicit_hash_key(key));
+    copy.stream("clicks").unwrap().put_records(&both).unwrap();
+    copy.close().unwrap();
+
+    // Nor does it where the mark is there, by whatever way, and what names the manifest is lost.
+    std::fs::write(&mark, b"").unwrap();
+    std::fs::remove_file(bench.backup.join("CURRENT")).unwrap();
+    assert!(bench.backup.join("journal").exists());
+    let before = all_files(&bench.backup);
+    for refused in [
+        store.snapshot(&bench.backup),
+        Inspection::of(&bench.store_directory).back_up(&bench.backup, Sharing::Nothing, &mut |_| {}),
+    ] {
+        assert!(matches!(&refused, Err(Error::NotEmpty { .. })), "{refused:?}");
+    }
+    assert!(matches!(
+        options().open(&bench.backup),
+        Err(Error::Corrupt { .. })
+    ));
+    assert!(all_files(&bench.backup) == before, "it was changed");
+    assert!(!is_sound(&bench.backup));
 }
 
 #[test]

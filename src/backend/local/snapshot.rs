@@ -1,6 +1,7 @@
 //! Copying a store that is open.
 //!
-//! All logs are written out first, while nothing is appended to them. Then, while no edit can be made, the state is
+//! All logs are written out first, while nothing is appended to them; little is left to be written then, since it was done
+//! once before, beside all appends. Then, while no edit can be made, the state is
 //! copied and all segments are held: what is in them up to where the logs end is what there was at that moment. From
 //! then on the store goes on, and its files are copied at leisure: segments that are held are neither removed nor
 //! written again, and a log is only ever appended to.
@@ -10,17 +11,17 @@ use std::sync::Arc;
 
 use super::logs::LocalLogs;
 use crate::backend::Snapshot;
-use crate::backup::{Copied, Destination, SegmentSource, Sharing};
+use crate::backup::{Copied, Destination, SegmentSource};
 use crate::catalog::CatalogState;
 use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, Result};
-use crate::log::{LogContext, LogCut, SegmentEntry};
+use crate::log::{LocalLog, LogContext, LogCut, SegmentEntry};
+use crate::model::{LogName, Timestamp};
 
 /// The files of a store as they were at one moment.
 #[derive(Debug)]
 pub(super) struct LocalSnapshot {
     disk: Arc<dyn Disk>,
-    disk_of_copies: Arc<dyn Disk>,
     context: Arc<LogContext>,
     /// As it is in the copy.
     state: CatalogState,
@@ -28,23 +29,33 @@ pub(super) struct LocalSnapshot {
 }
 
 impl LocalLogs {
-    pub(super) fn take_snapshot(&self) -> Result<LocalSnapshot> {
+    /// All logs that there are.
+    pub(super) fn names(&self) -> Vec<LogName> {
+        self.catalog.read().logs().map(|(name, _)| name).collect()
+    }
+
+    /// Opens these logs, but for those that are gone by now, and writes them out.
+    pub(super) fn write_out_all(&self, names: &[LogName]) -> Result<Vec<Arc<LocalLog>>> {
+        let mut logs = Vec::with_capacity(names.len());
+        for name in names {
+            match self.log(*name) {
+                Ok(Some(log)) => {
+                    log.write_out()?;
+                    logs.push(log);
+                }
+                _ if self.catalog.read().log(*name).is_none() => {}
+                Err(error) => return Err(error),
+                Ok(None) => {}
+            }
+        }
+        Ok(logs)
+    }
+
+    pub(super) fn take_snapshot(&self, now: Timestamp) -> Result<LocalSnapshot> {
         loop {
             self.context.resources.health.check()?;
-            let names: Vec<_> = self.catalog.read().logs().map(|(name, _)| name).collect();
-            let mut logs = Vec::with_capacity(names.len());
-            for name in &names {
-                match self.log(*name) {
-                    Ok(Some(log)) => {
-                        log.write_out()?;
-                        logs.push(log);
-                    }
-                    // It is gone by now, which is noticed below.
-                    _ if self.catalog.read().log(*name).is_none() => {}
-                    Err(error) => return Err(error),
-                    Ok(None) => {}
-                }
-            }
+            let names = self.names();
+            let logs = self.write_out_all(&names)?;
             let cut: Option<(CatalogState, Vec<LogCut>)> = self.catalog.while_unchanged(|state| {
                 let is_same = state.logs().map(|(name, _)| name).eq(names.iter().copied());
                 is_same.then(|| (state.clone(), logs.iter().map(|log| log.cut()).collect()))
@@ -52,9 +63,8 @@ impl LocalLogs {
             if let Some((state, logs)) = cut {
                 return Ok(LocalSnapshot {
                     disk: self.disk.clone(),
-                    disk_of_copies: self.disk_of_copies.clone(),
                     context: self.context.clone(),
-                    state: settled(state, &logs),
+                    state: settled(state, &logs, now),
                     logs,
                 });
             }
@@ -64,7 +74,7 @@ impl LocalLogs {
 
 /// The state of the copy. A segment that its log has not taken in yet has no frame, and one that the catalog has
 /// dropped is not needed.
-fn settled(mut state: CatalogState, logs: &[LogCut]) -> CatalogState {
+fn settled(mut state: CatalogState, logs: &[LogCut], now: Timestamp) -> CatalogState {
     for log in logs {
         let name = log.identity.name;
         let known = state.log(name).map_or(&[][..], |known| &known.segments);
@@ -78,15 +88,15 @@ fn settled(mut state: CatalogState, logs: &[LogCut]) -> CatalogState {
         };
         let segments = log.segments.iter().map(|segment| segment.entry);
         let segments = segments.filter(is_known).collect();
-        state.settle_copied_log(name, segments, log.end);
+        state.settle_copied_log(name, segments, log.end, now);
     }
     state.drop_copied_journal();
+    state.leave_out_streams(now);
     state
 }
 
 impl Snapshot for LocalSnapshot {
-    fn write(&self, directory: &Path) -> Result<Copied> {
-        let mut destination = Destination::begin(&self.disk_of_copies, directory, Sharing::WherePossible)?;
+    fn write(&self, mut destination: Destination) -> Result<Copied> {
         for log in &self.logs {
             self.copy_log(log, &mut destination)?;
         }

@@ -1,11 +1,13 @@
 //! What the logs of this machine do for each verb.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::logs::LocalLogs;
 use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot};
+use crate::backup::{Destination, Sharing};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all, pieces_of};
@@ -103,8 +105,16 @@ impl Logs for LocalLogs {
         results.into_iter().collect()
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(self.take_snapshot()?))
+    fn begin_copy(&self, directory: &Path) -> Result<Destination> {
+        Destination::begin(&self.disk_of_copies, directory, Sharing::WherePossible)
+    }
+
+    fn write_out(&self) -> Result<()> {
+        self.write_out_all(&self.names()).map(drop)
+    }
+
+    fn snapshot(&self, now: Timestamp) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.take_snapshot(now)?))
     }
 
     fn check(&self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::log::MemoryLog;
 use super::log_state::LogState;
 use super::place::{Memory, Occupied, Room};
 use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats};
+use crate::backup::Destination;
 use crate::catalog::{Catalog, Edit};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::model::{LogName, Moment, RecordNumber, ShardId, Space, StreamId, Timestamp};
@@ -226,7 +228,15 @@ impl Logs for MemoryLogs {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+    fn begin_copy(&self, _: &Path) -> Result<Destination> {
+        Err(InvalidArgument::SnapshotInMemory.into())
+    }
+
+    fn write_out(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&self, _: Timestamp) -> Result<Box<dyn Snapshot>> {
         Err(InvalidArgument::SnapshotInMemory.into())
     }
 

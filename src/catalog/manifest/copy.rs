@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use super::current::{prepare_current, replace_current, sync_current};
 use super::file::{COMPACTION_BYTES, Home, Manifest};
+use super::new_store::MANIFEST_OF_COPY;
 use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, Health};
 use crate::error::Result;
-
-/// The manifest of a copy.
-pub(crate) const MANIFEST_OF_COPY: u64 = 1;
 
 /// Writes a manifest that holds just this state. Durable on return, and without a meaning until it is
 /// [named](name_manifest_of_copy).

@@ -10,7 +10,7 @@ use super::current::{
     manifest_name, parse_current, parse_manifest_name, prepare_current, replace_current, sync_current,
 };
 use super::format::{HEADER_BYTES, Header, RESERVE_BYTES, decode_headers, encode_frame, encode_header, seed};
-use super::new_store::check_nothing_is_stored;
+use super::new_store::{check_nothing_is_stored, forget_copying};
 use super::walk::walk_frames;
 use crate::catalog::codec;
 use crate::catalog::edit::{Edit, Freeing};
@@ -82,6 +82,7 @@ impl Manifest {
                 let (mut manifest, state) = Self::load(home, number)?;
                 perform(Step::ManifestSyncAtOpen, || manifest.file.sync_data())
                     .map_err(|error| Error::io("sync", &manifest.path, error))?;
+                forget_copying(disk.as_ref(), directory)?;
                 if !is_left_out(Step::LaterFrames)
                     && let Some(later) = find_later_frame(&state, manifest.has_torn_tail)?
                 {

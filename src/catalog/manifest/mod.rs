@@ -22,8 +22,8 @@ mod new_store;
 mod survey;
 mod walk;
 
-pub(crate) use copy::{MANIFEST_OF_COPY, name_manifest_of_copy, write_manifest_of_copy};
+pub(crate) use copy::{name_manifest_of_copy, write_manifest_of_copy};
 pub(crate) use current::{manifest_name, parse_current, parse_manifest_name};
 pub(crate) use file::{COMPACTION_BYTES, Home, Manifest};
-pub(crate) use new_store::{UNFINISHED, is_of_the_file_system};
+pub(crate) use new_store::{MANIFEST_OF_COPY, UNFINISHED, is_of_the_file_system, is_unfinished_copy};
 pub(crate) use survey::{ManifestSurvey, survey_manifest, write_manifest};

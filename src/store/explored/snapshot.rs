@@ -67,6 +67,24 @@ fn a_snapshot_beside_rounds_through_the_journal_has_what_only_that_has() {
     });
 }
 
+/// A table of streams that grows between two looks at it gives them in another order.
+#[test]
+fn snapshots_beside_each_other_and_new_streams_end() {
+    explore(|| {
+        let world = World::new(1);
+        for name in ["second", "third"] {
+            world.store.create_stream(name, 1).unwrap();
+        }
+        world.put_one("first", 0).unwrap();
+        let copying = ["one", "two"].map(|directory| world.thread(move |world| snapshot(world, directory)));
+        let creating = world.thread(|world| {
+            world.store.create_stream("fourth", 1).unwrap();
+        });
+        join(copying.into_iter().chain([creating]));
+        world.close_and_check();
+    });
+}
+
 #[test]
 fn a_snapshot_beside_the_end_of_the_store_ends() {
     explore(|| {
