@@ -48,6 +48,9 @@ pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
+/// The name of a metric, what it is, and where it is found.
+type FlowMetric = (&'static str, &'static str, fn(Flow) -> u64);
+
 impl Collector for Numbers {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut to = Exposition(encoder);
@@ -162,7 +165,7 @@ impl Numbers {
     }
 
     fn write_streams(&self, to: &mut Exposition<'_>) -> fmt::Result {
-        const FLOWS: [(&str, &str, fn(Flow) -> u64); 4] = [
+        const FLOWS: [FlowMetric; 4] = [
             (
                 "anabranch_stream_put_records",
                 "Records put to a stream and committed.",

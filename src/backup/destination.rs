@@ -202,7 +202,7 @@ impl Destination {
                     copied.shared_bytes += segment.entry.bytes;
                 }
                 false => {
-                    copied.written_bytes += segment.entry.offset_of(segment.end).min(segment.entry.bytes)
+                    copied.written_bytes += segment.entry.offset_of(segment.end).min(segment.entry.bytes);
                 }
             }
         }

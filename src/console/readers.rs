@@ -8,7 +8,7 @@ use super::answer::Problem;
 use super::source::Source;
 use crate::{
     Channel, ChannelDescription, Error, Queue, QueueDescription, ReadLimit, RecordNumber, ShardId,
-    ShardIterator, Stream,
+    ShardIterator, Stream, Timestamp,
 };
 
 /// So many of each kind are shown.
@@ -143,7 +143,7 @@ fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) ->
         "bucket": destination.map(|destination| &destination.bucket),
         "freshnessSeconds": channel.freshness.as_secs(),
         "isDelivered": source.delivery.is_some() && destination.is_some(),
-        "lastDelivery": last.map(|time| time.as_millis()),
+        "lastDelivery": last.map(Timestamp::as_millis),
         "problem": problem.map(|problem| json!({
             "since": problem.since.as_millis(),
             "attempts": problem.attempts,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::answer::Problem;
 use super::source::Source;
-use crate::{Shard, ShardId, Stream};
+use crate::{Shard, ShardId, Stream, Timestamp};
 
 /// So many shards are listed: the newest. A page with more is no picture.
 const MOST_SHARDS: usize = 1000;
@@ -29,7 +29,7 @@ pub(super) fn stream_with_shards(
         let numbers = looked_into
             .contains(&shard.id)
             .then(|| numbers_of(stream, shard.id));
-        with_numbers(shard, numbers)
+        with_numbers(shard, numbers.as_ref())
     });
     let retention = summary.retention.duration();
     Ok(json!({
@@ -58,7 +58,7 @@ fn looked_into(shards: &[Shard], named: Option<ShardId>) -> BTreeSet<ShardId> {
     ids.take(MOST_LOOKED_INTO).chain(named).collect()
 }
 
-fn with_numbers(shard: &Shard, numbers: Option<Value>) -> Value {
+fn with_numbers(shard: &Shard, numbers: Option<&Value>) -> Value {
     let parents = shard.parents().map(|parent| parent.to_string());
     json!({
         "id": shard.id.to_string(),
@@ -77,8 +77,8 @@ fn numbers_of(stream: &Stream, shard: ShardId) -> Value {
         Ok(stats) => json!({
             "firstRecord": stats.first_record.value(),
             "nextRecord": stats.next_record.value(),
-            "oldestArrival": stats.oldest_arrival.map(|time| time.as_millis()),
-            "lastArrival": stats.last_arrival.map(|time| time.as_millis()),
+            "oldestArrival": stats.oldest_arrival.map(Timestamp::as_millis),
+            "lastArrival": stats.last_arrival.map(Timestamp::as_millis),
             "bytes": stats.segment_bytes,
         }),
         Err(error) => json!({ "error": Problem::from(error).message() }),

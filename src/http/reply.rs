@@ -148,9 +148,9 @@ impl ReplyBody {
     }
 
     /// It counts as one that has reached its client.
-    pub(super) fn is_sent(self) {
+    pub(super) fn note_sent(self) {
         if let Some(unsent) = self.unsent {
-            unsent.is_sent();
+            unsent.note_sent();
         }
     }
 

@@ -401,7 +401,7 @@ async fn answer<R: Routes>(
     let reply = routes.answer(&connection, request).await;
     if let Some(no_answer) = reply.extensions().get::<NoAnswer>().copied() {
         // The call has its effect.
-        reply.into_body().is_sent();
+        reply.into_body().note_sent();
         return Err(no_answer);
     }
     let delivery = Delivery::new(in_service, http2_streams::current());

@@ -16,7 +16,7 @@ impl Unsent {
     }
 
     /// Nothing is to be done.
-    pub(super) fn is_sent(mut self) {
+    pub(super) fn note_sent(mut self) {
         self.0 = None;
     }
 }
@@ -61,7 +61,7 @@ impl Written {
         state.is_behind = false;
         let sent = std::mem::take(&mut state.unsent);
         drop(state);
-        sent.into_iter().for_each(Unsent::is_sent);
+        sent.into_iter().for_each(Unsent::note_sent);
     }
 
     /// What is not in the socket by now does not reach its client.
@@ -84,7 +84,7 @@ impl Written {
             State { is_behind: true, .. } => state.unsent.push(unsent),
             _ => {
                 drop(state);
-                unsent.is_sent();
+                unsent.note_sent();
             }
         }
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn it_is_done_once_unless_the_reply_is_sent() {
         let (unsent, done) = counted();
-        unsent().is_sent();
+        unsent().note_sent();
         assert_eq!(done(), 0);
         drop(unsent());
         assert_eq!(done(), 1);

@@ -128,7 +128,7 @@ fn copy_logs(
         let attempt = Attempt::begin(inspection)?;
         let revision = attempt.contents.revision();
         match attempt.run(destination, on_progress)? {
-            Outcome::Copied(state) => return Ok(state),
+            Outcome::Copied(state) => return Ok(*state),
             Outcome::Unsettled(error) => {
                 let found = (revision, error.to_string());
                 if seen.as_ref() == Some(&found) {
@@ -142,7 +142,7 @@ fn copy_logs(
 }
 
 enum Outcome {
-    Copied(CatalogState),
+    Copied(Box<CatalogState>),
     /// Something is not as the manifest says. That may be since the store has changed.
     Unsettled(Error),
 }
@@ -224,7 +224,7 @@ impl<'a> Attempt<'a> {
         }
         self.state.drop_copied_journal();
         self.state.leave_out_streams(now);
-        Ok(Outcome::Copied(self.state))
+        Ok(Outcome::Copied(Box::new(self.state)))
     }
 
     /// What only the journal has is missing in the logs where it could not be read. But a segment of it that the manifest

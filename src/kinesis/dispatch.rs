@@ -152,7 +152,7 @@ async fn reserve(service: &Service, bytes: usize) -> Result<ReplyShare, ApiError
 fn declared(operation: &Operation, error: ApiError) -> ApiError {
     let is_declared = operation.errors.contains(&error.kind);
     if error.kind == exception::KMS_NOT_FOUND && !is_declared {
-        return error.as_failure();
+        return error.into_failure();
     }
     let is_common = error.status >= 500
         || [exception::VALIDATION, exception::ACCESS_DENIED].contains(&error.kind)

@@ -134,7 +134,7 @@ impl ApiError {
     }
 
     /// The same as a fault of ours, told in the same words.
-    pub(super) fn as_failure(self) -> ApiError {
+    pub(super) fn into_failure(self) -> ApiError {
         ApiError {
             status: 500,
             kind: exception::INTERNAL_FAILURE,

@@ -3,6 +3,7 @@
 use super::entry::{Entry, RecordId};
 use super::handle::Queue;
 use super::receipt::{Receipt, ReceiptError};
+use super::shared::Committing;
 use super::state::State;
 use crate::error::Result;
 use crate::store::check_visibility_seconds;
@@ -101,7 +102,7 @@ impl Queue {
         }
         let is_earlier = NextMoments::of(&turn.state).is_earlier_than(&before);
         turn.state.pass_time(now.millis, now.settings.max_receive_count);
-        let committed = turn.commit(&[], 0).and_then(|committing| committing.wait());
+        let committed = turn.commit(&[], 0).and_then(Committing::wait);
         // They are held back otherwise from now on, whatever becomes of those that have died.
         if is_earlier {
             self.shared.changes.notify();

@@ -295,7 +295,10 @@ async fn push(
 /// looked at again and again.
 async fn may_push(service: &Service, to: Subscribed) {
     const MOST: Duration = Duration::from_millis(100);
-    while service.limits.throughput {
+    if !service.limits.throughput {
+        return;
+    }
+    loop {
         let wait = service.throughput.may_push_in(to, service.store.now());
         if wait.is_zero() {
             return;
