@@ -409,11 +409,12 @@ impl Store {
     /// checkpoints what belongs to that moment. Durable on return; an interruption leaves nothing that opens.
     ///
     /// Puts, and consumers of queues, wait only until what was taken in before is committed: what there was to open and to
-    /// write when the call began is done before they have to wait. Snapshots of one store that are asked for at once are of
-    /// one moment after the other. The copy is a store, made
-    /// to be kept or to take this one's place: the next record of each shard leaves out at least 2^40 numbers. What is not
-    /// written to any more is shared with this store where that can be done ([`Sharing`](crate::Sharing)), and not
-    /// read; [`inspect::verify`](crate::inspect::verify) reads all of the copy. Keys are no part of it.
+    /// write when the call began is done before they have to wait. One snapshot of a store is taken at a time.
+    ///
+    /// The copy is a store, made to be kept or to take this one's place: the next record of each shard leaves out at least
+    /// 2^40 numbers. What is not written to any more is shared with this store where that can be done
+    /// ([`Sharing`](crate::Sharing)), and not read; [`inspect::verify`](crate::inspect::verify) reads all of the copy.
+    /// Keys are no part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
