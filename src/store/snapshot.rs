@@ -1,20 +1,23 @@
 //! What a store has at one moment.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::core::StoreCore;
 use super::open_queues::OpenQueue;
-use crate::backend::Snapshot;
-use crate::backup::Copied;
+use crate::backend::{Logs, Snapshot};
+use crate::backup::{Copied, Destination};
 use crate::error::Result;
 
 impl StoreCore {
-    pub(super) fn snapshot(&self, directory: &Path) -> Result<Copied> {
+    /// Copies the store as it is at one moment to where `begin_copy` says.
+    pub(super) fn snapshot(
+        &self,
+        begin_copy: impl FnOnce(&dyn Logs) -> Result<Destination>,
+    ) -> Result<Copied> {
         self.begin(None)?;
         // Whatever can be done before is, so that puts wait for less.
-        let destination = self.logs.begin_copy(directory)?;
+        let destination = begin_copy(self.logs.as_ref())?;
         self.write_out()?;
         self.take_snapshot()?.write(destination)
     }

@@ -419,10 +419,12 @@ impl Store {
     /// checkpoints what belongs to that moment. Durable on return; an interruption leaves nothing that opens.
     ///
     /// Puts, and consumers of queues, wait only until what was taken in before is committed: what there was to open and to
-    /// write when the call began is done before they have to wait. The copy is a store, made
-    /// to be kept or to take this one's place: the next record of each shard leaves out at least 2^40 numbers. What is not
-    /// written to any more is shared with this store where that can be done ([`Sharing`](crate::Sharing)), and not
-    /// read; [`inspect::verify`](crate::inspect::verify) reads all of the copy. Keys are no part of it.
+    /// write when the call began is done before they have to wait. One snapshot of a store is taken at a time.
+    ///
+    /// The copy is a store, made to be kept or to take this one's place: the next record of each shard leaves out at least
+    /// 2^40 numbers. What is not written to any more is shared with this store where that can be done
+    /// ([`Sharing`](crate::Sharing)), and not read; [`inspect::verify`](crate::inspect::verify) reads all of the copy.
+    /// Keys are no part of it.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -443,7 +445,7 @@ impl Store {
     /// [`Error::Io`]; [`Error::Corrupt`] if damage was found in the store; [`Error::InvalidArgument`] of a store in
     /// memory; [`Error::Poisoned`], [`Error::Closed`].
     pub fn snapshot(&self, directory: impl AsRef<Path>) -> Result<Copied> {
-        self.core().snapshot(directory.as_ref())
+        self.core().snapshot(|logs| logs.begin_copy(directory.as_ref()))
     }
 
     /// Makes all that was put durable, records it, and lets the directory go. Whatever is done with this store

@@ -1,6 +1,7 @@
 //! A backup, crashed in each of its calls: the store is as it was, and what is there of the backup is all of it or does
 //! not open. A file that both have is not written to.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -75,9 +76,33 @@ fn has_backup(disk: &SimDisk, expected: &[u8], what: &str) -> bool {
             assert!(is_sound(disk, BACKUP), "{what}: the backup is damaged");
             true
         }
-        Err(Error::UnfinishedCopy { .. } | Error::Io { .. }) => false,
+        Err(Error::UnfinishedCopy { .. }) => false,
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => false,
         Err(error) => panic!("{what}: {error}"),
     }
+}
+
+/// The names in the directory of the backup, if it is there.
+fn names_in_backup(disk: &SimDisk) -> Vec<String> {
+    let mut names = match disk.list(Path::new(BACKUP)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        listed => listed.unwrap(),
+    };
+    names.sort();
+    names
+}
+
+/// Nothing but a backup is in its directory.
+fn assert_is_tidy(disk: &SimDisk, what: &str) {
+    let names = names_in_backup(disk);
+    assert_eq!(names, ["CURRENT", "LOCK", "MANIFEST-000001", "streams"], "{what}");
+}
+
+/// Nothing of a backup is in its directory.
+fn assert_is_removed(disk: &SimDisk, what: &str) {
+    let mut names = names_in_backup(disk);
+    names.retain(|name| name != "LOCK");
+    assert!(names.is_empty(), "{what}: {names:?} are left");
 }
 
 /// Makes a backup and crashes in each call, in each way of losing what was not synced; then makes it again.
@@ -96,7 +121,10 @@ fn crash_in_each_call(disk: &SimDisk, expected: &[u8], back_up: fn(&SimDisk) -> 
             let is_there = has_backup(&found, expected, &what);
             assert!(is_there || !is_over, "{what}: there is no backup");
             match back_up(&found) {
-                Ok(_) => assert!(has_backup(&found, expected, &what), "{what}: there is none again"),
+                Ok(_) => {
+                    assert!(has_backup(&found, expected, &what), "{what}: there is none again");
+                    assert_is_tidy(&found, &what);
+                }
                 Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: what is left is in the way"),
                 Err(error) => panic!("{what}: {error}"),
             }
@@ -150,7 +178,7 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
     for n in 1.. {
         let disk = killed.image(LossMode::KeepAll);
         let faults = disk.faults();
-        faults.fail_nth(Calls::CHANGING, n, std::io::ErrorKind::StorageFull);
+        faults.fail_nth(Calls::CHANGING, n, ErrorKind::StorageFull);
         let what = format!("call {n}");
         let _case = Case::begin(|| what.clone());
         let copied = back_up_shared(&disk);
@@ -164,11 +192,56 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
             Ok(_) => assert!(has_backup(&disk, &twice(0..10), &what), "{what}"),
             Err(_) => {
                 let is_there = has_backup(&disk, &twice(0..10), &what);
+                if !is_there {
+                    assert_is_removed(&disk, &what);
+                }
                 match back_up_shared(&disk) {
                     Ok(_) => assert!(has_backup(&disk, &twice(0..10), &what), "{what}"),
                     Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: what is left is in the way"),
                     Err(error) => panic!("{what}: {error}"),
                 }
+            }
+        }
+    }
+}
+
+/// What fails in the directory of the copy concerns the copy alone: the store that is open goes on.
+#[test]
+fn a_snapshot_of_which_any_call_fails_leaves_its_store_as_it_was() {
+    let rested = killed();
+    options(&rested).open(DIRECTORY).unwrap().close().unwrap();
+    let of_copy = [("backups", Calls::CHANGING), (DIRECTORY, Operation::Share.into())];
+    for ((part, calls), kind) in of_copy
+        .into_iter()
+        .flat_map(|of_copy| [ErrorKind::StorageFull, ErrorKind::Other].map(|kind| (of_copy, kind)))
+    {
+        for n in 1.. {
+            let disk = rested.image(LossMode::KeepAll);
+            let what = format!("{kind:?} in {part}, call {n}");
+            let _case = Case::begin(|| what.clone());
+            let store = options(&disk).open(DIRECTORY).unwrap();
+            let faults = disk.faults();
+            faults.on(part).fail_nth(calls, n, kind);
+            let copied = store.snapshot(BACKUP);
+            let is_over = faults.struck() == 0;
+            faults.clear();
+
+            put(&store.stream("clicks").unwrap(), 10);
+            store.maintain().unwrap();
+            assert_eq!(read(&store), twice(0..11), "{what}");
+            let is_there = has_backup(&disk, &twice(0..10), &what);
+            assert!(is_there || copied.is_err(), "{what}");
+            if !is_there {
+                assert_is_removed(&disk, &what);
+                store.snapshot(BACKUP).unwrap();
+                assert!(has_backup(&disk, &twice(0..11), &what), "{what}");
+            }
+            store.close().unwrap();
+            assert!(is_sound(&disk, DIRECTORY), "{what}");
+            if is_over {
+                copied.unwrap();
+                assert!(n > 1, "{what}");
+                break;
             }
         }
     }
@@ -222,9 +295,7 @@ fn a_backup_that_could_not_read_the_journal_at_once_lacks_nothing() {
         for n in 1.. {
             let disk = killed.image(LossMode::KeepAll);
             let faults = disk.faults();
-            faults
-                .on("journal/")
-                .fail_nth(calls, n, std::io::ErrorKind::Other);
+            faults.on("journal/").fail_nth(calls, n, ErrorKind::Other);
             let what = format!("{calls:?}, call {n}");
             let _case = Case::begin(|| what.clone());
             let copied = back_up_shared(&disk);
