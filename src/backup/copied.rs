@@ -3,8 +3,8 @@
 /// Whether a copy may share what it has with the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// Segments that nothing is written to any more are shared where the file system can do that, by hard links or else
-    /// as clones: that takes no time and no room. What the disk does to one it does to both.
+    /// Segments that nothing is written to any more are shared by hard links where the file system can do that: it takes
+    /// no time and no room. What the disk does to one it does to both.
     #[default]
     WherePossible,
     /// All bytes are written once more.

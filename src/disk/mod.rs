@@ -69,12 +69,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more: as a second name of the
-    /// same file, or, where it cannot have one, as another file that shares the blocks until either is changed. The
-    /// file at `from` must be durable.
+    /// Has `to`, which must not exist, give the bytes of a file that is not written to any more, as a second name of the
+    /// same file, which [`count_names`](Self::count_names) counts. The file at `from` must be durable.
     ///
     /// # Errors
-    /// `NotFound` if there is no such file; anything else where the file system can do neither, as when the two are on
+    /// `NotFound` if there is no such file; anything else where the file system cannot do that, as when the two are on
     /// different ones. Nothing has the name `to` then. The default is `Unsupported`.
     fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
         let _ = (from, to);

@@ -64,19 +64,9 @@ impl Disk for OsDisk {
     }
 
     fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // A clone is a file of its own, so that both may be written to; but then a write in place needs room that the
-        // writer has allocated already. A second name is seen, and such a file is not written again.
-        match std::fs::hard_link(from, to) {
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
-                ) =>
-            {
-                clone_file(from, to)
-            }
-            linked => linked,
-        }
+        // Never a clone: it is a file of its own, so nothing shows that its blocks are shared, and a write in place would
+        // need room that its writer takes for allocated. A second name is seen, and such a file is not written again.
+        std::fs::hard_link(from, to)
     }
 
     fn count_names(&self, path: &Path) -> io::Result<u64> {
@@ -147,18 +137,6 @@ impl Disk for OsDisk {
         // Given back at once: an owner who comes in just this moment is told that the lock is held, and comes again.
         self.lock_shared(path).map(drop)
     }
-}
-
-/// Makes a file that shares the blocks of another one, on a file system that can do that.
-fn clone_file(from: &Path, to: &Path) -> io::Result<()> {
-    let source = File::open(from)?;
-    let clone = for_owner(OpenOptions::new().read(true))
-        .create_new(true)
-        .open(to)?;
-    rustix::fs::ioctl_ficlone(&clone, &source).map_err(|error| {
-        let _ = std::fs::remove_file(to);
-        error.into()
-    })
 }
 
 /// To write to what is there, never through a symbolic link, or to create what only its owner can read: a store's files

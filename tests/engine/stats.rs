@@ -203,7 +203,7 @@ fn shards_are_counted_as_they_open_and_close(place: &Place) {
     assert!(space.available_bytes <= space.total_bytes && space.total_bytes > 0);
     match place {
         Place::Directory(_) => {
-            assert!(stats.storage.segments >= 1 && stats.storage.segment_bytes >= 64 << 10)
+            assert!(stats.storage.segments >= 1 && stats.storage.segment_bytes >= 64 << 10);
         }
         // The key, the data, and 16 bytes.
         Place::Memory(_) => assert_eq!((stats.storage.segments, stats.storage.segment_bytes), (0, 21)),
