@@ -79,7 +79,7 @@ fn numbers_of(stream: &Stream, shard: ShardId) -> Value {
             "nextRecord": stats.next_record.value(),
             "oldestArrival": stats.oldest_arrival.map(Timestamp::as_millis),
             "lastArrival": stats.last_arrival.map(Timestamp::as_millis),
-            "bytes": stats.segment_bytes,
+            "bytes": stats.stored_bytes,
         }),
         Err(error) => json!({ "error": Problem::from(error).message() }),
     }

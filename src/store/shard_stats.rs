@@ -16,8 +16,8 @@ pub struct ShardStats {
     pub next_record: RecordNumber,
     /// When the last record arrived, those included that have expired; `None` if there never was one.
     pub last_arrival: Option<Timestamp>,
-    /// What the shard takes, in bytes, as [`StorageStats::segment_bytes`](crate::StorageStats::segment_bytes) counts.
-    pub segment_bytes: u64,
+    /// What the shard takes of the disk or the memory, in bytes.
+    pub stored_bytes: u64,
 }
 
 impl Stream {
@@ -48,7 +48,7 @@ impl Stream {
             oldest_arrival: oldest.map(|(_, arrival)| arrival),
             next_record: end.next_record,
             last_arrival: (end.last_arrival > Timestamp::EPOCH).then_some(end.last_arrival),
-            segment_bytes: self
+            stored_bytes: self
                 .store_core()
                 .logs
                 .stored_bytes(LogName::Shard(self.id(), shard)),

@@ -3,7 +3,6 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use anabranch::disk::Disk;
@@ -125,7 +124,7 @@ fn crash_in_each_call(disk: &SimDisk, expected: &[u8], back_up: fn(&SimDisk) -> 
                     assert!(has_backup(&found, expected, &what), "{what}: there is none again");
                     assert_is_tidy(&found, &what);
                 }
-                Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: what is left is in the way"),
+                Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: the leftover is in the way"),
                 Err(error) => panic!("{what}: {error}"),
             }
             let store = options(&found).open(DIRECTORY).unwrap();
@@ -171,7 +170,7 @@ fn back_up_copied(disk: &SimDisk) -> Result<Copied> {
     inspection.back_up(BACKUP, Sharing::Nothing, &mut |_| {})
 }
 
-/// Each call fails once, and the rest goes on: nothing is left, or what is left is no backup and is not in the way.
+/// Each call fails once, and the rest goes on: nothing is left over, or the leftover is no backup and is not in the way.
 #[test]
 fn a_backup_of_which_any_call_fails_can_be_made_again() {
     let killed = killed();
@@ -197,7 +196,7 @@ fn a_backup_of_which_any_call_fails_can_be_made_again() {
                 }
                 match back_up_shared(&disk) {
                     Ok(_) => assert!(has_backup(&disk, &twice(0..10), &what), "{what}"),
-                    Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: what is left is in the way"),
+                    Err(Error::NotEmpty { .. }) => assert!(is_there, "{what}: the leftover is in the way"),
                     Err(error) => panic!("{what}: {error}"),
                 }
             }
@@ -245,42 +244,6 @@ fn a_snapshot_of_which_any_call_fails_leaves_its_store_as_it_was() {
             }
         }
     }
-}
-
-/// What a directory that is not free, or a slow disk, takes is taken before puts have to wait.
-#[test]
-fn puts_go_on_while_a_snapshot_writes_what_there_was_to_write() {
-    let disk = SimDisk::new(1);
-    let store = options(&disk).open(DIRECTORY).unwrap();
-    let first = store.create_stream("clicks", 2).unwrap();
-    let second = store.create_stream("other", 1).unwrap();
-    // Only the journal has it.
-    put(&first, 0);
-
-    disk.create_dir(Path::new("occupied")).unwrap();
-    disk.create_dir(Path::new("occupied/letters")).unwrap();
-    let written = disk.calls(Operation::Write);
-    assert!(matches!(store.snapshot("occupied"), Err(Error::NotEmpty { .. })));
-    assert_eq!(disk.calls(Operation::Write), written);
-
-    let _case = Case::begin(|| "a write hangs".to_owned());
-    let stall = disk.stall_next(Operation::Write, "store/streams/1/");
-    std::thread::scope(|scope| {
-        let copying = scope.spawn(|| store.snapshot(BACKUP));
-        stall.wait_until_reached();
-        let (done, is_done) = mpsc::channel();
-        let putting = scope.spawn(move || {
-            second.put("key", b"meanwhile").unwrap();
-            done.send(()).unwrap();
-        });
-        let goes_on = is_done.recv_timeout(Duration::from_secs(20)).is_ok();
-        drop(stall);
-        copying.join().unwrap().unwrap();
-        putting.join().unwrap();
-        assert!(goes_on, "a put waits for a write to another stream");
-    });
-    assert!(has_backup(&disk, &twice(0..1), "the write went on"));
-    store.close().unwrap();
 }
 
 /// Each reading of the journal fails once: what only it has is in the backup all the same, or there is no backup.

@@ -158,7 +158,7 @@ impl StreamModel {
 impl ShardModel {
     /// What a trim to this number hides. What was never seen has a number between its neighbours'.
     fn hidden_before(&self, next: RecordNumber) -> Hidden {
-        let number = |record: &RecordModel| record.number.map(|number| number.record_number());
+        let number = |record: &RecordModel| record.number.map(anabranch::SequenceNumber::record_number);
         let is_before = |record: &RecordModel| number(record).is_some_and(|number| number < next);
         let is_behind = |record: &RecordModel| number(record).is_some_and(|number| number >= next);
         Hidden {

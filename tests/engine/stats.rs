@@ -416,7 +416,7 @@ mod on_a_simulated_disk {
         let stream = store.create_stream("clicks", 1).unwrap();
         stream.put("k", b"data").unwrap();
         assert_eq!(store.health().unwrap().oldest_sync, None);
-        let stall = disk.stall_next(Operation::SyncData, "streams");
+        let stall = disk.stall_next(Operation::SyncData, "");
         let putting = std::thread::spawn(move || stream.put("k", b"data"));
         stall.wait_until_reached();
         clock.advance(HOUR);

@@ -140,7 +140,7 @@ fn a_backup_beside_a_server_under_load_is_restored_with_all_that_was_acknowledge
 fn the_exit_status_of_backup_and_restore_tells_done_damaged_and_impossible_apart() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let server = PROGRAM.serve(directory.path(), &["--create-stream", "clicks:1"]);
+    let server = PROGRAM.serve(directory.path(), &["--create-stream", "clicks:1@eu-west-1"]);
     put(&mut Client::connect(server.address()));
     server.stop("TERM");
     let [data, backup] = ["data", "backup"].map(path);

@@ -17,7 +17,7 @@ impl<'a> Decoded<'a> {
         let Ok(text) = std::str::from_utf8(data) else {
             return Decoded::Bytes(data);
         };
-        // A number or a word alone is a document too, but whoever put it meant a text.
+        // A number or a word alone is a document too, but the one who put it meant a text.
         // Read whole, since a value that is passed over may have half of a surrogate, or a number beyond all that there are.
         let is_json =
             text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(text).is_ok();

@@ -248,7 +248,7 @@ impl Member {
         }
     }
 
-    /// Goes on with what is left of a shard that has expired, and tells if something of it is missed.
+    /// Goes on with the kept part of a shard that has expired, and tells if something of it is missed.
     fn skip_expired(&self, shard: ShardId, reading: Reading) -> Result<Turn> {
         let turn = self.note_end(shard, reading.term, Advance::Expired)?;
         match (&turn, reading.next) {
