@@ -11,7 +11,6 @@
 //! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
 //! read and not where it is used.
 
-#[cfg(feature = "channels")]
 mod calendar_time;
 mod channel_id;
 mod checkpoint;

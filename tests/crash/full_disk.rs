@@ -49,8 +49,12 @@ pub fn small_changes_on_a_full_disk_leave_room_for_deletions() {
         .collect();
     let big = create(&store, "big");
     fill(|| big.put("key", &[7; 20_000]).map(drop));
-    let checkpoint = big.reader(StartingPosition::TrimHorizon).unwrap().checkpoint();
-    fill(|| big.save_checkpoint("reader", &checkpoint));
+    let mut reader = big.reader(StartingPosition::TrimHorizon).unwrap();
+    let first = reader.checkpoint();
+    reader.next().unwrap().unwrap();
+    // Back and forth: what is saved already is no change.
+    let mut checkpoints = [first, reader.checkpoint()].into_iter().cycle();
+    fill(|| big.reset_checkpoint("reader", &checkpoints.next().unwrap()));
     // More edits than would fit where one more checkpoint does not.
     for stream in streams {
         stream.delete().unwrap();
