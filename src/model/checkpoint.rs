@@ -104,7 +104,9 @@ impl Checkpoint {
         let next = match advance {
             Advance::To(next) if next > at => return vec![(shard, Some(next))],
             Advance::Drained { is_unread } if at < RecordNumber::END => {
-                left.begin_children(&self.next, shard, is_unread && at == RecordNumber::BEFORE_FIRST)
+                let is_unread = is_unread && at == RecordNumber::BEFORE_FIRST;
+                // A child may have expired before its parent was drained.
+                left.begin_ready(left.begin_children(&self.next, shard, is_unread))
             }
             Advance::Expired if !left.has(shard) => left.skip_expired(&self.next, shard),
             Advance::To(_) | Advance::Drained { .. } | Advance::Expired => return Vec::new(),
@@ -191,11 +193,16 @@ impl Left<'_> {
         next
     }
 
-    /// Goes on with the oldest descendants that are left of a shard that is not: those whose parents are gone or
-    /// drained, and which are not drained themselves.
+    /// Goes on with what is left behind a shard that is not.
     fn skip_expired(&self, positions: &Positions, expired: ShardId) -> Positions {
         let mut next = positions.clone();
         next.remove(&expired);
+        self.begin_ready(next)
+    }
+
+    /// Begins the oldest shards that are left and that no position leads to: those whose parents are gone or drained, and
+    /// which are not drained themselves. What was between them and the positions has expired.
+    fn begin_ready(&self, mut next: Positions) -> Positions {
         let drained = ancestors(self.lineage, next.keys().copied());
         let is_done = |parent| !self.has(parent) || next.get(&parent) == Some(&RecordNumber::END);
         let ready: Vec<_> = self

@@ -39,7 +39,7 @@ fn number_or_time(text: &str, others: &str) -> Result<StartingPosition, String> 
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let number = text
             .parse()
-            .map_err(|error: anabranch::SequenceNumberError| error.to_string());
+            .map_err(|error: anabranch::SequenceNumberError| format!("not a sequence number: {error}"));
         return number.map(StartingPosition::AtSequenceNumber);
     }
     rfc3339::parsed(text).map(StartingPosition::AtTimestamp).ok_or_else(|| {
