@@ -690,7 +690,7 @@ mod on_a_simulated_disk {
         let (disk, store, server) = start_by(&clock, StoreOptions::new());
         let stream = store.create_stream("clicks", 1).unwrap();
         stream.put("k", b"data").unwrap();
-        let stall = disk.stall_next(Operation::SyncData, "streams");
+        let stall = disk.stall_next(Operation::SyncData, "");
         let putting = std::thread::spawn(move || stream.put("k", b"data"));
         stall.wait_until_reached();
         clock.advance(Duration::from_millis(9_999));
