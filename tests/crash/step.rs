@@ -559,7 +559,9 @@ impl World {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
         let saved = stream
             .reader(StartingPosition::TrimHorizon)
-            .and_then(|mut reader| {
+            .and_then(|reader| {
+                // A limit of size can hide the first records of a child while its parent still shows its last.
+                let mut reader = reader.skip_trimmed();
                 reader
                     .by_ref()
                     .take(records)
