@@ -557,23 +557,21 @@ impl World {
 
     fn save_checkpoint(&mut self, at: usize, records: usize) -> Result<Option<Failure>, Stop> {
         let stream = self.stream(&self.model.streams[at].name.clone())?;
-        let saved = stream
-            .reader(StartingPosition::TrimHorizon)
-            .and_then(|reader| {
-                // A limit of size can hide the first records of a child while its parent still shows its last.
-                let mut reader = reader.skip_trimmed();
-                reader
-                    .by_ref()
-                    .take(records)
-                    .try_for_each(|record| record.map(drop))?;
-                let checkpoint = reader.checkpoint();
-                let checkpoints = &mut self.model.streams[at].checkpoints;
-                let setting = checkpoints
-                    .entry(READER.to_owned())
-                    .or_insert_with(|| Setting::new(None));
-                setting.maybe = Some(Some(checkpoint));
-                reader.stream().reset_checkpoint(READER, &reader.checkpoint())
-            });
+        let saved = stream.reader(StartingPosition::TrimHorizon).and_then(|reader| {
+            // A limit of size can hide the first records of a child while its parent still shows its last.
+            let mut reader = reader.skip_trimmed();
+            reader
+                .by_ref()
+                .take(records)
+                .try_for_each(|record| record.map(drop))?;
+            let checkpoint = reader.checkpoint();
+            let checkpoints = &mut self.model.streams[at].checkpoints;
+            let setting = checkpoints
+                .entry(READER.to_owned())
+                .or_insert_with(|| Setting::new(None));
+            setting.maybe = Some(Some(checkpoint));
+            reader.stream().reset_checkpoint(READER, &reader.checkpoint())
+        });
         let setting = self.model.streams[at].checkpoints.get_mut(READER);
         match (saved, setting) {
             (Ok(()), Some(setting)) => {
