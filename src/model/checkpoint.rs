@@ -316,6 +316,23 @@ mod tests {
         assert_eq!(one, checkpoint(&[(3, 0)]));
     }
 
+    /// Shard 0 is split into 1 and 2, and 1 into 3 and 4.
+    #[test]
+    fn what_is_behind_a_child_that_expired_before_its_parent_was_drained_is_begun_too() {
+        let mut lineage = Lineage::new(1, NOW).unwrap();
+        for (parent, middle) in [(0, HashKey::MAX / 2), (1, HashKey::MAX / 4)] {
+            let split = lineage.split(shard(parent), middle, NOW).unwrap();
+            lineage.apply_reshard(&split).unwrap();
+        }
+        for gone in [0, 1] {
+            lineage.expire(shard(gone)).unwrap();
+        }
+        let mut reached = checkpoint(&[(0, 5)]);
+        let drained = Advance::Drained { is_unread: false };
+        reached.apply(&reached.changes(shard(0), drained, &lineage, Timestamp::EPOCH));
+        assert_eq!(reached, checkpoint(&[(2, 1), (3, 0), (4, 0)]));
+    }
+
     #[test]
     fn a_checkpoint_is_behind_where_another_one_is_further_in_any_shard() {
         let is_behind = |one: &[(u32, u64)], other: &[(u32, u64)]| {
