@@ -164,7 +164,7 @@ impl Destination {
             written.write_all_at(&buffer, done).map_err(cannot)?;
             done += buffer.len() as u64;
         }
-        // What is behind takes no room.
+        // The rest of the file is a hole, which takes no room.
         written.set_len(entry.bytes).map_err(cannot)?;
         perform(Step::BackupFileSync, || written.sync_data()).map_err(cannot)
     }

@@ -13,7 +13,7 @@
 //! 5. `DIR/UNFINISHED` is removed.
 //!
 //! A directory with `UNFINISHED` and without `CURRENT` is what an interruption before step 4 has left. It does not
-//! open, the tools refuse it, and the next copy into it begins with removing what is there.
+//! open, the tools refuse it, and the next copy into it first removes the leftover.
 
 mod copied;
 mod destination;

@@ -200,7 +200,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// What is there, beginning with what was held before. Waits for a line if there is nothing.
+    /// The record that was held, and the lines that have come. Waits for a line if there is neither.
     fn gathered(lines: &Lines, keys: &KeyArguments, most: usize, held: Option<NewRecord>) -> Batch {
         let mut bytes = held.as_ref().map_or(0, NewRecord::bytes);
         let mut batch = Batch {
