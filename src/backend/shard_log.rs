@@ -10,8 +10,8 @@ use crate::seam::{Appended, LogChanges, LogRead, ReadLimit, RecordSink, ShownEnd
 
 /// The log of one shard, in whichever backend.
 ///
-/// A read and a seek are `Pending` where something has to be fetched first. The log's [`changes`](Self::changes) raise
-/// their signals when it is worth while to ask again; who waits registers a signal and asks once more before it waits.
+/// A read and a seek are `Pending` where something has to be fetched first. The log's [`fetches`](Self::fetches) raise
+/// their signals when it is here. The caller registers a signal and asks once more before it waits.
 pub(crate) trait ShardLog: Any + Debug + Send + Sync {
     /// Gives records their numbers, and all of them one arrival time: `now`, or that of the last record if the clock
     /// went back. They are acknowledged when the ticket is done.
@@ -35,7 +35,15 @@ pub(crate) trait ShardLog: Any + Debug + Send + Sync {
     /// Where the log ends now.
     fn end(&self) -> Result<ShownEnd>;
 
-    /// The signals that are raised when there may be more to read: more is committed, something was fetched, the shard is
-    /// closed, the log is gone. There is no other way to wait at the end.
+    /// The signals that are raised when there may be more to read: more is committed, the shard is closed, the log is
+    /// gone. There is no other way to wait at the end.
     fn changes(&self) -> &LogChanges;
+
+    /// The signals that are raised when what a read asked for is here, and when the log is gone. They are not among the
+    /// changes: a reader that waits for records would read, and so fetch, again for each fetch of its own.
+    ///
+    /// A log that never answers `Pending` needs no other than its changes.
+    fn fetches(&self) -> &LogChanges {
+        self.changes()
+    }
 }

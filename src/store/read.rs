@@ -442,14 +442,14 @@ struct Fetched {
 impl Fetched {
     fn of(log: Arc<dyn ShardLog>) -> Self {
         let signal = Arc::default();
-        log.changes().raise_at_each(&signal);
+        log.fetches().raise_at_each(&signal);
         Self { log, signal }
     }
 }
 
 impl Drop for Fetched {
     fn drop(&mut self) {
-        self.log.changes().forget(&self.signal);
+        self.log.fetches().forget(&self.signal);
     }
 }
 

@@ -5,7 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use anabranch::{
-    Error, ManualClock, Memory, PutRecord, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Error, ManualClock, Memory, PutRecord, ReadLimit, StartingPosition, Store, StoreOptions, Stream,
+    Timestamp,
 };
 
 /// A record of 1,000 bytes, with its key and the 16 bytes that each counts.
@@ -96,7 +97,7 @@ fn numbers_rise_and_those_that_are_left_out_are_positions_too() {
     for (n, put) in puts.iter().enumerate() {
         let behind = StartingPosition::AfterSequenceNumber(put.sequence_number);
         let from = stream.shard_iterator(put.shard_id, behind).unwrap();
-        let all = anabranch::ReadLimit {
+        let all = ReadLimit {
             records: 1_000,
             bytes: 1 << 20,
         };
@@ -126,6 +127,24 @@ fn readers_that_wait_for_what_is_fetched_get_everything_in_order() {
         stream.put(&n.to_string(), &[n]).unwrap();
     }
     readers.into_iter().for_each(|reader| reader.join().unwrap());
+}
+
+#[test]
+fn what_is_fetched_does_not_wake_those_who_wait_for_records() {
+    let options = StoreOptions::new().reads_for_each_wait(2);
+    let store = options.open_in_memory(&Memory::new()).unwrap();
+    let stream = store.create_stream("s", 1).unwrap();
+    let put = stream.put("k", b"data").unwrap();
+    let mut watch = stream.watch(&[put.shard_id]).unwrap();
+    for _ in 0..4 {
+        let oldest = StartingPosition::TrimHorizon;
+        let from = stream.shard_iterator(put.shard_id, oldest).unwrap();
+        let read = stream.get_records(&from, &ReadLimit::default()).unwrap();
+        assert_eq!(read.records.len(), 1);
+    }
+    assert!(!watch.wait(Duration::ZERO));
+    stream.put("k", b"more").unwrap();
+    assert!(watch.wait(Duration::ZERO));
 }
 
 #[test]

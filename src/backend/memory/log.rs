@@ -30,6 +30,7 @@ pub(super) struct MemoryLog {
     fetcher: Option<Arc<Fetcher>>,
     state: Mutex<LogState>,
     changes: LogChanges,
+    fetches: LogChanges,
     /// Who counts what is put; of a shard's log alone.
     counters: Option<ShardCounters>,
 }
@@ -51,6 +52,7 @@ impl MemoryLog {
             fetcher,
             state: Mutex::new(state),
             changes: LogChanges::default(),
+            fetches: LogChanges::default(),
             counters,
         })
     }
@@ -127,6 +129,7 @@ impl MemoryLog {
         let left = std::mem::replace(&mut *state, closed);
         drop(state);
         self.changes.notify();
+        self.fetches.notify();
         left.rested()
     }
 
@@ -204,7 +207,7 @@ impl MemoryLog {
 impl Fetched for MemoryLog {
     fn note_fetched(&self) {
         self.lock().is_fetching = false;
-        self.changes.notify();
+        self.fetches.notify();
     }
 }
 
@@ -265,5 +268,9 @@ impl ShardLog for MemoryLog {
 
     fn changes(&self) -> &LogChanges {
         &self.changes
+    }
+
+    fn fetches(&self) -> &LogChanges {
+        &self.fetches
     }
 }
