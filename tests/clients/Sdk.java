@@ -245,9 +245,18 @@ class Sdk {
         UpdateShardCountResponse updated = call(UpdateShardCountRequest.builder().streamName(stream).targetShardCount(4)
             .scalingType(ScalingType.UNIFORM_SCALING).build());
         expect("from and to", List.of(2, 4), List.of(updated.currentShardCount(), updated.targetShardCount()));
+        // As on AWS, the answer does not wait for the shards.
+        while (status() == StreamStatus.UPDATING) {
+            Thread.sleep(10);
+        }
         ListShardsResponse shards = call(ListShardsRequest.builder().streamName(stream)
             .shardFilter(ShardFilter.builder().type(ShardFilterType.AT_LATEST).build()).build());
         expect("open shards", 4, shards.shards().size());
+    }
+
+    StreamStatus status() throws Exception {
+        DescribeStreamSummaryResponse described = call(DescribeStreamSummaryRequest.builder().streamName(stream).build());
+        return described.streamDescriptionSummary().streamStatus();
     }
 
     void consumers(String arn) throws Exception {
