@@ -132,7 +132,8 @@ impl Rounds {
         match writer::stream(&store) {
             Some(stream) => {
                 self.checked += self.ledger.check(&stream, self.time);
-                self.ledger.check_queue(writer::queue(&stream).as_ref());
+                self.ledger
+                    .check_queue(writer::queue(&stream).as_ref(), self.time);
             }
             None => assert!(self.ledger.is_empty(), "the stream is gone"),
         }
