@@ -58,6 +58,9 @@ compile_error!("lengths of files are `u64` and are used as `usize`: anabranch ne
 mod admin;
 mod backend;
 mod backup;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
