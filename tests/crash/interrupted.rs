@@ -34,7 +34,7 @@ struct Planned {
 }
 
 impl Interruption {
-    const CALLS: &[Operation] = &[
+    const CALLS: &'static [Operation] = &[
         Operation::Open,
         Operation::Length,
         Operation::Read,

@@ -542,10 +542,9 @@ impl State {
             if self.files.contains_key(&directory) {
                 return Err(error(io::ErrorKind::NotADirectory, path));
             }
-            let entry = (directory, (*name).to_owned());
             self.names
                 .live()
-                .get(&entry)
+                .find(directory, name)
                 .ok_or_else(|| error(io::ErrorKind::NotFound, path))
         })
     }
