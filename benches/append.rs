@@ -1,15 +1,12 @@
 //! Putting records into one shard: throughput and latency beside the raw limit of the same disk.
 //!
-//! `cargo bench --bench append`, or `cargo bench --bench append -- synced/1KiB` for the cases whose names contain that.
+//! `cargo bench -p anabranch-benches --bench append`, or with `-- synced/1KiB` for the cases whose names contain that.
 //! What is compared, and what each column means, is in `docs/performance.md`.
 
-mod measure;
-
 use anabranch::Durability;
-
+use anabranch::bench::raw::RawFile;
 use measure::Outcome;
 use measure::beside::{COLUMNS, Case, RAW_BYTES};
-use measure::raw::RawFile;
 use measure::report::Report;
 use measure::scratch::Scratch;
 use measure::settings::Settings;

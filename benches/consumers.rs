@@ -1,9 +1,7 @@
 //! Consumers of a queue: what many that wait cost while nothing comes, and when a record wakes one of them; and the memory
 //! of as many records in flight as there can be.
 //!
-//! `cargo bench --bench consumers`, with a part of a case's name behind `--` for some of them.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench consumers`, with a part of a case's name behind `--` for some of them.
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
@@ -12,7 +10,6 @@ use std::time::{Duration, Instant};
 use anabranch::{
     PutRecord, Queue, QueueOptions, QueueSettings, ReadLimit, Receipt, ReceiveOptions, Store, Stream, limits,
 };
-
 use measure::Outcome;
 use measure::load::keys;
 use measure::process::{OthersShare, processor_time, resident_kib, wait_for_quiet};

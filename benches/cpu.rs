@@ -1,23 +1,20 @@
 //! What the processor spends, without waiting for a disk: hashing, numbers, putting, reading, and the API.
 //!
-//! `cargo bench --features server --bench cpu`, or with `-- put` for what contains that.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench cpu`, or with `-- put` for what contains that.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use anabranch::bench::batch::Batch;
+use anabranch::bench::http_client::HttpClient;
+use anabranch::bench::put_request::PutRequest;
 use anabranch::kinesis::{Server, ServerOptions};
 use anabranch::{
     Durability, HashKey, PutRecord, ReadLimit, SequenceNumber, ShardId, StartingPosition, Store, StoreOptions,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-
 use measure::Outcome;
-use measure::batch::Batch;
-use measure::http_client::HttpClient;
 use measure::load::keys;
-use measure::put_request::PutRequest;
 use measure::scratch::Scratch;
 use measure::settings::Settings;
 
@@ -148,7 +145,7 @@ fn api(criterion: &mut Criterion) {
                     let mut request = PutRequest::new(&client, stream.name(), batch, keys(0, records));
                     let begun = Instant::now();
                     for _ in 0..iterations {
-                        client.send(request.next()).expect("an answer");
+                        client.send(request.next_bytes()).expect("an answer");
                     }
                     begun.elapsed()
                 })

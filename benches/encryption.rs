@@ -1,20 +1,17 @@
 //! What encryption costs: an encrypted stream beside one that is not, in the same store and in turns.
 //!
-//! `cargo bench --features encryption --bench encryption`, with a part of a case's name behind `--` for some of them.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench encryption`, with a part of a case's name behind `--` for some of them.
 
 use std::path::Path;
 use std::time::Instant;
 
+use anabranch::bench::run::Limits;
 use anabranch::{Durability, KeyRing, ReadLimit, ShardId, StartingPosition, Store, StoreOptions, Stream};
-
 use measure::Outcome;
 use measure::load::{StoreWriter, keys_in_turn, verify, warm_up};
 use measure::pace::{Run, interleave, median, run};
 use measure::process::wait_for_quiet;
 use measure::report::{Cell, Report};
-use measure::run::Limits;
 use measure::scratch::Scratch;
 use measure::settings::Settings;
 

@@ -1,20 +1,17 @@
 //! Writing and reading as a store grows: neither may get slower.
 //!
-//! `cargo bench --bench growth`; `ANABRANCH_BENCH_SIZES_MIB` chooses the sizes.
+//! `cargo bench -p anabranch-benches --bench growth`; `ANABRANCH_BENCH_SIZES_MIB` chooses the sizes.
 
-mod measure;
-
+use anabranch::bench::batch::Batch;
+use anabranch::bench::raw::{RawFile, RawPath, RawQueue, RawWriter};
+use anabranch::bench::run::Limits;
 use anabranch::{Durability, PutRecord, ReadLimit, StartingPosition, Store, StoreOptions, Stream};
-
 use measure::Outcome;
-use measure::batch::Batch;
 use measure::beside::RAW_BYTES;
 use measure::load::{StoreWriter, keys, verify};
 use measure::pace::{interleave, run};
 use measure::process::{open_files, resident_kib};
-use measure::raw::{RawFile, RawPath, RawQueue, RawWriter};
 use measure::report::{Cell, Report};
-use measure::run::Limits;
 use measure::scratch::Scratch;
 use measure::settings::{Settings, from_env};
 

@@ -1,11 +1,9 @@
 //! The server beside a bare one: hyper with the same parsers, which keeps nothing and gives the same answers.
 //!
-//! `cargo bench --features server --bench http`, or with `-- PutRecords` for the cases whose names contain that.
+//! `cargo bench -p anabranch-benches --bench http`, or with `-- PutRecords` for the cases whose names contain that.
 //!
 //! Each server is a process of its own; the client is this one, on the same processors, with a thread and a connection
 //! for each caller.
-
-mod measure;
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,6 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anabranch::StoreOptions;
+use anabranch::bench::batch::{Batch, Ledger};
+use anabranch::bench::http_client::HttpClient;
+use anabranch::bench::put_request::PutRequest;
+use anabranch::bench::run::{Limits, Writer};
 use anabranch::kinesis::{Server, ServerOptions};
 use base64_simd::STANDARD;
 use bytes::Bytes;
@@ -21,21 +23,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-
 use measure::Outcome;
-use measure::batch::{Batch, Ledger};
-use measure::http_client::HttpClient;
 use measure::load::keys;
 use measure::pace::{Comparison, Run, interleave, run};
 use measure::process::{count_as_own, processor_micros_of};
-use measure::put_request::PutRequest;
 use measure::report::{Cell, Report};
-use measure::run::{Limits, Writer};
 use measure::scratch::Scratch;
 use measure::settings::Settings;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 /// Set for the processes that serve.
 const SERVE: &str = "ANABRANCH_BENCH_SERVE";
@@ -195,7 +192,7 @@ fn warm_up(url: &str, stream: &str) -> Outcome<()> {
     let batch = Batch::new(NOBODY, 100, 16 << 10);
     let mut request = PutRequest::new(&client, stream, batch, keys(0, 100));
     for _ in 0..40 {
-        client.send(request.next())?;
+        client.send(request.next_bytes())?;
     }
     Ok(())
 }
@@ -210,7 +207,7 @@ fn read_back(client: &mut HttpClient, stream: &str, acknowledged: Vec<u64>) -> O
         for record in &page.records {
             data.clear();
             STANDARD.decode_append(record.data, &mut data)?;
-            if measure::batch::stamp_of(&data).0 != NOBODY {
+            if anabranch::bench::batch::stamp_of(&data).0 != NOBODY {
                 ledger.read(&data)?;
             }
         }
@@ -252,7 +249,7 @@ fn pages(
     warm_up(&anabranch.url, "pages")?;
     let mut request = PutRequest::new(&client, "pages", Batch::new(0, 500, 1 << 10), keys(0, 500));
     for _ in 0..100 {
-        client.send(request.next())?;
+        client.send(request.next_bytes())?;
     }
     let from = json!({
         "StreamName": "pages",
@@ -317,7 +314,7 @@ struct PutCaller {
 
 impl Writer for PutCaller {
     fn write(&mut self) -> Outcome<()> {
-        let reply = self.client.send(self.request.next())?;
+        let reply = self.client.send(self.request.next_bytes())?;
         // A request may succeed although records of it were refused.
         match reply.starts_with(b"{\"FailedRecordCount\":0") || reply.starts_with(b"{\"ShardId\"") {
             true => Ok(()),

@@ -1,19 +1,17 @@
 //! Opening a store: against its size, after a clean close and after none, and with thousands of shards.
 //!
-//! `cargo bench --bench open`, or `cargo bench --bench open -- size` for one part, `-- mostly-idle` for one row of shards.
+//! `cargo bench -p anabranch-benches --bench open`, or with `-- size` for one part, `-- mostly-idle` for one row of
+//! shards.
 //!
 //! Each store is opened by a process of its own, which tells how long it took and what it had in memory and open.
-
-mod measure;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use anabranch::bench::batch::Batch;
 use anabranch::{Durability, PutRecord, Store, StoreOptions};
-
 use measure::Outcome;
-use measure::batch::Batch;
 use measure::load::{keys, keys_in_turn};
 use measure::pace::median;
 use measure::process::{open_files, peak_resident_kib, resident_kib, wait_for_quiet};

@@ -1,25 +1,22 @@
 //! Receiving and acknowledging one record as a stream grows: neither may get slower. Beside one `fdatasync` of one file with
 //! as many bytes as an entry of a queue's log has about.
 //!
-//! `cargo bench --bench queues`; `ANABRANCH_BENCH_RECORDS=1000,10000000` chooses the lengths, and a part of a case's name
-//! behind `--` some cases.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench queues`; `ANABRANCH_BENCH_RECORDS=1000,10000000` chooses the lengths, and a
+//! part of a case's name behind `--` some cases.
 
 use std::path::Path;
 
+use anabranch::bench::raw::{RawFile, RawPath, RawQueue, RawWriter};
+use anabranch::bench::run::{Limits, Writer};
 use anabranch::{
     Durability, PutRecord, Queue, QueueOptions, QueueSettings, ReadLimit, Receipt, ReceiveOptions,
     StartingPosition, Store, StoreOptions, Stream,
 };
-
 use measure::Outcome;
 use measure::beside::RAW_BYTES;
 use measure::load::keys;
 use measure::pace::{Comparison, interleave, run};
-use measure::raw::{RawFile, RawPath, RawQueue, RawWriter};
 use measure::report::{Cell, Report};
-use measure::run::{Limits, Writer};
 use measure::scratch::Scratch;
 use measure::settings::{Settings, from_env};
 

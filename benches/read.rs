@@ -1,21 +1,18 @@
 //! Reading: a shard from its beginning, at its head, and from anywhere in it.
 //!
-//! `cargo bench --bench read`, or `cargo bench --bench read -- seek` for one part: sequential, unmapped, tail, seek.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench read`, or with `-- seek` for one part: sequential, unmapped, tail, seek.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anabranch::bench::batch::Batch;
 use anabranch::disk::{Disk, OpenMode, OsDisk};
 use anabranch::{
     Durability, PutRecord, ReadLimit, SequenceNumber, ShardId, StartingPosition, Store, StoreOptions, Stream,
     Timestamp,
 };
-
 use measure::Outcome;
-use measure::batch::Batch;
 use measure::load::{keys, only_stream};
 use measure::pace::median;
 use measure::process::{read_calls, wait_for_quiet};

@@ -1,22 +1,19 @@
 //! What resharding and house-keeping cost those who write meanwhile: p99 of durable puts with and without.
 //!
-//! `cargo bench --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use anabranch::bench::batch::Batch;
+use anabranch::bench::run::Limits;
 use anabranch::{
     Clock, Durability, HashKey, PutRecord, ShardFilter, Store, StoreOptions, Stream, SystemClock, Timestamp,
 };
-
 use measure::Outcome;
-use measure::batch::Batch;
 use measure::load::{StoreWriter, keys, keys_in_turn, verify, warm_up};
 use measure::pace::{Comparison, Run, interleave, run};
 use measure::report::{Cell, Report};
-use measure::run::Limits;
 use measure::scratch::Scratch;
 use measure::settings::Settings;
 

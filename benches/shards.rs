@@ -1,14 +1,11 @@
 //! Batches of 500 records over many shards, durable on return: beside one `fdatasync` of one file with the same bytes.
 //!
-//! `cargo bench --bench shards`, or `cargo bench --bench shards -- 64-shards` for the cases whose names contain that.
-
-mod measure;
+//! `cargo bench -p anabranch-benches --bench shards`, or with `-- 64-shards` for the cases whose names contain that.
 
 use anabranch::Durability;
-
+use anabranch::bench::raw::RawFile;
 use measure::Outcome;
 use measure::beside::{COLUMNS, Case, RAW_BYTES};
-use measure::raw::RawFile;
 use measure::report::Report;
 use measure::scratch::Scratch;
 use measure::settings::Settings;

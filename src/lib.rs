@@ -58,6 +58,9 @@ compile_error!("lengths of files are `u64` and are used as `usize`: anabranch ne
 mod admin;
 mod backend;
 mod backup;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod catalog;
 #[cfg(feature = "channels")]
 mod channel;
@@ -74,7 +77,7 @@ pub mod inspect;
 #[cfg(feature = "server")]
 pub mod kinesis;
 mod log;
-pub mod model;
+mod model;
 mod queue;
 mod seam;
 mod store;
@@ -82,7 +85,7 @@ mod sync;
 
 pub use backend::StorageStats;
 pub use backend::memory::Memory;
-pub use backup::{Copied, Sharing};
+pub use backup::Copied;
 #[cfg(feature = "channels")]
 pub use channel::{
     Bucket, BucketError, Channel, Delivery, DeliveryError, DeliveryEvent, DeliveryOptions, DeliveryProblem,

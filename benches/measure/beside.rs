@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
+use anabranch::bench::raw::{RawFile, RawPath, RawQueue, RawWriter};
+use anabranch::bench::run::Limits;
 use anabranch::{Durability, Store, StoreOptions, Stream};
 
-use super::Outcome;
-use super::load::{StoreWriter, keys_in_turn, only_stream, verify, warm_up};
-use super::pace::{Comparison, Run, interleave, run};
-use super::raw::{RawFile, RawPath, RawQueue, RawWriter};
-use super::report::Cell;
-use super::run::Limits;
-use super::scratch::Scratch;
-use super::settings::Settings;
+use crate::Outcome;
+use crate::load::{StoreWriter, keys_in_turn, only_stream, verify, warm_up};
+use crate::pace::{Comparison, Run, interleave, run};
+use crate::report::Cell;
+use crate::scratch::Scratch;
+use crate::settings::Settings;
 
 /// Length of the raw file, and the most that one side of a round writes without syncing.
 pub const RAW_BYTES: u64 = 256 << 20;

@@ -1,10 +1,10 @@
 //! What is written, by whom, and the check that it is all there afterwards.
 
+use anabranch::bench::batch::{Batch, Ledger, stamp_of};
+use anabranch::bench::run::Writer;
 use anabranch::{HashKey, PutRecord, PutResult, ReadLimit, ShardFilter, StartingPosition, Store, Stream};
 
-use super::Outcome;
-use super::batch::{Batch, Ledger, stamp_of};
-use super::run::Writer;
+use crate::Outcome;
 
 /// The writer of what only warms up.
 const NOBODY: u64 = u64::MAX;

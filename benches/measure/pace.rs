@@ -1,9 +1,10 @@
 //! Two sides in turns, and what each did.
 
-use super::Outcome;
-use super::process::{OthersShare, processor_time, wait_for_quiet};
-use super::run::{self, Limits, Writer};
-use super::settings::Settings;
+use anabranch::bench::run::{self, Limits, Writer};
+
+use crate::Outcome;
+use crate::process::{OthersShare, processor_time, wait_for_quiet};
+use crate::settings::Settings;
 
 /// What the writers of one run did.
 #[derive(Clone, Copy, Debug)]

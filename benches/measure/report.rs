@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::Outcome;
-use super::settings::target_directory;
+use crate::Outcome;
+use crate::settings::target_directory;
 
 /// A cell: text for the table, a number or text for the JSON.
 #[derive(Clone, Debug)]

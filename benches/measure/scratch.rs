@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Outcome;
+use crate::Outcome;
 
 /// A directory that is removed with all that is in it.
 #[derive(Debug)]

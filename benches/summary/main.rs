@@ -1,10 +1,7 @@
 //! The goals beside what was measured, and pictures of it, from the JSON that the benchmarks wrote.
 //!
-//! `cargo bench --features server --bench summary`, after the benchmarks; `benches/run` does both. The table is printed,
+//! `cargo bench -p anabranch-benches --bench summary`, after the benchmarks; `benches/run` does both. The table is printed,
 //! for `docs/performance.md`; the pictures go to `docs/pictures`.
-
-#[path = "../measure/mod.rs"]
-mod measure;
 
 mod chart;
 mod goals;
@@ -13,15 +10,16 @@ mod results;
 use std::fs;
 use std::path::Path;
 
-use chart::{Axis, Chart, Line};
 use measure::Outcome;
 use measure::settings::target_directory;
+
+use chart::{Axis, Chart, Line};
 use results::Results;
 
 fn main() -> Outcome<()> {
     let results = Results::read(&target_directory().join("bench"))?;
     goals::print(&results);
-    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures");
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures");
     fs::create_dir_all(&pictures)?;
     for (name, chart) in charts(&results) {
         if chart.lines.iter().all(|line| line.points.is_empty()) {

@@ -4,9 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use measure::Outcome;
 use serde_json::Value;
-
-use crate::measure::Outcome;
 
 const BENCHES: [&str; 8] = [
     "append",

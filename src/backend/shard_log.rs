@@ -10,8 +10,9 @@ use crate::seam::{Appended, LogChanges, LogRead, ReadLimit, RecordSink, ShownEnd
 
 /// The log of one shard, in whichever backend.
 ///
-/// A read and a seek are `Pending` where something has to be fetched first. The log's [`fetches`](Self::fetches) raise
-/// their signals when it is here. The caller registers a signal and asks once more before it waits.
+/// A read and a seek are `Pending` where something has to be fetched first: the caller
+/// [waits](Self::wait_until_fetched) for that and asks again. No [signal](Self::changes) tells of it, since it is no
+/// change of the log: a reader that waits at several logs would look again for each, and have more fetched each time.
 pub(crate) trait ShardLog: Any + Debug + Send + Sync {
     /// Gives records their numbers, and all of them one arrival time: `now`, or that of the last record if the clock
     /// went back. They are acknowledged when the ticket is done.
@@ -32,18 +33,13 @@ pub(crate) trait ShardLog: Any + Debug + Send + Sync {
     /// The first record that arrived at `time` or later, or the number behind the last record.
     fn seek_time(&self, time: Timestamp) -> Poll<Result<RecordNumber>>;
 
+    /// Blocks until what was to be fetched is there. What is asked next may have to be fetched too.
+    fn wait_until_fetched(&self);
+
     /// Where the log ends now.
     fn end(&self) -> Result<ShownEnd>;
 
     /// The signals that are raised when there may be more to read: more is committed, the shard is closed, the log is
     /// gone. There is no other way to wait at the end.
     fn changes(&self) -> &LogChanges;
-
-    /// The signals that are raised when what a read asked for is here, and when the log is gone. They are not among the
-    /// changes: a reader that waits for records would read, and so fetch, again for each fetch of its own.
-    ///
-    /// A log that never answers `Pending` needs no other than its changes.
-    fn fetches(&self) -> &LogChanges {
-        self.changes()
-    }
 }

@@ -85,6 +85,20 @@ struct Shared {
 
 impl Delivery {
     /// Delivers when it is [told to](Self::deliver_due), or in threads once they are [started](Self::start).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(store: &Store, bucket: impl Bucket, options: DeliveryOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -99,6 +113,23 @@ impl Delivery {
     }
 
     /// Has threads deliver from now on. They look at each channel about once a second.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// delivery.start()?;
+    /// // Until the program ends.
+    /// delivery.stop();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`] if there can be no more threads.
@@ -117,6 +148,23 @@ impl Delivery {
 
     /// Delivers what is due by the store's clock, of all channels but those that a thread is at, whether or not one failed
     /// just now. Gives how many objects that made. Blocks.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// // No record is old enough yet, and there are not enough for an object.
+    /// clicks.put("user-42", b"{}")?;
+    /// assert_eq!(delivery.deliver_due(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deliver_due(&self) -> usize {
         let channels = self.shared.store.channels_to_deliver();
         let now = self.shared.store.monotonic();
@@ -138,18 +186,65 @@ impl Delivery {
     }
 
     /// Why a channel does not deliver now, if its last attempt failed.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// delivery.deliver_due();
+    /// assert!(delivery.problem(&channel).is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn problem(&self, channel: &Channel) -> Option<DeliveryProblem> {
         let key = (channel.stream().id(), channel.id());
         self.shared.schedule.lock().problem(key)
     }
 
     /// When objects were last made of a channel's records, since this delivery began.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// assert_eq!(delivery.last_delivery(&channel), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn last_delivery(&self, channel: &Channel) -> Option<Timestamp> {
         let key = (channel.stream().id(), channel.id());
         self.shared.schedule.lock().last_delivery(key)
     }
 
     /// Whether there can be objects as a destination asks for, and its buckets are there. Blocks.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// assert!(delivery.check(&Destination::new("archive")).is_ok());
+    /// assert!(delivery.check(&Destination::new("missing")).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Bucket::check`].
@@ -164,6 +259,24 @@ impl Delivery {
 
     /// The same, but threads that take longer end by themselves, when their object is put or has failed. Gives whether all have
     /// ended.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
+    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
+    /// use std::time::Duration;
+    ///
+    /// delivery.start()?;
+    /// assert!(delivery.stop_within(Duration::from_secs(60)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop_within(&self, limit: Duration) -> bool {
         const LOOK_EVERY: Duration = Duration::from_millis(5);
         let mut threads = self.threads.lock();

@@ -71,6 +71,17 @@ impl Stream {
 
     /// A channel of the stream, in whatever state.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// assert_eq!(clicks.channel("archive")?.id(), channel.id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ChannelNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn channel(&self, name: &str) -> Result<Channel> {
@@ -86,6 +97,17 @@ impl Stream {
     }
 
     /// A channel of the stream by its number.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// assert_eq!(clicks.channel_by_id(channel.id())?.describe()?.name, "archive");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`channel`](Self::channel).
@@ -129,6 +151,19 @@ impl Channel {
 
     /// What it is.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// use anabranch::ReaderStatus;
+    ///
+    /// assert_eq!(channel.describe()?.status, ReaderStatus::Active);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ChannelNotFound`] once it is deleted; otherwise as for [`Stream::summary`].
     pub fn describe(&self) -> Result<ChannelDescription> {
@@ -160,6 +195,20 @@ impl Channel {
     }
 
     /// The same, if a freshness is given, and attributes together with it.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// use std::time::Duration;
+    ///
+    /// channel.change(Some(Duration::from_secs(60)), &[("schema".into(), b"2".to_vec())].into())?;
+    /// assert_eq!(channel.describe()?.freshness, Duration::from_secs(60));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`set_freshness`](Self::set_freshness).

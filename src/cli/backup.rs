@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anabranch::Copied;
 use anabranch::Error;
-use anabranch::inspect::{Copied, Inspection, Sharing};
+use anabranch::inspect::{Inspection, Sharing};
 use clap::Args;
 use serde_json::{Value, json};
 

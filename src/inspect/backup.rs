@@ -75,6 +75,22 @@ impl Inspection {
     /// Verifies a backup, copies it into a directory that is empty or not there yet, and verifies that. The copy shares
     /// nothing with the backup. It is the same store, with its number and its secret, and leaves out the same numbers.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("data");
+    /// # let store = anabranch::Store::open(&path)?;
+    /// # store.create_stream("clicks", 1)?.put("user-42", b"{}")?;
+    /// # store.close()?;
+    /// # use anabranch::inspect::Inspection;
+    /// # use anabranch::inspect::Sharing;
+    /// let (backup, restored) = (directory.path().join("backup"), directory.path().join("restored"));
+    /// Inspection::of(&path).back_up(&backup, Sharing::WherePossible, &mut |_| {})?;
+    /// Inspection::of(&backup).restore(&restored, &mut |_| {})?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`back_up`](Self::back_up).
     pub fn restore(

@@ -203,6 +203,28 @@ impl Inspection {
     /// manifest the segments are found by their header pages. While a program has the store, what it trims meanwhile
     /// may be left out.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("data");
+    /// # let store = anabranch::Store::open(&path)?;
+    /// # store.create_stream("clicks", 1)?.put("user-42", b"{}")?;
+    /// # store.close()?;
+    /// # use anabranch::inspect::Inspection;
+    /// use std::ops::ControlFlow;
+    ///
+    /// use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat};
+    ///
+    /// Inspection::of(&path).dump(&DumpOptions::of(DumpWhat::Records), &mut |item| {
+    ///     if let DumpItem::Record(record) = item {
+    ///         println!("{} {:?}", record.partition_key, record.data);
+    ///     }
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`verify`](Self::verify); [`Error::StreamNotFound`] for a stream that the manifest does not know.
     pub fn dump(

@@ -35,7 +35,7 @@ mod segment_check;
 mod unnamed;
 mod verify;
 
-pub use crate::backup::{Copied, Sharing};
+pub use crate::backup::Sharing;
 pub use crate::model::LogName;
 pub use dump::{
     DumpItem, DumpOptions, DumpWhat, DumpedEdit, DumpedFrame, DumpedRecord, DumpedSegment, DumpedShard,
@@ -89,6 +89,22 @@ impl Inspection {
     /// records, how they join and where they end, the index files, and whether there are files that the manifest does not name.
     ///
     /// Works while a program has the store: what it is just writing is said to be that.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("data");
+    /// # let store = anabranch::Store::open(&path)?;
+    /// # store.create_stream("clicks", 1)?.put("user-42", b"{}")?;
+    /// # store.close()?;
+    /// # use anabranch::inspect::Inspection;
+    /// let verification = Inspection::of(&path).verify(&mut |progress| {
+    ///     println!("{} of {} bytes", progress.bytes_done, progress.bytes_total);
+    /// })?;
+    /// assert!(verification.is_sound());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat), and

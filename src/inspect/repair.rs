@@ -150,6 +150,22 @@ struct Changes {
 impl Inspection {
     /// Finds out what can be repaired, and what would be lost. Nothing is changed before [`RepairPlan::apply`].
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("data");
+    /// # let store = anabranch::Store::open(&path)?;
+    /// # store.create_stream("clicks", 1)?.put("user-42", b"{}")?;
+    /// # store.close()?;
+    /// # use anabranch::inspect::Inspection;
+    /// let plan = Inspection::of(&path).plan_repair(&mut |_| {})?;
+    /// for step in &plan.steps {
+    ///     println!("{}: {:?}", step.path.display(), step.action);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Locked`] while a program has the store; otherwise as for [`verify`](Self::verify).
     pub fn plan_repair(&self, on_progress: &mut dyn FnMut(&Progress)) -> Result<RepairPlan> {
@@ -586,6 +602,22 @@ impl RepairPlan {
     }
 
     /// Does it: copies aside what will change, then changes it, then verifies the store. `None` if there was nothing to do.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("data");
+    /// # let store = anabranch::Store::open(&path)?;
+    /// # store.create_stream("clicks", 1)?.put("user-42", b"{}")?;
+    /// # store.close()?;
+    /// # use anabranch::inspect::Inspection;
+    /// let plan = Inspection::of(&path).plan_repair(&mut |_| {})?;
+    /// if let Some(repaired) = plan.apply()? {
+    ///     assert!(repaired.verification.is_sound());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a plan that [sets segments aside](Self::sets_aside), where nothing is changed;

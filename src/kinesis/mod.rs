@@ -73,7 +73,6 @@ pub use faults::{Fault, FaultError};
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
 
-pub use crate::disk::PrivateFileError;
 pub use crate::http::{Listener, SelfSigned, ServerGauges, TcpListener, TlsError, TlsIdentity};
 
 #[cfg(doc)]

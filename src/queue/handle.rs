@@ -96,6 +96,16 @@ impl Stream {
 
     /// A queue of the stream by its number.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// assert_eq!(jobs.queue_by_id(queue.id())?.describe()?.name, "resize");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`queue`](Self::queue).
     pub fn queue_by_id(&self, id: QueueId) -> Result<Queue> {
@@ -125,6 +135,16 @@ impl Queue {
 
     /// What it is.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// assert_eq!(queue.describe()?.settings.visibility_seconds, 30);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::QueueNotFound`] once it is deleted; otherwise as for [`Stream::summary`].
     pub fn describe(&self) -> Result<QueueDescription> {
@@ -132,6 +152,22 @@ impl Queue {
     }
 
     /// Changes how it gives its records out. What is held back already stays so for as long as it was to be.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// use anabranch::QueueSettings;
+    ///
+    /// let settings = QueueSettings {
+    ///     visibility_seconds: 300,
+    ///     ..queue.describe()?.settings
+    /// };
+    /// queue.set_settings(&settings)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidArgument`]; [`Error::QueueNotActive`]; otherwise as for [`describe`](Self::describe), and what happens

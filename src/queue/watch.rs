@@ -130,6 +130,18 @@ impl QueueWatch {
     /// Receives as [`Queue::receive`] does what the watch is for, whatever the options say of dead letters. Where nothing is
     /// there, whatever comes from then on ends the next wait.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// jobs.put("picture-7", b"resize")?;
+    /// let mut watch = queue.watch(false)?;
+    /// assert_eq!(watch.receive(&Default::default())?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Queue::receive`].
     pub fn receive(&mut self, options: &ReceiveOptions) -> Result<Vec<QueueRecord>> {
@@ -197,12 +209,42 @@ impl QueueWatch {
 
     /// After what time from now on something is given out again for which this one has to look by itself, since no wait of a
     /// task ends by the time. As of the last receive.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// jobs.put("picture-7", b"resize")?;
+    /// queue.receive(&Default::default())?;
+    /// let mut watch = queue.watch(false)?;
+    /// assert!(watch.receive(&Default::default())?.is_empty());
+    /// // What another consumer has is given out again unless it is acknowledged.
+    /// assert!(watch.due().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn due(&self) -> Option<Duration> {
         let now = self.queue.stream.monotonic_millis();
         self.due.map(|due| Duration::from_millis(due.saturating_sub(now)))
     }
 
     /// Blocks until there may be something to receive. False if there is nothing within `limit`.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// use std::time::Duration;
+    ///
+    /// let mut watch = queue.watch(false)?;
+    /// assert!(watch.receive(&Default::default())?.is_empty());
+    /// jobs.put("picture-7", b"resize")?;
+    /// assert!(watch.wait(Duration::from_secs(60)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(&mut self, limit: Duration) -> bool {
         let due = self.due();
         let is_due = due.is_some_and(|due| due <= limit);

@@ -397,6 +397,20 @@ impl Append {
 
     /// Blocks until all records have their outcome, and gives their places in the order of the call.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::PutRecord;
+    ///
+    /// let append = stream.append(&[PutRecord::new("user-42", b"{}")])?;
+    /// // Something else, while it is committed.
+    /// let put = append.wait()?;
+    /// println!("{}", put[0].sequence_number);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::StorageFull`], [`Error::Poisoned`], [`Error::Corrupt`]; other shards' records may be stored then.
     pub fn wait(self) -> Result<Vec<PutResult>> {
@@ -405,6 +419,23 @@ impl Append {
     }
 
     /// The outcome of each record instead of all of them.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::PutRecord;
+    ///
+    /// let records = [PutRecord::new("user-42", b"{}"), PutRecord::new("user-43", b"{}")];
+    /// for (record, outcome) in records.iter().zip(stream.append(&records)?.each().wait()) {
+    ///     match outcome {
+    ///         Ok(put) => println!("{} is in {}", record.partition_key, put.shard_id),
+    ///         Err(error) => println!("{} is not stored: {error}", record.partition_key),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn each(self) -> AppendEach {
         AppendEach { append: self }
     }
@@ -464,6 +495,18 @@ impl Append {
 
 impl AppendEach {
     /// Blocks until all records have their outcome, and gives it in the order of the call.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::PutRecord;
+    ///
+    /// let outcomes = stream.append(&[PutRecord::new("user-42", b"{}")])?.each().wait();
+    /// assert!(outcomes[0].is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(self) -> Vec<Result<PutResult>> {
         self.append.wait_for_parts();
         self.outcomes()

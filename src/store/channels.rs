@@ -356,6 +356,17 @@ impl Stream {
 
     /// The tags of a channel.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// assert!(clicks.channel_tags(channel.id())?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ChannelNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn channel_tags(&self, id: ChannelId) -> Result<BTreeMap<String, String>> {
@@ -363,6 +374,18 @@ impl Stream {
     }
 
     /// As [`change_tags`](Self::change_tags), for a channel.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// clicks.change_channel_tags(channel.id(), &[("owner".into(), "data".into())].into(), &[], 50)?;
+    /// assert_eq!(clicks.channel_tags(channel.id())?["owner"], "data");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ChannelNotFound`]; otherwise as for [`change_tags`](Self::change_tags).
@@ -383,6 +406,17 @@ impl Stream {
 
     /// As [`attribute`](Self::attribute), of a channel.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// assert_eq!(clicks.channel_attribute(channel.id(), "schema")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ChannelNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn channel_attribute(&self, id: ChannelId, name: &str) -> Result<Option<Vec<u8>>> {
@@ -393,6 +427,18 @@ impl Stream {
     }
 
     /// As [`set_attribute`](Self::set_attribute), of a channel.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let clicks = store.create_stream("clicks", 1)?;
+    /// # use anabranch::{ChannelOptions, Destination};
+    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
+    /// clicks.set_channel_attribute(channel.id(), "schema", Some(b"2"))?;
+    /// assert_eq!(clicks.channel_attribute(channel.id(), "schema")?.as_deref(), Some(&b"2"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::ChannelNotFound`]; otherwise as for [`set_attribute`](Self::set_attribute).

@@ -35,6 +35,17 @@ impl Namespace {
 
     /// As [`Store::create_stream`](crate::Store::create_stream), with a name that no other stream of this namespace has.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let tenant = store.namespace("tenant-7")?;
+    /// tenant.create_stream("clicks", 1)?;
+    /// // Another stream of that name.
+    /// store.create_stream("clicks", 1)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Store::create_stream`](crate::Store::create_stream).
     pub fn create_stream(&self, name: &str, shard_count: u32) -> Result<Stream> {
@@ -49,6 +60,22 @@ impl Namespace {
 
     /// As [`Store::create_stream_with`](crate::Store::create_stream_with).
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// use anabranch::StreamOptions;
+    ///
+    /// let options = StreamOptions {
+    ///     shard_count: 2,
+    ///     ..StreamOptions::default()
+    /// };
+    /// let stream = tenant.create_stream_with("clicks", options)?;
+    /// assert_eq!(stream.summary()?.open_shard_count, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`Store::create_stream`](crate::Store::create_stream).
     pub fn create_stream_with(&self, name: &str, options: StreamOptions) -> Result<Stream> {
@@ -57,6 +84,17 @@ impl Namespace {
     }
 
     /// As [`Store::open_or_create_stream`](crate::Store::open_or_create_stream).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// let first = tenant.open_or_create_stream("clicks", Default::default())?;
+    /// let again = tenant.open_or_create_stream("clicks", Default::default())?;
+    /// assert_eq!(first.id(), again.id());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Store::open_or_create_stream`](crate::Store::open_or_create_stream).
@@ -67,6 +105,17 @@ impl Namespace {
 
     /// A stream by its name in this namespace, in whatever state it is. Never blocks.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// tenant.create_stream("clicks", 1)?;
+    /// assert!(tenant.stream("clicks").is_ok());
+    /// assert!(store.stream("clicks").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::StreamNotFound`](crate::Error::StreamNotFound), [`Error::Closed`](crate::Error::Closed).
     pub fn stream(&self, name: &str) -> Result<Stream> {
@@ -74,6 +123,19 @@ impl Namespace {
     }
 
     /// Up to `limit` streams of this namespace in the order of their names, from the first or from behind a name.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// for name in ["clicks", "orders"] {
+    ///     tenant.create_stream(name, 1)?;
+    /// }
+    /// let behind = tenant.streams(Some("clicks"), 10)?;
+    /// assert_eq!(behind[0].name, "orders");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed).
@@ -83,6 +145,17 @@ impl Namespace {
 
     /// How many open shards its streams have together, as [`Store::open_shard_count`](crate::Store::open_shard_count)
     /// counts them.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// tenant.create_stream("clicks", 4)?;
+    /// store.create_stream("orders", 2)?;
+    /// assert_eq!(tenant.open_shard_count()?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed).
@@ -97,6 +170,15 @@ impl Namespace {
 
     /// An attribute of this namespace's owner: bytes under a name, which mean nothing to the store.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// assert_eq!(tenant.attribute("plan")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed).
     pub fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -105,6 +187,17 @@ impl Namespace {
     }
 
     /// Sets an attribute of this namespace's owner, or removes it. Durable on return.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let tenant = store.namespace("tenant-7")?;
+    /// tenant.set_attribute("plan", Some(b"large"))?;
+    /// assert_eq!(tenant.attribute("plan")?.as_deref(), Some(&b"large"[..]));
+    /// tenant.set_attribute("plan", None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Store::set_attribute`](crate::Store::set_attribute).

@@ -317,6 +317,16 @@ impl Stream {
 
     /// The tags of a queue.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// assert!(jobs.queue_tags(queue.id())?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::QueueNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn queue_tags(&self, id: QueueId) -> Result<BTreeMap<String, String>> {
@@ -324,6 +334,17 @@ impl Stream {
     }
 
     /// As [`change_tags`](Self::change_tags), for a queue.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// jobs.change_queue_tags(queue.id(), &[("owner".into(), "media".into())].into(), &[], 50)?;
+    /// assert_eq!(jobs.queue_tags(queue.id())?["owner"], "media");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::QueueNotFound`]; otherwise as for [`change_tags`](Self::change_tags).
@@ -344,6 +365,16 @@ impl Stream {
 
     /// As [`attribute`](Self::attribute), of a queue.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// assert_eq!(jobs.queue_attribute(queue.id(), "schema")?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::QueueNotFound`]; otherwise as for [`summary`](Self::summary).
     pub fn queue_attribute(&self, id: QueueId, name: &str) -> Result<Option<Vec<u8>>> {
@@ -354,6 +385,17 @@ impl Stream {
     }
 
     /// As [`set_attribute`](Self::set_attribute), of a queue.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// jobs.set_queue_attribute(queue.id(), "schema", Some(b"2"))?;
+    /// assert_eq!(jobs.queue_attribute(queue.id(), "schema")?.as_deref(), Some(&b"2"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::QueueNotFound`]; otherwise as for [`set_attribute`](Self::set_attribute).

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use super::stream::Stream;
 use super::stream_core::ShardIdentity;
@@ -14,7 +13,7 @@ use crate::model::{
     ChildShard, Moment, ParsedSequenceNumber, Record, RecordNumber, SequenceNumber, Shard, ShardId,
     StartingPosition, StreamId, Timestamp,
 };
-use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink, Signal};
+use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink};
 
 /// A position in one shard: small, self-contained, and good for as long as the shard is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -421,35 +420,11 @@ fn seek_time(log: &Arc<dyn ShardLog>, time: Timestamp) -> Result<RecordNumber> {
 
 /// Asks a log until it answers, and waits in between for what it fetches.
 pub(super) fn answer_of<T>(log: &Arc<dyn ShardLog>, mut ask: impl FnMut() -> Poll<Result<T>>) -> Result<T> {
-    if let Poll::Ready(answer) = ask() {
-        return answer;
-    }
-    let fetched = Fetched::of(log.clone());
     loop {
         match ask() {
             Poll::Ready(answer) => return answer,
-            Poll::Pending => fetched.signal.wait(Duration::MAX),
-        };
-    }
-}
-
-/// Raised when a log has fetched something.
-struct Fetched {
-    log: Arc<dyn ShardLog>,
-    signal: Arc<Signal>,
-}
-
-impl Fetched {
-    fn of(log: Arc<dyn ShardLog>) -> Self {
-        let signal = Arc::default();
-        log.fetches().raise_at_each(&signal);
-        Self { log, signal }
-    }
-}
-
-impl Drop for Fetched {
-    fn drop(&mut self) {
-        self.log.fetches().forget(&self.signal);
+            Poll::Pending => log.wait_until_fetched(),
+        }
     }
 }
 

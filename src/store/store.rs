@@ -355,6 +355,16 @@ impl Store {
     /// How much time has passed since some fixed moment, by the store's monotonic clock
     /// ([`Clock::monotonic`](crate::Clock::monotonic)): for measuring how long something lasts, whatever becomes of the
     /// time that [`now`](Self::now) shows.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// let began = store.monotonic();
+    /// // Something that takes a while.
+    /// let took = store.monotonic() - began;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn monotonic(&self) -> Duration {
         self.core().time.monotonic()
     }
@@ -423,7 +433,7 @@ impl Store {
     ///
     /// The copy is a store, made to be kept or to take this one's place: the next record of each shard leaves out at least
     /// 2^40 numbers. What is not written to any more is shared with this store where that can be done
-    /// ([`Sharing`](crate::Sharing)), and not read; [`inspect::verify`](crate::inspect::verify) reads all of the copy.
+    /// ([`Sharing`](crate::inspect::Sharing)), and not read; [`inspect::verify`](crate::inspect::verify) reads all of the copy.
     /// Keys are no part of it.
     ///
     /// ```
@@ -482,6 +492,17 @@ impl Store {
 impl StoreOptions {
     /// Opens the store in a directory, which is made if it does not exist.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// use anabranch::{Durability, StoreOptions};
+    ///
+    /// let options = StoreOptions::new().durability(Durability::Written);
+    /// let store = options.open(directory.path().join("data"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Locked`] if another opener has it, [`Error::NotAStore`] if the directory holds something else,
     /// [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged, [`Error::InvalidArgument`] if an option
@@ -496,6 +517,20 @@ impl StoreOptions {
     ///
     /// Of what options say of a directory nothing matters here, and records take up to
     /// [`max_memory_bytes`](Self::max_memory_bytes). A store in memory cannot be only read.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// use anabranch::{Memory, StoreOptions};
+    ///
+    /// let memory = Memory::new();
+    /// let store = StoreOptions::new().open_in_memory(&memory)?;
+    /// store.create_stream("clicks", 1)?;
+    /// store.close()?;
+    /// // The next opener finds what it left.
+    /// assert!(StoreOptions::new().open_in_memory(&memory)?.stream("clicks").is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Locked`] if another opener has it, [`Error::InvalidArgument`] if it is to be only read, [`Error::Io`] if

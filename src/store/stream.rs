@@ -255,6 +255,22 @@ impl Stream {
 
     /// Keeps so much from now on. What is more goes at the store's next look.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::SizeLimits;
+    ///
+    /// let limits = SizeLimits {
+    ///     stream_bytes: Some(1 << 30),
+    ///     ..SizeLimits::NONE
+    /// };
+    /// stream.set_size_limits(limits)?;
+    /// assert_eq!(stream.summary()?.size_limits, limits);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`set_retention`](Self::set_retention).
     pub fn set_size_limits(&self, limits: SizeLimits) -> Result<()> {
@@ -362,6 +378,18 @@ impl Stream {
     /// Begins what [`update_shard_count`](Self::update_shard_count) does, and does not wait for it: the stream is
     /// [`Updating`](StreamStatus::Updating) until the keeper and the next calls on the stream have done it.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.begin_shard_count_update(4)?;
+    /// // The next call goes on with it, as the keeper does.
+    /// store.maintain()?;
+    /// assert_eq!(stream.summary()?.open_shard_count, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`update_shard_count`](Self::update_shard_count).
     pub fn begin_shard_count_update(&self, target: u32) -> Result<()> {
@@ -373,6 +401,18 @@ impl Stream {
     }
 
     /// Says who decides how many shards the stream has from now on. It keeps those that it has.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StreamMode;
+    ///
+    /// stream.set_mode(StreamMode::OnDemand)?;
+    /// assert_eq!(stream.summary()?.mode, StreamMode::OnDemand);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::StreamNotActive`]; otherwise as for [`summary`](Self::summary), and what happens on the disk.
@@ -415,6 +455,18 @@ impl Stream {
 
     /// Says how records find their shards from now on, without a transition delay. Those that are there stay where they are.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::RecordDistribution;
+    ///
+    /// stream.set_distribution(RecordDistribution::Auto)?;
+    /// stream.put("", b"a record for any shard")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`set_mode`](Self::set_mode).
     pub fn set_distribution(&self, distribution: RecordDistribution) -> Result<()> {
@@ -427,6 +479,19 @@ impl Stream {
     /// while it is [on demand](StreamMode::OnDemand). It gets them within some minutes, each of which can double their
     /// number. 0 takes that back.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StreamMode;
+    ///
+    /// stream.set_mode(StreamMode::OnDemand)?;
+    /// stream.set_warm_throughput(20)?;
+    /// assert_eq!(stream.summary()?.warm_throughput, 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidArgument`] for more than [`MAX_SHARDS_PER_STREAM`](crate::limits::MAX_SHARDS_PER_STREAM); otherwise as for
     /// [`set_mode`](Self::set_mode).
@@ -437,6 +502,16 @@ impl Stream {
 
     /// Changes how large a record can be, in bytes of data and partition key: 1 MiB to 10 MiB. Records that are there stay
     /// as they are.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.set_max_record_bytes(10 << 20)?;
+    /// stream.put("user-42", &vec![0; 5 << 20])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidArgument`]; otherwise as for [`set_mode`](Self::set_mode).
@@ -451,6 +526,21 @@ impl Stream {
     ///
     /// Records that are there stay as they are: the older ones can be read as long as their key is
     /// there, and those that were put without encryption stay so until they expire.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # use anabranch::{KeyRing, StoreOptions};
+    /// # let keys = KeyRing::new();
+    /// # keys.insert("key-1", [7; 32]);
+    /// # let store = StoreOptions::new().keys(keys).open(directory.path())?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.start_encryption("key-1")?;
+    /// stream.put("user-42", b"unreadable without the key")?;
+    /// assert_eq!(stream.summary()?.encryption_key.as_deref(), Some("key-1"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::KeyNotFound`]; otherwise as for [`set_mode`](Self::set_mode).
@@ -486,6 +576,17 @@ impl Stream {
     /// Notes the id of a key ([`StreamSummary::encryption_key`]) and encrypts nothing: for a program that answers as if it
     /// did, and says so.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.declare_encryption("alias/aws/kinesis")?;
+    /// // It is said of the stream, and its records are as plain as before.
+    /// assert_eq!(stream.summary()?.encryption_key.as_deref(), Some("alias/aws/kinesis"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::KeyNotFound`] for a stream that is encrypted: that has to be [stopped](Self::stop_encryption) first.
     /// Otherwise as for [`set_mode`](Self::set_mode).
@@ -507,6 +608,17 @@ impl Stream {
     }
 
     /// Has the records that are put from now on not encrypted. Records that are there stay as they are.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 1)?;
+    /// stream.declare_encryption("alias/aws/kinesis")?;
+    /// stream.stop_encryption()?;
+    /// assert_eq!(stream.summary()?.encryption_key, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`set_mode`](Self::set_mode).

@@ -75,6 +75,18 @@ impl Stream {
 impl ShardWatch {
     /// Watches a shard too, from now on. False if it is watched already.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 2)?;
+    /// # let shards: Vec<_> = stream.describe()?.shards.iter().map(|shard| shard.id).collect();
+    /// let mut watch = stream.watch(&shards[..1])?;
+    /// assert!(watch.add(shards[1])?);
+    /// assert!(!watch.add(shards[1])?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ShardNotFound`](crate::Error::ShardNotFound),
     /// [`Error::StreamNotFound`](crate::Error::StreamNotFound), [`Error::Unreadable`](crate::Error::Unreadable),
@@ -95,6 +107,17 @@ impl ShardWatch {
     }
 
     /// Watches only those of its shards for which this is true.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 2)?;
+    /// # let shards: Vec<_> = stream.describe()?.shards.iter().map(|shard| shard.id).collect();
+    /// let mut watch = stream.watch(&shards)?;
+    /// watch.retain(|shard| shard == shards[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retain(&mut self, is_watched: impl Fn(ShardId) -> bool) {
         self.logs.retain(|shard, log| {
             let stays = is_watched(*shard);
@@ -107,6 +130,21 @@ impl ShardWatch {
 
     /// Blocks until something has happened in a shard since the last wait, or since the shard was added. False if
     /// nothing has within `limit`.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let stream = store.create_stream("clicks", 2)?;
+    /// # let shards: Vec<_> = stream.describe()?.shards.iter().map(|shard| shard.id).collect();
+    /// use std::time::Duration;
+    ///
+    /// let mut watch = stream.watch(&shards)?;
+    /// assert!(!watch.wait(Duration::ZERO));
+    /// stream.put("user-42", b"{}")?;
+    /// assert!(watch.wait(Duration::from_secs(1)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(&mut self, limit: Duration) -> bool {
         self.signal.wait(limit)
     }

@@ -5,24 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anabranch::disk::Disk;
 use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{
     Bucket, BucketError, ChannelOptions, Delivery, DeliveryError, DeliveryOptions, Destination,
-    DirectoryBuckets, Error, HashKey, ManualClock, Object, PutRecord, ShardFilter, Store, StoreOptions,
-    Stream, Timestamp,
+    DirectoryBuckets, Error, HashKey, Object, PutRecord, ShardFilter, StoreOptions, Stream,
 };
 use proptest::prelude::*;
 
-use crate::model::{KEYS, SECRET, key_ring};
-use crate::reshard::{merge_nth, split_nth};
+use crate::machine::{Machine, Stopped, stopped};
+use crate::model::{SECRET, key_ring};
 use crate::watchdog::Case;
 
-const DIRECTORY: &str = "store";
 const BUCKETS: &str = "buckets";
-const FRESHNESS: Duration = Duration::from_secs(300);
+const FRESHNESS_SECONDS: u64 = 300;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -41,18 +38,13 @@ enum Op {
     CrashIn(u64, LossMode),
 }
 
-/// The machine has stopped.
-struct Stopped;
-
 struct World {
-    disk: SimDisk,
-    seed: u64,
-    clock: ManualClock,
-    open: Option<(Store, Delivery)>,
+    machine: Machine,
+    /// There is one while the store is open.
+    delivery: Option<Delivery>,
     /// What must be delivered in the end.
     acknowledged: BTreeSet<u32>,
     next: u32,
-    stop: LossMode,
 }
 
 impl World {
@@ -62,17 +54,19 @@ impl World {
         disk.create_dir(&PathBuf::from(BUCKETS).join("archive")).unwrap();
         disk.sync_dir(BUCKETS.as_ref()).unwrap();
         disk.sync_dir("".as_ref()).unwrap();
+        let journaled = [1, 2, usize::MAX][seed as usize % 3];
+        let options = StoreOptions::new()
+            .min_journaled_shards(journaled)
+            .compaction_bytes(if seed.is_multiple_of(2) { 1 } else { 1 << 20 })
+            .keys(key_ring());
         let mut world = Self {
-            disk,
-            seed,
-            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
-            open: None,
+            machine: Machine::new(disk, options),
+            delivery: None,
             acknowledged: BTreeSet::new(),
             next: 0,
-            stop: LossMode::LoseAll,
         };
-        world.open().unwrap();
-        let stream = world.store().create_stream("clicks", 2).unwrap();
+        world.begin_delivery();
+        let stream = world.stream().unwrap();
         let destination = Destination {
             key_template: Some("!{yyyy}/!{MM}/!{channel-name}".to_owned()),
             ..Destination::new("archive")
@@ -83,48 +77,43 @@ impl World {
         world
     }
 
-    fn open(&mut self) -> anabranch::Result<()> {
-        let journaled = [1, 2, usize::MAX][self.seed as usize % 3];
-        let store = StoreOptions::new()
-            .segment_bytes(64 << 10)
-            .keeper(false)
-            .flusher_threads(1)
-            .min_journaled_shards(journaled)
-            .compaction_bytes(if self.seed.is_multiple_of(2) { 1 } else { 1 << 20 })
-            .keys(key_ring())
-            .clock(self.clock.clone())
-            .disk(self.disk.clone())
-            .open(DIRECTORY)?;
-        let buckets = DirectoryBuckets::on_disk(BUCKETS, self.disk.clone());
+    fn begin_delivery(&mut self) {
+        let buckets = DirectoryBuckets::on_disk(BUCKETS, self.machine.disk.clone());
         let options = DeliveryOptions {
             object_bytes: 40,
             ..DeliveryOptions::default()
         };
-        let delivery = Delivery::new(&store, buckets, options);
-        self.open = Some((store, delivery));
-        Ok(())
+        self.delivery = Some(Delivery::new(self.machine.store(), buckets, options));
     }
 
-    fn store(&self) -> &Store {
-        &self.open.as_ref().unwrap().0
+    fn delivery(&self) -> &Delivery {
+        self.delivery.as_ref().unwrap()
     }
 
     fn stream(&self) -> anabranch::Result<Stream> {
-        self.store().stream("clicks")
+        self.machine.stream()
     }
 
     fn crash(&mut self, mode: LossMode) {
-        self.disk.freeze();
-        let after = self.disk.crash(mode);
-        self.open = None;
-        self.disk = after;
-        self.open().unwrap();
+        self.end_delivery_by(|machine| machine.crash(mode));
+    }
+
+    fn start_again(&mut self) {
+        self.end_delivery_by(Machine::start_again);
+    }
+
+    fn end_delivery_by(&mut self, crash: impl FnOnce(&mut Machine)) {
+        // It does no more.
+        self.machine.disk.freeze();
+        self.delivery = None;
+        crash(&mut self.machine);
+        self.begin_delivery();
     }
 
     fn run(&mut self, op: &Op) {
-        if self.try_run(op).is_err() || self.disk.is_frozen() {
-            assert!(self.disk.is_frozen(), "{op:?} failed");
-            self.crash(self.stop);
+        if self.try_run(op).is_err() || self.machine.has_stopped() {
+            assert!(self.machine.has_stopped(), "{op:?} failed");
+            self.start_again();
         }
     }
 
@@ -137,44 +126,37 @@ impl World {
                 Ok(())
             }
             Op::Advance(seconds) => {
-                self.clock.advance(Duration::from_secs(*seconds));
+                self.machine.advance(*seconds);
                 Ok(())
             }
-            Op::Split(nth) => self
-                .stream()
-                .and_then(|stream| split_nth(&stream, *nth))
-                .map_err(stopped),
-            Op::Merge(nth) => self
-                .stream()
-                .and_then(|stream| merge_nth(&stream, *nth))
-                .map_err(stopped),
+            Op::Split(nth) => self.machine.split(*nth),
+            Op::Merge(nth) => self.machine.merge(*nth),
             Op::Expire => self.expire(),
-            Op::Maintain => self.store().maintain().map_err(stopped),
-            Op::Encrypt(key) => self.encrypt(*key),
+            Op::Maintain => self.machine.maintain(),
+            Op::Encrypt(key) => self.machine.encrypt(*key),
             Op::Reopen => {
-                let closed = self.store().close();
-                self.open = None;
-                closed.map_err(stopped)?;
-                self.open().map_err(stopped)
+                self.delivery = None;
+                self.machine.close()?;
+                self.machine.open()?;
+                self.begin_delivery();
+                Ok(())
             }
             Op::Crash(mode) => {
                 self.crash(*mode);
                 Ok(())
             }
             Op::CrashIn(calls, mode) => {
-                self.stop = *mode;
-                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                self.machine.stop_in(*calls, *mode);
                 Ok(())
             }
         }
     }
 
     fn deliver(&self) -> usize {
-        let (store, delivery) = self.open.as_ref().unwrap();
-        let objects = delivery.deliver_due();
-        let channel = store.stream("clicks").and_then(|stream| stream.channel("all"));
-        let problem = channel.ok().and_then(|channel| delivery.problem(&channel));
-        assert!(problem.is_none() || self.disk.is_frozen(), "{problem:?}");
+        let objects = self.delivery().deliver_due();
+        let channel = self.stream().and_then(|stream| stream.channel("all"));
+        let problem = channel.ok().and_then(|channel| self.delivery().problem(&channel));
+        assert!(problem.is_none() || self.machine.has_stopped(), "{problem:?}");
         objects
     }
 
@@ -189,47 +171,35 @@ impl World {
         Ok(())
     }
 
-    fn encrypt(&self, key: Option<u8>) -> Result<(), Stopped> {
-        let changed = self.stream().and_then(|stream| match key {
-            Some(key) => stream.start_encryption(KEYS[usize::from(key)]),
-            None => stream.stop_encryption(),
-        });
-        changed.map_err(stopped)
-    }
-
     fn expire(&mut self) -> Result<(), Stopped> {
         self.acknowledged.clear();
-        for _ in 0..26 {
-            self.clock.advance(Duration::from_secs(3_600));
-            self.store().maintain().map_err(stopped)?;
-        }
-        Ok(())
+        self.machine.let_hours_pass(26)
     }
 
     /// All that is there is in objects in the end, which a loss of power does not change.
     fn finish(&mut self) {
-        if self.disk.is_frozen() {
-            self.crash(self.stop);
+        if self.machine.has_stopped() {
+            self.start_again();
         }
-        self.disk.faults().clear();
-        self.clock.advance(FRESHNESS);
+        self.machine.disk.faults().clear();
+        self.machine.advance(FRESHNESS_SECONDS);
         self.deliver();
         assert_eq!(self.deliver(), 0, "what is delivered is not delivered again");
         self.crash(LossMode::LoseAll);
-        self.clock.advance(FRESHNESS);
+        self.machine.advance(FRESHNESS_SECONDS);
         assert_eq!(self.deliver(), 0, "what is delivered stays so");
         self.check();
     }
 
     fn check(&self) {
-        let files = self.disk.rot().files();
+        let files = self.machine.disk.rot().files();
         let mut shards: BTreeMap<String, Vec<(u64, u64, Vec<u32>)>> = BTreeMap::new();
         for (path, _) in files.iter().filter(|(path, _)| path.starts_with(BUCKETS)) {
             let name = path.file_name().unwrap().to_str().unwrap();
             if name.ends_with(".partial") {
                 continue;
             }
-            let body = self.disk.rot().read(path).unwrap();
+            let body = self.machine.disk.rot().read(path).unwrap();
             assert!(
                 body.len() <= 40 && body.len().is_multiple_of(4),
                 "{name}: {} bytes",
@@ -274,10 +244,6 @@ impl World {
         let missing: Vec<_> = self.acknowledged.difference(&delivered).collect();
         assert!(missing.is_empty(), "never delivered: {missing:?}");
     }
-}
-
-fn stopped(_: Error) -> Stopped {
-    Stopped
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -337,7 +303,7 @@ fn a_crash_in_any_call_of_a_delivery_loses_nothing() {
             let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}"));
             let mut world = World::new(call);
             world.run(&Op::CrashIn(call, mode));
-            let before = world.disk.clone();
+            let before = world.machine.disk.clone();
             scenario.iter().for_each(|op| world.run(op));
             let has_stopped = before.is_frozen();
             world.finish();
@@ -357,21 +323,21 @@ fn a_crash_in_any_call_of_a_delivery_of_an_encrypted_stream_leaves_no_secret() {
         for call in (1..).step_by(CALLS_BETWEEN) {
             let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}"));
             let mut world = World::new(call);
-            world.encrypt(Some(2)).map_err(|_| "no key").unwrap();
+            world.machine.encrypt(Some(2)).unwrap();
             let stream = world.stream().unwrap();
             for id in 0..8 {
                 stream.put(&format!("key-{id}"), &secret(id)).unwrap();
             }
             drop(stream);
-            world.clock.advance(FRESHNESS);
+            world.machine.advance(FRESHNESS_SECONDS);
             world.run(&Op::CrashIn(call, mode));
-            let before = world.disk.clone();
+            let before = world.machine.disk.clone();
             world.run(&Op::Deliver);
             let has_stopped = before.is_frozen();
-            world.disk.faults().clear();
-            world.clock.advance(FRESHNESS);
+            world.machine.disk.faults().clear();
+            world.machine.advance(FRESHNESS_SECONDS);
             world.deliver();
-            let rot = world.disk.rot();
+            let rot = world.machine.disk.rot();
             let mut delivered = BTreeSet::new();
             for (path, _) in rot.files() {
                 let bytes = rot.read(&path).unwrap();
@@ -400,15 +366,15 @@ fn a_crash_in_any_call_of_a_delivery_of_an_encrypted_stream_leaves_no_secret() {
 #[test]
 fn a_full_disk_delays_a_delivery() {
     let mut world = World::new(3);
-    let used = world.disk.used_bytes();
+    let used = world.machine.disk.used_bytes();
     for id in 0..50 {
         world.put().map_err(|_| id).unwrap();
     }
-    world.clock.advance(FRESHNESS);
-    world.disk.set_capacity(used);
-    let (store, delivery) = world.open.as_ref().unwrap();
+    world.machine.advance(FRESHNESS_SECONDS);
+    world.machine.disk.set_capacity(used);
+    let delivery = world.delivery();
     assert_eq!(delivery.deliver_due(), 0);
-    let channel = store.stream("clicks").unwrap().channel("all").unwrap();
+    let channel = world.stream().unwrap().channel("all").unwrap();
     let problem = delivery.problem(&channel).unwrap();
     assert!(
         problem
@@ -417,7 +383,7 @@ fn a_full_disk_delays_a_delivery() {
             .starts_with("cannot put an object in bucket archive"),
         "{problem:?}"
     );
-    world.disk.set_capacity(u64::MAX);
+    world.machine.disk.set_capacity(u64::MAX);
     assert!(delivery.deliver_due() > 0);
     assert!(delivery.problem(&channel).is_none());
     world.finish();
@@ -443,12 +409,17 @@ impl Bucket for Counting {
 fn a_full_store_has_no_object_put_twice() {
     let mut world = World::new(3);
     for _ in 0..5 {
-        world.put().map_err(|_| "a put failed").unwrap();
+        world.put().unwrap();
     }
-    world.clock.advance(FRESHNESS);
+    world.machine.advance(FRESHNESS_SECONDS);
     let counting = Counting::default();
-    let delivery = Delivery::new(world.store(), counting.clone(), DeliveryOptions::default());
+    let delivery = Delivery::new(
+        world.machine.store(),
+        counting.clone(),
+        DeliveryOptions::default(),
+    );
     world
+        .machine
         .disk
         .faults()
         .on("MANIFEST")
@@ -460,11 +431,11 @@ fn a_full_store_has_no_object_put_twice() {
     let channel = world.stream().unwrap().channel("all").unwrap();
     assert!(delivery.problem(&channel).is_some());
     for _ in 0..5 {
-        world.clock.advance(FRESHNESS);
+        world.machine.advance(FRESHNESS_SECONDS);
         delivery.deliver_due();
     }
     assert_eq!(puts(&counting), put);
-    world.disk.faults().clear();
+    world.machine.disk.faults().clear();
 }
 
 /// What is in front of damage is delivered, and so are the children of a shard that cannot be read on.
@@ -488,10 +459,10 @@ fn damage_holds_up_only_what_is_behind_it() {
     stream.split_shard(shard, HashKey::new(1 << 125)).unwrap();
     first(3);
     drop(stream);
-    world.store().close().unwrap();
-    world.open = None;
+    world.delivery = None;
+    world.machine.close().unwrap();
     // The large record is found by what it has.
-    let rot = world.disk.rot();
+    let rot = world.machine.disk.rot();
     let mut found = 0;
     for (path, _) in rot.files() {
         let bytes = rot.read(&path).unwrap();
@@ -504,11 +475,12 @@ fn damage_holds_up_only_what_is_behind_it() {
         }
     }
     assert_eq!(found, 1);
-    world.open().unwrap();
-    world.clock.advance(FRESHNESS);
-    let (store, delivery) = world.open.as_ref().unwrap();
+    world.machine.open().unwrap();
+    world.begin_delivery();
+    world.machine.advance(FRESHNESS_SECONDS);
+    let delivery = world.delivery();
     assert_eq!(delivery.deliver_due(), 2);
-    let channel = store.stream("clicks").unwrap().channel("all").unwrap();
+    let channel = world.stream().unwrap().channel("all").unwrap();
     let problem = delivery.problem(&channel).unwrap();
     let is_damage = matches!(&problem.error, DeliveryError::Store(Error::Corrupt { .. }));
     assert!(is_damage, "{problem:?}");

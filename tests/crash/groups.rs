@@ -7,17 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::sim::{LossMode, SimDisk};
 use anabranch::{
-    Checkpoint, ConsumerGroup, Error, GroupBatch, ManualClock, Member, MemberOptions, ReadLimit, ShardFilter,
-    ShardId, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Checkpoint, ConsumerGroup, Error, GroupBatch, Member, MemberOptions, ReadLimit, ShardFilter, ShardId,
+    StartingPosition, StoreOptions, Stream,
 };
 use proptest::prelude::*;
 
-use crate::reshard::{merge_nth, split_nth};
+use crate::machine::{Machine, Stopped, stopped};
 use crate::watchdog::Case;
 
-const DIRECTORY: &str = "store";
 const LEASE_SECONDS: u64 = 100;
 const MOST_MEMBERS: usize = 4;
 
@@ -87,17 +86,10 @@ struct Worker {
     given: Vec<(u64, GroupBatch)>,
 }
 
-/// The machine has stopped.
-struct Stopped;
-
 struct World {
-    disk: SimDisk,
-    compacts: bool,
-    clock: ManualClock,
-    seconds: u64,
+    machine: Machine,
     /// Whether closed shards may have expired, of which a member is told that it misses something even where it does not.
     has_expired: bool,
-    store: Option<Store>,
     workers: Vec<Worker>,
     joined: u32,
     records: BTreeMap<u32, Known>,
@@ -106,68 +98,50 @@ struct World {
     reached: Option<Checkpoint>,
     /// A deletion has begun, and the group is not made again.
     may_be_deleted: bool,
-    /// How it stops, if it is to.
-    stop: LossMode,
 }
 
 impl World {
     fn new(seed: u64, compacts: bool) -> Self {
-        let mut world = Self {
-            disk: SimDisk::new(seed),
-            compacts,
-            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
-            seconds: 0,
+        let options = match compacts {
+            true => StoreOptions::new().compaction_bytes(1),
+            false => StoreOptions::new(),
+        };
+        let world = Self {
+            machine: Machine::new(SimDisk::new(seed), options),
             has_expired: false,
-            store: None,
             workers: Vec::new(),
             joined: 0,
             records: BTreeMap::new(),
             parents: BTreeMap::new(),
             reached: None,
             may_be_deleted: false,
-            stop: LossMode::LoseAll,
         };
-        world.open().unwrap();
-        world.store().create_stream("jobs", 2).unwrap();
         world.group().unwrap();
         world
     }
 
-    fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
-    }
-
     fn stream(&self) -> anabranch::Result<Stream> {
-        self.store().stream("jobs")
+        self.machine.stream()
     }
 
     fn group(&self) -> anabranch::Result<ConsumerGroup> {
         self.stream()?.group("work", StartingPosition::TrimHorizon)
     }
 
-    fn open(&mut self) -> anabranch::Result<()> {
-        let options = StoreOptions::new()
-            .segment_bytes(64 << 10)
-            .keeper(false)
-            .flusher_threads(1)
-            .clock(self.clock.clone())
-            .disk(self.disk.clone());
-        let options = match self.compacts {
-            true => options.compaction_bytes(1),
-            false => options,
-        };
-        self.store = Some(options.open(DIRECTORY)?);
-        Ok(())
-    }
-
     /// Power is lost, and the store is opened again.
     fn crash(&mut self, mode: LossMode) {
-        self.disk.freeze();
-        let after = self.disk.crash(mode);
+        self.lose_members_by(|machine| machine.crash(mode));
+    }
+
+    fn start_again(&mut self) {
+        self.lose_members_by(Machine::start_again);
+    }
+
+    fn lose_members_by(&mut self, crash: impl FnOnce(&mut Machine)) {
+        // They do no more.
+        self.machine.disk.freeze();
         self.lose_members();
-        self.store = None;
-        self.disk = after;
-        self.open().unwrap();
+        crash(&mut self.machine);
         if self.may_be_deleted {
             self.group().unwrap();
             self.may_be_deleted = false;
@@ -181,8 +155,8 @@ impl World {
 
     fn run(&mut self, op: &Op) {
         if self.try_run(op).is_err() {
-            assert!(self.disk.is_frozen(), "{op:?} failed");
-            self.crash(self.stop);
+            assert!(self.machine.has_stopped(), "{op:?} failed");
+            self.start_again();
         }
         self.check();
     }
@@ -204,42 +178,28 @@ impl World {
             Op::SetBack => self.set_back(),
             Op::Delete => self.delete(),
             Op::Advance(seconds) => {
-                self.advance(*seconds);
+                self.machine.advance(*seconds);
                 Ok(())
             }
             Op::Expire => self.expire(),
-            Op::Split(nth) => self
-                .stream()
-                .and_then(|stream| split_nth(&stream, *nth))
-                .map_err(stopped),
-            Op::Merge(nth) => self
-                .stream()
-                .and_then(|stream| merge_nth(&stream, *nth))
-                .map_err(stopped),
-            Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Split(nth) => self.machine.split(*nth),
+            Op::Merge(nth) => self.machine.merge(*nth),
+            Op::Maintain => self.machine.maintain(),
             Op::Lag => self.lag(),
             Op::Reopen => {
                 self.lose_members();
-                let closed = self.store().close();
-                self.store = None;
-                closed.map_err(stopped)?;
-                self.open().map_err(stopped)
+                self.machine.close()?;
+                self.machine.open()
             }
             Op::Crash(mode) => {
                 self.crash(*mode);
                 Ok(())
             }
             Op::CrashIn(calls, mode) => {
-                self.stop = *mode;
-                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                self.machine.stop_in(*calls, *mode);
                 Ok(())
             }
         }
-    }
-
-    fn advance(&mut self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
-        self.seconds += seconds;
     }
 
     fn expire(&mut self) -> Result<(), Stopped> {
@@ -247,11 +207,7 @@ impl World {
         self.records
             .values_mut()
             .for_each(|known| known.may_be_expired = true);
-        for _ in 0..30 {
-            self.advance(3_600);
-            self.store().maintain().map_err(stopped)?;
-        }
-        Ok(())
+        self.machine.let_hours_pass(30)
     }
 
     fn set_back(&mut self) -> Result<(), Stopped> {
@@ -375,7 +331,7 @@ impl World {
         );
         self.check_parents_are_committed(batch.shard);
         for id in ids(&batch) {
-            let seconds = self.seconds;
+            let seconds = self.machine.seconds();
             let known = self.records.get_mut(&id).expect("what is given out was put");
             assert_ne!(known.committed, Committed::Yes, "{id} was committed");
             let may_be_again = known
@@ -391,7 +347,7 @@ impl World {
             };
         }
         let count = batch.records.len();
-        self.workers[at].given.push((self.seconds, batch));
+        self.workers[at].given.push((self.machine.seconds(), batch));
         Ok(count)
     }
 
@@ -415,7 +371,7 @@ impl World {
             Ok(()) => Committed::Yes,
             Err(Error::LeaseLost { .. }) => {
                 let has_expired = ids(&batch).iter().any(|id| self.records[id].may_be_expired);
-                let has_run_out = given_at + LEASE_SECONDS <= self.seconds;
+                let has_run_out = given_at + LEASE_SECONDS <= self.machine.seconds();
                 assert!(has_run_out || has_expired, "{}", batch.shard);
                 worker.given.remove(nth);
                 return Ok(());
@@ -489,7 +445,7 @@ impl World {
         }
         self.note_lineage();
         let Ok(Some(now)) = self.stream().and_then(|stream| stream.checkpoint("work")) else {
-            assert!(self.disk.is_frozen(), "the checkpoint is gone");
+            assert!(self.machine.has_stopped(), "the checkpoint is gone");
             return;
         };
         let drained = self.ancestors(now.positions().map(|(shard, _)| shard));
@@ -513,10 +469,10 @@ impl World {
 
     /// All that is there is given out in the end.
     fn drain(&mut self) {
-        if self.disk.is_frozen() {
-            self.crash(self.stop);
+        if self.machine.has_stopped() {
+            self.start_again();
         }
-        self.disk.faults().clear();
+        self.machine.disk.faults().clear();
         self.run(&Op::Advance(LEASE_SECONDS));
         while !self.workers.is_empty() {
             self.leave(0);
@@ -528,8 +484,8 @@ impl World {
             member: group.join(name, &MemberOptions::default()).unwrap(),
             given: Vec::new(),
         });
-        while self.poll(0, 7).map_err(|_| "a poll failed").unwrap() > 0 {
-            self.commit(0, 0).map_err(|_| "a commit failed").unwrap();
+        while self.poll(0, 7).unwrap() > 0 {
+            self.commit(0, 0).unwrap();
             self.check();
         }
         for (id, known) in &self.records {
@@ -545,8 +501,8 @@ impl World {
         assert!(lag.iter().all(|lag| lag.records == 0), "{lag:?}");
         drop(group);
         self.crash(LossMode::LoseAll);
-        self.join().map_err(|_| "a join failed").unwrap();
-        self.poll(0, 7).map_err(|_| "a poll failed").unwrap();
+        self.join().unwrap();
+        self.poll(0, 7).unwrap();
         // What had expired may be there again, where less time is confirmed.
         for id in self.workers[0].given.iter().flat_map(|(_, batch)| ids(batch)) {
             assert!(
@@ -561,10 +517,6 @@ fn ids(batch: &GroupBatch) -> Vec<u32> {
     let ids = batch.records.iter();
     ids.map(|record| u32::from_be_bytes(record.data[..].try_into().unwrap()))
         .collect()
-}
-
-fn stopped(_: Error) -> Stopped {
-    Stopped
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -642,7 +594,7 @@ fn a_crash_in_any_call_of_a_group_sets_nothing_back_and_loses_nothing() {
                 let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}, compacts {compacts}"));
                 let mut world = World::new(call, compacts);
                 world.run(&Op::CrashIn(call, mode));
-                let before = world.disk.clone();
+                let before = world.machine.disk.clone();
                 scenario().iter().for_each(|op| world.run(op));
                 let has_stopped = before.is_frozen();
                 world.drain();

@@ -1,18 +1,17 @@
 //! A reader that is interrupted before each of its calls to the disk, while what it reads is trimmed and recycled, and
 //! another stream writes to the recycled files.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anabranch::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use anabranch::inspect::Inspection;
-use anabranch::sim::SimDisk;
+use anabranch::sim::{Operation, SimDisk};
 use anabranch::{
     Error, ManualClock, ReadLimit, ShardIterator, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 
+use crate::disturbed_disk::DisturbedDisk;
 use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
@@ -24,51 +23,48 @@ const OLD: u8 = 1;
 const NEW: u8 = 2;
 const FOREIGN: u8 = 3;
 
-/// A disk that does something before one of the calls to come.
-#[derive(Clone, Debug)]
-struct Interrupting {
-    disk: SimDisk,
-    interruption: Arc<Mutex<Interruption>>,
-}
+/// What is done before one of the calls to come that a reader makes.
+#[derive(Clone, Default)]
+struct Interruption(Arc<Mutex<Planned>>);
 
 #[derive(Default)]
-struct Interruption {
+struct Planned {
     calls_left: u64,
     run: Option<Box<dyn FnOnce() + Send>>,
 }
 
-impl std::fmt::Debug for Interruption {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Interruption(in {} calls)", self.calls_left)
-    }
-}
+impl Interruption {
+    const CALLS: &'static [Operation] = &[
+        Operation::Open,
+        Operation::Length,
+        Operation::Read,
+        Operation::Write,
+        Operation::Map,
+    ];
 
-impl Interrupting {
-    fn new(disk: SimDisk) -> Self {
-        Self {
-            disk,
-            interruption: Arc::default(),
-        }
+    fn of(&self, disk: SimDisk) -> DisturbedDisk {
+        let interruption = self.clone();
+        DisturbedDisk::new(disk, Self::CALLS, move || interruption.count_call())
     }
 
-    fn interrupt(&self, call: u64, run: impl FnOnce() + Send + 'static) {
-        *self.interruption.lock().unwrap() = Interruption {
+    fn plan(&self, call: u64, run: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap() = Planned {
             calls_left: call,
             run: Some(Box::new(run)),
         };
     }
 
     /// Whether there were as many calls. From here on there is no interruption.
-    fn was_interrupted(&self) -> bool {
-        self.interruption.lock().unwrap().run.take().is_none()
+    fn has_happened(&self) -> bool {
+        self.0.lock().unwrap().run.take().is_none()
     }
 
-    fn before_call(&self) {
+    fn count_call(&self) {
         let run = {
-            let mut interruption = self.interruption.lock().unwrap();
-            interruption.calls_left = interruption.calls_left.saturating_sub(1);
-            match interruption.calls_left {
-                0 => interruption.run.take(),
+            let mut planned = self.0.lock().unwrap();
+            planned.calls_left = planned.calls_left.saturating_sub(1);
+            match planned.calls_left {
+                0 => planned.run.take(),
                 _ => None,
             }
         };
@@ -78,115 +74,10 @@ impl Interrupting {
     }
 }
 
-impl Disk for Interrupting {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        self.before_call();
-        Ok(Arc::new(InterruptingFile {
-            file: self.disk.open(path, mode)?,
-            disk: self.clone(),
-        }))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(directory)
-    }
-
-    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
-        self.disk.kind(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn count_names(&self, path: &Path) -> io::Result<u64> {
-        self.disk.count_names(path)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_dir(path)
-    }
-
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.disk.sync_dir(directory)
-    }
-
-    fn entropy(&self) -> io::Result<u64> {
-        self.disk.entropy()
-    }
-
-    fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError> {
-        self.disk.lock(path)
-    }
-
-    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
-        self.disk.lock_shared(path)
-    }
-
-    fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
-        self.disk.probe_lock(path)
-    }
-}
-
-#[derive(Debug)]
-struct InterruptingFile {
-    file: Arc<dyn DiskFile>,
-    disk: Interrupting,
-}
-
-impl DiskFile for InterruptingFile {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.before_call();
-        self.file.len()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.before_call();
-        self.file.read_exact_at(buffer, offset)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.before_call();
-        self.file.write_all_at(bytes, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        self.file.allocate(length)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)
-    }
-
-    fn release(&self, from: u64) -> io::Result<()> {
-        self.file.release(from)
-    }
-
-    fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
-        self.disk.before_call();
-        self.file.map(length)
-    }
-
-    fn drop_cache(&self) -> io::Result<()> {
-        self.file.drop_cache()
-    }
-}
-
 /// A store with the two streams.
 struct Streams {
-    disk: Interrupting,
+    disk: SimDisk,
+    interruption: Interruption,
     clock: ManualClock,
     store: Store,
     read: Stream,
@@ -196,7 +87,8 @@ struct Streams {
 impl Streams {
     /// Nothing is in the cache of open files, and there is no index.
     fn new(map: bool) -> Self {
-        let disk = Interrupting::new(SimDisk::new(1));
+        let disk = SimDisk::new(1);
+        let interruption = Interruption::default();
         let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
         let store = StoreOptions::new()
             .segment_bytes(64 * 1024)
@@ -206,7 +98,7 @@ impl Streams {
             .keeper(false)
             .flusher_threads(1)
             .clock(clock.clone())
-            .disk(disk.clone())
+            .disk(interruption.of(disk.clone()))
             .open(DIRECTORY)
             .unwrap();
         let [read, other] = ["read", "other"].map(|name| store.create_stream(name, 1).unwrap());
@@ -215,11 +107,12 @@ impl Streams {
         put(&read, NEW, 6);
         put(&other, FOREIGN, 1);
         let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "index");
-        for (path, _) in disk.disk.rot().files().iter().filter(|(path, _)| is_index(path)) {
-            disk.disk.rot().remove(path).unwrap();
+        for (path, _) in disk.rot().files().iter().filter(|(path, _)| is_index(path)) {
+            disk.rot().remove(path).unwrap();
         }
         Self {
             disk,
+            interruption,
             clock,
             store,
             read,
@@ -229,7 +122,7 @@ impl Streams {
 
     fn interrupt(&self, call: u64) {
         let (clock, store, other) = (self.clock.clone(), self.store.clone(), self.other.clone());
-        self.disk.interrupt(call, move || {
+        self.interruption.plan(call, move || {
             clock.advance(5 * HOUR);
             store.maintain().unwrap();
             put(&other, FOREIGN, 9);
@@ -243,7 +136,7 @@ impl Streams {
         put(&self.other, FOREIGN, 9);
         self.store.close().unwrap();
         let verification = Inspection::of(DIRECTORY)
-            .disk(self.disk.disk.clone())
+            .disk(self.disk.clone())
             .verify(&mut |_| {})
             .unwrap();
         assert!(verification.is_sound(), "{:?}", verification.findings);
@@ -304,7 +197,7 @@ fn interrupt_each_call(map: bool, run: impl Fn(&Stream, ShardIterator)) {
             .unwrap();
         streams.interrupt(call);
         run(&streams.read, start);
-        let was_interrupted = streams.disk.was_interrupted();
+        let was_interrupted = streams.interruption.has_happened();
         streams.finish();
         if !was_interrupted {
             return;

@@ -486,7 +486,8 @@ impl RecordModel {
 
     /// Bytes that no other record has, and no part of which can be mistaken for another part.
     pub fn data(&self) -> Vec<u8> {
-        let mut data = self.id.to_le_bytes().to_vec();
+        let mut data = Vec::with_capacity(self.bytes + size_of::<u64>());
+        data.extend_from_slice(&self.id.to_le_bytes());
         if self.is_secret && self.bytes >= data.len() + SECRET.len() {
             data.extend_from_slice(SECRET);
         }

@@ -1,18 +1,16 @@
 //! A queue side by side with a model of what may be true of each of its records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use anabranch::sim::{Calls, LossMode, SimDisk};
+use anabranch::sim::{LossMode, SimDisk};
 use anabranch::{
-    ManualClock, Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit, Receipt, ReceiptError,
-    ReceiveOptions, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Queue, QueueOptions, QueueRecord, QueueSettings, ReadLimit, Receipt, ReceiptError, ReceiveOptions,
+    StartingPosition, StoreOptions, Stream,
 };
 
+use crate::machine::{Machine, Stopped, stopped};
 use crate::model::{KEYS, SECRET, key_ring};
-use crate::reshard::{merge_nth, split_nth};
 
-const DIRECTORY: &str = "store";
 pub const VISIBILITY_SECONDS: u64 = 100;
 const MAX_RECEIVE_COUNT: u32 = 3;
 
@@ -98,40 +96,31 @@ impl Known {
     }
 }
 
-/// The machine has stopped.
-pub struct Stopped;
-
 pub struct World {
-    pub disk: SimDisk,
-    seed: u64,
-    compacts: bool,
+    pub machine: Machine,
     /// From its beginning to its end.
     is_encrypted: bool,
-    clock: ManualClock,
-    seconds: u64,
-    store: Option<Store>,
     records: BTreeMap<u32, Known>,
     next: u32,
-    /// How it stops, if it is to.
-    stop: LossMode,
 }
 
 impl World {
     pub fn new(seed: u64, compacts: bool, is_encrypted: bool) -> Self {
-        let mut world = Self {
-            disk: SimDisk::new(seed),
-            seed,
-            compacts,
+        let journaled = [1, 2, usize::MAX][seed as usize % 3];
+        let options = StoreOptions::new()
+            .min_journaled_shards(journaled)
+            .keys(key_ring());
+        let options = match compacts {
+            true => options.compaction_bytes(1),
+            false => options,
+        };
+        let world = Self {
+            machine: Machine::new(SimDisk::new(seed), options),
             is_encrypted,
-            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
-            seconds: 0,
-            store: None,
             records: BTreeMap::new(),
             next: 0,
-            stop: LossMode::LoseAll,
         };
-        world.open().unwrap();
-        let stream = world.store().create_stream("jobs", 2).unwrap();
+        let stream = world.stream().unwrap();
         if is_encrypted {
             stream.start_encryption(KEYS[0]).unwrap();
         }
@@ -147,43 +136,22 @@ impl World {
         world
     }
 
-    fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
-    }
-
     pub fn stream(&self) -> anabranch::Result<Stream> {
-        self.store().stream("jobs")
+        self.machine.stream()
     }
 
     pub fn queue(&self) -> anabranch::Result<Queue> {
         self.stream()?.queue("work")
     }
 
-    fn open(&mut self) -> anabranch::Result<()> {
-        let journaled = [1, 2, usize::MAX][self.seed as usize % 3];
-        let options = StoreOptions::new()
-            .segment_bytes(64 << 10)
-            .keeper(false)
-            .flusher_threads(1)
-            .min_journaled_shards(journaled)
-            .keys(key_ring())
-            .clock(self.clock.clone())
-            .disk(self.disk.clone());
-        let options = match self.compacts {
-            true => options.compaction_bytes(1),
-            false => options,
-        };
-        self.store = Some(options.open(DIRECTORY)?);
-        Ok(())
-    }
-
     /// Power is lost, and the store is opened again.
     fn crash(&mut self, mode: LossMode) {
-        self.disk.freeze();
-        let after = self.disk.crash(mode);
-        self.store = None;
-        self.disk = after;
-        self.open().unwrap();
+        self.machine.crash(mode);
+        self.forget_deadlines();
+    }
+
+    fn start_again(&mut self) {
+        self.machine.start_again();
         self.forget_deadlines();
     }
 
@@ -195,11 +163,11 @@ impl World {
 
     pub fn run(&mut self, op: &Op) {
         if self.try_run(op).is_err() {
-            assert!(self.disk.is_frozen(), "{op:?} failed");
-            self.crash(self.stop);
+            assert!(self.machine.has_stopped(), "{op:?} failed");
+            self.start_again();
         }
         // What is not held back and was given out often enough is dead whenever it is looked at.
-        let seconds = self.seconds;
+        let seconds = self.machine.seconds();
         for known in self.records.values_mut() {
             known.held_until = known.held_until.filter(|until| *until > seconds);
             if known.held_until.is_none() && known.may_be_live && known.most_count >= MAX_RECEIVE_COUNT {
@@ -223,25 +191,17 @@ impl World {
             Op::AcknowledgeLate { one_of } => self.acknowledge_late(*one_of),
             Op::Encrypt(key) => self.encrypt(*key),
             Op::Advance(seconds) => {
-                self.advance(*seconds);
+                self.machine.advance(*seconds);
                 Ok(())
             }
-            Op::Split(nth) => self
-                .stream()
-                .and_then(|stream| split_nth(&stream, *nth))
-                .map_err(stopped),
-            Op::Merge(nth) => self
-                .stream()
-                .and_then(|stream| merge_nth(&stream, *nth))
-                .map_err(stopped),
+            Op::Split(nth) => self.machine.split(*nth),
+            Op::Merge(nth) => self.machine.merge(*nth),
             Op::Expire => self.expire(),
-            Op::Maintain => self.store().maintain().map_err(stopped),
+            Op::Maintain => self.machine.maintain(),
             Op::Count => self.count(),
             Op::Reopen => {
-                let closed = self.store().close();
-                self.store = None;
-                closed.map_err(stopped)?;
-                self.open().map_err(stopped)?;
+                self.machine.close()?;
+                self.machine.open()?;
                 self.forget_deadlines();
                 Ok(())
             }
@@ -250,16 +210,10 @@ impl World {
                 Ok(())
             }
             Op::CrashIn(calls, mode) => {
-                self.stop = *mode;
-                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                self.machine.stop_in(*calls, *mode);
                 Ok(())
             }
         }
-    }
-
-    pub fn advance(&mut self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
-        self.seconds += seconds;
     }
 
     fn put(&mut self) -> Result<(), Stopped> {
@@ -297,11 +251,7 @@ impl World {
 
     fn encrypt(&mut self, key: Option<u8>) -> Result<(), Stopped> {
         let key = key.or(self.is_encrypted.then_some(0));
-        let changed = self.stream().and_then(|stream| match key {
-            Some(key) => stream.start_encryption(KEYS[usize::from(key)]),
-            None => stream.stop_encryption(),
-        });
-        changed.map_err(stopped)
+        self.machine.encrypt(key)
     }
 
     fn receive(&mut self, records: usize, dead_letters: bool) -> Result<Vec<QueueRecord>, Stopped> {
@@ -322,7 +272,7 @@ impl World {
             }
             return Err(Stopped);
         };
-        let held_until = self.seconds + VISIBILITY_SECONDS;
+        let held_until = self.machine.seconds() + VISIBILITY_SECONDS;
         let mut seen = BTreeSet::new();
         for record in &received {
             let id = self.id_of(record);
@@ -425,15 +375,11 @@ impl World {
         Ok(())
     }
 
-    /// What the clock gains at once is not believed for an hour.
     fn expire(&mut self) -> Result<(), Stopped> {
         self.records
             .values_mut()
             .for_each(|known| known.may_be_gone = true);
-        for _ in 0..26 {
-            self.advance(3_600);
-            self.store().maintain().map_err(stopped)?;
-        }
+        self.machine.let_hours_pass(26)?;
         for known in self.records.values_mut() {
             (known.may_be_live, known.may_be_dead) = (false, false);
             known.held_until = None;
@@ -479,7 +425,7 @@ impl World {
     }
 
     fn acknowledge_late(&mut self, one_of: usize) -> Result<(), Stopped> {
-        let now = self.seconds;
+        let now = self.machine.seconds();
         let late = self.records.iter().filter(|(_, known)| !known.is_held(now));
         let receipts = late.filter_map(|(id, known)| Some((*id, known.receipt?)));
         let some: Vec<_> = receipts.step_by(one_of.max(1)).collect();
@@ -519,7 +465,7 @@ impl World {
             let of_kind = self
                 .records
                 .values()
-                .filter(|known| known.is_held(self.seconds) == is_held);
+                .filter(|known| known.is_held(self.machine.seconds()) == is_held);
             // Who has a receipt was told that the record is given out.
             let is_given = |known: &&Known| is_such(known) && known.is_there() && known.receipt.is_some();
             let least = of_kind.clone().filter(is_given).count();
@@ -537,20 +483,17 @@ impl World {
     /// All that is there is given out in the end, and nothing else.
     pub fn drain(&mut self) {
         // The machine may have stopped while a snapshot was written, whose failure is told to no caller.
-        if self.disk.is_frozen() {
-            self.crash(self.stop);
+        if self.machine.has_stopped() {
+            self.start_again();
         }
-        self.disk.faults().clear();
+        self.machine.disk.faults().clear();
         let mut drained = BTreeSet::new();
         for _ in 0..=MAX_RECEIVE_COUNT {
             self.run(&Op::Advance(VISIBILITY_SECONDS));
             self.run(&Op::Count);
             for dead_letters in [false, true] {
                 loop {
-                    let received = self
-                        .receive(50, dead_letters)
-                        .map_err(|_| "a receive failed")
-                        .unwrap();
+                    let received = self.receive(50, dead_letters).unwrap();
                     if received.is_empty() {
                         break;
                     }
@@ -558,9 +501,7 @@ impl World {
                         drained.insert(self.id_of(record));
                     }
                 }
-                self.acknowledge(1, dead_letters)
-                    .map_err(|_| "an acknowledgement failed")
-                    .unwrap();
+                self.acknowledge(1, dead_letters).unwrap();
             }
         }
         for (id, known) in &self.records {
@@ -570,7 +511,7 @@ impl World {
         let counts = self.queue().unwrap().counts().unwrap();
         assert_eq!(counts, Default::default());
         self.crash(LossMode::LoseAll);
-        let received = self.receive(50, false).map_err(|_| "a receive failed").unwrap();
+        let received = self.receive(50, false).unwrap();
         assert!(received.is_empty(), "{received:?}");
         assert_eq!(self.queue().unwrap().counts().unwrap(), Default::default());
         // Receipts are good for nothing any more.
@@ -580,15 +521,11 @@ impl World {
 
     /// No file has anything of a record that was encrypted.
     fn find_no_secret(&self) {
-        let rot = self.disk.rot();
+        let rot = self.machine.disk.rot();
         for (path, _) in rot.files() {
             let bytes = rot.read(&path).unwrap();
             let found = bytes.windows(SECRET.len()).any(|window| window == SECRET);
             assert!(!found, "{}", path.display());
         }
     }
-}
-
-fn stopped(_: anabranch::Error) -> Stopped {
-    Stopped
 }

@@ -117,7 +117,7 @@ fn a_crash_in_any_call_of_a_queue_loses_and_brings_back_nothing() {
                 });
                 let mut world = World::new(call, compacts, is_encrypted);
                 world.run(&Op::CrashIn(call, mode));
-                let before = world.disk.clone();
+                let before = world.machine.disk.clone();
                 scenario().iter().for_each(|op| world.run(op));
                 let has_stopped = before.is_frozen();
                 world.drain();
@@ -137,7 +137,7 @@ fn what_a_full_disk_refuses_is_as_it_was() {
         .flat_map(|capacity| [(capacity, false), (capacity, true)])
     {
         let mut world = World::new(capacity, compacts, false);
-        world.disk.set_capacity(capacity);
+        world.machine.disk.set_capacity(capacity);
         let queue = world.queue().unwrap();
         let stream = world.stream().unwrap();
         let mut put = 0_u32;
@@ -162,9 +162,9 @@ fn what_a_full_disk_refuses_is_as_it_was() {
                 }
             }
         }
-        world.disk.set_capacity(u64::MAX);
+        world.machine.disk.set_capacity(u64::MAX);
         for _ in 0..4 {
-            world.advance(VISIBILITY_SECONDS);
+            world.machine.advance(VISIBILITY_SECONDS);
             for dead_letters in [false, true] {
                 let options = ReceiveOptions {
                     limit: ReadLimit::default(),

@@ -1,6 +1,7 @@
 //! The same tests on each backend.
 
 use anabranch::{Memory, Result, Store, StoreOptions};
+use anabranch_harness::files::quick_parent;
 use tempfile::TempDir;
 
 /// Where a test keeps its store, which it may close and open again.
@@ -11,7 +12,7 @@ pub enum Place {
 
 impl Place {
     pub fn directory() -> Self {
-        Self::Directory(tempfile::tempdir().unwrap())
+        Self::Directory(tempfile::tempdir_in(quick_parent()).unwrap())
     }
 
     pub fn memory() -> Self {

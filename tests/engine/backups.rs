@@ -33,12 +33,25 @@ impl Bench {
         }
     }
 
+    /// With a store that is open, and has one record in a stream `clicks`.
+    fn with_a_record() -> (Self, Store) {
+        let bench = Self::new();
+        let store = bench.open();
+        let clicks = store.create_stream("clicks", 1).unwrap();
+        clicks.put("key", b"record").unwrap();
+        (bench, store)
+    }
+
     fn open(&self) -> Store {
         options().open(&self.store_directory).unwrap()
     }
 
     fn back_up(&self, sharing: Sharing) -> Result<Copied> {
         Inspection::of(&self.store_directory).back_up(&self.backup, sharing, &mut |_| {})
+    }
+
+    fn numbers_in_backup(&self) -> BTreeSet<SequenceNumber> {
+        numbers(&options().open(&self.backup).unwrap().stream("clicks").unwrap())
     }
 
     fn restore(&self) -> Result<Copied> {
@@ -508,10 +521,7 @@ fn a_backup_of_a_killed_store_has_what_its_recovery_finds() {
         .back_up(&bench.backup, Sharing::WherePossible, &mut |_| {})
         .unwrap();
     assert!(all_files(&killed) == before, "the store was changed");
-    assert_eq!(
-        numbers(&options().open(&bench.backup).unwrap().stream("clicks").unwrap()),
-        all
-    );
+    assert_eq!(bench.numbers_in_backup(), all);
 }
 
 #[test]
@@ -529,21 +539,12 @@ fn a_store_that_is_only_read_can_be_copied() {
     store.snapshot(&bench.backup).unwrap();
     store.close().unwrap();
     assert!(all_files(&bench.store_directory) == before);
-    assert_eq!(
-        numbers(&options().open(&bench.backup).unwrap().stream("clicks").unwrap()),
-        all
-    );
+    assert_eq!(bench.numbers_in_backup(), all);
 }
 
 #[test]
 fn directories_with_anything_in_them_are_refused_and_stay_as_they_are() {
-    let bench = Bench::new();
-    let store = bench.open();
-    store
-        .create_stream("clicks", 1)
-        .unwrap()
-        .put("key", b"record")
-        .unwrap();
+    let (bench, store) = Bench::with_a_record();
     let occupied = bench.backup.with_extension("occupied");
     std::fs::create_dir_all(&occupied).unwrap();
     std::fs::write(occupied.join("letter"), b"to be kept").unwrap();
@@ -592,13 +593,7 @@ fn directories_with_anything_in_them_are_refused_and_stay_as_they_are() {
 
 #[test]
 fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
-    let bench = Bench::new();
-    let store = bench.open();
-    store
-        .create_stream("clicks", 1)
-        .unwrap()
-        .put("key", b"record")
-        .unwrap();
+    let (bench, store) = Bench::with_a_record();
     store.snapshot(&bench.backup).unwrap();
     // As it is before its last step.
     std::fs::remove_file(bench.backup.join("CURRENT")).unwrap();
@@ -632,13 +627,7 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
 #[test]
 fn a_manifest_with_damage_in_one_of_its_copies_is_backed_up_and_restored() {
     for copy in [0, 64 << 10] {
-        let bench = Bench::new();
-        let store = bench.open();
-        store
-            .create_stream("clicks", 1)
-            .unwrap()
-            .put("key", b"record")
-            .unwrap();
+        let (bench, store) = Bench::with_a_record();
         store.snapshot(&bench.backup).unwrap();
         // It gets edits behind its snapshot: what only the last one lacks may be from a crash.
         let backup = options().open(&bench.backup).unwrap();

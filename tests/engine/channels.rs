@@ -11,7 +11,7 @@ use anabranch::{
     DeliveryOptions, Destination, DirectoryBuckets, Error, HashKey, InvalidArgument, ManualClock, Object,
     PutRecord, ReaderStatus, RecordFormat, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
-use anabranch_harness::files::all_files;
+use anabranch_harness::files::{all_files, quick_parent};
 use anabranch_harness::wait::wait_until;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ impl Bench {
         let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
         let options = StoreOptions::new().clock(clock.clone()).keeper(false);
         let store = place.open_with(&options);
-        let buckets = tempfile::tempdir().unwrap();
+        let buckets = tempfile::tempdir_in(quick_parent()).unwrap();
         std::fs::create_dir(buckets.path().join("archive")).unwrap();
         Self {
             clock,

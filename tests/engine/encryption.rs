@@ -8,6 +8,7 @@ use anabranch::{
     Durability, Error, HashKey, KeyRing, PutRecord, ReadLimit, ShardId, StartingPosition, Store,
     StoreOptions, Stream,
 };
+use anabranch_harness::files::quick_parent;
 
 const ALL: ReadLimit = ReadLimit {
     records: usize::MAX,
@@ -388,7 +389,7 @@ fn copy_files(from: &Path, to: &Path) {
 
 #[test]
 fn any_changed_byte_of_a_segment_is_told_and_no_wrong_record_is_read() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir_in(quick_parent()).unwrap();
     let keys = keys(&["a"]);
     let store = options(&keys).open(directory.path()).unwrap();
     let stream = store.create_stream("s", 1).unwrap();

@@ -4,9 +4,40 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use anabranch::sim::{Operation, SimDisk};
-use anabranch::{Durability, Error, HashKey, PutRecord, PutResult, StartingPosition, StoreOptions, Stream};
+use anabranch::{
+    Durability, Error, HashKey, PutRecord, PutResult, SequenceNumber, StartingPosition, Store, StoreOptions,
+    Stream,
+};
+
+const MIB: u64 = 1 << 20;
 
 const LEVELS: [Durability; 3] = [Durability::Synced, Durability::Written, Durability::Buffered];
+
+/// Twelve segments fill the disk.
+fn on_3_mib(disk: &SimDisk) -> StoreOptions {
+    disk.set_capacity(3 * MIB);
+    StoreOptions::new()
+        .segment_bytes(256 << 10)
+        .keeper(false)
+        .disk(disk.clone())
+}
+
+/// One segment fills the disk.
+fn on_64_mib(options: StoreOptions) -> (SimDisk, Store) {
+    let disk = SimDisk::new(1);
+    disk.set_capacity(64 * MIB);
+    let store = options.keeper(false).disk(disk.clone()).open("store").unwrap();
+    (disk, store)
+}
+
+fn delete(store: &Store, stream: &str) {
+    store.stream(stream).and_then(|stream| stream.delete()).unwrap();
+}
+
+fn numbers_in(stream: &Stream) -> impl Iterator<Item = SequenceNumber> {
+    let records = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    records.map(|record| record.unwrap().sequence_number)
+}
 
 /// Puts until the disk is full, and a little longer.
 fn fill(stream: &Stream, acknowledged: &mut Vec<PutResult>) {
@@ -26,12 +57,7 @@ fn fill(stream: &Stream, acknowledged: &mut Vec<PutResult>) {
 fn a_full_disk_loses_no_acknowledged_record_and_reuses_no_number() {
     for level in LEVELS {
         let disk = SimDisk::new(1);
-        disk.set_capacity(3 << 20);
-        let options = StoreOptions::new()
-            .durability(level)
-            .segment_bytes(256 << 10)
-            .keeper(false)
-            .disk(disk.clone());
+        let options = on_3_mib(&disk).durability(level);
         let store = options.open("store").unwrap();
         let stream = store.create_stream("clicks", 1).unwrap();
         let mut acknowledged = Vec::new();
@@ -46,11 +72,7 @@ fn a_full_disk_loses_no_acknowledged_record_and_reuses_no_number() {
         store.close().unwrap();
         let store = options.open("store").unwrap();
         let stream = store.stream("clicks").unwrap();
-        let stored: BTreeSet<_> = stream
-            .reader(StartingPosition::TrimHorizon)
-            .unwrap()
-            .map(|record| record.unwrap().sequence_number)
-            .collect();
+        let stored: BTreeSet<_> = numbers_in(&stream).collect();
         assert_eq!(stored, numbers, "{level:?}");
     }
 }
@@ -93,11 +115,7 @@ fn shards_that_get_no_segment_on_a_full_disk_do_not_fail_the_others_of_the_batch
         assert_eq!(put_into_each(), 0, "{level:?}");
 
         let numbers: BTreeSet<_> = acknowledged.iter().map(|put| put.sequence_number).collect();
-        let stored: BTreeSet<_> = stream
-            .reader(StartingPosition::TrimHorizon)
-            .unwrap()
-            .map(|record| record.unwrap().sequence_number)
-            .collect();
+        let stored: BTreeSet<_> = numbers_in(&stream).collect();
         assert_eq!(stored, numbers, "{level:?}");
         store.close().unwrap();
     }
@@ -137,11 +155,7 @@ fn a_disk_that_is_full_in_any_step_of_beginning_a_segment_refuses_one_put_and_ta
         store.close().unwrap();
         let store = options.open("store").unwrap();
         let stream = store.stream("clicks").unwrap();
-        let stored: Vec<_> = stream
-            .reader(StartingPosition::TrimHorizon)
-            .unwrap()
-            .map(|record| record.unwrap().sequence_number)
-            .collect();
+        let stored: Vec<_> = numbers_in(&stream).collect();
         assert_eq!(stored, [put.sequence_number], "{level:?}, {operation} {nth}");
         store.close().unwrap();
     }
@@ -149,23 +163,15 @@ fn a_disk_that_is_full_in_any_step_of_beginning_a_segment_refuses_one_put_and_ta
 
 #[test]
 fn a_stream_can_be_deleted_on_a_full_disk_to_make_room() {
-    let disk = SimDisk::new(1);
-    disk.set_capacity(3 << 20);
-    let options = StoreOptions::new()
-        .segment_bytes(256 << 10)
-        .keeper(false)
-        .max_recycled_bytes(0)
-        .disk(disk);
+    let options = on_3_mib(&SimDisk::new(1)).max_recycled_bytes(0);
     let store = options.open("store").unwrap();
     let big = store.create_stream("big", 1).unwrap();
     let small = store.create_stream("small", 1).unwrap();
     fill(&big, &mut Vec::new());
-    store.stream("big").and_then(|stream| stream.delete()).unwrap();
+    delete(&store, "big");
     store.maintain().unwrap();
     small.put("key", b"fits").unwrap();
 }
-
-const MIB: u64 = 1 << 20;
 
 /// Puts records of 100 KB until one is refused, and gives their bytes.
 fn fill_with_large(stream: &Stream) -> u64 {
@@ -183,10 +189,7 @@ fn fill_with_large(stream: &Stream) -> u64 {
 #[test]
 fn a_disk_is_not_full_while_a_smaller_segment_fits() {
     for level in LEVELS {
-        let disk = SimDisk::new(1);
-        disk.set_capacity(64 * MIB);
-        let options = StoreOptions::new().durability(level).keeper(false).disk(disk);
-        let store = options.open("store").unwrap();
+        let (_, store) = on_64_mib(StoreOptions::new().durability(level));
         let stored = fill_with_large(&store.create_stream("clicks", 1).unwrap());
         assert!(stored > 60 * MIB, "{level:?}: {stored} bytes");
     }
@@ -194,18 +197,9 @@ fn a_disk_is_not_full_while_a_smaller_segment_fits() {
 
 #[test]
 fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_the_manifest() {
-    let disk = SimDisk::new(1);
-    disk.set_capacity(64 * MIB);
-    let store = StoreOptions::new()
-        .keeper(false)
-        .disk(disk.clone())
-        .open("store")
-        .unwrap();
+    let (disk, store) = on_64_mib(StoreOptions::new());
     fill_with_large(&store.create_stream("deleted", 1).unwrap());
-    store
-        .stream("deleted")
-        .and_then(|stream| stream.delete())
-        .unwrap();
+    delete(&store, "deleted");
     // The deleted stream's files wait to be segments again, as there is as much free beside; then others take that.
     disk.set_capacity(256 * MIB);
     store.maintain().unwrap();
@@ -219,37 +213,19 @@ fn what_a_deleted_stream_frees_can_be_used_for_segments_of_every_size_and_for_th
 
 #[test]
 fn what_a_deleted_stream_had_goes_back_to_a_disk_that_is_short_of_space() {
-    let disk = SimDisk::new(1);
-    disk.set_capacity(64 * MIB);
-    let store = StoreOptions::new()
-        .keeper(false)
-        .disk(disk.clone())
-        .open("store")
-        .unwrap();
+    let (disk, store) = on_64_mib(StoreOptions::new());
     fill_with_large(&store.create_stream("deleted", 1).unwrap());
     assert!(disk.used_bytes() > 60 * MIB, "{} bytes", disk.used_bytes());
-    store
-        .stream("deleted")
-        .and_then(|stream| stream.delete())
-        .unwrap();
+    delete(&store, "deleted");
     store.maintain().unwrap();
     assert!(disk.used_bytes() < 33 * MIB, "{} bytes", disk.used_bytes());
 }
 
 #[test]
 fn files_that_wait_to_be_segments_again_make_room_when_others_fill_the_disk() {
-    let disk = SimDisk::new(1);
-    disk.set_capacity(64 * MIB);
-    let store = StoreOptions::new()
-        .keeper(false)
-        .disk(disk.clone())
-        .open("store")
-        .unwrap();
+    let (disk, store) = on_64_mib(StoreOptions::new());
     fill_with_large(&store.create_stream("deleted", 1).unwrap());
-    store
-        .stream("deleted")
-        .and_then(|stream| stream.delete())
-        .unwrap();
+    delete(&store, "deleted");
     disk.set_capacity(1024 * MIB);
     store.maintain().unwrap();
     let kept = disk.used_bytes();
@@ -264,13 +240,7 @@ fn files_that_wait_to_be_segments_again_make_room_when_others_fill_the_disk() {
 /// What frees no room must not take the last of it: checkpoints, and what says that a log is written to.
 #[test]
 fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
-    let disk = SimDisk::new(1);
-    disk.set_capacity(3 << 20);
-    let options = StoreOptions::new()
-        .segment_bytes(256 << 10)
-        .keeper(false)
-        .max_recycled_bytes(0)
-        .disk(disk);
+    let options = on_3_mib(&SimDisk::new(1)).max_recycled_bytes(0);
     let store = options.open("store").unwrap();
     let big = store.create_stream("big", 1).unwrap();
     let small = store.create_stream("small", 1).unwrap();
@@ -297,13 +267,5 @@ fn small_changes_on_a_full_disk_leave_room_for_those_that_free_some() {
     big.delete().unwrap();
     store.close().unwrap();
     let store = options.open("store").unwrap();
-    assert_eq!(
-        store
-            .stream("small")
-            .unwrap()
-            .reader(StartingPosition::TrimHorizon)
-            .unwrap()
-            .count(),
-        1
-    );
+    assert_eq!(numbers_in(&store.stream("small").unwrap()).count(), 1);
 }

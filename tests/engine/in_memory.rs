@@ -129,22 +129,31 @@ fn readers_that_wait_for_what_is_fetched_get_everything_in_order() {
     readers.into_iter().for_each(|reader| reader.join().unwrap());
 }
 
+/// A reader of several shards looked again for each that had fetched something, and every look had more fetched.
 #[test]
-fn what_is_fetched_does_not_wake_those_who_wait_for_records() {
+fn what_is_fetched_is_no_change_that_a_watch_hears_of() {
+    const SHARDS: u32 = 8;
     let options = StoreOptions::new().reads_for_each_wait(2);
     let store = options.open_in_memory(&Memory::new()).unwrap();
-    let stream = store.create_stream("s", 1).unwrap();
-    let put = stream.put("k", b"data").unwrap();
-    let mut watch = stream.watch(&[put.shard_id]).unwrap();
-    for _ in 0..4 {
-        let oldest = StartingPosition::TrimHorizon;
-        let from = stream.shard_iterator(put.shard_id, oldest).unwrap();
-        let read = stream.get_records(&from, &ReadLimit::default()).unwrap();
-        assert_eq!(read.records.len(), 1);
+    let stream = store.create_stream("s", SHARDS).unwrap();
+    let shards: Vec<_> = stream
+        .describe()
+        .unwrap()
+        .shards
+        .iter()
+        .map(|shard| shard.id)
+        .collect();
+    let mut watch = stream.watch(&shards).unwrap();
+    // Of each two of them one waits.
+    for shard in shards.iter().cycle().take(4 * shards.len()) {
+        let from = stream
+            .shard_iterator(*shard, StartingPosition::TrimHorizon)
+            .unwrap();
+        stream.get_records(&from, &ReadLimit::default()).unwrap();
     }
     assert!(!watch.wait(Duration::ZERO));
-    stream.put("k", b"more").unwrap();
-    assert!(watch.wait(Duration::ZERO));
+    stream.put("k", b"data").unwrap();
+    assert!(watch.wait(Duration::from_secs(60)));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anabranch::{Durability, Error, HashKey, PutRecord, StartingPosition, StoreOptions, Stream};
 use anabranch_harness::child::is_child_with_open_files;
+use anabranch_harness::files::quick_parent;
 
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
@@ -68,7 +69,7 @@ fn many_more_shards_are_written_to_than_files_can_be_open() {
             .into_iter()
             .enumerate()
         {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = tempfile::tempdir_in(quick_parent()).unwrap();
             let options = StoreOptions::new()
                 .durability(durability)
                 .keeper(n == 0)
@@ -87,7 +88,7 @@ fn a_store_goes_on_when_others_give_descriptors_back() {
         return;
     }
     for journaled in [1, usize::MAX] {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(quick_parent()).unwrap();
         let options = StoreOptions::new()
             .keeper(false)
             .segment_bytes(64 << 10)

@@ -102,6 +102,16 @@ fn of(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
+fn one_record() -> ReceiveOptions {
+    ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    }
+}
+
 fn receipts(records: &[QueueRecord]) -> Vec<Receipt> {
     records.iter().map(|record| record.receipt).collect()
 }
@@ -346,14 +356,7 @@ fn what_expires_leaves_the_queue(place: &Place) {
     assert_eq!(counts(&queue), [0, 0, 1, 0]);
     queue.set_settings(&settings(43_200, None).settings).unwrap();
     put(&stream, ["held", "unread"]);
-    let one = ReceiveOptions {
-        limit: ReadLimit {
-            records: 1,
-            ..ReadLimit::default()
-        },
-        ..ReceiveOptions::default()
-    };
-    let held = queue.receive(&one).unwrap();
+    let held = queue.receive(&one_record()).unwrap();
     assert_eq!(counts(&queue), [1, 0, 1, 0]);
     // What the clock gains at once is not believed for an hour.
     for _ in 0..26 {
@@ -514,15 +517,8 @@ fn half_of_what_is_given_out_is_new_while_there_is_both(place: &Place) {
     let new = mixed.iter().filter(|record| record.receive_count == 1).count();
     assert_eq!((mixed.len(), new), (10, 5));
     // One that is never acknowledged does not keep the others back, nor they it.
-    let one = ReceiveOptions {
-        limit: ReadLimit {
-            records: 1,
-            ..ReadLimit::default()
-        },
-        ..ReceiveOptions::default()
-    };
     let counts: Vec<_> = (0..10)
-        .map(|_| queue.receive(&one).unwrap()[0].receive_count)
+        .map(|_| queue.receive(&one_record()).unwrap()[0].receive_count)
         .collect();
     assert_eq!(
         counts.iter().filter(|count| **count == 1).count(),
@@ -740,15 +736,8 @@ fn what_is_restored_is_given_out_before_what_is_free_later(place: &Place) {
     assert_eq!(names(&receive(&queue)), of(&["b"]));
     queue.restore(&receipts(&dead)).unwrap();
     bench.wait(11);
-    let one = ReceiveOptions {
-        limit: ReadLimit {
-            records: 1,
-            ..ReadLimit::default()
-        },
-        ..ReceiveOptions::default()
-    };
-    assert_eq!(names(&queue.receive(&one).unwrap()), of(&["a"]));
-    assert_eq!(names(&queue.receive(&one).unwrap()), of(&["b"]));
+    assert_eq!(names(&queue.receive(&one_record()).unwrap()), of(&["a"]));
+    assert_eq!(names(&queue.receive(&one_record()).unwrap()), of(&["b"]));
 }
 
 fn a_receive_keeps_to_its_bytes(place: &Place) {
@@ -899,14 +888,7 @@ fn a_snapshot_that_is_slow_holds_up_no_caller() {
     let queue = stream.create_queue("work", &settings(60, None)).unwrap();
     put(&stream, 0..31);
     // The manifest has a segment of the log from now on, and the log a small snapshot.
-    let one = ReceiveOptions {
-        limit: ReadLimit {
-            records: 1,
-            ..ReadLimit::default()
-        },
-        ..ReceiveOptions::default()
-    };
-    let before = queue.receive(&one).unwrap();
+    let before = queue.receive(&one_record()).unwrap();
     queue.acknowledge(&receipts(&before)).unwrap();
     let stall = disk.stall_next(Operation::SyncData, "MANIFEST");
     std::thread::scope(|scope| {

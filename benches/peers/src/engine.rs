@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::measure::Outcome;
+use measure::Outcome;
 
 /// What a call promises when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

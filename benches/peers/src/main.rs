@@ -7,25 +7,23 @@
 //! Every turn makes a store, writes 40 MiB to it that do not count, measures, closes it, opens it again, and reads back
 //! everything that was acknowledged: a fast turn that lost a record ends the run.
 
-#[path = "../../measure/mod.rs"]
-mod measure;
-
 mod engine;
 mod engines;
 
 use std::path::Path;
 use std::time::Duration;
 
-use engine::{Engine, Level, Peer};
+use anabranch::bench::batch::{Batch, Ledger};
+use anabranch::bench::raw::{RawFile, RawPath, RawQueue, RawWriter};
+use anabranch::bench::run::{Limits, Writer};
 use measure::Outcome;
-use measure::batch::{Batch, Ledger};
 use measure::pace::{QUIET, Run, median, run};
 use measure::process::{device_flushes, wait_for_quiet};
-use measure::raw::{RawFile, RawPath, RawQueue, RawWriter};
 use measure::report::{Cell, Report};
-use measure::run::{Limits, Writer};
 use measure::scratch::Scratch;
 use measure::settings::{Settings, from_env};
+
+use engine::{Engine, Level, Peer};
 
 const RECORD_BYTES: usize = 1 << 10;
 const BATCH: usize = 100;
@@ -343,7 +341,7 @@ fn reading(settings: &Settings, scratch: &Scratch, engines: &[Engine], report: &
             let read: Duration =
                 (contestants[at].read)(&scratch.path().join(contestants[at].name), &mut |data| {
                     records += 1;
-                    sum ^= measure::batch::stamp_of(data).1;
+                    sum ^= anabranch::bench::batch::stamp_of(data).1;
                     Ok(())
                 })?;
             std::hint::black_box(sum);

@@ -177,7 +177,8 @@ impl LocalLogs {
             let interrupted = state.logs().filter(|(_, log)| log.end.is_none());
             interrupted.map(|(name, _)| name).collect()
         };
-        const THREADS: usize = 2;
+        const MAX_THREADS: usize = 2;
+        let threads = interrupted.len().min(MAX_THREADS);
         let next = Mutex::new(interrupted.into_iter());
         let take = || next.lock().next();
         let inherited = Inherited::of_this_thread();
@@ -189,7 +190,7 @@ impl LocalLogs {
             Ok(())
         };
         std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..THREADS).map(|_| scope.spawn(recover)).collect();
+            let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(recover)).collect();
             let result = recover();
             helpers.into_iter().fold(result, |result, helper| {
                 let other = helper

@@ -27,6 +27,8 @@ impl ShardLog for LocalLog {
         Poll::Ready(self.first_since(time))
     }
 
+    fn wait_until_fetched(&self) {}
+
     fn end(&self) -> Result<ShownEnd> {
         Ok(self.shown_end())
     }

@@ -18,7 +18,7 @@ use crate::seam::{
     Appended, CommittedGroup, LogChanges, LogPiece, LogRead, Placed, RECORD_OVERHEAD_BYTES, ReadLimit,
     ReadRecord, RecordSink, ShardCounters, ShownEnd, Ticket, Waiting, check_batch_bytes,
 };
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 #[derive(Debug)]
 pub(super) struct MemoryLog {
@@ -30,7 +30,7 @@ pub(super) struct MemoryLog {
     fetcher: Option<Arc<Fetcher>>,
     state: Mutex<LogState>,
     changes: LogChanges,
-    fetches: LogChanges,
+    fetching_ended: Condvar,
     /// Who counts what is put; of a shard's log alone.
     counters: Option<ShardCounters>,
 }
@@ -52,7 +52,7 @@ impl MemoryLog {
             fetcher,
             state: Mutex::new(state),
             changes: LogChanges::default(),
-            fetches: LogChanges::default(),
+            fetching_ended: Condvar::default(),
             counters,
         })
     }
@@ -128,8 +128,8 @@ impl MemoryLog {
         };
         let left = std::mem::replace(&mut *state, closed);
         drop(state);
+        self.fetching_ended.notify_all();
         self.changes.notify();
-        self.fetches.notify();
         left.rested()
     }
 
@@ -207,7 +207,7 @@ impl MemoryLog {
 impl Fetched for MemoryLog {
     fn note_fetched(&self) {
         self.lock().is_fetching = false;
-        self.fetches.notify();
+        self.fetching_ended.notify_all();
     }
 }
 
@@ -258,6 +258,13 @@ impl ShardLog for MemoryLog {
         })
     }
 
+    fn wait_until_fetched(&self) {
+        let mut state = self.lock();
+        while state.is_fetching {
+            state = self.fetching_ended.wait(state);
+        }
+    }
+
     fn end(&self) -> Result<ShownEnd> {
         let state = self.lock();
         Ok(ShownEnd {
@@ -268,9 +275,5 @@ impl ShardLog for MemoryLog {
 
     fn changes(&self) -> &LogChanges {
         &self.changes
-    }
-
-    fn fetches(&self) -> &LogChanges {
-        &self.fetches
     }
 }

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use anabranch::bench::Outcome;
+use anabranch::bench::batch::{Batch, Ledger};
+use anabranch::bench::http_client::HttpClient;
+use anabranch::bench::put_request::PutRequest;
+use anabranch::bench::run::{Figures, Limits, Writer, run};
 use base64_simd::STANDARD;
 use serde_json::{Value, json};
 
-use super::batch::{Batch, Ledger};
-use super::http_client::HttpClient;
+use super::BenchArguments;
 use super::library::keys;
-use super::put_request::PutRequest;
-use super::run::{Figures, Limits, Writer, run};
-use super::{BenchArguments, Outcome};
 
 /// A stream that is made, written to, read, and deleted when this is dropped.
 #[derive(Debug)]
@@ -136,7 +137,7 @@ struct EndpointWriter {
 
 impl Writer for EndpointWriter {
     fn write(&mut self) -> Outcome<()> {
-        let reply = self.client.send(self.request.next())?;
+        let reply = self.client.send(self.request.next_bytes())?;
         check_all_taken(reply)
     }
 }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use anabranch::bench::Outcome;
+use anabranch::bench::batch::{Batch, Ledger};
+use anabranch::bench::run::{Figures, Limits, Writer, run};
 use anabranch::{PutRecord, ReadLimit, ShardFilter, StartingPosition, Store, StoreOptions, Stream};
 
-use super::batch::{Batch, Ledger};
-use super::run::{Figures, Limits, Writer, run};
-use super::{BenchArguments, Outcome};
+use super::BenchArguments;
 
 const STREAM: &str = "bench";
 const REPLY: ReadLimit = ReadLimit {

@@ -3,14 +3,9 @@
 //! The raw limit is `pwrite` and `fdatasync` with nothing around them, so this is the one tool that writes files without
 //! the engine; it does so in a directory of its own, which it removes.
 
-pub(crate) mod batch;
 mod endpoint;
-mod http_client;
 mod library;
-mod put_request;
-pub(crate) mod raw;
 mod report;
-pub(crate) mod run;
 mod scratch;
 
 use std::io::{self, Write};
@@ -18,6 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anabranch::bench::Outcome;
+use anabranch::bench::raw::{RawFile, RawPath, RawQueue, RawWriter};
+use anabranch::bench::run::{self, Figures, Limits};
 use clap::Args;
 
 use super::interruption::Interruption;
@@ -25,12 +23,8 @@ use super::progress_line::ProgressLine;
 use super::serve::DurabilityLevel;
 use endpoint::EndpointSide;
 use library::LibrarySide;
-use raw::{RawFile, RawPath, RawQueue, RawWriter};
 use report::Report;
-use run::{Figures, Limits};
 use scratch::Scratch;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct BenchArguments {

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use anabranch::bench::run::Figures;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::BenchArguments;
-use super::run::Figures;
 
 /// Both sides, and what was read back.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ impl Report {
                 .unwrap_or_else(|_| directory.to_owned())
                 .display()
                 .to_string(),
-            raw: Figures::new(),
-            anabranch: Figures::new(),
+            raw: Figures::default(),
+            anabranch: Figures::default(),
             ratios: Vec::new(),
             read_back: 0,
         }

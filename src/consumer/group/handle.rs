@@ -102,6 +102,18 @@ impl ConsumerGroup {
     /// How far its members have come together: a [reader](Stream::reader_from) from there has what is not committed,
     /// and a stream that is [trimmed](Stream::trim_to) to it keeps that.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// // What the group has dealt with is not kept any longer.
+    /// orders.trim_to(&group.checkpoint()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::GroupNotFound`] once it is [deleted](Self::delete); otherwise as for [`Stream::summary`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
@@ -134,6 +146,20 @@ impl ConsumerGroup {
     }
 
     /// Its members, in the order in which they joined, and what each of them holds now.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// use anabranch::MemberOptions;
+    ///
+    /// let _member = group.join("worker-1", &MemberOptions::default())?;
+    /// assert_eq!(group.members()?[0].name, "worker-1");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`checkpoint`](Self::checkpoint).
@@ -175,6 +201,19 @@ impl ConsumerGroup {
 
     /// As [`reset_to`](Self::reset_to), if the group is still where the caller takes it to be.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// let seen = group.checkpoint()?;
+    /// let latest = orders.reader(StartingPosition::Latest)?.checkpoint();
+    /// group.compare_and_set(&seen, &latest)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::CheckpointChanged`]; otherwise as for [`reset_to`](Self::reset_to).
     pub fn compare_and_set(&self, expected: &Checkpoint, checkpoint: &Checkpoint) -> Result<()> {
@@ -184,6 +223,20 @@ impl ConsumerGroup {
 
     /// Deletes the group with its checkpoint. Its members get [`Error::GroupNotFound`]. A group that is made under its
     /// name is another one. One that does not exist is deleted already.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// use anabranch::Error;
+    ///
+    /// group.delete()?;
+    /// assert!(matches!(group.checkpoint(), Err(Error::GroupNotFound { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`Stream::remove_checkpoint`].

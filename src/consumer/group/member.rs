@@ -68,6 +68,23 @@ pub struct GroupBatch {
 
 impl GroupBatch {
     /// Whether nothing follows in this shard: its children are read once this is committed.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// # use std::time::Duration;
+    /// # use anabranch::{MemberOptions, ReadLimit};
+    /// # orders.put("customer-1", b"first")?;
+    /// # let mut member = group.join("worker-1", &MemberOptions::default())?;
+    /// let batch = member.next_batch(&ReadLimit::default(), Duration::ZERO)?.unwrap();
+    /// // The shard is open.
+    /// assert!(!batch.is_last());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_last(&self) -> bool {
         matches!(self.advance, Advance::Drained { .. })
     }
@@ -195,6 +212,23 @@ impl Member {
     }
 
     /// The shards that it holds now, in the order of their ids.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// # use std::time::Duration;
+    /// # use anabranch::{MemberOptions, ReadLimit};
+    /// # orders.put("customer-1", b"first")?;
+    /// # let mut member = group.join("worker-1", &MemberOptions::default())?;
+    /// assert!(member.shards().is_empty());
+    /// member.next_batch(&ReadLimit::default(), Duration::ZERO)?;
+    /// assert_eq!(member.shards().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shards(&self) -> Vec<ShardId> {
         let held = |leases: &mut Leases| leases.held_by(self.id);
         self.group.shared.with_leases(held).into_keys().collect()
@@ -238,6 +272,26 @@ impl Member {
     /// Holds its shards for another lease time: for a member that deals with a batch for long. All its other calls do
     /// so too.
     ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// # use std::time::Duration;
+    /// # use anabranch::{MemberOptions, ReadLimit};
+    /// # orders.put("customer-1", b"first")?;
+    /// # let mut member = group.join("worker-1", &MemberOptions::default())?;
+    /// let batch = member.next_batch(&ReadLimit::default(), Duration::ZERO)?.unwrap();
+    /// for record in &batch.records {
+    ///     // Something that takes long.
+    ///     member.renew()?;
+    /// }
+    /// member.commit(&batch)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::MemberNotFound`] if another member has taken its place, [`Error::GroupNotFound`].
     pub fn renew(&self) -> Result<()> {
@@ -248,6 +302,22 @@ impl Member {
 
     /// Leaves the group: what it holds is free at once, and what it has not committed is given to others. Dropping it
     /// does the same.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let orders = store.create_stream("orders", 1)?;
+    /// # use anabranch::StartingPosition;
+    /// # let group = orders.group("billing", StartingPosition::TrimHorizon)?;
+    /// # use std::time::Duration;
+    /// # use anabranch::{MemberOptions, ReadLimit};
+    /// # orders.put("customer-1", b"first")?;
+    /// # let mut member = group.join("worker-1", &MemberOptions::default())?;
+    /// member.leave();
+    /// assert!(group.members()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn leave(self) {
         drop(self);
     }

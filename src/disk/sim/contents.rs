@@ -17,12 +17,15 @@ type Sector = Arc<[u8; SECTOR_BYTES]>;
 pub(super) type ChangeNumber = u64;
 
 /// Bytes with a length. A sector that is absent is all zeros, and so is every byte behind the length.
+///
+/// Copies share the sectors until one of them changes, since a test of crashes makes many copies and changes few.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents {
     length: u64,
     /// So many bytes at the end have no blocks.
     released: u64,
-    sectors: BTreeMap<u64, Sector>,
+    /// By number, up to the last one that is there.
+    sectors: Arc<Vec<Option<Sector>>>,
 }
 
 impl Contents {
@@ -41,9 +44,12 @@ impl Contents {
             self.released = 0;
         } else if self.length == other.length {
             let is_used = |sector: &Sector| sector.iter().any(|byte| *byte != 0);
-            let used = self.sectors.iter().rev().find(|(_, sector)| is_used(sector));
+            let used = self
+                .sectors
+                .iter()
+                .rposition(|sector| sector.as_ref().is_some_and(is_used));
             self.released = other.released;
-            self.reserve(used.map_or(0, |(sector, _)| (sector + 1) * SECTOR_BYTES as u64));
+            self.reserve(used.map_or(0, |sector| ((sector + 1) * SECTOR_BYTES) as u64));
         }
     }
 
@@ -54,10 +60,10 @@ impl Contents {
 
     /// Copies out what is at `offset`; the caller has checked the length.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) {
-        buffer.fill(0);
         for (sector, from, within) in pieces(offset, buffer.len()) {
-            if let Some(bytes) = self.sectors.get(&sector) {
-                buffer[within].copy_from_slice(&bytes[from.clone()]);
+            match self.sector(sector) {
+                Some(bytes) => buffer[within].copy_from_slice(&bytes[from]),
+                None => buffer[within].fill(0),
             }
         }
     }
@@ -70,8 +76,8 @@ impl Contents {
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
         for (sector, into, from) in pieces(offset, bytes.len()) {
-            Arc::make_mut(self.sectors.entry(sector).or_insert_with(zeros))[into]
-                .copy_from_slice(&bytes[from]);
+            let sector = self.place(sector).get_or_insert_with(zeros);
+            Arc::make_mut(sector)[into].copy_from_slice(&bytes[from]);
         }
         if !bytes.is_empty() {
             let end = offset + bytes.len() as u64;
@@ -86,18 +92,40 @@ impl Contents {
             false => self.released.saturating_sub(self.length - length),
         };
         self.length = length;
-        let first_gone = length.div_ceil(SECTOR_BYTES as u64);
-        // The split walks the map, and nearly always there is nothing to split off.
-        if self.sectors.range(first_gone..).next().is_some() {
-            self.sectors.split_off(&first_gone);
+        let first_gone = length.div_ceil(SECTOR_BYTES as u64) as usize;
+        if first_gone < self.sectors.len() {
+            Arc::make_mut(&mut self.sectors).truncate(first_gone);
         }
-        let tail = (length % SECTOR_BYTES as u64) as usize;
-        if tail != 0
-            && let Some(sector) = self.sectors.get_mut(&(length / SECTOR_BYTES as u64))
-            && sector[tail..].iter().any(|byte| *byte != 0)
+        let (last, tail) = (
+            length / SECTOR_BYTES as u64,
+            (length % SECTOR_BYTES as u64) as usize,
+        );
+        let is_used = |sector: &Sector| sector[tail..].iter().any(|byte| *byte != 0);
+        if self.sector(last).is_some_and(is_used)
+            && let Some(sector) = self.place(last)
         {
             Arc::make_mut(sector)[tail..].fill(0);
         }
+    }
+
+    fn sector(&self, number: u64) -> Option<&Sector> {
+        self.sectors.get(number as usize)?.as_ref()
+    }
+
+    /// Where a sector is, or would be.
+    fn place(&mut self, number: u64) -> &mut Option<Sector> {
+        let sectors = Arc::make_mut(&mut self.sectors);
+        let number = number as usize;
+        if number >= sectors.len() {
+            sectors.resize(number + 1, None);
+        }
+        &mut sectors[number]
+    }
+
+    /// The numbers of the sectors that are there, from one on.
+    fn numbers_from(&self, first: u64) -> impl Iterator<Item = u64> {
+        let sectors = self.sectors.iter().enumerate().skip(first as usize);
+        sectors.filter_map(|(number, sector)| sector.as_ref().map(|_| number as u64))
     }
 }
 
@@ -197,7 +225,7 @@ impl FileState {
         self.live.write(bytes, offset);
         for (sector, _, _) in pieces(offset, bytes.len()) {
             self.bad_sectors.remove(&sector);
-            let bytes = self.live.sectors[&sector].clone();
+            let bytes = self.live.sector(sector).cloned().unwrap_or_else(zeros);
             self.sectors.entry(sector).or_default().push(SectorVersion {
                 change,
                 bytes,
@@ -219,12 +247,7 @@ impl FileState {
     /// Gives back the blocks from an offset on. What was there may come back in a crash.
     pub(super) fn release(&mut self, from: u64, mut next_change: impl FnMut() -> ChangeNumber) {
         let first = from.div_ceil(BLOCK_BYTES) * (BLOCK_BYTES / SECTOR_BYTES as u64);
-        let written: Vec<_> = self
-            .live
-            .sectors
-            .range(first..)
-            .map(|(sector, _)| *sector)
-            .collect();
+        let written: Vec<_> = self.live.numbers_from(first).collect();
         for sector in written {
             let offset = sector * SECTOR_BYTES as u64;
             let bytes = (self.live.len() - offset).min(SECTOR_BYTES as u64);
@@ -349,7 +372,7 @@ impl FileState {
                     .min(SECTOR_BYTES as u64);
                 Arc::make_mut(&mut bytes)[kept as usize..].fill(0);
             }
-            settled.sectors.insert(sector, bytes);
+            *settled.place(sector) = Some(bytes);
         }
         // Without a surviving length nothing was cut either, so this is the durable one.
         let length = lengths.last().map_or(settled.len(), |change| change.length);

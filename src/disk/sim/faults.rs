@@ -1,5 +1,6 @@
 //! Which calls fail, and how.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
@@ -182,17 +183,17 @@ pub(super) enum Effect {
 
 impl Plan {
     /// Counts the call, and says what befalls it.
-    pub(super) fn strike(
+    pub(super) fn strike<'a>(
         &mut self,
         operation: Operation,
-        path: &Path,
+        path: impl Fn() -> Cow<'a, Path>,
         random: &mut Random,
     ) -> Option<Effect> {
         let mut effect = None;
         for fault in self
             .faults
             .iter_mut()
-            .filter(|fault| fault.concerns(operation, path))
+            .filter(|fault| fault.concerns(operation, &path))
         {
             fault.matched += 1;
             let strikes = match fault.trigger {
@@ -210,8 +211,8 @@ impl Plan {
 }
 
 impl Fault {
-    fn concerns(&self, operation: Operation, path: &Path) -> bool {
-        let on_path = |part: &String| path.to_string_lossy().contains(part.as_str());
+    fn concerns<'a>(&self, operation: Operation, path: impl Fn() -> Cow<'a, Path>) -> bool {
+        let on_path = |part: &String| path().to_string_lossy().contains(part.as_str());
         self.calls.contains(operation) && self.path_part.as_ref().is_none_or(on_path)
     }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use super::SimDisk;
 use super::calls::Operation;
+use super::contents::Contents;
 use super::holders::HandleId;
 use super::names::NodeId;
-use super::state::{Course, State, error, open_file};
+use super::state::{Course, State, Target, error, open_file};
 use crate::disk::{DiskFile, LockGuard, Mapping};
 
 pub(super) struct SimFile {
@@ -28,8 +29,7 @@ impl SimFile {
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
         self.disk.stalls.pass(operation, &self.path);
-        let state = &mut *self.disk.state();
-        state.call(operation, &state.current_path(self.node, &self.path), detail, run)
+        self.disk.state().call(operation, self.target(), detail, run)
     }
 
     /// A call that says itself what it does under each fault.
@@ -40,8 +40,14 @@ impl SimFile {
         run: impl FnOnce(&mut State, Course) -> io::Result<T>,
     ) -> io::Result<T> {
         self.disk.stalls.pass(operation, &self.path);
-        let state = &mut *self.disk.state();
-        state.traced(operation, &state.current_path(self.node, &self.path), detail, run)
+        self.disk.state().traced(operation, self.target(), detail, run)
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target::Open {
+            node: self.node,
+            opened: &self.path,
+        }
     }
 
     fn check_writable(&self) -> io::Result<()> {
@@ -54,14 +60,17 @@ impl SimFile {
 
     /// Bytes from `offset` on are about to be changed through this handle.
     fn check_change(&self, state: &mut State, offset: u64) -> io::Result<()> {
-        let path = state.current_path(self.node, &self.path);
+        let names = &state.names;
         let holders = &mut open_file(&mut state.files, self.node)?.holders;
         holders.note_use(self.handle);
-        holders.check_change(self.handle, offset, &path);
+        holders.check_change(self.handle, offset, || {
+            self.target().path(names).display().to_string()
+        });
         Ok(())
     }
 
-    fn copy(&self, state: &mut State, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+    /// What a reader has to see, if so much can be read.
+    fn readable<'a>(&self, state: &'a mut State, length: usize, offset: u64) -> io::Result<&'a Contents> {
         let file = open_file(&mut state.files, self.node)?;
         let contents = file.live();
         let end = offset.checked_add(length as u64);
@@ -74,9 +83,7 @@ impl SimFile {
                 self.path.display()
             )));
         }
-        let mut bytes = vec![0; length];
-        contents.read(&mut bytes, offset);
-        Ok(bytes)
+        Ok(contents)
     }
 }
 
@@ -89,11 +96,10 @@ impl DiskFile for SimFile {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let detail = format_args!("{} bytes at {offset}", buffer.len());
-        let bytes = self.call(Operation::Read, detail, |state| {
-            self.copy(state, buffer.len(), offset)
-        })?;
-        buffer.copy_from_slice(&bytes);
-        Ok(())
+        self.call(Operation::Read, detail, |state| {
+            self.readable(state, buffer.len(), offset)?.read(buffer, offset);
+            Ok(())
+        })
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -169,7 +175,7 @@ impl DiskFile for SimFile {
     fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
         let bytes = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let bytes = self.call(Operation::Map, format_args!("{length} bytes"), |state| {
-            let bytes = self.copy(state, bytes, 0)?;
+            let bytes = self.readable(state, bytes, 0)?.to_vec(bytes);
             open_file(&mut state.files, self.node)?.holders.map(length);
             Ok(bytes)
         })?;

@@ -5,7 +5,6 @@
 //! call that does it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Tells a file's handles apart.
 pub(super) type HandleId = u64;
@@ -67,17 +66,17 @@ impl Holders {
     }
 
     /// Bytes from `offset` on are about to change.
-    pub(super) fn check_change(&self, handle: HandleId, offset: u64, path: &Path) {
+    pub(super) fn check_change(&self, handle: HandleId, offset: u64, name: impl Fn() -> String) {
         assert!(
             self.mappings.iter().all(|mapped| *mapped <= offset),
             "{} is changed at {offset} under a mapping",
-            path.display()
+            name()
         );
         let is_of_this_life = |(other, life): (&HandleId, &Life)| *other == handle || *life == self.life;
         assert!(
             self.handles.iter().all(is_of_this_life),
             "{} is changed while it is open from before it got this name",
-            path.display()
+            name()
         );
     }
 }

@@ -83,7 +83,7 @@ use std::sync::Arc;
 
 use file::{SimFile, SimLock};
 use stall::Stalls;
-use state::{LockedBy, State};
+use state::{LockedBy, State, Target};
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, OpenMode};
 use crate::model::Space;
@@ -226,7 +226,7 @@ impl SimDisk {
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
         self.stalls.pass(operation, path);
-        self.state().call(operation, path, detail, run)
+        self.state().call(operation, Target::Path(path), detail, run)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::contents::ChangeNumber;
 
@@ -25,14 +26,18 @@ fn entry_bytes(name: &str) -> u64 {
 /// Names and what they lead to. A file may have several, a directory has one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    nodes: BTreeMap<Entry, NodeId>,
+    nodes: BTreeMap<NodeId, BTreeMap<String, NodeId>>,
     /// Of nodes that have any.
     names: BTreeMap<NodeId, BTreeSet<Entry>>,
 }
 
 impl Table {
-    pub(super) fn get(&self, entry: &Entry) -> Option<NodeId> {
-        self.nodes.get(entry).copied()
+    pub(super) fn get(&self, (directory, name): &Entry) -> Option<NodeId> {
+        self.find(*directory, name)
+    }
+
+    pub(super) fn find(&self, directory: NodeId, name: &str) -> Option<NodeId> {
+        self.nodes.get(&directory)?.get(name).copied()
     }
 
     pub(super) fn has_name(&self, node: NodeId) -> bool {
@@ -44,22 +49,17 @@ impl Table {
     }
 
     pub(super) fn list(&self, directory: NodeId) -> impl Iterator<Item = (&str, NodeId)> {
-        let after = NodeId(directory.0 + 1);
-        let entries = self
-            .nodes
-            .range((directory, String::new())..(after, String::new()));
-        entries.map(|((_, name), node)| (name.as_str(), *node))
+        let entries = self.nodes.get(&directory).into_iter().flatten();
+        entries.map(|(name, node)| (name.as_str(), *node))
     }
 
     /// What all directories take.
     pub(super) fn directory_bytes(&self) -> u64 {
-        let mut bytes = BTreeMap::<NodeId, u64>::new();
-        for (directory, name) in self.nodes.keys() {
-            *bytes.entry(*directory).or_default() += entry_bytes(name);
-        }
-        bytes
-            .values()
-            .map(|bytes| bytes.next_multiple_of(DIRECTORY_BLOCK))
+        let bytes_in =
+            |names: &BTreeMap<String, NodeId>| names.keys().map(|name| entry_bytes(name)).sum::<u64>();
+        let directories = self.nodes.values();
+        directories
+            .map(|names| bytes_in(names).next_multiple_of(DIRECTORY_BLOCK))
             .sum()
     }
 
@@ -86,7 +86,8 @@ impl Table {
     }
 
     fn put(&mut self, entry: &Entry, node: NodeId) -> Option<NodeId> {
-        let replaced = self.nodes.insert(entry.clone(), node);
+        let (directory, name) = entry.clone();
+        let replaced = self.nodes.entry(directory).or_default().insert(name, node);
         if let Some(replaced) = replaced {
             self.forget_name(replaced, entry);
         }
@@ -95,7 +96,7 @@ impl Table {
     }
 
     fn take(&mut self, entry: &Entry) -> Option<NodeId> {
-        let node = self.nodes.remove(entry)?;
+        let node = self.nodes.get_mut(&entry.0)?.remove(&entry.1)?;
         self.forget_name(node, entry);
         Some(node)
     }
@@ -179,14 +180,19 @@ struct NameChange {
 /// whatever survives, a renamed file has one of its two names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    live: Table,
-    durable: Table,
+    /// Copies share it until one of them changes.
+    live: Arc<Table>,
+    durable: Arc<Table>,
     pending: Vec<NameChange>,
 }
 
 impl Names {
     /// Names at rest.
     pub(super) fn settled(table: Table) -> Self {
+        Self::settled_as(Arc::new(table))
+    }
+
+    fn settled_as(table: Arc<Table>) -> Self {
         Self {
             live: table.clone(),
             durable: table,
@@ -199,7 +205,7 @@ impl Names {
     }
 
     pub(super) fn edit(&mut self, edit: NameEdit, change: ChangeNumber) -> Option<NodeId> {
-        let unnamed = self.live.apply(&edit);
+        let unnamed = Arc::make_mut(&mut self.live).apply(&edit);
         self.pending.push(NameChange {
             change,
             edit,
@@ -223,7 +229,7 @@ impl Names {
         let mut is_kept = kept.iter();
         self.pending.retain(|change| {
             if *is_kept.next().expect("one answer for each pending change") {
-                unnamed.extend(self.durable.apply(&change.edit));
+                unnamed.extend(Arc::make_mut(&mut self.durable).apply(&change.edit));
                 return false;
             }
             true
@@ -234,7 +240,7 @@ impl Names {
     /// The entries as the device has them after a power loss; what was synced survives, and of the rest what `keeps`
     /// says and all it stands on.
     pub(super) fn after_loss(&self, keeps: impl FnMut(ChangeNumber) -> bool) -> Table {
-        let mut table = self.durable.clone();
+        let mut table = Table::clone(&self.durable);
         for (change, _) in self
             .pending
             .iter()
@@ -248,14 +254,14 @@ impl Names {
 
     pub(super) fn settle_live(&mut self) {
         if !self.pending.is_empty() {
-            *self = Self::settled(self.live.clone());
+            *self = Self::settled_as(self.live.clone());
         }
     }
 
     pub(super) fn edit_at_rest(&mut self, edit: &NameEdit) {
         self.settle_live();
-        self.live.apply(edit);
-        self.durable.apply(edit);
+        Arc::make_mut(&mut self.live).apply(edit);
+        Arc::make_mut(&mut self.durable).apply(edit);
     }
 
     /// Whether any crash from here on could give the node a name.

@@ -1,5 +1,6 @@
 //! What a simulated disk is behind its mutex.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -48,6 +49,28 @@ pub(super) enum Course {
     InFlight(io::Error),
 }
 
+/// What a call is about. The name of a file that is open is looked up only where something depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'a> {
+    Path(&'a Path),
+    Open { node: NodeId, opened: &'a Path },
+}
+
+impl<'a> Target<'a> {
+    /// The name a file has now, or, if it has none, the one it was opened by.
+    pub(super) fn path(self, names: &Names) -> Cow<'a, Path> {
+        let (node, opened) = match self {
+            Self::Path(path) => return Cow::Borrowed(path),
+            Self::Open { node, opened } => (node, opened),
+        };
+        match names.live().path(node) {
+            Some(path) if opened.has_root() => Cow::Owned(Path::new("/").join(path)),
+            Some(path) => Cow::Owned(path),
+            None => Cow::Borrowed(opened),
+        }
+    }
+}
+
 /// Who has a lock that could not be taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum LockedBy {
@@ -80,11 +103,11 @@ impl State {
     pub(super) fn call<T>(
         &mut self,
         operation: Operation,
-        path: &Path,
+        target: Target<'_>,
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut Self) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.traced(operation, path, detail, |state, course| match course {
+        self.traced(operation, target, detail, |state, course| match course {
             Course::Normal => run(state),
             Course::Fail(error) | Course::Short(error) => Err(error),
             Course::InFlight(error) => {
@@ -101,7 +124,7 @@ impl State {
     pub(super) fn traced<T>(
         &mut self,
         operation: Operation,
-        path: &Path,
+        target: Target<'_>,
         detail: fmt::Arguments<'_>,
         run: impl FnOnce(&mut Self, Course) -> io::Result<T>,
     ) -> io::Result<T> {
@@ -110,7 +133,9 @@ impl State {
         }
         self.calls[operation as usize] += 1;
         let number = self.calls.iter().sum();
+        let path = || target.path(&self.names);
         let fault = |kind| {
+            let path = path();
             io::Error::new(
                 kind,
                 format!("simulated fault in {operation} of {}", path.display()),
@@ -118,7 +143,7 @@ impl State {
         };
         let course = match self.plan.strike(operation, path, &mut self.random) {
             None if self.is_read_only && Calls::WRITING.contains(operation) => {
-                Course::Fail(error(io::ErrorKind::ReadOnlyFilesystem, path))
+                Course::Fail(error(io::ErrorKind::ReadOnlyFilesystem, &path()))
             }
             None => Course::Normal,
             Some(Effect::Fail(kind)) => Course::Fail(fault(kind)),
@@ -135,7 +160,7 @@ impl State {
             trace.push(Call {
                 number,
                 operation,
-                path: path.to_owned(),
+                path: target.path(&self.names).into_owned(),
                 detail: detail.to_string(),
                 failed,
             });
@@ -182,7 +207,8 @@ impl State {
         };
         let handle = file.holders.open(is_onlooker);
         if mode == OpenMode::Truncate {
-            file.holders.check_change(handle, 0, path);
+            file.holders
+                .check_change(handle, 0, || path.display().to_string());
             file.set_len(0, change);
             self.check_has_one_name(node, path);
         }
@@ -399,15 +425,6 @@ impl State {
         self.forget_if_gone(node);
     }
 
-    /// The name a file has now, or, if it has none, the one it was opened by.
-    pub(super) fn current_path(&self, node: NodeId, opened: &Path) -> PathBuf {
-        match self.names.live().path(node) {
-            Some(path) if opened.has_root() => Path::new("/").join(path),
-            Some(path) => path,
-            None => opened.to_owned(),
-        }
-    }
-
     /// Bytes that files and directories take: a file's length without what it has released, until it has neither a name nor
     /// a holder, and a directory's blocks. There are no other holes.
     pub(super) fn used_bytes(&self) -> u64 {
@@ -525,10 +542,9 @@ impl State {
             if self.files.contains_key(&directory) {
                 return Err(error(io::ErrorKind::NotADirectory, path));
             }
-            let entry = (directory, (*name).to_owned());
             self.names
                 .live()
-                .get(&entry)
+                .find(directory, name)
                 .ok_or_else(|| error(io::ErrorKind::NotFound, path))
         })
     }

@@ -2,19 +2,17 @@
 //! to be damaged, and the copy has what was acknowledged before.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anabranch::disk::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use anabranch::inspect::{Inspection, Sharing};
-use anabranch::sim::SimDisk;
+use anabranch::sim::{Operation, SimDisk};
 use anabranch::{
     HashKey, ManualClock, PutRecord, SequenceNumber, StartingPosition, Store, StoreOptions, Timestamp,
 };
 
 use super::repaired::Chance;
+use crate::disturbed_disk::DisturbedDisk;
 use crate::model::Violation;
 use crate::watchdog::Case;
 
@@ -23,7 +21,7 @@ const DIRECTORY: &str = "store";
 /// How many stores are verified while they are written to; `ANABRANCH_IN_USE_CASES` says otherwise.
 const CASES: u64 = 25;
 
-/// Reads in front of which something happens, for each verification. Nobody writes for ever.
+/// Reads in front of which something happens, for each verification. No program writes for ever.
 const DISTURBANCES: u32 = 400;
 
 #[test]
@@ -55,12 +53,8 @@ fn back_up_while_it_changes(seed: u64, sharing: Sharing) -> Result<(), Violation
     }
     let before = program.clicks.clone();
     let program = Arc::new(Mutex::new((program, DISTURBANCES)));
-    let disturbed = Disturbed {
-        disk: disk.onlooker(),
-        program: program.clone(),
-    };
     Inspection::of(DIRECTORY)
-        .disk(disturbed)
+        .disk(disturbed(&disk, &program))
         .back_up("backup", sharing, &mut |_| {})
         .map_err(|error| error.to_string())?;
     let (program, _) = &mut *program.lock().unwrap();
@@ -94,12 +88,9 @@ fn verify_while_it_changes(seed: u64) -> Result<(), Violation> {
     for _ in 0..30 {
         program.step();
     }
-    let disturbed = Disturbed {
-        disk: disk.onlooker(),
-        program: Arc::new(Mutex::new((program, DISTURBANCES))),
-    };
+    let program = Arc::new(Mutex::new((program, DISTURBANCES)));
     let verification = Inspection::of(DIRECTORY)
-        .disk(disturbed)
+        .disk(disturbed(&disk, &program))
         .verify(&mut |_| {})
         .map_err(|error| error.to_string())?;
     match verification.is_sound() {
@@ -203,141 +194,22 @@ fn options(disk: &SimDisk, clock: &ManualClock, journaled_shards: usize) -> Stor
         .disk(disk.clone())
 }
 
-/// A disk on which something happens before each call of whoever looks.
-#[derive(Clone)]
-struct Disturbed {
-    disk: SimDisk,
-    program: Arc<Mutex<(Program, u32)>>,
-}
-
-impl Disturbed {
-    fn disturb(&self) {
-        let (program, left) = &mut *self.program.lock().unwrap();
+/// What a program has, for a caller who only looks: before each of its calls the program takes a step.
+fn disturbed(disk: &SimDisk, program: &Arc<Mutex<(Program, u32)>>) -> DisturbedDisk {
+    const CALLS: &[Operation] = &[
+        Operation::Open,
+        Operation::List,
+        Operation::Kind,
+        Operation::Share,
+        Operation::Length,
+    ];
+    let program = program.clone();
+    let step = move || {
+        let (program, left) = &mut *program.lock().unwrap();
         if *left > 0 {
             *left -= 1;
             program.step();
         }
-    }
-}
-
-impl std::fmt::Debug for Disturbed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Disturbed")
-    }
-}
-
-impl Disk for Disturbed {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        self.disturb();
-        let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(DisturbedFile {
-            file,
-            disk: self.clone(),
-        }))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        self.disturb();
-        self.disk.list(directory)
-    }
-
-    fn kind(&self, path: &Path) -> io::Result<EntryKind> {
-        self.disturb();
-        self.disk.kind(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disturb();
-        self.disk.share(from, to)
-    }
-
-    fn count_names(&self, path: &Path) -> io::Result<u64> {
-        self.disk.count_names(path)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove_dir(path)
-    }
-
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.disk.sync_dir(directory)
-    }
-
-    fn entropy(&self) -> io::Result<u64> {
-        self.disk.entropy()
-    }
-
-    fn lock(&self, path: &Path) -> Result<Box<dyn LockGuard>, LockError> {
-        self.disk.lock(path)
-    }
-
-    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn LockGuard>>, LockError> {
-        self.disk.lock_shared(path)
-    }
-
-    fn probe_lock(&self, path: &Path) -> Result<(), LockError> {
-        self.disk.probe_lock(path)
-    }
-}
-
-#[derive(Debug)]
-struct DisturbedFile {
-    file: Arc<dyn DiskFile>,
-    disk: Disturbed,
-}
-
-impl DiskFile for DisturbedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.disturb();
-        self.file.len()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        // Something is written between two pages of what is read at a time.
-        let middle = buffer.len() / 2 / 4096 * 4096;
-        let (first, second) = buffer.split_at_mut(middle);
-        self.file.read_exact_at(first, offset)?;
-        self.disk.disturb();
-        self.file.read_exact_at(second, offset + middle as u64)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        self.file.allocate(length)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)
-    }
-
-    fn release(&self, from: u64) -> io::Result<()> {
-        self.file.release(from)
-    }
-
-    fn map(&self, length: u64) -> io::Result<Box<dyn Mapping>> {
-        self.file.map(length)
-    }
-
-    fn drop_cache(&self) -> io::Result<()> {
-        self.file.drop_cache()
-    }
+    };
+    DisturbedDisk::new(disk.onlooker(), CALLS, step).within_reads()
 }

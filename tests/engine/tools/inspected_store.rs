@@ -8,7 +8,7 @@ use anabranch::inspect::{
     self, Consequence, DumpItem, DumpOptions, DumpWhat, DumpedFrame, Finding, Inspection,
 };
 use anabranch::{ReadLimit, RecordNumber, SequenceNumber, StartingPosition, StoreOptions, Stream};
-use anabranch_harness::files::copy_tree;
+use anabranch_harness::files::{copy_tree, quick_parent};
 use tempfile::TempDir;
 
 /// Three records of this size, each a frame, fill a segment.
@@ -29,7 +29,7 @@ pub fn options() -> StoreOptions {
 impl InspectedStore {
     /// Closed in order.
     pub fn closed(records: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(quick_parent()).unwrap();
         let path = directory.path().join("data");
         let (put, secret) = fill(&path, records, |store| store.close().unwrap());
         Self {
@@ -42,7 +42,7 @@ impl InspectedStore {
 
     /// As it is when the program that has it is killed.
     pub fn killed(records: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(quick_parent()).unwrap();
         let path = directory.path().join("data");
         let original = directory.path().join("original");
         let (put, secret) = fill(&original, records, |_| copy_tree(&original, &path));
@@ -55,7 +55,7 @@ impl InspectedStore {
     }
 
     pub fn copy(&self) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir_in(quick_parent()).unwrap();
         let path = directory.path().join("data");
         copy_tree(&self.path, &path);
         Self {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anabranch::kinesis::{Server, ServerGauges, ServerOptions};
 use anabranch::{Delivery, KeyRing, ManualClock, Memory, Namespace, Store, StoreOptions, Timestamp};
+use anabranch_harness::files::quick_parent;
 use anabranch_harness::http1::{Client, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,7 +56,7 @@ enum Place {
 impl Place {
     fn on(backend: Backend) -> Place {
         match backend {
-            Backend::Directory => Place::Directory(tempfile::tempdir().unwrap()),
+            Backend::Directory => Place::Directory(tempfile::tempdir_in(quick_parent()).unwrap()),
             Backend::Memory => Place::Memory(Memory::new()),
         }
     }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use anabranch::{
     Durability, PutRecord, ReadLimit, ShardFilter, StartingPosition, Store, StoreOptions, Stream,
 };
+use measure::Outcome;
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "anabranch",

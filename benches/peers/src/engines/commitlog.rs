@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use commitlog::message::{MessageBuf, MessageSet};
 use commitlog::{CommitLog, LogOptions, ReadLimit};
+use measure::Outcome;
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "commitlog",

@@ -3,10 +3,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use measure::Outcome;
 use okaywal::{Configuration, Entry, EntryId, LogManager, SegmentReader, WriteAheadLog};
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "okaywal",

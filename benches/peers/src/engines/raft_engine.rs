@@ -1,12 +1,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anabranch::bench::batch::stamp_of;
+use measure::Outcome;
 use protobuf::well_known_types::BytesValue;
 use raft_engine::{Config, LogBatch, MessageExt, ReadableSize};
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
-use crate::measure::batch::stamp_of;
 
 pub const ENGINE: Engine = Engine {
     name: "raft-engine",

@@ -1,10 +1,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use measure::Outcome;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "redb",

@@ -5,8 +5,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use measure::Outcome;
+
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "rocksdb",

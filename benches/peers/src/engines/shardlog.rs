@@ -3,10 +3,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use measure::Outcome;
 use shardlog::{ShardLog, ShardLogConfig};
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "shardlog",

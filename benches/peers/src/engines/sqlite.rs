@@ -2,10 +2,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use measure::Outcome;
 use rusqlite::Connection;
 
 use crate::engine::{Each, Engine, Level, Peer};
-use crate::measure::Outcome;
 
 pub const ENGINE: Engine = Engine {
     name: "sqlite",

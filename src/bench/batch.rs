@@ -10,13 +10,16 @@ pub const STAMP_BYTES: usize = 16;
 pub struct Batch {
     /// With room for what fills the last page.
     pub bytes: Vec<u8>,
+    /// Of each record's data.
     pub record_bytes: usize,
+    /// Whose records they are.
     pub writer: u64,
     /// The number of the next record.
     pub next: u64,
 }
 
 impl Batch {
+    /// So many records of so many bytes each, at least 16, that are not stamped yet.
     pub fn new(writer: u64, records: usize, record_bytes: usize) -> Self {
         let noise = noise(record_bytes);
         let mut bytes = Vec::with_capacity(records * record_bytes + 4096);
@@ -40,6 +43,7 @@ impl Batch {
         }
     }
 
+    /// The data of each record.
     pub fn records(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.chunks_exact(self.record_bytes)
     }
@@ -77,6 +81,9 @@ impl Ledger {
     }
 
     /// Takes note of a record that was read, and says whose it is and its number.
+    ///
+    /// # Errors
+    /// It is none that was acknowledged, was read before, or came too early.
     pub fn read(&mut self, data: &[u8]) -> Outcome<(usize, u64)> {
         let (writer, number) = stamp_of(data);
         let at = usize::try_from(writer)?;
@@ -100,7 +107,10 @@ impl Ledger {
         Ok((at, number))
     }
 
-    /// How many records there are, if none is missing.
+    /// How many records there are.
+    ///
+    /// # Errors
+    /// One that was acknowledged was not read.
     pub fn close(self) -> Outcome<u64> {
         let mut records = 0;
         for (writer, seen) in self.seen.iter().enumerate() {

@@ -67,7 +67,7 @@ impl PutRequest {
     }
 
     /// The next records' request.
-    pub fn next(&mut self) -> &[u8] {
+    pub fn next_bytes(&mut self) -> &[u8] {
         let first = self.batch.next as usize;
         self.batch.advance();
         let keys = self.keys.iter().cycle().skip(first % self.keys.len());

@@ -22,6 +22,7 @@ pub struct RawFile {
 }
 
 impl RawFile {
+    /// A file of at least so many bytes, all of them zero and synced.
     pub fn fill(path: &Path, bytes: u64) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
@@ -60,6 +61,7 @@ impl RawFile {
         self.file.sync_data()
     }
 
+    /// One `fdatasync`.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -95,6 +97,7 @@ struct QueueState {
 }
 
 impl<'a> RawQueue<'a> {
+    /// A queue in which nothing waits.
     pub fn new(file: &'a RawFile) -> Self {
         Self {
             file,
@@ -103,6 +106,7 @@ impl<'a> RawQueue<'a> {
         }
     }
 
+    /// Gives back control when the bytes are written and synced.
     pub fn write_durably(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.pending.extend_from_slice(bytes);
@@ -142,11 +146,13 @@ impl<'a> RawQueue<'a> {
 }
 
 /// Writes the same bytes to a raw file, durably or not, alone or through a queue.
+#[derive(Debug)]
 pub struct RawWriter<'a> {
     batch: Batch,
     path: RawPath<'a>,
 }
 
+/// How a writer writes.
 #[derive(Clone, Copy, Debug)]
 pub enum RawPath<'a> {
     /// `pwrite`.
@@ -158,6 +164,7 @@ pub enum RawPath<'a> {
 }
 
 impl<'a> RawWriter<'a> {
+    /// Writes batches of so many records.
     pub fn new(path: RawPath<'a>, writer: usize, records: usize, record_bytes: usize) -> Self {
         Self {
             batch: Batch::new(writer as u64, records, record_bytes),

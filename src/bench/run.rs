@@ -9,17 +9,21 @@ use super::Outcome;
 
 /// Does one operation after another, and keeps account of what was acknowledged.
 pub trait Writer: Send {
+    /// Does one operation, and gives its failure.
     fn write(&mut self) -> Outcome<()>;
 }
 
 /// When a run ends: after a time, or after so many operations of each writer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// No operation begins later than this.
     pub window: Duration,
+    /// No writer does more.
     pub operations_each: u64,
 }
 
 impl Limits {
+    /// By the time alone.
     pub fn window(window: Duration) -> Self {
         Self {
             window,
@@ -31,14 +35,15 @@ impl Limits {
 /// What the writers did.
 #[derive(Clone, Debug)]
 pub struct Figures {
+    /// How long they took, all together.
     pub seconds: f64,
     /// Nanoseconds of each operation, good to one percent.
     latencies: Histogram<u64>,
 }
 
-impl Figures {
+impl Default for Figures {
     /// Nothing yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         const LONGEST_NANOS: u64 = 600_000_000_000;
         Self {
             seconds: 0.0,
@@ -46,16 +51,21 @@ impl Figures {
                 .expect("the bounds of the histogram are in order"),
         }
     }
+}
 
+impl Figures {
+    /// How many there were.
     pub fn operations(&self) -> u64 {
         self.latencies.len()
     }
 
+    /// Operations per second.
     pub fn per_second(&self) -> f64 {
         self.operations() as f64 / self.seconds
     }
 
-    /// The latency that this share of the operations does not exceed; share 1 is the worst.
+    /// The latency in microseconds that this share of the operations, from 0 to 1, does not exceed; share 1 is the
+    /// worst.
     pub fn micros(&self, share: f64) -> f64 {
         self.latencies.value_at_quantile(share) as f64 / 1000.0
     }
@@ -74,6 +84,9 @@ impl Figures {
 }
 
 /// Runs all writers at once, each in a thread of its own unless it is alone.
+///
+/// # Errors
+/// The first failure of a writer.
 pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Figures> {
     if let [writer] = writers {
         return run_one(writer, limits);
@@ -97,7 +110,7 @@ pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Figures> {
             .collect();
         (begun, runs)
     });
-    let mut all = Figures::new();
+    let mut all = Figures::default();
     all.seconds = begun.elapsed().as_secs_f64();
     for run in runs {
         all.add_latencies(&run.map_err(|_| "a writer panicked")??);
@@ -106,7 +119,7 @@ pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Figures> {
 }
 
 fn run_one(writer: &mut impl Writer, limits: Limits) -> Outcome<Figures> {
-    let mut figures = Figures::new();
+    let mut figures = Figures::default();
     let begun = Instant::now();
     let mut before = begun;
     while figures.operations() < limits.operations_each && before - begun < limits.window {
