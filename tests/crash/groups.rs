@@ -2,18 +2,20 @@
 //! deleted, records that expire, reshards, crashes and restarts. Every record is given out unless it has expired; what was
 //! committed never is again; nothing is given out twice unless a member has stalled, left or died; no shard has two
 //! holders; a child's records come when its parents' are committed; and no position falls. A group that is set back, or
-//! made again, gives all of it once more, and what was given out before can no more be committed.
+//! made again, gives all of it once more, and what was given out before can no more be committed. What expires uncommitted
+//! behind a group's position is told, and nothing is told where nothing was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{
-    Checkpoint, ConsumerGroup, Error, GroupBatch, ManualClock, Member, MemberOptions, ReadLimit, ShardFilter,
-    ShardId, StartingPosition, Store, StoreOptions, Stream, Timestamp,
+    Checkpoint, ConsumerGroup, Error, GroupBatch, ManualClock, Member, MemberOptions, ReadLimit,
+    RecordNumber, ShardFilter, ShardId, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 use proptest::prelude::*;
 
+use crate::op::Fault;
 use crate::reshard::{merge_nth, split_nth};
 use crate::watchdog::Case;
 
@@ -51,6 +53,8 @@ enum Op {
     Reopen,
     Crash(LossMode),
     CrashIn(u64, LossMode),
+    /// A call fails, and the store goes on if it can.
+    FailIn(u64, Fault),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +76,8 @@ struct Known {
     committed: Committed,
     /// It may be gone. After a crash less time may be confirmed.
     may_be_expired: bool,
+    /// If it is gone, that is still to be told: the group was not at the trim horizon when it expired.
+    is_owed: bool,
 }
 
 impl Known {
@@ -87,16 +93,15 @@ struct Worker {
     given: Vec<(u64, GroupBatch)>,
 }
 
-/// The machine has stopped.
-struct Stopped;
+/// The machine has stopped, or a call has failed.
+#[derive(Debug)]
+struct Stopped(Error);
 
 struct World {
     disk: SimDisk,
     compacts: bool,
     clock: ManualClock,
     seconds: u64,
-    /// Whether closed shards may have expired, of which a member is told that it misses something even where it does not.
-    has_expired: bool,
     store: Option<Store>,
     workers: Vec<Worker>,
     joined: u32,
@@ -117,7 +122,6 @@ impl World {
             compacts,
             clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
             seconds: 0,
-            has_expired: false,
             store: None,
             workers: Vec::new(),
             joined: 0,
@@ -180,9 +184,15 @@ impl World {
     }
 
     fn run(&mut self, op: &Op) {
-        if self.try_run(op).is_err() {
-            assert!(self.disk.is_frozen(), "{op:?} failed");
-            self.crash(self.stop);
+        if let Err(Stopped(error)) = self.try_run(op) {
+            let has_failed = self.disk.is_frozen() || self.disk.faults().struck() > 0;
+            assert!(has_failed, "{op:?} failed: {error}");
+            // Nothing is known then of a group that was to be made again, and a store that is poisoned does no more.
+            let may_go_on = !self.disk.is_frozen() && !self.may_be_deleted && self.store.is_some();
+            match may_go_on && !matches!(error, Error::Poisoned { .. }) {
+                true => drop(self.disk.faults().clear()),
+                false => self.crash(self.stop),
+            }
         }
         self.check();
     }
@@ -234,6 +244,10 @@ impl World {
                 self.disk.faults().freeze_nth(Calls::ALL, *calls);
                 Ok(())
             }
+            Op::FailIn(calls, fault) => {
+                fault.arm(&self.disk, *calls);
+                Ok(())
+            }
         }
     }
 
@@ -243,15 +257,65 @@ impl World {
     }
 
     fn expire(&mut self) -> Result<(), Stopped> {
-        self.has_expired = true;
-        self.records
-            .values_mut()
-            .for_each(|known| known.may_be_expired = true);
+        let owed = self.owed().map_err(stopped)?;
+        for (id, known) in &mut self.records {
+            known.is_owed |= owed.contains(id);
+            known.may_be_expired = true;
+        }
         for _ in 0..30 {
             self.advance(3_600);
             self.store().maintain().map_err(stopped)?;
         }
         Ok(())
+    }
+
+    /// The records that a member is to be told of if they expire now: the group has come to their shards, or to those in front
+    /// of them, and is in none of these at the trim horizon.
+    fn owed(&mut self) -> anabranch::Result<BTreeSet<u32>> {
+        self.note_lineage();
+        let Some(reached) = self.stream()?.checkpoint("work")? else {
+            return Ok(BTreeSet::new());
+        };
+        let positions: BTreeMap<_, _> = reached.positions().collect();
+        let is_owed = |(_, known): &(&u32, &Known)| {
+            let Some(shard) = known.put_to.filter(|_| !known.may_be_done()) else {
+                return false;
+            };
+            let mut on_the_way = self.ancestors([shard].into_iter());
+            on_the_way.insert(shard);
+            let mut listed = on_the_way
+                .iter()
+                .filter_map(|shard| positions.get(shard))
+                .peekable();
+            listed.peek().is_some() && listed.all(|next| *next > RecordNumber::BEFORE_FIRST)
+        };
+        let owed = self.records.iter().filter(is_owed);
+        Ok(owed.map(|(id, _)| *id).collect())
+    }
+
+    /// A member is told that it misses records of a shard, or, where the shard is gone, of it and of all that descend from it.
+    fn note_told(&mut self, at: usize, told: ShardId, is_gone: bool) {
+        self.note_lineage();
+        let given: BTreeSet<_> = self.workers[at]
+            .given
+            .iter()
+            .flat_map(|(_, batch)| ids(batch))
+            .collect();
+        let is_lost = |(id, known): (&u32, &Known)| {
+            let may_be_of = known.put_to.is_none_or(|shard| shard == told);
+            may_be_of && known.may_be_expired && known.committed != Committed::Yes && !given.contains(id)
+        };
+        assert!(
+            self.records.iter().any(is_lost),
+            "nothing of {told} is lost, and that is told"
+        );
+        let shards = self.parents.keys().copied();
+        let descends = |shard: &ShardId| self.ancestors([*shard].into_iter()).contains(&told);
+        let descendants: BTreeSet<_> = shards.filter(|shard| is_gone && descends(shard)).collect();
+        for known in self.records.values_mut() {
+            let is_of = |shard| shard == told || descendants.contains(&shard);
+            known.is_owed &= !known.put_to.is_some_and(is_of);
+        }
     }
 
     fn set_back(&mut self) -> Result<(), Stopped> {
@@ -288,6 +352,7 @@ impl World {
     fn forget_commits(&mut self, is_sure: bool) {
         self.reached = None;
         for known in self.records.values_mut() {
+            known.is_owed = false;
             if is_sure {
                 known.committed = Committed::No;
                 known.is_given = false;
@@ -309,6 +374,7 @@ impl World {
             given_at: None,
             committed: Committed::No,
             may_be_expired: false,
+            is_owed: false,
         };
         self.records.insert(id, known);
         put.map(drop).map_err(stopped)
@@ -356,11 +422,11 @@ impl World {
             records,
             ..ReadLimit::default()
         };
-        let member = &mut self.workers[at].member;
         let given = loop {
-            match member.next_batch(&limit, Duration::ZERO) {
-                // Told once of each shard.
-                Err(Error::Trimmed { .. }) if self.has_expired => {}
+            match self.workers[at].member.next_batch(&limit, Duration::ZERO) {
+                Err(Error::Trimmed {
+                    shard, first_kept, ..
+                }) => self.note_told(at, shard, first_kept.is_none()),
                 given => break given,
             }
         };
@@ -387,6 +453,7 @@ impl World {
                 is_given: true,
                 given_at: Some(seconds),
                 committed: Committed::No,
+                is_owed: false,
                 ..*known
             };
         }
@@ -414,9 +481,7 @@ impl World {
         let outcome = match &committed {
             Ok(()) => Committed::Yes,
             Err(Error::LeaseLost { .. }) => {
-                let has_expired = ids(&batch).iter().any(|id| self.records[id].may_be_expired);
-                let has_run_out = given_at + LEASE_SECONDS <= self.seconds;
-                assert!(has_run_out || has_expired, "{}", batch.shard);
+                assert!(given_at + LEASE_SECONDS <= self.seconds, "{}", batch.shard);
                 worker.given.remove(nth);
                 return Ok(());
             }
@@ -513,7 +578,8 @@ impl World {
 
     /// All that is there is given out in the end.
     fn drain(&mut self) {
-        if self.disk.is_frozen() {
+        // After a failed call the store may do no more.
+        if self.disk.is_frozen() || self.disk.faults().struck() > 0 {
             self.crash(self.stop);
         }
         self.disk.faults().clear();
@@ -540,6 +606,10 @@ impl World {
                 known.is_given || may_be_gone,
                 "{id} is lost: {known:?}, and the checkpoint is {checkpoint:?}"
             );
+            assert!(
+                !known.is_owed || known.committed != Committed::No,
+                "{id} has expired, and that was not told: {known:?}"
+            );
         }
         let lag = group.lag().unwrap();
         assert!(lag.iter().all(|lag| lag.records == 0), "{lag:?}");
@@ -563,8 +633,8 @@ fn ids(batch: &GroupBatch) -> Vec<u32> {
         .collect()
 }
 
-fn stopped(_: Error) -> Stopped {
-    Stopped
+fn stopped(error: Error) -> Stopped {
+    Stopped(error)
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -587,6 +657,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         2 => loss().prop_map(Op::Crash),
         3 => (1..40_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn(calls, mode)),
+        2 => (1..40_u64, prop::sample::select(Fault::ALL.to_vec()))
+            .prop_map(|(calls, fault)| Op::FailIn(calls, fault)),
     ]
 }
 
@@ -632,6 +704,24 @@ fn scenario() -> Vec<Op> {
     ops.extend([poll(0), Op::Expire, Op::Put(3)]);
     ops.extend(both);
     ops
+}
+
+#[test]
+fn a_call_of_a_group_that_fails_sets_nothing_back_and_loses_nothing() {
+    for fault in Fault::ALL {
+        for call in 1.. {
+            let _case = Case::begin(|| format!("{fault:?} in call {call}"));
+            let mut world = World::new(call, false);
+            let disk = world.disk.clone();
+            world.run(&Op::FailIn(call, fault));
+            scenario().iter().for_each(|op| world.run(op));
+            let has_struck = disk.faults().struck() > 0;
+            world.drain();
+            if !has_struck {
+                break;
+            }
+        }
+    }
 }
 
 #[test]
