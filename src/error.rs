@@ -105,8 +105,8 @@ pub enum Error {
         /// The first record that is missed. Others behind it may be.
         from: RecordNumber,
         /// The first record that is still there, or the number that the next one to be put has at least. `None` if the
-        /// whole shard has expired: then its children, if it has any, have what followed. Where the shard ended is not
-        /// known any more then, so this is also told to a reader that had read all of it before it was closed.
+        /// whole shard has expired: then its children, if it has any, have what followed. Of a stream's 1,024 youngest
+        /// shards that expired it is known where they ended; a reader that had read all of an older one is told too.
         first_kept: Option<RecordNumber>,
     },
 

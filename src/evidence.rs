@@ -17,7 +17,7 @@ use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_
 use crate::error::{Error, Result};
 use crate::log::{
     JournaledFrames, LogEnd, LogIdentity, LogPosition, SegmentEntry, SurveyedFrame, UnnamedFile,
-    examine_unnamed, holds_frame, is_continued, number_of_segment, survey_segment,
+    examine_unnamed, holds_frame, is_continued, number_of_segment, position_of_frame, survey_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 
@@ -76,7 +76,9 @@ impl Evidence<'_> {
             if let Some(file) = self.open(&path, Vec::new())? {
                 let take_in = |frame: &SurveyedFrame| {
                     for record in frame.records() {
-                        journaled.add(record.partition_key.as_str(), record.data);
+                        journaled.add_if(record.partition_key.as_str(), record.data, |log, salt, frame| {
+                            self.may_be_evidence(log, salt, frame)
+                        });
                     }
                     ControlFlow::Continue(())
                 };
@@ -85,6 +87,27 @@ impl Evidence<'_> {
             }
         }
         Ok(journaled)
+    }
+
+    /// Whether a frame of the journal can show anything. Most are of a log that is being written to, from before it came to
+    /// rest, or of one that was deleted, and are not kept in memory.
+    fn may_be_evidence(&self, name: LogName, salt: u64, frame: &[u8]) -> bool {
+        let stream = name.stream().and_then(|id| self.state.stream(id));
+        let was_there = match stream {
+            Some(stream) => stream.has_had(name),
+            None => name.stream().is_some_and(|id| id < self.state.next_stream()),
+        };
+        let log = self.state.log(name);
+        if log.is_none() && was_there {
+            return false;
+        }
+        let is_named = log.is_some_and(|log| log.segments.iter().any(|segment| segment.salt == salt));
+        let store = self.state.store;
+        match log.and_then(|log| log.end).filter(|_| is_named) {
+            Some(end) => position_of_frame(LogIdentity { store, name }, salt, frame)
+                .is_some_and(|position| position >= end.position),
+            None => !is_named,
+        }
     }
 
     /// What cannot be read of the file is zeros, and no evidence.

@@ -9,8 +9,8 @@ use super::log_state::AgeMark;
 use super::setting::Setting;
 use crate::log::{LogEnd, SegmentEntry};
 use crate::model::{
-    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, Lineage, LogName, QueueId, ReaderStart,
-    RecordNumber, Reshard, ShardId, StreamId, StreamName, Timestamp,
+    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, GoneShard, Lineage, LogName, QueueId,
+    ReaderStart, RecordNumber, Reshard, ShardId, StreamId, StreamName, Timestamp,
 };
 
 /// One change. A list of edits also stands for a whole state ([`CatalogState::snapshot`](super::CatalogState::snapshot)),
@@ -221,6 +221,11 @@ pub(crate) enum Edit {
         name: String,
         next: Vec<(ShardId, Option<RecordNumber>)>,
     },
+    /// Shards that have expired, with what they were made from and where they ended.
+    GoneShardsNoted {
+        stream: StreamId,
+        shards: Vec<GoneShard>,
+    },
 }
 
 /// What settings, tags and attributes belong to. Variants are only added at the end.
@@ -287,6 +292,7 @@ impl Edit {
             Self::ChannelRemoved { .. } => "ChannelRemoved",
             Self::ChannelIdsReserved { .. } => "ChannelIdsReserved",
             Self::CheckpointAdvanced { .. } => "CheckpointAdvanced",
+            Self::GoneShardsNoted { .. } => "GoneShardsNoted",
         }
     }
 
@@ -352,7 +358,8 @@ impl Edit {
             | Self::ChannelIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }
             | Self::CheckpointRemoved { stream, .. }
-            | Self::CheckpointAdvanced { stream, .. } => vec![*stream],
+            | Self::CheckpointAdvanced { stream, .. }
+            | Self::GoneShardsNoted { stream, .. } => vec![*stream],
             Self::SettingChanged { resource, .. }
             | Self::TagsChanged { resource, .. }
             | Self::AttributeChanged { resource, .. } => match resource {

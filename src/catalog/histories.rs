@@ -13,12 +13,12 @@ use super::state::CatalogState;
 use crate::encryption::{KeyFingerprint, WrappedKey};
 use crate::log::{LogEnd, LogPosition, SegmentEntry, SegmentKey};
 use crate::model::{
-    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, HashKey, Lag, Lags, Lineage, LogName, QueueId,
-    ReaderStart, RecordDistribution, RecordNumber, Retention, ShardId, StreamId, StreamMode, StreamName,
-    Timestamp,
+    ChannelId, Checkpoint, ClockNote, ConsumerId, Destination, GoneShard, HashKey, Lag, Lags, Lineage,
+    LogName, QueueId, ReaderStart, RecordDistribution, RecordNumber, Retention, ShardId, StreamId,
+    StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 39;
+const KINDS: u8 = 40;
 
 /// Which kind of edit, and four numbers to make one of.
 type Step = (u8, [u8; 4]);
@@ -293,6 +293,15 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
             name,
             next: vec![(shard, (!d.is_multiple_of(3)).then_some(number))],
         },
+        38 => Edit::GoneShardsNoted {
+            stream,
+            shards: vec![GoneShard {
+                id: shard,
+                parent: c.is_multiple_of(2).then_some(shard),
+                adjacent_parent: c.is_multiple_of(4).then_some(shard),
+                end: d.is_multiple_of(2).then_some(number),
+            }],
+        },
         _ => Edit::LoadPeaked {
             stream,
             day: u64::from(c),
@@ -372,7 +381,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 38, "{fitted:?}");
+    assert_eq!(fitted.len(), 39, "{fitted:?}");
 }
 
 #[test]

@@ -44,6 +44,17 @@ impl LogState {
         self.is_journaled = false;
     }
 
+    /// The number behind the last record, of a log that rests. A segment that was begun and has no record leaves out numbers
+    /// in front of it.
+    pub(crate) fn end_of_records(&self) -> Option<RecordNumber> {
+        let end = self.end?;
+        let empty = self
+            .segments
+            .last()
+            .filter(|last| last.base_position == end.position);
+        Some(empty.map_or(end.next_record, |last| last.follows.min(end.next_record)))
+    }
+
     pub(super) fn add_segment(&mut self, segment: SegmentEntry) -> Result<(), &'static str> {
         let follows = self.segments.last().is_none_or(|last| {
             last.first_record < segment.first_record && last.base_position <= segment.base_position

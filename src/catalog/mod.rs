@@ -13,6 +13,7 @@
 mod channel_state;
 mod codec;
 mod copy;
+mod descent;
 mod edit;
 mod edit_log;
 mod gone;

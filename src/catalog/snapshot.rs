@@ -82,6 +82,7 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         load_peaks,
         labels,
         lineage,
+        gone,
         logs,
         consumers,
         next_consumer,
@@ -131,6 +132,12 @@ fn edits_of_stream(id: StreamId, state: &StreamState) -> Vec<Edit> {
         stream: id,
         lineage: lineage.clone(),
     }));
+    if gone.iter().len() > 0 {
+        edits.push(Edit::GoneShardsNoted {
+            stream: id,
+            shards: gone.iter().copied().collect(),
+        });
+    }
     for (shard, log) in logs {
         let name = LogName::Shard(id, *shard);
         edits.extend(edits_of_log(name, log, &LogState::of_new_log()));

@@ -265,6 +265,10 @@ impl CatalogState {
                 let known = checkpoints.get_mut(name);
                 known.ok_or("the checkpoint does not exist")?.apply(next);
             }
+            Edit::GoneShardsNoted { stream, shards } => {
+                let gone = &mut self.stream_mut(*stream)?.gone;
+                shards.iter().for_each(|shard| gone.note(*shard));
+            }
             Edit::ClockNoted(note) => self.clock = Some(*note),
             Edit::LoadPeaked { stream, day, shards } => {
                 self.stream_mut(*stream)?.note_peak(*day, *shards);

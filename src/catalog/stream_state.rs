@@ -12,9 +12,9 @@ use crate::disk::{Step, is_left_out};
 use crate::error::Error;
 use crate::log::LogEnd;
 use crate::model::{
-    ChannelId, Checkpoint, ConsumerId, Lineage, LogName, Moment, PEAK_DAYS, QueueId, ReaderStart,
-    RecordDistribution, RecordNumber, Reshard, Retention, Shard, ShardId, SizeLimits, StreamId, StreamMode,
-    StreamName, StreamStatus, Timestamp, limits,
+    ChannelId, Checkpoint, ConsumerId, GoneShard, GoneShards, Lineage, LogName, Moment, PEAK_DAYS, QueueId,
+    ReaderStart, RecordDistribution, RecordNumber, Reshard, Retention, Shard, ShardId, SizeLimits, StreamId,
+    StreamMode, StreamName, StreamStatus, Timestamp, limits,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,7 @@ pub(crate) struct StreamState {
     pub(crate) labels: Labels,
     /// None until the stream is active for the first time.
     pub(crate) lineage: Option<Lineage>,
+    pub(super) gone: GoneShards,
     /// One for each shard of the lineage.
     pub(crate) logs: BTreeMap<ShardId, LogState>,
     pub(crate) consumers: BTreeMap<ConsumerId, ConsumerState>,
@@ -78,6 +79,7 @@ impl StreamState {
             load_peaks: BTreeMap::new(),
             labels: Labels::default(),
             lineage: None,
+            gone: GoneShards::default(),
             logs: BTreeMap::new(),
             consumers: BTreeMap::new(),
             next_consumer: 1,
@@ -210,9 +212,10 @@ impl StreamState {
 
     pub(super) fn expire(&mut self, shard: ShardId) -> Result<(), &'static str> {
         let lineage = self.lineage.as_mut().ok_or("the stream has no shards yet")?;
-        lineage.expire(shard).map_err(|_| "the shard cannot expire")?;
+        let expired = lineage.expire(shard).map_err(|_| "the shard cannot expire")?;
         let log = self.logs.remove(&shard);
-        let end = log.and_then(|log| log.end).map(|end| end.next_record);
+        let end = log.and_then(|log| log.end_of_records());
+        self.gone.note(GoneShard::of(&expired, end));
         for channel in self.channels.values_mut() {
             channel.expire(shard, end);
         }

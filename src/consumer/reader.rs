@@ -364,10 +364,7 @@ impl StreamReader {
         let read = match self.stream.get_records(&from, &TURN) {
             Ok(read) => read,
             // It has expired, so there is nothing left to drain.
-            Err(Error::ShardNotFound { .. }) => {
-                self.skip_expired(shard)?;
-                return self.tell_trimmed(shard, next, None);
-            }
+            Err(Error::ShardNotFound { .. }) => return self.skip_expired(shard, next),
             Err(Error::Trimmed { first_kept, .. }) => {
                 self.next.extend(first_kept.map(|first| (shard, first)));
                 return self.tell_trimmed(shard, next, first_kept);
@@ -383,14 +380,14 @@ impl StreamReader {
         Ok(is_progress)
     }
 
-    /// Says once that records are missed, unless the reader was to begin with whatever is there.
+    /// Says once that records are missed, unless the reader does not mind.
     fn tell_trimmed(
         &self,
         shard: ShardId,
         from: RecordNumber,
         first_kept: Option<RecordNumber>,
     ) -> Result<bool> {
-        match self.skips_trimmed || from == RecordNumber::BEFORE_FIRST {
+        match self.skips_trimmed {
             true => Ok(true),
             false => Err(Error::Trimmed {
                 shard,
@@ -504,49 +501,32 @@ impl StreamReader {
         self.turns.push_back(shard);
     }
 
-    /// Goes on with the oldest descendants that are still there of a shard that is not, which may be several
-    /// generations later: those whose parents are gone or drained, and which are not behind this reader.
-    fn skip_expired(&mut self, expired: ShardId) -> Result<()> {
-        let shards: BTreeMap<_, _> = self
-            .stream
-            .shards(&ShardFilter::FromTrimHorizon)?
-            .into_iter()
-            .map(|shard| (shard.id, shard))
-            .collect();
-        self.next.remove(&expired);
-        self.turns.retain(|turn| *turn != expired);
-        let behind = ancestors(&shards, self.next.keys().copied());
-        let is_done =
-            |id: &ShardId| !shards.contains_key(id) || self.next.get(id) == Some(&RecordNumber::END);
-        let ready: Vec<_> = shards
-            .values()
-            .filter(|shard| !self.next.contains_key(&shard.id) && !behind.contains(&shard.id))
-            .filter(|shard| shard.parents().all(|parent| is_done(&parent)))
-            .collect();
-        for shard in ready {
-            // That records are missed is told of the shard that has expired.
-            self.begin(shard.id, true);
-            // Both of its children are begun at once, so nothing waits for a drained parent any more.
-            for parent in shard.parents() {
-                self.next.remove(&parent);
+    /// Goes on behind a shard that has expired, and says if something of it is missed.
+    fn skip_expired(&mut self, expired: ShardId, from: RecordNumber) -> Result<bool> {
+        let was_at_horizon = from == RecordNumber::BEFORE_FIRST || self.unread.contains(&expired);
+        let is_missed = !was_at_horizon && self.stream.may_have_lost(expired, from)?;
+        let reached = self.checkpoint();
+        let is_at_horizon = was_at_horizon || is_missed;
+        let changes = self.stream.positions_behind(&reached, expired, is_at_horizon)?;
+        for (shard, next) in changes {
+            self.turns.retain(|turn| *turn != shard);
+            match next {
+                None => {
+                    self.next.remove(&shard);
+                }
+                Some(RecordNumber::END) => {
+                    self.next.insert(shard, RecordNumber::END);
+                }
+                Some(next) => self.begin(shard, next == RecordNumber::BEFORE_FIRST),
             }
         }
-        Ok(())
-    }
-}
-
-/// The shards from which any of these descends.
-fn ancestors(shards: &BTreeMap<ShardId, Shard>, of: impl Iterator<Item = ShardId>) -> BTreeSet<ShardId> {
-    let mut found = BTreeSet::new();
-    let mut unvisited: Vec<_> = of.collect();
-    while let Some(id) = unvisited.pop() {
-        for parent in shards.get(&id).into_iter().flat_map(Shard::parents) {
-            if found.insert(parent) {
-                unvisited.push(parent);
-            }
+        let next = &self.next;
+        self.unread.retain(|shard| next.contains_key(shard));
+        match is_missed {
+            true => self.tell_trimmed(expired, from, None),
+            false => Ok(true),
         }
     }
-    found
 }
 
 impl Iterator for StreamReader {

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::descent::{Descent, Positions};
 use super::{Lineage, RecordNumber, ShardId, StreamId, Timestamp};
 
 /// How far a reader of a stream has come in each of its shards.
@@ -33,12 +34,13 @@ pub(crate) enum Advance {
     /// All records of the shard are, and it is closed. It is unread if nothing was there: no record was given out, and the
     /// reader, which began at the trim horizon, did not come to the shard's head before it was closed.
     Drained { is_unread: bool },
-    /// The shard has expired, whatever was dealt with.
-    Expired,
+    /// The shard has expired. At the horizon, nothing is missed of its children, or it was told of this shard that something
+    /// may be.
+    Expired { is_at_horizon: bool },
 }
 
 /// Positions that a checkpoint gets, by shard. A shard without one is not listed any more.
-type PositionChanges = Vec<(ShardId, Option<RecordNumber>)>;
+pub(crate) type PositionChanges = Vec<(ShardId, Option<RecordNumber>)>;
 
 impl Checkpoint {
     /// The stream that was read.
@@ -89,27 +91,31 @@ impl Checkpoint {
     }
 
     /// What changes when readers have come so far in a shard. Nothing where the checkpoint is there already: it only
-    /// rises.
-    pub(crate) fn changes(
+    /// rises. The descent is asked for only where readers leave the shard.
+    pub(crate) fn changes<'a>(
         &self,
         shard: ShardId,
         advance: Advance,
-        lineage: &Lineage,
-        horizon: Timestamp,
+        descent: impl FnOnce() -> Option<Descent<'a>>,
     ) -> PositionChanges {
         let Some(at) = self.next.get(&shard).copied() else {
             return Vec::new();
         };
-        let left = Left { lineage, horizon };
+        if let Advance::To(next) = advance {
+            return Vec::from_iter((next > at).then_some((shard, Some(next))));
+        }
+        let Some(descent) = descent() else {
+            return Vec::new();
+        };
         let next = match advance {
-            Advance::To(next) if next > at => return vec![(shard, Some(next))],
             Advance::Drained { is_unread } if at < RecordNumber::END => {
-                let is_unread = is_unread && at == RecordNumber::BEFORE_FIRST;
-                // A child may have expired before its parent was drained.
-                left.begin_ready(left.begin_children(&self.next, shard, is_unread))
+                let is_at_horizon = is_unread && at == RecordNumber::BEFORE_FIRST;
+                descent.pass(&self.next, shard, is_at_horizon)
             }
-            Advance::Expired if !left.has(shard) => left.skip_expired(&self.next, shard),
-            Advance::To(_) | Advance::Drained { .. } | Advance::Expired => return Vec::new(),
+            Advance::Expired { is_at_horizon } if !descent.has(shard) => {
+                descent.pass(&self.next, shard, is_at_horizon)
+            }
+            Advance::To(_) | Advance::Drained { .. } | Advance::Expired { .. } => return Vec::new(),
         };
         let gone = self.next.keys().filter(|shard| !next.contains_key(shard));
         let gone: Vec<_> = gone.map(|shard| (*shard, None)).collect();
@@ -148,80 +154,6 @@ impl<'a> Reached<'a> {
     }
 }
 
-/// The shards that have not expired.
-struct Left<'a> {
-    lineage: &'a Lineage,
-    horizon: Timestamp,
-}
-
-type Positions = BTreeMap<ShardId, RecordNumber>;
-
-impl Left<'_> {
-    fn has(&self, shard: ShardId) -> bool {
-        let shard = self.lineage.shard(shard);
-        shard.is_some_and(|shard| !shard.is_expired(self.horizon))
-    }
-
-    /// Begins the children all of whose parents are drained, and forgets parents that no child waits for.
-    fn begin_children(&self, positions: &Positions, drained: ShardId, is_unread: bool) -> Positions {
-        let mut next = positions.clone();
-        next.insert(drained, RecordNumber::END);
-        let mut is_waited_for = false;
-        for child in self.lineage.children(drained) {
-            // Of a parent that is gone nothing will ever be read.
-            let is_done = |parent| next.get(&parent) == Some(&RecordNumber::END) || !self.has(parent);
-            if !child.parents().all(is_done) {
-                is_waited_for = true;
-                continue;
-            }
-            // Where nothing was there of its only parent, what has expired of the child is not missed either.
-            let is_at_horizon = is_unread && child.adjacent_parent.is_none();
-            let first = match is_at_horizon {
-                true => RecordNumber::BEFORE_FIRST,
-                false => RecordNumber::FIRST,
-            };
-            for parent in child.parents().filter(|parent| *parent != drained) {
-                if next.get(&parent) == Some(&RecordNumber::END) {
-                    next.remove(&parent);
-                }
-            }
-            next.insert(child.id, first);
-        }
-        if !is_waited_for {
-            next.remove(&drained);
-        }
-        next
-    }
-
-    /// Goes on with what is left behind a shard that is not.
-    fn skip_expired(&self, positions: &Positions, expired: ShardId) -> Positions {
-        let mut next = positions.clone();
-        next.remove(&expired);
-        self.begin_ready(next)
-    }
-
-    /// Begins the oldest shards that are left and that no position leads to: those whose parents are gone or drained, and
-    /// which are not drained themselves. What was between them and the positions has expired.
-    fn begin_ready(&self, mut next: Positions) -> Positions {
-        let drained = ancestors(self.lineage, next.keys().copied());
-        let is_done = |parent| !self.has(parent) || next.get(&parent) == Some(&RecordNumber::END);
-        let ready: Vec<_> = self
-            .lineage
-            .shards()
-            .filter(|shard| self.has(shard.id))
-            .filter(|shard| !next.contains_key(&shard.id) && !drained.contains(&shard.id))
-            .filter(|shard| shard.parents().all(is_done))
-            .collect();
-        for shard in ready {
-            for parent in shard.parents() {
-                next.remove(&parent);
-            }
-            next.insert(shard.id, RecordNumber::BEFORE_FIRST);
-        }
-        next
-    }
-}
-
 /// The shards from which any of these descends.
 fn ancestors(lineage: &Lineage, of: impl Iterator<Item = ShardId>) -> BTreeSet<ShardId> {
     let mut found = BTreeSet::new();
@@ -238,8 +170,11 @@ fn ancestors(lineage: &Lineage, of: impl Iterator<Item = ShardId>) -> BTreeSet<S
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::model::HashKey;
+    use crate::model::gone_shards::GoneShards;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
@@ -271,8 +206,10 @@ mod tests {
     }
 
     fn after(before: &Checkpoint, index: u32, advance: Advance, horizon: Timestamp) -> Checkpoint {
+        let (lineage, gone) = (lineage(), GoneShards::default());
+        let descent = || Some(Descent::new(&lineage, Cow::Borrowed(&gone), horizon));
         let mut after = before.clone();
-        after.apply(&before.changes(shard(index), advance, &lineage(), horizon));
+        after.apply(&before.changes(shard(index), advance, descent));
         after
     }
 
@@ -284,7 +221,8 @@ mod tests {
         assert_eq!(after(&before, 0, to(4), Timestamp::EPOCH), before);
         // What is not listed is drained, or not begun.
         assert_eq!(after(&before, 1, to(4), Timestamp::EPOCH), before);
-        assert_eq!(after(&before, 0, Advance::Expired, Timestamp::EPOCH), before);
+        let expired = Advance::Expired { is_at_horizon: true };
+        assert_eq!(after(&before, 0, expired, Timestamp::EPOCH), before);
     }
 
     #[test]
@@ -308,29 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_has_expired_is_followed_by_what_is_left() {
+    fn a_shard_that_has_expired_is_followed_by_what_is_kept() {
         let later = NOW.saturating_add(std::time::Duration::from_secs(1));
-        let left = after(&checkpoint(&[(0, 5)]), 0, Advance::Expired, later);
-        assert_eq!(left, checkpoint(&[(3, 0)]));
-        let one = after(&checkpoint(&[(1, 5), (2, END)]), 1, Advance::Expired, later);
-        assert_eq!(one, checkpoint(&[(3, 0)]));
-    }
-
-    /// Shard 0 is split into 1 and 2, and 1 into 3 and 4.
-    #[test]
-    fn what_is_behind_a_child_that_expired_before_its_parent_was_drained_is_begun_too() {
-        let mut lineage = Lineage::new(1, NOW).unwrap();
-        for (parent, middle) in [(0, HashKey::MAX / 2), (1, HashKey::MAX / 4)] {
-            let split = lineage.split(shard(parent), middle, NOW).unwrap();
-            lineage.apply_reshard(&split).unwrap();
-        }
-        for gone in [0, 1] {
-            lineage.expire(shard(gone)).unwrap();
-        }
-        let mut reached = checkpoint(&[(0, 5)]);
-        let drained = Advance::Drained { is_unread: false };
-        reached.apply(&reached.changes(shard(0), drained, &lineage, Timestamp::EPOCH));
-        assert_eq!(reached, checkpoint(&[(2, 1), (3, 0), (4, 0)]));
+        let expired = Advance::Expired { is_at_horizon: true };
+        let kept = after(&checkpoint(&[(0, 5)]), 0, expired, later);
+        assert_eq!(kept, checkpoint(&[(3, 0)]));
+        // Of the other parent records were read, and the next ones may be missed.
+        let one = after(&checkpoint(&[(1, 5), (2, END)]), 1, expired, later);
+        assert_eq!(one, checkpoint(&[(3, 1)]));
     }
 
     #[test]

@@ -327,11 +327,9 @@ impl Stream {
             let checkpoint = stream.checkpoints.get(name);
             let checkpoint = checkpoint.ok_or_else(|| self.group_not_found(name))?;
             permit()?;
-            let lineage = stream.lineage.as_ref();
-            let horizon = stream.horizon(moment);
-            let next = lineage.map(|lineage| checkpoint.changes(shard, advance, lineage, horizon));
-            let next = next.filter(|next| !next.is_empty());
-            let edit = next.map(|next| Edit::CheckpointAdvanced {
+            let descent = || stream.descent(stream.horizon(moment));
+            let next = checkpoint.changes(shard, advance, descent);
+            let edit = (!next.is_empty()).then(|| Edit::CheckpointAdvanced {
                 stream: self.core.id,
                 name: name.to_owned(),
                 next,

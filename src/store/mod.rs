@@ -14,6 +14,7 @@ mod close;
 mod core;
 mod creation;
 mod deletion;
+mod descent;
 mod event;
 #[cfg(test)]
 mod explored;

@@ -2,21 +2,24 @@
 //! deleted, records that expire, reshards, crashes and restarts. Every record is given out unless it has expired; what was
 //! committed never is again; nothing is given out twice unless a member has stalled, left or died; no shard has two
 //! holders; a child's records come when its parents' are committed; and no position falls. A group that is set back, or
-//! made again, gives all of it once more, and what was given out before can no more be committed.
+//! made again, gives all of it once more, and what was given out before can no more be committed. What expires uncommitted
+//! behind a group's position is told, and nothing is told where nothing was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anabranch::sim::{LossMode, SimDisk};
+use anabranch::sim::{Calls, LossMode, SimDisk};
 use anabranch::{
-    Checkpoint, ConsumerGroup, Error, GroupBatch, Member, MemberOptions, ReadLimit, ShardFilter, ShardId,
-    StartingPosition, StoreOptions, Stream,
+    Checkpoint, ConsumerGroup, Error, GroupBatch, ManualClock, Member, MemberOptions, ReadLimit,
+    RecordNumber, ShardFilter, ShardId, StartingPosition, Store, StoreOptions, Stream, Timestamp,
 };
 use proptest::prelude::*;
 
-use crate::machine::{Machine, Stopped, stopped};
+use crate::op::Fault;
+use crate::reshard::{merge_nth, split_nth};
 use crate::watchdog::Case;
 
+const DIRECTORY: &str = "store";
 const LEASE_SECONDS: u64 = 100;
 const MOST_MEMBERS: usize = 4;
 
@@ -50,6 +53,8 @@ enum Op {
     Reopen,
     Crash(LossMode),
     CrashIn(u64, LossMode),
+    /// A call fails, and the store goes on if it can.
+    FailIn(u64, Fault),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,8 @@ struct Known {
     committed: Committed,
     /// It may be gone. After a crash less time may be confirmed.
     may_be_expired: bool,
+    /// If it is gone, that is still to be told: the group was not at the trim horizon when it expired.
+    is_owed: bool,
 }
 
 impl Known {
@@ -86,10 +93,16 @@ struct Worker {
     given: Vec<(u64, GroupBatch)>,
 }
 
+/// The machine has stopped, or a call has failed.
+#[derive(Debug)]
+struct Stopped(Error);
+
 struct World {
-    machine: Machine,
-    /// Whether closed shards may have expired, of which a member is told that it misses something even where it does not.
-    has_expired: bool,
+    disk: SimDisk,
+    compacts: bool,
+    clock: ManualClock,
+    seconds: u64,
+    store: Option<Store>,
     workers: Vec<Worker>,
     joined: u32,
     records: BTreeMap<u32, Known>,
@@ -98,50 +111,67 @@ struct World {
     reached: Option<Checkpoint>,
     /// A deletion has begun, and the group is not made again.
     may_be_deleted: bool,
+    /// How it stops, if it is to.
+    stop: LossMode,
 }
 
 impl World {
     fn new(seed: u64, compacts: bool) -> Self {
-        let options = match compacts {
-            true => StoreOptions::new().compaction_bytes(1),
-            false => StoreOptions::new(),
-        };
-        let world = Self {
-            machine: Machine::new(SimDisk::new(seed), options),
-            has_expired: false,
+        let mut world = Self {
+            disk: SimDisk::new(seed),
+            compacts,
+            clock: ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000)),
+            seconds: 0,
+            store: None,
             workers: Vec::new(),
             joined: 0,
             records: BTreeMap::new(),
             parents: BTreeMap::new(),
             reached: None,
             may_be_deleted: false,
+            stop: LossMode::LoseAll,
         };
+        world.open().unwrap();
+        world.store().create_stream("jobs", 2).unwrap();
         world.group().unwrap();
         world
     }
 
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
     fn stream(&self) -> anabranch::Result<Stream> {
-        self.machine.stream()
+        self.store().stream("jobs")
     }
 
     fn group(&self) -> anabranch::Result<ConsumerGroup> {
         self.stream()?.group("work", StartingPosition::TrimHorizon)
     }
 
+    fn open(&mut self) -> anabranch::Result<()> {
+        let options = StoreOptions::new()
+            .segment_bytes(64 << 10)
+            .keeper(false)
+            .flusher_threads(1)
+            .clock(self.clock.clone())
+            .disk(self.disk.clone());
+        let options = match self.compacts {
+            true => options.compaction_bytes(1),
+            false => options,
+        };
+        self.store = Some(options.open(DIRECTORY)?);
+        Ok(())
+    }
+
     /// Power is lost, and the store is opened again.
     fn crash(&mut self, mode: LossMode) {
-        self.lose_members_by(|machine| machine.crash(mode));
-    }
-
-    fn start_again(&mut self) {
-        self.lose_members_by(Machine::start_again);
-    }
-
-    fn lose_members_by(&mut self, crash: impl FnOnce(&mut Machine)) {
-        // They do no more.
-        self.machine.disk.freeze();
+        self.disk.freeze();
+        let after = self.disk.crash(mode);
         self.lose_members();
-        crash(&mut self.machine);
+        self.store = None;
+        self.disk = after;
+        self.open().unwrap();
         if self.may_be_deleted {
             self.group().unwrap();
             self.may_be_deleted = false;
@@ -154,9 +184,15 @@ impl World {
     }
 
     fn run(&mut self, op: &Op) {
-        if self.try_run(op).is_err() {
-            assert!(self.machine.has_stopped(), "{op:?} failed");
-            self.start_again();
+        if let Err(Stopped(error)) = self.try_run(op) {
+            let has_failed = self.disk.is_frozen() || self.disk.faults().struck() > 0;
+            assert!(has_failed, "{op:?} failed: {error}");
+            // Nothing is known then of a group that was to be made again, and a store that is poisoned does no more.
+            let may_go_on = !self.disk.is_frozen() && !self.may_be_deleted && self.store.is_some();
+            match may_go_on && !matches!(error, Error::Poisoned { .. }) {
+                true => drop(self.disk.faults().clear()),
+                false => self.crash(self.stop),
+            }
         }
         self.check();
     }
@@ -178,36 +214,108 @@ impl World {
             Op::SetBack => self.set_back(),
             Op::Delete => self.delete(),
             Op::Advance(seconds) => {
-                self.machine.advance(*seconds);
+                self.advance(*seconds);
                 Ok(())
             }
             Op::Expire => self.expire(),
-            Op::Split(nth) => self.machine.split(*nth),
-            Op::Merge(nth) => self.machine.merge(*nth),
-            Op::Maintain => self.machine.maintain(),
+            Op::Split(nth) => self
+                .stream()
+                .and_then(|stream| split_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Merge(nth) => self
+                .stream()
+                .and_then(|stream| merge_nth(&stream, *nth))
+                .map_err(stopped),
+            Op::Maintain => self.store().maintain().map_err(stopped),
             Op::Lag => self.lag(),
             Op::Reopen => {
                 self.lose_members();
-                self.machine.close()?;
-                self.machine.open()
+                let closed = self.store().close();
+                self.store = None;
+                closed.map_err(stopped)?;
+                self.open().map_err(stopped)
             }
             Op::Crash(mode) => {
                 self.crash(*mode);
                 Ok(())
             }
             Op::CrashIn(calls, mode) => {
-                self.machine.stop_in(*calls, *mode);
+                self.stop = *mode;
+                self.disk.faults().freeze_nth(Calls::ALL, *calls);
+                Ok(())
+            }
+            Op::FailIn(calls, fault) => {
+                fault.arm(&self.disk, *calls);
                 Ok(())
             }
         }
     }
 
+    fn advance(&mut self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.seconds += seconds;
+    }
+
     fn expire(&mut self) -> Result<(), Stopped> {
-        self.has_expired = true;
-        self.records
-            .values_mut()
-            .for_each(|known| known.may_be_expired = true);
-        self.machine.let_hours_pass(30)
+        let owed = self.owed().map_err(stopped)?;
+        for (id, known) in &mut self.records {
+            known.is_owed |= owed.contains(id);
+            known.may_be_expired = true;
+        }
+        for _ in 0..30 {
+            self.advance(3_600);
+            self.store().maintain().map_err(stopped)?;
+        }
+        Ok(())
+    }
+
+    /// The records that a member is to be told of if they expire now: the group has come to their shards, or to those in front
+    /// of them, and is in none of these at the trim horizon.
+    fn owed(&mut self) -> anabranch::Result<BTreeSet<u32>> {
+        self.note_lineage();
+        let Some(reached) = self.stream()?.checkpoint("work")? else {
+            return Ok(BTreeSet::new());
+        };
+        let positions: BTreeMap<_, _> = reached.positions().collect();
+        let is_owed = |(_, known): &(&u32, &Known)| {
+            let Some(shard) = known.put_to.filter(|_| !known.may_be_done()) else {
+                return false;
+            };
+            let mut on_the_way = self.ancestors([shard].into_iter());
+            on_the_way.insert(shard);
+            let mut listed = on_the_way
+                .iter()
+                .filter_map(|shard| positions.get(shard))
+                .peekable();
+            listed.peek().is_some() && listed.all(|next| *next > RecordNumber::BEFORE_FIRST)
+        };
+        let owed = self.records.iter().filter(is_owed);
+        Ok(owed.map(|(id, _)| *id).collect())
+    }
+
+    /// A member is told that it misses records of a shard, or, where the shard is gone, of it and of all that descend from it.
+    fn note_told(&mut self, at: usize, told: ShardId, is_gone: bool) {
+        self.note_lineage();
+        let given: BTreeSet<_> = self.workers[at]
+            .given
+            .iter()
+            .flat_map(|(_, batch)| ids(batch))
+            .collect();
+        let is_lost = |(id, known): (&u32, &Known)| {
+            let may_be_of = known.put_to.is_none_or(|shard| shard == told);
+            may_be_of && known.may_be_expired && known.committed != Committed::Yes && !given.contains(id)
+        };
+        assert!(
+            self.records.iter().any(is_lost),
+            "nothing of {told} is lost, and that is told"
+        );
+        let shards = self.parents.keys().copied();
+        let descends = |shard: &ShardId| self.ancestors([*shard].into_iter()).contains(&told);
+        let descendants: BTreeSet<_> = shards.filter(|shard| is_gone && descends(shard)).collect();
+        for known in self.records.values_mut() {
+            let is_of = |shard| shard == told || descendants.contains(&shard);
+            known.is_owed &= !known.put_to.is_some_and(is_of);
+        }
     }
 
     fn set_back(&mut self) -> Result<(), Stopped> {
@@ -244,6 +352,7 @@ impl World {
     fn forget_commits(&mut self, is_sure: bool) {
         self.reached = None;
         for known in self.records.values_mut() {
+            known.is_owed = false;
             if is_sure {
                 known.committed = Committed::No;
                 known.is_given = false;
@@ -265,6 +374,7 @@ impl World {
             given_at: None,
             committed: Committed::No,
             may_be_expired: false,
+            is_owed: false,
         };
         self.records.insert(id, known);
         put.map(drop).map_err(stopped)
@@ -312,11 +422,11 @@ impl World {
             records,
             ..ReadLimit::default()
         };
-        let member = &mut self.workers[at].member;
         let given = loop {
-            match member.next_batch(&limit, Duration::ZERO) {
-                // Told once of each shard.
-                Err(Error::Trimmed { .. }) if self.has_expired => {}
+            match self.workers[at].member.next_batch(&limit, Duration::ZERO) {
+                Err(Error::Trimmed {
+                    shard, first_kept, ..
+                }) => self.note_told(at, shard, first_kept.is_none()),
                 given => break given,
             }
         };
@@ -331,7 +441,7 @@ impl World {
         );
         self.check_parents_are_committed(batch.shard);
         for id in ids(&batch) {
-            let seconds = self.machine.seconds();
+            let seconds = self.seconds;
             let known = self.records.get_mut(&id).expect("what is given out was put");
             assert_ne!(known.committed, Committed::Yes, "{id} was committed");
             let may_be_again = known
@@ -343,11 +453,12 @@ impl World {
                 is_given: true,
                 given_at: Some(seconds),
                 committed: Committed::No,
+                is_owed: false,
                 ..*known
             };
         }
         let count = batch.records.len();
-        self.workers[at].given.push((self.machine.seconds(), batch));
+        self.workers[at].given.push((self.seconds, batch));
         Ok(count)
     }
 
@@ -370,9 +481,7 @@ impl World {
         let outcome = match &committed {
             Ok(()) => Committed::Yes,
             Err(Error::LeaseLost { .. }) => {
-                let has_expired = ids(&batch).iter().any(|id| self.records[id].may_be_expired);
-                let has_run_out = given_at + LEASE_SECONDS <= self.machine.seconds();
-                assert!(has_run_out || has_expired, "{}", batch.shard);
+                assert!(given_at + LEASE_SECONDS <= self.seconds, "{}", batch.shard);
                 worker.given.remove(nth);
                 return Ok(());
             }
@@ -445,7 +554,7 @@ impl World {
         }
         self.note_lineage();
         let Ok(Some(now)) = self.stream().and_then(|stream| stream.checkpoint("work")) else {
-            assert!(self.machine.has_stopped(), "the checkpoint is gone");
+            assert!(self.disk.is_frozen(), "the checkpoint is gone");
             return;
         };
         let drained = self.ancestors(now.positions().map(|(shard, _)| shard));
@@ -469,10 +578,11 @@ impl World {
 
     /// All that is there is given out in the end.
     fn drain(&mut self) {
-        if self.machine.has_stopped() {
-            self.start_again();
+        // After a failed call the store may do no more.
+        if self.disk.is_frozen() || self.disk.faults().struck() > 0 {
+            self.crash(self.stop);
         }
-        self.machine.disk.faults().clear();
+        self.disk.faults().clear();
         self.run(&Op::Advance(LEASE_SECONDS));
         while !self.workers.is_empty() {
             self.leave(0);
@@ -484,8 +594,8 @@ impl World {
             member: group.join(name, &MemberOptions::default()).unwrap(),
             given: Vec::new(),
         });
-        while self.poll(0, 7).unwrap() > 0 {
-            self.commit(0, 0).unwrap();
+        while self.poll(0, 7).map_err(|_| "a poll failed").unwrap() > 0 {
+            self.commit(0, 0).map_err(|_| "a commit failed").unwrap();
             self.check();
         }
         for (id, known) in &self.records {
@@ -496,13 +606,17 @@ impl World {
                 known.is_given || may_be_gone,
                 "{id} is lost: {known:?}, and the checkpoint is {checkpoint:?}"
             );
+            assert!(
+                !known.is_owed || known.committed != Committed::No,
+                "{id} has expired, and that was not told: {known:?}"
+            );
         }
         let lag = group.lag().unwrap();
         assert!(lag.iter().all(|lag| lag.records == 0), "{lag:?}");
         drop(group);
         self.crash(LossMode::LoseAll);
-        self.join().unwrap();
-        self.poll(0, 7).unwrap();
+        self.join().map_err(|_| "a join failed").unwrap();
+        self.poll(0, 7).map_err(|_| "a poll failed").unwrap();
         // What had expired may be there again, where less time is confirmed.
         for id in self.workers[0].given.iter().flat_map(|(_, batch)| ids(batch)) {
             assert!(
@@ -517,6 +631,10 @@ fn ids(batch: &GroupBatch) -> Vec<u32> {
     let ids = batch.records.iter();
     ids.map(|record| u32::from_be_bytes(record.data[..].try_into().unwrap()))
         .collect()
+}
+
+fn stopped(error: Error) -> Stopped {
+    Stopped(error)
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -539,6 +657,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         2 => loss().prop_map(Op::Crash),
         3 => (1..40_u64, loss()).prop_map(|(calls, mode)| Op::CrashIn(calls, mode)),
+        2 => (1..40_u64, prop::sample::select(Fault::ALL.to_vec()))
+            .prop_map(|(calls, fault)| Op::FailIn(calls, fault)),
     ]
 }
 
@@ -587,6 +707,24 @@ fn scenario() -> Vec<Op> {
 }
 
 #[test]
+fn a_call_of_a_group_that_fails_sets_nothing_back_and_loses_nothing() {
+    for fault in Fault::ALL {
+        for call in 1.. {
+            let _case = Case::begin(|| format!("{fault:?} in call {call}"));
+            let mut world = World::new(call, false);
+            let disk = world.disk.clone();
+            world.run(&Op::FailIn(call, fault));
+            scenario().iter().for_each(|op| world.run(op));
+            let has_struck = disk.faults().struck() > 0;
+            world.drain();
+            if !has_struck {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_crash_in_any_call_of_a_group_sets_nothing_back_and_loses_nothing() {
     for compacts in [false, true] {
         for mode in [LossMode::LoseAll, LossMode::Random, LossMode::KeepAll] {
@@ -594,7 +732,7 @@ fn a_crash_in_any_call_of_a_group_sets_nothing_back_and_loses_nothing() {
                 let _case = Case::begin(|| format!("a crash in call {call}, {mode:?}, compacts {compacts}"));
                 let mut world = World::new(call, compacts);
                 world.run(&Op::CrashIn(call, mode));
-                let before = world.machine.disk.clone();
+                let before = world.disk.clone();
                 scenario().iter().for_each(|op| world.run(op));
                 let has_stopped = before.is_frozen();
                 world.drain();

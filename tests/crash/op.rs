@@ -1,9 +1,10 @@
 //! Everything that a program does with a store, as values that a scenario lists and a random test makes up.
 
+use std::io;
 use std::time::Duration;
 
 use anabranch::SizeLimits;
-use anabranch::sim::LossMode;
+use anabranch::sim::{Calls, LossMode, Operation, SimDisk};
 
 /// One step. Streams are named by a small number; shards by their place among the open ones, whatever they are then.
 #[derive(Clone, Debug)]
@@ -134,6 +135,26 @@ impl Fault {
         Self::ShortAndFull,
         Self::OutOfFiles,
     ];
+
+    /// Has the nth call from now on that can fail so do it.
+    pub fn arm(self, disk: &SimDisk, call: u64) {
+        let faults = disk.faults();
+        let making_room = Operation::Write
+            | Operation::Allocate
+            | Operation::SetLength
+            | Operation::CreateDir
+            | Operation::Open
+            | Operation::Rename
+            | Operation::SyncData
+            | Operation::SyncDir;
+        match self {
+            Self::Broken => faults.fail_nth(Calls::ALL, call, io::ErrorKind::Other),
+            Self::Full => faults.fail_nth(making_room, call, io::ErrorKind::StorageFull),
+            Self::Short => faults.short_write_nth(call, io::ErrorKind::Other),
+            Self::ShortAndFull => faults.short_write_nth(call, io::ErrorKind::StorageFull),
+            Self::OutOfFiles => faults.run_out_of_files_nth(call),
+        };
+    }
 }
 
 pub fn stream_name(stream: u8) -> String {

@@ -1,11 +1,9 @@
 //! Doing one step in a world: the model is told what may change, the store is asked, the model is told what happened.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use anabranch::disk::{Disk, EntryKind, OpenMode};
-use anabranch::sim::{Calls, Operation};
 use anabranch::{
     Error, HashKey, PutRecord, PutResult, ShardFilter, ShardId, StartingPosition, Stream, StreamStatus,
 };
@@ -165,22 +163,7 @@ impl World {
 
     pub fn arm_fault(&mut self, call: u64, fault: Fault) {
         self.has_failing_disk = true;
-        let faults = self.disk.faults();
-        let making_room = Operation::Write
-            | Operation::Allocate
-            | Operation::SetLength
-            | Operation::CreateDir
-            | Operation::Open
-            | Operation::Rename
-            | Operation::SyncData
-            | Operation::SyncDir;
-        match fault {
-            Fault::Broken => faults.fail_nth(Calls::ALL, call, io::ErrorKind::Other),
-            Fault::Full => faults.fail_nth(making_room, call, io::ErrorKind::StorageFull),
-            Fault::Short => faults.short_write_nth(call, io::ErrorKind::Other),
-            Fault::ShortAndFull => faults.short_write_nth(call, io::ErrorKind::StorageFull),
-            Fault::OutOfFiles => faults.run_out_of_files_nth(call),
-        };
+        fault.arm(&self.disk, call);
     }
 
     /// Everything that writes is refused with the first failure, reads go on, and the next opener finds out.

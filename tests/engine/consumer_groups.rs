@@ -146,6 +146,9 @@ on_each_backend!(
     a_shard_that_expired_before_it_was_read_is_told_once,
     what_expired_of_the_children_of_a_shard_that_was_read_at_once_is_told,
     what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_head_was_seen,
+    a_member_that_had_read_all_of_a_shard_that_expired_is_told_nothing,
+    what_was_given_out_of_a_shard_that_expired_is_settled_before_its_children_are_read,
+    what_was_lost_with_a_child_that_expired_before_its_parent_was_drained_is_told,
     a_waiting_member_is_woken_by_a_record_and_by_a_shard,
     a_deleted_group_ends_its_members,
     a_deleted_stream_and_a_closed_store_end_their_members,
@@ -730,8 +733,94 @@ fn what_expired_of_the_children_of_a_shard_with_nothing_to_read_is_told_if_its_h
     }
 }
 
+fn a_member_that_had_read_all_of_a_shard_that_expired_is_told_nothing(place: &Place) {
+    for is_reopened in [false, true] {
+        let place = place.another();
+        let mut world = World::new(&place, 1);
+        world.put_to_each(1);
+        let mut member = world.join("one");
+        assert_eq!(drain(&mut member), [0]);
+        // It does not come to know that the shard was closed before that has expired.
+        world.stream.split_in_half(shard(0)).unwrap();
+        world.expire();
+        assert_eq!(world.stream.describe().unwrap().shards.len(), 2);
+        if is_reopened {
+            drop(member);
+            world.reopen();
+            member = world.join("one");
+        }
+        world.put_to_each(2);
+        let mut given = drain(&mut member);
+        given.sort_unstable();
+        assert_eq!(given, [1, 2]);
+    }
+}
+
+fn what_was_given_out_of_a_shard_that_expired_is_settled_before_its_children_are_read(place: &Place) {
+    for is_committed in [true, false] {
+        let place = place.another();
+        let mut world = World::new(&place, 1);
+        world.put_to_each(1);
+        let mut member = world.join("one");
+        assert_eq!(drain(&mut member), [0]);
+        world.put_to_each(1);
+        let given = next(&mut member).unwrap();
+        world.stream.split_in_half(shard(0)).unwrap();
+        world.expire();
+        world.put_to_each(2);
+        assert!(next(&mut member).is_none());
+        match is_committed {
+            true => member.commit(&given).unwrap(),
+            false => {
+                member.leave();
+                member = world.join("two");
+                let told = member.next_batch(&ReadLimit::default(), Duration::ZERO);
+                assert!(
+                    matches!(told, Err(Error::Trimmed { shard: of, .. }) if of == shard(0)),
+                    "{told:?}"
+                );
+            }
+        }
+        let mut given = drain(&mut member);
+        given.sort_unstable();
+        assert_eq!(given, [2, 3]);
+    }
+}
+
+fn what_was_lost_with_a_child_that_expired_before_its_parent_was_drained_is_told(place: &Place) {
+    for child_has_records in [true, false] {
+        let place = place.another();
+        let mut world = World::new(&place, 1);
+        world.put_to_each(1);
+        world.stream.split_in_half(shard(0)).unwrap();
+        if child_has_records {
+            world.put_to_each(2);
+        }
+        world.stream.split_in_half(shard(1)).unwrap();
+        let mut member = world.join("one");
+        let all_of_the_parent = next(&mut member).unwrap();
+        assert!(all_of_the_parent.is_last());
+        // The parent and the first child are gone with all that was put, and the other child is open.
+        world.expire();
+        world.put_to_each(4);
+        assert_eq!(world.stream.describe().unwrap().shards.len(), 3);
+        member.commit(&all_of_the_parent).unwrap();
+        let (told, given) = told_and_given(&mut member);
+        let expected = match child_has_records {
+            true => vec![shard(1), shard(2)],
+            false => Vec::new(),
+        };
+        assert_eq!((told, given), (expected, 4));
+    }
+}
+
 fn assert_told_of_both_children(world: &mut World<'_>, member: &mut Member) {
     world.put_to_each(2);
+    assert_eq!(told_and_given(member), (vec![shard(1), shard(2)], 2));
+}
+
+/// Of which shards a member is told that it misses something, and how many records it is given.
+fn told_and_given(member: &mut Member) -> (Vec<ShardId>, usize) {
     let mut told = Vec::new();
     let mut given = 0;
     loop {
@@ -746,7 +835,7 @@ fn assert_told_of_both_children(world: &mut World<'_>, member: &mut Member) {
         }
     }
     told.sort_unstable();
-    assert_eq!((told, given), (vec![shard(1), shard(2)], 2));
+    (told, given)
 }
 
 fn a_waiting_member_is_woken_by_a_record_and_by_a_shard(place: &Place) {

@@ -80,6 +80,8 @@ on_each_backend!(
     a_reader_that_comes_back_behind_the_horizon_is_told_once,
     a_reader_that_still_is_at_the_horizon_misses_nothing_of_a_child,
     a_reader_whose_shard_has_expired_unread_is_told_once,
+    a_reader_that_had_read_all_of_a_shard_that_expired_is_told_nothing,
+    a_reader_is_told_of_the_descendants_that_it_misses_and_of_no_other,
     a_shard_iterator_that_comes_back_behind_the_horizon_is_told,
     a_sequence_number_is_no_position_in_a_stream,
 );
@@ -308,6 +310,105 @@ fn a_reader_whose_shard_has_expired_unread_is_told_once(place: &Place) {
     }
     let data: Vec<_> = reader.map(|record| record.unwrap().data).collect();
     assert_eq!(data, ["stays"]);
+}
+
+/// A store whose clock a test sets, with a manifest that is written again at each edit.
+struct Aging<'a> {
+    place: &'a Place,
+    clock: ManualClock,
+    store: Store,
+}
+
+impl<'a> Aging<'a> {
+    fn new(place: &'a Place) -> Self {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000));
+        let store = Self::open(place, &clock);
+        Self { place, clock, store }
+    }
+
+    fn open(place: &Place, clock: &ManualClock) -> Store {
+        let options = StoreOptions::new().keeper(false).compaction_bytes(1);
+        place.open_with(&options.clock(clock.clone()))
+    }
+
+    fn reopen(&mut self) {
+        self.store.close().unwrap();
+        self.store = Self::open(self.place, &self.clock);
+    }
+
+    /// Until all that was put has expired.
+    fn expire(&self) {
+        for _ in 0..30 {
+            self.clock.advance(Duration::from_secs(3_600));
+            self.store.maintain().unwrap();
+        }
+    }
+
+    /// What a reader that goes on at the saved checkpoint is given, and of which shards it is told that it misses something.
+    fn resumed(&self) -> (Vec<String>, Vec<ShardId>) {
+        let stream = self.store.stream("clicks").unwrap();
+        let reader = stream.resume_reader("saved", StartingPosition::Latest).unwrap();
+        let (mut given, mut told) = (Vec::new(), Vec::new());
+        for record in reader {
+            match record {
+                Ok(record) => given.push(String::from_utf8_lossy(&record.data).into_owned()),
+                Err(Error::Trimmed { shard, .. }) => told.push(shard),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        told.sort_unstable();
+        (given, told)
+    }
+}
+
+fn a_reader_that_had_read_all_of_a_shard_that_expired_is_told_nothing(place: &Place) {
+    let mut aging = Aging::new(place);
+    let stream = aging.store.create_stream("clicks", 1).unwrap();
+    stream.put("key", b"read").unwrap();
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(reader.by_ref().count(), 1);
+    reader.save_checkpoint("saved").unwrap();
+    stream.split_in_half(shard(0)).unwrap();
+    aging.expire();
+    assert_eq!(stream.describe().unwrap().shards.len(), 2);
+    stream.put("key", b"kept").unwrap();
+    let expected = (vec!["kept".to_owned()], Vec::new());
+    assert_eq!(aging.resumed(), expected);
+    // The one that was there all the time too.
+    let data: Vec<_> = reader.by_ref().map(|record| record.unwrap().data).collect();
+    assert_eq!(data, ["kept"]);
+    drop((reader, stream));
+    aging.reopen();
+    assert_eq!(aging.resumed(), expected);
+}
+
+fn a_reader_is_told_of_the_descendants_that_it_misses_and_of_no_other(place: &Place) {
+    let mut aging = Aging::new(place);
+    let stream = aging.store.create_stream("clicks", 1).unwrap();
+    let put = |key, data: &[u8]| {
+        stream
+            .put_record(&PutRecord::new("key", data).explicit_hash_key(key))
+            .unwrap()
+            .shard_id
+    };
+    put(HashKey::MIN, b"read");
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    assert_eq!(reader.by_ref().count(), 1);
+    reader.save_checkpoint("saved").unwrap();
+    stream.split_in_half(shard(0)).unwrap();
+    assert_eq!(put(HashKey::MAX, b"missed"), shard(2));
+    for parent in [1, 2] {
+        stream.split_in_half(shard(parent)).unwrap();
+    }
+    // The first child and its own children had no record.
+    aging.expire();
+    assert_eq!(stream.describe().unwrap().shards.len(), 4);
+    put(HashKey::MIN, b"kept");
+    put(HashKey::MAX, b"kept");
+    drop(stream);
+    aging.reopen();
+    let (given, told) = aging.resumed();
+    assert_eq!((given.len(), told), (2, vec![shard(2)]));
 }
 
 fn a_shard_iterator_that_comes_back_behind_the_horizon_is_told(place: &Place) {

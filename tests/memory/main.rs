@@ -7,6 +7,7 @@ mod buffers;
 mod events;
 mod queues;
 mod records;
+mod recovery;
 #[cfg(feature = "sim")]
 mod shards;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::garbage::{Garbage, remove_unnamed_files};
 use super::logs::LocalLogs;
 use crate::catalog::{Edit, LogState};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::log::{
-    CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, Resting, SegmentEntry,
+    CommitJournal, JournalDoubts, JournaledFrames, LogEnd, LogIdentity, LogStart, PutBack, Resting,
+    SegmentEntry,
 };
 use crate::model::{LogName, RecordNumber};
 
@@ -30,21 +31,33 @@ impl LocalLogs {
         if journal.end.is_some() || journal.segments.is_empty() {
             return Ok(());
         }
-        let (journaled, damage) =
-            JournaledFrames::read(&self.context, store, self.journal_directory(), &journal.segments)?;
+        let mut logs: Vec<_> = interrupted
+            .into_iter()
+            .map(|(name, last_segment, is_journaled)| {
+                let put_back = PutBack::new(
+                    LogIdentity { store, name },
+                    last_segment,
+                    &self.log_directory(name),
+                );
+                (name, put_back, is_journaled)
+            })
+            .collect();
         let mut doubts = JournalDoubts::default();
-        for (name, last_segment, is_journaled) in interrupted {
-            let log = LogIdentity { store, name };
-            if let Some(damage) = damage.as_ref().filter(|_| is_journaled) {
-                doubts.about.insert(log.name, damage.clone());
-            }
-            let directory = self.log_directory(name);
-            match journaled.put_back(&self.context, log, &last_segment, &directory) {
-                Ok(()) => {}
-                Err(error @ (Error::Poisoned { .. } | Error::TooManyOpenFiles { .. })) => return Err(error),
-                Err(error) => {
-                    doubts.about.insert(log.name, error);
+        let context = &self.context;
+        let directory = self.journal_directory();
+        let damage =
+            JournaledFrames::read_in_steps(context, store, directory, &journal.segments, |frames| {
+                for (name, log, _) in &mut logs {
+                    if !doubts.about.contains_key(name) {
+                        doubts.note(*name, log.take(context, frames))?;
+                    }
                 }
+                Ok(())
+            })?;
+        for (name, log, is_journaled) in logs {
+            doubts.note(name, log.finish(context))?;
+            if let Some(damage) = damage.as_ref().filter(|_| is_journaled) {
+                doubts.note(name, Err(damage.clone()))?;
             }
         }
         self.context.journal_doubts.get_or_init(|| doubts);

@@ -213,7 +213,7 @@ impl Leases {
         lease.commits -= 1;
         match noted {
             Some(Advance::To(next)) => lease.committed = lease.committed.max(next),
-            Some(Advance::Drained { .. } | Advance::Expired) => {
+            Some(Advance::Drained { .. } | Advance::Expired { .. }) => {
                 self.leases.remove(&shard);
                 // There may be children to hold.
                 self.touch();

@@ -127,6 +127,8 @@ pub(super) struct Reading {
     /// The group was at the trim horizon, and since then nothing was there to read, and the member did not come to the
     /// shard's head.
     pub(super) is_unread: bool,
+    /// The shard has expired, and it was told that records are missed.
+    pub(super) is_told: bool,
 }
 
 impl ConsumerGroup {

@@ -151,6 +151,7 @@ impl Member {
                 next: *next,
                 is_drained: false,
                 is_unread: *next == RecordNumber::BEFORE_FIRST,
+                is_told: false,
             };
             self.reading.insert(shard, reading);
             if !self.turns.contains(&shard) {
@@ -238,30 +239,44 @@ impl Member {
         }
     }
 
-    /// Notes the end of a shard that is drained, once all that was given out of it is committed.
+    /// Notes the end of a shard that is drained.
     fn finish(&self, shard: ShardId, reading: Reading) -> Result<Turn> {
         let Reading { term, is_unread, .. } = reading;
-        let is_settled = |leases: &mut Leases| leases.is_settled(shard, term);
-        match self.group.shared.with_leases(is_settled) {
-            true => self.note_end(shard, term, Advance::Drained { is_unread }),
-            false => Ok(Turn::Nothing),
-        }
+        self.note_end(shard, term, Advance::Drained { is_unread })
     }
 
-    /// Goes on with the kept part of a shard that has expired, and tells if something of it is missed.
-    fn skip_expired(&self, shard: ShardId, reading: Reading) -> Result<Turn> {
-        let turn = self.note_end(shard, reading.term, Advance::Expired)?;
-        match (&turn, reading.next) {
-            (Turn::Nothing, _) | (_, RecordNumber::BEFORE_FIRST) => Ok(turn),
-            (_, from) => Err(Error::Trimmed {
+    /// Goes on behind a shard that has expired. If something of it is missed, that is told first: where the machine stops in
+    /// between, it is told again.
+    fn skip_expired(&mut self, shard: ShardId, reading: Reading) -> Result<Turn> {
+        let Reading {
+            term, next, is_told, ..
+        } = reading;
+        let was_at_horizon = reading.is_unread || next == RecordNumber::BEFORE_FIRST;
+        let is_missed = !was_at_horizon && self.group.stream.may_have_lost(shard, next)?;
+        if is_missed && !is_told {
+            self.note_told(shard);
+            return Err(Error::Trimmed {
                 shard,
-                from,
+                from: next,
                 first_kept: None,
-            }),
+            });
+        }
+        let is_at_horizon = was_at_horizon || is_missed;
+        self.note_end(shard, term, Advance::Expired { is_at_horizon })
+    }
+
+    fn note_told(&mut self, shard: ShardId) {
+        if let Some(reading) = self.reading.get_mut(&shard) {
+            reading.is_told = true;
         }
     }
 
+    /// Once all that was given out of the shard is committed.
     fn note_end(&self, shard: ShardId, term: Term, advance: Advance) -> Result<Turn> {
+        let is_settled = |leases: &mut Leases| leases.is_settled(shard, term);
+        if !self.group.shared.with_leases(is_settled) {
+            return Ok(Turn::Nothing);
+        }
         match self.note(shard, term, advance) {
             Ok(()) => Ok(Turn::Progress),
             // Another member has it, and notes it.

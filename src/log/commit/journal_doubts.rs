@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::disk::{Step, is_left_out};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::log::format::identity::LogIdentity;
 use crate::model::LogName;
 
@@ -17,6 +17,21 @@ pub(crate) struct JournalDoubts {
 impl JournalDoubts {
     pub(crate) fn is_empty(&self) -> bool {
         self.about.is_empty()
+    }
+
+    /// Takes note of what keeps frames of a log from being put back, if that is its own. The first that is noted holds.
+    ///
+    /// # Errors
+    /// What concerns all logs.
+    pub(crate) fn note(&mut self, log: LogName, put_back: Result<()>) -> Result<()> {
+        match put_back {
+            Err(error @ (Error::Poisoned { .. } | Error::TooManyOpenFiles { .. })) => Err(error),
+            Err(error) => {
+                self.about.entry(log).or_insert(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     pub(crate) fn about(&self, log: LogIdentity) -> Option<&Error> {

@@ -1,4 +1,4 @@
-//! Bringing back what only the commit journal has.
+//! The frames that a commit journal has.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::open::LogStart;
-use crate::disk::{DiskFile, Step, perform};
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::{LocalLog, LogContext};
 use crate::log::format::frame::{FrameHeader, FrameSeed};
@@ -19,24 +18,28 @@ use crate::log::segments::segment::Segment;
 use crate::model::{LogName, RecordNumber, Timestamp};
 use crate::seam::ReadLimit;
 
-/// The frames of a journal, by the segment that they belong to.
+/// What an opener has of a journal in memory at a time, besides one commit of it.
+const STEP: ReadLimit = ReadLimit {
+    records: 10_000,
+    bytes: 4 * 1024 * 1024,
+};
+
+/// Frames of a journal, by the segment that they belong to.
 #[derive(Debug, Default)]
 pub(crate) struct JournaledFrames {
     frames: HashMap<FrameHome, Vec<Bytes>>,
 }
 
 impl JournaledFrames {
-    /// Reads a whole journal, or as far as it holds.
-    pub(crate) fn read(
+    /// Reads a journal, or as far as it holds, and hands over its frames some at a time, so that no more of them are in memory.
+    /// Gives the damage that it ends at.
+    pub(crate) fn read_in_steps(
         context: &Arc<LogContext>,
         store: u128,
         directory: PathBuf,
         segments: &[SegmentEntry],
-    ) -> Result<(Self, Option<Error>)> {
-        const STEP: ReadLimit = ReadLimit {
-            records: 10_000,
-            bytes: 16 * 1024 * 1024,
-        };
+        mut take: impl FnMut(&Self) -> Result<()>,
+    ) -> Result<Option<Error>> {
         let identity = LogIdentity::commit_journal(store);
         let log = LocalLog::open(
             identity,
@@ -47,27 +50,39 @@ impl JournaledFrames {
             context.clone(),
             None,
         )?;
-        let mut journaled = Self::default();
         let mut from = RecordNumber::FIRST;
         loop {
             let mut records = Vec::new();
             match log.read(from, Timestamp::EPOCH, &STEP, &mut records) {
-                Ok(_) if records.is_empty() => return Ok((journaled, None)),
+                Ok(_) if records.is_empty() => return Ok(None),
                 Ok(read) => {
+                    let mut frames = Self::default();
                     for record in records {
-                        journaled.add(record.partition_key.as_str(), record.data);
+                        frames.add(record.partition_key.as_str(), record.data);
                     }
+                    take(&frames)?;
                     from = read.next;
                 }
                 Err(error @ Error::TooManyOpenFiles { .. }) => return Err(error),
-                Err(damage) => return Ok((journaled, Some(damage))),
+                Err(damage) => return Ok(Some(damage)),
             }
         }
     }
 
     /// Takes in a record of a journal.
     pub(crate) fn add(&mut self, name: &str, frame: Bytes) {
-        if let Some(home) = FrameHome::parse(name) {
+        self.add_if(name, frame, |_, _, _| true);
+    }
+
+    /// Takes in a record of a journal, if its frame is wanted: asked with its log and its segment's salt.
+    pub(crate) fn add_if(
+        &mut self,
+        name: &str,
+        frame: Bytes,
+        is_wanted: impl FnOnce(LogName, u64, &[u8]) -> bool,
+    ) {
+        let home = FrameHome::parse(name);
+        if let Some(home) = home.filter(|home| is_wanted(home.log, home.salt, &frame)) {
             self.frames.entry(home).or_default().push(frame);
         }
     }
@@ -110,49 +125,10 @@ impl JournaledFrames {
         elsewhere.sort_unstable();
         elsewhere
     }
+}
 
-    /// Puts the frames of a log's last segment back where they are not, durably.
-    ///
-    /// # Errors
-    /// The segment is missing or damaged, or cannot be read; [`Error::Poisoned`] if it cannot be written.
-    pub(crate) fn put_back(
-        &self,
-        context: &LogContext,
-        log: LogIdentity,
-        entry: &SegmentEntry,
-        directory: &Path,
-    ) -> Result<()> {
-        let frames = self.of_segment(log, entry);
-        if frames.is_empty() {
-            return Ok(());
-        }
-        let resources = &context.resources;
-        let segment = Segment::inherited(log, *entry, directory);
-        let mut open = resources.open_segments.get_readable(&segment)?;
-        resources.open_segments.close(&segment);
-        // Pages that the kernel marked clean after a failed write-back must not be believed.
-        perform(Step::SegmentCacheDrop, || open.file.drop_cache())
-            .map_err(|error| Error::io("drop the cache of", &segment.path, error))?;
-        let mut missing = Vec::new();
-        for (offset, frame) in &frames {
-            let mut there = vec![0; frame.len()];
-            open.file
-                .read_exact_at(&mut there, *offset)
-                .map_err(|error| Error::io("read", &segment.path, error))?;
-            if there != *frame {
-                missing.push((*offset, frame));
-            }
-        }
-        if !missing.is_empty() {
-            open = resources.open_segments.get_writable(&segment)?;
-            resources.open_segments.close(&segment);
-        }
-        for (offset, frame) in missing {
-            open.file
-                .write_all_at(frame, offset)
-                .map_err(|error| resources.health.poison("write to", &segment.path, error))?;
-        }
-        perform(Step::PutBackSync, || open.file.sync_data())
-            .map_err(|error| resources.health.poison("sync", &segment.path, error))
-    }
+/// Where in a log a frame of the journal is, if it is of the segment with this salt.
+pub(crate) fn position_of_frame(log: LogIdentity, salt: u64, frame: &[u8]) -> Option<LogPosition> {
+    let header = FrameHeader::decode_anywhere(frame, &FrameSeed::new(log, salt));
+    header.map(|header| header.position)
 }

@@ -3,6 +3,7 @@
 pub(super) mod journaled_frames;
 pub(super) mod mend;
 pub(super) mod open;
+pub(super) mod put_back;
 pub(super) mod recovery;
 pub(super) mod survey;
 pub(super) mod unnamed;
