@@ -1,6 +1,6 @@
 //! Queues over streams, on each backend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anabranch::{
@@ -23,6 +23,8 @@ on_each_backend!(
     settings_and_names_are_checked,
     a_waiting_consumer_is_woken_by_a_put_by_the_time_and_by_a_restored_record,
     half_of_what_is_given_out_is_new_while_there_is_both,
+    no_shard_is_kept_back_by_records_that_come_again_and_again,
+    receives_of_dead_letters_take_no_turn_of_others,
     so_many_can_be_in_flight_and_no_more,
     the_log_is_compacted,
     changes_of_a_queue_take_the_transition_delay,
@@ -529,6 +531,56 @@ fn half_of_what_is_given_out_is_new_while_there_is_both(place: &Place) {
         5,
         "{counts:?}"
     );
+}
+
+fn receive_one(queue: &Queue, dead_letters: bool) -> Option<QueueRecord> {
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        dead_letters,
+        ..ReceiveOptions::default()
+    };
+    queue.receive(&one).unwrap().pop()
+}
+
+fn no_shard_is_kept_back_by_records_that_come_again_and_again(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 4).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    put(&stream, ["never acknowledged"]);
+    receive(&queue);
+    put(&stream, 0..400);
+    let mut new = BTreeMap::<_, u32>::new();
+    for _ in 0..80 {
+        let record = receive_one(&queue, false).unwrap();
+        if record.receive_count == 1 {
+            *new.entry(record.receipt.shard).or_default() += 1;
+        }
+    }
+    let new: Vec<_> = new.into_values().collect();
+    assert_eq!(new, [10; 4]);
+}
+
+/// Where they come between the others too.
+fn receives_of_dead_letters_take_no_turn_of_others(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    put(&stream, ["never acknowledged"]);
+    receive(&queue);
+    put(&stream, 0..100);
+    let mut new = BTreeMap::<_, u32>::new();
+    for _ in 0..40 {
+        let record = receive_one(&queue, false).unwrap();
+        if record.receive_count == 1 {
+            *new.entry(record.receipt.shard).or_default() += 1;
+        }
+        assert!(receive_one(&queue, true).is_none());
+    }
+    let new: Vec<_> = new.into_values().collect();
+    assert_eq!(new, [10; 2]);
 }
 
 fn so_many_can_be_in_flight_and_no_more(place: &Place) {
