@@ -172,7 +172,8 @@ impl<'a> QueueTurn<'a> {
     }
 
     /// Writes what happened into the log and makes it of the state, with the deaths that the log does not say yet. Records
-    /// that were given out are held back until then, in ms of the monotonic clock. If this fails nothing has changed.
+    /// that were given out are held back until then, in ms of the monotonic clock; those that were restored or given back are
+    /// free since then. If this fails nothing has changed.
     pub(super) fn commit(mut self, entries: &[Entry], held_until: u64) -> Result<Committing<'a>> {
         let shared = self.shared;
         let deaths = std::mem::take(&mut self.state.unlogged_deaths);
