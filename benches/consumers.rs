@@ -12,7 +12,7 @@ use anabranch::{
 };
 use measure::Outcome;
 use measure::load::keys;
-use measure::process::{OthersShare, processor_time, resident_kib, wait_for_quiet};
+use measure::process::{OthersShare, anonymous_kib, processor_time, wait_for_quiet};
 use measure::report::{Cell, Report};
 use measure::scratch::Scratch;
 use measure::settings::Settings;
@@ -27,7 +27,8 @@ fn main() -> Outcome<()> {
     let scratch = Scratch::new(&settings.directory, "consumers")?;
     let mut report = Report::new("consumers");
     report.section(
-        "Consumers that wait, each in a thread: while nothing comes, and for one record after the other, durable",
+        "Consumers that wait, each in a thread: while nothing comes, and for one record after the other, put, received and \
+         acknowledged durably",
         &[
             "case",
             "idle CPU ms/s",
@@ -46,7 +47,7 @@ fn main() -> Outcome<()> {
     let name = format!("{}-in-flight", limits::MAX_UNACKNOWLEDGED);
     if settings.selects(&name) {
         report.section(
-            "Resident memory with as many records in flight as there can be, of 100 B",
+            "Memory, without pages of files, with as many records in flight as there can be, of 100 B",
             &[
                 "case",
                 "before MiB",
@@ -129,7 +130,8 @@ fn waiting(settings: &Settings, scratch: &Scratch, name: String, consumers: usiz
     ])
 }
 
-/// So many threads that each take one record at a time, and tell when they had it, until the queue is deleted.
+/// So many threads that each take one record at a time, and tell when they had it, until the queue is deleted. They tell once
+/// it is acknowledged, so that the next put has the disk for itself.
 fn consume(queue: &Queue, consumers: usize) -> (Vec<JoinHandle<()>>, Receiver<Instant>) {
     let (tell, told) = mpsc::channel();
     let threads = (0..consumers).map(|_| {
@@ -138,7 +140,7 @@ fn consume(queue: &Queue, consumers: usize) -> (Vec<JoinHandle<()>>, Receiver<In
             while let Ok(received) = queue.receive_within(&of_records(1), WAIT) {
                 let at = Instant::now();
                 for record in received {
-                    if tell.send(at).is_err() || queue.acknowledge(&[record.receipt]).is_err() {
+                    if queue.acknowledge(&[record.receipt]).is_err() || tell.send(at).is_err() {
                         return;
                     }
                 }
@@ -162,7 +164,7 @@ fn in_flight(scratch: &Scratch, name: String) -> Outcome<Vec<Cell>> {
     // They are the consumers' memory, and do not count.
     let of_receipts = (RECORDS * size_of::<Receipt>() / 1024) as u64;
     let mut receipts = Vec::with_capacity(RECORDS);
-    let before = resident_kib();
+    let before = anonymous_kib();
     while receipts.len() < RECORDS {
         let received = queue.receive(&of_records(AT_ONCE))?;
         if received.is_empty() {
@@ -170,11 +172,11 @@ fn in_flight(scratch: &Scratch, name: String) -> Outcome<Vec<Cell>> {
         }
         receipts.extend(received.iter().map(|record| record.receipt));
     }
-    let held = resident_kib().saturating_sub(of_receipts);
+    let held = anonymous_kib().saturating_sub(of_receipts);
     for some in receipts.chunks(AT_ONCE) {
         queue.acknowledge(some)?;
     }
-    let after = resident_kib().saturating_sub(of_receipts);
+    let after = anonymous_kib().saturating_sub(of_receipts);
     store.close()?;
     let mebibytes = |kibibytes: u64| Cell::number(kibibytes as f64 / 1024.0);
     Ok(vec![

@@ -12,6 +12,11 @@ pub fn resident_kib() -> u64 {
     status_kib("VmRSS:")
 }
 
+/// The same without pages of files.
+pub fn anonymous_kib() -> u64 {
+    status_kib("RssAnon:")
+}
+
 /// The most that this process ever had resident, in KiB.
 pub fn peak_resident_kib() -> u64 {
     status_kib("VmHWM:")

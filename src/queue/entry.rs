@@ -34,6 +34,12 @@ pub(super) enum Entry {
     Restored(Vec<RecordId>),
     /// A part of the whole state. All that comes before the first of its parts is in it.
     Snapshot { part: u32, parts: u32, bytes: Vec<u8> },
+    /// Records, or dead letters, are as if these deliveries of them had never been, each of which was the last one of its
+    /// record: no consumer was given it.
+    GivenBack {
+        are_dead_letters: bool,
+        deliveries: Vec<(RecordId, u64)>,
+    },
 }
 
 /// No queue comes to so many, and what says so was not written by one.
@@ -45,6 +51,7 @@ const ACKNOWLEDGED: u8 = 3;
 const DIED: u8 = 4;
 const RESTORED: u8 = 5;
 const SNAPSHOT: u8 = 6;
+const GIVEN_BACK: u8 = 7;
 
 impl Entry {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -98,6 +105,19 @@ impl Entry {
                 put_number(&mut out, (*parts).into());
                 out.extend_from_slice(bytes);
             }
+            Self::GivenBack {
+                are_dead_letters,
+                deliveries,
+            } => {
+                out.push(GIVEN_BACK);
+                out.push((*are_dead_letters).into());
+                put_number(&mut out, deliveries.len() as u64);
+                for ((shard, number), delivery) in deliveries {
+                    put_number(&mut out, shard.index().into());
+                    put_number(&mut out, number.value());
+                    put_number(&mut out, *delivery);
+                }
+            }
         }
         out
     }
@@ -130,6 +150,10 @@ impl Entry {
                 records,
                 ..
             } => are_deliveries(*first_delivery, records.len()),
+            Self::GivenBack { deliveries, .. } => {
+                let is_delivery = |(_, delivery): &(RecordId, u64)| (1..MOST_DELIVERIES).contains(delivery);
+                deliveries.iter().all(is_delivery)
+            }
             Self::Acknowledged(_) | Self::Died(_) | Self::Restored(_) | Self::Snapshot { .. } => true,
         }
     }
@@ -166,6 +190,10 @@ impl Entry {
                 parts: fields.number_of_32_bits()?,
                 bytes: fields.rest().to_vec(),
             },
+            GIVEN_BACK => Self::GivenBack {
+                are_dead_letters: fields.flag()?,
+                deliveries: deliveries(&mut fields)?,
+            },
             _ => return None,
         };
         fields.end(entry)
@@ -190,5 +218,12 @@ fn ids(fields: &mut Fields<'_>) -> Option<Vec<RecordId>> {
     let count = fields.count(2)?;
     (0..count)
         .map(|_| Some((fields.shard()?, fields.record()?)))
+        .collect()
+}
+
+fn deliveries(fields: &mut Fields<'_>) -> Option<Vec<(RecordId, u64)>> {
+    let count = fields.count(3)?;
+    (0..count)
+        .map(|_| Some(((fields.shard()?, fields.record()?), fields.number()?)))
         .collect()
 }

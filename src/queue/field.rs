@@ -51,6 +51,14 @@ impl<'a> Fields<'a> {
         self.number()?.try_into().ok()
     }
 
+    pub(super) fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
     pub(super) fn record(&mut self) -> Option<RecordNumber> {
         Some(RecordNumber::new(self.number()?))
     }

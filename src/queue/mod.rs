@@ -12,6 +12,7 @@ mod entry;
 #[cfg(test)]
 mod explored;
 mod field;
+mod given;
 mod handle;
 #[cfg(test)]
 mod missed;

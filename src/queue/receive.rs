@@ -131,6 +131,9 @@ impl Queue {
                 None => Ok(Received::Records(Vec::new())),
             };
         }
+        if !options.dead_letters {
+            turn.note_given_out(!new.is_empty());
+        }
         let (entries, ids) = entries_of(&again, &new, turn.state.next_delivery, time);
         let held_until = now.after(seconds);
         let first_delivery = turn.state.next_delivery;
@@ -208,13 +211,12 @@ impl Picked<'_> {
     /// Records that are given out again, and new ones, each about half while there are both: neither records that fail
     /// each time nor a stream that never ends keep the others back.
     fn pick(&mut self, turn: &mut QueueTurn<'_>, now: Now, dead_letters: bool) {
-        let turn_number = turn.number();
         if dead_letters {
             return self.pick_again(turn, now, true, self.left);
         }
-        let half = (self.left + (turn_number % 2) as usize) / 2;
+        let half = (self.left + (turn.turns().of_records % 2) as usize) / 2;
         self.pick_again(turn, now, false, half);
-        self.pick_new(turn, turn_number);
+        self.pick_new(turn);
         self.pick_again(turn, now, false, self.left);
     }
 
@@ -268,16 +270,17 @@ impl Picked<'_> {
         not_seen.take(most.saturating_add(SPARE)).collect()
     }
 
-    fn pick_new(&mut self, turn: &mut QueueTurn<'_>, turn_number: u64) {
+    fn pick_new(&mut self, turn: &mut QueueTurn<'_>) {
         let room = limits::MAX_UNACKNOWLEDGED.saturating_sub(turn.state.records.len());
-        // Each caller begins with another shard.
+        // Each caller that gets some begins with another shard.
         let unread = turn
             .state
             .shards
             .iter()
             .filter(|(_, state)| state.unread.first().is_some());
         let mut shards: Vec<_> = unread.map(|(shard, _)| *shard).collect();
-        let first = turn_number.checked_rem(shards.len() as u64).unwrap_or(0);
+        let turns = turn.turns().of_new_records;
+        let first = turns.checked_rem(shards.len() as u64).unwrap_or(0);
         shards.rotate_left(first as usize);
         let mut next = 0;
         while let Some(shard) = shards.get(next).copied() {
@@ -323,12 +326,11 @@ impl Picked<'_> {
                 Err(Error::Trimmed { first_kept: None, .. } | Error::ShardNotFound { .. }) => {
                     return self.leave_expired(turn, shard);
                 }
-                Err(error @ (Error::Corrupt { .. } | Error::Unreadable { .. })) => {
+                Err(error) => {
                     // It cannot be read to its end, which would tell of its children.
                     self.note_error(error);
                     return self.find_shards(turn);
                 }
-                Err(error) => return Err(error),
             };
             if let Some(first) = read.records.first()
                 && !self.has_room_for(first)

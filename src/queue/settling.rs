@@ -159,6 +159,68 @@ impl Queue {
         Ok(outcomes)
     }
 
+    /// Takes deliveries back, of records or of dead letters, as if they had never been: for records that were received and that
+    /// nothing was done with, since the one that they were for was not there any more. They are given out again at once,
+    /// their [receive counts](super::QueueRecord::receive_count) are what they were before, and what has become a dead letter
+    /// since by this delivery is none. Says of each receipt whether that was done: it must be of its record's last delivery,
+    /// and is good for nothing from then on, as are all earlier ones of the record. Durable on return.
+    ///
+    /// A consumer that has tried in vain says so by [`change_visibility`](Self::change_visibility) instead, which counts.
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let store = anabranch::Store::in_memory()?;
+    /// # let jobs = store.create_stream("jobs", 1)?;
+    /// # let queue = jobs.create_queue("resize", &Default::default())?;
+    /// use anabranch::ReceiptError;
+    ///
+    /// jobs.put("picture-7", b"resize")?;
+    /// let receipt = queue.receive(&Default::default())?[0].receipt;
+    /// // The worker is gone.
+    /// assert_eq!(queue.give_back(&[receipt])?, [Ok(())]);
+    /// assert_eq!(queue.acknowledge(&[receipt])?, [Err(ReceiptError::Expired)]);
+    /// assert_eq!(queue.receive(&Default::default())?[0].receive_count, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`acknowledge`](Self::acknowledge). Where the disk is at fault the records may be given out again, and have been
+    /// received once more.
+    pub fn give_back(&self, receipts: &[Receipt]) -> Result<Vec<Result<(), ReceiptError>>> {
+        let (turn, now) = self.turn()?;
+        let (mut records, mut dead_letters) = (Vec::new(), Vec::new());
+        let outcomes = receipts.iter().map(|receipt| {
+            self.check_own(receipt)?;
+            // One of which the queue knows no more, since its entry was lost, was never given out as far as it knows.
+            if turn.state.delivered(receipt)?.is_some() {
+                let of_kind = match receipt.is_dead_letter {
+                    true => &mut dead_letters,
+                    false => &mut records,
+                };
+                of_kind.push((id_of(receipt), receipt.delivery));
+            }
+            Ok(())
+        });
+        let outcomes = outcomes.collect();
+        let entries = [(false, records), (true, dead_letters)];
+        let entries = entries
+            .into_iter()
+            .filter(|(_, deliveries)| !deliveries.is_empty());
+        let entries: Vec<_> = entries
+            .map(|(are_dead_letters, deliveries)| Entry::GivenBack {
+                are_dead_letters,
+                deliveries,
+            })
+            .collect();
+        let committing = turn.commit(&entries, now.millis)?;
+        if !entries.is_empty() {
+            self.shared.changes.notify();
+        }
+        committing.wait()?;
+        Ok(outcomes)
+    }
+
     fn check_own(&self, receipt: &Receipt) -> Result<(), ReceiptError> {
         match (receipt.stream, receipt.queue) == (self.stream.id(), self.id) {
             true => Ok(()),

@@ -45,13 +45,22 @@ struct Inner {
     outstanding: VecDeque<Arc<WrittenEntries>>,
     bytes_since_snapshot: usize,
     snapshot_bytes: usize,
-    turns: u64,
+    turns: Turns,
     /// How often the log was read.
     reading: u64,
     /// Whether a caller is at bringing a snapshot to its end.
     is_snapshot_under_way: bool,
     /// Whether the store is closed.
     is_closed: bool,
+}
+
+/// How often something was given out, so that all have their turn. Those that found nothing do not count: where they come
+/// between the others, each of these would have the same turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turns {
+    /// Records, new ones or not.
+    pub(super) of_records: u64,
+    pub(super) of_new_records: u64,
 }
 
 #[derive(Debug, Default)]
@@ -151,14 +160,20 @@ pub(super) struct QueueTurn<'a> {
 }
 
 impl<'a> QueueTurn<'a> {
-    /// How many turns there were before.
-    pub(super) fn number(&mut self) -> u64 {
-        self.inner.turns += 1;
+    pub(super) fn turns(&self) -> Turns {
         self.inner.turns
     }
 
+    /// Records are given out, and new ones among them or not.
+    pub(super) fn note_given_out(&mut self, has_new: bool) {
+        let turns = &mut self.inner.turns;
+        turns.of_records = turns.of_records.wrapping_add(1);
+        turns.of_new_records = turns.of_new_records.wrapping_add(has_new.into());
+    }
+
     /// Writes what happened into the log and makes it of the state, with the deaths that the log does not say yet. Records
-    /// that were given out are held back until then, in ms of the monotonic clock. If this fails nothing has changed.
+    /// that were given out are held back until then, in ms of the monotonic clock; those that were restored or given back are
+    /// free since then. If this fails nothing has changed.
     pub(super) fn commit(mut self, entries: &[Entry], held_until: u64) -> Result<Committing<'a>> {
         let shared = self.shared;
         let deaths = std::mem::take(&mut self.state.unlogged_deaths);

@@ -2,7 +2,8 @@
 
 use super::entry::{Entry, MOST_DELIVERIES};
 use super::field::{Fields, put_number};
-use super::state::{Given, State};
+use super::given::Given;
+use super::state::State;
 use super::unread::Unread;
 use crate::model::{ReaderStart, Timestamp};
 
@@ -104,11 +105,7 @@ impl State {
                     first_received,
                     receive_count: fields.number_of_32_bits()?,
                     delivery: fields.number()?,
-                    is_dead: match fields.byte()? {
-                        0 => false,
-                        1 => true,
-                        _ => return None,
-                    },
+                    is_dead: fields.flag()?,
                     // Free at once, and a dead letter if it was given out often enough: time passes before anything else.
                     moment: 0,
                     is_held: true,

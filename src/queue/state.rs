@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry::{Entry, RecordId};
+use super::given::{Given, GivenOut, NO_DELIVERY};
 use super::receipt::{Receipt, ReceiptError};
 use super::shard_set::ShardSet;
 use super::unread::Unread;
@@ -30,43 +31,6 @@ pub(super) struct ShardState {
     pub(super) given: BTreeMap<RecordNumber, Given>,
 }
 
-/// A record that was given out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Given {
-    pub(super) arrival: Timestamp,
-    /// `None` once it was restored.
-    pub(super) first_received: Option<Timestamp>,
-    pub(super) receive_count: u32,
-    /// The last one.
-    pub(super) delivery: u64,
-    pub(super) is_dead: bool,
-    /// Until when it is held back, or since when it is not, in ms of the monotonic clock.
-    pub(super) moment: u64,
-    pub(super) is_held: bool,
-}
-
-/// The records that were given out, or the dead letters, by their moments.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GivenOut {
-    /// Held back until their moments.
-    pub(super) held: BTreeSet<(u64, ShardId, RecordNumber)>,
-    /// To be given out again.
-    pub(super) ready: BTreeSet<(u64, ShardId, RecordNumber)>,
-}
-
-impl GivenOut {
-    pub(super) fn len(&self) -> usize {
-        self.held.len() + self.ready.len()
-    }
-
-    fn set_of(&mut self, given: &Given) -> &mut BTreeSet<(u64, ShardId, RecordNumber)> {
-        match given.is_held {
-            true => &mut self.held,
-            false => &mut self.ready,
-        }
-    }
-}
-
 impl State {
     pub(super) fn new(start: ReaderStart) -> Self {
         Self {
@@ -81,9 +45,8 @@ impl State {
     }
 
     /// Takes note of what happened. Records that were given out are held back until then, in ms of the monotonic clock; those
-    /// that were restored are free since then. What
-    /// an entry says of a record that is not known as given out is passed over, but for its end: the entry that gave it out
-    /// may have been lost on a full disk.
+    /// that were restored or given back are free since then. What an entry says of a record that is not known as given out is
+    /// passed over, but for its end: the entry that gave it out may have been lost on a full disk.
     pub(super) fn apply(&mut self, entry: &Entry, held_until: u64) {
         match entry {
             Entry::Received {
@@ -143,6 +106,16 @@ impl State {
                         given.is_held = false;
                         // As if it were given out for the first time now.
                         given.moment = held_until;
+                    });
+                }
+            }
+            Entry::GivenBack {
+                are_dead_letters,
+                deliveries,
+            } => {
+                for (id, delivery) in deliveries {
+                    self.change(*id, |given| {
+                        given.take_back(*delivery, *are_dead_letters, held_until);
                     });
                 }
             }
@@ -287,6 +260,8 @@ impl State {
     pub(super) fn delivered(&self, receipt: &Receipt) -> Result<Option<&Given>, ReceiptError> {
         let id = (receipt.shard, receipt.record);
         match self.given(id) {
+            // One that was made up.
+            Some(_) if receipt.delivery == NO_DELIVERY => Err(ReceiptError::Expired),
             // One that has become a dead letter was not given out again since.
             Some(given)
                 if given.delivery == receipt.delivery && (given.is_dead || !receipt.is_dead_letter) =>

@@ -7,7 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::entry::Entry;
-use super::state::{Given, State};
+use super::given::{Given, NO_DELIVERY};
+use super::state::State;
 use super::{Queue, ReceiveOptions};
 use crate::Memory;
 use crate::model::{HashKey, ManualClock, ReaderStart, RecordNumber, ShardFilter, ShardId, Timestamp};
@@ -21,7 +22,15 @@ fn entry(state: &State, (kind, [a, b, c, d]): Step) -> Entry {
     let number = |number: u8| RecordNumber::new(u64::from(number % 40) + 1);
     let at = Timestamp::from_seconds(1_700_000_000 + u64::from(d));
     let ids = vec![(shard(a), number(b)), (shard(c), number(d))];
-    match kind % 6 {
+    match kind % 7 {
+        6 => Entry::GivenBack {
+            are_dead_letters: d % 2 == 0,
+            // Of the last delivery, if there was one.
+            deliveries: ids
+                .into_iter()
+                .map(|id| (id, state.given(id).map_or(1, |given| given.delivery.max(1))))
+                .collect(),
+        },
         5 => Entry::Received {
             shard: shard(a),
             from: state
@@ -192,11 +201,95 @@ fn the_bytes_of_a_snapshot_are_these() {
 }
 
 #[test]
+fn the_bytes_of_deliveries_that_were_given_back_are_these() {
+    let id = (ShardId::new(2).unwrap(), RecordNumber::new(300));
+    for are_dead_letters in [false, true] {
+        let given_back = Entry::GivenBack {
+            are_dead_letters,
+            deliveries: vec![(id, 129)],
+        };
+        assert_eq!(
+            given_back.encode(),
+            [7, are_dead_letters.into(), 1, 2, 0xac, 2, 0x81, 1]
+        );
+    }
+}
+
+/// Whatever came of it in between: the record was given free, or has died of it.
+#[test]
+fn a_delivery_that_is_taken_back_leaves_the_record_as_it_was() {
+    let id = (ShardId::FIRST, RecordNumber::new(5));
+    let at = Timestamp::from_seconds(1_700_000_000);
+    let again = |state: &State| Entry::ReceivedAgain {
+        first_delivery: state.next_delivery,
+        at,
+        records: vec![id],
+    };
+    let given_back = |delivery, are_dead_letters| Entry::GivenBack {
+        are_dead_letters,
+        deliveries: vec![(id, delivery)],
+    };
+    let mut state = State::new(ReaderStart::default());
+    let first = Entry::Received {
+        shard: id.0,
+        from: RecordNumber::FIRST,
+        to: id.1.next(),
+        first_delivery: 1,
+        at,
+        records: vec![(id.1, at)],
+    };
+    state.apply(&first, 100);
+    state.pass_time(100, Some(1));
+    assert!(state.given(id).unwrap().is_dead);
+    state.apply(&given_back(1, false), 110);
+    let free = Given {
+        arrival: at,
+        first_received: None,
+        receive_count: 0,
+        delivery: NO_DELIVERY,
+        is_dead: false,
+        moment: 110,
+        is_held: false,
+    };
+    assert_eq!(state.given(id), Some(&free));
+    check(&state);
+    // Nor is one of the next deliveries, once another one has followed it.
+    for count in 1..=2 {
+        let entry = again(&state);
+        state.apply(&entry, 200);
+        let given = *state.given(id).unwrap();
+        assert_eq!((given.receive_count, given.first_received), (count, Some(at)));
+    }
+    let before = *state.given(id).unwrap();
+    for late in [1, 2, NO_DELIVERY] {
+        state.apply(&given_back(late, false), 120);
+        assert_eq!(state.given(id), Some(&before));
+    }
+    // The delivery before it counts, and a dead letter stays one.
+    state.apply(&Entry::Died(vec![id]), 0);
+    let entry = again(&state);
+    state.apply(&entry, 300);
+    state.apply(&given_back(4, true), 130);
+    let dead = Given {
+        first_received: Some(at),
+        receive_count: 2,
+        is_dead: true,
+        moment: 130,
+        ..free
+    };
+    assert_eq!(state.given(id), Some(&dead));
+    check(&state);
+}
+
+#[test]
 fn what_is_no_entry_is_refused() {
     for bytes in [
         &[][..],
         &[0],
-        &[7, 0],
+        &[8, 0],
+        // Neither a record nor a dead letter, and no delivery.
+        &[7, 2, 1, 0, 9, 1],
+        &[7, 0, 1, 0, 9, 0],
         &[3, 200, 0, 0],
         &[3, 0, 0],
         &[2, 1, 1, 0, 9],

@@ -16,7 +16,7 @@ use anabranch::{
 use proptest::prelude::*;
 
 use crate::op::Fault;
-use crate::reshard::{merge_nth, split_nth};
+use crate::machine::{merge_nth, split_nth};
 use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";

@@ -141,7 +141,7 @@ impl Machine {
     }
 }
 
-fn split_nth(stream: &Stream, nth: usize) -> anabranch::Result<()> {
+pub(crate) fn split_nth(stream: &Stream, nth: usize) -> anabranch::Result<()> {
     let shards = stream.shards(&ShardFilter::AtLatest)?;
     let range = shards[nth % shards.len()].hash_key_range;
     let half = range.start().value() / 2 + range.end().value() / 2;
@@ -151,7 +151,7 @@ fn split_nth(stream: &Stream, nth: usize) -> anabranch::Result<()> {
     }
 }
 
-fn merge_nth(stream: &Stream, nth: usize) -> anabranch::Result<()> {
+pub(crate) fn merge_nth(stream: &Stream, nth: usize) -> anabranch::Result<()> {
     let mut shards = stream.shards(&ShardFilter::AtLatest)?;
     shards.sort_by_key(|shard| shard.hash_key_range.start());
     match shards.len() {

@@ -26,8 +26,16 @@ pub enum Op {
         one_of: usize,
         dead_letters: bool,
     },
-    GiveFree {
+    /// Held back for so long from now on instead.
+    Hold {
         one_of: usize,
+        dead_letters: bool,
+        seconds: u32,
+    },
+    /// The one whom they were for is gone, and nothing has come of it.
+    GiveBack {
+        one_of: usize,
+        dead_letters: bool,
     },
     Restore {
         one_of: usize,
@@ -38,6 +46,10 @@ pub enum Op {
     },
     /// Records whose time is over, or of which nothing is known since the machine has stopped, are acknowledged.
     AcknowledgeLate {
+        one_of: usize,
+    },
+    /// The same of records that are given back.
+    GiveBackLate {
         one_of: usize,
     },
     /// What is put from now on is encrypted with another key, or not at all.
@@ -185,10 +197,16 @@ impl World {
                 dead_letters,
             } => self.receive(*records, *dead_letters).map(drop),
             Op::Acknowledge { one_of, dead_letters } => self.acknowledge(*one_of, *dead_letters),
-            Op::GiveFree { one_of } => self.give_free(*one_of),
+            Op::Hold {
+                one_of,
+                dead_letters,
+                seconds,
+            } => self.hold(*one_of, *dead_letters, *seconds),
+            Op::GiveBack { one_of, dead_letters } => self.give_back(&self.some(*one_of, *dead_letters)),
             Op::Restore { one_of } => self.restore(*one_of),
             Op::UseStale { one_of } => self.use_stale(*one_of),
             Op::AcknowledgeLate { one_of } => self.acknowledge_late(*one_of),
+            Op::GiveBackLate { one_of } => self.give_back(&self.late(*one_of)),
             Op::Encrypt(key) => self.encrypt(*key),
             Op::Advance(seconds) => {
                 self.machine.advance(*seconds);
@@ -338,16 +356,55 @@ impl World {
         outcomes.map(drop).map_err(stopped)
     }
 
-    fn give_free(&mut self, one_of: usize) -> Result<(), Stopped> {
-        let some = self.some(one_of, false);
-        let changes: Vec<_> = some.iter().map(|(_, receipt)| (*receipt, 0)).collect();
+    fn hold(&mut self, one_of: usize, dead_letters: bool, seconds: u32) -> Result<(), Stopped> {
+        let some = self.some(one_of, dead_letters);
+        let changes: Vec<_> = some.iter().map(|(_, receipt)| (*receipt, seconds)).collect();
         let outcomes = self.queue().and_then(|queue| queue.change_visibility(&changes));
+        let held_until = self.seconds + u64::from(seconds);
         for (id, _) in &some {
-            self.records.get_mut(id).unwrap().held_until = None;
+            self.records.get_mut(id).unwrap().held_until = Some(held_until);
         }
         let outcomes = outcomes.map_err(stopped)?;
         assert!(outcomes.iter().all(Result::is_ok));
         Ok(())
+    }
+
+    fn give_back(&mut self, some: &[(u32, Receipt)]) -> Result<(), Stopped> {
+        let receipts: Vec<_> = some.iter().map(|(_, receipt)| *receipt).collect();
+        let outcomes = self.queue().and_then(|queue| queue.give_back(&receipts));
+        for (at, (id, receipt)) in some.iter().enumerate() {
+            let known = self.records.get_mut(id).unwrap();
+            match outcomes.as_ref().map(|outcomes| outcomes[at]) {
+                // It was the last delivery, and has not been.
+                Ok(Ok(())) => {
+                    assert!(!known.is_gone(), "{id}: {known:?}");
+                    known.may_be_gone = false;
+                    known.may_be_dead = receipt.is_dead_letter;
+                    known.may_be_live = !receipt.is_dead_letter;
+                    known.least_count = known.least_count.saturating_sub(1);
+                    known.most_count = known.most_count.saturating_sub(1);
+                    known.held_until = None;
+                    known.is_last = false;
+                    known.leave_receipt();
+                }
+                Ok(Err(ReceiptError::Gone)) => {
+                    assert!(!known.is_there(), "{id}: {known:?}");
+                    (known.may_be_live, known.may_be_dead) = (false, false);
+                }
+                Ok(Err(error)) => {
+                    assert_eq!(error, ReceiptError::Expired, "{id}: {known:?}");
+                    assert!(!known.is_last, "{id}: {known:?}");
+                    known.leave_receipt();
+                }
+                Err(_) => {
+                    known.may_be_live |= !known.is_gone() && !receipt.is_dead_letter;
+                    known.least_count = known.least_count.saturating_sub(1);
+                    known.held_until = None;
+                    known.is_last = false;
+                }
+            }
+        }
+        outcomes.map(drop).map_err(stopped)
     }
 
     fn restore(&mut self, one_of: usize) -> Result<(), Stopped> {
@@ -394,6 +451,7 @@ impl World {
             let changes: Vec<_> = known.stale.iter().map(|receipt| (*receipt, 1_000)).collect();
             let changed = queue.change_visibility(&changes).map_err(stopped)?;
             let acknowledged = queue.acknowledge(&known.stale).map_err(stopped)?;
+            let given_back = queue.give_back(&known.stale).map_err(stopped)?;
             let restored = queue.restore(&known.stale).map_err(stopped)?;
             for (at, receipt) in known.stale.iter().enumerate() {
                 let mut expired = vec![Err(ReceiptError::Expired)];
@@ -411,7 +469,9 @@ impl World {
                     true => may_change.clone(),
                     false => vec![Err(ReceiptError::NotADeadLetter)],
                 };
-                assert!(may_change.contains(&changed[at]), "{:?}: {known:?}", changed[at]);
+                for outcome in [changed[at], given_back[at]] {
+                    assert!(may_change.contains(&outcome), "{outcome:?}: {known:?}");
+                }
                 assert!(
                     may_restore.contains(&restored[at]),
                     "{:?}: {known:?}",
@@ -424,11 +484,16 @@ impl World {
         Ok(())
     }
 
-    fn acknowledge_late(&mut self, one_of: usize) -> Result<(), Stopped> {
+    /// Some of the receipts of records that are held back no longer, whatever they are by now.
+    fn late(&self, one_of: usize) -> Vec<(u32, Receipt)> {
         let now = self.machine.seconds();
         let late = self.records.iter().filter(|(_, known)| !known.is_held(now));
         let receipts = late.filter_map(|(id, known)| Some((*id, known.receipt?)));
-        let some: Vec<_> = receipts.step_by(one_of.max(1)).collect();
+        receipts.step_by(one_of.max(1)).collect()
+    }
+
+    fn acknowledge_late(&mut self, one_of: usize) -> Result<(), Stopped> {
+        let some = self.late(one_of);
         let receipts: Vec<_> = some.iter().map(|(_, receipt)| *receipt).collect();
         let outcomes = self.queue().and_then(|queue| queue.acknowledge(&receipts));
         for (at, (id, _)) in some.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Queues against a small model: random receives, acknowledgements, time outs, dead letters, restorations, stale receipts,
-//! reshards, keys, retention, crashes and restarts. Nothing that was acknowledged comes back, nothing else is lost before
+//! Queues against a small model: random receives, acknowledgements, time outs, other times for which records are held back, deliveries that are given back, dead letters,
+//! restorations, stale receipts, reshards, keys, retention, crashes and restarts. Nothing that was acknowledged comes back, nothing else is lost before
 //! retention takes it, no record is given to two consumers at once, none more often than it may be, what is dead is no
 //! record and what is live no dead letter, the receipt of an earlier delivery does nothing, and counts are right. No order
 //! is promised.
@@ -16,14 +16,18 @@ use crate::watchdog::Case;
 fn op() -> impl Strategy<Value = Op> {
     let loss = || prop::sample::select(LossMode::ALL.to_vec());
     let kinds = || prop_oneof![3 => Just(false), 1 => Just(true)];
+    let seconds = || prop_oneof![2 => Just(0), 1 => 1..300_u32];
     prop_oneof![
         8 => (1..20_u8).prop_map(Op::Put),
         10 => (1..20_usize, kinds()).prop_map(|(records, dead_letters)| Op::Receive { records, dead_letters }),
         6 => (1..4_usize, kinds()).prop_map(|(one_of, dead_letters)| Op::Acknowledge { one_of, dead_letters }),
-        3 => (1..4_usize).prop_map(|one_of| Op::GiveFree { one_of }),
+        4 => (1..4_usize, kinds(), seconds())
+            .prop_map(|(one_of, dead_letters, seconds)| Op::Hold { one_of, dead_letters, seconds }),
+        3 => (1..4_usize, kinds()).prop_map(|(one_of, dead_letters)| Op::GiveBack { one_of, dead_letters }),
         2 => (1..4_usize).prop_map(|one_of| Op::Restore { one_of }),
         3 => (1..3_usize).prop_map(|one_of| Op::UseStale { one_of }),
         2 => (1..4_usize).prop_map(|one_of| Op::AcknowledgeLate { one_of }),
+        2 => (1..4_usize).prop_map(|one_of| Op::GiveBackLate { one_of }),
         1 => prop::option::weighted(0.7, 0..3_u8).prop_map(Op::Encrypt),
         5 => (1..150_u64).prop_map(Op::Advance),
         2 => (0..6_usize).prop_map(Op::Split),
@@ -69,14 +73,27 @@ fn scenario() -> Vec<Op> {
     vec![
         Op::Put(6),
         receive(4),
+        Op::GiveBack {
+            one_of: 3,
+            dead_letters: false,
+        },
         acknowledge(2),
         Op::Encrypt(Some(1)),
         Op::Split(0),
         Op::Put(3),
-        Op::GiveFree { one_of: 2 },
+        Op::Hold {
+            one_of: 2,
+            dead_letters: false,
+            seconds: 0,
+        },
         receive(9),
         Op::Advance(VISIBILITY_SECONDS),
         receive(9),
+        Op::Hold {
+            one_of: 3,
+            dead_letters: false,
+            seconds: 300,
+        },
         Op::UseStale { one_of: 1 },
         Op::Reopen,
         acknowledge(1),
@@ -89,6 +106,10 @@ fn scenario() -> Vec<Op> {
             dead_letters: true,
         },
         Op::Count,
+        Op::GiveBack {
+            one_of: 3,
+            dead_letters: true,
+        },
         Op::Restore { one_of: 2 },
         Op::UseStale { one_of: 1 },
         Op::Acknowledge {
@@ -102,7 +123,9 @@ fn scenario() -> Vec<Op> {
         receive(5),
         Op::UseStale { one_of: 2 },
         acknowledge(1),
+        receive(5),
         Op::Advance(VISIBILITY_SECONDS),
+        Op::GiveBackLate { one_of: 2 },
         Op::AcknowledgeLate { one_of: 1 },
     ]
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anabranch::inspect::{DumpItem, DumpOptions, DumpWhat, Inspection};
 use anabranch::{
-    Durability, Error, HashKey, KeyRing, PutRecord, ReadLimit, ShardId, StartingPosition, Store,
-    StoreOptions, Stream,
+    Durability, Error, HashKey, KeyRing, PutRecord, QueueOptions, ReadLimit, ReceiveOptions, ShardId,
+    StartingPosition, Store, StoreOptions, Stream,
 };
 use anabranch_harness::files::quick_parent;
 
@@ -323,6 +323,39 @@ fn from_memory_nothing_is_acknowledged_that_cannot_be_encrypted() {
     let store = options.open(directory.path()).unwrap();
     assert_eq!(read(&store.stream("s").unwrap()).unwrap(), [b"1", b"3"]);
     assert_eq!(read(&store.stream("other").unwrap()).unwrap(), [b"1", b"2"]);
+}
+
+/// What lies behind it in the shard is not known, and so it is not known there that the shard has children.
+#[test]
+fn a_queue_gives_out_the_records_of_shards_whose_parent_cannot_be_read_without_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = keys(&["a", "b"]);
+    let store = options(&keys).open(directory.path()).unwrap();
+    let stream = store.create_stream("s", 1).unwrap();
+    let queue = stream.create_queue("work", &QueueOptions::default()).unwrap();
+    stream.start_encryption("a").unwrap();
+    stream.put("k", b"by a").unwrap();
+    stream.start_encryption("b").unwrap();
+    keys.remove("a");
+    let receive = || queue.receive(&ReceiveOptions::default());
+    assert!(matches!(receive(), Err(Error::KeyNotFound { .. })));
+    stream
+        .split_shard(ShardId::new(0).unwrap(), HashKey::new(1 << 127))
+        .unwrap();
+    for (key, data) in [(HashKey::MIN, b"low"), (HashKey::MAX, b"top")] {
+        let record = PutRecord::new("k", data).explicit_hash_key(key);
+        stream.put_record(&record).unwrap();
+    }
+    let mut received: Vec<_> = receive()
+        .unwrap()
+        .into_iter()
+        .map(|record| record.record.data.to_vec())
+        .collect();
+    received.sort();
+    assert_eq!(received, [b"low", b"top"]);
+    assert!(matches!(receive(), Err(Error::KeyNotFound { .. })));
+    keys.replace(&self::keys(&["a", "b"]));
+    assert_eq!(&receive().unwrap()[0].record.data[..], b"by a");
 }
 
 #[cfg(feature = "sim")]

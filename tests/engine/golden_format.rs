@@ -165,6 +165,8 @@ fn queue(stream: &Stream) {
     }
     let dead = queue.receive(&dead_letters).unwrap();
     queue.restore(&[dead[0].receipt]).unwrap();
+    let given_back = queue.receive(&ReceiveOptions::default()).unwrap();
+    queue.give_back(&[given_back[0].receipt]).unwrap();
     let restored = queue.receive(&ReceiveOptions::default()).unwrap();
     queue.acknowledge(&[restored[0].receipt]).unwrap();
     let latest = stream.create_queue("gone", &QueueOptions::default()).unwrap();
@@ -395,7 +397,7 @@ fn check_after_the_transitions(store: &Store) {
     let rest = queue.receive(&ReceiveOptions::default()).unwrap();
     assert_eq!(
         (rest.len(), &rest[0].record.data[..], rest[0].receipt.delivery),
-        (2, &b"encrypted"[..], 5)
+        (2, &b"encrypted"[..], 6)
     );
     assert_eq!(&rest[1].record.data[..], b"resumed");
     let channels = clicks.channels().unwrap();

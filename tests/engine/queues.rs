@@ -1,6 +1,6 @@
 //! Queues over streams, on each backend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anabranch::{
@@ -14,6 +14,7 @@ use crate::backends::{Place, on_each_backend};
 on_each_backend!(
     a_record_is_held_back_and_given_out_again_unless_it_is_acknowledged,
     what_is_given_out_too_often_is_a_dead_letter_until_it_is_restored,
+    what_is_given_back_was_never_given_out,
     receipts_that_are_wrong_change_nothing,
     a_later_opener_knows_what_was_acknowledged_and_how_often_records_were_given_out,
     a_queue_begins_where_it_is_told_to,
@@ -23,6 +24,8 @@ on_each_backend!(
     settings_and_names_are_checked,
     a_waiting_consumer_is_woken_by_a_put_by_the_time_and_by_a_restored_record,
     half_of_what_is_given_out_is_new_while_there_is_both,
+    no_shard_is_kept_back_by_records_that_come_again_and_again,
+    receives_of_dead_letters_take_no_turn_of_others,
     so_many_can_be_in_flight_and_no_more,
     the_log_is_compacted,
     changes_of_a_queue_take_the_transition_delay,
@@ -195,6 +198,67 @@ fn what_is_given_out_too_often_is_a_dead_letter_until_it_is_restored(place: &Pla
     assert_eq!((restored.len(), restored[0].receive_count), (1, 1));
     assert_eq!(restored[0].record.data, dead[0].record.data);
     assert_eq!(restored[0].first_received, bench.store.now());
+}
+
+fn what_is_given_back_was_never_given_out(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 1).unwrap();
+    let queue = stream.create_queue("work", &settings(10, Some(1))).unwrap();
+    put(&stream, ["a", "b"]);
+    let gone = receipts(&receive(&queue));
+    assert_eq!(queue.give_back(&gone[..1]).unwrap(), [Ok(())]);
+    // The other one has died of it.
+    bench.wait(10);
+    assert_eq!(counts(&queue), [0, 1, 1, 0]);
+    let of_other = Receipt {
+        queue: stream
+            .create_queue("other", &QueueOptions::default())
+            .unwrap()
+            .id(),
+        ..gone[1]
+    };
+    let wrong = queue.give_back(&[gone[0], of_other, gone[1]]).unwrap();
+    assert_eq!(
+        wrong,
+        [Err(ReceiptError::Expired), Err(ReceiptError::OtherQueue), Ok(())]
+    );
+    assert_eq!(counts(&queue), [0, 2, 0, 0]);
+    // Their receipts are good for nothing, for a later opener neither, who knows how often they were received.
+    for _ in 0..2 {
+        let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+        assert_eq!(queue.acknowledge(&gone).unwrap(), [Err(ReceiptError::Expired); 2]);
+        assert_eq!(counts(&queue), [0, 2, 0, 0]);
+        bench.open_again(place);
+    }
+    let queue = bench.store.stream("jobs").unwrap().queue("work").unwrap();
+    let received = receive(&queue);
+    assert_eq!(names(&received), of(&["a", "b"]));
+    for record in &received {
+        assert_eq!(
+            (record.receive_count, record.first_received),
+            (1, bench.store.now())
+        );
+    }
+    // Of several deliveries the last one is taken back, and of dead letters too.
+    queue.set_settings(&settings(10, Some(2)).settings).unwrap();
+    bench.wait(10);
+    let second = receive(&queue);
+    assert!(second.iter().all(|record| record.receive_count == 2));
+    queue.give_back(&receipts(&second)).unwrap();
+    let third = receive(&queue);
+    assert!(third.iter().all(|record| record.receive_count == 2));
+    assert_eq!(third[0].first_received, received[0].first_received);
+    bench.wait(10);
+    for _ in 0..2 {
+        let dead = receive_dead(&queue);
+        assert!(dead.iter().all(|record| record.receive_count == 3));
+        queue.give_back(&receipts(&dead)).unwrap();
+        assert_eq!(counts(&queue), [0, 0, 2, 0]);
+    }
+    // What is done with is not given back.
+    queue.acknowledge(&receipts(&receive_dead(&queue))).unwrap();
+    let gone = queue.give_back(&receipts(&third)).unwrap();
+    assert_eq!(gone, [Err(ReceiptError::Gone); 2]);
 }
 
 fn receipts_that_are_wrong_change_nothing(place: &Place) {
@@ -525,6 +589,56 @@ fn half_of_what_is_given_out_is_new_while_there_is_both(place: &Place) {
         5,
         "{counts:?}"
     );
+}
+
+fn receive_one(queue: &Queue, dead_letters: bool) -> Option<QueueRecord> {
+    let one = ReceiveOptions {
+        limit: ReadLimit {
+            records: 1,
+            ..ReadLimit::default()
+        },
+        dead_letters,
+        ..ReceiveOptions::default()
+    };
+    queue.receive(&one).unwrap().pop()
+}
+
+fn no_shard_is_kept_back_by_records_that_come_again_and_again(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 4).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    put(&stream, ["never acknowledged"]);
+    receive(&queue);
+    put(&stream, 0..400);
+    let mut new = BTreeMap::<_, u32>::new();
+    for _ in 0..80 {
+        let record = receive_one(&queue, false).unwrap();
+        if record.receive_count == 1 {
+            *new.entry(record.receipt.shard).or_default() += 1;
+        }
+    }
+    let new: Vec<_> = new.into_values().collect();
+    assert_eq!(new, [10; 4]);
+}
+
+/// Where they come between the others too.
+fn receives_of_dead_letters_take_no_turn_of_others(place: &Place) {
+    let bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    let queue = stream.create_queue("work", &settings(0, None)).unwrap();
+    put(&stream, ["never acknowledged"]);
+    receive(&queue);
+    put(&stream, 0..100);
+    let mut new = BTreeMap::<_, u32>::new();
+    for _ in 0..40 {
+        let record = receive_one(&queue, false).unwrap();
+        if record.receive_count == 1 {
+            *new.entry(record.receipt.shard).or_default() += 1;
+        }
+        assert!(receive_one(&queue, true).is_none());
+    }
+    let new: Vec<_> = new.into_values().collect();
+    assert_eq!(new, [10; 2]);
 }
 
 fn so_many_can_be_in_flight_and_no_more(place: &Place) {

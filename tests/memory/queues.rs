@@ -1,7 +1,10 @@
 //! What a queue keeps in memory: what is under way, and nothing for what is done with.
 
+use std::time::Duration;
+
 use anabranch::{
-    PutRecord, QueueOptions, QueueSettings, ReadLimit, Receipt, ReceiveOptions, Store, StoreOptions, limits,
+    ManualClock, PutRecord, Queue, QueueOptions, QueueSettings, ReadLimit, Receipt, ReceiveOptions, Store,
+    StoreOptions, Timestamp, limits,
 };
 use anabranch_harness::allocation;
 
@@ -27,6 +30,16 @@ fn put(store: &Store, records: usize) {
     }
 }
 
+fn receive(queue: &Queue, records: usize) -> Vec<Receipt> {
+    let mut receipts: Vec<Receipt> = Vec::with_capacity(records);
+    while receipts.len() < records {
+        let received = queue.receive(&many()).unwrap();
+        assert!(!received.is_empty());
+        receipts.extend(received.iter().map(|record| record.receipt));
+    }
+    receipts
+}
+
 #[test]
 fn a_queue_with_as_much_in_flight_as_can_be_takes_some_megabytes() {
     let _alone = crate::alone();
@@ -45,12 +58,7 @@ fn a_queue_with_as_much_in_flight_as_can_be_takes_some_megabytes() {
     let queue = stream.create_queue("work", &queue_options).unwrap();
     put(&store, RECORDS);
     let before = allocation::used();
-    let mut receipts: Vec<Receipt> = Vec::with_capacity(RECORDS);
-    while receipts.len() < RECORDS {
-        let received = queue.receive(&many()).unwrap();
-        assert!(!received.is_empty());
-        receipts.extend(received.iter().map(|record| record.receipt));
-    }
+    let receipts = receive(&queue, RECORDS);
     assert_eq!(queue.counts().unwrap().in_flight, RECORDS);
     let of_receipts = RECORDS * size_of::<Receipt>();
     let kept = allocation::used().saturating_sub(before + of_receipts);
@@ -64,5 +72,45 @@ fn a_queue_with_as_much_in_flight_as_can_be_takes_some_megabytes() {
     let left = allocation::used().saturating_sub(before + of_receipts);
     println!("{left} bytes when all but one are acknowledged");
     assert!(left < 2 << 20, "{left} bytes");
+    store.close().unwrap();
+}
+
+/// And what is taken while it comes to that, by snapshots too.
+#[test]
+fn as_many_dead_letters_beside_them_take_no_more_each() {
+    const RECORDS: usize = limits::MAX_UNACKNOWLEDGED;
+    const VISIBILITY: Duration = Duration::from_secs(1_000);
+    /// For a receive, and a snapshot in the entries of the log and in a group that is written.
+    const WHILE_AT_WORK: usize = 64 << 20;
+    let _alone = crate::alone();
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = StoreOptions::new().keeper(false).clock(clock.clone());
+    let store = options.open(directory.path()).unwrap();
+    let stream = store.create_stream("jobs", 4).unwrap();
+    let queue_options = QueueOptions {
+        settings: QueueSettings {
+            visibility_seconds: VISIBILITY.as_secs() as u32,
+            max_receive_count: Some(1),
+        },
+        ..QueueOptions::default()
+    };
+    let queue = stream.create_queue("work", &queue_options).unwrap();
+    put(&store, RECORDS);
+    put(&store, RECORDS);
+    let before = allocation::start_peak();
+    drop(receive(&queue, RECORDS));
+    clock.advance(VISIBILITY);
+    drop(receive(&queue, RECORDS));
+    let counts = queue.counts().unwrap();
+    assert_eq!((counts.in_flight, counts.dead_letters), (RECORDS, RECORDS));
+    let kept = allocation::used().saturating_sub(before);
+    let peak = allocation::peak().saturating_sub(before);
+    println!("{} bytes for each, {peak} at most", kept / (2 * RECORDS));
+    assert!(kept < 2 * RECORDS * MOST_OF_A_RECORD, "{kept} bytes");
+    assert!(
+        peak < 2 * RECORDS * MOST_OF_A_RECORD + WHILE_AT_WORK,
+        "{peak} bytes"
+    );
     store.close().unwrap();
 }

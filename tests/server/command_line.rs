@@ -662,6 +662,15 @@ fn a_file_of_keys_that_cannot_be_used_is_refused_with_the_reason() {
     assert!(refusal().contains("chmod 600"));
 }
 
+#[test]
+fn without_a_file_of_keys_the_log_says_that_nothing_is_encrypted() {
+    let directory = data_dir();
+    let running = Running::start(&directory.path().join("data"), &[]);
+    let said = "without --keys, StartStreamEncryption notes a key and encrypts nothing";
+    let log = log_of(running);
+    assert!(log.contains(said), "{log}");
+}
+
 /// A server with these variables and arguments, on a free port.
 fn with_variables(variables: &[(&str, &str)], arguments: &[&str]) -> Running {
     let mut command = program(arguments);

@@ -235,13 +235,13 @@ fn outcome(received: &crate::Result<Received>) -> Look {
     }
 }
 
-/// Gives records free again, unless they are sent.
+/// Gives records back, as if they had never been received, unless they are sent.
 fn given_back(waits_inline: bool, queue: Queue, received: &[QueueRecord], undoable: Undoable) -> Unsent {
-    let changes: Vec<_> = received.iter().map(|record| (record.receipt, 0)).collect();
+    let receipts: Vec<_> = received.iter().map(|record| record.receipt).collect();
     Unsent::new(move || {
         let give_back = move || {
-            // If this fails they come back by their time.
-            let _ = queue.change_visibility(&changes);
+            // If this fails they come back by their time, and have been received.
+            let _ = queue.give_back(&receipts);
             drop(undoable);
         };
         match Handle::try_current() {

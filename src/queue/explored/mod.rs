@@ -145,6 +145,21 @@ impl World {
         })
     }
 
+    /// A thread that receives a record for one that is gone, by its watch, and gives it back. Where none comes it leaves.
+    fn returner(&self) -> Thread {
+        self.thread(|world| {
+            let mut watch = world.queue.watch(false).unwrap();
+            let mut received = watch.receive(&of_records(1)).unwrap();
+            if received.is_empty() {
+                wait_a_little(&mut watch);
+                received = watch.receive(&of_records(1)).unwrap();
+            }
+            let receipts: Vec<_> = received.iter().map(|record| record.receipt).collect();
+            let given_back = world.queue.give_back(&receipts).unwrap();
+            assert!(given_back.iter().all(Result::is_ok));
+        })
+    }
+
     /// A thread that looks at what a power cut would leave.
     fn cutter(&self) -> Thread {
         self.thread(|world| {
@@ -219,6 +234,18 @@ fn join(threads: impl IntoIterator<Item = Thread>) {
     }
 }
 
+/// Waits as a task that may have nothing to wait for.
+fn wait_a_little(watch: &mut QueueWatch) {
+    let mut changed = pin!(watch.changed());
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..20 {
+        if changed.as_mut().poll(&mut context).is_ready() {
+            return;
+        }
+        shuttle::thread::yield_now();
+    }
+}
+
 const SELDOM: u64 = 1 << 20;
 
 #[test]
@@ -242,17 +269,7 @@ fn consumers_that_leave_as_they_are_woken_leave_the_records_to_others() {
         let mut context = Context::from_waker(Waker::noop());
         let _ = pin!(watch.changed()).poll(&mut context);
     };
-    let woken_only: fn(&mut QueueWatch) = |watch| {
-        let mut changed = pin!(watch.changed());
-        let mut context = Context::from_waker(Waker::noop());
-        // It may have nothing to wait for.
-        for _ in 0..20 {
-            if changed.as_mut().poll(&mut context).is_ready() {
-                return;
-            }
-            shuttle::thread::yield_now();
-        }
-    };
+    let woken_only: fn(&mut QueueWatch) = wait_a_little;
     // Its time is over at once.
     let timed_out: fn(&mut QueueWatch) = |watch| {
         watch.wait(Duration::ZERO);
@@ -269,6 +286,26 @@ fn consumers_that_leave_as_they_are_woken_leave_the_records_to_others() {
             world.close_and_check();
         });
     }
+}
+
+/// One that the queue counts as received would be a dead letter, for which none of them waits.
+#[test]
+fn what_is_given_back_is_for_those_who_wait_as_if_it_were_new() {
+    explore(|| {
+        let world = World::new(SELDOM);
+        let settings = QueueSettings {
+            visibility_seconds: 100,
+            max_receive_count: Some(1),
+        };
+        world.queue.set_settings(&settings).unwrap();
+        join([
+            world.consumer(1),
+            world.returner(),
+            world.consumer(1),
+            world.putter("a", 2),
+        ]);
+        world.close_and_check();
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Random kills, rots and repairs: `verify` never says sound over an acknowledged record that is lost, never says damaged
-//! of a sound store, in use or not, and a repair loses what it says and nothing else.
+//! of a sound store, in use or not, and a repair loses what it says and nothing else. Half of the stores have encrypted
+//! streams; `verify` and `repair` never have the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
@@ -16,7 +17,7 @@ use anabranch::{
 };
 
 use crate::manifest::{MANIFEST_STRIPE, flip_in_both_copies};
-use crate::model::Violation;
+use crate::model::{KEYS, Violation, key_ring};
 use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";
@@ -189,6 +190,7 @@ struct World {
     disk: SimDisk,
     clock: ManualClock,
     journaled: usize,
+    is_encrypted: bool,
     store: Option<Store>,
     ids: BTreeMap<String, StreamId>,
     acknowledged: BTreeMap<Place, Vec<u8>>,
@@ -205,6 +207,7 @@ impl World {
             disk: SimDisk::new(seed),
             clock: ManualClock::starting_at(Timestamp::from_millis(1_700_000_000_000)),
             journaled: *chance.one_of(&[1, 1, 2, usize::MAX]),
+            is_encrypted: seed % 2 == 1,
             store: None,
             ids: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
@@ -254,6 +257,7 @@ impl World {
             .flusher_threads(1)
             .min_journaled_shards(self.journaled)
             .clock(self.clock.clone())
+            .keys(key_ring())
             .disk(disk.clone())
     }
 
@@ -294,6 +298,7 @@ impl World {
             7 => self.rest(),
             8 => must_be_sound(&self.disk, "in use"),
             9 => self.save_checkpoint(chance),
+            10 if self.is_encrypted => self.encrypt_otherwise(chance),
             _ => self.put(chance),
         }
     }
@@ -306,7 +311,16 @@ impl World {
             .create_stream(&name, 1 + chance.below(3) as u32)
             .map_err(|error| error.to_string())?;
         self.ids.insert(name, stream.id());
-        Ok(())
+        match self.is_encrypted {
+            true => encrypt(&stream, KEYS[0]),
+            false => Ok(()),
+        }
+    }
+
+    /// With another key from now on.
+    fn encrypt_otherwise(&self, chance: &mut Chance) -> Result<(), Violation> {
+        let key = *chance.one_of(&KEYS);
+        self.stream(chance).map_or(Ok(()), |stream| encrypt(&stream, key))
     }
 
     fn split(&mut self, chance: &mut Chance) {
@@ -661,6 +675,10 @@ impl World {
             false => Ok(()),
         }
     }
+}
+
+fn encrypt(stream: &Stream, key: &str) -> Result<(), Violation> {
+    stream.start_encryption(key).map_err(|error| error.to_string())
 }
 
 /// All records of a store, and the shards that could not be read to their end.

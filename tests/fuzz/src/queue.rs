@@ -79,6 +79,7 @@ impl Queued {
             .expect("it is open");
         put(&stream, 10);
         receive(&queue, 8, false);
+        give_back(&queue, &receive(&queue, 2, false));
         receive(&queue, 8, false);
         receive(&queue, 20, false);
         let dead = receive(&queue, 3, true);
@@ -86,6 +87,7 @@ impl Queued {
         let restored = queue.restore(&receipts[..1]).expect("the log takes entries");
         assert!(restored[0].is_ok());
         acknowledge(&queue, &dead[1..2]);
+        give_back(&queue, &dead[2..]);
         put(&stream, 20);
 
         let disk = disk.crash(LossMode::LoseAll);
@@ -212,6 +214,12 @@ fn receive(queue: &Queue, records: usize, dead_letters: bool) -> Vec<QueueRecord
 fn acknowledge(queue: &Queue, records: &[QueueRecord]) {
     let receipts: Vec<_> = records.iter().map(|record| record.receipt).collect();
     let outcomes = queue.acknowledge(&receipts).expect("its log is whole");
+    assert!(outcomes.iter().all(Result::is_ok));
+}
+
+fn give_back(queue: &Queue, records: &[QueueRecord]) {
+    let receipts: Vec<_> = records.iter().map(|record| record.receipt).collect();
+    let outcomes = queue.give_back(&receipts).expect("its log is whole");
     assert!(outcomes.iter().all(Result::is_ok));
 }
 

@@ -468,6 +468,23 @@ fn a_queue_that_is_not_there_is_not_found_by_any_operation() {
 }
 
 #[test]
+fn a_channel_that_is_not_there_is_not_found_by_any_operation() {
+    let server = TestServer::start(Backend::Memory);
+    let freshness = json!({"S3DestinationConfiguration": {"DataFreshnessInSeconds": 600}});
+    let calls = [
+        ("DescribeChannel", json!({})),
+        ("UpdateChannel", freshness),
+        ("DeleteChannel", json!({})),
+    ];
+    for (operation, input) in &calls {
+        let named = with(input, "ChannelARN", json!(arn("channel", "1-1-00000000")));
+        check(&server, RESOURCE_NOT_FOUND, operation, &named);
+    }
+    // It names a stream.
+    assert_eq!(missed(&calls, "channel", RESOURCE_NOT_FOUND), ["CreateChannel"]);
+}
+
+#[test]
 fn entries_about_dead_letters_fail_by_themselves() {
     let (server, queue) = server_with_queue();
     server.put("jobs", "k", "data");

@@ -14,6 +14,7 @@ on_each_backend!(
     records_are_received_acknowledged_and_given_out_again,
     dead_letters_are_received_held_back_restored_and_acknowledged,
     entries_that_are_wrong_fail_by_themselves,
+    entries_that_are_wrong_keep_no_dead_letter_from_it,
     a_queue_needs_a_stream_on_demand_and_keeps_it,
     of_a_new_queue_and_a_new_mode_at_once_one_is_refused,
     what_is_wrong_with_a_queue_is_said,
@@ -317,6 +318,71 @@ fn entries_that_are_wrong_fail_by_themselves(backend: Backend) {
     ]});
     let outcome = server.ok("UpdateQueueRecordsVisibility", &gone);
     assert_eq!(outcome["Failed"][0]["ErrorCode"], "ResourceNotFoundException");
+}
+
+/// One that is forged, one of a record that was given out since, and one of another queue, among ten.
+fn entries_that_are_wrong_keep_no_dead_letter_from_it(backend: Backend) {
+    let server = server(backend);
+    let queue = create_queue(
+        &server,
+        &with(new_queue("work"), "QueueAttributes", attributes(30, 1)),
+    );
+    let other = create_queue(
+        &server,
+        &with(new_queue("other"), "QueueAttributes", attributes(30, 1)),
+    );
+    for name in 0..8 {
+        server.put("jobs", &name.to_string(), "x");
+    }
+    for queue in [&queue, &other] {
+        assert_eq!(receive(&server, queue).len(), 8);
+    }
+    server.advance(Duration::from_secs(30));
+    let receive_dead = |queue: &str| receive_as(&server, "ReceiveDeadLetterQueueRecords", queue);
+    let stale = receive_dead(&queue);
+    server.advance(Duration::from_secs(30));
+    let (dead, foreign) = (receive_dead(&queue), receive_dead(&other));
+    assert_eq!((stale.len(), dead.len(), foreign.len()), (8, 8, 8));
+    let good = &dead[..7];
+    let last = &dead[7]["RecordId"];
+    let stale = stale.iter().find(|record| record["RecordId"] == *last).unwrap();
+    let forged = json!(format!("{}x", text(&dead[7]["ReceiptHandle"])));
+    let mut handles = vec![&forged, &stale["ReceiptHandle"], &foreign[0]["ReceiptHandle"]];
+    handles.extend(good.iter().map(|record| &record["ReceiptHandle"]));
+    let seconds = |handle: &&Value| json!({"ReceiptHandle": handle, "VisibilityTimeoutSeconds": 60});
+    let held: Vec<_> = handles.iter().map(seconds).collect();
+    let held = json!({"QueueARN": queue, "Entries": held});
+    for (operation, input) in [
+        ("UpdateDeadLetterQueueRecordsVisibility", &held),
+        ("RestoreDeadLetterQueueRecords", &entries(&queue, &handles)),
+    ] {
+        let outcome = server.ok(operation, input);
+        assert_eq!(
+            all(&outcome["Failed"], "ErrorCode"),
+            ["InvalidArgumentException"; 3],
+            "{operation}"
+        );
+        let failed = all(&outcome["Failed"], "ReceiptHandle");
+        assert!(failed.iter().eq(handles[..3].iter().copied()), "{operation}");
+        let done = all(&outcome["Successful"], "ReceiptHandle");
+        assert!(done.iter().eq(handles[3..].iter().copied()), "{operation}");
+    }
+    // The last one and those of the other queue are as they were.
+    assert_eq!(receive(&server, &queue).len(), 7);
+    server.advance(Duration::from_secs(30));
+    let left = receive_dead(&queue);
+    assert!(left.iter().any(|record| record["RecordId"] == *last));
+    assert_eq!(receive_dead(&other).len(), 8);
+    // What was restored has died again, and can be acknowledged.
+    let receipts: Vec<_> = left.iter().map(|record| &record["ReceiptHandle"]).collect();
+    assert_eq!(receipts.len(), 8);
+    all_succeed(
+        &server,
+        "AcknowledgeDeadLetterQueueRecords",
+        &entries(&queue, &receipts),
+    );
+    server.advance(Duration::from_secs(30));
+    assert!(receive_dead(&queue).is_empty());
 }
 
 fn a_queue_needs_a_stream_on_demand_and_keeps_it(backend: Backend) {
