@@ -41,8 +41,12 @@ pub(super) struct Service {
     pub(super) retention: Retention,
     /// Held by the call that opens shards, from the count of those there are to the end.
     pub(super) shard_claim: Mutex<()>,
+    /// Held while a consumer is registered, and from the look for a stream's consumers to its deletion.
+    pub(super) consumer_claim: Mutex<()>,
     /// Held from the reading of the account's settings to the writing of others.
     pub(super) account_settings: Mutex<()>,
+    /// Held from the look at a stream's mode and distribution to a change of one of them, which have to agree.
+    pub(super) mode_changes: Mutex<()>,
     /// Held from the reading of a stream's metrics to the writing of others.
     pub(super) shard_level_metrics: Mutex<()>,
     /// Held from the reading of what is noted of a channel to the writing of something else.
@@ -166,7 +170,9 @@ impl Service {
             shard_limit: options.shard_limit,
             retention: options.retention,
             shard_claim: Mutex::default(),
+            consumer_claim: Mutex::default(),
             account_settings: Mutex::default(),
+            mode_changes: Mutex::default(),
             shard_level_metrics: Mutex::default(),
             channel_notes: Mutex::default(),
             queue_changes: Mutex::default(),

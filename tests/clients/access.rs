@@ -73,6 +73,24 @@ fn the_javascript_sdk_signs_over_http2_with_tls() {
 }
 
 #[test]
+fn the_package_kinesis_of_npm_streams_over_tls() {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(reason) => return skipped(&format!("the package kinesis of npm: {reason}")),
+    };
+    let bench = Bench::new(&[]);
+    let credentials = credentials(&bench);
+    let server = bench.start_with(&["--credentials", &credentials, "--tls-self-signed"]);
+    let mut script = bench.command("node", &modules);
+    script
+        .env("NODE_PATH", &modules)
+        .arg(source_directory().join("node/kinesis.cjs"))
+        .arg(server.address().port().to_string());
+    bench.run(script, &server);
+    server.stop("TERM");
+}
+
+#[test]
 fn java_trusts_a_truststore_that_is_made_as_the_documentation_says() {
     const OLDEST: u32 = 11;
     if jdk_version().is_none_or(|version| version < OLDEST) {

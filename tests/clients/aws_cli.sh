@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The tutorial's steps with the AWS command line (version 1), each with a check.
+# The tutorial's steps with the AWS command line (version 1 or 2), each with a check.
 #
-# Needs: aws on the PATH, and AWS_ENDPOINT_URL_KINESIS, AWS_DEFAULT_REGION and credentials in the environment.
+# Needs: an aws on the PATH that finds the server, AWS_DEFAULT_REGION and credentials in the environment.
 set -euo pipefail
 
 source "$(dirname "$0")/expect.sh"

@@ -124,6 +124,16 @@ pub fn jdk_version() -> Option<u32> {
     major?.parse().ok()
 }
 
+/// The AWS command line on the search path, if one there is of version 2: it comes from no registry.
+pub fn aws_command_line_2() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut programs = std::env::split_paths(&path).map(|directory| directory.join("aws"));
+    programs.find(|program| {
+        let version = output_of(Command::new(program).arg("--version"));
+        version.is_some_and(|version| version.starts_with("aws-cli/2."))
+    })
+}
+
 /// Where the clients' scripts are.
 pub fn source_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")

@@ -1,6 +1,6 @@
 //! The clients that people have, run against the program: boto3, boto 2, the AWS command line, the AWS SDKs for JavaScript
-//! and Java, and the Kinesis Client Library; and the packages that run the program. They install themselves below the build
-//! directory the first time.
+//! and Java, npm's package `kinesis`, and the Kinesis Client Library; and the packages that run the program. They install
+//! themselves below the build directory the first time.
 
 mod access;
 mod console;
@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anabranch_harness::program::{Program, ServerProcess};
-use install::{Python, node_modules, path_with, source_directory};
+use install::{Python, aws_command_line_2, node_modules, path_with, source_directory};
 use tempfile::TempDir;
 
 const PROGRAM: Program = Program(env!("CARGO_BIN_EXE_anabranch"));
@@ -78,6 +78,31 @@ fn the_tutorial_runs_with_the_aws_command_line() {
     let server = bench.start();
     let mut script = bench.command("bash", &programs);
     script.env("AWS_ENDPOINT_URL_KINESIS", server.url());
+    script.arg(source_directory().join("aws_cli.sh"));
+    bench.run(script, &server);
+    server.stop("INT");
+}
+
+/// It reads no endpoint from its environment before 2.13, and takes data for base64 unless it is told otherwise.
+#[test]
+fn the_tutorial_runs_with_version_2_of_the_aws_command_line() {
+    let Some(program) = aws_command_line_2() else {
+        return skipped("version 2 of the AWS command line: it is not installed");
+    };
+    let bench = Bench::new(&[]);
+    let server = bench.start();
+    let programs = bench.directory.path().join("bin");
+    fs::create_dir(&programs).expect("create a directory");
+    let shim = bench.write(
+        "bin/aws",
+        &format!(
+            "#!/bin/sh\nexec '{}' --endpoint-url {} --cli-binary-format raw-in-base64-out --no-cli-pager \"$@\"\n",
+            program.display(),
+            server.url()
+        ),
+    );
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    let mut script = bench.command("bash", &programs);
     script.arg(source_directory().join("aws_cli.sh"));
     bench.run(script, &server);
     server.stop("INT");

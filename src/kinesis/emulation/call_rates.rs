@@ -4,11 +4,16 @@ use super::bucket::{Buckets, Rate};
 use crate::Timestamp;
 use crate::kinesis::error::ApiError;
 use crate::kinesis::scope::Scope;
+use crate::kinesis::subscriptions::Subscribed;
 
-/// Counts calls, by account, region and operation.
+/// Of a consumer to a shard.
+const SUBSCRIPTIONS: Rate = Rate(1);
+
+/// Counts calls, by account, region and operation, and subscriptions by what they are to.
 #[derive(Debug, Default)]
 pub(in crate::kinesis) struct CallRates {
     calls: Buckets<(String, &'static str)>,
+    subscriptions: Buckets<Subscribed>,
 }
 
 impl CallRates {
@@ -30,6 +35,11 @@ impl CallRates {
             "Rate exceeded for account {}.",
             scope.account_id()
         )))
+    }
+
+    /// Whether a consumer may subscribe to a shard once more now. That counts, whether or not it gets a subscription.
+    pub(in crate::kinesis) fn may_subscribe(&self, to: Subscribed, now: Timestamp) -> bool {
+        self.subscriptions.take(to, SUBSCRIPTIONS, 1, now)
     }
 }
 

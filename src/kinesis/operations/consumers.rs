@@ -1,5 +1,7 @@
 //! Consumers of streams: registering, describing, listing and removing those that get records pushed.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use super::consumer_reference::{CONSUMER_ARN, CONSUMER_NAME};
 use super::shards::{is_creation, open_next_token};
 use super::stream_reference::{STREAM_ARN, STREAM_ID};
@@ -66,6 +68,7 @@ fn register_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
     let name = call.get(CONSUMER_NAME_SHOWN);
     let stream = stream_of(call)?;
+    let _claim = claim_consumers(context);
     let summary = stream.summary().map_err(|error| context.refusal(error))?;
     if summary.status != StreamStatus::Active {
         return Err(context.stream_not_active(stream.name(), summary.status));
@@ -255,13 +258,27 @@ fn deregister_stream_consumer(call: &Call<'_>) -> Result<Reply, ApiError> {
     Ok(Reply::empty())
 }
 
-/// Refuses to delete a stream that has consumers.
-pub(super) fn check_none(context: Context<'_>, stream: &Stream) -> Result<(), ApiError> {
+/// The right to register consumers, which one call at a time has.
+#[must_use = "no consumer is registered until this is dropped"]
+pub(super) struct ConsumerClaim<'a> {
+    _held: MutexGuard<'a, ()>,
+}
+
+fn claim_consumers(context: Context<'_>) -> ConsumerClaim<'_> {
+    let claim = context.service.consumer_claim.lock();
+    ConsumerClaim {
+        _held: claim.unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
+/// Refuses to delete a stream that has consumers. It gets none while the claim is held.
+pub(super) fn claim_none<'a>(context: Context<'a>, stream: &Stream) -> Result<ConsumerClaim<'a>, ApiError> {
+    let claim = claim_consumers(context);
     let consumers = stream
         .consumers()
         .map_err(|error: Error| context.refusal(error))?;
     if consumers.is_empty() {
-        return Ok(());
+        return Ok(claim);
     }
     let name = stream.name();
     Err(ApiError::in_use(format!(

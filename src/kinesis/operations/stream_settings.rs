@@ -1,5 +1,7 @@
 //! What can be changed of a stream beside its shards, its retention and its metrics.
 
+use std::sync::PoisonError;
+
 use super::shapes::{STREAM_MODE, WARM_THROUGHPUT, WARM_THROUGHPUT_MIBPS};
 use super::stream_reference::{STREAM_ARN, STREAM_ID, STREAM_NAME};
 use super::{account, shapes, shards};
@@ -134,6 +136,8 @@ pub(super) const UPDATE_STREAM_MODE: Operation = Operation {
 
 fn update_stream_mode(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
+    let changing = context.service.mode_changes.lock();
+    let _changing = changing.unwrap_or_else(PoisonError::into_inner);
     let (stream, summary) = active_stream(context, call.get(NEEDED_STREAM_ARN))?;
     let mode = match call.get(MODE_DETAILS).get(STREAM_MODE) {
         "ON_DEMAND" => StreamMode::OnDemand,
@@ -234,6 +238,8 @@ pub(super) const UPDATE_STREAM_RECORD_DISTRIBUTION_STRATEGY: Operation = Operati
 
 fn update_distribution(call: &Call<'_>) -> Result<Reply, ApiError> {
     let context = call.context;
+    let changing = context.service.mode_changes.lock();
+    let _changing = changing.unwrap_or_else(PoisonError::into_inner);
     let (stream, summary) = active_stream(context, call.get(NEEDED_STREAM_ARN))?;
     let distribution = match call.get(DISTRIBUTION_STRATEGY) {
         "AUTO" => RecordDistribution::Auto,

@@ -171,9 +171,10 @@ pub(super) const DELETE_STREAM: Operation = Operation {
 
 fn delete_stream(call: &Call<'_>) -> Result<Reply, ApiError> {
     let stream = call.stream()?;
-    if call.get(ENFORCE_CONSUMER_DELETION) != Some(true) {
-        consumers::check_none(call.context, &stream)?;
-    }
+    let _claim = match call.get(ENFORCE_CONSUMER_DELETION) {
+        Some(true) => None,
+        _ => Some(consumers::claim_none(call.context, &stream)?),
+    };
     stream.delete().map_err(|error| call.context.refusal(error))?;
     Ok(Reply::empty())
 }

@@ -119,6 +119,7 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
         consumer: consumer.id,
         shard,
     };
+    check_rate(context, &to, &consumer.name, stream.name())?;
     let began = context.service.store.monotonic();
     let subscription = context.service.subscriptions.begin(to, began);
     let subscription = subscription.map_err(|refused| match refused {
@@ -140,6 +141,19 @@ fn begin(request: &Request) -> Result<(Subscription, Pushed), ApiError> {
     };
     pushed.progress.note(next.next);
     Ok((subscription, pushed))
+}
+
+/// Where calls are limited as on AWS, refuses the second one within a second.
+fn check_rate(context: Context<'_>, to: &Subscribed, consumer: &str, stream: &str) -> Result<(), ApiError> {
+    let service = context.service;
+    if !service.limits.call_rates || service.call_rates.may_subscribe(*to, service.store.now()) {
+        return Ok(());
+    }
+    Err(ApiError::limit_exceeded(format!(
+        "Rate exceeded for consumer {consumer} and shard {} in stream {stream} under account {}.",
+        to.shard,
+        context.account_id()
+    )))
 }
 
 fn in_use() -> ApiError {
@@ -440,7 +454,7 @@ impl Read {
     fn nothing(context: Context<'_>, stream: &Stream, at: ShardIterator) -> Result<Read, ApiError> {
         let none = ReadLimit { records: 0, bytes: 0 };
         let refusal = |error| missing(context, at.shard, stream.name(), error);
-        let batch = stream.get_records(&at, &none).map_err(refusal)?;
+        let batch = read_what_is_kept(stream, at, &none).map_err(refusal)?;
         let batch = RecordBatch {
             child_shards: Vec::new(),
             ..batch

@@ -25,11 +25,12 @@ pub(super) fn refused(
     let is_refused = |(number, record): (usize, &PutRecord<'_>)| {
         let shard = places.shard_of(number, record)?;
         let has_fault = are_many && service.faults.throttles_record();
-        let is_full = service.limits.throughput
-            && !service
-                .throughput
-                .writes((stream.id(), shard), record.size_bytes(), now);
-        (has_fault || is_full).then(|| message(stream, shard))
+        // What a fault strikes is not written, and takes nothing of what the shard may take.
+        let is_full = || {
+            let throughput = &service.throughput;
+            service.limits.throughput && !throughput.writes((stream.id(), shard), record.size_bytes(), now)
+        };
+        (has_fault || is_full()).then(|| message(stream, shard))
     };
     let refused: Vec<_> = records.iter().enumerate().map(is_refused).collect();
     if are_many {

@@ -109,23 +109,31 @@ fn record_members(message: Message) -> Value {
     json!({"PartitionKey": message.partition_key(), "Data": data})
 }
 
-/// Splits a shard in one life, merges two in the next. Returns the shards that the server says it has closed.
+/// Splits a shard in one life, merges two in the next, and changes the number of shards in the third. Returns the shards
+/// that the server says it has closed.
 fn reshard(address: SocketAddr, life: u64) -> Vec<ShardId> {
     let attempt = || -> Result<Vec<ShardId>, CallError> {
         let mut connection = Client::try_connect(address).map_err(CallError::Lost)?;
+        // What the life before has begun is done first.
+        let named = json!({"StreamName": STREAM});
+        let summary = |connection: &mut Client| connection.try_call("DescribeStreamSummary", &named);
+        while summary(&mut connection)?["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE" {}
         let of_open = json!({"StreamName": STREAM, "ShardFilter": {"Type": "AT_LATEST"}});
         let reply = connection.try_call("ListShards", &of_open)?;
-        let mut open: Vec<(u128, u128, String)> = list(&reply["Shards"])
-            .iter()
-            .map(|shard| {
-                let range = &shard["HashKeyRange"];
-                let start = text(&range["StartingHashKey"]).parse().unwrap();
-                let end = text(&range["EndingHashKey"]).parse().unwrap();
-                (start, end, text(&shard["ShardId"]).to_owned())
-            })
-            .collect();
-        open.sort();
-        if life.is_multiple_of(2) {
+        let open = sorted_by_keys(list(&reply["Shards"]));
+        if life % 3 == 2 {
+            let target = match open.len() {
+                few @ 0..6 => 2 * few - 1,
+                many => many.div_ceil(2),
+            };
+            let count = json!({
+                "StreamName": STREAM, "TargetShardCount": target, "ScalingType": "UNIFORM_SCALING",
+            });
+            connection.try_call("UpdateShardCount", &count)?;
+            // Which shards it closes, it does behind its answer.
+            return Ok(Vec::new());
+        }
+        if life.is_multiple_of(3) || open.len() < 3 {
             let (start, end, shard) = &open[life as usize % open.len()];
             let middle = start + (end - start) / 2;
             let split = json!({
@@ -147,9 +155,32 @@ fn reshard(address: SocketAddr, life: u64) -> Vec<ShardId> {
     }
 }
 
+/// First and last hash key, and id.
+fn sorted_by_keys<'a>(shards: impl IntoIterator<Item = &'a Value>) -> Vec<(u128, u128, String)> {
+    let shards = shards.into_iter().map(|shard| {
+        let range = &shard["HashKeyRange"];
+        let start = text(&range["StartingHashKey"]).parse().unwrap();
+        let end = text(&range["EndingHashKey"]).parse().unwrap();
+        (start, end, text(&shard["ShardId"]).to_owned())
+    });
+    let mut shards: Vec<_> = shards.collect();
+    shards.sort();
+    shards
+}
+
+/// That each hash key is one of exactly one open shard, also in the middle of a change.
+fn check_open(shards: &[Value]) {
+    let is_open = |shard: &&Value| shard["SequenceNumberRange"]["EndingSequenceNumber"].is_null();
+    let open = sorted_by_keys(shards.iter().filter(is_open));
+    let (first, last) = (open.first().unwrap(), open.last().unwrap());
+    assert_eq!((first.0, last.1), (0, u128::MAX), "{open:?}");
+    assert!(open.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{open:?}");
+}
+
 fn check(address: SocketAddr, history: &History) {
     let mut connection = Client::connect(address);
     let shards = connection.ok("ListShards", &json!({"StreamName": STREAM}));
+    check_open(list(&shards["Shards"]));
     let mut stored = Vec::new();
     let mut closed = BTreeSet::new();
     for shard in list(&shards["Shards"]) {

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anabranch::kinesis::{Credentials, Server, ServerOptions};
 use anabranch::{KeyRing, Memory, QueueOptions, StartingPosition, StoreOptions};
@@ -17,6 +18,7 @@ use super::test_server::{ACCOUNT, Backend, REGION, Setup, TestServer, on_each_ba
 on_each_backend!(
     streams_are_shown_with_what_went_in_and_out,
     a_stream_is_shown_with_the_lineage_of_its_shards,
+    a_stream_that_has_changed_its_shards_by_itself_is_shown_so,
     records_are_found_from_every_kind_of_place,
     a_key_is_searched_for_in_pieces,
     a_large_record_is_cut_and_says_so,
@@ -383,6 +385,30 @@ fn a_stream_is_shown_with_the_lineage_of_its_shards(backend: Backend) {
     assert_eq!(reply.status, 400, "{}", reply.text());
 }
 
+fn a_stream_that_has_changed_its_shards_by_itself_is_shown_so(backend: Backend) {
+    let server = TestServer::start(backend);
+    let on_demand = json!({"StreamName": "clicks", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});
+    server.ok("CreateStream", &on_demand);
+    let commitment = json!({"MinimumThroughputBillingCommitment": {"Status": "ENABLED"}});
+    server.ok("UpdateAccountSettings", &commitment);
+    let warm = json!({"StreamName": "clicks", "WarmThroughputMiBps": 8});
+    server.ok("UpdateStreamWarmThroughput", &warm);
+    server.advance(Duration::from_secs(60));
+    let stream = shown(&server, "streams/clicks");
+    assert_eq!(stream["mode"], "ON_DEMAND");
+    let shards = stream["shards"].as_array().unwrap();
+    let (closed, open): (Vec<_>, Vec<_>) = shards.iter().partition(|shard| shard["closed"].is_u64());
+    assert_eq!((closed.len(), open.len()), (4, 8));
+    for shard in open {
+        let parents = shard["parents"].as_array().unwrap();
+        let names_one = closed
+            .iter()
+            .filter(|shard| parents.contains(&shard["id"]))
+            .count();
+        assert_eq!((parents.len(), names_one), (1, 1), "{shard}");
+    }
+}
+
 fn datas(answer: &Value) -> Vec<String> {
     let records = answer["records"].as_array().unwrap().iter();
     let data = |record: &Value| {
@@ -405,7 +431,7 @@ fn records_are_found_from_every_kind_of_place(backend: Backend) {
         numbers.push(text(
             &server.put("clicks", &format!("key-{data}"), data)["SequenceNumber"],
         ));
-        server.advance(std::time::Duration::from_secs(1));
+        server.advance(Duration::from_secs(1));
     }
     let records = |query: String| shown(&server, &format!("streams/clicks/records?{query}"));
     let of_shard = |from: &str, limit: usize| records(format!("shard={FIRST}&from={from}&limit={limit}"));
@@ -513,7 +539,7 @@ fn expired_records_are_skipped_and_that_is_said(backend: Backend) {
     server.create("clicks", 1);
     server.put("clicks", "k", "old");
     for _ in 0..30 {
-        server.advance(std::time::Duration::from_secs(3600));
+        server.advance(Duration::from_secs(3600));
     }
     server.put("clicks", "k", "new");
     let answer = shown(
@@ -538,7 +564,7 @@ fn readers_are_shown_with_how_far_they_are(backend: Backend) {
     reader.next().unwrap().unwrap();
     reader.save_checkpoint("archive").unwrap();
     server.put("clicks", "k", "second");
-    server.advance(std::time::Duration::from_secs(7));
+    server.advance(Duration::from_secs(7));
     let options = QueueOptions {
         start: StartingPosition::TrimHorizon,
         ..QueueOptions::default()

@@ -7,6 +7,7 @@ use anabranch::kinesis::{Fault, Limits, declared_api};
 use anabranch::{KeyRing, PutRecord, ReadLimit, ReceiveOptions, limits};
 use serde_json::{Map, Value, json};
 
+use super::calls::{self, with};
 use super::test_server::{ACCOUNT, Backend, REGION, Setup, TestServer, text};
 
 const EXPIRED_NEXT_TOKEN: &str = "ExpiredNextTokenException";
@@ -67,90 +68,6 @@ fn check(server: &TestServer, exception: &str, operation: &str, input: &Value) {
 
 fn arn(kind: &str, name: &str) -> String {
     format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:{kind}/{name}")
-}
-
-/// The input with one more member.
-fn with(input: &Value, member: &str, value: Value) -> Value {
-    let mut input = input.clone();
-    input[member] = value;
-    input
-}
-
-/// Every operation that names a stream, with what else it needs.
-fn calls_of_streams() -> Vec<(&'static str, Value)> {
-    let (first, second) = ("shardId-000000000000", "shardId-000000000001");
-    let encryption = json!({"EncryptionType": "KMS", "KeyId": "k"});
-    let metrics = json!({"ShardLevelMetrics": ["ALL"]});
-    let record = json!({"PartitionKey": "k", "Data": ""});
-    vec![
-        ("AddTagsToStream", json!({"Tags": {"a": "b"}})),
-        (
-            "DecreaseStreamRetentionPeriod",
-            json!({"RetentionPeriodHours": 24}),
-        ),
-        ("DeleteStream", json!({})),
-        ("DescribeStream", json!({})),
-        ("DescribeStreamSummary", json!({})),
-        ("DisableEnhancedMonitoring", metrics.clone()),
-        ("EnableEnhancedMonitoring", metrics),
-        (
-            "GetShardIterator",
-            json!({"ShardId": first, "ShardIteratorType": "LATEST"}),
-        ),
-        (
-            "IncreaseStreamRetentionPeriod",
-            json!({"RetentionPeriodHours": 48}),
-        ),
-        ("ListShards", json!({})),
-        ("ListStreamConsumers", json!({})),
-        ("ListTagsForStream", json!({})),
-        (
-            "MergeShards",
-            json!({"ShardToMerge": first, "AdjacentShardToMerge": second}),
-        ),
-        ("PutRecord", record.clone()),
-        ("PutRecords", json!({"Records": [record]})),
-        ("RegisterStreamConsumer", json!({"ConsumerName": "c"})),
-        ("RemoveTagsFromStream", json!({"TagKeys": ["a"]})),
-        (
-            "SplitShard",
-            json!({"ShardToSplit": first, "NewStartingHashKey": "9"}),
-        ),
-        ("StartStreamEncryption", encryption.clone()),
-        ("StopStreamEncryption", encryption),
-        ("UpdateMaxRecordSize", json!({"MaxRecordSizeInKiB": 2048})),
-        (
-            "UpdateShardCount",
-            json!({"TargetShardCount": 4, "ScalingType": "UNIFORM_SCALING"}),
-        ),
-        (
-            "UpdateStreamMode",
-            json!({"StreamModeDetails": {"StreamMode": "ON_DEMAND"}}),
-        ),
-        (
-            "UpdateStreamRecordDistributionStrategy",
-            json!({"RecordDistributionStrategy": "AUTO"}),
-        ),
-        ("UpdateStreamWarmThroughput", json!({"WarmThroughputMiBps": 1})),
-    ]
-}
-
-/// Every operation that names a queue, with what else it needs.
-fn calls_of_queues() -> Vec<(&'static str, Value)> {
-    let entries = json!({"Entries": [{"ReceiptHandle": "x"}]});
-    let held = json!({"Entries": [{"ReceiptHandle": "x", "VisibilityTimeoutSeconds": 1}]});
-    vec![
-        ("DescribeQueue", json!({})),
-        ("UpdateQueue", json!({"QueueAttributes": {}})),
-        ("DeleteQueue", json!({})),
-        ("ReceiveQueueRecords", json!({})),
-        ("AcknowledgeQueueRecords", entries.clone()),
-        ("UpdateQueueRecordsVisibility", held.clone()),
-        ("ReceiveDeadLetterQueueRecords", json!({})),
-        ("AcknowledgeDeadLetterQueueRecords", entries.clone()),
-        ("UpdateDeadLetterQueueRecordsVisibility", held),
-        ("RestoreDeadLetterQueueRecords", entries),
-    ]
 }
 
 /// The operations on such a resource that declare this exception and are not among the calls.
@@ -259,7 +176,7 @@ fn every_operation_that_can_fail_does_where_that_is_asked_for() {
 #[test]
 fn a_stream_that_is_not_there_is_not_found_by_any_operation() {
     let server = TestServer::start(Backend::Memory);
-    let calls = calls_of_streams();
+    let calls = calls::of_streams();
     for (operation, input) in &calls {
         let missing = with(input, "StreamARN", json!(arn("stream", "missing")));
         check(&server, RESOURCE_NOT_FOUND, operation, &missing);
@@ -276,7 +193,7 @@ fn a_stream_that_is_being_created_is_in_use_for_every_operation_that_says_so() {
     };
     let server = TestServer::with(Backend::Memory, setup);
     server.create("s", 2);
-    let (declared, calls) = (declared(), calls_of_streams());
+    let (declared, calls) = (declared(), calls::of_streams());
     for (operation, input) in &calls {
         // A stream can be deleted in any state: it is in use while it has consumers.
         if declares(&declared[*operation], RESOURCE_IN_USE) && *operation != "DeleteStream" {
@@ -311,7 +228,7 @@ fn a_stream_that_is_being_created_is_in_use_for_every_operation_that_says_so() {
 fn a_call_that_does_not_name_its_stream_is_refused() {
     let server = TestServer::start(Backend::Memory);
     let declared = declared();
-    for (operation, input) in calls_of_streams() {
+    for (operation, input) in calls::of_streams() {
         let required = declared[operation]["input"]["required"].as_array().unwrap();
         let exception = match required.contains(&json!("StreamARN")) {
             true => VALIDATION,
@@ -342,7 +259,7 @@ fn members_that_are_wrong_are_refused() {
     let token = json!({"StreamARN": stream, "NextToken": "x"});
     check(&server, INVALID_ARGUMENT, "ListStreamConsumers", &token);
     // A stream on demand changes its shards by itself.
-    for (operation, input) in calls_of_streams() {
+    for (operation, input) in calls::of_streams() {
         if ["MergeShards", "SplitShard", "UpdateShardCount"].contains(&operation) {
             let named = with(&input, "StreamARN", json!(stream));
             check(&server, VALIDATION, operation, &named);
@@ -369,7 +286,7 @@ fn members_that_are_wrong_are_refused() {
         check(&server, INVALID_ARGUMENT, operation, &json!({"NextToken": "x"}));
     }
 
-    for (operation, input) in calls_of_queues() {
+    for (operation, input) in calls::of_queues() {
         check(
             &server,
             VALIDATION,
@@ -456,7 +373,7 @@ fn a_token_of_the_list_of_queues_expires() {
 fn a_queue_that_is_not_there_is_not_found_by_any_operation() {
     let (server, deleted) = server_with_queue();
     server.ok("DeleteQueue", &json!({ "QueueARN": deleted }));
-    let calls = calls_of_queues();
+    let calls = calls::of_queues();
     for (operation, input) in &calls {
         for queue in [&deleted, &arn("queue", "1-1-00000000")] {
             let named = with(input, "QueueARN", json!(queue));
@@ -512,7 +429,7 @@ fn entries_about_dead_letters_fail_by_themselves() {
     ] {
         assert_eq!(failure(operation, handle), RESOURCE_NOT_FOUND, "{operation}");
     }
-    for (operation, input) in calls_of_queues() {
+    for (operation, input) in calls::of_queues() {
         if input.get("Entries").is_some() {
             assert_eq!(failure(operation, &json!("x")), INVALID_ARGUMENT, "{operation}");
         }

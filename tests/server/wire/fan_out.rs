@@ -1,13 +1,17 @@
 //! Registered consumers, and the records that are pushed to them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Mutex;
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use anabranch::kinesis::Limits;
+use anabranch::SizeLimits;
+use anabranch::kinesis::{Fault, Limits};
 use anabranch_harness::http1::{CBOR, Head};
 use anabranch_harness::http2::Http2Client;
-use anabranch_harness::wait::wait_until;
+use anabranch_harness::wait::{PATIENCE, wait_until};
 use serde_json::{Value, json};
 
 use super::test_server::{
@@ -22,6 +26,7 @@ on_each_backend!(
     which_consumer_is_meant_has_to_be_said_in_one_way,
     a_stream_has_twenty_consumers_and_fifty_with_the_commitment_in_pages,
     a_stream_with_consumers_is_deleted_only_if_that_is_enforced,
+    a_stream_is_not_deleted_with_a_consumer_that_is_registered_meanwhile,
     records_are_pushed_as_they_come_from_every_position,
     silence_is_broken_by_events_that_lead_on_from_where_they_were_sent,
     a_closed_shard_ends_with_its_children_and_without_a_number,
@@ -29,17 +34,23 @@ on_each_backend!(
     a_wall_clock_that_is_set_changes_neither_the_life_of_a_subscription_nor_when_it_is_taken_over,
     a_second_subscription_is_refused_for_five_seconds_and_then_takes_over,
     a_subscription_ends_with_its_consumer_and_with_its_stream,
+    a_subscription_goes_on_until_its_stream_is_gone,
+    a_subscription_whose_records_expire_goes_on_with_what_is_kept,
+    every_record_is_pushed_once_over_resharding,
     what_is_wrong_with_a_subscription_is_said_before_it_begins,
     a_request_in_cbor_gets_events_in_json,
     records_are_pushed_over_http2_beside_other_requests,
     a_reader_that_does_not_read_holds_little_and_stops_no_writer,
     a_record_larger_than_an_event_comes_alone,
     a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated,
+    a_subscription_that_waits_is_not_ended_by_records_that_are_hidden_meanwhile,
+    a_consumer_subscribes_to_a_shard_once_a_second_where_that_is_emulated,
     a_subscription_is_not_silent_while_others_hold_its_connections_memory,
     an_event_that_does_not_fit_is_sent_once_there_is_memory_for_it,
     a_large_event_comes_whole_over_a_slow_connection_of_http2,
     a_server_that_stops_ends_subscriptions_at_once,
     a_client_that_goes_away_is_no_subscriber,
+    a_client_whose_answer_is_lost_is_no_subscriber,
 );
 
 const FIRST: &str = "shardId-000000000000";
@@ -89,7 +100,7 @@ impl Message {
             crc32fast::hash(&bytes[..bytes.len() - 4])
         );
         let (mut headers, payload) = bytes[12..bytes.len() - 4].split_at(number(4) as usize);
-        let mut values = std::collections::BTreeMap::new();
+        let mut values = BTreeMap::new();
         while let [len, rest @ ..] = headers {
             let (name, rest) = rest.split_at(usize::from(*len));
             assert_eq!(rest[0], 7, "not a string");
@@ -500,6 +511,30 @@ fn a_stream_with_consumers_is_deleted_only_if_that_is_enforced(backend: Backend)
     );
 }
 
+/// Which of the two comes first is left to chance: never do both succeed.
+fn a_stream_is_not_deleted_with_a_consumer_that_is_registered_meanwhile(backend: Backend) {
+    const ROUNDS: u32 = 30;
+    let server = TestServer::start(backend);
+    for _ in 0..ROUNDS {
+        server.create("s", 1);
+        let named = json!({"StreamARN": stream_arn("s"), "ConsumerName": "c"});
+        let (deleted, registered) = std::thread::scope(|scope| {
+            let call = |operation, input: Value| {
+                let mut client = server.connect();
+                scope.spawn(move || client.call(operation, &input).status == 200)
+            };
+            let deleted = call("DeleteStream", json!({"StreamName": "s"}));
+            let registered = call("RegisterStreamConsumer", named);
+            (deleted.join().unwrap(), registered.join().unwrap())
+        });
+        assert_ne!(deleted, registered);
+        if registered {
+            let delete = json!({"StreamName": "s", "EnforceConsumerDeletion": true});
+            server.ok("DeleteStream", &delete);
+        }
+    }
+}
+
 fn records_are_pushed_as_they_come_from_every_position(backend: Backend) {
     let server = TestServer::start(backend);
     server.create("s", 1);
@@ -729,6 +764,179 @@ fn a_subscription_ends_with_its_consumer_and_with_its_stream(backend: Backend) {
     );
 }
 
+fn a_subscription_goes_on_until_its_stream_is_gone(backend: Backend) {
+    const DELAY: Duration = Duration::from_secs(10);
+    let setup = Setup {
+        transition_delay: DELAY,
+        ..Setup::default()
+    };
+    let server = TestServer::with(backend, setup);
+    server.create("s", 1);
+    server.advance(DELAY);
+    server.put("s", "k", "first");
+    let consumer = register(&server, "s", "app");
+    server.advance(DELAY);
+    let begin = subscribe(&consumer, FIRST, &position("TRIM_HORIZON"));
+    let mut subscription = Subscription::begin(&server, &begin);
+    assert_eq!(subscription.data(), ["first"]);
+    server.ok(
+        "DeleteStream",
+        &json!({"StreamName": "s", "EnforceConsumerDeletion": true}),
+    );
+    assert_eq!(subscription.event()["Records"], json!([]));
+    server.advance(DELAY);
+    let end = loop {
+        match subscription.next() {
+            Some(Message::Event(..)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Some(Message::Exception(kind, _)) if kind == "ResourceNotFoundException"));
+    assert_eq!(subscription.next(), None);
+    // One of the same name has nothing to do with it.
+    server.create("s", 1);
+    server.advance(DELAY);
+    assert_eq!(
+        server.refusal("SubscribeToShard", &begin),
+        not_found(format!("Consumer app, account {ACCOUNT} not found."))
+    );
+}
+
+fn a_subscription_whose_records_expire_goes_on_with_what_is_kept(backend: Backend) {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let server = TestServer::with_options(backend, |options| options.subscription_life(3 * DAY));
+    server.create("s", 1);
+    let expired = text(&server.put("s", "k", "expired")["SequenceNumber"]);
+    let consumer = register(&server, "s", "app");
+    let begin = |position: &Value| Subscription::begin(&server, &subscribe(&consumer, FIRST, position));
+    server.advance(DAY + Duration::from_secs(1));
+    server.put("s", "k", "kept");
+    let at = json!({"Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": expired});
+    let mut subscription = begin(&at);
+    assert_eq!(subscription.data(), ["kept"]);
+    // What it has read expires, and so does where it waits.
+    server.advance(2 * DAY - Duration::from_secs(1));
+    assert_eq!(subscription.event()["Records"], json!([]));
+    server.put("s", "k", "later");
+    assert_eq!(subscription.data(), ["later"]);
+}
+
+/// A consumer of all shards of stream `s`, each from its beginning, and children behind their parents.
+struct Follower<'a> {
+    server: &'a TestServer,
+    consumer: String,
+    records: usize,
+    read: Mutex<Followed>,
+}
+
+#[derive(Default)]
+struct Followed {
+    begun: BTreeSet<String>,
+    ended: BTreeSet<String>,
+    /// By key.
+    data: BTreeMap<String, Vec<String>>,
+}
+
+impl Followed {
+    fn records(&self) -> usize {
+        self.data.values().map(Vec::len).sum()
+    }
+
+    fn note(&mut self, event: &Value) {
+        let keys = all(&event["Records"], "PartitionKey");
+        for (key, data) in keys.into_iter().zip(data_of(event)) {
+            self.data.entry(key).or_default().push(data);
+        }
+    }
+
+    /// The children of a shard that has ended whose parents have all ended, and that nothing has begun yet.
+    fn to_begin(&mut self, ended: &str, event: &Value) -> Vec<String> {
+        self.ended.insert(ended.to_owned());
+        let children = event["ChildShards"].as_array().unwrap().iter();
+        let whole = children.filter(|child| {
+            let parents = child["ParentShards"].as_array().unwrap();
+            parents
+                .iter()
+                .all(|parent| self.ended.contains(parent.as_str().unwrap()))
+        });
+        let whole: Vec<_> = whole.map(|child| text(&child["ShardId"])).collect();
+        whole
+            .into_iter()
+            .filter(|child| self.begun.insert(child.clone()))
+            .collect()
+    }
+}
+
+impl Follower<'_> {
+    /// Reads a shard to its end, or until all records have come, and then its children.
+    fn follow<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, shard: String) {
+        scope.spawn(move || {
+            let began = Instant::now();
+            let begin = subscribe(&self.consumer, &shard, &position("TRIM_HORIZON"));
+            let mut subscription = Subscription::begin(self.server, &begin);
+            while self.read.lock().unwrap().records() < self.records {
+                assert!(began.elapsed() < PATIENCE, "records are missing");
+                let event = subscription.event();
+                let mut read = self.read.lock().unwrap();
+                read.note(&event);
+                if event["ContinuationSequenceNumber"].is_null() {
+                    let children = read.to_begin(&shard, &event);
+                    drop(read);
+                    assert_eq!(subscription.next(), None);
+                    children.into_iter().for_each(|child| self.follow(scope, child));
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn every_record_is_pushed_once_over_resharding(backend: Backend) {
+    const RECORDS: usize = 140;
+    const KEYS: usize = 7;
+    let server = TestServer::start(backend);
+    server.create("s", 2);
+    let shards = [FIRST, "shardId-000000000001"].map(str::to_owned);
+    let follower = Follower {
+        server: &server,
+        consumer: register(&server, "s", "app"),
+        records: RECORDS,
+        read: Mutex::new(Followed {
+            begun: BTreeSet::from(shards.clone()),
+            ..Followed::default()
+        }),
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..RECORDS {
+                server.put("s", &format!("key-{}", number % KEYS), &format!("{number:03}"));
+            }
+        });
+        scope.spawn(|| {
+            for target in [4, 3, 6, 3, 2] {
+                let update =
+                    json!({"StreamName": "s", "TargetShardCount": target, "ScalingType": "UNIFORM_SCALING"});
+                server.ok("UpdateShardCount", &update);
+                wait_until("the shards are there", || {
+                    let summary = server.ok("DescribeStreamSummary", &json!({"StreamName": "s"}));
+                    summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
+                });
+            }
+        });
+        for shard in shards {
+            follower.follow(scope, shard);
+        }
+    });
+    let read = follower.read.into_inner().unwrap();
+    for key in 0..KEYS {
+        let expected: Vec<_> = (key..RECORDS)
+            .step_by(KEYS)
+            .map(|number| format!("{number:03}"))
+            .collect();
+        assert_eq!(read.data[&format!("key-{key}")], expected);
+    }
+}
+
 fn what_is_wrong_with_a_subscription_is_said_before_it_begins(backend: Backend) {
     let server = TestServer::start(backend);
     server.create("s", 1);
@@ -922,6 +1130,84 @@ fn a_consumer_gets_two_mebibytes_a_second_of_a_shard_where_that_is_emulated(back
     server.advance(Duration::from_secs(1));
     for subscription in [&mut first, &mut second] {
         take(subscription, RECORDS - AT_ONCE);
+    }
+}
+
+fn a_subscription_that_waits_is_not_ended_by_records_that_are_hidden_meanwhile(backend: Backend) {
+    /// What is more than may be pushed in the first second.
+    const AT_ONCE: usize = 9;
+    let server = TestServer::with_options(backend, |options| {
+        options.limits(Limits {
+            throughput: true,
+            ..Limits::NONE
+        })
+    });
+    server.create("s", 1);
+    let stream = server.streams().stream("s").unwrap();
+    let put = || {
+        let record = stream.put("k", &[b'x'; 300_000]).unwrap();
+        record.sequence_number.to_string()
+    };
+    let behind = (0..12).map(|_| put()).next_back();
+    let consumer = register(&server, "s", "app");
+    let mut subscription =
+        Subscription::begin(&server, &subscribe(&consumer, FIRST, &position("TRIM_HORIZON")));
+    let mut taken = 0;
+    while taken < AT_ONCE {
+        taken += subscription.data().len();
+    }
+    // The newest piece alone is kept, and that is behind where the subscription waits.
+    let newest = SizeLimits {
+        shard_bytes: Some(0),
+        ..SizeLimits::NONE
+    };
+    stream.set_size_limits(newest).unwrap();
+    let last = (0..8).map(|_| put()).next_back().unwrap();
+    server.store.maintain().unwrap();
+    assert_eq!(subscription.event()["Records"], json!([]));
+    server.advance(Duration::from_secs(2));
+    let mut numbers = Vec::new();
+    while numbers.last() != Some(&last) {
+        numbers.extend(all(&subscription.event()["Records"], "SequenceNumber"));
+    }
+    assert!(numbers.first() > behind.as_ref(), "nothing was hidden");
+}
+
+fn a_consumer_subscribes_to_a_shard_once_a_second_where_that_is_emulated(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        options.limits(Limits {
+            call_rates: true,
+            ..Limits::NONE
+        })
+    });
+    server.create("s", 2);
+    let [consumer, other] = ["app", "other"].map(|name| register(&server, "s", name));
+    let latest = position("LATEST");
+    let input = subscribe(&consumer, FIRST, &latest);
+    let too_often = (
+        "LimitExceededException".to_owned(),
+        format!("Rate exceeded for consumer app and shard {FIRST} in stream s under account {ACCOUNT}."),
+    );
+    let mut first = Subscription::begin(&server, &input);
+    assert_eq!(server.refusal("SubscribeToShard", &input), too_often);
+    let _of_others = [
+        subscribe(&consumer, "shardId-000000000001", &latest),
+        subscribe(&other, FIRST, &latest),
+    ]
+    .map(|input| Subscription::begin(&server, &input));
+    server.advance(Duration::from_secs(1));
+    // Now it is told why it is refused, and that was a call too.
+    assert_eq!(
+        server.refusal("SubscribeToShard", &input),
+        in_use("Another active subscription exists for this consumer")
+    );
+    assert_eq!(server.refusal("SubscribeToShard", &input), too_often);
+    server.advance(Duration::from_secs(4));
+    let _second = Subscription::begin(&server, &input);
+    while let Some(message) = first.next() {
+        if let Message::Exception(kind, _) = message {
+            assert_eq!(kind, "ResourceInUseException");
+        }
     }
 }
 
@@ -1151,4 +1437,23 @@ fn a_client_that_goes_away_is_no_subscriber(backend: Backend) {
         );
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn a_client_whose_answer_is_lost_is_no_subscriber(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        let fault: Fault = "SubscribeToShard:lose:1".parse().unwrap();
+        options.faults([fault], 1)
+    });
+    server.create("s", 1);
+    let consumer = register(&server, "s", "app");
+    let input = subscribe(&consumer, FIRST, &position("LATEST"));
+    let head = Head::of("Kinesis_20131202.SubscribeToShard");
+    let mut lost = Subscription::ask(&server, &head, input.to_string().as_bytes());
+    let mut answer = Vec::new();
+    let _ = lost.stream.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    // The clock stands still, so that none takes over.
+    wait_until("its subscription ends", || {
+        Subscription::is_taken(&server, &input)
+    });
 }

@@ -1,4 +1,5 @@
-//! What infrastructure tools call, in their order, as it was found in the source of Terraform's provider.
+//! What infrastructure tools call: Terraform in the order that was found in its provider's source, CloudFormation what its
+//! resource types say that they need permission for.
 
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ on_each_backend!(
     a_consumer_is_registered_tagged_and_deregistered,
     a_policy_and_the_account_are_read_back_as_they_were_set,
     twenty_streams_are_made_at_once,
+    cloudformation_makes_changes_lists_and_deletes_a_stream,
+    cloudformation_makes_a_consumer_and_a_policy_and_takes_them_back,
 );
 
 const DELAY: Duration = Duration::from_secs(5);
@@ -210,4 +213,94 @@ fn twenty_streams_are_made_at_once(backend: Backend) {
         }
     });
     assert_eq!(server.ok("DescribeLimits", &json!({}))["OpenShardCount"], 60);
+}
+
+fn cloudformation_makes_changes_lists_and_deletes_a_stream(backend: Backend) {
+    let server = server(backend);
+    let on_demand = json!({"StreamName": "stack-s-1X2Y", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});
+    server.ok("CreateStream", &on_demand);
+    let active = || wait_until_active(&server, "stack-s-1X2Y");
+    assert_eq!(active()["OpenShardCount"], 4);
+    let call = |operation: &str, more: &Value| {
+        let mut input = named("stack-s-1X2Y");
+        for (member, value) in more.as_object().unwrap() {
+            input[member] = value.clone();
+        }
+        server.ok(operation, &input);
+        active()
+    };
+    call("AddTagsToStream", &json!({"Tags": {"stack": "clicks"}}));
+    call(
+        "IncreaseStreamRetentionPeriod",
+        &json!({"RetentionPeriodHours": 168}),
+    );
+    let key = json!({"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"});
+    call("StartStreamEncryption", &key);
+    let all_metrics = json!({"ShardLevelMetrics": ["ALL"]});
+    call("EnableEnhancedMonitoring", &all_metrics);
+    let (read, tags) = refresh(&server, "stack-s-1X2Y");
+    assert_eq!(
+        (&read["EncryptionType"], &read["RetentionPeriodHours"]),
+        (&json!("KMS"), &json!(168))
+    );
+    assert_eq!(tags, json!([{"Key": "stack", "Value": "clicks"}]));
+
+    let mode = json!({"StreamARN": arn("stack-s-1X2Y"), "StreamModeDetails": {"StreamMode": "PROVISIONED"}});
+    server.ok("UpdateStreamMode", &mode);
+    active();
+    let count = json!({"TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"});
+    assert_eq!(call("UpdateShardCount", &count)["OpenShardCount"], 2);
+    call(
+        "DecreaseStreamRetentionPeriod",
+        &json!({"RetentionPeriodHours": 24}),
+    );
+    call("StopStreamEncryption", &key);
+    call("DisableEnhancedMonitoring", &all_metrics);
+    call("RemoveTagsFromStream", &json!({"TagKeys": ["stack"]}));
+    let (read, tags) = refresh(&server, "stack-s-1X2Y");
+    assert_eq!(
+        (&read["EncryptionType"], &read["RetentionPeriodHours"]),
+        (&json!("NONE"), &json!(24))
+    );
+    assert_eq!(read["EnhancedMonitoring"], json!([{"ShardLevelMetrics": []}]));
+    assert_eq!(tags, json!([]));
+    assert_eq!(
+        server.ok("ListStreams", &json!({}))["StreamNames"],
+        json!(["stack-s-1X2Y"])
+    );
+    server.ok("DeleteStream", &named("stack-s-1X2Y"));
+    server.advance(DELAY);
+    let (exception, _) = server.refusal("DescribeStreamSummary", &named("stack-s-1X2Y"));
+    assert_eq!(exception, "ResourceNotFoundException");
+}
+
+fn cloudformation_makes_a_consumer_and_a_policy_and_takes_them_back(backend: Backend) {
+    let server = server(backend);
+    create(&server, "s");
+    let register = json!({"StreamARN": arn("s"), "ConsumerName": "c", "Tags": {"stack": "clicks"}});
+    let consumer = text(&server.ok("RegisterStreamConsumer", &register)["Consumer"]["ConsumerARN"]);
+    server.advance(DELAY);
+    let by_arn = json!({ "ConsumerARN": consumer });
+    let described = server.ok("DescribeStreamConsumer", &by_arn);
+    assert_eq!(described["ConsumerDescription"]["ConsumerStatus"], "ACTIVE");
+    let tags = server.ok("ListTagsForResource", &json!({ "ResourceARN": consumer }));
+    assert_eq!(tags["Tags"], json!([{"Key": "stack", "Value": "clicks"}]));
+    let listed = server.ok("ListStreamConsumers", &json!({"StreamARN": arn("s")}));
+    assert_eq!(listed["Consumers"][0]["ConsumerARN"], json!(consumer));
+    for resource in [arn("s"), consumer] {
+        let by_arn = json!({ "ResourceARN": resource });
+        let policy = json!({"ResourceARN": resource, "Policy": "{\"Statement\":[]}"});
+        server.ok("PutResourcePolicy", &policy);
+        assert_eq!(
+            server.ok("GetResourcePolicy", &by_arn)["Policy"],
+            policy["Policy"]
+        );
+        server.ok("DeleteResourcePolicy", &by_arn);
+    }
+    // The stack's stream goes before its consumer is gone.
+    server.ok("DeregisterStreamConsumer", &by_arn);
+    let (exception, _) = server.refusal("DeleteStream", &named("s"));
+    assert_eq!(exception, "ResourceInUseException");
+    server.advance(DELAY);
+    server.ok("DeleteStream", &named("s"));
 }

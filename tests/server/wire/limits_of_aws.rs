@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anabranch::kinesis::{Fault, Limits, ServerOptions};
+use anabranch_harness::http2::Http2Client;
 use serde_json::{Value, json};
 
 use super::test_server::{ACCOUNT, Backend, REGION, Setup, TestServer, on_each_backend, text};
@@ -16,7 +17,10 @@ on_each_backend!(
     streams_are_changed_so_often_a_day,
     five_streams_are_created_at_a_time,
     faults_throttle_fail_and_lose_answers,
+    a_fault_of_all_operations_strikes_whichever_is_called,
+    a_lost_answer_ends_its_stream_of_http2_and_no_other,
     some_records_of_a_put_are_throttled_and_the_others_are_stored,
+    what_a_fault_throttles_takes_nothing_of_what_its_shard_takes,
     an_invalid_record_is_told_before_any_is_throttled_or_stored,
     a_slow_call_is_answered_later_and_what_is_asked_of_one_operation_strikes_no_other,
     a_fault_of_an_operation_that_does_not_exist_is_refused_at_the_start,
@@ -272,6 +276,29 @@ fn faults_throttle_fail_and_lose_answers(backend: Backend) {
     assert_eq!(server.count_records("s"), 2);
 }
 
+fn a_fault_of_all_operations_strikes_whichever_is_called(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| with_faults(options, &["*:fail:2"]));
+    for operation in ["ListStreams", "DescribeLimits"] {
+        assert_eq!(server.call(operation, &json!({})).status, 500, "{operation}");
+    }
+    server.ok("DescribeAccountSettings", &json!({}));
+}
+
+fn a_lost_answer_ends_its_stream_of_http2_and_no_other(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| with_faults(options, &["PutRecord:lose:1"]));
+    server.create("s", 1);
+    let put = json!({"StreamName": "s", "PartitionKey": "k", "Data": "aGk="});
+    let mut client = Http2Client::connect(server.address);
+    let lost = client.begin("PutRecord", &put);
+    while client.resets().is_empty() {
+        client.take().unwrap();
+    }
+    assert_eq!(client.reply(lost).status, 0);
+    assert_eq!(client.call("PutRecord", &put).0, 200);
+    assert!(client.goaways().is_empty());
+    assert_eq!(server.count_records("s"), 2);
+}
+
 fn some_records_of_a_put_are_throttled_and_the_others_are_stored(backend: Backend) {
     let server = TestServer::with_options(backend, |options| {
         with_faults(options, &["PutRecords:throttle:25%"])
@@ -287,6 +314,17 @@ fn some_records_of_a_put_are_throttled_and_the_others_are_stored(backend: Backen
     assert_eq!(server.count_records("s"), 400 - failed.len());
     // One record alone is another operation.
     server.put("s", "k", "data");
+}
+
+fn what_a_fault_throttles_takes_nothing_of_what_its_shard_takes(backend: Backend) {
+    let server = TestServer::with_options(backend, |options| {
+        with_faults(options, &["PutRecords:throttle:500"]).limits(Limits::AWS)
+    });
+    server.create("s", 1);
+    for refused in [500, 0, 0, 500] {
+        let put = server.ok("PutRecords", &put_of(500, 3));
+        assert_eq!(put["FailedRecordCount"], refused);
+    }
 }
 
 fn an_invalid_record_is_told_before_any_is_throttled_or_stored(backend: Backend) {

@@ -3,6 +3,7 @@
 mod account;
 mod admission;
 mod budgets;
+mod calls;
 mod cbor;
 mod channels;
 mod connections;

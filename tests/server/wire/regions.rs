@@ -3,7 +3,8 @@
 use anabranch_harness::http1::{Head, Reply};
 use serde_json::{Value, json};
 
-use super::test_server::{ACCOUNT, Backend, TestServer, on_each_backend};
+use super::calls::{self, with};
+use super::test_server::{ACCOUNT, Backend, TestServer, on_each_backend, text};
 
 on_each_backend!(
     a_name_in_two_regions_is_two_streams_also_after_a_restart,
@@ -11,6 +12,8 @@ on_each_backend!(
     an_iterator_is_not_of_the_stream_of_that_name_in_another_region,
     a_name_under_two_accounts_is_two_streams,
     the_shard_limit_is_for_all_regions_together_and_settings_are_not,
+    no_operation_takes_an_arn_of_another_region_or_account_for_what_is_here,
+    every_operation_is_about_what_its_arn_names_wherever_it_is_called,
 );
 
 const WEST: &str = "eu-west-1";
@@ -236,4 +239,121 @@ fn the_shard_limit_is_for_all_regions_together_and_settings_are_not(backend: Bac
         (status(&west), status(&east)),
         (json!("ENABLED"), json!("DISABLED"))
     );
+}
+
+/// A stream, a consumer of it, and a queue, by their ARNs.
+struct Here {
+    stream: String,
+    consumer: String,
+    queue: String,
+}
+
+impl Here {
+    fn make(region: &Region<'_>, name: &str) -> Here {
+        let stream = text(&arn(name, ACCOUNT)["StreamARN"]);
+        region.ok("CreateStream", &create(2));
+        let register = json!({"StreamARN": stream, "ConsumerName": "c"});
+        let consumer = region.ok("RegisterStreamConsumer", &register);
+        let on_demand = json!({"StreamName": "jobs", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});
+        region.ok("CreateStream", &on_demand);
+        let jobs = stream.replace("stream/s", "stream/jobs");
+        let queue = json!({"QueueName": "q", "StreamConfigurationList": [{"StreamARN": jobs}]});
+        let queue = region.ok("CreateQueue", &queue);
+        Here {
+            stream,
+            consumer: text(&consumer["Consumer"]["ConsumerARN"]),
+            queue: text(&queue["QueueDescription"]["QueueARN"]),
+        }
+    }
+}
+
+fn no_operation_takes_an_arn_of_another_region_or_account_for_what_is_here(backend: Backend) {
+    let server = TestServer::start(backend);
+    let (west, east) = (Region::of(&server, WEST), Region::of(&server, EAST));
+    let here = Here::make(&east, EAST);
+    let of_here = || {
+        let by_arn = json!({ "ResourceARN": here.stream });
+        [
+            east.ok("DescribeStream", &json!({ "StreamARN": here.stream })),
+            east.ok("ListStreamConsumers", &json!({ "StreamARN": here.stream })),
+            east.ok("ListTagsForResource", &by_arn),
+            east.ok("GetResourcePolicy", &by_arn),
+            east.ok("DescribeQueue", &json!({ "QueueARN": here.queue })),
+        ]
+    };
+    let before = of_here();
+    for (region, account) in [(WEST, ACCOUNT), (EAST, OTHER_ACCOUNT)] {
+        let elsewhere = |arn: &str| json!(arn.replace(EAST, region).replace(ACCOUNT, account));
+        let check = |operation: &str, input: &Value| {
+            let (kind, message) = east.refusal(operation, input);
+            assert_eq!(
+                kind, "ResourceNotFoundException",
+                "{operation} {input}: {message}"
+            );
+            assert!(message.contains(account), "{operation}: {message}");
+        };
+        for (operation, input) in calls::of_streams() {
+            check(operation, &with(&input, "StreamARN", elsewhere(&here.stream)));
+        }
+        for (operation, input) in calls::of_consumers() {
+            check(operation, &with(&input, "ConsumerARN", elsewhere(&here.consumer)));
+        }
+        for operation in ["DescribeStreamConsumer", "DeregisterStreamConsumer"] {
+            let named = json!({"StreamARN": elsewhere(&here.stream), "ConsumerName": "c"});
+            check(operation, &named);
+        }
+        for (operation, input) in calls::of_resources() {
+            for arn in [&here.stream, &here.consumer, &here.queue] {
+                check(operation, &with(&input, "ResourceARN", elsewhere(arn)));
+            }
+        }
+        for (operation, input) in calls::of_queues() {
+            check(operation, &with(&input, "QueueARN", elsewhere(&here.queue)));
+        }
+        let stream = json!([{ "StreamARN": elsewhere(&here.stream) }]);
+        check(
+            "CreateQueue",
+            &json!({"QueueName": "r", "StreamConfigurationList": stream}),
+        );
+    }
+    assert_eq!(of_here(), before);
+    assert_eq!(west.names(), json!([]));
+}
+
+fn every_operation_is_about_what_its_arn_names_wherever_it_is_called(backend: Backend) {
+    const NOT_FOUND: Option<&str> = Some("ResourceNotFoundException");
+    let server = TestServer::start(backend);
+    let (west, east) = (Region::of(&server, WEST), Region::of(&server, EAST));
+    let here = Here::make(&east, EAST);
+    let found = |operation: &str, input: &Value| {
+        let reply = west.reply(operation, input);
+        assert_ne!(
+            reply.header("x-amzn-errortype"),
+            NOT_FOUND,
+            "{operation} {input}: {}",
+            reply.text()
+        );
+    };
+    for (operation, input) in calls::of_resources() {
+        for arn in [&here.stream, &here.consumer] {
+            found(operation, &with(&input, "ResourceARN", json!(arn)));
+        }
+    }
+    for (operation, input) in calls::of_consumers() {
+        let input = with(&input, "ConsumerARN", json!(here.consumer));
+        match operation {
+            // It would not end.
+            "SubscribeToShard" => found(operation, &with(&input, "DryRun", json!(true))),
+            _ => found(operation, &input),
+        }
+    }
+    found("DescribeQueue", &json!({ "QueueARN": here.queue }));
+    for (operation, input) in calls::of_streams() {
+        found(operation, &with(&input, "StreamARN", json!(here.stream)));
+        // Each finds the stream as it was first.
+        let delete = json!({"StreamARN": here.stream, "EnforceConsumerDeletion": true});
+        west.reply("DeleteStream", &delete);
+        east.ok("CreateStream", &create(2));
+    }
+    assert_eq!((west.names(), east.names()), (json!([]), json!(["jobs", "s"])));
 }

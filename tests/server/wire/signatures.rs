@@ -7,6 +7,7 @@ use anabranch_harness::http1::{Head, Reply, X_AMZ_DATE};
 use anabranch_harness::sigv4::Signer;
 use serde_json::{Value, json};
 
+use super::calls;
 use super::test_server::{ACCOUNT, Backend, REGION, TestServer, all, on_each_backend, text};
 
 on_each_backend!(
@@ -356,85 +357,6 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
     let register = json!({"StreamARN": stream, "ConsumerName": "c"});
     let registered = call(&server, &ALICE, "RegisterStreamConsumer", &register).ok();
     let consumer = text(&registered["Consumer"]["ConsumerARN"]);
-    let shard = "shardId-000000000000";
-    // Those that take no ARN of a stream cannot name one of another account.
-    let of_streams = [
-        ("DeleteStream", json!({})),
-        ("DescribeStream", json!({})),
-        ("DescribeStreamSummary", json!({})),
-        (
-            "IncreaseStreamRetentionPeriod",
-            json!({"RetentionPeriodHours": 48}),
-        ),
-        (
-            "DecreaseStreamRetentionPeriod",
-            json!({"RetentionPeriodHours": 24}),
-        ),
-        ("ListShards", json!({})),
-        (
-            "SplitShard",
-            json!({"ShardToSplit": shard, "NewStartingHashKey": "9"}),
-        ),
-        (
-            "MergeShards",
-            json!({"ShardToMerge": shard, "AdjacentShardToMerge": "shardId-000000000001"}),
-        ),
-        (
-            "UpdateShardCount",
-            json!({"TargetShardCount": 4, "ScalingType": "UNIFORM_SCALING"}),
-        ),
-        ("PutRecord", json!({"PartitionKey": "k", "Data": ""})),
-        (
-            "PutRecords",
-            json!({"Records": [{"PartitionKey": "k", "Data": ""}]}),
-        ),
-        (
-            "GetShardIterator",
-            json!({"ShardId": shard, "ShardIteratorType": "LATEST"}),
-        ),
-        ("RegisterStreamConsumer", json!({"ConsumerName": "d"})),
-        ("ListStreamConsumers", json!({})),
-        ("AddTagsToStream", json!({"Tags": {"a": "b"}})),
-        ("RemoveTagsFromStream", json!({"TagKeys": ["a"]})),
-        ("ListTagsForStream", json!({})),
-        (
-            "StartStreamEncryption",
-            json!({"EncryptionType": "KMS", "KeyId": "a"}),
-        ),
-        (
-            "StopStreamEncryption",
-            json!({"EncryptionType": "KMS", "KeyId": "a"}),
-        ),
-        ("EnableEnhancedMonitoring", json!({"ShardLevelMetrics": ["ALL"]})),
-        ("DisableEnhancedMonitoring", json!({"ShardLevelMetrics": ["ALL"]})),
-        (
-            "UpdateStreamMode",
-            json!({"StreamModeDetails": {"StreamMode": "ON_DEMAND"}}),
-        ),
-        ("UpdateMaxRecordSize", json!({"MaxRecordSizeInKiB": 2048})),
-        (
-            "UpdateStreamRecordDistributionStrategy",
-            json!({"RecordDistributionStrategy": "AUTO"}),
-        ),
-        ("UpdateStreamWarmThroughput", json!({"WarmThroughputMiBps": 1})),
-    ];
-    let of_any = [
-        ("TagResource", json!({"Tags": {"a": "b"}})),
-        ("UntagResource", json!({"TagKeys": ["a"]})),
-        ("ListTagsForResource", json!({})),
-        ("PutResourcePolicy", json!({"Policy": "{}"})),
-        ("GetResourcePolicy", json!({})),
-        ("DeleteResourcePolicy", json!({})),
-    ];
-    let position = json!({ "Type": "LATEST" });
-    let of_consumers = [
-        ("DescribeStreamConsumer", json!({})),
-        ("DeregisterStreamConsumer", json!({})),
-        (
-            "SubscribeToShard",
-            json!({"ShardId": shard, "StartingPosition": position}),
-        ),
-    ];
     let operations = operations_on_resources();
     let mut tried = Vec::new();
     let mut refuse = |operation: &str, input: &Value, member: &str, resources: &[&str]| {
@@ -450,13 +372,14 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
         }
     };
     let missing = arn(ACCOUNT, "missing");
-    for (operation, input) in &of_streams {
+    // Those that take no ARN of a stream cannot name one of another account.
+    for (operation, input) in &calls::of_streams() {
         refuse(operation, input, "StreamARN", &[&stream, &missing]);
     }
-    for (operation, input) in &of_any {
+    for (operation, input) in &calls::of_resources() {
         refuse(operation, input, "ResourceARN", &[&stream, &missing, &consumer]);
     }
-    for (operation, input) in &of_consumers {
+    for (operation, input) in &calls::of_consumers() {
         refuse(
             operation,
             input,
@@ -464,22 +387,6 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
             &[&consumer, &format!("{stream}/consumer/x:1")],
         );
     }
-    let entries = json!([{"ReceiptHandle": "x", "VisibilityTimeoutSeconds": 1}]);
-    let of_queues = [
-        ("DescribeQueue", json!({})),
-        ("UpdateQueue", json!({"QueueAttributes": {}})),
-        ("DeleteQueue", json!({})),
-        ("ReceiveQueueRecords", json!({})),
-        ("AcknowledgeQueueRecords", json!({"Entries": entries})),
-        ("UpdateQueueRecordsVisibility", json!({"Entries": entries})),
-        ("ReceiveDeadLetterQueueRecords", json!({})),
-        ("AcknowledgeDeadLetterQueueRecords", json!({"Entries": entries})),
-        (
-            "UpdateDeadLetterQueueRecordsVisibility",
-            json!({"Entries": entries}),
-        ),
-        ("RestoreDeadLetterQueueRecords", json!({"Entries": entries})),
-    ];
     let owned = server.streams().stream("s").unwrap();
     let queue = owned
         .create_queue("q", &anabranch::QueueOptions::default())
@@ -487,7 +394,7 @@ fn another_accounts_stream_may_not_be_used_by_any_operation(backend: Backend) {
     let store = server.store.id() as u32;
     let queue = format!("{:x}-{:x}-{store:08x}", owned.id().value(), queue.id().value());
     let queue_arn = |id: &str| arn(ACCOUNT, "").replace("stream/", &format!("queue/{id}"));
-    for (operation, input) in &of_queues {
+    for (operation, input) in &calls::of_queues() {
         refuse(
             operation,
             input,
