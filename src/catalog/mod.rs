@@ -15,6 +15,7 @@ mod codec;
 mod copy;
 mod edit;
 mod edit_log;
+mod followed;
 mod gone;
 #[cfg(test)]
 mod histories;

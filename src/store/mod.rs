@@ -17,6 +17,7 @@ mod deletion;
 mod event;
 #[cfg(test)]
 mod explored;
+mod following;
 mod handle;
 mod keeper;
 mod keeper_signal;

@@ -33,6 +33,7 @@ pub struct StoreOptions {
     pub(super) memory: MemoryOptions,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
+    pub(super) follow_interval: Duration,
     pub(super) clock: ClockHandle,
     pub(super) observer: Observer,
 }
@@ -44,6 +45,7 @@ impl Default for StoreOptions {
             memory: MemoryOptions::default(),
             transition_delay: Duration::ZERO,
             has_keeper: true,
+            follow_interval: Duration::from_millis(20),
             clock: ClockHandle(Arc::new(SystemClock)),
             observer: Observer::default(),
         }
@@ -216,6 +218,14 @@ impl StoreOptions {
         self
     }
 
+    /// How often a store that is [followed](Self::follow) looks for what is new while someone waits for it: at least 1 ms. A
+    /// call that reads does not wait for that, but looks itself. Default: 20 ms.
+    #[must_use]
+    pub fn follow_interval(mut self, interval: Duration) -> Self {
+        self.follow_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
     /// The keys with which streams can be encrypted, and those are read that were. A store in memory keeps nothing that would
     /// have to be encrypted. Default: none.
     #[cfg(feature = "encryption")]
@@ -223,6 +233,13 @@ impl StoreOptions {
     pub fn keys(mut self, keys: KeyRing) -> Self {
         self.local.keys = Some(keys);
         self
+    }
+
+    /// These, for a store that another program may have.
+    pub(super) fn following(&self) -> Self {
+        let mut options = self.clone();
+        options.local.is_following = true;
+        options
     }
 
     pub(super) fn key_ring(&self) -> Option<&KeyRing> {
