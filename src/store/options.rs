@@ -210,7 +210,8 @@ impl StoreOptions {
     /// are being created, split or deleted stay in that state.
     ///
     /// The store's lock is shared with others who only read. While a program has the store open to write, opening is
-    /// refused with [`Error::Locked`](crate::Error::Locked), and so is a program that would write while this one reads. Where there is no `LOCK`
+    /// refused with [`Error::Locked`](crate::Error::Locked), and so is a program that would write while this one reads;
+    /// [`follow`](Self::follow) is for reading a store that is written to. Where there is no `LOCK`
     /// file, in a copy without it, say, nothing keeps writers out; then segments are not mapped. Default: false.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {

@@ -6,10 +6,12 @@
 
 mod acknowledged;
 mod backups;
+mod between;
 #[cfg(feature = "channels")]
 mod channels;
 mod check;
 mod faults;
+mod followed;
 mod full_disk;
 mod groups;
 mod held;
