@@ -35,20 +35,23 @@ impl Catalog {
         }
     }
 
-    /// Takes over what the other program has done. Says whether that is anything.
+    /// Takes over what the other program has done, and runs `applied` before anyone can read it. Says whether that is anything.
     ///
     /// # Errors
     /// An edit does not fit, and says why not. Some may have been taken over: the whole [state](CatalogNews::State) has to be.
-    pub(crate) fn take_over(&self, news: CatalogNews) -> Result<bool, &'static str> {
+    pub(crate) fn take_over(&self, news: CatalogNews, applied: impl FnOnce()) -> Result<bool, &'static str> {
         let may_change_encryption = match news {
             CatalogNews::Nothing => return Ok(false),
             CatalogNews::Edits(lists) => {
                 let mut state = self.state.write();
                 lists.iter().try_for_each(|edits| state.apply_all(edits))?;
+                applied();
                 lists.iter().flatten().any(Edit::changes_encryption)
             }
             CatalogNews::State(state) => {
-                *self.state.write() = *state;
+                let mut known = self.state.write();
+                *known = *state;
+                applied();
                 true
             }
         };

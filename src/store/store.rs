@@ -535,8 +535,8 @@ impl StoreOptions {
     ///
     /// All that changes something is refused with [`Error::ReadOnly`](crate::Error::ReadOnly), and so is what becomes of a
     /// queue's records, which only the program knows that gives them out. Records are hidden when they expire, by this
-    /// program's clock. Damage in the last segment of a shard that is being written to is told once that is full, or at rest;
-    /// until then the shard seems to end there. Of the other options those matter that are about reading, the clock, the disk
+    /// program's clock. Damage at the end of a shard that is being written to may be told only once it has come to rest, or
+    /// some MiB further on; until then the shard seems to end there. Of the other options those matter that are about reading, the clock, the disk
     /// and the keys; nothing is mapped.
     ///
     /// # Errors

@@ -307,9 +307,9 @@ mod tests {
                 change(&catalog, number);
                 // Some come together.
                 if number % 3 > 0 {
-                    assert!(seen.take_over(manifest.look().unwrap()).unwrap());
+                    assert!(seen.take_over(manifest.look().unwrap(), || ()).unwrap());
                     assert!(*seen.read() == *catalog.read(), "{number}");
-                    assert!(!seen.take_over(manifest.look().unwrap()).unwrap());
+                    assert!(!seen.take_over(manifest.look().unwrap(), || ()).unwrap());
                     numbers.push(manifest.number);
                 }
             }
@@ -345,7 +345,7 @@ mod tests {
         disk.rot()
             .flip_bit(&path, file_offset(WhichCopy::Second, at + 100), 1)
             .unwrap();
-        assert!(seen.take_over(manifest.look().unwrap()).unwrap());
+        assert!(seen.take_over(manifest.look().unwrap(), || ()).unwrap());
         assert!(*seen.read() == *catalog.read());
     }
 

@@ -146,6 +146,9 @@ impl FollowedJournal {
     }
 
     fn drop_all(&mut self) {
+        if self.frames.is_empty() {
+            return;
+        }
         self.frames = HashMap::new();
         self.kept_bytes = 0;
         self.drops += 1;

@@ -24,7 +24,7 @@ pub(super) struct Follower {
     pub(super) context: Arc<LogContext>,
     manifest: Mutex<FollowedManifest>,
     journal: Mutex<FollowedJournal>,
-    /// How often the catalog has changed.
+    /// How often the catalog has changed. It changes while the catalog's state is locked.
     revision: AtomicU64,
 }
 
@@ -46,7 +46,7 @@ impl Follower {
         }
     }
 
-    /// Another number than before if the catalog has changed.
+    /// Another number than before if the catalog has changed. Who has the catalog's state asks for that of this state.
     pub(super) fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }
@@ -57,18 +57,15 @@ impl Follower {
     /// The manifest is gone, or damaged, or cannot be read.
     pub(super) fn catch_up(&self) -> Result<bool> {
         let mut manifest = self.manifest.lock();
-        let has_changed = match self.catalog.take_over(manifest.look()?) {
-            Ok(has_changed) => has_changed,
+        let note = || drop(self.revision.fetch_add(1, Ordering::AcqRel));
+        match self.catalog.take_over(manifest.look()?, note) {
+            Ok(has_changed) => Ok(has_changed),
             Err(_) => {
                 let whole = manifest.look_again()?;
-                let taken = self.catalog.take_over(whole);
-                taken.map_err(|reason| Error::corrupt(&self.directory.join("CURRENT"), 0, reason))?
+                let taken = self.catalog.take_over(whole, note);
+                taken.map_err(|reason| Error::corrupt(&self.directory.join("CURRENT"), 0, reason))
             }
-        };
-        if has_changed {
-            self.revision.fetch_add(1, Ordering::Release);
         }
-        Ok(has_changed)
     }
 
     /// Reads what the journal has got. Where it is damaged, what comes behind that is seen once it is in the segments.

@@ -99,14 +99,15 @@ impl FollowedShard {
     /// Takes over what the catalog says of the log. Says whether other segments are named than before.
     fn take_over(&self) -> bool {
         let mut seen = self.seen.lock();
-        let revision = Some(self.follower.revision());
-        if seen.revision == revision {
-            return false;
-        }
-        let (segments, rested) = {
+        let (revision, segments, rested) = {
             let state = self.follower.catalog.read();
+            let revision = Some(self.follower.revision());
+            if seen.revision == revision {
+                return false;
+            }
             let log = state.log(self.name);
-            log.map(|log| (log.segments.clone(), log.end)).unwrap_or_default()
+            let (segments, rested) = log.map(|log| (log.segments.clone(), log.end)).unwrap_or_default();
+            (revision, segments, rested)
         };
         let has_changed = self.log.take_over(&segments, rested);
         seen.revision = revision;
