@@ -32,7 +32,8 @@
 //! | [`Durability::Buffered`] | a copy | the last 20 ms may go | the last second may go |
 //!
 //! At every level a shard keeps a prefix of what was put to it, in order, and no sequence number is used twice. At the
-//! default level no reader sees a record that a crash could take back. The first write or sync that fails is the last:
+//! default level no reader sees a record that a crash could take back, apart from those who [follow](Store::follow) the store
+//! from outside. The first write or sync that fails is the last:
 //! from then on puts fail with [`Error::Poisoned`], reads go on, and only opening the store again finds out what the
 //! disk has.
 //!

@@ -86,6 +86,14 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
+    /// Brings the catalog up to date with what another program has changed, where one can. Says whether it has changed.
+    ///
+    /// # Errors
+    /// It is not known any more what there is.
+    fn catch_up(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Does one round of house-keeping. Frees, besides, what arrived before its stream's horizon or is hidden.
     fn maintain(&self, monotonic: Duration, time: Moment) -> Result<()>;
 

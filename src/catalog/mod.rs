@@ -16,6 +16,7 @@ mod copy;
 mod descent;
 mod edit;
 mod edit_log;
+mod followed;
 mod gone;
 #[cfg(test)]
 mod histories;

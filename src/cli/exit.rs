@@ -125,7 +125,7 @@ impl Failure {
             Failure::System { doing, source } => format!("cannot {doing}: {source}"),
             Failure::Directory(error @ Error::Locked { .. }) => format!(
                 "{error}\nIf a server has it, ask that: leave out --data-dir, or give the server's address with \
-                 --endpoint."
+                 --endpoint. Only reading works meanwhile."
             ),
             Failure::Directory(Error::StorageFull { path, .. }) => format!(
                 "the disk of {} is full\nFree some space, or hide old records with `anabranch trim`.",

@@ -20,6 +20,7 @@ mod readable;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod syncs_under_way;
+mod unwritten;
 
 pub(crate) use ancestors::{make_directory, sync_ancestors};
 pub use file_limit::{open_file_limit, raise_open_file_limit};
@@ -37,6 +38,7 @@ pub(crate) use private_file::{
     create_directory, lock_by, read_kept_private, read_public, write_private, write_public,
 };
 pub(crate) use readable::ReadablePages;
+pub(crate) use unwritten::UnwrittenDisk;
 
 use std::fmt::Debug;
 use std::io;

@@ -176,6 +176,10 @@ pub enum InvalidArgument {
     #[error("a store in memory is not only read")]
     ReadOnlyInMemory,
 
+    /// A store that is [followed](crate::StoreOptions::follow) was to be copied.
+    #[error("a store that is followed is copied by a backup, as `anabranch backup` makes one")]
+    SnapshotOfFollowed,
+
     /// A sequence number was to be the position in a whole stream.
     #[error(
         "a sequence number is a position in one shard; read a stream from TrimHorizon, Latest, AtTimestamp or a \

@@ -1,6 +1,6 @@
 //! One shard's bytes: frames in segments, the sparse index, group commit, reading and recovery.
 //!
-//! Its folders import only those before them: [`format`], [`segments`], [`commit`], [`read`], [`recover`].
+//! Its folders import only those before them: [`format`], [`segments`], [`commit`], [`read`], [`recover`], [`follow`].
 //!
 //! This floor knows positions and record numbers. It knows no streams, no lineage and no Kinesis: a log is told its
 //! [`LogIdentity`] so that bytes of another log can never pass for its own, and it reports new segments to a
@@ -22,6 +22,7 @@
 //!   neither recycled, cut nor removed ([`segments::hold`]).
 
 mod commit;
+mod follow;
 mod format;
 mod read;
 mod recover;
@@ -38,6 +39,8 @@ pub(crate) use commit::local_log::{LocalLog, LogContext};
 pub(crate) use commit::resources::{LogOptions, LogResources};
 pub(crate) use commit::rest::Resting;
 pub(crate) use commit::spare_buffers::SpareBuffers;
+pub(crate) use follow::followed_log::FollowedLog;
+pub(crate) use follow::journal::FollowedJournal;
 pub(crate) use format::identity::LogIdentity;
 pub(crate) use format::index::SparseIndex;
 pub(crate) use format::log_end::{LogEnd, LogPosition};

@@ -29,6 +29,11 @@ impl LogChanges {
         }
     }
 
+    /// Whether there is a signal to be raised.
+    pub(crate) fn are_watched(&self) -> bool {
+        self.watched.load(Ordering::SeqCst) > 0
+    }
+
     /// Has this signal raised by every later change.
     pub(crate) fn raise_at_each(&self, signal: &Arc<Signal>) {
         let mut signals = self.signals.lock();

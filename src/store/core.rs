@@ -26,6 +26,8 @@ pub(crate) struct StoreCore {
     pub(super) keeper: Arc<KeeperSignal>,
     pub(super) options: StoreOptions,
     pub(super) is_read_only: bool,
+    /// Whether another program changes the store.
+    pub(super) is_following: bool,
     pub(super) streams: Mutex<HashMap<StreamId, Arc<StreamCore>>>,
     pub(super) open_queues: OpenQueues,
     pub(super) time: TimeKeeper,
@@ -91,12 +93,7 @@ impl StoreCore {
         let (name, settings) = {
             let state = self.catalog.read();
             let stream = state.stream(id)?;
-            let settings = PutSettings {
-                max_record_bytes: stream.max_record_bytes,
-                distribution: stream.distribution,
-                is_encrypted: stream.encryption.is_some(),
-            };
-            (stream.name.clone(), settings)
+            (stream.name.clone(), PutSettings::of(stream))
         };
         Some(self.stream(id, name, settings))
     }

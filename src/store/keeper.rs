@@ -21,10 +21,7 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(NAME.to_owned())
         .spawn(move || {
-            while core
-                .keeper
-                .sleep(core.until_next_due().clamp(SHORTEST_PAUSE, ROUND))
-            {
+            while core.keeper.sleep(until_next_round(&core)) {
                 // What went wrong is either latched in the store's health, where the next put finds it, or tried
                 // again in the next round.
                 let _ = run_round(&core);
@@ -33,13 +30,23 @@ pub(super) fn start(core: Arc<StoreCore>) -> Result<JoinHandle<()>> {
         .map_err(|error| Error::no_thread(NAME, error))
 }
 
+fn until_next_round(core: &StoreCore) -> Duration {
+    match core.is_following {
+        true => core.options.follow_interval,
+        false => core.until_next_due().clamp(SHORTEST_PAUSE, ROUND),
+    }
+}
+
 /// Does everything once, and reports the first thing that failed.
 pub(super) fn run_round(core: &StoreCore) -> Result<()> {
     let _one_at_a_time = core.maintaining.lock();
     if core.is_read_only {
         core.check_open()?;
         core.compare_clocks();
-        return Ok(());
+        return match core.is_following {
+            true => look_for_news(core),
+            false => Ok(()),
+        };
     }
     core.check_writable()?;
     let results = [
@@ -52,4 +59,10 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         core.logs.maintain(core.time.monotonic(), core.time.moment()),
     ];
     results.into_iter().collect()
+}
+
+/// Tells those who wait of what another program has done.
+fn look_for_news(core: &StoreCore) -> Result<()> {
+    core.catch_up()?;
+    core.logs.maintain(core.time.monotonic(), core.time.moment())
 }

@@ -18,6 +18,7 @@ mod descent;
 mod event;
 #[cfg(test)]
 mod explored;
+mod following;
 mod handle;
 mod keeper;
 mod keeper_signal;

@@ -42,7 +42,8 @@ impl StoreCore {
             logs,
             damage,
         } = opened;
-        let is_read_only = options.local.read_only;
+        let is_read_only = options.local.is_read_only();
+        let is_following = options.local.is_following;
         let (time, clock_step) = TimeKeeper::begin(options.clock.clone(), catalog.read().clock);
         let load_windows = LoadWindows::new(time.monotonic());
         let core = Arc::new(Self {
@@ -51,6 +52,7 @@ impl StoreCore {
             keeper,
             options: options.clone(),
             is_read_only,
+            is_following,
             streams: Mutex::default(),
             open_queues: OpenQueues::default(),
             time,

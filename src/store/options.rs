@@ -33,6 +33,7 @@ pub struct StoreOptions {
     pub(super) memory: MemoryOptions,
     pub(super) transition_delay: Duration,
     pub(super) has_keeper: bool,
+    pub(super) follow_interval: Duration,
     pub(super) clock: ClockHandle,
     pub(super) observer: Observer,
 }
@@ -44,6 +45,7 @@ impl Default for StoreOptions {
             memory: MemoryOptions::default(),
             transition_delay: Duration::ZERO,
             has_keeper: true,
+            follow_interval: Duration::from_millis(20),
             clock: ClockHandle(Arc::new(SystemClock)),
             observer: Observer::default(),
         }
@@ -208,11 +210,20 @@ impl StoreOptions {
     /// are being created, split or deleted stay in that state.
     ///
     /// The store's lock is shared with others who only read. While a program has the store open to write, opening is
-    /// refused with [`Error::Locked`](crate::Error::Locked), and so is a program that would write while this one reads. Where there is no `LOCK`
+    /// refused with [`Error::Locked`](crate::Error::Locked), and so is a program that would write while this one reads;
+    /// [`follow`](Self::follow) is for reading a store that is written to. Where there is no `LOCK`
     /// file, in a copy without it, say, nothing keeps writers out; then segments are not mapped. Default: false.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.local.read_only = read_only;
+        self
+    }
+
+    /// How often a store that is [followed](Self::follow) looks for what is new while someone waits for it: at least 1 ms. A
+    /// call that reads does not wait for that, but looks itself. Default: 20 ms.
+    #[must_use]
+    pub fn follow_interval(mut self, interval: Duration) -> Self {
+        self.follow_interval = interval.max(Duration::from_millis(1));
         self
     }
 
@@ -223,6 +234,13 @@ impl StoreOptions {
     pub fn keys(mut self, keys: KeyRing) -> Self {
         self.local.keys = Some(keys);
         self
+    }
+
+    /// These, for a store that another program may have.
+    pub(super) fn following(&self) -> Self {
+        let mut options = self.clone();
+        options.local.is_following = true;
+        options
     }
 
     pub(super) fn key_ring(&self) -> Option<&KeyRing> {

@@ -25,6 +25,7 @@ impl StoreCore {
     /// for.
     pub(super) fn begin(&self, of: Option<StreamId>) -> Result<Timestamp> {
         self.check_open()?;
+        self.catch_up()?;
         if self.is_anything_due() {
             // Told as an event, and tried again later.
             let _ = self.settle(of, false);

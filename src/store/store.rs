@@ -44,6 +44,31 @@ impl Store {
         StoreOptions::new().open(directory)
     }
 
+    /// Opens the store in a directory to read it while another program writes to it, or another handle in this one, with
+    /// the default [options](StoreOptions).
+    ///
+    /// ```
+    /// # fn main() -> anabranch::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("data");
+    /// use anabranch::{StartingPosition, Store};
+    ///
+    /// let store = Store::open(&path)?;
+    /// let stream = store.create_stream("clicks", 4)?;
+    /// let followed = Store::follow(&path)?; // in any process
+    /// let mut reader = followed.stream("clicks")?.reader(StartingPosition::TrimHorizon)?;
+    /// stream.put("user-42", b"{}")?;
+    /// assert_eq!(reader.next().transpose()?.unwrap().data, "{}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`StoreOptions::follow`].
+    pub fn follow(directory: impl AsRef<Path>) -> Result<Self> {
+        StoreOptions::new().follow(directory)
+    }
+
     /// A store in memory, which is gone when it is closed. All else is as in a directory, but for what is slower there:
     /// a put is acknowledged at once. For tests, and for what need not last.
     ///
@@ -133,7 +158,7 @@ impl Store {
             .open_or_create_stream(&StreamName::new("", name), options)
     }
 
-    /// A stream by its name, in whatever state it is. Never blocks.
+    /// A stream by its name, in whatever state it is. Never blocks, unless the store is [followed](StoreOptions::follow).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -401,7 +426,8 @@ impl Store {
 
     /// Does one round of the house-keeping that the keeper's thread does: finishes what is due, syncs, frees what has
     /// expired, prepares for what will be put. For programs that set the clock, or run without a keeper. Of a store that is
-    /// [only read](StoreOptions::read_only) there is only the clock to look at.
+    /// [only read](StoreOptions::read_only) there is only the clock to look at; of one that is [followed](StoreOptions::follow),
+    /// whether there is something new for those who wait.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -513,6 +539,36 @@ impl StoreOptions {
         let handle = StoreHandle::new(core)?;
         Ok(Store { handle })
     }
+
+    /// Opens the store in a directory to read it, whether or not a program has it open to write. Nothing in the directory is
+    /// locked, changed or synced, so any number of programs can follow a store, on a read-only mount too.
+    ///
+    /// A call sees all that was acknowledged before it began, and of each shard a prefix, without a gap. Who waits (with a
+    /// [`ShardWatch`](crate::ShardWatch), or a reader) is told within the [`follow_interval`](Self::follow_interval), unless
+    /// there is no [keeper](Self::keeper). That goes on while the other program splits, merges, trims and deletes, ends or is
+    /// killed, and is started again. What is trimmed while it is read is told as ever
+    /// ([`Error::Trimmed`](crate::Error::Trimmed)).
+    ///
+    /// A record may be seen when it is written, and not yet synced or acknowledged. The end of the other program's process
+    /// takes none of these back. A crash of the operating system, a power cut or a failing disk can, also from what was
+    /// already seen; a number that was seen is given to no other record all the same. At
+    /// [`Durability::Buffered`](crate::Durability::Buffered) a record is seen once it is written.
+    ///
+    /// All that changes something is refused with [`Error::ReadOnly`](crate::Error::ReadOnly), and so is what becomes of a
+    /// queue's records, which only the program knows that gives them out. Records are hidden when they expire, by this
+    /// program's clock. Damage at the end of a shard that is being written to may be told only once it has come to rest, or
+    /// some MiB further on; until then the shard seems to end there. Of the other options those matter that are about reading, the clock, the disk
+    /// and the keys; nothing is mapped.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no store, [`Error::NotAStore`] if the directory holds something else,
+    /// [`Error::UnfinishedCopy`], [`Error::UnsupportedFormat`], [`Error::Corrupt`] if the manifest is damaged,
+    /// [`Error::InvalidArgument`] if an option is out of range. Once the directory is gone, or has another store, all calls
+    /// fail with [`Error::Io`].
+    pub fn follow(&self, directory: impl AsRef<Path>) -> Result<Store> {
+        self.following().open(directory)
+    }
+
     /// Opens the store in this memory, or makes one there. Numbers of records rise as ever, and some are left out.
     ///
     /// Of what options say of a directory nothing matters here, and records take up to

@@ -57,6 +57,16 @@ pub(super) struct PutSettings {
     pub(super) is_encrypted: bool,
 }
 
+impl PutSettings {
+    pub(super) fn of(stream: &StreamState) -> Self {
+        Self {
+            max_record_bytes: stream.max_record_bytes,
+            distribution: stream.distribution,
+            is_encrypted: stream.encryption.is_some(),
+        }
+    }
+}
+
 /// Where records go.
 #[derive(Debug)]
 pub(super) enum Routing {

@@ -16,6 +16,7 @@ impl StoreHandle {
 
     pub(super) fn stream_named(self: &Arc<Self>, namespace: &str, name: &str) -> Result<Stream> {
         self.core.check_open()?;
+        self.core.catch_up()?;
         let id = self.core.catalog.read().id_of(namespace, name);
         id.and_then(|id| self.stream(id))
             .ok_or_else(|| Error::StreamNotFound {

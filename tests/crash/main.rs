@@ -6,11 +6,13 @@
 
 mod acknowledged;
 mod backups;
+mod between;
 #[cfg(feature = "channels")]
 mod channels;
 mod check;
 mod disturbed_disk;
 mod faults;
+mod followed;
 mod full_disk;
 mod groups;
 mod held;

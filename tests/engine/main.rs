@@ -12,6 +12,7 @@ mod cost;
 mod encryption;
 #[cfg(feature = "sim")]
 mod failed_opens;
+mod following;
 mod foreign_names;
 #[cfg(feature = "sim")]
 mod full_disk;

@@ -5,6 +5,7 @@
 mod active_logs;
 mod close;
 mod directories;
+mod followed;
 mod garbage;
 mod journal;
 mod keys;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::active_logs::ActiveLogs;
 use super::directories::{check_is_directory, make_subdirectories, no_store_to_read};
+use super::followed;
 use super::garbage::remove_unnamed_files;
 use super::keys::LocalKeys;
 use super::logs::LocalLogs;
@@ -23,7 +24,8 @@ use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, 
 use crate::model::{Clock, LogName};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
 
-/// Takes the directory, reads which logs there are, and recovers those that were interrupted. `on_want` is called when
+/// Takes the directory, reads which logs there are, and recovers those that were interrupted; or only reads it, where another
+/// program may have it. `on_want` is called when
 /// house-keeping has something to do. Syncs are measured by `clock`.
 pub(crate) fn open(
     options: &LocalOptions,
@@ -32,6 +34,9 @@ pub(crate) fn open(
     on_want: impl Fn() + Send + Sync + 'static,
 ) -> Result<Opened> {
     options.check()?;
+    if options.is_following {
+        return followed::open(options, directory, clock);
+    }
     let logs = LocalLogs::open(options, directory, clock, on_want)?;
     logs.recover()?;
     Ok(Opened {

@@ -28,6 +28,8 @@ pub(crate) struct LocalOptions {
     pub(crate) compaction_bytes: u64,
     /// Nothing on the disk is changed.
     pub(crate) read_only: bool,
+    /// Another program may be writing to the directory.
+    pub(crate) is_following: bool,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) keys: Option<KeyRing>,
 }
@@ -46,6 +48,7 @@ impl Default for LocalOptions {
             map_sealed_segments: true,
             compaction_bytes: COMPACTION_BYTES,
             read_only: false,
+            is_following: false,
             disk: Arc::new(OsDisk),
             keys: None,
         }
@@ -70,6 +73,11 @@ impl LocalOptions {
             }));
         }
         Ok(())
+    }
+
+    /// Whether this program changes nothing.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only || self.is_following
     }
 
     /// A number and a secret that no other store has.

@@ -66,7 +66,7 @@ impl LocalLogs {
     }
 }
 
-fn storage_of<'a>(logs: impl Iterator<Item = &'a LogState>) -> StorageStats {
+pub(super) fn storage_of<'a>(logs: impl Iterator<Item = &'a LogState>) -> StorageStats {
     let mut storage = StorageStats::default();
     for log in logs {
         storage.segments += log.segments.len() as u64;

@@ -11,7 +11,7 @@ use super::current::{
 };
 use super::format::{HEADER_BYTES, Header, RESERVE_BYTES, decode_headers, encode_frame, encode_header, seed};
 use super::new_store::{check_nothing_is_stored, forget_copying};
-use super::walk::walk_frames;
+use super::walk::{replay, walk_frames};
 use crate::catalog::codec;
 use crate::catalog::edit::{Edit, Freeing};
 use crate::catalog::edit_log::{EditLog, Revision};
@@ -266,24 +266,8 @@ impl Manifest {
         let copies = Copies::read(file.clone()).map_err(|error| Error::io("read", &path, error))?;
         let Header { store, seed, damaged } = decode_headers(&copies, number, &path)?;
         let walk = walk_frames(&copies, &seed);
-        let in_file = |offset| file_offset(WhichCopy::First, offset);
-        if let Some((offset, reason)) = walk.defect {
-            return Err(Error::bad_manifest(&path, in_file(offset), reason));
-        }
+        let state = replay(&walk, store, &path)?;
         let snapshot_bytes = walk.frame_ends.first().copied().unwrap_or_default();
-        let mut frames = walk.edits.iter();
-        let snapshot = frames.next().map_or(&[][..], |(edits, _)| edits);
-        let mut state = CatalogState::from_snapshot(snapshot)
-            .map_err(|reason| Error::bad_manifest(&path, HEADER_BYTES as u64, reason))?;
-        for (edits, offset) in frames {
-            state
-                .apply_all(edits)
-                .map_err(|reason| Error::bad_manifest(&path, in_file(*offset), reason))?;
-        }
-        if state.store != store {
-            let reason = "the snapshot is of another store";
-            return Err(Error::bad_manifest(&path, HEADER_BYTES as u64, reason));
-        }
         let manifest = Self {
             home: home.clone(),
             loaded: None,

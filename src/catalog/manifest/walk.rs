@@ -1,12 +1,16 @@
 //! Going over the frames of a manifest, each in the copy in which it is whole.
 
+use std::path::Path;
+
 use crc32fast::Hasher;
 
-use super::copies::{Copies, WhichCopy, file_length};
+use super::copies::{Copies, WhichCopy, file_length, file_offset};
 use super::format::{ALIGNMENT, FRAME_HEADER_BYTES, HEADER_BYTES, RESERVE_BYTES, decode_frame, frame_length};
 use crate::catalog::codec;
 use crate::catalog::edit::Edit;
+use crate::catalog::state::CatalogState;
 use crate::disk::{Step, is_left_out, passes};
+use crate::error::{Error, Result};
 
 /// What a manifest's frames hold, up to the first that is whole in neither copy.
 pub(super) struct Walk {
@@ -62,6 +66,32 @@ pub(super) fn walk_frames(copies: &Copies, seed: &Hasher) -> Walk {
         walk.defect = Some((offset as u64, "a frame is damaged that others follow".to_owned()));
     }
     walk
+}
+
+/// The state that the frames of a store's manifest lead to.
+///
+/// # Errors
+/// The walk could not go on although it should have; the frames do not begin with a snapshot of this store, or one does
+/// not fit.
+pub(super) fn replay(walk: &Walk, store: u128, path: &Path) -> Result<CatalogState> {
+    let in_file = |offset| file_offset(WhichCopy::First, offset);
+    if let Some((offset, reason)) = &walk.defect {
+        return Err(Error::bad_manifest(path, in_file(*offset), reason));
+    }
+    let mut frames = walk.edits.iter();
+    let snapshot = frames.next().map_or(&[][..], |(edits, _)| edits);
+    let mut state = CatalogState::from_snapshot(snapshot)
+        .map_err(|reason| Error::bad_manifest(path, HEADER_BYTES as u64, reason))?;
+    for (edits, offset) in frames {
+        state
+            .apply_all(edits)
+            .map_err(|reason| Error::bad_manifest(path, in_file(*offset), reason))?;
+    }
+    if state.store != store {
+        let reason = "the snapshot is of another store";
+        return Err(Error::bad_manifest(path, HEADER_BYTES as u64, reason));
+    }
+    Ok(state)
 }
 
 /// A frame that is whole in one copy at least.

@@ -5,6 +5,7 @@
 //! `tenant-7/clicks`, and `/clicks` one of no namespace.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anabranch::{
     Error, HashKey, KeyRing, PutRecord, ReadLimit, SequenceNumber, Shard, ShardFilter, ShardId,
@@ -19,8 +20,10 @@ use super::target::{NewRecord, Page, PutAnswer, ReadRecord, ShardRow, StreamRow,
 /// What a command is going to do with a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Several programs can read at the same time.
+    /// Several programs can read at the same time, also while another one writes.
     Read,
+    /// Read, and leave it to others to write meanwhile.
+    Follow,
     /// Change what is there.
     Change,
     /// Make a store if there is none.
@@ -56,14 +59,21 @@ impl Directory {
                 directory: directory.to_owned(),
             });
         }
-        let mut options = StoreOptions::new()
-            .read_only(access == Access::Read)
-            .map_sealed_segments(false);
+        let mut options = StoreOptions::new().map_sealed_segments(false);
         if let Some(file) = keys {
             options = options.keys(SecretFile::<KeyRing>::read(file)?.secrets);
         }
+        let store = match access {
+            Access::Follow => options.follow(directory),
+            // Where no program has it, what one has left is recovered in memory, as the next one will.
+            Access::Read => match options.clone().read_only(true).open(directory) {
+                Err(Error::Locked { .. }) => options.follow(directory),
+                opened => opened,
+            },
+            Access::Change | Access::Make => options.open(directory),
+        };
         Ok(Self {
-            store: options.open(directory).map_err(Failure::Directory)?,
+            store: store.map_err(Failure::Directory)?,
             namespace: namespace.to_owned(),
         })
     }
@@ -117,6 +127,8 @@ impl Directory {
 
 impl Target for Directory {
     type Cursor = DirectoryCursor;
+
+    const BETWEEN_READS: Duration = Duration::from_millis(50);
 
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
         let mut rows = Vec::new();

@@ -13,7 +13,7 @@ use super::target::Target;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct PlaceArguments {
-    /// A directory with a store that no server has open
+    /// A directory with a store; to read it, also one that a server has open
     #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
     data_dir: Option<PathBuf>,
 

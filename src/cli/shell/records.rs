@@ -55,7 +55,7 @@ pub(in crate::cli) struct TailArguments {
     stream: String,
 
     /// Go on with the records that come, and with the shards that splits and merges open, until interrupted
-    #[arg(long, conflicts_with = "data_dir")]
+    #[arg(long)]
     follow: bool,
 
     /// Where to begin: trim-horizon, latest, a time in RFC 3339, or one from now like -1h [default: latest with
@@ -93,15 +93,12 @@ Examples:
 
 A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its
 encoding is json, text, or base64 for what is neither. Without --follow the end of a shard is where it ended when the
-command was started, or a little behind. --follow needs an endpoint: while this program has a directory, no other can put
-records into it. A connection that breaks is made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it
-was asked.
+command was started, or a little behind. A directory is followed while a server, or another program, has it and writes to
+it, and when it is started again; a connection that breaks is made again for 5 minutes. Stopped by SIGINT or SIGTERM, it
+has done what it was asked.
 
 "
 );
-
-/// How long a stream that has nothing new is left alone. AWS allows five reads of a shard in a second.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// Asked for at a time.
 const MOST_RECORDS: usize = 1_000;
@@ -118,7 +115,11 @@ pub(super) fn tail(arguments: &TailArguments) -> Result<(), Failure> {
             "--from: a sequence number is a position in one shard, which `anabranch get` shows".to_owned(),
         ));
     }
-    arguments.place.run(Access::Read, Tail(arguments))
+    let access = match arguments.follow {
+        true => Access::Follow,
+        false => Access::Read,
+    };
+    arguments.place.run(access, Tail(arguments))
 }
 
 struct Get<'a>(&'a GetArguments);
@@ -209,7 +210,7 @@ fn follow<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Re
             }
             Ok(None) => {
                 connection.note_answer();
-                interruption.wait(BETWEEN_LOOKS);
+                interruption.wait(T::BETWEEN_READS);
             }
             Err(failure) => match connection.wait_after(&failure) {
                 Some(wait) => drop(interruption.wait(wait)),

@@ -12,6 +12,9 @@ pub(super) trait Target {
     /// A position in one shard, which reading moves on.
     type Cursor;
 
+    /// How long a stream that has nothing new is left alone.
+    const BETWEEN_READS: Duration;
+
     /// All streams, in the order of their names.
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure>;
 

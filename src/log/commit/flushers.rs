@@ -113,6 +113,19 @@ impl<L: Commits> Flushers<L> {
         })
     }
 
+    /// No thread, for logs that are only read.
+    pub(crate) fn none() -> Self {
+        let queue = Queue {
+            round_logs: usize::MAX,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        Self {
+            queue: Arc::new(queue),
+            threads: Mutex::default(),
+        }
+    }
+
     /// Has the logs' pending groups committed as soon as a thread is free.
     pub(super) fn commit(&self, logs: impl IntoIterator<Item = Arc<L>>) {
         let mut is_any = false;

@@ -9,7 +9,7 @@ use super::place::{BegunSegment, Place, make_ready};
 use super::resources::LogResources;
 use super::sealing::Sealing;
 use super::spare_buffers::SpareBuffers;
-use crate::disk::{Health, Overlaid, Step, is_left_out, perform};
+use crate::disk::{Health, Step, is_left_out, perform};
 use crate::encryption::{KeyFingerprint, SEAL_BYTES};
 use crate::error::{Error, Result};
 use crate::log::format::frame::{FrameHeader, HEADER_BYTES, body_length, frame_bytes_of};
@@ -18,7 +18,7 @@ use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::log::segments::index_file::{index_of, save_index};
 use crate::log::segments::ledger::LogChange;
-use crate::log::segments::log_files::LogFiles;
+use crate::log::segments::log_files::{LaidOver, LogFiles};
 use crate::log::segments::open_segments::OpenSegment;
 use crate::log::segments::pool::SegmentSize;
 use crate::log::segments::segment::Segment;
@@ -310,8 +310,11 @@ impl Writer {
             self.is_write_asked = false;
         } else {
             frames.truncate(self.deferred_bytes);
-            let stranded = Overlaid::new(open.file.clone(), offset, frames.into());
-            *self.files.stranded.write() = Some(Arc::new(stranded));
+            *self.files.stranded.write() = Some(LaidOver {
+                segment: segment.handle,
+                offset,
+                bytes: frames.into(),
+            });
         }
         self.files.has_deferred.store(result.is_err(), Ordering::Release);
         if let Some(end) = self.publishable.take() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, Overlaid};
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::LocalLog;
 use crate::log::format::frame::{FrameDefect, FrameHeader};
@@ -11,6 +11,7 @@ use crate::log::format::index::{IndexEntry, SparseIndex};
 use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::log::format::record_codec::{RECORD_HEADER_BYTES, Records};
 use crate::log::segments::index_file::index_of;
+use crate::log::segments::log_files::LaidOver;
 use crate::log::segments::segment::Segment;
 use crate::model::{RecordNumber, Timestamp};
 use crate::seam::{LogRead, ReadLimit, ReadRecord, RecordSink};
@@ -270,8 +271,13 @@ impl LocalLog {
         let bytes = match mapped {
             Some(mapped) => SegmentBytes::Mapped(mapped),
             None => {
-                let stranded = self.files.stranded.read().clone().filter(|_| stretch.is_last);
-                let file = stranded.unwrap_or_else(|| open.file.clone() as Arc<dyn DiskFile>);
+                let stranded = self.files.stranded.read().clone();
+                let stranded = stranded.filter(|stranded| stranded.segment == segment.handle);
+                let file = open.file.clone();
+                let file: Arc<dyn DiskFile> = match stranded {
+                    Some(LaidOver { offset, bytes, .. }) => Arc::new(Overlaid::new(file, offset, bytes)),
+                    None => file,
+                };
                 let buffers = open_segments.buffers.clone();
                 SegmentBytes::of_lent_buffers(file, length, wanted, buffers)
             }

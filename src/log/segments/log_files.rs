@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::left_off::LeftOff;
 use super::open_segments::{OpenSegment, OpenSegments};
 use super::segment::Segment;
-use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::LogEnd;
@@ -29,10 +30,23 @@ pub(crate) struct LogFiles {
     pub(crate) has_place: AtomicBool,
     /// Whether the ledger knows that the commit journal may have frames that the segments lack.
     pub(crate) is_known_journaled: AtomicBool,
-    /// The last segment's file with what could not be written to it, once the store's health is lost.
-    pub(crate) stranded: RwLock<Option<Arc<dyn DiskFile>>>,
+    /// What of the last segment could not be written to its file, once the store's health is lost; or what another program
+    /// has yet to write there.
+    pub(crate) stranded: RwLock<Option<LaidOver>>,
     pub(crate) left_off: Mutex<LeftOff>,
     damage: OnceLock<Error>,
+    /// Whether another program writes to the log: what looks like damage may have been freed since, so it is not kept.
+    is_followed: bool,
+}
+
+/// Frames that are read as if they were in the file of a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct LaidOver {
+    /// The segment's handle.
+    pub(crate) segment: u64,
+    /// Where they belong in its file.
+    pub(crate) offset: u64,
+    pub(crate) bytes: Bytes,
 }
 
 impl LogFiles {
@@ -51,6 +65,15 @@ impl LogFiles {
             stranded: RwLock::default(),
             left_off: Mutex::default(),
             damage: OnceLock::new(),
+            is_followed: false,
+        }
+    }
+
+    /// Of a log that another program writes to.
+    pub(crate) fn of_followed(identity: LogIdentity, directory: PathBuf) -> Self {
+        Self {
+            is_followed: true,
+            ..Self::new(identity, directory, &[])
         }
     }
 
@@ -91,7 +114,10 @@ impl LogFiles {
 
     /// Keeps the first damage that was found. Nothing more is written to a damaged log.
     pub(crate) fn note_damage(&self, damage: Error) -> Error {
-        self.damage.get_or_init(|| damage).clone()
+        match self.is_followed {
+            true => damage,
+            false => self.damage.get_or_init(|| damage).clone(),
+        }
     }
 
     /// Keeps damage that was found in a segment, if that is still part of this log.

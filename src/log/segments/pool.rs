@@ -121,6 +121,17 @@ impl SegmentPool {
         })
     }
 
+    /// A pool that nothing is taken from, for logs that are only read.
+    pub(crate) fn unused(disk: Arc<dyn Disk>, directory: PathBuf) -> Self {
+        Self {
+            disk,
+            directory,
+            next_name: AtomicU64::new(0),
+            state: Mutex::default(),
+            max_recycled_bytes: 0,
+        }
+    }
+
     /// A file of the preferred size, written before if one is ready. Where the disk has no room for it: a smaller one, a
     /// larger one that is ready, or one in the place of others that are.
     ///

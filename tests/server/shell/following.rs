@@ -21,6 +21,20 @@ impl Tail {
         Tail { child, out }
     }
 
+    /// The same in the shell's directory, whoever has that.
+    fn start_in_directory(shell: &Shell, arguments: &[&str]) -> Tail {
+        let mut command = PROGRAM.command();
+        command.args(["tail", "--follow"]).args(arguments);
+        command.arg("--data-dir").arg(shell.data_dir());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Tail { child, out }
+    }
+
     /// The data of the next records, which come once they are there.
     fn next(&mut self, count: usize) -> Vec<String> {
         let mut rows = Vec::new();
@@ -179,15 +193,64 @@ fn a_position_that_has_become_too_old_and_calls_that_fail_are_got_over() {
     }
 }
 
+/// By files alone, while the server takes records, reshards, is killed, and is started again.
 #[test]
-fn nothing_comes_in_a_directory_that_this_program_has() {
-    let shell = Shell::in_directory();
-    shell.ok(&["create", "clicks"]);
-    let error = shell.refusal(2, &["tail", "clicks", "--follow"]);
+fn a_tail_follows_the_directory_of_a_server() {
+    let mut shell = Shell::at_server(&[]);
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    shell.put("1\n", &["clicks", "--key", "k"]);
+    let mut tail = Tail::start_in_directory(&shell, &["clicks", "--from", "trim-horizon"]);
+    assert_eq!(tail.next(1), ["1"]);
+    shell.put("2\n3\n", &["clicks", "--key", "k"]);
+    assert_eq!(tail.next(2), ["2", "3"]);
+    shell.ok(&["split", "clicks", "0"]);
+    shell.put("4\n", &["clicks", "--key", "k"]);
+    shell.ok(&["merge", "clicks", "1", "2"]);
+    shell.put("5\n", &["clicks", "--key", "k"]);
+    assert_eq!(tail.next(2), ["4", "5"]);
+    for (number, is_killed) in [("6", true), ("7", false)] {
+        let server = shell.server.take().unwrap();
+        match is_killed {
+            true => server.kill(),
+            false => server.stop("TERM"),
+        }
+        shell.server = Some(PROGRAM.serve(shell.directory.path(), &[]));
+        shell.put(&format!("{number}\n"), &["clicks", "--key", "k"]);
+        assert_eq!(tail.next(1), [number]);
+    }
+    signal(&tail.child, "INT");
+    assert_eq!(tail.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn a_tail_of_a_directory_ends_with_its_stream() {
+    let shell = Shell::at_server(&[]);
+    shell.ok(&["create", "clicks", "--shards", "2"]);
+    shell.put("1\n", &["clicks"]);
+    let mut tail = Tail::start_in_directory(&shell, &["clicks", "--from", "trim-horizon"]);
+    assert_eq!(tail.next(1), ["1"]);
+    shell.ok(&["delete", "clicks", "--yes"]);
+    let (status, said) = tail.end();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("stream clicks not found"), "{said}");
     assert!(
-        error.contains("'--follow' cannot be used with '--data-dir <DIR>'"),
-        "{error}"
+        said.contains("The last record of each shard that was read before:"),
+        "{said}"
     );
+}
+
+/// A directory that no program has is followed too, and lets one come.
+#[test]
+fn a_tail_of_a_directory_keeps_no_server_out() {
+    let mut shell = Shell::in_directory();
+    shell.ok(&["create", "clicks", "--shards", "1"]);
+    shell.put("1\n", &["clicks"]);
+    let mut tail = Tail::start_in_directory(&shell, &["clicks", "--from", "trim-horizon", "--limit", "2"]);
+    assert_eq!(tail.next(1), ["1"]);
+    shell.server = Some(PROGRAM.serve(shell.directory.path(), &[]));
+    shell.put("2\n", &["clicks"]);
+    assert_eq!(tail.next(1), ["2"]);
+    assert_eq!(tail.end(), (Some(0), String::new()));
 }
 
 #[test]

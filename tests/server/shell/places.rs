@@ -32,15 +32,27 @@ fn private(directory: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 #[test]
-fn a_directory_that_a_server_has_is_asked_through_the_server() {
+fn a_directory_that_a_server_has_is_read_and_changed_through_the_server() {
     let shell = Shell::at_server(&["--create-stream", "clicks:1"]);
     let data_dir = shell.data_dir();
     let data_dir = data_dir.to_str().unwrap();
+    shell.put("1\n2\n", &["clicks"]);
+    let read = |arguments: &[&str]| {
+        let ran = ran(&mut program(&[arguments, &["--data-dir", data_dir]].concat()));
+        assert_eq!((ran.status, ran.error.as_str()), (0, ""));
+        rows(&ran.out)
+    };
+    assert_eq!(names(&read(&["streams"])), ["clicks"]);
     for arguments in [
-        &["streams"][..],
-        &["create", "more"],
+        &["get", "clicks"][..],
+        &["tail", "clicks"],
+        &["get", "clicks", "--shard", "0"],
+    ] {
+        assert_eq!(texts(&read(arguments)), ["1", "2"]);
+    }
+    for arguments in [
+        &["create", "more"][..],
         &["put", "clicks"],
-        &["get", "clicks"],
         &["trim", "clicks", "--to", "-1h"],
     ] {
         let Ran { status, error, .. } = ran(&mut program(&[arguments, &["--data-dir", data_dir]].concat()));

@@ -110,6 +110,9 @@ impl Endpoint {
 impl Target for Endpoint {
     type Cursor = EndpointCursor;
 
+    /// AWS allows five reads of a shard in a second.
+    const BETWEEN_READS: Duration = Duration::from_millis(250);
+
     fn streams(&mut self) -> Result<Vec<StreamRow>, Failure> {
         let mut rows = Vec::new();
         let mut input = json!({});

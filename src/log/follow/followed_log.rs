@@ -1,0 +1,233 @@
+//! A log that another program writes to.
+//!
+//! Its list of segments, and where it rests, are what the manifest says. Where a log that is written to ends is found out by
+//! walking on from where it ended before: a frame is whole and belongs there, or the log ends in front of it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::disk::{DiskFile, Overlaid};
+use crate::error::{Error, Result};
+use crate::log::commit::local_log::{LocalLog, LogContext, StartingPoint};
+use crate::log::commit::writer::Placement;
+use crate::log::format::frame::{FrameHeader, HEADER_BYTES};
+use crate::log::format::frame_cursor::{FrameCursor, SegmentBytes, WalkError};
+use crate::log::format::identity::LogIdentity;
+use crate::log::format::index::{IndexEntry, SparseIndex};
+use crate::log::format::log_end::{LogEnd, LogPosition};
+use crate::log::format::segment_header::SegmentEntry;
+use crate::log::segments::log_files::{LaidOver, LogFiles};
+use crate::log::segments::segment::Segment;
+use crate::model::RecordNumber;
+use crate::seam::ShownEnd;
+use crate::sync::Mutex;
+
+/// A log that another program writes to, as far as it is known.
+#[derive(Debug)]
+pub(crate) struct FollowedLog {
+    /// Reads as any log does. Nothing is ever appended to it.
+    log: Arc<LocalLog>,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// The end at which the manifest says that the log rests.
+    rested: Option<LogEnd>,
+    /// Behind the last frame that was found in the file of the last segment.
+    in_file: Option<LogEnd>,
+}
+
+impl FollowedLog {
+    /// Knows no segment yet.
+    pub(crate) fn new(identity: LogIdentity, directory: PathBuf, context: Arc<LogContext>) -> Self {
+        let files = LogFiles::of_followed(identity, directory);
+        let state = StartingPoint {
+            end: LogEnd::EMPTY,
+            placement: Placement::New,
+            next_record: RecordNumber::FIRST,
+            is_sealed: true,
+            lost_tail: None,
+        };
+        Self {
+            log: LocalLog::new(files, state, context, None),
+            place: Mutex::default(),
+        }
+    }
+
+    /// For reading what is known of it.
+    pub(crate) fn log(&self) -> &LocalLog {
+        &self.log
+    }
+
+    /// Where it was found to end.
+    pub(crate) fn end(&self) -> ShownEnd {
+        let end = *self.log.files.published.lock();
+        ShownEnd {
+            next_record: end.next_record,
+            last_arrival: end.last_arrival,
+        }
+    }
+
+    /// Whether the manifest says where it ends.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.place.lock().rested.is_some()
+    }
+
+    /// Takes over which segments the manifest names, and where it says that the log rests. Says whether other segments are
+    /// named than before.
+    pub(crate) fn take_over(&self, entries: &[SegmentEntry], rested: Option<LogEnd>) -> bool {
+        let mut place = self.place.lock();
+        place.rested = rested;
+        let files = &self.log.files;
+        let forgotten = {
+            let mut segments = files.segments.write();
+            let is_same = segments.len() == entries.len()
+                && segments
+                    .iter()
+                    .zip(entries)
+                    .all(|(known, entry)| known.entry == *entry);
+            if is_same {
+                return false;
+            }
+            let last = segments.last().map(|last| last.handle);
+            let mut forgotten = Vec::new();
+            let mut known: HashMap<_, _> = segments
+                .drain(..)
+                .map(|segment| (segment.entry.first_record, segment))
+                .collect();
+            segments.extend(
+                (entries.iter()).map(|entry| match known.remove(&entry.first_record) {
+                    Some(segment) if segment.entry == *entry => segment,
+                    other => {
+                        forgotten.extend(other);
+                        Arc::new(Segment::inherited(files.identity, *entry, &files.directory))
+                    }
+                }),
+            );
+            forgotten.extend(known.into_values());
+            // Under the lock: a reader that cannot hold one of them does not find it here again.
+            forgotten.iter().for_each(|segment| segment.forget());
+            if segments.last().map(|last| last.handle) != last {
+                place.in_file = None;
+                let others = segments.iter().rev().skip(1);
+                others
+                    .filter(|other| Some(other.handle) == last)
+                    .for_each(|other| *other.live_index.write() = None);
+            }
+            forgotten
+        };
+        for segment in &forgotten {
+            self.log.context.resources.open_segments.close(segment);
+        }
+        self.forget_places();
+        true
+    }
+
+    /// Places where reads left off may be behind frames that are no more.
+    pub(crate) fn forget_places(&self) {
+        *self.log.files.left_off.lock() = Default::default();
+    }
+
+    /// Goes on to where the log ends now. `journaled` gives the frames that the commit journal has of a segment from a
+    /// position on, one behind the other. Says whether that is somewhere else than before.
+    ///
+    /// # Errors
+    /// The last segment is not there, or cannot be read. It may have been freed since the manifest was read.
+    pub(crate) fn advance(&self, journaled: impl FnOnce(&Segment, LogPosition) -> Bytes) -> Result<bool> {
+        let mut place = self.place.lock();
+        let Some(last) = self.log.files.last() else {
+            return Ok(place.rested.is_some_and(|end| self.publish(end, None)));
+        };
+        if let Some(end) = place.rested {
+            place.in_file = Some(end);
+            return Ok(self.publish(end, None));
+        }
+        let base = last.entry.base();
+        let from = place.in_file.filter(|end| end.position >= base.position);
+        let open = self
+            .log
+            .files
+            .open(&last, &self.log.context.resources.open_segments)?;
+        let file: Arc<dyn DiskFile> = open.file.clone();
+        let end = walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?;
+        place.in_file = Some(end);
+        let frames = journaled(&last, end.position);
+        if frames.is_empty() {
+            return Ok(self.publish(end, None));
+        }
+        let offset = last.entry.offset_of(end.position);
+        let length = offset + frames.len() as u64;
+        let laid_over = Arc::new(Overlaid::new(file, offset, frames.clone()));
+        let end = walk(&last, laid_over, length, end)?;
+        let segment = last.handle;
+        Ok(self.publish(
+            end,
+            Some(LaidOver {
+                segment,
+                offset,
+                bytes: frames,
+            }),
+        ))
+    }
+
+    /// What is laid over the file comes first: readers go as far as the end says.
+    fn publish(&self, end: LogEnd, laid_over: Option<LaidOver>) -> bool {
+        *self.log.files.stranded.write() = laid_over;
+        let mut published = self.log.files.published.lock();
+        std::mem::replace(&mut *published, end) != end
+    }
+}
+
+/// Goes over the whole frames of a segment from a place on, and notes them in its index.
+fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -> Result<LogEnd> {
+    let offset = segment.entry.offset_of(from.position);
+    let unreadable = |offset, error| Error::unreadable(&segment.path, offset, error);
+    if !has_header(file.as_ref(), segment, length, from).map_err(|error| unreadable(offset, error))? {
+        return Ok(from);
+    }
+    let bytes = SegmentBytes::of_file(file, length);
+    let is_whole_segment = from.position == segment.entry.base_position;
+    let mut cursor = match is_whole_segment {
+        true => FrameCursor::at_start(bytes, &segment.seed, &segment.entry),
+        false => FrameCursor::behind(bytes, &segment.seed, &segment.entry, from),
+    };
+    let mut index = segment.live_index.read().clone();
+    if is_whole_segment {
+        index = Some(SparseIndex::default());
+    }
+    let mut end = from;
+    while !cursor.is_at_end() {
+        match cursor.next().and_then(|frame| cursor.body(&frame).map(|_| frame)) {
+            Ok(frame) => {
+                end = cursor.end().unwrap_or(end);
+                if let Some(index) = &mut index {
+                    index.note(IndexEntry {
+                        first_record: frame.header.first_record,
+                        first_arrival: frame.header.first_arrival,
+                        offset: frame.offset,
+                    });
+                }
+            }
+            // Nothing yet, or not all of it.
+            Err(WalkError::Defect { .. }) => break,
+            Err(WalkError::Unreadable { offset, error }) => return Err(unreadable(offset, error)),
+        }
+    }
+    *segment.live_index.write() = index;
+    Ok(end)
+}
+
+/// Whether there may be a frame: mostly there is none, and that is found out by reading little.
+fn has_header(file: &dyn DiskFile, segment: &Segment, length: u64, from: LogEnd) -> std::io::Result<bool> {
+    let offset = segment.entry.offset_of(from.position);
+    if offset.saturating_add(HEADER_BYTES as u64) > length {
+        return Ok(false);
+    }
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(&mut header, offset)?;
+    Ok(FrameHeader::decode(&header, &segment.seed, from.position).is_ok())
+}

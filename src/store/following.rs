@@ -1,0 +1,42 @@
+//! Keeping up with another program that changes the store.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::core::StoreCore;
+use super::stream_core::{PutSettings, StreamCore};
+use crate::error::Result;
+use crate::model::RecordDistribution;
+
+impl StoreCore {
+    /// Takes over what another program has changed, where the store is followed.
+    ///
+    /// # Errors
+    /// What there is cannot be read any more.
+    pub(super) fn catch_up(&self) -> Result<()> {
+        if self.logs.catch_up()? {
+            self.take_over_settings();
+        }
+        Ok(())
+    }
+
+    /// Lets go of the streams that are gone, and notes of the others what handles know without the catalog.
+    fn take_over_settings(&self) {
+        for stream in self.open_streams() {
+            let settings = self.catalog.read().stream(stream.id).map(PutSettings::of);
+            match settings {
+                Some(settings) => stream.take_over(settings),
+                None => self.forget_stream(stream.id),
+            }
+        }
+    }
+}
+
+impl StreamCore {
+    fn take_over(&self, settings: PutSettings) {
+        self.max_record_bytes
+            .store(settings.max_record_bytes.into(), Relaxed);
+        self.is_distributed
+            .store(settings.distribution == RecordDistribution::Auto, Relaxed);
+        self.is_encrypted.store(settings.is_encrypted, Relaxed);
+    }
+}
