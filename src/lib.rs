@@ -50,6 +50,7 @@
 //! - `encryption`: streams whose records are encrypted on the disk ([`Stream::start_encryption`]).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
+//! - `tracing`: what happens inside the engine, as events of the crate `tracing` with the target `anabranch::engine`.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
@@ -79,6 +80,7 @@ mod queue;
 mod seam;
 mod store;
 mod sync;
+mod trace;
 
 pub use backend::StorageStats;
 pub use backend::memory::Memory;

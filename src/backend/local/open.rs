@@ -22,6 +22,7 @@ use crate::evidence::Evidence;
 use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
 use crate::model::{Clock, LogName};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
+use crate::trace::Listening;
 
 /// Takes the directory, reads which logs there are, and recovers those that were interrupted. `on_want` is called when
 /// house-keeping has something to do. Syncs are measured by `clock`.
@@ -181,13 +182,15 @@ impl LocalLogs {
         let next = Mutex::new(interrupted.into_iter());
         let take = || next.lock().next();
         let inherited = Inherited::of_this_thread();
-        let recover = || -> Result<()> {
+        let listening = Listening::of_this_thread();
+        let recover_all = || -> Result<()> {
             inherited.apply();
             while let Some(name) = take() {
                 self.recover_log(name)?;
             }
             Ok(())
         };
+        let recover = || listening.during(recover_all);
         std::thread::scope(|scope| {
             let helpers: Vec<_> = (1..THREADS).map(|_| scope.spawn(recover)).collect();
             let result = recover();

@@ -18,6 +18,7 @@ use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::log::segments::segment::Segment;
 use crate::model::{LogName, RecordNumber, Timestamp};
 use crate::seam::ReadLimit;
+use crate::trace::{self, Happening};
 
 /// The frames of a journal, by the segment that they belong to.
 #[derive(Debug, Default)]
@@ -146,6 +147,7 @@ impl JournaledFrames {
         if !missing.is_empty() {
             open = resources.open_segments.get_writable(&segment)?;
             resources.open_segments.close(&segment);
+            trace::tell(&Happening::JournalPutBack { log: log.name });
         }
         for (offset, frame) in missing {
             open.file
