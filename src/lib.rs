@@ -99,13 +99,13 @@ pub use error::{Error, ForeignReason, InvalidArgument, Named, Result, RetentionR
 pub use log::Durability;
 pub use model::limits;
 pub use model::{
-    ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression, ConsumerId, ConsumerStatus,
-    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Histogram, Lineage, LineageError,
-    ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus,
-    Record, RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
-    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits, Space,
-    StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus,
-    SystemClock, Timestamp, check_stream_name,
+    Aggregate, AggregatedRecord, ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression,
+    ConsumerId, ConsumerStatus, Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError,
+    Histogram, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError,
+    PutRecord, QueueId, ReaderStatus, Record, RecordDistribution, RecordFormat, RecordNumber, Reshard,
+    ReshardStep, Retention, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId,
+    ShardIdError, SizeLimits, Space, StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError,
+    StreamNameError, StreamStatus, SystemClock, Timestamp, check_stream_name,
 };
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
 pub use seam::{PutStats, ReadLimit, ReadStats};
