@@ -1,12 +1,15 @@
-//! What resharding and house-keeping cost those who write meanwhile: p99 of durable puts with and without.
+//! What resharding, house-keeping and copies cost those who write meanwhile: p99 and the worst of durable puts with and
+//! without.
 //!
-//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete.
+//! `cargo bench -p anabranch-benches --bench resharding`, or with `-- trim` for one part: split-merge, trim, delete, snapshot,
+//! backup.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anabranch::bench::batch::Batch;
 use anabranch::bench::run::Limits;
+use anabranch::inspect::{Inspection, Sharing};
 use anabranch::{
     Clock, Durability, HashKey, PutRecord, ShardFilter, Store, StoreOptions, Stream, SystemClock, Timestamp,
 };
@@ -40,12 +43,13 @@ fn main() -> Outcome<()> {
             "p99 ratio",
             "p99 ratio low-high",
             "disturbed p99.9 us",
+            "alone worst us",
             "disturbed worst us",
             "disturbances",
             "others' CPU %",
         ],
     );
-    for disturbance in [Disturbance::SplitMerge, Disturbance::Trim, Disturbance::Delete] {
+    for disturbance in Disturbance::ALL {
         for writers in [8, 64] {
             let name = format!("{}/{writers}-writers", disturbance.name());
             if settings.selects(&name) {
@@ -66,14 +70,28 @@ enum Disturbance {
     Trim,
     /// Another stream of 16 MiB is deleted.
     Delete,
+    /// The store is copied as it is at one moment, while puts wait for that.
+    Snapshot,
+    /// It is copied from beside, as by `anabranch backup`.
+    Backup,
 }
 
 impl Disturbance {
+    const ALL: [Self; 5] = [
+        Self::SplitMerge,
+        Self::Trim,
+        Self::Delete,
+        Self::Snapshot,
+        Self::Backup,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Disturbance::SplitMerge => "split-merge",
             Disturbance::Trim => "trim",
             Disturbance::Delete => "delete",
+            Disturbance::Snapshot => "snapshot",
+            Disturbance::Backup => "backup",
         }
     }
 }
@@ -93,6 +111,7 @@ fn row(name: &str, figures: &Comparison, disturbances: u64) -> Vec<Cell> {
         Cell::number(p99_ratio),
         Cell::text(format!("{low:.2}-{high:.2}")),
         Cell::number(figures.store(|run| run.p999_micros)),
+        Cell::number(figures.raw(|run| run.worst_micros)),
         Cell::number(figures.store(|run| run.worst_micros)),
         Cell::number(disturbances as f64),
         Cell::number(figures.others() * 100.0),
@@ -107,11 +126,12 @@ fn measure(
     writers: usize,
 ) -> Outcome<(Comparison, u64)> {
     static AHEAD_MILLIS: AtomicU64 = AtomicU64::new(0);
+    let directory = scratch.fresh("store")?;
     let store = StoreOptions::new()
         .durability(Durability::Synced)
         .segment_bytes(SEGMENT_BYTES)
         .clock(ClockAhead(&AHEAD_MILLIS))
-        .open(scratch.fresh("store")?)?;
+        .open(&directory)?;
     let window = settings.window * 4;
     let mut round = 0;
     let mut disturbances = 0;
@@ -160,6 +180,11 @@ fn measure(
                             victim.delete()?;
                             store.maintain()?;
                         }
+                        Disturbance::Snapshot => drop(store.snapshot(scratch.fresh("copy")?)?),
+                        Disturbance::Backup => {
+                            let copy = scratch.fresh("copy")?;
+                            Inspection::of(&directory).back_up(copy, Sharing::WherePossible, &mut |_| ())?;
+                        }
                     }
                     done += 1;
                     std::thread::sleep(PAUSE);
@@ -185,6 +210,7 @@ fn measure(
     store.close()?;
     drop(store);
     scratch.fresh("store")?;
+    scratch.fresh("copy")?;
     Ok((comparison, disturbances))
 }
 

@@ -51,6 +51,7 @@
 //! - `encryption`: streams whose records are encrypted on the disk ([`Stream::start_encryption`]).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
+//! - `tracing`: what happens inside the engine, as events of the crate `tracing` with the target `anabranch::engine`.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of files are `u64` and are used as `usize`: anabranch needs a 64-bit target");
@@ -83,6 +84,7 @@ mod queue;
 mod seam;
 mod store;
 mod sync;
+mod trace;
 
 pub use backend::StorageStats;
 pub use backend::memory::Memory;
@@ -101,13 +103,13 @@ pub use error::{Error, ForeignReason, InvalidArgument, Named, Result, RetentionR
 pub use log::Durability;
 pub use model::limits;
 pub use model::{
-    ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression, ConsumerId, ConsumerStatus,
-    Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError, Histogram, Lineage, LineageError,
-    ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError, PutRecord, QueueId, ReaderStatus,
-    Record, RecordDistribution, RecordFormat, RecordNumber, Reshard, ReshardStep, Retention, SequenceNumber,
-    SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId, ShardIdError, SizeLimits, Space,
-    StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError, StreamNameError, StreamStatus,
-    SystemClock, Timestamp, check_stream_name,
+    Aggregate, AggregatedRecord, ChannelId, Checkpoint, ChildShard, Clock, ClockStep, Compression,
+    ConsumerId, ConsumerStatus, Destination, HashKey, HashKeyError, HashKeyRange, HashKeyRangeError,
+    Histogram, Lineage, LineageError, ManualClock, ParsedSequenceNumber, PartitionKey, PartitionKeyError,
+    PutRecord, QueueId, ReaderStatus, Record, RecordDistribution, RecordFormat, RecordNumber, Reshard,
+    ReshardStep, Retention, SequenceNumber, SequenceNumberError, Shard, ShardClosed, ShardFilter, ShardId,
+    ShardIdError, SizeLimits, Space, StartingPosition, StorageClass, StreamId, StreamMode, StreamModeError,
+    StreamNameError, StreamStatus, SystemClock, Timestamp, check_stream_name,
 };
 pub use queue::{Queue, QueueCounts, QueueRecord, QueueWatch, Receipt, ReceiptError, ReceiveOptions};
 pub use seam::{PutStats, ReadLimit, ReadStats};

@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::numbers::{Flow, Numbers, StreamNumbers};
 use crate::Histogram;
+use crate::store::ReaderLag;
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
@@ -51,12 +52,15 @@ pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
 /// The name of a metric, what it is, and where it is found.
 type FlowMetric = (&'static str, &'static str, fn(Flow) -> u64);
 
+type LagMetric = (&'static str, &'static str, fn(&ReaderLag) -> f64);
+
 impl Collector for Numbers {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut to = Exposition(encoder);
         self.write_puts_and_reads(&mut to)?;
         self.write_storage(&mut to)?;
         self.write_streams(&mut to)?;
+        self.write_lags(&mut to)?;
         self.write_calls(&mut to)?;
         to.info(
             "anabranch_build",
@@ -217,6 +221,39 @@ impl Numbers {
             "When the oldest record of a stream arrived that can be read.",
             gauges(|stream| Some(stream.oldest_arrival?.as_millis() as f64 / 1e3)),
         )
+    }
+
+    fn write_lags(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        const LAGS: [LagMetric; 3] = [
+            (
+                "anabranch_stream_reader_lag_records",
+                "Records of a stream that a reader has not dealt with.",
+                |lag| lag.records as f64,
+            ),
+            (
+                "anabranch_stream_reader_lag_bytes",
+                "Bytes that these records take in the store.",
+                |lag| lag.bytes as f64,
+            ),
+            (
+                "anabranch_stream_reader_lag_seconds",
+                "How long ago the oldest of these records arrived.",
+                |lag| lag.time.as_secs_f64(),
+            ),
+        ];
+        for (name, help, number) in LAGS {
+            let readers = self.lags.iter().map(|numbers| {
+                let labels = [
+                    ("namespace", numbers.namespace.as_str()),
+                    ("stream", numbers.stream.as_str()),
+                    ("kind", numbers.kind),
+                    ("reader", numbers.reader.as_str()),
+                ];
+                (labels, number(&numbers.lag))
+            });
+            to.gauges(name, help, readers)?;
+        }
+        Ok(())
     }
 
     fn write_calls(&self, to: &mut Exposition<'_>) -> fmt::Result {

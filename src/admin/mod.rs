@@ -12,6 +12,7 @@ mod address;
 mod calls;
 mod exposition;
 mod health;
+mod lags;
 mod numbers;
 mod pages;
 mod series;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::calls::Calls;
+use super::lags::LagNumbers;
 use crate::http::ServerGauges;
 use crate::{Error, Result, StoreStats, Stream, Timestamp};
 
@@ -16,6 +17,7 @@ pub(super) struct Numbers {
     pub(super) streams: Vec<StreamNumbers>,
     /// Those of the streams without series.
     pub(super) others: Flow,
+    pub(super) lags: Vec<LagNumbers>,
     pub(super) calls: Vec<(&'static str, u64)>,
     pub(super) errors: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) throttled_records: u64,
@@ -55,11 +57,12 @@ pub(super) struct Seen {
 }
 
 impl Numbers {
-    pub(super) fn of(seen: Seen, calls: &Calls, gauges: &ServerGauges) -> Numbers {
+    pub(super) fn of(seen: Seen, lags: Vec<LagNumbers>, calls: &Calls, gauges: &ServerGauges) -> Numbers {
         Numbers {
             store: seen.store,
             streams: seen.streams,
             others: seen.others,
+            lags,
             calls: calls.calls(),
             errors: calls.errors(),
             throttled_records: calls.throttled_records(),

@@ -14,8 +14,10 @@ use tracing::error;
 use super::calls::Calls;
 use super::exposition;
 use super::health::health_of;
+use super::lags::{Lags, look_for_lags};
 use super::numbers::{Numbers, look_for_oldest};
 use super::series::Series;
+use crate::console::Pushes;
 use crate::http::{Connection, MOST_SMALL, Reply, ReplyShare, Resources, ServerGauges};
 use crate::{Space, Store};
 
@@ -40,10 +42,14 @@ pub(crate) struct Admin {
     /// The room as it was last seen.
     room: Arc<Mutex<Option<Space>>>,
     series: Arc<Mutex<Series>>,
+    /// How far readers were behind when they were last looked at.
+    lags: Arc<Mutex<Lags>>,
+    pushes: Arc<dyn Pushes>,
     /// One permit for each of these, so that a disk that hangs keeps no more threads: to look for the room, to look for the
-    /// oldest records, and to gather numbers.
+    /// oldest records, to look how far readers are, and to gather numbers.
     looking_for_room: Arc<Semaphore>,
     looking_for_oldest: Arc<Semaphore>,
+    looking_for_lags: Arc<Semaphore>,
     gathering: Arc<Semaphore>,
 }
 
@@ -73,6 +79,7 @@ impl Admin {
         store: Store,
         calls: Arc<Calls>,
         gauges: ServerGauges,
+        pushes: Arc<dyn Pushes>,
         api: &'static str,
         waits_inline: bool,
     ) -> Admin {
@@ -84,8 +91,11 @@ impl Admin {
             waits_inline,
             room: Arc::default(),
             series: Arc::default(),
+            lags: Arc::default(),
+            pushes,
             looking_for_room: Arc::new(Semaphore::new(1)),
             looking_for_oldest: Arc::new(Semaphore::new(1)),
+            looking_for_lags: Arc::new(Semaphore::new(1)),
             gathering: Arc::new(Semaphore::new(1)),
         }
     }
@@ -128,6 +138,7 @@ impl Admin {
         };
         self.look_for_room().await;
         self.look_for_oldest().await;
+        self.look_for_lags().await;
         let text = match self.gathered().await {
             Ok(text) => text,
             Err(content) => return content,
@@ -146,11 +157,12 @@ impl Admin {
         let (store, series) = (self.store.clone(), Arc::clone(&self.series));
         let (calls, gauges) = (Arc::clone(&self.calls), self.gauges.clone());
         let room = *lock(&self.room);
+        let lags = lock(&self.lags).numbers();
         let gather = move || {
             let mut series = lock(&series);
             series.admit(&store)?;
             let seen = series.read(&store, room)?;
-            Ok(exposition::text_of(Numbers::of(seen, &calls, &gauges)))
+            Ok(exposition::text_of(Numbers::of(seen, lags, &calls, &gauges)))
         };
         if self.waits_inline {
             return told_or_not(gather());
@@ -197,6 +209,16 @@ impl Admin {
             look_for_oldest(&streams, MOST_NEW_SHARDS);
         };
         self.look(&self.looking_for_oldest, look).await;
+    }
+
+    async fn look_for_lags(&self) {
+        let (series, lags) = (Arc::clone(&self.series), Arc::clone(&self.lags));
+        let pushes = Arc::clone(&self.pushes);
+        let look = move || {
+            let streams = lock(&series).streams();
+            look_for_lags(&streams, pushes.as_ref(), &lags);
+        };
+        self.look(&self.looking_for_lags, look).await;
     }
 
     /// Looks at the disk, unless an earlier look has not ended, and waits for it a moment.

@@ -15,6 +15,14 @@ const NUMBERS_PER_MILLISECOND: u64 = 1 << 10;
 /// Numbers of streams that a copy leaves out at least, and one more for each second from 2020 to the moment of the copy.
 const STREAMS_LEFT_OUT: u64 = 1 << 20;
 
+/// Numbers of shards, consumers, queues and channels that a stream of a copy leaves out at least.
+const IDS_LEFT_OUT: u64 = 1 << 12;
+
+/// And these numbers are as high at least as so many for each minute from 2020 to the moment of the copy. So two copies of
+/// one store begin at different numbers; and since it is no distance, copies of copies do not use the numbers up, of which
+/// there are enough for 255 years.
+const IDS_FOR_EACH_MINUTE: u64 = 16;
+
 const YEAR_2020: Timestamp = Timestamp::from_seconds(1_577_836_800);
 
 /// No clock is believed that says more, which is in the year 2159: there are numbers for thousands of copies of copies.
@@ -26,8 +34,15 @@ fn milliseconds_since_2020(now: Timestamp) -> u64 {
 }
 
 impl CatalogState {
-    /// Leaves out numbers of streams that the store which is copied may give out, or another copy of it.
-    pub(crate) fn leave_out_streams(&mut self, now: Timestamp) {
+    /// Leaves out numbers that the store which is copied may give to streams, and to what belongs to one, or another copy of
+    /// it.
+    pub(crate) fn leave_out_ids(&mut self, now: Timestamp) {
+        for stream in self.streams.values_mut() {
+            stream.leave_out_ids(|next| {
+                let by_time = milliseconds_since_2020(now) / 60_000 * IDS_FOR_EACH_MINUTE;
+                next.saturating_add(IDS_LEFT_OUT).max(by_time)
+            });
+        }
         let left_out = STREAMS_LEFT_OUT + milliseconds_since_2020(now) / 1_000;
         let through = self.next_stream().value().saturating_add(left_out);
         self.reserve_stream_ids(StreamId::new(through));

@@ -31,6 +31,7 @@ mod state;
 mod stream_state;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub(crate) use channel_state::ChannelState;
 pub(crate) use edit::{Edit, Resource};
@@ -41,6 +42,7 @@ pub(crate) use queue_state::QueueState;
 pub(crate) use setting::{Setting, StreamKey};
 pub(crate) use state::CatalogState;
 pub(crate) use stream_state::{ConsumerState, StreamState};
+use told::Told;
 
 use std::sync::atomic::Ordering;
 
@@ -151,6 +153,7 @@ impl Catalog {
         if edits.is_empty() {
             return Ok(());
         }
+        let told = Told::of(&edits, &self.state.read());
         let expected = tail.revision;
         tail.revision = loop {
             match tail.log.append(&edits, expected) {
@@ -167,7 +170,10 @@ impl Catalog {
         if edits.iter().any(Edit::changes_encryption) {
             self.encryption_revision.fetch_add(1, Ordering::Release);
         }
-        tail.log.offer_snapshot(&self.state.read())
+        let offered = tail.log.offer_snapshot(&self.state.read());
+        drop(tail);
+        told.tell();
+        offered
     }
 
     /// Another number than before if a stream is encrypted otherwise than before: for those who look at it often.

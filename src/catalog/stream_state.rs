@@ -404,6 +404,26 @@ impl StreamState {
         }
     }
 
+    /// Gives no further shard, consumer, queue or channel a number up to the one that is told for the next of its kind. Where
+    /// there are no numbers behind that, those that are left are given out.
+    pub(super) fn leave_out_ids(&mut self, through: impl Fn(u64) -> u64) {
+        let of_32_bits = |next: u32| u32::try_from(through(next.into())).ok();
+        if let Some(lineage) = &mut self.lineage
+            && let Some(through) = of_32_bits(lineage.next_index())
+            && through < ShardId::MAX_INDEX
+            && let Ok(through) = ShardId::new(through)
+        {
+            lineage.reserve_ids(through);
+        }
+        self.reserve_consumers(ConsumerId::new(through(self.next_consumer)));
+        if let Some(through) = of_32_bits(self.next_queue) {
+            self.reserve_queues(QueueId::new(through));
+        }
+        if let Some(through) = of_32_bits(self.next_channel) {
+            self.reserve_channels(ChannelId::new(through));
+        }
+    }
+
     pub(super) fn reserve_consumers(&mut self, through: ConsumerId) {
         self.next_consumer = self.next_consumer.max(through.value().saturating_add(1));
     }

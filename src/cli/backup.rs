@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::counted::Counted;
 use super::verify::ProgressLine;
 
 #[derive(Debug, Args)]
@@ -85,8 +86,12 @@ pub(super) fn ended(copied: Result<Copied, Error>, as_json: bool) -> Result<Exit
 fn print(out: &mut impl Write, copied: &Copied) -> io::Result<()> {
     writeln!(
         out,
-        "{} streams in {} segments: {} bytes written, {} bytes in {} segments shared with the store.",
-        copied.streams, copied.segments, copied.written_bytes, copied.shared_bytes, copied.shared_segments
+        "{} in {}: {} written, {} in {} shared with the store.",
+        Counted(copied.streams, "stream"),
+        Counted(copied.segments, "segment"),
+        Counted(copied.written_bytes, "byte"),
+        Counted(copied.shared_bytes, "byte"),
+        Counted(copied.shared_segments, "segment"),
     )?;
     writeln!(out, "The copy is sound.")
 }

@@ -34,7 +34,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 21] = files![
+static FILES: [File; 20] = files![
     "index.html": HTML,
     "base.css": CSS,
     "parts.css": CSS,
@@ -43,7 +43,6 @@ static FILES: [File; 21] = files![
     "charts.mjs": SCRIPT,
     "dom.mjs": SCRIPT,
     "format.mjs": SCRIPT,
-    "kpl.mjs": SCRIPT,
     "lineage.mjs": SCRIPT,
     "live.mjs": SCRIPT,
     "main.mjs": SCRIPT,

@@ -1,20 +1,16 @@
 //! Those that read a stream under a name: consumers, checkpoints, queues and channels.
 
-use std::iter;
-
 use serde_json::{Value, json};
 
 use super::answer::Problem;
 use super::source::Source;
-use crate::{
-    Channel, ChannelDescription, Error, Queue, QueueDescription, ReadLimit, RecordNumber, ShardId,
-    ShardIterator, Stream, Timestamp,
-};
+use crate::store::ReaderLag;
+use crate::{Channel, ChannelDescription, QueueDescription, Stream, Timestamp};
 
 /// So many of each kind are shown.
 const MOST_OF_A_KIND: usize = 100;
 
-/// So many shards of a checkpoint are looked into.
+/// So many shards of a reader are looked into.
 const MOST_SHARDS: usize = 64;
 
 /// All readers of a stream, and how far they are.
@@ -26,7 +22,7 @@ pub(super) fn readers_of(source: &Source, stream: &Stream) -> Result<Value, Prob
             "name": consumer.name,
             "created": consumer.created.as_millis(),
             "status": consumer.status.to_string(),
-            "lag": shown_lag(lag_of(stream, pushed.into_iter())),
+            "lag": shown_lag(stream.reader_lag(&pushed, MOST_SHARDS)),
         })
     });
     let checkpoints = stream.checkpoint_names()?;
@@ -46,73 +42,38 @@ pub(super) fn readers_of(source: &Source, stream: &Stream) -> Result<Value, Prob
     }))
 }
 
-/// How far a checkpoint is behind the ends of its shards. What comes in shards that are made of these is not counted.
+/// How far a checkpoint is behind in its shards, and in those that are made of them. A consumer group has one, of its name.
 fn checkpoint_of(stream: &Stream, name: &str) -> Value {
-    let lag = stream.checkpoint(name).and_then(|checkpoint| match checkpoint {
-        Some(checkpoint) => lag_of(stream, checkpoint.positions()),
-        // It was removed just now.
-        None => lag_of(stream, iter::empty()),
-    });
+    let lag = stream.checkpoint_lag(name, MOST_SHARDS);
     json!({ "name": name, "lag": shown_lag(lag) })
 }
 
-fn shown_lag(lag: crate::Result<Lag>) -> Value {
+fn shown_lag(lag: crate::Result<ReaderLag>) -> Value {
     match lag {
-        Ok(lag) => json!({ "shards": lag.shards, "records": lag.records, "millis": lag.millis }),
+        Ok(ReaderLag {
+            shards,
+            shards_left_out,
+            records,
+            bytes,
+            time,
+        }) => json!({
+            "shards": shards,
+            "shardsLeftOut": shards_left_out,
+            "records": records,
+            "bytes": bytes,
+            "millis": u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        }),
         Err(error) => json!({ "error": error.to_string() }),
-    }
-}
-
-/// How far a reader is behind.
-struct Lag {
-    shards: usize,
-    records: u64,
-    /// How old the oldest record is that it has not read.
-    millis: u64,
-}
-
-fn lag_of(
-    stream: &Stream,
-    positions: impl ExactSizeIterator<Item = (ShardId, RecordNumber)>,
-) -> crate::Result<Lag> {
-    let mut lag = Lag {
-        shards: positions.len(),
-        records: 0,
-        millis: 0,
-    };
-    for (shard, next) in positions.take(MOST_SHARDS) {
-        let stats = match stream.shard_stats(shard) {
-            // Nothing of it is there to read.
-            Err(Error::ShardNotFound { .. }) => continue,
-            stats => stats?,
-        };
-        let next = next.max(stats.first_record);
-        lag.records += stats.next_record.value().saturating_sub(next.value());
-        lag.millis = lag.millis.max(millis_behind(stream, shard, next)?);
-    }
-    Ok(lag)
-}
-
-fn millis_behind(stream: &Stream, shard: ShardId, next: RecordNumber) -> crate::Result<u64> {
-    let position = ShardIterator {
-        stream: stream.id(),
-        shard,
-        next,
-    };
-    let nothing = ReadLimit { records: 0, bytes: 0 };
-    match stream.get_records(&position, &nothing) {
-        // It has expired just now.
-        Err(Error::Trimmed { .. }) => Ok(0),
-        read => Ok(read?.millis_behind_latest),
     }
 }
 
 fn queue_of(stream: &Stream, queue: &QueueDescription) -> Value {
     let counts = stream
         .queue_by_id(queue.id)
-        .and_then(|found| Queue::counts(&found));
+        .and_then(|found| Ok((found.available()?, found.counts()?)));
     let counts = match counts {
-        Ok(counts) => json!({
+        Ok((available, counts)) => json!({
+            "available": available,
             "inFlight": counts.in_flight,
             "toRedeliver": counts.to_redeliver,
             "deadLetters": counts.dead_letters,

@@ -6,8 +6,8 @@ use super::answer::Problem;
 use super::parameters::{Parameters, parsed};
 use super::source::Source;
 use crate::{
-    Error, HashKey, ReadLimit, Record, RecordBatch, RecordNumber, SequenceNumber, ShardFilter, ShardId,
-    ShardIterator, StartingPosition, Stream, Timestamp,
+    Aggregate, Error, HashKey, ReadLimit, Record, RecordBatch, RecordNumber, SequenceNumber, ShardFilter,
+    ShardId, ShardIterator, StartingPosition, Stream, Timestamp,
 };
 
 pub(super) const PARAMETERS: [&str; 5] = ["namespace", "shard", "from", "limit", "key"];
@@ -18,6 +18,12 @@ pub(super) const REDUCED_REPLY_BYTES: usize = 256 << 10;
 
 /// What is shown of a record at most.
 const MOST_SHOWN_BYTES: usize = 64 << 10;
+
+/// So many records of an aggregate are shown at most, of up to so many bytes.
+const MOST_AGGREGATED: usize = 100;
+
+/// A longer record is not looked at as an aggregate: AWS, for which they are made, takes no longer ones.
+const LONGEST_AGGREGATE: usize = 1 << 20;
 
 /// What is looked through for a key at most, before the page asks again.
 const MOST_SEARCHED_BYTES: usize = 4 << 20;
@@ -247,13 +253,36 @@ impl Found {
 }
 
 fn shown(record: &Record) -> Value {
-    let data = &record.data[..record.data.len().min(MOST_SHOWN_BYTES)];
-    json!({
+    let mut value = json!({
         "number": record.sequence_number.to_string(),
         "record": record.sequence_number.record_number().value(),
         "arrival": record.approximate_arrival.as_millis(),
         "key": record.partition_key.as_str(),
         "bytes": record.data.len(),
-        "data": base64_simd::STANDARD.encode_to_string(data),
-    })
+    });
+    let aggregate = (record.data.len() <= LONGEST_AGGREGATE).then(|| Aggregate::of(&record.data));
+    match aggregate.flatten() {
+        Some(aggregate) => value["aggregate"] = shown_aggregate(&aggregate),
+        None => {
+            let data = &record.data[..record.data.len().min(MOST_SHOWN_BYTES)];
+            value["data"] = base64_simd::STANDARD.encode_to_string(data).into();
+        }
+    }
+    value
+}
+
+/// The first records of an aggregate, as many as a record has room for here.
+fn shown_aggregate(aggregate: &Aggregate<'_>) -> Value {
+    let mut left = MOST_SHOWN_BYTES;
+    let records = aggregate.records().take(MOST_AGGREGATED).map_while(|record| {
+        let hash_key = record.explicit_hash_key;
+        let bytes = record.data.len() + record.partition_key.len() + hash_key.map_or(0, str::len);
+        left = left.checked_sub(bytes)?;
+        Some(json!({
+            "key": record.partition_key,
+            "hashKey": hash_key,
+            "data": base64_simd::STANDARD.encode_to_string(record.data),
+        }))
+    });
+    json!({ "records": records.collect::<Vec<_>>(), "count": aggregate.len() })
 }

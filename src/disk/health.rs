@@ -10,6 +10,7 @@ use super::syncs_under_way::SyncsUnderWay;
 use crate::error::{Error, Result};
 use crate::model::{Clock, SystemClock};
 use crate::sync::OnceLock;
+use crate::trace::{self, Happening};
 
 /// Shared by everything that writes into one store. After a failed write or sync the page cache may claim what the
 /// disk never got, so nothing is retried: the first failure is kept, and every later write is refused with it.
@@ -36,8 +37,13 @@ impl Health {
 
     /// Syncs, and is seen to until that has ended.
     pub(crate) fn watch_sync<T>(&self, sync: impl FnOnce() -> T) -> T {
-        let _under_way = self.syncs.begin();
-        sync()
+        let under_way = self.syncs.begin();
+        let done = sync();
+        let took = under_way.end();
+        if took >= trace::SLOW_SYNC {
+            trace::tell(&Happening::SyncWasSlow { took });
+        }
+        done
     }
 
     /// How long the oldest sync has taken so far that is under way.
@@ -75,7 +81,10 @@ impl Health {
     }
 
     fn latch(&self, error: &Error) -> Error {
-        let first = self.first_failure.get_or_init(|| error.clone());
+        let first = self.first_failure.get_or_init(|| {
+            trace::tell(&Happening::Poisoned { error });
+            error.clone()
+        });
         Error::Poisoned {
             first: Arc::new(first.clone()),
         }

@@ -10,6 +10,8 @@
 mod ancestors;
 mod file_limit;
 mod health;
+#[cfg(feature = "server")]
+mod left_to_read;
 mod omission;
 mod os;
 mod overlaid;
@@ -25,6 +27,8 @@ mod unwritten;
 pub(crate) use ancestors::{make_directory, sync_ancestors};
 pub use file_limit::{open_file_limit, raise_open_file_limit};
 pub(crate) use health::Health;
+#[cfg(feature = "server")]
+pub use left_to_read::left_to_read;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
 pub(crate) use overlaid::Overlaid;

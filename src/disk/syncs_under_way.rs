@@ -25,6 +25,7 @@ struct State {
 pub(super) struct UnderWay<'a> {
     syncs: &'a SyncsUnderWay,
     number: u64,
+    begun: Duration,
 }
 
 impl SyncsUnderWay {
@@ -41,7 +42,11 @@ impl SyncsUnderWay {
         let number = state.next;
         state.next += 1;
         state.begun.insert(number, now);
-        UnderWay { syncs: self, number }
+        UnderWay {
+            syncs: self,
+            number,
+            begun: now,
+        }
     }
 
     /// How long the oldest has taken so far.
@@ -53,6 +58,13 @@ impl SyncsUnderWay {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay<'_> {
+    /// Gives how long it took.
+    pub(super) fn end(self) -> Duration {
+        self.syncs.clock.monotonic().saturating_sub(self.begun)
     }
 }
 
@@ -83,7 +95,7 @@ mod tests {
         let second = syncs.begin();
         clock.advance(Duration::from_secs(1));
         assert_eq!(syncs.oldest(), Some(Duration::from_secs(3)));
-        drop(first);
+        assert_eq!(first.end(), Duration::from_secs(3));
         assert_eq!(syncs.oldest(), Some(Duration::from_secs(1)));
         drop(second);
         assert_eq!(syncs.oldest(), None);

@@ -239,7 +239,7 @@ impl<'a> Attempt<'a> {
                 .settle_copied_log(log.identity.name, segments, end, now);
         }
         self.state.drop_copied_journal();
-        self.state.leave_out_streams(now);
+        self.state.leave_out_ids(now);
         Ok(Outcome::Copied(Box::new(self.state)))
     }
 

@@ -144,15 +144,16 @@ impl Service {
         let http = Arc::new(Resources::new(&options.http));
         let calls = Arc::new(calls);
         let waits_inline = options.simulated.is_some();
+        let subscriptions = Arc::<Subscriptions>::default();
         let admin = Admin::new(
             store.clone(),
             Arc::clone(&calls),
             ServerGauges::new(Arc::clone(&http)),
+            Arc::<Subscriptions>::clone(&subscriptions),
             API,
             waits_inline,
         );
         let has_console = options.has_console && options.admin != AdminPlace::Off;
-        let subscriptions = Arc::<Subscriptions>::default();
         let console = has_console.then(|| {
             Arc::new(Console::new(
                 store.clone(),

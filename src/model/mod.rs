@@ -11,6 +11,7 @@
 //! [`SequenceNumber`], [`Lineage`]) are checked while they are deserialised, so that damage is reported where it is
 //! read and not where it is used.
 
+mod aggregate;
 mod calendar_time;
 mod channel_id;
 mod checkpoint;
@@ -44,6 +45,7 @@ mod stream_name;
 mod u192;
 pub(crate) mod wide;
 
+pub use aggregate::{Aggregate, AggregatedRecord};
 #[cfg(feature = "channels")]
 pub(crate) use calendar_time::CalendarTime;
 #[cfg(feature = "server")]

@@ -176,7 +176,8 @@ impl Queue {
         self.stream.change_queue(self.id, settings)
     }
 
-    /// How many records were given out and are not done with. What has expired counts no more.
+    /// How many records were given out and are not done with. What has expired counts no more. How many there are to be
+    /// given out is told by [`available`](Self::available).
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

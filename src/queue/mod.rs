@@ -8,6 +8,7 @@
 //!
 //! For how long a record is held back is known in memory alone: a later opener gives out again what is not acknowledged.
 
+mod available;
 mod entry;
 #[cfg(test)]
 mod explored;

@@ -215,6 +215,18 @@ impl State {
         self.shards.contains_key(&shard) || self.done.contains(shard)
     }
 
+    /// The numbers of a shard that were not given out, also of one that the queue has not come to.
+    pub(super) fn unread_of(&self, shard: ShardId) -> Unread {
+        match self.shards.get(&shard) {
+            Some(known) => known.unread.clone(),
+            None if self.done.contains(shard) => Unread::default(),
+            None => self
+                .start
+                .first_of(shard)
+                .map_or_else(Unread::default, Unread::from),
+        }
+    }
+
     /// The first numbers of a shard that were not given out.
     pub(super) fn first_unread(&self, shard: ShardId) -> Option<(RecordNumber, RecordNumber)> {
         self.shards.get(&shard)?.unread.first()

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::core::StoreCore;
 use super::stream_core::Routing;
 use crate::error::Result;
+use crate::trace::{self, Happening};
 
 impl StoreCore {
     /// Ends all writing, records where every log ends, and lets the logs go.
@@ -28,6 +29,7 @@ impl StoreCore {
         for stream in self.open_streams() {
             stream.open_groups.notify_all();
         }
+        trace::tell(&Happening::Closed);
         closed
     }
 }

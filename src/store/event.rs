@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::model::ClockStep;
+use crate::trace::{self, Happening};
 
 /// Something that an operator of a store should know of. [`StoreOptions::on_event`](crate::StoreOptions::on_event) says
 /// who is told; `Display` says it in a sentence, for a log.
@@ -98,9 +99,15 @@ impl fmt::Display for StoreEvent {
 #[derive(Clone)]
 pub(super) struct Observer(pub(super) Arc<dyn Fn(&StoreEvent) + Send + Sync>);
 
+/// A program that names none who is told can listen with `tracing`.
 impl Default for Observer {
     fn default() -> Self {
-        Self(Arc::new(|_| ()))
+        Self(Arc::new(|event| {
+            trace::tell(&Happening::Noticed {
+                event,
+                is_problem: !matches!(event, StoreEvent::StreamScaled { .. }),
+            });
+        }))
     }
 }
 

@@ -50,14 +50,26 @@ impl Stream {
     /// [`Error::InvalidArgument`] for a checkpoint of another stream; otherwise as for [`summary`](Self::summary), and
     /// what happens on the disk.
     pub fn lag(&self, checkpoint: &Checkpoint) -> Result<Vec<ShardLag>> {
+        self.lag_from(self.unread_shards(checkpoint)?)
+    }
+
+    /// The shards that are not dealt with, and the next record of each.
+    pub(crate) fn unread_shards(&self, checkpoint: &Checkpoint) -> Result<Vec<(ShardId, RecordNumber)>> {
         self.check_checkpoint(checkpoint)?;
-        let unread = self.read(|stream, moment| {
+        self.read(|stream, moment| {
             let lineage = stream.lineage.as_ref();
             let horizon = stream.horizon(moment);
             Ok(lineage.map_or_else(Vec::new, |lineage| checkpoint.unread(lineage, horizon)))
-        })?;
+        })
+    }
+
+    /// How much there is from these records on. Shards that have expired are left out.
+    pub(crate) fn lag_from(
+        &self,
+        positions: impl IntoIterator<Item = (ShardId, RecordNumber)>,
+    ) -> Result<Vec<ShardLag>> {
         let mut lags = Vec::new();
-        for (shard, from) in unread {
+        for (shard, from) in positions {
             match self.lag_of(shard, from) {
                 Ok(lag) => lags.push(lag),
                 // It has expired meanwhile.
@@ -68,27 +80,40 @@ impl Stream {
         Ok(lags)
     }
 
-    fn lag_of(&self, shard: ShardId, from: RecordNumber) -> Result<ShardLag> {
-        let name = LogName::Shard(self.id(), shard);
-        let count = |from| {
-            let pieces = self.store_core().logs.pieces(name, from)?;
-            let records: u64 = pieces.iter().map(|piece| piece.records).sum();
-            let bytes = pieces.iter().map(|piece| piece.bytes).sum();
-            Ok::<_, Error>((records, bytes))
+    /// How many records of a shard have these numbers. Nothing is read for it, so that some may be counted which have
+    /// expired.
+    pub(crate) fn count_between(&self, shard: ShardId, from: RecordNumber, to: RecordNumber) -> Result<u64> {
+        let (all, _) = self.count_from(shard, from)?;
+        let (behind, _) = match to {
+            RecordNumber::END => (0, 0),
+            to => self.count_from(shard, to)?,
         };
+        Ok(all.saturating_sub(behind))
+    }
+
+    /// How many records, and bytes of them, a shard has from a number on.
+    fn count_from(&self, shard: ShardId, from: RecordNumber) -> Result<(u64, u64)> {
+        let name = LogName::Shard(self.id(), shard);
+        let pieces = self.store_core().logs.pieces(name, from)?;
+        let records = pieces.iter().map(|piece| piece.records).sum();
+        let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+        Ok((records, bytes))
+    }
+
+    fn lag_of(&self, shard: ShardId, from: RecordNumber) -> Result<ShardLag> {
         let none = ShardLag {
             shard,
             records: 0,
             bytes: 0,
             time: None,
         };
-        if count(from)?.0 == 0 {
+        if self.count_from(shard, from)?.0 == 0 {
             // A log that has nothing more need not be opened.
             return Ok(none);
         }
         let (view, log) = self.readable(shard)?;
         let from = from.max(view.oldest(&log)?);
-        let (records, bytes) = count(from)?;
+        let (records, bytes) = self.count_from(shard, from)?;
         if records == 0 {
             return Ok(none);
         }

@@ -35,6 +35,8 @@ mod options;
 mod queue_log;
 mod queues;
 mod read;
+#[cfg(feature = "server")]
+mod reader_lag;
 mod reshard;
 mod retention;
 mod scaling;
@@ -71,6 +73,8 @@ pub(crate) use queue_log::{QueueLog, WrittenEntries};
 pub(crate) use queues::check_visibility_seconds;
 pub use queues::{QueueDescription, QueueOptions, QueueSettings};
 pub use read::{RecordBatch, ShardIterator};
+#[cfg(feature = "server")]
+pub(crate) use reader_lag::ReaderLag;
 pub use shard_stats::ShardStats;
 pub use stats::{DamagedShard, StoreHealth, StoreStats, StreamStats};
 pub use store::Store;

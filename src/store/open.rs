@@ -16,6 +16,7 @@ use crate::backend::{Opened, local, memory};
 use crate::error::{InvalidArgument, Result};
 use crate::seam::ReadCounters;
 use crate::sync::{AtomicBool, Mutex};
+use crate::trace::{self, Happening};
 
 impl StoreCore {
     pub(super) fn open(options: &StoreOptions, directory: &Path) -> Result<Arc<Self>> {
@@ -24,8 +25,10 @@ impl StoreCore {
             let keeper = keeper.clone();
             move || keeper.wake()
         };
-        let opened = local::open(&options.local, directory, options.clock.0.clone(), on_want)?;
-        Self::begin_with(opened, keeper, options)
+        trace::while_opening(directory, || {
+            let opened = local::open(&options.local, directory, options.clock.0.clone(), on_want)?;
+            Self::begin_with(opened, keeper, options)
+        })
     }
 
     pub(super) fn open_in_memory(options: &StoreOptions, memory: &Memory) -> Result<Arc<Self>> {
@@ -75,6 +78,10 @@ impl StoreCore {
         if !is_read_only {
             core.note_next_due();
         }
+        trace::tell(&Happening::Opened {
+            streams: core.catalog.read().streams().len(),
+            is_read_only,
+        });
         Ok(core)
     }
 }

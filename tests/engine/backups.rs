@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use anabranch::inspect::{self, Inspection, Sharing};
 use anabranch::{
-    Copied, Durability, Error, HashKey, InvalidArgument, ManualClock, PutRecord, ReceiveOptions, Result,
-    SequenceNumber, ShardFilter, ShardId, StartingPosition, Store, StoreOptions, Stream,
+    ConsumerId, Copied, Durability, Error, HashKey, InvalidArgument, ManualClock, PutRecord, QueueId,
+    QueueOptions, ReceiveOptions, Result, SequenceNumber, ShardFilter, ShardId, StartingPosition, Store,
+    StoreOptions, Stream,
 };
 use anabranch_harness::files::all_files;
 use tempfile::TempDir;
@@ -436,6 +437,93 @@ fn a_restored_store_gives_no_number_that_the_other_one_has_given_since() {
         assert_eq!(read.records[0].data, "restored");
         restored.close().unwrap();
         assert!(is_sound(&bench.restored));
+    }
+}
+
+/// What a stream gives out besides numbers of records.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Given {
+    shards: Vec<ShardId>,
+    queue: QueueId,
+    consumer: ConsumerId,
+}
+
+/// Splits the first shard, and makes a queue and a consumer.
+fn give_out(stream: &Stream, name: &str) -> Given {
+    let open = stream.shards(&ShardFilter::AtLatest).unwrap();
+    stream.split_in_half(open[0].id).unwrap();
+    let mut shards: Vec<_> = stream.shards(&ShardFilter::AtLatest).unwrap();
+    shards.retain(|shard| shard.parent == Some(open[0].id));
+    Given {
+        shards: shards.iter().map(|shard| shard.id).collect(),
+        queue: stream.create_queue(name, &QueueOptions::default()).unwrap().id(),
+        consumer: stream.register_consumer(name).unwrap().id,
+    }
+}
+
+#[test]
+fn a_restored_store_gives_no_id_that_the_other_one_has_given_since() {
+    for way in WAYS {
+        let bench = Bench::new();
+        let store = bench.open();
+        let clicks = store.create_stream("clicks", 1).unwrap();
+        give_out(&clicks, "before");
+        way.copy(&bench, &store).unwrap();
+        let given: Vec<_> = (0..3).map(|n| give_out(&clicks, &format!("after-{n}"))).collect();
+        bench.restore().unwrap();
+        let restored = options().open(&bench.restored).unwrap();
+        let clicks = restored.stream("clicks").unwrap();
+        // Whole, as it was at the moment of the copy.
+        assert_eq!(clicks.shards(&ShardFilter::FromTrimHorizon).unwrap().len(), 3);
+        let first = give_out(&clicks, "restored");
+        for given in &given {
+            assert!(
+                given.shards.iter().all(|shard| *shard < first.shards[0]),
+                "{way:?}"
+            );
+            assert!(
+                given.queue < first.queue && given.consumer < first.consumer,
+                "{way:?}"
+            );
+        }
+        // From there on there are no gaps, and the lineage is read in its order.
+        let next = give_out(&clicks, "next");
+        assert_eq!(next.shards[0].index(), first.shards[1].index() + 1);
+        assert_eq!(next.queue.value(), first.queue.value() + 1);
+        let put = clicks.put("key", b"restored").unwrap();
+        assert!(first.shards.contains(&put.shard_id) || next.shards.contains(&put.shard_id));
+        restored.close().unwrap();
+        assert!(is_sound(&bench.restored));
+        let again = options().open(&bench.restored).unwrap();
+        assert_eq!(numbers(&again.stream("clicks").unwrap()).len(), 1);
+    }
+}
+
+/// Else the ids of shards, of which there are 2^31, would be used up by restoring again and again.
+#[test]
+fn copies_of_copies_leave_out_few_ids_each() {
+    let mut bench = Bench::new();
+    let store = bench.open();
+    store.create_stream("clicks", 1).unwrap();
+    store.snapshot(&bench.backup).unwrap();
+    store.close().unwrap();
+    let mut last = 0;
+    for generation in 0..3 {
+        bench.restored = bench.backup.with_file_name(format!("restored-{generation}"));
+        bench.restore().unwrap();
+        let restored = options().open(&bench.restored).unwrap();
+        let given = give_out(&restored.stream("clicks").unwrap(), &format!("q-{generation}"));
+        let first = given.shards[0].index();
+        if generation > 0 {
+            // A restore is two copies, and minutes may pass meanwhile.
+            assert!(
+                (last + 4_096..last + 3 * 4_096).contains(&first),
+                "{last} {first}"
+            );
+        }
+        last = first;
+        bench.backup = bench.backup.with_file_name(format!("backup-{generation}"));
+        restored.snapshot(&bench.backup).unwrap();
     }
 }
 

@@ -30,6 +30,8 @@ mod stats;
 mod store;
 #[cfg(feature = "sim")]
 mod time;
+#[cfg(all(feature = "sim", feature = "tracing"))]
+mod told;
 mod tools;
 #[cfg(feature = "sim")]
 mod watch;

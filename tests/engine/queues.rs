@@ -35,6 +35,7 @@ on_each_backend!(
     what_is_restored_is_given_out_before_what_is_free_later,
     a_receive_keeps_to_its_bytes,
     a_queue_that_needs_a_stream_on_demand_keeps_it_so,
+    what_can_be_received_is_counted,
 );
 
 struct Bench {
@@ -164,6 +165,73 @@ fn a_record_is_held_back_and_given_out_again_unless_it_is_acknowledged(place: &P
     assert_eq!(queue.acknowledge(&receipts(&rest)).unwrap(), [Ok(()), Ok(())]);
     bench.wait(10_000);
     assert_eq!((receive(&queue).len(), counts(&queue)), (0, [0; 4]));
+}
+
+fn what_can_be_received_is_counted(place: &Place) {
+    let mut bench = Bench::new(place);
+    let stream = bench.store.create_stream("jobs", 2).unwrap();
+    put(&stream, 0..10);
+    let whole = QueueOptions {
+        start: StartingPosition::TrimHorizon,
+        ..settings(30, Some(1))
+    };
+    let queue = stream.create_queue("whole", &whole).unwrap();
+    let late = stream.create_queue("late", &settings(30, None)).unwrap();
+    let available = |queue: &Queue| queue.available().unwrap();
+    assert_eq!((available(&queue), available(&late)), (10, 0));
+    put(&stream, 10..12);
+    assert_eq!((available(&queue), available(&late)), (12, 2));
+
+    let three = ReceiveOptions {
+        limit: ReadLimit {
+            records: 3,
+            ..ReadLimit::default()
+        },
+        ..ReceiveOptions::default()
+    };
+    let received = queue.receive(&three).unwrap();
+    assert_eq!((received.len(), available(&queue)), (3, 9));
+    queue.acknowledge(&[received[0].receipt]).unwrap();
+    // Given free it can be received; once it was given out too often it is a dead letter.
+    queue.change_visibility(&[(received[1].receipt, 0)]).unwrap();
+    bench.wait(31);
+    let dead = queue.counts().unwrap().dead_letters as u64;
+    assert_eq!((dead, available(&queue)), (2, 9));
+    let letters = receive_dead(&queue);
+    queue.restore(&receipts(&letters)).unwrap();
+    assert_eq!(available(&queue), 11);
+
+    // What is put into shards that the queue has not come to counts, and what was before a restart.
+    let shards = stream.shards(&Default::default()).unwrap();
+    stream.split_in_half(shards[0].id).unwrap();
+    put(&stream, 12..20);
+    assert_eq!((available(&queue), available(&late)), (19, 10));
+    drop((stream, queue, late));
+    bench.open_again(place);
+    let stream = bench.store.stream("jobs").unwrap();
+    let queue = stream.queue("whole").unwrap();
+    assert_eq!(available(&queue), 19);
+    let mut rest = BTreeSet::new();
+    loop {
+        let records = receive(&queue);
+        if records.is_empty() {
+            break;
+        }
+        rest.extend(names(&records));
+        queue.acknowledge(&receipts(&records)).unwrap();
+    }
+    assert_eq!((rest.len(), available(&queue)), (19, 0));
+
+    put(&stream, 20..22);
+    assert_eq!(available(&queue), 2);
+    // What the clock gains at once is not believed for an hour.
+    for _ in 0..26 {
+        bench.wait(3_600);
+        bench.store.maintain().unwrap();
+    }
+    assert_eq!(available(&queue), 0);
+    queue.delete().unwrap();
+    assert!(matches!(queue.available(), Err(Error::QueueNotFound { .. })));
 }
 
 fn what_is_given_out_too_often_is_a_dead_letter_until_it_is_restored(place: &Place) {

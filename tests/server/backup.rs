@@ -105,7 +105,7 @@ fn a_backup_beside_a_server_under_load_is_restored_with_all_that_was_acknowledge
         let (status, out, error) = run(&["restore"], &[&backup, &other]);
         assert_eq!((status, error.as_str()), (0, ""), "{out}");
         assert!(
-            out.contains("1 streams in") && out.contains("The copy is sound."),
+            out.contains("1 stream in ") && out.contains("The copy is sound."),
             "{out}"
         );
         let restored = PROGRAM.serve(other.parent().unwrap(), &[]);

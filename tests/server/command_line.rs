@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use anabranch_harness::http1::{Client, Head, Reply};
 use tempfile::TempDir;
@@ -177,6 +178,33 @@ fn an_ephemeral_server_says_its_url_and_leaves_nothing() {
         text(&refused.stderr).contains("cannot be used with"),
         "{refused:?}"
     );
+}
+
+/// How long a thread of a process has had a processor, over all of its threads.
+fn processor_time(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let nanos = threads.filter_map(|thread| {
+        let statistics = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        statistics.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+/// On a machine with nothing else to do that is how long it takes: it waits for no disk.
+#[test]
+fn an_ephemeral_server_is_ready_within_50_ms_of_processor_time() {
+    let empty = data_dir();
+    let taken = (0..5).map(|_| {
+        let mut command = program(&["--ephemeral"]);
+        command.current_dir(empty.path());
+        let running = Running::of(command);
+        let taken = processor_time(running.child.id());
+        running.signal("TERM");
+        assert_eq!(running.end().0, Some(0));
+        taken
+    });
+    let least = taken.min().unwrap();
+    assert!(least < Duration::from_millis(50), "{least:?}");
 }
 
 #[test]
@@ -608,14 +636,14 @@ fn records_are_encrypted_with_a_file_of_keys_which_is_read_again_when_it_changes
     write_private(&file, "a = 1\n");
     running.request("PutRecord", put);
     write_private(&file, &both[both.find("b =").unwrap()..]);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     let refused = loop {
         let answer = running.answer("PutRecord", put);
         if answer.status != 200 {
             break answer.text().to_owned();
         }
         assert!(std::time::Instant::now() < deadline, "the file is not read again");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     };
     assert!(refused.contains("KMSNotFoundException"), "{refused}");
     running.signal("TERM");

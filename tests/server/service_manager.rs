@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anabranch_harness::http1::Client;
 use anabranch_harness::wait::PATIENCE;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::PROGRAM;
 
@@ -89,6 +89,86 @@ fn the_variables_that_the_files_and_the_page_name_are_those_of_serve() {
         assert!(!named.is_empty(), "{name}");
         let unknown: Vec<_> = named.difference(&known).collect();
         assert!(unknown.is_empty(), "{name}: {unknown:?}");
+    }
+}
+
+/// Without Docker: what the image is built of is a whole workspace, and what is copied out of the build is made there.
+#[test]
+fn the_image_is_built_of_what_is_there() {
+    let dockerfile = fs::read_to_string(source(DOCKERFILE)).unwrap();
+    let ignored = fs::read_to_string(source(&format!("{DOCKERFILE}.dockerignore"))).unwrap();
+    let context = tempfile::tempdir().unwrap();
+    for kept in ignored.lines().filter_map(|line| line.strip_prefix('!')) {
+        copy_kept(Path::new(kept), &ignored, context.path());
+    }
+    // Cargo looks for each member of the workspace, and for each target of the crate that the manifest names.
+    let described = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(context.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&described.stderr);
+    assert!(described.status.success(), "{said}");
+    let described: Value = serde_json::from_slice(&described.stdout).unwrap();
+    let packages = described["packages"].as_array().unwrap();
+    let ours = packages
+        .iter()
+        .find(|package| package["name"] == "anabranch")
+        .unwrap();
+    assert!(context.path().join("Cargo.lock").exists());
+
+    let build = dockerfile
+        .lines()
+        .find(|line| line.starts_with("RUN cargo build"))
+        .unwrap();
+    let words: Vec<_> = build.split_whitespace().collect();
+    let behind = |option: &str| {
+        let at = words.iter().position(|word| *word == option).unwrap();
+        words[at + 1]
+    };
+    assert!(ours["features"].get(behind("--features")).is_some(), "{build}");
+    let program = behind("--bin");
+    let is_program = |target: &Value| target["name"] == program && target["kind"] == json!(["bin"]);
+    assert!(
+        ours["targets"].as_array().unwrap().iter().any(is_program),
+        "{build}"
+    );
+    let copied: Vec<_> = dockerfile
+        .lines()
+        .filter(|line| line.starts_with("COPY --from=build"))
+        .map(|line| line.split_whitespace().rev().nth(1).unwrap())
+        .collect();
+    assert_eq!(copied.len(), 3);
+    for path in copied {
+        let is_made = match path {
+            "/etc/ssl/certs/ca-certificates.crt" => {
+                dockerfile.contains("apk add --no-cache ca-certificates ")
+            }
+            "/data" => build.ends_with("&& mkdir /data"),
+            path => path == format!("/source/target/release/{program}"),
+        };
+        assert!(is_made, "{path}");
+    }
+    assert!(dockerfile.contains(&format!("ENTRYPOINT [\"/{program}\"]")));
+}
+
+/// Copies what Docker is given of a file or a directory.
+fn copy_kept(name: &Path, ignored: &str, context: &Path) {
+    let is_ignored = ignored.lines().any(|line| match line.strip_prefix("**/") {
+        Some(anywhere) => name.ends_with(anywhere),
+        None => name == Path::new(line),
+    });
+    if is_ignored {
+        return;
+    }
+    let path = source(name.to_str().unwrap());
+    if path.is_dir() {
+        fs::create_dir_all(context.join(name)).unwrap();
+        for entry in fs::read_dir(path).unwrap() {
+            copy_kept(&name.join(entry.unwrap().file_name()), ignored, context);
+        }
+    } else {
+        fs::copy(&path, context.join(name)).unwrap();
     }
 }
 

@@ -23,6 +23,7 @@ use crate::evidence::Evidence;
 use crate::log::{Flushers, LogContext, LogResources, OpenSegments, SegmentPool, SpareBuffers};
 use crate::model::{Clock, LogName};
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, OnceLock, RwLock};
+use crate::trace::Listening;
 
 /// Takes the directory, reads which logs there are, and recovers those that were interrupted; or only reads it, where another
 /// program may have it. `on_want` is called when
@@ -187,13 +188,15 @@ impl LocalLogs {
         let next = Mutex::new(interrupted.into_iter());
         let take = || next.lock().next();
         let inherited = Inherited::of_this_thread();
-        let recover = || -> Result<()> {
+        let listening = Listening::of_this_thread();
+        let recover_all = || -> Result<()> {
             inherited.apply();
             while let Some(name) = take() {
                 self.recover_log(name)?;
             }
             Ok(())
         };
+        let recover = || listening.during(recover_all);
         std::thread::scope(|scope| {
             let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(recover)).collect();
             let result = recover();

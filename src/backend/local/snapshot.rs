@@ -91,7 +91,7 @@ fn settled(mut state: CatalogState, logs: &[LogCut], now: Timestamp) -> CatalogS
         state.settle_copied_log(name, segments, log.end, now);
     }
     state.drop_copied_journal();
-    state.leave_out_streams(now);
+    state.leave_out_ids(now);
     state
 }
 

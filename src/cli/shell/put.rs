@@ -3,9 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use anabranch::disk::left_to_read;
 use clap::Args;
 
 use super::super::Failure;
+use super::super::counted::Counted;
 use super::super::interruption::Interruption;
 use super::after_help;
 use super::decoded::json_text;
@@ -48,7 +50,8 @@ at a time; none waits for others. Records that the endpoint throttles are put ag
 behind their call is put before; within a call they come behind those that it took, also of the same key. A call that the
 endpoint answers with a failure of its own is made again, so that records can be there twice. It ends at the first line
 that cannot be a record: those before it are put. How many that are is on standard output, and in the message of a
-failure, with the first line that was not put.
+failure, with the first line that was not put. Where standard error is a terminal a line there tells how many are put, and
+how fast; of input that is a file also how much of it.
 
 "
 );
@@ -74,6 +77,8 @@ impl Work for Put<'_> {
     fn at(self, target: &mut impl Target) -> Result<(), Failure> {
         let arguments = self.0;
         let most = target.stream(&arguments.stream)?.max_record_bytes;
+        // Before it is read ahead.
+        let input_bytes = left_to_read(io::stdin());
         let lines = Lines::default();
         let to_interrupt = lines.clone();
         let interruption = Interruption::watch(move || to_interrupt.interrupt());
@@ -85,7 +90,7 @@ impl Work for Put<'_> {
             target,
             stream: &arguments.stream,
             interruption,
-            tally: Tally::default(),
+            tally: Tally::of_input(input_bytes),
         };
         match putter.put_all(&lines, &arguments.key, most) {
             Ok(()) => write(&putter.tally, arguments),
@@ -158,8 +163,8 @@ impl<T: Target> Putter<'_, T> {
             if attempts == MOST_ATTEMPTS {
                 self.tally.note_left(&records, last_line, true);
                 return Err(Failure::Refused(format!(
-                    "{} records are refused again and again: {}",
-                    records.len(),
+                    "{} refused again and again: {}",
+                    Counted(records.len() as u64, "record"),
                     answer.reason
                 )));
             }
@@ -174,8 +179,15 @@ impl<T: Target> Putter<'_, T> {
 
     /// Leaves those that were not taken, and gives how many were.
     fn keep_untaken(&mut self, records: &mut Vec<NewRecord>, answer: &PutAnswer) -> usize {
-        let size = |records: &[NewRecord]| records.iter().map(NewRecord::bytes).sum::<usize>();
-        let (count, bytes) = (records.len(), size(records));
+        let size = |records: &[NewRecord]| records.iter().map(NewRecord::bytes).sum::<usize>() as u64;
+        // With the ends of their lines.
+        let input = |records: &[NewRecord]| {
+            records
+                .iter()
+                .map(|record| record.data.len() as u64 + 1)
+                .sum::<u64>()
+        };
+        let (count, bytes, of_input) = (records.len(), size(records), input(records));
         let mut untaken = answer.untaken.iter().peekable();
         let mut place = 0;
         records.retain(|_| {
@@ -184,7 +196,8 @@ impl<T: Target> Putter<'_, T> {
             is_untaken
         });
         let taken = count - records.len();
-        self.tally.add(taken, bytes - size(records));
+        let (bytes, of_input) = (bytes - size(records), of_input - input(records));
+        self.tally.meter.add(taken as u64, bytes, of_input, String::new);
         taken
     }
 }
@@ -248,16 +261,17 @@ fn too_long(most: usize) -> String {
 }
 
 fn write(tally: &Tally, arguments: &PutArguments) -> Result<(), Failure> {
-    tally.hide_progress();
+    let meter = &tally.meter;
+    meter.hide();
     let mut output = arguments.output.open();
     let line = match output.format {
-        Format::Table => tally.text(),
+        Format::Table => meter.text(),
         Format::Json => format!(
             r#"{{"stream":{},"records":{},"bytes":{},"seconds":{:.3}}}"#,
             json_text(&arguments.stream),
-            tally.records,
-            tally.bytes,
-            tally.seconds(),
+            meter.records,
+            meter.bytes,
+            meter.seconds(),
         ),
     };
     output.line(&line)?;

@@ -9,14 +9,12 @@ use super::super::Failure;
 use super::super::dump;
 use super::super::interruption::Interruption;
 use super::after_help;
-use super::decoded::{Decoded, base64, json_text, pretty, printable};
 use super::directory::Access;
 use super::lineage::LineageReader;
-use super::output::{Format, Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::position;
-use super::rfc3339;
-use super::target::{ReadRecord, Target};
+use super::shown::{Shown, ShownArguments};
+use super::target::Target;
 use super::until::Until;
 
 #[derive(Debug, Clone, Args)]
@@ -70,20 +68,6 @@ pub(in crate::cli) struct TailArguments {
     place: PlaceArguments,
 }
 
-#[derive(Debug, Clone, Args)]
-struct ShownArguments {
-    /// No more than this many records
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<usize>,
-
-    /// In JSON lines, data as text or JSON where it is that; in a table, JSON over several lines
-    #[arg(long)]
-    decode: bool,
-
-    #[command(flatten)]
-    output: OutputArguments,
-}
-
 pub(super) const AFTER_HELP: &str = after_help!(
     "\
 Examples:
@@ -92,16 +76,16 @@ Examples:
   anabranch get clicks --decode --output json | jq 'select(.encoding == \"json\") | .data.page'
 
 A JSON line has shard, sequence_number, arrival, partition_key, encoding and data. Data is in base64; with --decode its
-encoding is json, text, or base64 for what is neither. Without --follow the end of a shard is where it ended when the
-command was started, or a little behind. A directory is followed while a server, or another program, has it and writes to
-it, and when it is started again; a connection that breaks is made again for 5 minutes. Stopped by SIGINT or SIGTERM, it
-has done what it was asked.
+encoding is json, text, or base64 for what is neither, and the records that the Kinesis Producer Library has put into one
+are lines of their own, with their place in it as sub_sequence_number; --limit counts them as one. Where standard error
+is a terminal and standard output is not, a line says how much was read, and how far the last of it is behind. Without
+--follow the end of a shard is where it ended when the command was started, or a little behind. A directory is followed
+while a server, or another program, has it and writes to it, and when it is started again; a connection that breaks is
+made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it was asked.
 
 "
 );
 
-/// Asked for at a time.
-const MOST_RECORDS: usize = 1_000;
 
 /// Shows what is there.
 pub(super) fn get(arguments: &GetArguments) -> Result<(), Failure> {
@@ -212,14 +196,15 @@ fn follow<T: Target>(reader: &mut LineageReader<'_, T>, shown: &mut Shown) -> Re
                 connection.note_answer();
                 interruption.wait(T::BETWEEN_READS);
             }
-            Err(failure) => match connection.wait_after(&failure) {
-                Some(wait) => drop(interruption.wait(wait)),
-                None => {
+            Err(failure) => {
+                shown.hide_progress();
+                let Some(wait) = connection.wait_after(&failure) else {
                     let done = reader.last_read();
                     let failure = Box::new(failure);
                     return Err(Failure::After { done, failure });
-                }
-            },
+                };
+                interruption.wait(wait);
+            }
         }
     }
     Ok(())
@@ -265,83 +250,4 @@ impl Connection {
         broken.wait = (wait * 2).min(Self::LONGEST_WAIT);
         Some(wait)
     }
-}
-
-/// Records that are shown until there are enough.
-struct Shown {
-    output: Output,
-    is_decoded: bool,
-    left: usize,
-    has_head: bool,
-}
-
-impl Shown {
-    fn new(arguments: &ShownArguments) -> Self {
-        Self {
-            output: arguments.output.open(),
-            is_decoded: arguments.decode,
-            left: arguments.limit.unwrap_or(usize::MAX),
-            has_head: false,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.left == 0
-    }
-
-    /// How many more to ask for.
-    fn room(&self) -> usize {
-        self.left.min(MOST_RECORDS)
-    }
-
-    fn show(&mut self, records: &[ReadRecord]) -> Result<(), Failure> {
-        for record in records {
-            match self.output.format {
-                Format::Json => self.output.line(&json(record, self.is_decoded))?,
-                Format::Table => {
-                    if !std::mem::replace(&mut self.has_head, true) {
-                        let head = ["ARRIVAL", "SHARD", "SEQUENCE NUMBER", "PARTITION KEY"];
-                        self.output.line(&columns(head, "DATA"))?;
-                    }
-                    self.output.line(&row(record, self.is_decoded))?;
-                }
-            }
-        }
-        self.left = self.left.saturating_sub(records.len());
-        self.output.flush()
-    }
-}
-
-fn json(record: &ReadRecord, is_decoded: bool) -> String {
-    let (encoding, data) = match is_decoded {
-        true => Decoded::of(&record.data).json(),
-        false => ("base64", base64(&record.data)),
-    };
-    let arrival = rfc3339::shown(record.arrival);
-    let place = format!(
-        r#""shard":"{}","sequence_number":"{}","arrival":"{arrival}""#,
-        record.shard, record.sequence_number
-    );
-    let key = json_text(&record.key);
-    format!(r#"{{{place},"partition_key":{key},"encoding":"{encoding}","data":{data}}}"#)
-}
-
-fn row(record: &ReadRecord, is_decoded: bool) -> String {
-    const INDENT: &str = "    ";
-    let arrival = rfc3339::shown(record.arrival);
-    let shard = record.shard.to_string();
-    let key = printable(&record.key);
-    let columns = |data: &str| columns([&arrival, &shard, &record.sequence_number, &key], data);
-    match Decoded::of(&record.data) {
-        Decoded::Json(document) if is_decoded => {
-            format!("{}\n{INDENT}{}", columns(""), pretty(document, INDENT))
-        }
-        decoded => columns(&decoded.line()),
-    }
-}
-
-/// One line: what comes next may be wider than anything before, so only the usual widths are kept.
-fn columns([arrival, shard, number, key]: [&str; 4], data: &str) -> String {
-    let line = format!("{arrival:24}  {shard:20}  {number:56}  {key:13}  {data}");
-    line.trim_end().to_owned()
 }

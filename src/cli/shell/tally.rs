@@ -1,17 +1,12 @@
 //! How much has been put, for people who watch, and for what has to go on where a put has failed.
 
-use std::time::{Duration, Instant};
-
-use super::super::progress_line::ProgressLine;
+use super::meter::Meter;
 use super::target::NewRecord;
 
 /// What has been put so far.
+#[derive(Default)]
 pub(super) struct Tally {
-    pub(super) records: u64,
-    pub(super) bytes: u64,
-    begun: Instant,
-    shown: Option<Instant>,
-    progress: ProgressLine,
+    pub(super) meter: Meter,
     gap: Option<Gap>,
 }
 
@@ -26,27 +21,12 @@ struct Gap {
     is_certain: bool,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            records: 0,
-            bytes: 0,
-            begun: Instant::now(),
-            shown: None,
-            progress: ProgressLine::default(),
-            gap: None,
-        }
-    }
-}
-
 impl Tally {
-    pub(super) fn add(&mut self, records: usize, bytes: usize) {
-        const BETWEEN_SHOWS: Duration = Duration::from_millis(100);
-        self.records += records as u64;
-        self.bytes += bytes as u64;
-        if self.shown.is_none_or(|shown| shown.elapsed() >= BETWEEN_SHOWS) {
-            self.shown = Some(Instant::now());
-            self.progress.show(&self.text());
+    /// Of input of which so many bytes are to come, if that is known.
+    pub(super) fn of_input(bytes: Option<u64>) -> Self {
+        Self {
+            meter: Meter::default().towards(bytes),
+            gap: None,
         }
     }
 
@@ -64,35 +44,15 @@ impl Tally {
         });
     }
 
-    pub(super) fn text(&self) -> String {
-        let seconds = self.seconds();
-        let rate = |count: u64| count as f64 / seconds.max(0.001);
-        format!(
-            "{} records, {:.1} MB in {seconds:.1} s: {:.0} records/s, {:.1} MB/s",
-            self.records,
-            self.bytes as f64 / 1e6,
-            rate(self.records),
-            rate(self.bytes) / 1e6,
-        )
-    }
-
-    pub(super) fn seconds(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64()
-    }
-
-    pub(super) fn hide_progress(&self) {
-        self.progress.show("");
-    }
-
     /// For the message of a failure: how much is put, and with which line to go on.
     pub(super) fn done(&self) -> String {
-        let put = match self.records {
+        let put = match self.meter.records {
             0 => "No record was put".to_owned(),
             1 => "1 record was put".to_owned(),
             records => format!("{records} records were put"),
         };
         match self.gap {
-            None if self.records == 0 => format!("{put}."),
+            None if self.meter.records == 0 => format!("{put}."),
             None => format!("{put} before."),
             Some(gap) => format!("{put}.{}", gap.text()),
         }
@@ -160,7 +120,7 @@ mod tests {
             ),
         ] {
             let mut tally = Tally::default();
-            tally.add(7, 0);
+            tally.meter.add(7, 0, 0, String::new);
             tally.note_left(&left(lines), last, is_certain);
             assert_eq!(tally.done(), expected);
         }

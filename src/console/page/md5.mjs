@@ -1,4 +1,4 @@
-// MD5 (RFC 1321), which browsers do not have: aggregates end in it, and it gives partition keys their hash keys.
+// MD5 (RFC 1321), which browsers do not have: it gives partition keys their hash keys.
 
 const SHIFTS = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21];
 const SINES = Uint32Array.from({ length: 64 }, (_, index) => Math.floor(Math.abs(Math.sin(index + 1)) * 2 ** 32));

@@ -1,16 +1,18 @@
-// What the bytes of a record are: an aggregate, JSON, text, or only bytes. Nothing here knows the page.
+// What the data of a record is: JSON, text, only bytes, or what the server has found in it. Nothing here knows the page.
 
-import { recordsInAggregate } from "./kpl.mjs";
-
-/** `{ kind, text, records }`: the kind is `aggregate`, `json`, `text`, `empty` or `bytes`. */
+/** `{ kind, text }`: the kind is `json`, `text`, `empty` or `bytes`. */
 export function understood(bytes) {
-  if (bytes.length === 0) return { kind: "empty", text: "", records: [] };
-  const records = recordsInAggregate(bytes);
-  if (records) return { kind: "aggregate", text: `${records.length} records in one`, records };
+  if (bytes.length === 0) return { kind: "empty", text: "" };
   const text = textOf(bytes);
-  if (text === null) return { kind: "bytes", text: hexDump(bytes), records: [] };
+  if (text === null) return { kind: "bytes", text: hexDump(bytes) };
   const json = jsonOf(text);
-  return json === null ? { kind: "text", text, records: [] } : { kind: "json", text: json, records: [] };
+  return json === null ? { kind: "text", text } : { kind: "json", text: json };
+}
+
+/** The same of a record that has others in it, as the server has taken it apart, with these: `{ key, data }`. */
+export function ofAggregate({ count, records }) {
+  const taken = records.map(({ key, data }) => ({ key, data: bytesOf(data) }));
+  return { kind: "aggregate", text: count === 1 ? "1 record in one" : `${count} records in one`, count, records: taken };
 }
 
 /** A line of it, for a list. */

@@ -2,12 +2,12 @@
 
 import { readersOf } from "./api.mjs";
 import { cell, h, table } from "./dom.mjs";
-import { ago, count, moment, span } from "./format.mjs";
+import { ago, bytes as size, count, moment, span } from "./format.mjs";
 
 /** Asked no more often. */
 const PAUSE = 2000;
 
-const LAG = [["Reads shards", "number"], ["Records behind", "number"], ["Behind by"]];
+const LAG = [["Shards", "number"], ["Records behind", "number"], ["Bytes behind", "number"], ["Behind by"]];
 
 export class Readers {
   #asked = -Infinity;
@@ -31,10 +31,10 @@ export class Readers {
   #show({ now, consumers, checkpoints, queues, channels }) {
     const parts = [
       part("Consumers", [["Consumer"], ["Status"], ["Registered"], ...LAG], consumers.map(consumer)),
-      part("Checkpoints", [["Checkpoint"], ...LAG], checkpoints.map(checkpoint)),
+      part("Checkpoints and consumer groups", [["Name"], ...LAG], checkpoints.map(checkpoint)),
       part(
         "Queues",
-        [["Queue"], ["Status"], ["In flight", "number"], ["To redeliver", "number"], ["Dead letters", "number"], ["Held back for"]],
+        [["Queue"], ["Status"], ["Available", "number"], ["To redeliver", "number"], ["In flight", "number"], ["Dead letters", "number"], ["Held back for"]],
         queues.map(queue),
       ),
       part("Channels", [["Channel"], ["Status"], ["Bucket"], ["Last delivery"], ["Problem"]], channels.map((one) => channel(one, now))),
@@ -55,15 +55,17 @@ function consumer({ name, status, created, lag }) {
 }
 
 function checkpoint({ name, lag }) {
-  return h("tr", null, cell("Checkpoint", name, "head"), lagCells(lag));
+  return h("tr", null, cell("Name", name, "head"), lagCells(lag));
 }
 
-function lagCells({ shards, records, millis, error }) {
-  const behind = error ? h("span", { class: "bad" }, error) : !records ? "–" : span(millis);
-  const isRead = shards > 0;
+function lagCells({ shards, shardsLeftOut, records, bytes, millis, error }) {
+  const behind = error ? h("span", { class: "bad" }, error) : records > 0 ? span(millis) : "–";
+  const isRead = !error && shards > 0;
+  const ofShards = shardsLeftOut > 0 ? `${count(shards - shardsLeftOut)} of ${count(shards)}` : count(shards);
   return [
-    cell("Reads shards", count(shards), "number"),
+    cell("Shards", error ? "–" : ofShards, "number"),
     cell("Records behind", isRead ? count(records) : "–", "number"),
+    cell("Bytes behind", isRead ? size(bytes) : "–", "number"),
     cell("Behind by", behind),
   ];
 }
@@ -75,8 +77,9 @@ function queue({ name, status, visibilitySeconds, counts }) {
     null,
     cell("Queue", name, "head"),
     cell("Status", counts.error ? h("span", { class: "bad" }, counts.error) : statusOf(status)),
-    cell("In flight", count(counts.inFlight), "number"),
+    cell("Available", count(counts.available), "number"),
     cell("To redeliver", count(counts.toRedeliver), "number"),
+    cell("In flight", count(counts.inFlight), "number"),
     cell("Dead letters", h("span", { class: letters > 0 ? "bad" : null }, count(letters)), "number"),
     cell("Held back for", span(1000 * visibilitySeconds)),
   );

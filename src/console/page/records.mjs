@@ -5,7 +5,7 @@ import { h, show } from "./dom.mjs";
 import { bytes as size, count, moment, shortShard } from "./format.mjs";
 import { partOf } from "./lineage.mjs";
 import { hashKeyOf } from "./md5.mjs";
-import { bytesOf, preview, understood } from "./payload.mjs";
+import { bytesOf, ofAggregate, preview, understood } from "./payload.mjs";
 
 const MOST_SHOWN = 500;
 
@@ -215,8 +215,8 @@ function millisOf(text) {
 }
 
 function item(record, isNew) {
-  const data = bytesOf(record.data);
-  const meaning = understood(data);
+  const data = bytesOf(record.data ?? "");
+  const meaning = record.aggregate ? ofAggregate(record.aggregate) : understood(data);
   const details = h(
     "details",
     { ontoggle: () => details.open && details.children.length === 1 && details.append(bodyOf(record, data, meaning)) },
@@ -235,12 +235,15 @@ function item(record, isNew) {
 function bodyOf(record, data, meaning) {
   const facts = { "Sequence number": record.number, "Partition key": record.key, Arrival: moment(record.arrival), Size: size(record.bytes) };
   const list = Object.entries(facts).flatMap(([name, value]) => [h("dt", null, name), h("dd", { class: "mono" }, value)]);
-  const isCut = data.length < record.bytes;
+  const isAggregate = meaning.kind === "aggregate";
+  const isCut = !isAggregate && data.length < record.bytes;
   const body = h("div", { class: "body" }, h("dl", null, list));
   if (isCut) body.append(h("p", { class: "warn" }, `The first ${size(data.length)} of ${size(record.bytes)}.`));
-  if (meaning.kind === "aggregate") {
+  if (isAggregate) {
     body.append(h("p", null, `${meaning.text}, put by the Kinesis Producer Library:`));
-    meaning.records.forEach((inner) => body.append(h("p", { class: "mono" }, inner.key ?? "–"), h("pre", null, understood(inner.data).text)));
+    meaning.records.forEach(({ key, data: inner }) => body.append(h("p", { class: "mono" }, key), h("pre", null, understood(inner).text)));
+    const left = meaning.count - meaning.records.length;
+    if (left > 0) body.append(h("p", { class: "warn" }, `${count(left)} more are not shown.`));
   } else {
     body.append(h("pre", null, meaning.text));
   }

@@ -9,6 +9,7 @@ use crate::log::commit::local_log::LogContext;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::log::segments::segment::Segment;
+use crate::trace::{self, Happening};
 
 /// A log's last segment, into which the frames of a journal go back where they are not.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct PutBack {
     segment: Segment,
     /// Whether the journal has frames of it.
     is_begun: bool,
+    /// Whether some were missing.
+    has_written: bool,
 }
 
 impl PutBack {
@@ -23,6 +26,7 @@ impl PutBack {
         Self {
             segment: Segment::inherited(log, entry, directory),
             is_begun: false,
+            has_written: false,
         }
     }
 
@@ -55,6 +59,7 @@ impl PutBack {
         }
         if !missing.is_empty() {
             open = resources.open_segments.get_writable(segment)?;
+            self.has_written = true;
         }
         for (offset, frame) in missing {
             // The file is synced before it is closed, should others need its place.
@@ -79,6 +84,11 @@ impl PutBack {
                 .map_err(|error| resources.health.poison("sync", &self.segment.path, error))
         });
         resources.open_segments.close(&self.segment);
-        synced
+        synced?;
+        if self.has_written {
+            let log = self.segment.log.name;
+            trace::tell(&Happening::JournalPutBack { log });
+        }
+        Ok(())
     }
 }

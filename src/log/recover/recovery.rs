@@ -25,6 +25,7 @@ use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::log::format::segment_header::SegmentEntry;
 use crate::log::segments::open_segments::OpenSegment;
 use crate::log::segments::segment::Segment;
+use crate::trace::{self, Happening};
 
 #[derive(Debug)]
 pub(super) struct RecoveredTail {
@@ -59,7 +60,14 @@ pub(super) fn recover_tail(segment: &Segment, context: &LogContext) -> Result<Re
                 })
                 .map_err(|error| context.resources.health.poison("sync", &segment.path, error))?;
             }
-            Action::EndAt(end) => tail.end = end,
+            Action::EndAt(end) => {
+                tail.end = end;
+                trace::tell(&Happening::EndFound {
+                    log: segment.log.name,
+                    path: &segment.path,
+                    next_record: end.next_record,
+                });
+            }
             Action::Refuse(Cause::Met) => tail.damage = error.clone(),
             Action::Refuse(Cause::Doubt) => tail.damage = doubt.cloned(),
             Action::Refuse(Cause::Lost { durable_through }) => {

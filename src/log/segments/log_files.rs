@@ -14,6 +14,7 @@ use crate::log::format::log_end::LogEnd;
 use crate::log::format::segment_header::SegmentEntry;
 use crate::model::RecordNumber;
 use crate::sync::{AtomicBool, Mutex, OnceLock, RwLock};
+use crate::trace::{self, Happening};
 
 /// What a log's writer and its readers share.
 #[derive(Debug)]
@@ -124,7 +125,15 @@ impl LogFiles {
     pub(crate) fn note_damage_of(&self, segment: &Segment, damage: Error) -> Error {
         match segment.is_forgotten() {
             true => damage,
-            false => self.note_damage(damage),
+            false => {
+                if self.damage().is_none() {
+                    trace::tell(&Happening::DamageMet {
+                        log: self.identity.name,
+                        error: &damage,
+                    });
+                }
+                self.note_damage(damage)
+            }
         }
     }
 }

@@ -262,6 +262,11 @@ impl Lineage {
             .ok_or(LineageError::UnknownShard { shard: id })
     }
 
+    /// The index of the next shard.
+    pub(crate) fn next_index(&self) -> u32 {
+        self.next_index
+    }
+
     /// Gives no new shard an id up to and including this one, which may have been in use.
     pub(crate) fn reserve_ids(&mut self, through: ShardId) {
         self.next_index = self.next_index.max(through.index().saturating_add(1));

@@ -137,8 +137,11 @@ export class Browser {
     await this.send("Emulation.setEmulatedMedia", { features });
   }
 
-  async screenshot(path) {
-    const { data } = await this.send("Page.captureScreenshot", { format: "png", captureBeyondViewport: true });
+  /** Of the screen, or of what a selector finds. */
+  async screenshot(path, selector) {
+    const box = `(() => { const { x, y, width, height } = document.querySelector(${JSON.stringify(selector)}).getBoundingClientRect(); return { x: x + scrollX, y: y + scrollY, width, height, scale: 1 }; })()`;
+    const clip = selector ? { clip: await this.value(box) } : {};
+    const { data } = await this.send("Page.captureScreenshot", { format: "png", captureBeyondViewport: true, ...clip });
     await writeFile(path, Buffer.from(data, "base64"));
   }
 

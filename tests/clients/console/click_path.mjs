@@ -38,6 +38,16 @@ function aggregate() {
   return Buffer.concat([Buffer.from([0xf3, 0x89, 0x9a, 0xc2]), message, createHash("md5").update(message).digest()]);
 }
 
+const jobs = "arn:aws:kinesis:us-east-1:000000000000:stream/jobs";
+const QUEUE = {
+  QueueName: "workers",
+  StreamConfigurationList: [{ StreamARN: jobs, StartingPosition: { Type: "TRIM_HORIZON" } }],
+  QueueAttributes: {
+    VisibilityTimeoutSeconds: 60,
+    DeadLetterConfiguration: { TargetType: "BUILT_IN", MaxReceiveCount: 1 },
+  },
+};
+
 await call("CreateStream", { StreamName: "clicks", ShardCount: 2 });
 await call("CreateStream", { StreamName: "orders", ShardCount: 1 });
 for (let number = 0; number < 40; number += 1) await put(`user-${number}`, JSON.stringify({ page: `/${number}` }));
@@ -55,12 +65,13 @@ await browser.until("document.querySelector('#live').textContent === 'live'");
 // The streams are there, and what comes in moves their numbers.
 await browser.until("document.querySelectorAll('tr[data-stream]').length === 2");
 const rateOf = "document.querySelector('tr[data-stream=clicks] td:nth-child(4)').textContent";
-const writing = (async () => {
+async function write() {
   for (let number = 0; number < 60; number += 1) {
     await put(`user-${number}`, JSON.stringify({ page: "/live", number }));
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-})();
+}
+const writing = write();
 await browser.until(`Number(${rateOf}) > 0`);
 await picture("overview");
 await writing;
@@ -110,7 +121,17 @@ await browser.until("document.querySelector('.records li').dataset.kind === 'byt
 // An aggregate opens, with the records in it.
 await browser.click(".records [data-kind=aggregate] summary");
 await browser.until("document.querySelector('.records [data-kind=aggregate] .body')?.innerText.includes('inner-2')");
+
+// What comes in colours the open shards; those that are closed stay pale.
+const writingMore = write();
+await browser.until("Boolean(document.querySelector('.picture .shard:not(.is-closed):is(.has-load-1, .has-load-2, .has-load-3, .has-load-4, .has-load-5)'))");
+assert.equal(await browser.value("document.querySelector('.picture .shard.is-closed:is(.has-load-1, .has-load-2, .has-load-3, .has-load-4, .has-load-5)')"), null);
 await picture("stream");
+await browser.screenshot(join(directory, "lineage.png"), ".picture");
+await browser.screen({ width: 1280, height: 900, isDark: true });
+await picture("stream-dark");
+await browser.screen({ width: 1280, height: 900 });
+await writingMore;
 
 // Found by its key, from the oldest shard on, and by its number.
 const choose = (value) =>
@@ -134,11 +155,22 @@ await browser.type("yesterday");
 await browser.key("Enter", "\r");
 await browser.until("document.querySelector('.note').textContent.includes('no time')");
 
+// Readers: a consumer, and a queue has records for those who come.
+await call("CreateStream", { StreamName: "jobs", StreamModeDetails: { StreamMode: "ON_DEMAND" } });
+await call("CreateQueue", QUEUE);
+await call("RegisterStreamConsumer", { StreamARN: jobs, ConsumerName: "billing" });
+for (const job of ["one", "two", "three"]) await put(job, job, "jobs");
+await browser.visit(`${url}/#/stream/000000000000%2Fus-east-1/jobs`);
+const cells = (title) => `[...document.querySelectorAll('[aria-label=${title}] tbody td, [aria-label=${title}] tbody th')].map((cell) => cell.textContent)`;
+await browser.until(`${cells("Queues")}[2] === '3'`);
+assert.deepEqual((await browser.value(cells("Queues"))).slice(0, 6), ["workers", "ACTIVE", "3", "0", "0", "0"]);
+assert.deepEqual((await browser.value(cells("Consumers"))).slice(0, 2), ["billing", "ACTIVE"]);
+
 // On a phone, in the dark, nothing is wider than the screen.
 for (const [name, hash] of [["overview", "#/"], ["stream", "#/stream/000000000000%2Fus-east-1/clicks"]]) {
   await browser.screen({ width: 390, height: 844, isPhone: true, isDark: true });
   await browser.visit(`${url}/${hash}`);
-  await browser.until(name === "overview" ? "document.querySelectorAll('tr[data-stream]').length === 3" : "document.querySelectorAll('.picture .shard').length === 5");
+  await browser.until(name === "overview" ? "document.querySelectorAll('tr[data-stream]').length === 4" : "document.querySelectorAll('.picture .shard').length === 5");
   assert.ok(await browser.value("document.documentElement.scrollWidth <= innerWidth"), `${name} is wider than a phone`);
   await picture(`${name}-phone-dark`);
 }

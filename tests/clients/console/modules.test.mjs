@@ -7,8 +7,7 @@ import { test } from "node:test";
 const load = (name) => import(new URL(`../../../src/console/page/${name}.mjs`, import.meta.url));
 
 const { md5, hashKeyOf } = await load("md5");
-const { recordsInAggregate } = await load("kpl");
-const { understood, preview, hexDump, bytesOf } = await load("payload");
+const { understood, ofAggregate, preview, hexDump, bytesOf } = await load("payload");
 const { layout, loadStep, neighbour, partOf, shareBefore, withExpired } = await load("lineage");
 const { Rates, Window, quantile } = await load("rates");
 const format = await load("format");
@@ -27,47 +26,12 @@ test("a partition key has the hash key that Kinesis gives it", () => {
   assert.equal(hashKeyOf("grün"), BigInt(`0x${createHash("md5").update("grün").digest("hex")}`));
 });
 
-const varint = (number) => (number < 128 ? [number] : [(number & 127) | 128, ...varint(Math.floor(number / 128))]);
-const field = (number, bytes) => [...varint((number << 3) | 2), ...varint(bytes.length), ...bytes];
-const plain = (number, value) => [...varint(number << 3), ...varint(value)];
-
-function aggregateOf(message) {
-  return Uint8Array.from([0xf3, 0x89, 0x9a, 0xc2, ...message, ...createHash("md5").update(Uint8Array.from(message)).digest()]);
-}
-
-const long = "x".repeat(300);
-const MESSAGE = [
-  ...field(1, utf8("key-1")),
-  ...field(1, utf8("key-2")),
-  ...field(2, utf8("12345")),
-  ...field(3, [...plain(1, 1), ...plain(2, 0), ...field(3, utf8(long))]),
-  ...field(3, [...plain(1, 0), ...field(3, utf8("two")), ...field(4, [...field(1, utf8("tag")), ...field(2, utf8("value"))])]),
-];
-
-test("an aggregate is taken apart", () => {
-  const records = recordsInAggregate(aggregateOf(MESSAGE));
-  assert.deepEqual(
-    records.map(({ key, explicitHashKey, data }) => [key, explicitHashKey, Buffer.from(data).toString()]),
-    [["key-2", "12345", long], ["key-1", null, "two"]],
-  );
-  assert.deepEqual(records[1].tags, [{ key: "tag", value: "value" }]);
-  assert.equal(understood(aggregateOf(MESSAGE)).kind, "aggregate");
-});
-
-test("what only looks like an aggregate is none", () => {
-  const whole = aggregateOf(MESSAGE);
-  for (let length = 0; length < whole.length; length += 1) assert.equal(recordsInAggregate(whole.subarray(0, length)), null);
-  for (let at = 0; at < whole.length; at += 1) {
-    const changed = whole.slice();
-    changed[at] ^= 0x20;
-    assert.equal(recordsInAggregate(changed), null, `byte ${at}`);
-  }
-  // A right hash over nonsense: fields that end too late, numbers without an end, kinds that there are not.
-  for (const nonsense of [[0x0a, 0x7f, 1], [0x08, ...Array(12).fill(0xff)], [0x0f], [0x0a, 0x02, 0xc3, 0x28], [0x1a, 0x02, 0x1a, 0x7f]]) {
-    assert.equal(recordsInAggregate(aggregateOf(nonsense)), null, String(nonsense));
-  }
-  // A key that is not in the table.
-  assert.deepEqual(recordsInAggregate(aggregateOf(field(3, plain(1, 9))))[0].key, null);
+test("an aggregate is what the server has found in a record", () => {
+  const base64 = (text) => Buffer.from(text).toString("base64");
+  const one = ofAggregate({ count: 1, records: [{ key: "k", hashKey: null, data: base64("grün") }] });
+  assert.deepEqual([one.kind, one.text, one.records[0].key], ["aggregate", "1 record in one", "k"]);
+  assert.deepEqual(one.records[0].data, utf8("grün"));
+  assert.equal(ofAggregate({ count: 7, records: [] }).text, "7 records in one");
 });
 
 test("bytes are JSON, text, or bytes", () => {

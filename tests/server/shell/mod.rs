@@ -6,6 +6,7 @@ mod positions;
 mod putting;
 mod records;
 mod streams;
+mod watched;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
+use md5::{Digest, Md5};
 use serde_json::json;
 
 use super::{Ran, Shell, data, rows, texts};
@@ -86,6 +87,78 @@ fn data_is_decoded_if_asked_for() {
                 .ends_with("  {\"z\": 1.50,\"a\":[123456789012345678901234567890]}"),
             "{table}"
         );
+    }
+}
+
+/// What the Kinesis Producer Library puts of these: all of one key.
+fn aggregate(key: &str, datas: &[&[u8]]) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[(number << 3) | 2, bytes.len() as u8], bytes].concat();
+    let record = |data: &&[u8]| field(3, &[vec![8, 0], field(3, data)].concat());
+    let records: Vec<u8> = datas.iter().flat_map(record).collect();
+    let message = [field(1, key.as_bytes()), records].concat();
+    [
+        &[0xf3, 0x89, 0x9a, 0xc2],
+        &message[..],
+        &Md5::digest(&message)[..],
+    ]
+    .concat()
+}
+
+#[test]
+fn records_in_one_are_records_of_their_own_where_they_are_decoded() {
+    let shells = Shell::each_filled(|namespace, _| {
+        let clicks = namespace.create_stream("clicks", 1).unwrap();
+        clicks.put("outer", b"plain").unwrap();
+        clicks
+            .put("outer", &aggregate("inner", &[b"{\"a\":1}", b"two", b"\xff"]))
+            .unwrap();
+        clicks.put("outer", &aggregate("none", &[])).unwrap();
+        let mut broken = aggregate("inner", &[b"two"]);
+        broken.push(0);
+        clicks.put("outer", &broken).unwrap();
+    });
+    for shell in shells {
+        let decoded = shell.rows(&["get", "clicks", "--decode"]);
+        let stored = shell.rows(&["get", "clicks"]);
+        assert_eq!((decoded.len(), stored.len()), (6, 4));
+        let told: Vec<_> = decoded
+            .iter()
+            .map(|row| {
+                (
+                    &row["partition_key"],
+                    &row["sub_sequence_number"],
+                    &row["encoding"],
+                )
+            })
+            .collect();
+        let (inner, outer, none) = (&json!("inner"), &json!("outer"), &json!(null));
+        assert_eq!(
+            told,
+            [
+                (outer, none, &json!("text")),
+                (inner, &json!(0), &json!("json")),
+                (inner, &json!(1), &json!("text")),
+                (inner, &json!(2), &json!("base64")),
+                (outer, none, &json!("base64")),
+                (outer, none, &json!("base64")),
+            ]
+        );
+        assert_eq!(
+            (&decoded[1]["data"], &decoded[2]["data"]),
+            (&json!({"a": 1}), &json!("two"))
+        );
+        for row in &decoded[1..4] {
+            for fact in ["shard", "sequence_number", "arrival"] {
+                assert_eq!(row[fact], stored[1][fact]);
+            }
+        }
+        assert_eq!(
+            shell.rows(&["tail", "clicks", "--decode", "--limit", "2"]).len(),
+            4
+        );
+        let table = shell.ok(&["get", "clicks", "--decode", "--output", "table"]);
+        let number = stored[1]["sequence_number"].as_str().unwrap();
+        assert!(table.contains(&format!("{number}#1  inner")), "{table}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use anabranch::kinesis::{BindError, Credentials, Fault, Server, ServerOptions};
-use anabranch::{Memory, Store, StoreOptions};
+use anabranch::{Memory, StartingPosition, Store, StoreOptions};
 use anabranch_harness::http1::{Client, Head, Reply};
 use anabranch_harness::http2::Http2Client;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ on_each_backend!(
     health_and_version_are_told_in_json,
     metrics_are_text_that_prometheus_reads,
     metrics_count_what_was_put_and_read,
+    metrics_tell_how_far_readers_are_behind,
     calls_are_counted_by_operation_and_error,
     a_page_can_only_be_read,
     a_path_says_nothing_where_an_operation_is_called,
@@ -200,6 +201,50 @@ fn metrics_are_text_that_prometheus_reads(backend: Backend) {
         metrics.value(&format!("anabranch_build_info{{version=\"{version}\"}}")),
         1.0
     );
+}
+
+fn metrics_tell_how_far_readers_are_behind(backend: Backend) {
+    let server = TestServer::start(backend);
+    server.create("clicks", 1);
+    let stream = server.streams().stream("clicks").unwrap();
+    stream.register_consumer("billing").unwrap();
+    for data in ["first", "second", "third"] {
+        server.put("clicks", "k", data);
+    }
+    let mut reader = stream.reader(StartingPosition::TrimHorizon).unwrap();
+    reader.next().unwrap().unwrap();
+    reader.save_checkpoint("archive").unwrap();
+    server.advance(std::time::Duration::from_secs(7));
+    let series = |metric: &str| {
+        let namespace = stream.namespace();
+        format!(r#"{metric}{{namespace="{namespace}",stream="clicks",kind="checkpoint",reader="archive"}}"#)
+    };
+    let metrics = Metrics::of(&server);
+    assert_eq!(metrics.value(&series("anabranch_stream_reader_lag_records")), 2.0);
+    assert!(metrics.value(&series("anabranch_stream_reader_lag_bytes")) > 13.0);
+    assert_eq!(metrics.value(&series("anabranch_stream_reader_lag_seconds")), 7.0);
+    // Of a consumer to which nothing is pushed it is not known how far it is.
+    assert!(!metrics.series.keys().any(|series| series.contains("billing")));
+
+    assert_eq!(reader.by_ref().count(), 2);
+    reader.save_checkpoint("archive").unwrap();
+    let metrics = Metrics::of(&server);
+    assert_eq!(metrics.value(&series("anabranch_stream_reader_lag_records")), 0.0);
+    assert_eq!(metrics.value(&series("anabranch_stream_reader_lag_seconds")), 0.0);
+    stream.remove_checkpoint("archive").unwrap();
+    let metrics = Metrics::of(&server);
+    assert!(!metrics.series.keys().any(|series| series.contains("archive")));
+
+    // No more than a hundred readers have series.
+    for number in 0..101 {
+        reader.save_checkpoint(&format!("reader-{number:03}")).unwrap();
+    }
+    let metrics = Metrics::of(&server);
+    let records = metrics
+        .series
+        .keys()
+        .filter(|series| series.starts_with("anabranch_stream_reader_lag_records"));
+    assert_eq!(records.count(), 100);
 }
 
 fn metrics_count_what_was_put_and_read(backend: Backend) {
