@@ -15,8 +15,8 @@ use anabranch::{
 };
 use proptest::prelude::*;
 
-use crate::op::Fault;
 use crate::machine::{merge_nth, split_nth};
+use crate::op::Fault;
 use crate::watchdog::Case;
 
 const DIRECTORY: &str = "store";

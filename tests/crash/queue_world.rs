@@ -360,7 +360,7 @@ impl World {
         let some = self.some(one_of, dead_letters);
         let changes: Vec<_> = some.iter().map(|(_, receipt)| (*receipt, seconds)).collect();
         let outcomes = self.queue().and_then(|queue| queue.change_visibility(&changes));
-        let held_until = self.seconds + u64::from(seconds);
+        let held_until = self.machine.seconds() + u64::from(seconds);
         for (id, _) in &some {
             self.records.get_mut(id).unwrap().held_until = Some(held_until);
         }

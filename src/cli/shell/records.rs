@@ -86,7 +86,6 @@ made again for 5 minutes. Stopped by SIGINT or SIGTERM, it has done what it was 
 "
 );
 
-
 /// Shows what is there.
 pub(super) fn get(arguments: &GetArguments) -> Result<(), Failure> {
     arguments.place.run(Access::Read, Get(arguments))

@@ -57,7 +57,9 @@ impl Follower {
     /// The manifest is gone, or damaged, or cannot be read.
     pub(super) fn catch_up(&self) -> Result<bool> {
         let mut manifest = self.manifest.lock();
-        let note = || drop(self.revision.fetch_add(1, Ordering::AcqRel));
+        let note = || {
+            self.revision.fetch_add(1, Ordering::AcqRel);
+        };
         match self.catalog.take_over(manifest.look()?, note) {
             Ok(has_changed) => Ok(has_changed),
             Err(_) => {

@@ -160,6 +160,8 @@ impl ShardLog for FollowedShard {
         Poll::Ready(self.settled(|| self.log.log().first_since(time)))
     }
 
+    fn wait_until_fetched(&self) {}
+
     fn end(&self) -> Result<ShownEnd> {
         self.settled(|| Ok(self.log.end()))
     }
