@@ -188,7 +188,7 @@ fn damage_is_told_when_it_is_met_and_not_again() {
     store
         .create_stream("clicks", 1)
         .unwrap()
-        .put("key", b"data")
+        .put("key", &[b'x'; 1_000])
         .unwrap();
     store.close().unwrap();
     let is_segment = |path: &&std::path::Path| {

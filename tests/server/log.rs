@@ -88,8 +88,12 @@ fn at_debug_each_request_is_one_line_over_both_protocols() {
     let (answered, others): (Vec<_>, Vec<_>) =
         log.lines().partition(|line| line.contains("request answered"));
     assert_eq!(answered.len(), 3 * REQUESTS as usize, "{log}");
-    // The start, the stop, and how connections end.
-    let is_expected = |line: &&str| line.contains(" INFO ") || line.contains(" anabranch::kinesis::server");
+    // The start, the stop, how connections end, and that the store is opened and closed.
+    let is_expected = |line: &&str| {
+        line.contains(" INFO ")
+            || line.contains(" anabranch::kinesis::server")
+            || line.contains("anabranch::engine: a store is ")
+    };
     let most = 10 + 2 + REQUESTS as usize;
     assert!(
         others.iter().all(is_expected) && others.len() <= most,

@@ -19,23 +19,24 @@ pub(super) struct Meter {
 
 impl Default for Meter {
     fn default() -> Self {
-        Self {
-            records: 0,
-            bytes: 0,
-            begun: Instant::now(),
-            shown: None,
-            line: Some(ProgressLine::default()),
-            goal: None,
-        }
+        Self::telling(Some(ProgressLine::default()))
     }
 }
 
 impl Meter {
     /// One that tells nothing.
     pub(super) fn silent() -> Self {
+        Self::telling(None)
+    }
+
+    fn telling(line: Option<ProgressLine>) -> Self {
         Self {
-            line: None,
-            ..Self::default()
+            records: 0,
+            bytes: 0,
+            begun: Instant::now(),
+            shown: None,
+            line,
+            goal: None,
         }
     }
 
