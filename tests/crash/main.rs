@@ -17,6 +17,7 @@ mod hidden;
 mod interrupted;
 mod kill;
 mod manifest;
+mod mixed;
 mod model;
 mod omissions;
 mod op;
