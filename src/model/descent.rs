@@ -53,7 +53,7 @@ impl<'a> Descent<'a> {
     /// Positions once a reader is through with a shard. Children begin when all of their parents are done with, at their
     /// first record; where the reader misses nothing of them, or was told of it by their parent, at the trim horizon.
     ///
-    /// A child that has expired is listed if records of it are missed: whoever comes to it is told.
+    /// A child that has expired is listed if records of it are missed: a reader that comes to it is told.
     pub(super) fn pass(&self, positions: &Positions, shard: ShardId, is_at_horizon: bool) -> Positions {
         let drained = self.ancestors(positions.keys().copied());
         let mut next = positions.clone();

@@ -21,6 +21,7 @@ mod interrupted;
 mod kill;
 mod machine;
 mod manifest;
+mod mixed;
 mod model;
 mod omissions;
 mod op;

@@ -43,6 +43,8 @@ impl PutBack {
         let resources = &context.resources;
         let mut open = resources.open_segments.get_readable(segment)?;
         if !std::mem::replace(&mut self.is_begun, true) {
+            // Others may need its place before it is finished.
+            open.note_unsynced();
             // Pages that the kernel marked clean after a failed write-back must not be believed.
             perform(Step::SegmentCacheDrop, || open.file.drop_cache())
                 .map_err(|error| Error::io("drop the cache of", &segment.path, error))?;
@@ -62,7 +64,6 @@ impl PutBack {
             self.has_written = true;
         }
         for (offset, frame) in missing {
-            // The file is synced before it is closed, should others need its place.
             open.write_all_at(frame, offset)
                 .map_err(|error| resources.health.poison("write to", &segment.path, error))?;
         }
@@ -79,10 +80,7 @@ impl PutBack {
         }
         let resources = &context.resources;
         let open = resources.open_segments.get_readable(&self.segment);
-        let synced = open.and_then(|open| {
-            perform(Step::PutBackSync, || open.file.sync_data())
-                .map_err(|error| resources.health.poison("sync", &self.segment.path, error))
-        });
+        let synced = open.and_then(|open| perform(Step::PutBackSync, || open.sync(&resources.health)));
         resources.open_segments.close(&self.segment);
         synced?;
         if self.has_written {

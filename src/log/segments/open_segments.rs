@@ -253,6 +253,11 @@ impl OpenSegment {
         Ok(())
     }
 
+    /// Remembers that this has to be synced: bytes that an earlier process wrote may be in the cache alone.
+    pub(crate) fn note_unsynced(&self) {
+        self.write_back.note_written();
+    }
+
     /// Gives back the blocks from an offset on.
     pub(crate) fn release(&self, from: u64) -> std::io::Result<()> {
         self.file.release(from)

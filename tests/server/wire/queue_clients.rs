@@ -33,6 +33,9 @@ on_each_backend!(
 /// What no wait of a test comes to.
 const LONG: Duration = Duration::from_secs(15);
 
+/// For so long a client that reads may be held up by the machine.
+const STALL: Duration = Duration::from_millis(1_500);
+
 fn create_queue(server: &TestServer) -> String {
     let on_demand = json!({"StreamName": "jobs", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}});
     server.ok("CreateStream", &on_demand);
@@ -172,9 +175,7 @@ fn receive_again(server: &TestServer, queue: &str, records: usize) {
 }
 
 fn what_a_client_does_not_read_is_given_to_another(backend: Backend) {
-    let server = TestServer::with_options(backend, |options| {
-        options.stall_timeout(Duration::from_millis(200))
-    });
+    let server = TestServer::with_options(backend, |options| options.stall_timeout(STALL));
     let queue = create_queue(&server);
     fill(&server, 10);
     let mut never_reads: Client = server.connect();
@@ -185,9 +186,7 @@ fn what_a_client_does_not_read_is_given_to_another(backend: Backend) {
 }
 
 fn what_a_client_of_http2_does_not_read_is_given_to_another(backend: Backend) {
-    let server = TestServer::with_options(backend, |options| {
-        options.stall_timeout(Duration::from_millis(200))
-    });
+    let server = TestServer::with_options(backend, |options| options.stall_timeout(STALL));
     let queue = create_queue(&server);
     fill(&server, 10);
     let mut never_reads = Http2Client::with_window(server.address, 0);
@@ -216,9 +215,7 @@ fn begin_and_do_not_read(server: &TestServer, queue: &str) -> Client {
 }
 
 fn an_answer_that_waits_for_its_client_is_given_to_another(backend: Backend) {
-    let server = TestServer::with_options(backend, |options| {
-        options.stall_timeout(Duration::from_millis(200))
-    });
+    let server = TestServer::with_options(backend, |options| options.stall_timeout(STALL));
     let queue = create_queue(&server);
     let _never_reads = begin_and_do_not_read(&server, &queue);
     wait_until("it is given up", || server.gauges().connections() == 0);
