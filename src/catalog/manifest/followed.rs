@@ -57,7 +57,9 @@ impl FollowedManifest {
     /// [`Error::NotAStore`], [`Error::UnfinishedCopy`]; [`Error::Io`] where nothing was stored yet; [`Error::Corrupt`].
     pub(crate) fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
         let mut seen = None;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let current = directory.join("CURRENT");
             let number = match read_current(disk.as_ref(), directory) {
                 Err(error) if is_missing(&error) => {
@@ -72,7 +74,7 @@ impl FollowedManifest {
                 // It may have been replaced, or have been written to while it was read.
                 Err(error) => {
                     let found = (number, error.to_string());
-                    if seen.as_ref() == Some(&found) {
+                    if seen.as_ref() == Some(&found) || tries == TRIES {
                         return Err(match is_missing(&error) {
                             true => Error::bad_manifest(&current, 0, "the manifest that it names is missing"),
                             false => error,
