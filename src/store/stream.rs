@@ -382,9 +382,12 @@ impl Stream {
     /// # fn main() -> anabranch::Result<()> {
     /// # let store = anabranch::Store::in_memory()?;
     /// # let stream = store.create_stream("clicks", 1)?;
+    /// use anabranch::StreamStatus;
+    ///
     /// stream.begin_shard_count_update(4)?;
-    /// // The next call goes on with it, as the keeper does.
-    /// store.maintain()?;
+    /// while stream.summary()?.status == StreamStatus::Updating {
+    ///     std::thread::yield_now();
+    /// }
     /// assert_eq!(stream.summary()?.open_shard_count, 4);
     /// # Ok(())
     /// # }
