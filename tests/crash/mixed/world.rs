@@ -11,9 +11,9 @@ use anabranch::{
     StreamId, StreamReader, Timestamp,
 };
 
+use crate::machine::{merge_nth, split_nth};
 use crate::model::{KEYS, key_ring};
 use crate::op::Fault;
-use crate::reshard::{merge_nth, split_nth};
 
 pub const DIRECTORY: &str = "store";
 const STREAM: &str = "jobs";
