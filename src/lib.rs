@@ -48,6 +48,7 @@
 //!
 //! Without features this crate is the engine: a handful of small dependencies, plain threads, no async runtime.
 //! - `encryption`: streams whose records are encrypted on the disk ([`Stream::start_encryption`]).
+//! - `nats`: a store on a cluster of NATS JetStream instead of in a directory (`StoreOptions::open_jetstream`).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
 
@@ -81,6 +82,8 @@ mod store;
 mod sync;
 
 pub use backend::StorageStats;
+#[cfg(feature = "nats")]
+pub use backend::jetstream::JetStream;
 pub use backend::memory::Memory;
 pub use backup::{Copied, Sharing};
 #[cfg(feature = "channels")]
