@@ -16,7 +16,7 @@ use crate::error::Error;
 const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long creating and deleting a stream may take, for which its servers agree first.
-const STREAM_LIMIT: Duration = Duration::from_secs(10);
+const STREAM_LIMIT: Duration = Duration::from_secs(5);
 
 /// The server's codes of what it refuses.
 mod code {
@@ -76,13 +76,13 @@ impl Api {
             .map(drop)
     }
 
-    /// Makes a stream, or finds that there is the same.
+    /// Makes a stream, or finds that there is the same. True if nothing was ever put into it.
     pub(super) async fn create_stream(
         &self,
         name: &str,
         subjects: &str,
         replicas: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let configuration = json!({
             "name": name,
             "subjects": [subjects],
@@ -100,9 +100,10 @@ impl Api {
             "allow_direct": true,
             "metadata": { "anabranch": "1" },
         });
-        self.request(format!("STREAM.CREATE.{name}"), &configuration, STREAM_LIMIT)
-            .await
-            .map(drop)
+        let answer = self
+            .request(format!("STREAM.CREATE.{name}"), &configuration, STREAM_LIMIT)
+            .await?;
+        Ok(answer["state"]["last_seq"].as_u64() == Some(0))
     }
 
     /// Removes a stream with all that is in it, if it is there.
@@ -116,24 +117,36 @@ impl Api {
         }
     }
 
-    /// All streams with subjects of these.
+    /// All streams with subjects of these. Not known while one of them has no leader: a list of the others says nothing
+    /// of it.
     pub(super) async fn streams(&self, subjects: &str) -> Result<Vec<StreamInfo>, Failure> {
-        let mut streams = Vec::new();
+        let names = self.list("STREAM.NAMES", subjects).await?;
+        let listed = self.list("STREAM.LIST", subjects).await?;
+        let streams = listed.iter().map(|stream| StreamInfo {
+            name: stream["config"]["name"].as_str().unwrap_or_default().to_owned(),
+            is_ours: !stream["config"]["metadata"]["anabranch"].is_null(),
+            replicas: stream["config"]["num_replicas"].as_u64().unwrap_or_default(),
+            bytes: stream["state"]["bytes"].as_u64().unwrap_or_default(),
+        });
+        let streams: Vec<_> = streams.collect();
+        let is_listed = |name: &Value| streams.iter().any(|stream| *name == stream.name.as_str());
+        match names.iter().find(|&name| !is_listed(name)) {
+            None => Ok(streams),
+            Some(missing) => Err(Failure::NoAnswer(format!("the stream {missing} has no leader"))),
+        }
+    }
+
+    async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
+        let mut listed = Vec::new();
         loop {
-            let asked = json!({ "subject": subjects, "offset": streams.len() });
-            let answer = self
-                .request("STREAM.LIST".to_owned(), &asked, STREAM_LIMIT)
-                .await?;
+            let asked = json!({ "subject": subjects, "offset": listed.len() });
+            let answer = self.request(verb.to_owned(), &asked, REQUEST_LIMIT).await?;
             let page = answer["streams"].as_array().cloned().unwrap_or_default();
             let total = answer["total"].as_u64().unwrap_or_default();
-            streams.extend(page.iter().map(|stream| StreamInfo {
-                name: stream["config"]["name"].as_str().unwrap_or_default().to_owned(),
-                is_ours: !stream["config"]["metadata"]["anabranch"].is_null(),
-                replicas: stream["config"]["num_replicas"].as_u64().unwrap_or_default(),
-                bytes: stream["state"]["bytes"].as_u64().unwrap_or_default(),
-            }));
-            if page.is_empty() || streams.len() as u64 >= total {
-                return Ok(streams);
+            let is_last = page.is_empty();
+            listed.extend(page);
+            if is_last || listed.len() as u64 >= total {
+                return Ok(listed);
             }
         }
     }

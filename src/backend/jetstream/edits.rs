@@ -27,6 +27,7 @@ pub(super) struct ClusterEdits {
     shared: Arc<Shared>,
     /// The sequence of the last message.
     last: u64,
+    revision: Revision,
     /// What the edits so far led to, until it is taken.
     opened: Option<CatalogState>,
     bytes: usize,
@@ -52,6 +53,7 @@ impl ClusterEdits {
         let mut edits = Self {
             shared,
             last,
+            revision: Revision(0),
             opened: None,
             bytes: 0,
             snapshot_bytes: 0,
@@ -130,7 +132,7 @@ impl EditLog for ClusterEdits {
             Some(state) => state,
             None => self.read_all()?,
         };
-        Ok((state, Revision(self.last)))
+        Ok((state, self.revision))
     }
 
     fn check(&self) -> Result<()> {
@@ -140,14 +142,15 @@ impl EditLog for ClusterEdits {
 
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision> {
         self.check()?;
-        if expected != Revision(self.last) {
+        if expected != self.revision {
             return Err(self.stop("an edit was made of an earlier state"));
         }
         let before = self.last;
         match self.put_in_parts(Kind::Edits, edits) {
             Ok(bytes) => {
                 self.bytes += bytes;
-                Ok(Revision(self.last))
+                self.revision = self.revision.next();
+                Ok(self.revision)
             }
             Err(error) => {
                 // Parts of a list that came to nothing are passed over, but the log is not where it was.

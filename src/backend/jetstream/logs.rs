@@ -114,9 +114,10 @@ impl ClusterLogs {
             let (stream, subjects) = (shared.names.stream(id), shared.names.subjects(id));
             shared.make_stream(&stream, &subjects).await
         })?;
-        made.map_err(|failure| not_made(failure, &self.shared.names.stream(id), self.shared.replicas))?;
-        self.streams.note_made(id);
-        Ok(true)
+        let is_empty =
+            made.map_err(|failure| not_made(failure, &self.shared.names.stream(id), self.shared.replicas))?;
+        self.streams.note_made(id, is_empty);
+        Ok(is_empty)
     }
 
     /// Whether the catalog knows that a log is written to, and whether it is closed.

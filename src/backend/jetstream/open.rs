@@ -35,11 +35,8 @@ pub(crate) fn open(
         opener as u64,
     ));
     let streams = {
-        let shared = shared.clone();
-        let listed = shared.clone().cluster.run(async move {
-            let everything = shared.names.everything();
-            shared.api.streams(&everything).await
-        })?;
+        let of_task = shared.clone();
+        let listed = shared.cluster.run(async move { of_task.known_streams().await })?;
         listed.map_err(|failure| failure.into_error("list its streams"))?
     };
     check_streams(&streams, &shared.names, at.replicas)?;
@@ -80,5 +77,6 @@ fn make_catalog(shared: &Arc<Shared>) -> Result<()> {
         let (stream, subjects) = (of_task.names.catalog_stream(), of_task.names.catalog_subjects());
         of_task.make_stream(&stream, &subjects).await
     })?;
-    made.map_err(|failure| not_made(failure, &shared.names.catalog_stream(), shared.replicas))
+    made.map(drop)
+        .map_err(|failure| not_made(failure, &shared.names.catalog_stream(), shared.replicas))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::api::{Api, Failure, Stored};
+use super::api::{Api, Failure, Stored, StreamInfo};
 use super::cluster::Cluster;
 use super::envelope::{Author, Envelope};
 use super::subjects::Names;
@@ -15,7 +15,7 @@ use crate::sync::{AtomicU64, OnceLock};
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a leader is waited for.
-pub(super) const LEADER_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LEADER_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -122,8 +122,22 @@ impl Shared {
         }
     }
 
-    /// Makes a stream, unless it is there; waits for a cluster that has no leader yet.
-    pub(super) async fn make_stream(&self, stream: &str, subjects: &str) -> Result<(), Failure> {
+    /// All streams of the store, once each of them has a leader.
+    pub(super) async fn known_streams(&self) -> Result<Vec<StreamInfo>, Failure> {
+        let began = Instant::now();
+        loop {
+            match self.api.streams(&self.names.everything()).await {
+                Err(failure) if !self.is_final(&failure) && began.elapsed() < LEADER_LIMIT => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                streams => return streams,
+            }
+        }
+    }
+
+    /// Makes a stream, unless it is there; waits for a cluster that has no leader yet. True if nothing was ever put into
+    /// it.
+    pub(super) async fn make_stream(&self, stream: &str, subjects: &str) -> Result<bool, Failure> {
         let began = Instant::now();
         loop {
             let made = self.api.create_stream(stream, subjects, self.replicas).await;

@@ -27,7 +27,7 @@ struct StreamsState {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// Made by this opener.
+    /// Made by this opener: nothing is in it that it does not know.
     is_new: bool,
     /// On each server that has it, when it was last looked at.
     bytes: u64,
@@ -59,11 +59,8 @@ impl Streams {
         self.state.lock().streams.get(&id).map(|known| known.is_new)
     }
 
-    pub(super) fn note_made(&self, id: StreamId) {
-        let made = Known {
-            is_new: true,
-            bytes: 0,
-        };
+    pub(super) fn note_made(&self, id: StreamId, is_new: bool) {
+        let made = Known { is_new, bytes: 0 };
         self.state.lock().streams.entry(id).or_insert(made);
     }
 
