@@ -18,8 +18,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation did not do what was asked.
 ///
-/// Nothing was stored by an operation that returned an error, with one exception: after [`Error::Poisoned`] from a
-/// put, whether the record survives is unknown until the store is opened again.
+/// Nothing was stored by an operation that returned an error, with exceptions: after [`Error::Poisoned`] from a
+/// put, whether the record survives is unknown until the store is opened again, and after [`Error::Cluster`] or
+/// [`Error::Fenced`] until it is read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -520,6 +521,42 @@ pub enum Error {
         path: PathBuf,
         /// What the operating system said.
         source: Arc<io::Error>,
+    },
+
+    /// A cluster is not one to which records can be entrusted, or not with what was asked for. Nothing was changed
+    /// there.
+    #[error("the cluster cannot keep the store: {problem}")]
+    ClusterUnfit {
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+
+    /// A cluster did not do what it was asked for: it cannot be reached, has no leader, or refused. A record of a put
+    /// that failed with this may be stored all the same, if the answer was lost and the cluster did not come back in
+    /// time.
+    #[error("the cluster did not {operation}: {reason}")]
+    Cluster {
+        /// What was asked for.
+        operation: &'static str,
+        /// What the cluster said, or that it gave no answer.
+        reason: String,
+    },
+
+    /// Another opener has the store on a cluster, and answers.
+    #[error("another server has {store} open: one at a time can")]
+    InUse {
+        /// What the store is called.
+        store: String,
+    },
+
+    /// Another opener has taken over the store on a cluster, while this one was not heard of. All that this one had
+    /// acknowledged is there. It writes nothing more.
+    #[error(
+        "another server has taken over {store}, and this one writes nothing more: it was not heard of meanwhile"
+    )]
+    Fenced {
+        /// What the store is called.
+        store: String,
     },
 
     /// The store was closed.

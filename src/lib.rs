@@ -49,6 +49,7 @@
 //!
 //! Without features this crate is the engine: a handful of small dependencies, plain threads, no async runtime.
 //! - `encryption`: streams whose records are encrypted on the disk ([`Stream::start_encryption`]).
+//! - `nats`: a store on a cluster of NATS JetStream instead of in a directory (`StoreOptions::open_jetstream`).
 //! - `server`: the Kinesis API over HTTP, and the `anabranch` program.
 //! - `sim`: a disk in memory that can crash, for testing what programs make of a crash.
 //! - `tracing`: what happens inside the engine, as events of the crate `tracing` with the target `anabranch::engine`.
@@ -87,6 +88,8 @@ mod sync;
 mod trace;
 
 pub use backend::StorageStats;
+#[cfg(feature = "nats")]
+pub use backend::jetstream::JetStream;
 pub use backend::memory::Memory;
 pub use backup::Copied;
 #[cfg(feature = "channels")]

@@ -8,6 +8,8 @@
 //! ([`Ticket`](crate::seam::Ticket)); give numbers that rise and leave numbers out between two appends; have readers wait
 //! for what is not here yet; close a shard and make the edit that closes it durable in one step.
 
+#[cfg(feature = "nats")]
+pub(crate) mod jetstream;
 pub(crate) mod local;
 mod logs;
 pub(crate) mod memory;

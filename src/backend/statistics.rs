@@ -25,7 +25,8 @@ pub struct StorageStats {
     /// In memory there are none.
     pub segments: u64,
     /// The bytes of these files, with what is reserved and not written yet. In memory, those of the records: of each its
-    /// data, its partition key and 16 bytes.
+    /// data, its partition key and 16 bytes. On a cluster, those of the messages on each server that has them, as they were
+    /// within the last minute.
     pub segment_bytes: u64,
     /// How many files wait in the pool to become segments. Of one stream none: the pool is of all.
     pub pool_files: u64,

@@ -17,7 +17,7 @@ const fn configuration<const LIMIT: usize>() -> Configuration<LittleEndian, Fixi
         .with_limit::<LIMIT>()
 }
 
-pub(super) fn encode(edits: &[Edit]) -> Result<Vec<u8>, String> {
+pub(crate) fn encode(edits: &[Edit]) -> Result<Vec<u8>, String> {
     encode_within(edits, MAX_BYTES)
 }
 
@@ -33,7 +33,7 @@ fn encode_within(edits: &[Edit], limit: usize) -> Result<Vec<u8>, String> {
 
 /// bincode allocates what a length inside the edits says before it looks whether so much is there, up to a limit that
 /// it knows when it is compiled. So there are some, and a list is decoded within the next larger one.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Edit>, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Edit>, String> {
     const SMALL: usize = 64 << 10;
     const MEDIUM: usize = 1 << 20;
     const LARGE: usize = 32 << 20;

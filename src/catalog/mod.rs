@@ -34,6 +34,8 @@ mod tests;
 mod told;
 
 pub(crate) use channel_state::ChannelState;
+#[cfg(feature = "nats")]
+pub(crate) use codec::{decode as decode_edits, encode as encode_edits};
 pub(crate) use edit::{Edit, Resource};
 pub(crate) use edit_log::{EditLog, Revision};
 pub(crate) use lifecycle::{Change, ConsumerLifecycle, Due, Lifecycle, ReaderLifecycle, Steps};

@@ -149,11 +149,13 @@ impl Failure {
 
 fn status_of(error: &Error) -> u8 {
     match error {
-        Error::Locked { .. } => 3,
+        Error::Locked { .. } | Error::InUse { .. } => 3,
         Error::NotAStore { .. }
         | Error::UnsupportedFormat { .. }
         | Error::UnknownEncoding { .. }
         | Error::KeyNotFound { .. }
+        | Error::ClusterUnfit { .. }
+        | Error::Cluster { .. }
         | Error::StorageFull { .. } => 4,
         Error::Io { source, .. } if is_about_the_directory(source) => 4,
         _ => 1,
@@ -176,6 +178,9 @@ fn advice(error: &Error) -> Option<String> {
         } => Some(format!(
             "Stop it first (kill {process}), or give this server a directory of its own with --data-dir."
         )),
+        Error::InUse { .. } => {
+            Some("Stop the other server first, or give this one a store of its own with --engine-store.".to_owned())
+        }
         Error::Locked { holder: None, .. } => {
             Some("Stop the other program first, or choose another directory with --data-dir.".to_owned())
         }

@@ -11,6 +11,7 @@ mod counted;
 mod dump;
 mod duration;
 mod emulated;
+mod engine;
 mod exclusive;
 mod exit;
 mod initial_streams;

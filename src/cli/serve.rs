@@ -21,6 +21,7 @@ use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
 use super::duration::duration;
 use super::emulated::{self, Emulated};
+use super::engine::EngineArguments;
 use super::exclusive::{Holds, decide};
 use super::initial_streams::{self, InitialStream};
 use super::logging::LogArguments;
@@ -146,6 +147,9 @@ pub(super) struct ServeArguments {
     create_stream: Vec<InitialStream>,
 
     #[command(flatten)]
+    engine: EngineArguments,
+
+    #[command(flatten)]
     space: SpaceArguments,
 
     /// The most connections at once; for one more, the longest idle is closed [default: 8192, or what the limit of
@@ -184,6 +188,11 @@ impl ServeArguments {
             Holds::Second => self.ephemeral = false,
             Holds::All => {}
         }
+        self.engine.settle(matches)?;
+        if self.engine.is_given() {
+            // What the environment says beside.
+            (self.ephemeral, self.read_only, self.keys) = (false, false, None);
+        }
         self.access.settle(matches)?;
         self.admin.settle(matches)
     }
@@ -203,9 +212,10 @@ impl ServeArguments {
 
     /// Where the streams are, for people.
     fn place(&self) -> String {
-        match self.ephemeral {
-            true => "memory".to_owned(),
-            false => shown(&self.data_dir),
+        match self.engine.place() {
+            Some(cluster) => cluster,
+            None if self.ephemeral => "memory".to_owned(),
+            None => shown(&self.data_dir),
         }
     }
 
@@ -220,6 +230,7 @@ impl ServeArguments {
     /// What is kept in memory survives nothing.
     fn durability_name(&self) -> &'static str {
         match self.durability {
+            _ if self.engine.is_given() => "synced by a majority",
             _ if self.ephemeral => "none",
             DurabilityLevel::Synced => "synced",
             DurabilityLevel::Written => "written",
@@ -242,7 +253,8 @@ impl ServeArguments {
 
     /// Where the server may keep something beside the store.
     fn directory_to_write(&self) -> Option<&Path> {
-        (!self.ephemeral && !self.read_only).then_some(&*self.data_dir)
+        let has_directory = !self.ephemeral && !self.read_only && !self.engine.is_given();
+        has_directory.then_some(&*self.data_dir)
     }
 }
 
@@ -353,6 +365,9 @@ fn open(
     options = arguments.space.given_to(options);
     if let Some(file) = keys {
         options = options.keys(file.secrets.clone());
+    }
+    if let Some(opened) = arguments.engine.open(&options) {
+        return opened;
     }
     match arguments.ephemeral {
         true => options.open_in_memory(&Memory::new()),

@@ -47,6 +47,26 @@ pub enum InvalidArgument {
     #[error("a store in memory cannot be copied into a directory")]
     SnapshotInMemory,
 
+    /// A store on a cluster has no directory that could be copied.
+    #[error("a store on a cluster cannot be copied into a directory yet")]
+    SnapshotOfCluster,
+
+    /// More records than one append to a shard on a cluster can have.
+    #[error("a shard on a cluster takes {most} records at once, not {actual}: put them in several calls")]
+    RecordsAtOnce {
+        /// How many there were.
+        actual: usize,
+        /// How many there can be.
+        most: usize,
+    },
+
+    /// An option of a store on a cluster.
+    #[error("{reason}")]
+    ClusterOption {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A partition key is empty or too long.
     #[error(transparent)]
     PartitionKey(#[from] PartitionKeyError),

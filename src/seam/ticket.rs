@@ -78,6 +78,17 @@ impl Placed {
     pub(crate) fn number(&self, place: u32) -> RecordNumber {
         RecordNumber::new(self.first_record.value() + u64::from(place))
     }
+
+    /// Where the records are whose group has its outcome. Until then a backend may have given them a place in their group.
+    fn in_group(self, outcome: &Outcome) -> Self {
+        match outcome.first_record() {
+            Some(first) => Self {
+                first_record: RecordNumber::new(first.value() + self.first_record.value()),
+                ..self
+            },
+            None => self,
+        }
+    }
 }
 
 impl Ticket {
@@ -112,7 +123,7 @@ impl Ticket {
     /// Blocks until the records are committed, and commits them if no other thread does.
     pub(crate) fn wait(&self) -> Result<Placed> {
         match &self.awaited {
-            Some(awaited) => awaited.wait().map(|()| self.placed),
+            Some(awaited) => awaited.wait().map(|()| self.placed.in_group(&awaited.outcome)),
             None => Ok(self.placed),
         }
     }
@@ -187,7 +198,7 @@ impl Future for Ticket {
             .outcome
             .register(context.waker(), &mut ticket.place_of_waker)
         {
-            Some(result) => Poll::Ready(result.map(|()| ticket.placed)),
+            Some(result) => Poll::Ready(result.map(|()| ticket.placed.in_group(&awaited.outcome))),
             None => {
                 awaited.start();
                 Poll::Pending

@@ -11,6 +11,8 @@ use super::open_queues::OpenQueues;
 use super::options::StoreOptions;
 use super::timekeeper::TimeKeeper;
 use super::transitions::Transitions;
+#[cfg(feature = "nats")]
+use crate::backend::jetstream::{self, JetStream};
 use crate::backend::memory::Memory;
 use crate::backend::{Opened, local, memory};
 use crate::error::{InvalidArgument, Result};
@@ -36,6 +38,23 @@ impl StoreCore {
             return Err(InvalidArgument::ReadOnlyInMemory.into());
         }
         let opened = memory::open(options.memory, memory, || options.local.new_identity())?;
+        Self::begin_with(opened, Arc::default(), options)
+    }
+
+    #[cfg(feature = "nats")]
+    pub(super) fn open_jetstream(options: &StoreOptions, cluster: &JetStream) -> Result<Arc<Self>> {
+        let refused = |reason: &str| InvalidArgument::ClusterOption {
+            reason: reason.to_owned(),
+        };
+        if options.local.read_only {
+            return Err(refused("a store on a cluster is not only read").into());
+        }
+        if options.key_ring().is_some() {
+            return Err(refused("a store on a cluster does not encrypt records: its servers can").into());
+        }
+        let opened = jetstream::open(cluster, options.local.max_group_bytes, || {
+            options.local.new_identity()
+        })?;
         Self::begin_with(opened, Arc::default(), options)
     }
 

@@ -11,6 +11,8 @@ use super::keeper;
 use super::namespace::Namespace;
 use super::options::StoreOptions;
 use super::stream::{Stream, StreamSummary};
+#[cfg(feature = "nats")]
+use crate::backend::jetstream::JetStream;
 use crate::backend::memory::Memory;
 use crate::backup::Copied;
 use crate::catalog::Resource;
@@ -593,6 +595,33 @@ impl StoreOptions {
     /// there is no thread, or nothing random.
     pub fn open_in_memory(&self, memory: &Memory) -> Result<Store> {
         let core = StoreCore::open_in_memory(self, memory)?;
+        let handle = StoreHandle::new(core)?;
+        Ok(Store { handle })
+    }
+
+    /// Opens the store on a cluster of NATS JetStream, or makes one there. A put is acknowledged when it is on the
+    /// disks of more than half of the servers that keep it, whatever [`durability`](Self::durability) says. Numbers of
+    /// records rise as ever, and some are left out. One append to a shard has up to 16,383 records, and what fits into
+    /// a message: about 12 MB where `max_payload` is 16 MB.
+    ///
+    /// A cluster is refused to which records could not be entrusted: servers older than 2.15, or that do not sync what
+    /// they acknowledge, fewer replicas than asked for, messages too small for the largest record. One opener at a time
+    /// has the store. One that is cut off, while another one opens it, gets [`Error::Fenced`] for all that it writes
+    /// from then on.
+    ///
+    /// A change that the cluster does not answer is waited for as long as the store is open, a put for 30 seconds; a
+    /// leader that is lost is replaced within about nine. Of what options say of a directory only
+    /// [`max_group_bytes`](Self::max_group_bytes) matters here. Such a store cannot be only read, encrypted or copied
+    /// yet.
+    ///
+    /// # Errors
+    /// [`Error::ClusterUnfit`], [`Error::Cluster`] if it cannot be reached or refuses the credentials, [`Error::InUse`]
+    /// if another opener has the store, [`Error::Corrupt`] if the catalog is damaged on all servers,
+    /// [`Error::InvalidArgument`] if it is to be only read, or encrypted, [`Error::Io`] if credentials or certificates cannot
+    /// be read.
+    #[cfg(feature = "nats")]
+    pub fn open_jetstream(&self, cluster: &JetStream) -> Result<Store> {
+        let core = StoreCore::open_jetstream(self, cluster)?;
         let handle = StoreHandle::new(core)?;
         Ok(Store { handle })
     }

@@ -1,13 +1,26 @@
 //! The same tests on each backend.
 
+#[cfg(feature = "nats")]
+use std::{
+    path::Path,
+    sync::OnceLock,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+#[cfg(feature = "nats")]
+use anabranch::JetStream;
 use anabranch::{Memory, Result, Store, StoreOptions};
 use anabranch_harness::files::quick_parent;
+#[cfg(feature = "nats")]
+use anabranch_harness::nats::{self, Nodes};
 use tempfile::TempDir;
 
 /// Where a test keeps its store, which it may close and open again.
 pub enum Place {
     Directory(TempDir),
     Memory(Memory),
+    #[cfg(feature = "nats")]
+    Cluster(JetStream),
 }
 
 impl Place {
@@ -19,19 +32,43 @@ impl Place {
         Self::Memory(Memory::new())
     }
 
+    /// A store of its own on the one server that all tests of this process share, which is none on other machines than
+    /// those that the server can be installed on. Tests that need more than a cluster promises are left out.
+    #[cfg(feature = "nats")]
+    pub fn cluster(test: &str) -> Option<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        if let Some((_, reason)) = NOT_ON_A_CLUSTER.iter().find(|(name, _)| *name == test) {
+            eprintln!("not on a cluster: {reason}");
+            return None;
+        }
+        let server = match shared_server() {
+            Ok(server) => server,
+            Err(reason) => {
+                eprintln!("not on a cluster: nats-server cannot be installed: {reason}");
+                return None;
+            }
+        };
+        let store = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let cluster = JetStream::at(&server.url()).unwrap();
+        let cluster = cluster.store_name(&store).unwrap().replicas(1).unwrap();
+        Some(Self::Cluster(cluster.monitors(&server.monitors()).unwrap()))
+    }
+
     /// Another one on the same backend.
     pub fn another(&self) -> Self {
         match self {
             Self::Directory(_) => Self::directory(),
             Self::Memory(_) => Self::memory(),
+            #[cfg(feature = "nats")]
+            Self::Cluster(_) => Self::cluster("").expect("it was there a moment ago"),
         }
     }
 
     /// The memory, if it is that.
     pub fn in_memory(&self) -> Option<Memory> {
         match self {
-            Self::Directory(_) => None,
             Self::Memory(memory) => Some(memory.clone()),
+            _ => None,
         }
     }
 
@@ -48,8 +85,27 @@ impl Place {
         match self {
             Self::Directory(directory) => options.open(directory.path()),
             Self::Memory(memory) => options.clone().reads_for_each_wait(3).open_in_memory(memory),
+            #[cfg(feature = "nats")]
+            Self::Cluster(cluster) => options.open_jetstream(cluster),
         }
     }
+}
+
+/// The tests that are of one backend, by what they need.
+#[cfg(feature = "nats")]
+const NOT_ON_A_CLUSTER: [(&str, &str); 0] = [];
+
+#[cfg(feature = "nats")]
+fn shared_server() -> &'static Result<Nodes, String> {
+    static SERVER: OnceLock<Result<Nodes, String>> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let build_directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let program = nats::install(build_directory)?;
+        let directory = build_directory.join("engine-nats");
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        Ok(Nodes::start(&program, &directory, 1, nats::Setup::default()))
+    })
 }
 
 /// Makes tests of functions that take a place: one for each backend.
@@ -66,6 +122,16 @@ macro_rules! on_each_backend {
             $(#[test]
             fn $test() {
                 super::$test(&crate::backends::Place::memory());
+            })+
+        }
+
+        #[cfg(feature = "nats")]
+        mod on_a_cluster {
+            $(#[test]
+            fn $test() {
+                if let Some(place) = crate::backends::Place::cluster(stringify!($test)) {
+                    super::$test(&place);
+                }
             })+
         }
     };

@@ -208,6 +208,11 @@ pub(super) fn failure(error: &Error) -> &'static str {
         Error::TooManyOpenFiles { .. } => {
             "The server has as many files open as it may. The same request works once some are closed."
         }
+        Error::Cluster { .. } => {
+            "The cluster that keeps the streams did not answer in time, or refused. The server's log has the reason. A record \
+             may be stored all the same."
+        }
+        Error::Fenced { .. } => "Another server has taken over the store. This one writes nothing more.",
         Error::Io { .. } => "The server could not use its disk. Its log has the reason.",
         _ => "The operation failed inside the server. Its log has the reason.",
     }

@@ -6,6 +6,7 @@ pub mod child;
 pub mod files;
 pub mod http1;
 pub mod http2;
+pub mod nats;
 pub mod program;
 pub mod sigv4;
 pub mod tls;

@@ -1,0 +1,382 @@
+//! What JetStream is asked for: its requests are JSON, but for messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, NoAnswer};
+use crate::error::Error;
+
+/// How long one request may take. A leader that dies is replaced within four to nine seconds, by when it is asked
+/// again.
+const REQUEST_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long creating and deleting a stream may take, for which its servers agree first.
+const STREAM_LIMIT: Duration = Duration::from_secs(5);
+
+/// The server's codes of what it refuses.
+mod code {
+    pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
+    pub(super) const APPEND_IN_FLIGHT: u64 = 10164;
+    pub(super) const NO_MESSAGE: u64 = 10037;
+    pub(super) const NO_STREAM: u64 = 10059;
+    /// Memory, storage, the account's or the stream's own limit.
+    pub(super) const NO_ROOM: [u64; 5] = [10002, 10023, 10028, 10047, 10077];
+}
+
+/// JetStream, as this backend asks it.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    cluster: Arc<Cluster>,
+}
+
+/// Why something was not done, or is not known to be.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// Something went on the subject since.
+    WrongLastSequence,
+    /// The last append to the subject is not done yet.
+    AppendInFlight,
+    NoSuchStream,
+    NoRoom,
+    Refused(String),
+    /// It may be done or not.
+    NoAnswer(String),
+}
+
+/// A message of a stream.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) sequence: u64,
+    pub(super) message: Bytes,
+}
+
+/// What the cluster says of a stream.
+#[derive(Clone, Debug)]
+pub(super) struct StreamInfo {
+    pub(super) name: String,
+    pub(super) is_ours: bool,
+    pub(super) replicas: u64,
+    pub(super) bytes: u64,
+}
+
+impl Api {
+    pub(super) fn of(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// Whether JetStream answers at all.
+    pub(super) async fn account(&self) -> Result<(), Failure> {
+        self.request("INFO".to_owned(), &Value::Null, REQUEST_LIMIT)
+            .await
+            .map(drop)
+    }
+
+    /// Makes a stream, or finds that there is the same. True if nothing was ever put into it.
+    pub(super) async fn create_stream(
+        &self,
+        name: &str,
+        subjects: &str,
+        replicas: usize,
+    ) -> Result<bool, Failure> {
+        let configuration = json!({
+            "name": name,
+            "subjects": [subjects],
+            "retention": "limits",
+            "max_consumers": -1,
+            "max_msgs": -1,
+            "max_bytes": -1,
+            // Retention is the store's: by its clock, and by what each reader is done with.
+            "max_age": 0,
+            "max_msgs_per_subject": -1,
+            "max_msg_size": -1,
+            "discard": "new",
+            "storage": "file",
+            "num_replicas": replicas,
+            "allow_direct": true,
+            "metadata": { "anabranch": "1" },
+        });
+        let answer = self
+            .request(format!("STREAM.CREATE.{name}"), &configuration, STREAM_LIMIT)
+            .await?;
+        Ok(answer["state"]["last_seq"].as_u64() == Some(0))
+    }
+
+    /// Removes a stream with all that is in it, if it is there.
+    pub(super) async fn delete_stream(&self, name: &str) -> Result<(), Failure> {
+        let deleted = self
+            .request(format!("STREAM.DELETE.{name}"), &Value::Null, STREAM_LIMIT)
+            .await;
+        match deleted {
+            Ok(_) | Err(Failure::NoSuchStream) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// All streams with subjects of these. Not known while one of them has no leader: a list of the others says nothing
+    /// of it.
+    pub(super) async fn streams(&self, subjects: &str) -> Result<Vec<StreamInfo>, Failure> {
+        let names = self.list("STREAM.NAMES", subjects).await?;
+        let listed = self.list("STREAM.LIST", subjects).await?;
+        let streams = listed.iter().map(|stream| StreamInfo {
+            name: stream["config"]["name"].as_str().unwrap_or_default().to_owned(),
+            is_ours: !stream["config"]["metadata"]["anabranch"].is_null(),
+            replicas: stream["config"]["num_replicas"].as_u64().unwrap_or_default(),
+            bytes: stream["state"]["bytes"].as_u64().unwrap_or_default(),
+        });
+        let streams: Vec<_> = streams.collect();
+        let is_listed = |name: &Value| streams.iter().any(|stream| *name == stream.name.as_str());
+        match names.iter().find(|&name| !is_listed(name)) {
+            None => Ok(streams),
+            Some(missing) => Err(Failure::NoAnswer(format!("the stream {missing} has no leader"))),
+        }
+    }
+
+    async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
+        let mut listed = Vec::new();
+        loop {
+            let asked = json!({ "subject": subjects, "offset": listed.len() });
+            let answer = self.request(verb.to_owned(), &asked, REQUEST_LIMIT).await?;
+            let page = answer["streams"].as_array().cloned().unwrap_or_default();
+            let total = answer["total"].as_u64().unwrap_or_default();
+            let is_last = page.is_empty();
+            listed.extend(page);
+            if is_last || listed.len() as u64 >= total {
+                return Ok(listed);
+            }
+        }
+    }
+
+    /// The subjects of a stream that have messages, and how many.
+    pub(super) async fn subjects(&self, stream: &str) -> Result<Vec<(String, u64)>, Failure> {
+        let mut subjects = Vec::new();
+        loop {
+            let asked = json!({ "subjects_filter": ">", "offset": subjects.len() });
+            let answer = self
+                .request(format!("STREAM.INFO.{stream}"), &asked, STREAM_LIMIT)
+                .await?;
+            let page = answer["state"]["subjects"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default();
+            let total = answer["total"].as_u64().unwrap_or_default();
+            let is_empty = page.is_empty();
+            let count = |(subject, count): (String, Value)| (subject, count.as_u64().unwrap_or_default());
+            subjects.extend(page.into_iter().map(count));
+            if is_empty || subjects.len() as u64 >= total {
+                return Ok(subjects);
+            }
+        }
+    }
+
+    /// Appends to a subject if its last message has this sequence, 0 for none. Gives the message's own.
+    pub(super) async fn append(&self, subject: &str, expected: u64, message: Bytes) -> Result<u64, Failure> {
+        let mut headers = HeaderMap::new();
+        let expected = expected.to_string();
+        headers.insert("Nats-Expected-Last-Subject-Sequence", expected.as_str());
+        let answer = self
+            .cluster
+            .ask(subject.to_owned(), Some(headers), message, REQUEST_LIMIT)
+            .await;
+        let answer = parsed(answer)?;
+        answer["seq"]
+            .as_u64()
+            .filter(|sequence| *sequence > 0)
+            .ok_or_else(|| Failure::NoAnswer("the acknowledgement has no sequence".to_owned()))
+    }
+
+    /// The last message on a subject, by the stream's leader. What a leader says that was replaced without knowing it
+    /// yet may be old.
+    pub(super) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Failure> {
+        self.by_leader(stream, &json!({ "last_by_subj": subject })).await
+    }
+
+    /// The first message on a subject with this sequence or a higher one, by the stream's leader.
+    pub(super) async fn next_by_leader(
+        &self,
+        stream: &str,
+        subject: &str,
+        sequence: u64,
+    ) -> Result<Option<Stored>, Failure> {
+        let asked = json!({ "seq": sequence, "next_by_subj": subject });
+        self.by_leader(stream, &asked).await
+    }
+
+    /// Messages on a subject from this sequence on, by any server that has the stream. One that lags behind gives
+    /// fewer, and one that is damaged may leave some out.
+    pub(super) async fn next(
+        &self,
+        stream: &str,
+        subject: &str,
+        sequence: u64,
+        most: usize,
+        most_bytes: usize,
+    ) -> Result<Vec<Stored>, Failure> {
+        let asked = json!({
+            "seq": sequence,
+            "next_by_subj": subject,
+            "batch": most,
+            "max_bytes": most_bytes,
+        });
+        let collecting = self.collect(format!("$JS.API.DIRECT.GET.{stream}"), asked.to_string().into());
+        match tokio::time::timeout(REQUEST_LIMIT, collecting).await {
+            Ok(collected) => collected,
+            Err(_) => Err(Failure::NoAnswer("a read was not answered in time".to_owned())),
+        }
+    }
+
+    /// Frees the messages on a subject before this sequence.
+    pub(super) async fn purge_before(
+        &self,
+        stream: &str,
+        subject: &str,
+        sequence: u64,
+    ) -> Result<(), Failure> {
+        self.purge(stream, &json!({ "filter": subject, "seq": sequence }))
+            .await
+    }
+
+    /// Frees the messages on a subject but the last.
+    pub(super) async fn purge_but_last(&self, stream: &str, subject: &str) -> Result<(), Failure> {
+        self.purge(stream, &json!({ "filter": subject, "keep": 1 })).await
+    }
+
+    async fn purge(&self, stream: &str, which: &Value) -> Result<(), Failure> {
+        self.request(format!("STREAM.PURGE.{stream}"), which, STREAM_LIMIT)
+            .await
+            .map(drop)
+    }
+
+    async fn by_leader(&self, stream: &str, asked: &Value) -> Result<Option<Stored>, Failure> {
+        let verb = format!("STREAM.MSG.GET.{stream}");
+        match self.request_found(verb, asked, REQUEST_LIMIT).await? {
+            None => Ok(None),
+            Some(answer) => {
+                let message = &answer["message"];
+                let stored = message["seq"].as_u64().zip(message["data"].as_str());
+                let stored = stored.and_then(|(sequence, data)| {
+                    let decoded = base64_simd::STANDARD.decode_to_vec(data).ok()?;
+                    Some(Stored {
+                        sequence,
+                        message: decoded.into(),
+                    })
+                });
+                let unreadable = || Failure::Refused("its answer cannot be read".to_owned());
+                stored.ok_or_else(unreadable).map(Some)
+            }
+        }
+    }
+
+    async fn collect(&self, subject: String, asked: Bytes) -> Result<Vec<Stored>, Failure> {
+        const END_OF_BATCH: u16 = 204;
+        const NOT_FOUND: u16 = 404;
+        let client = self.cluster.client();
+        let inbox = client.new_inbox();
+        let unsent = |error: String| Failure::NoAnswer(error);
+        let mut answers = client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| unsent(error.to_string()))?;
+        client
+            .publish_with_reply(subject, inbox, asked)
+            .await
+            .map_err(|error| unsent(error.to_string()))?;
+        let mut stored = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer.status.map(|status| status.as_u16()) {
+                None => stored.push(stored_of(answer)?),
+                Some(END_OF_BATCH | NOT_FOUND) => return Ok(stored),
+                Some(status) => {
+                    return Err(Failure::NoAnswer(format!("a read was answered by {status}")));
+                }
+            }
+        }
+        Err(Failure::NoAnswer("the connection was closed".to_owned()))
+    }
+
+    async fn request_found(
+        &self,
+        verb: String,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<Option<Value>, Failure> {
+        let body = match body {
+            Value::Null => Bytes::new(),
+            body => body.to_string().into(),
+        };
+        let answer = self
+            .cluster
+            .ask(format!("$JS.API.{verb}"), None, body, limit)
+            .await;
+        found(answer)
+    }
+
+    async fn request(&self, verb: String, body: &Value, limit: Duration) -> Result<Value, Failure> {
+        let answer = self.request_found(verb, body, limit).await?;
+        answer.ok_or_else(|| Failure::Refused("no message was found".to_owned()))
+    }
+}
+
+impl Failure {
+    /// As a user is told of it.
+    pub(super) fn into_error(self, operation: &'static str) -> Error {
+        let reason = match self {
+            Self::NoRoom => {
+                return Error::StorageFull {
+                    operation,
+                    path: "the cluster".into(),
+                };
+            }
+            Self::WrongLastSequence => "another one has written there".to_owned(),
+            Self::AppendInFlight => "another append is under way".to_owned(),
+            Self::NoSuchStream => "it does not have the stream any more".to_owned(),
+            Self::Refused(reason) | Self::NoAnswer(reason) => reason,
+        };
+        Error::Cluster { operation, reason }
+    }
+}
+
+fn parsed(answer: Result<Message, NoAnswer>) -> Result<Value, Failure> {
+    found(answer)?.ok_or_else(|| Failure::Refused("no message was found".to_owned()))
+}
+
+/// `None` where there is no such message.
+fn found(answer: Result<Message, NoAnswer>) -> Result<Option<Value>, Failure> {
+    let answer = answer.map_err(|no_answer| match no_answer {
+        NoAnswer::NoResponders => Failure::NoAnswer("no server of the cluster answers for this".to_owned()),
+        NoAnswer::Unknown(reason) => Failure::NoAnswer(reason),
+    })?;
+    let answer: Value = serde_json::from_slice(&answer.payload)
+        .map_err(|error| Failure::NoAnswer(format!("its answer cannot be read: {error}")))?;
+    let error = &answer["error"];
+    if error.is_null() {
+        return Ok(Some(answer));
+    }
+    let description = error["description"].as_str().unwrap_or("it did not say why");
+    match error["err_code"].as_u64().unwrap_or_default() {
+        code::NO_MESSAGE => Ok(None),
+        code::WRONG_LAST_SEQUENCE => Err(Failure::WrongLastSequence),
+        code::APPEND_IN_FLIGHT => Err(Failure::AppendInFlight),
+        code::NO_STREAM => Err(Failure::NoSuchStream),
+        code if code::NO_ROOM.contains(&code) => Err(Failure::NoRoom),
+        // A server that has no leader for the stream, or that is going down, says so; what was asked for is not known.
+        _ if error["code"].as_u64() == Some(503) => Err(Failure::NoAnswer(description.to_owned())),
+        _ => Err(Failure::Refused(description.to_owned())),
+    }
+}
+
+fn stored_of(answer: Message) -> Result<Stored, Failure> {
+    let sequence = answer.headers.as_ref().and_then(|headers| {
+        let sequence = headers.get("Nats-Sequence")?;
+        sequence.as_str().parse().ok()
+    });
+    let sequence = sequence.ok_or_else(|| Failure::Refused("a message has no sequence".to_owned()))?;
+    Ok(Stored {
+        sequence,
+        message: answer.payload,
+    })
+}

@@ -1,0 +1,225 @@
+//! The connection to the cluster, and the threads that it needs.
+//!
+//! Nothing of an async runtime is above this backend. Its tasks run on two threads of its own; who waits for one of
+//! them waits as for a disk.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, HeaderMap, Message, Request, RequestErrorKind, ServerAddr,
+};
+use bytes::Bytes;
+use tokio::runtime::{Handle, Runtime};
+
+use super::options::JetStream;
+use crate::error::{Error, InvalidArgument, Result};
+use crate::sync::{Mutex, OnceLock};
+
+/// How long connecting may take, over all servers.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long one server may take to answer.
+const SERVER_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often a server is asked whether it is still there. One that was cut off is left after two of them.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+const THREADS: usize = 2;
+
+/// For how long a store that is being closed waits for the cluster.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) struct Cluster {
+    client: Client,
+    handle: Handle,
+    /// Until the store is closed.
+    runtime: Mutex<Option<Runtime>>,
+    /// From when on nothing is waited for any more.
+    gives_up_at: OnceLock<Instant>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) enum NoAnswer {
+    /// Nothing listens there.
+    NoResponders,
+    /// What was asked for may be done or not.
+    Unknown(String),
+}
+
+impl Cluster {
+    /// Connects to one of the servers.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if none can be reached in time or one refuses the credentials.
+    pub(super) fn connect(at: &JetStream) -> Result<Arc<Self>> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("anabranch-nats")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::no_thread("anabranch-nats", error))?;
+        let handle = runtime.handle().clone();
+        let connecting = connect(at.clone());
+        let connected = wait_for(&handle, async move {
+            let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
+            connected.unwrap_or_else(|_| Err(failed_to_connect("no server has answered in 10 s")))
+        });
+        match connected.and_then(|connected| connected) {
+            Ok(client) => Ok(Arc::new(Self {
+                client,
+                handle,
+                runtime: Mutex::new(Some(runtime)),
+                gives_up_at: OnceLock::new(),
+            })),
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a task, and waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the store is.
+    pub(super) fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Result<T> {
+        wait_for(&self.handle, task)
+    }
+
+    /// Has a task run, which is dropped if the store is closed meanwhile.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+
+    /// Asks what listens on a subject.
+    pub(super) async fn ask(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Message, NoAnswer> {
+        let mut request = Request::new().payload(payload).timeout(Some(limit));
+        if let Some(headers) = headers {
+            request = request.headers(headers);
+        }
+        // The limit of a request counts from when it is sent, which may have to wait too.
+        let asked = tokio::time::timeout(limit + limit, self.client.send_request(subject, request)).await;
+        match asked {
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(error)) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => NoAnswer::NoResponders,
+                RequestErrorKind::TimedOut => no_answer_in(limit),
+                _ => NoAnswer::Unknown(error.to_string()),
+            }),
+            Err(_) => Err(no_answer_in(limit)),
+        }
+    }
+
+    /// Whether it is worth while to go on asking: not for long once the store is being closed.
+    pub(super) fn may_wait(&self) -> bool {
+        self.gives_up_at.get().is_none_or(|at| Instant::now() < *at)
+    }
+
+    /// What is still asked of the cluster has so long to be answered.
+    pub(super) fn begin_close(&self) {
+        let _ = self.gives_up_at.set(Instant::now() + CLOSE_LIMIT);
+    }
+
+    /// Lets the connection go.
+    pub(super) fn close(&self) {
+        let client = self.client.clone();
+        // The next opener asks whether this one is still there, and need not wait for an answer then.
+        let drained = async move {
+            let _ = client.drain().await;
+            while client.flush().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = self.run(async move {
+            let _ = tokio::time::timeout(SERVER_LIMIT, drained).await;
+        });
+        self.end();
+    }
+
+    fn end(&self) {
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+fn wait_for<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    handle.spawn(async move {
+        let _ = sender.send(task.await);
+    });
+    receiver.recv().map_err(|_| Error::Closed)
+}
+
+async fn connect(at: JetStream) -> Result<Client> {
+    let mut options = ConnectOptions::new()
+        .name("anabranch")
+        .connection_timeout(SERVER_LIMIT)
+        .ping_interval(PING_INTERVAL)
+        .reconnect_delay_callback(|attempts| Duration::from_millis(100 * attempts.min(10) as u64));
+    if let Some(file) = &at.credentials_file {
+        options = options
+            .credentials_file(file)
+            .await
+            .map_err(|error| Error::io("read", file, error))?;
+    }
+    if let Some(user) = &at.user {
+        options = options.user_and_password(user.user.clone(), user.password.clone());
+    }
+    if let Some(file) = &at.root_certificates_file {
+        options = options.add_root_certificates(file.clone());
+    }
+    let servers = at.servers.iter().map(|server| server.parse::<ServerAddr>());
+    let servers: Vec<_> =
+        servers
+            .collect::<std::io::Result<_>>()
+            .map_err(|error| InvalidArgument::ClusterOption {
+                reason: error.to_string(),
+            })?;
+    options
+        .connect(servers)
+        .await
+        .map_err(|error| match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                failed_to_connect("it refused the credentials")
+            }
+            _ => failed_to_connect(&error.to_string()),
+        })
+}
+
+fn failed_to_connect(reason: &str) -> Error {
+    Error::Cluster {
+        operation: "let the client in",
+        reason: reason.to_owned(),
+    }
+}
+
+fn no_answer_in(limit: Duration) -> NoAnswer {
+    NoAnswer::Unknown(format!("there was no answer in {} ms", limit.as_millis()))
+}

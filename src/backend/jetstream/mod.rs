@@ -1,0 +1,34 @@
+//! Logs on a cluster of NATS JetStream.
+//!
+//! A stream is one JetStream stream, a log is a subject in it, and a commit is a message: a frame. Every append names
+//! the frame that it follows, and goes in only if that is the last (compare-and-set). The catalog is a subject of its
+//! own, written in the same way. So what decides who may write is on the cluster, and not here; see `docs/design.md`.
+
+mod api;
+mod append;
+mod cache;
+mod chain;
+mod checks;
+mod cluster;
+mod commit;
+mod edits;
+mod envelope;
+mod fetch;
+mod frame;
+mod log;
+mod log_state;
+mod logs;
+mod open;
+mod options;
+mod pieces;
+mod presence;
+mod removal;
+mod shared;
+mod streams;
+mod subjects;
+mod trim;
+mod verbs;
+mod waiter;
+
+pub(crate) use open::open;
+pub use options::JetStream;

