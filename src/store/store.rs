@@ -526,8 +526,8 @@ impl StoreOptions {
     /// # Errors
     /// [`Error::ClusterUnfit`], [`Error::Cluster`] if it cannot be reached or refuses the credentials, [`Error::InUse`]
     /// if another opener has the store, [`Error::Corrupt`] if the catalog is damaged on all servers,
-    /// [`Error::InvalidArgument`] if it is to be only read, or encrypted, [`Error::Io`] if a file of the options cannot
-    /// be read.
+    /// [`Error::InvalidArgument`] if it is to be only read, or encrypted, [`Error::Io`] if the credentials cannot be
+    /// read.
     #[cfg(feature = "nats")]
     pub fn open_jetstream(&self, cluster: &JetStream) -> Result<Store> {
         let core = StoreCore::open_jetstream(self, cluster)?;
