@@ -93,7 +93,24 @@ impl Place {
 
 /// The tests that are of one backend, by what they need.
 #[cfg(feature = "nats")]
-const NOT_ON_A_CLUSTER: [(&str, &str); 0] = [];
+const NOT_ON_A_CLUSTER: [(&str, &str); 4] = [
+    (
+        "a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole",
+        "what one call puts into a shard is a message, and that is smaller",
+    ),
+    (
+        "a_second_opener_is_told_who_has_the_store",
+        "the error is another one; tests/cluster/owners.rs has it",
+    ),
+    (
+        "shards_are_counted_as_they_open_and_close",
+        "how much room the servers have is not known",
+    ),
+    (
+        "what_was_counted_ends_with_the_store",
+        "how much is stored is asked when the store is opened, and once a minute",
+    ),
+];
 
 #[cfg(feature = "nats")]
 fn shared_server() -> &'static Result<Nodes, String> {

@@ -143,8 +143,8 @@ impl ClusterLog {
             let frame = Frame::of(&envelope, at)
                 .map_err(|reason| self.shared.corrupt(&self.stream, &self.subject, at, reason))?;
             let frame = Arc::new(frame);
-            if first.is_none() && (frame.previous == 0 || frame.previous >= sequence) {
-                self.lock().note_beginning(&frame);
+            if first.is_none() {
+                self.note_if_beginning(&frame, sequence);
             }
             self.cache.keep(self.name, frame.clone());
             first.get_or_insert(frame);
@@ -153,5 +153,15 @@ impl ClusterLog {
             self.shared
                 .corrupt(&self.stream, &self.subject, sequence, "it is not there")
         })
+    }
+
+    /// A frame that was asked for by an earlier sequence is the first of all only if what is missing before it had
+    /// expired.
+    fn note_if_beginning(&self, frame: &Frame, asked_for: u64) {
+        let mut state = self.lock();
+        let has_expired = frame.previous >= asked_for && state.may_begin_with(frame, Timestamp::EPOCH);
+        if frame.previous == 0 || has_expired {
+            state.note_beginning(frame);
+        }
     }
 }

@@ -214,11 +214,16 @@ impl Frame {
 
     /// Where the log is behind it.
     pub(super) fn place_behind(&self) -> LogPlace {
+        let records = self.records_before + u64::from(self.records);
         LogPlace {
             sequence: self.sequence,
-            next_record: number(self.sequence, self.records),
+            // A log that was sealed without a record ends where it began.
+            next_record: match records {
+                0 => RecordNumber::FIRST,
+                _ => number(self.sequence, self.records),
+            },
             last_arrival: self.last_arrival,
-            records: self.records_before + u64::from(self.records),
+            records,
             bytes: self.bytes_before + self.bytes,
         }
     }

@@ -128,7 +128,6 @@ impl ClusterLog {
         }
         let first_record = number(frame.sequence, 0);
         self.cache.keep(self.name, Arc::new(frame));
-        let wakers = group.outcome.set_placed(first_record);
         drop(state);
         if let Some(counters) = self.counters.as_ref().filter(|_| group.frame.records > 0) {
             counters.count(CommittedGroup {
@@ -137,8 +136,10 @@ impl ClusterLog {
                 took: group.began.elapsed(),
             });
         }
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        // What a put was told of, its caller finds counted, and those who watch the shard know.
         self.changes.notify();
+        let wakers = group.outcome.set_placed(first_record);
+        wakers.into_iter().for_each(std::task::Waker::wake);
     }
 
     /// The group is not on the cluster, or is not known to be if `is_unsure`. The log ends there now.
