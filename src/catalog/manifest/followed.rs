@@ -166,12 +166,14 @@ impl FollowedManifest {
             lists.push(edits);
         }
         if lists.is_empty() && self.is_to_be_examined(file) {
-            let (known, unwhole) = (self.length, self.unwhole.take());
-            let news = self.look_again()?;
-            if self.length > known {
-                return Ok(news);
+            let (number, known, unwhole) = (self.number, self.length, self.unwhole.take());
+            let examined = self.look_again();
+            // Another manifest is mostly shorter, and has what this one has and more.
+            if examined.is_ok() && (self.number != number || self.length > known) {
+                return examined;
             }
             self.unwhole = unwhole;
+            examined?;
         }
         Ok(match lists.is_empty() {
             true => CatalogNews::Nothing,

@@ -133,18 +133,22 @@ impl FollowedLog {
     }
 
     /// Goes on to where the log ends now. `journaled` gives the frames that the commit journal has of a segment from a
-    /// position on, one behind the other. Says whether that is somewhere else than before.
+    /// position on, one behind the other; where it does not know them any more nothing is done, and this gives `None`. Says
+    /// whether the end is somewhere else than before.
     ///
     /// # Errors
     /// The last segment is not there, or cannot be read. It may have been freed since the manifest was read.
-    pub(crate) fn advance(&self, journaled: impl FnOnce(&Segment, LogPosition) -> Bytes) -> Result<bool> {
+    pub(crate) fn advance(
+        &self,
+        journaled: impl FnOnce(&Segment, LogPosition) -> Option<Bytes>,
+    ) -> Result<Option<bool>> {
         let mut place = self.place.lock();
         let Some(last) = self.log.files.last() else {
-            return Ok(place.rested.is_some_and(|end| self.publish(end, None)));
+            return Ok(Some(place.rested.is_some_and(|end| self.publish(end, None))));
         };
         if let Some(end) = place.rested {
             place.in_file = Some(end);
-            return Ok(self.publish(end, None));
+            return Ok(Some(self.publish(end, None)));
         }
         let base = last.entry.base();
         let from = place.in_file.filter(|end| end.position >= base.position);
@@ -155,23 +159,23 @@ impl FollowedLog {
         let file: Arc<dyn DiskFile> = open.file.clone();
         let end = walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?;
         place.in_file = Some(end);
-        let frames = journaled(&last, end.position);
+        // The end must not go back to that of the file, for those who read meanwhile.
+        let Some(frames) = journaled(&last, end.position) else {
+            return Ok(None);
+        };
         if frames.is_empty() {
-            return Ok(self.publish(end, None));
+            return Ok(Some(self.publish(end, None)));
         }
         let offset = last.entry.offset_of(end.position);
         let length = offset + frames.len() as u64;
         let laid_over = Arc::new(Overlaid::new(file, offset, frames.clone()));
         let end = walk(&last, laid_over, length, end)?;
-        let segment = last.handle;
-        Ok(self.publish(
-            end,
-            Some(LaidOver {
-                segment,
-                offset,
-                bytes: frames,
-            }),
-        ))
+        let laid_over = LaidOver {
+            segment: last.handle,
+            offset,
+            bytes: frames,
+        };
+        Ok(Some(self.publish(end, Some(laid_over))))
     }
 
     /// What is laid over the file comes first: readers go as far as the end says.

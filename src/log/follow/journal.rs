@@ -61,13 +61,15 @@ impl FollowedJournal {
     }
 
     /// Reads what the journal has got since this was last called. `entries` and `rested` are what the manifest says of it.
+    /// `look_at_manifest` has `find_segment` know every segment that there was by then.
     ///
     /// # Errors
-    /// It is damaged, or was freed since the manifest was read. What was read before is kept.
+    /// It is damaged, or was freed since the manifest was read; those of `look_at_manifest`. What was read before is kept.
     pub(crate) fn catch_up(
         &mut self,
         entries: &[SegmentEntry],
         rested: Option<LogEnd>,
+        look_at_manifest: &dyn Fn() -> Result<()>,
         find_segment: &FindSegment<'_>,
     ) -> Result<()> {
         const STEP: ReadLimit = ReadLimit {
@@ -81,7 +83,7 @@ impl FollowedJournal {
             self.drop_all();
             return Ok(());
         }
-        self.journal.advance(|_, _| Bytes::new())?;
+        self.journal.advance(|_, _| Some(Bytes::new()))?;
         if self.journal.end().next_record < self.next {
             // It is another one, as of a store that was restored.
             self.next = RecordNumber::FIRST;
@@ -101,6 +103,9 @@ impl FollowedJournal {
                 self.take(record.partition_key.as_str(), &record.data);
             }
             if self.kept_bytes > self.most_bytes {
+                // A segment is in the manifest before the journal has a frame of it. So one that is not known then is
+                // written to no more.
+                look_at_manifest()?;
                 self.drop_written(find_segment);
             }
         }

@@ -71,31 +71,36 @@ impl Follower {
     }
 
     /// Reads what the journal has got. Where it is damaged, what comes behind that is seen once it is in the segments.
-    /// Gives the number of [drops](Self::drops).
+    /// Gives the number of [drops](FollowedJournal::drops).
     pub(super) fn read_journal(&self) -> Result<u64> {
         let mut journal = self.journal.lock();
         for _ in 0..TRIES {
+            // Before what it counts, so that no change is missed.
+            let revision = self.revision();
             let LogState { segments, end, .. } = self.catalog.read().journal.clone();
+            let look_at_manifest = || self.catch_up().map(drop);
             let find_segment = |log, salt| self.segment_written_to(log, salt);
-            match journal.catch_up(&segments, end, &find_segment) {
+            match journal.catch_up(&segments, end, &look_at_manifest, &find_segment) {
                 Ok(()) => break,
                 Err(error @ Error::TooManyOpenFiles { .. }) => return Err(error),
-                // It may have been freed. Then its frames are in their segments.
-                Err(_) if self.catch_up()? => {}
-                Err(_) => break,
+                Err(_) => {
+                    self.catch_up()?;
+                    // It may have been freed, which this thread or another one has seen now. Then its frames are in their
+                    // segments.
+                    if self.revision() == revision {
+                        break;
+                    }
+                }
             }
         }
         Ok(journal.drops())
     }
 
-    /// How often frames of the journal were let go of. They are in their segments.
-    pub(super) fn drops(&self) -> u64 {
-        self.journal.lock().drops()
-    }
-
-    /// What was read of the journal that belongs into a segment, from a position on.
-    pub(super) fn journaled(&self, segment: &Segment, position: LogPosition) -> Bytes {
-        self.journal.lock().frames_from(segment, position)
+    /// What was read of the journal that belongs into a segment, from a position on; `None` if frames were let go of since
+    /// there were so many [drops](FollowedJournal::drops). They are in their segments, perhaps behind that position.
+    pub(super) fn journaled(&self, segment: &Segment, position: LogPosition, drops: u64) -> Option<Bytes> {
+        let journal = self.journal.lock();
+        (journal.drops() == drops).then(|| journal.frames_from(segment, position))
     }
 
     /// The last segment of a log, if it is the one of that salt and is written to.

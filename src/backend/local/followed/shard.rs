@@ -65,7 +65,10 @@ impl FollowedShard {
         let mut has_changed = self.take_over();
         let advanced = match self.log.is_at_rest() {
             // All its frames are in its segments.
-            true => self.log.advance(|_, _| Bytes::new()),
+            true => self
+                .log
+                .advance(|_, _| Some(Bytes::new()))
+                .map(Option::unwrap_or_default),
             false => self.advance_by_journal(),
         };
         has_changed |= *advanced.as_ref().unwrap_or(&true);
@@ -84,13 +87,11 @@ impl FollowedShard {
     /// The journal is read before the segment is, so what was written before is in one of them. Frames that another thread
     /// let go of meanwhile have come into the segment, perhaps behind where this one looked.
     fn advance_by_journal(&self) -> Result<bool> {
-        let mut has_changed = false;
         loop {
             let drops = self.follower.read_journal()?;
-            has_changed |= self
-                .log
-                .advance(|segment, position| self.follower.journaled(segment, position))?;
-            if self.follower.drops() == drops {
+            let advanced =
+                (self.log).advance(|segment, position| self.follower.journaled(segment, position, drops))?;
+            if let Some(has_changed) = advanced {
                 return Ok(has_changed);
             }
         }
