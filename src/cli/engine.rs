@@ -19,8 +19,13 @@ pub(super) struct EngineArguments {
     /// anabranch at a time has the store. A user and a password may stand in front of the first host:
     /// nats://user:password@a,b,c. Not with --data-dir, --ephemeral, --read-only or --keys.
     #[cfg(feature = "nats")]
-    #[arg(long, value_name = "URL", value_parser = JetStream::at, env = "ANABRANCH_ENGINE", hide_env_values = true)]
-    engine: Option<JetStream>,
+    #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
+    engine: Option<String>,
+
+    /// What `engine` says. It is parsed here, since what is said of a wrong one must not show its password.
+    #[cfg(feature = "nats")]
+    #[arg(skip)]
+    cluster: Option<JetStream>,
 
     /// What the store is called on the cluster, which can have several: 1 to 32 of a-z, A-Z, 0-9 and -
     #[cfg(feature = "nats")]
@@ -91,6 +96,8 @@ impl EngineArguments {
                 self.engine = None;
             }
         }
+        let cluster = self.engine.as_deref().map(JetStream::at).transpose();
+        self.cluster = cluster.map_err(|error| format!("--engine: {error}"))?;
         Ok(())
     }
 
@@ -101,13 +108,13 @@ impl EngineArguments {
 
     /// Where the streams are, for people.
     pub(super) fn place(&self) -> Option<String> {
-        let cluster = self.engine.as_ref()?;
+        let cluster = self.cluster.as_ref()?;
         Some(format!("{cluster}/{}", self.engine_store))
     }
 
     /// Opens the store on the cluster, if one is given.
     pub(super) fn open(&self, options: &StoreOptions) -> Option<anabranch::Result<Store>> {
-        let cluster = self.engine.clone()?;
+        let cluster = self.cluster.clone()?;
         Some(
             self.cluster(cluster)
                 .and_then(|cluster| options.open_jetstream(&cluster)),

@@ -24,8 +24,10 @@ mod code {
     pub(super) const APPEND_IN_FLIGHT: u64 = 10164;
     pub(super) const NO_MESSAGE: u64 = 10037;
     pub(super) const NO_STREAM: u64 = 10059;
-    /// Memory, storage, the account's or the stream's own limit.
-    pub(super) const NO_ROOM: [u64; 5] = [10002, 10023, 10028, 10047, 10077];
+    /// Memory, storage, the account's or the stream's own limit: refused before anything is proposed. Not "store failed"
+    /// (10077), which a leader also says of its own disk when the others have the message.
+    pub(super) const NO_ROOM: [u64; 4] = [10002, 10023, 10028, 10047];
+    pub(super) const STORE_FAILED: u64 = 10077;
 }
 
 /// JetStream, as this backend asks it.
@@ -364,6 +366,7 @@ fn found(answer: Result<Message, NoAnswer>) -> Result<Option<Value>, Failure> {
         code::NO_STREAM => Err(Failure::NoSuchStream),
         code if code::NO_ROOM.contains(&code) => Err(Failure::NoRoom),
         // A server that has no leader for the stream, or that is going down, says so; what was asked for is not known.
+        code::STORE_FAILED => Err(Failure::NoAnswer(description.to_owned())),
         _ if error["code"].as_u64() == Some(503) => Err(Failure::NoAnswer(description.to_owned())),
         _ => Err(Failure::Refused(description.to_owned())),
     }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,12 +10,16 @@ use super::api::{Api, Failure, StreamInfo};
 use super::cluster::Cluster;
 use super::frame::message_bytes;
 use super::options::JetStream;
+use super::shared::PAUSE;
 use super::subjects::Names;
 use crate::error::{Error, Result};
 use crate::model::limits;
 
 /// Where appends are fenced by the term of the leader, which all that is said of a compare-and-set relies on.
 const OLDEST_VERSION: (u64, u64) = (2, 15);
+
+/// How long servers without a leader may take to choose one.
+const ELECTION_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long a monitor may take to answer.
 const MONITOR_LIMIT: Duration = Duration::from_secs(3);
@@ -55,7 +59,7 @@ pub(super) fn check_servers(cluster: &Cluster, api: &Api, at: &JetStream) -> Res
     check_version(&server.version, "the server")?;
     let limit = message_limit(server.max_payload)?;
     let api = api.clone();
-    match cluster.run(async move { api.account().await })? {
+    match cluster.run(async move { account(&api).await })? {
         Ok(()) => {}
         Err(Failure::NoAnswer(reason)) => {
             return Err(unfit(format!(
@@ -69,6 +73,17 @@ pub(super) fn check_servers(cluster: &Cluster, api: &Api, at: &JetStream) -> Res
         check_monitors(&at.monitors)?;
     }
     Ok(limit)
+}
+
+/// Asks until the servers have chosen who leads them.
+async fn account(api: &Api) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        match api.account().await {
+            Err(Failure::NoAnswer(_)) if began.elapsed() < ELECTION_LIMIT => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
+    }
 }
 
 /// Looks at the streams of the store that are there.

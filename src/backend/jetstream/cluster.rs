@@ -195,6 +195,8 @@ async fn connect(at: JetStream) -> Result<Client> {
     if let Some(file) = &at.root_certificates_file {
         options = options.add_root_certificates(file.clone());
     }
+    // Servers that the named ones tell of are asked for TLS too.
+    options = options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://")));
     let servers = at.servers.iter().map(|server| server.parse::<ServerAddr>());
     let servers: Vec<_> =
         servers

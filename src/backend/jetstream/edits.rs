@@ -168,10 +168,16 @@ impl EditLog for ClusterEdits {
         }
         let snapshot: Vec<_> = state.snapshot().collect();
         let before = self.last;
-        self.snapshot_bytes = self.put_in_parts(Kind::Snapshot, &snapshot)?;
-        self.bytes = self.snapshot_bytes;
-        self.free_before(before + 1);
-        Ok(())
+        match self.put_in_parts(Kind::Snapshot, &snapshot) {
+            Ok(bytes) => {
+                (self.snapshot_bytes, self.bytes) = (bytes, bytes);
+                self.free_before(before + 1);
+                Ok(())
+            }
+            // Nothing of it is there, and the edits before it are. It is tried again with the next edit.
+            Err(_) if self.last == before && self.shared.check().is_ok() => Ok(()),
+            Err(error) => Err(self.shared.stop(error)),
+        }
     }
 
     fn stop(&mut self, reason: &'static str) -> Error {
@@ -216,6 +222,10 @@ async fn put(shared: &Shared, kind: Kind, last: u64, content: &[u8]) -> Result<u
                 Some(newest_author) if newest_author == author => return Ok(newest.sequence),
                 Some(newest_author) if newest.sequence > last && !shared.is_own(newest_author) => {
                     return Err(Unwritten::Unknown(shared.fence()));
+                }
+                // A message that this opener was told was not stored is there after all.
+                Some(_) if newest.sequence > last => {
+                    return Err(Unwritten::Unknown(failure.into_error(OPERATION)));
                 }
                 // An old leader may not know of the last message, or the message has yet to come.
                 _ => {}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::api::StreamInfo;
 use super::cache::FrameCache;
 use super::checks::not_made;
-use super::frame::LogPlace;
+use super::frame::{LogPlace, sequence_and_place};
 use super::log::ClusterLog;
 use super::log_state::LogState;
 use super::removal::Removal;
@@ -90,9 +90,11 @@ impl ClusterLogs {
             return Ok(log.clone());
         }
         // With the map locked, so that a log that is removed does not come back.
-        let (is_noted, is_sealed) = self.facts(name)?;
+        let (is_noted, is_sealed, hidden_before) = self.facts(name)?;
         let mut state = log.lock();
         (state.is_noted, state.is_sealed) = (is_noted, is_sealed);
+        // An earlier opener may have freed them.
+        state.freed_before = sequence_and_place(hidden_before).0;
         drop(state);
         logs.insert(name, log.clone());
         Ok(log)
@@ -121,13 +123,14 @@ impl ClusterLogs {
     }
 
     /// Whether the catalog knows that a log is written to, and whether it is closed.
-    fn facts(&self, name: LogName) -> Result<(bool, bool)> {
+    fn facts(&self, name: LogName) -> Result<(bool, bool, RecordNumber)> {
         let state = self.catalog.read();
         let stream = name.stream().and_then(|id| state.stream(id));
         let stream = stream.ok_or_else(|| stream_not_found(name))?;
         let log = stream.find_log(name)?;
         let is_closed = name.shard().is_some_and(|shard| !stream.is_open(shard));
-        Ok((log.end.is_none(), is_closed))
+        let hidden_before = log.hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST);
+        Ok((log.end.is_none(), is_closed, hidden_before))
     }
 
     fn counters_of(&self, log: LogName) -> Option<ShardCounters> {

@@ -97,10 +97,17 @@ impl Shared {
             .api
             .last(&self.names.catalog_stream(), &self.names.edits())
             .await;
-        let last = last.map_err(|failure| failure.into_error("say who has the store"))?;
-        match last.and_then(|last| self.author_of(&last, &self.names.edits())) {
+        const OPERATION: &str = "say who has the store";
+        let last = last.map_err(|failure| failure.into_error(OPERATION))?;
+        // A leader whose disk is damaged may not find a message that is there.
+        let author = last.and_then(|last| self.author_of(&last, &self.names.edits()));
+        match author {
             Some(author) if self.is_own(author) => Ok(()),
-            _ => Err(self.fence()),
+            Some(_) => Err(self.fence()),
+            None => Err(Error::Cluster {
+                operation: OPERATION,
+                reason: "its leader has no whole edit of the store".to_owned(),
+            }),
         }
     }
 

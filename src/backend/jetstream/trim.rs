@@ -40,7 +40,7 @@ impl ClusterLog {
     /// Frees whole frames that arrived before the horizon, or are hidden.
     pub(super) async fn trim(&self, horizon: Timestamp, hidden_before: Option<RecordNumber>) -> Result<()> {
         let hidden = hidden_before.unwrap_or(RecordNumber::BEFORE_FIRST);
-        let end = self.lock().end.sequence;
+        let end = self.note_hidden(hidden);
         let first = self.frame_at(1, horizon).await?;
         self.note_if_first(&first);
         let expired = match first.last_arrival < horizon {
@@ -52,6 +52,14 @@ impl ClusterLog {
             self.free_before(kept_from).await?;
         }
         Ok(())
+    }
+
+    /// What is before a frame with hidden records may be gone: this opener or an earlier one may have freed it, and not have
+    /// heard that it was done. Gives the end.
+    fn note_hidden(&self, before: RecordNumber) -> u64 {
+        let mut state = self.lock();
+        state.freed_before = state.freed_before.max(sequence_and_place(before).0);
+        state.end.sequence
     }
 
     fn note_if_first(&self, first: &Frame) {
