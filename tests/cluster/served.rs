@@ -89,7 +89,7 @@ fn a_server_on_a_cluster_is_killed_and_the_next_one_has_its_records() {
     assert!(refused.contains("--engine-store"), "{refused}");
 
     first.kill();
-    let leader = cluster.nodes.leader_of("AB_main_1").unwrap();
+    let leader = cluster.nodes.leader_of("AB_main_1");
     cluster.nodes.kill(leader);
     let next = Served::begin(&arguments);
     let mut client = next.client();

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -216,8 +217,17 @@ impl Nodes {
         });
     }
 
-    /// Which server leads a stream.
-    pub fn leader_of(&self, stream: &str) -> Option<usize> {
+    /// Which server leads a stream, once one does.
+    pub fn leader_of(&self, stream: &str) -> usize {
+        let mut leader = None;
+        wait_until("the stream has a leader", || {
+            leader = self.known_leader_of(stream);
+            leader.is_some()
+        });
+        leader.expect("it was waited for")
+    }
+
+    fn known_leader_of(&self, stream: &str) -> Option<usize> {
         let found = self
             .streams()
             .into_iter()
@@ -261,9 +271,24 @@ impl Running {
     }
 }
 
+/// Not of those that the system gives to clients: a server is killed and takes its ports again, while clients
+/// connect all the time.
 fn free_ports() -> [u16; 3] {
-    let listeners = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").expect("find a free port"));
-    listeners.map(|listener| listener.local_addr().expect("its address").port())
+    const FIRST: u16 = 12_000;
+    const PORTS: u32 = 18_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut listeners = Vec::new();
+    while listeners.len() < 3 {
+        let next = std::process::id()
+            .wrapping_mul(31)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + (next % PORTS) as u16;
+        listeners.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
+    let ports = listeners
+        .iter()
+        .map(|listener| listener.local_addr().expect("its address").port());
+    ports.collect::<Vec<_>>().try_into().expect("three were taken")
 }
 
 fn ask(port: u16, path: &str) -> Option<Value> {
