@@ -110,8 +110,10 @@ pub fn run<W: Writer>(writers: &mut [W], limits: Limits) -> Outcome<Figures> {
             .collect();
         (begun, runs)
     });
-    let mut all = Figures::default();
-    all.seconds = begun.elapsed().as_secs_f64();
+    let mut all = Figures {
+        seconds: begun.elapsed().as_secs_f64(),
+        ..Figures::default()
+    };
     for run in runs {
         all.add_latencies(&run.map_err(|_| "a writer panicked")??);
     }

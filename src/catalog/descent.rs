@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::log_state::LogState;
 use super::stream_state::StreamState;
 use crate::model::{Descent, GoneShard, Timestamp};
 
@@ -12,7 +13,7 @@ impl StreamState {
         let mut gone = Cow::Borrowed(&self.gone);
         for shard in lineage.expired(horizon) {
             let log = self.logs.get(&shard.id);
-            let end = log.and_then(|log| log.end_of_records());
+            let end = log.and_then(LogState::end_of_records);
             gone.to_mut().note(GoneShard::of(shard, end));
         }
         Some(Descent::new(lineage, gone, horizon))

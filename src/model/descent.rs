@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gone_shards::GoneShards;
+use super::gone_shards::{GoneShard, GoneShards};
 use super::{Lineage, RecordNumber, Shard, ShardId, Timestamp};
 
 /// The number of the next record to read, by shard; [`RecordNumber::END`] for one that is drained and has a child that
@@ -156,7 +156,7 @@ impl<'a> Descent<'a> {
         let mut unvisited: Vec<_> = of.collect();
         while let Some(id) = unvisited.pop() {
             let listed = self.lineage.shard(id).into_iter().flat_map(Shard::parents);
-            let gone = self.gone.get(id).into_iter().flat_map(|gone| gone.parents());
+            let gone = self.gone.get(id).into_iter().flat_map(GoneShard::parents);
             unvisited.extend(listed.chain(gone).filter(|parent| found.insert(*parent)));
         }
         found

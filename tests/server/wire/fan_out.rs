@@ -849,8 +849,8 @@ impl Followed {
         }
     }
 
-    /// The children of a shard that has ended whose parents have all ended, and that nothing has begun yet.
-    fn to_begin(&mut self, ended: &str, event: &Value) -> Vec<String> {
+    /// Gives the children of a shard that has ended whose parents have all ended, and that nothing has begun yet.
+    fn note_end(&mut self, ended: &str, event: &Value) -> Vec<String> {
         self.ended.insert(ended.to_owned());
         let children = event["ChildShards"].as_array().unwrap().iter();
         let whole = children.filter(|child| {
@@ -880,7 +880,7 @@ impl Follower<'_> {
                 let mut read = self.read.lock().unwrap();
                 read.note(&event);
                 if event["ContinuationSequenceNumber"].is_null() {
-                    let children = read.to_begin(&shard, &event);
+                    let children = read.note_end(&shard, &event);
                     drop(read);
                     assert_eq!(subscription.next(), None);
                     children.into_iter().for_each(|child| self.follow(scope, child));
