@@ -208,7 +208,7 @@ mod tests {
         [&MAGIC[..], message, &Md5::digest(message)[..]].concat()
     }
 
-    /// Two records, the second of which has a hash key of its own and a tag, with a field that no one knows.
+    /// Two records, the second of which has a hash key of its own and a tag, with a field of an unknown number.
     fn message() -> Vec<u8> {
         let one = [number_field(1, 0), bytes_field(3, b"one")].concat();
         let tag = bytes_field(4, &bytes_field(1, b"tag"));

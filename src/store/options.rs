@@ -186,8 +186,8 @@ impl StoreOptions {
     }
 
     /// Who is told of what no call reports: a clock that stepped, a split that had to be given up. Called by the
-    /// thread that finds it; it must not call the store. Default: with the feature
-    /// `tracing` those who listen to its events, which have the target `anabranch::engine`; else no one.
+    /// thread that finds it; it must not call the store. By default it becomes an event of `tracing` with the target
+    /// `anabranch::engine` if the feature of that name is on, and is dropped otherwise.
     #[must_use]
     pub fn on_event(mut self, observer: impl Fn(&StoreEvent) + Send + Sync + 'static) -> Self {
         self.observer = Observer(Arc::new(observer));

@@ -21,7 +21,7 @@ impl Tail {
         Tail { child, out }
     }
 
-    /// The same in the shell's directory, whoever has that.
+    /// The same in the directory of the shell, also if a server has it.
     fn start_in_directory(shell: &Shell, arguments: &[&str]) -> Tail {
         let mut command = PROGRAM.command();
         command.args(["tail", "--follow"]).args(arguments);
