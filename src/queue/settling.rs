@@ -165,7 +165,7 @@ impl Queue {
     /// since by this delivery is none. Says of each receipt whether that was done: it must be of its record's last delivery,
     /// and is good for nothing from then on, as are all earlier ones of the record. Durable on return.
     ///
-    /// A consumer that has tried in vain says so by [`change_visibility`](Self::change_visibility) instead, which counts.
+    /// A consumer that failed calls [`change_visibility`](Self::change_visibility) instead: then the delivery counts.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

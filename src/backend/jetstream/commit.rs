@@ -100,8 +100,8 @@ impl Commit<'_> {
         }
     }
 
-    /// Finds out what is behind the end. `None` if it is not this frame, which can then be sent again, or for the first
-    /// time.
+    /// Reads the last message of the log, after an append that had no clear answer. `None` if it is not this frame: then the
+    /// frame is sent, for the first time or again.
     async fn look(&mut self) -> Result<Option<Frame>> {
         let shared = self.log.shared.clone();
         loop {

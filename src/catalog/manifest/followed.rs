@@ -42,7 +42,7 @@ pub(crate) struct FollowedManifest {
     unwhole: Option<Unwhole>,
 }
 
-/// What is behind the last frame and is no frame.
+/// Bytes behind the last frame that are no whole frame.
 #[derive(Debug)]
 struct Unwhole {
     bytes: Vec<u8>,

@@ -70,7 +70,7 @@ impl PutBack {
         Ok(())
     }
 
-    /// Makes durable what is there now: also what an earlier process wrote before it was killed.
+    /// Syncs the segment. That makes durable also what an earlier process wrote before it was killed.
     ///
     /// # Errors
     /// As for [`take`](Self::take).
