@@ -4,6 +4,7 @@
 
 mod failures;
 mod load;
+mod nemesis;
 mod owners;
 mod refusals;
 mod restarts;
