@@ -24,7 +24,7 @@ pub(crate) enum Setting {
     Distribution(RecordDistribution),
     /// Of a stream: the key of its records from now on, if they are encrypted.
     Encryption(Option<StreamKey>),
-    /// Of a queue: how long a record that was given out is hidden, unless its receiver sets another time.
+    /// Of a queue: how long a record that was given out is held back, unless its receiver sets another time.
     VisibilityTimeout { seconds: u32 },
     /// Of a queue: how often a record is given out before it becomes a dead letter; without a number there is no limit.
     MaxReceiveCount(Option<u32>),

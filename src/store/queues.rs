@@ -17,8 +17,8 @@ use std::sync::Arc;
 /// How a queue gives its records out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// For how many seconds a record that was given out is hidden, unless its receiver sets another time. Up to 43,200,
-    /// which is 12 hours. Default: 30.
+    /// For how many seconds a record that was given out is held back, unless its receiver sets another time. Up to
+    /// 43,200, which is 12 hours. Default: 30.
     pub visibility_seconds: u32,
     /// How often a record is given out, 1 to 1000 times, before it becomes a dead letter; `None` if it is given out
     /// until it is acknowledged. Default: 6.
@@ -127,7 +127,7 @@ pub(crate) struct Passed {
     pub(crate) has_lost_shards: bool,
 }
 
-/// Checks that a queue can hide a record for so long.
+/// Checks that a queue can hold a record back for so long.
 pub(crate) fn check_visibility_seconds(seconds: u64) -> Result<()> {
     match seconds <= limits::MAX_VISIBILITY_SECONDS.into() {
         true => Ok(()),
