@@ -368,7 +368,7 @@ async fn serve<S, R>(
     let line = Line::new(transport, Arc::clone(&connection));
     let serving = builder.serve_connection(TokioIo::new(line), answer).into_owned();
     let mut serving = pin!(watcher.watch(serving));
-    // Fields drop in this order, so the connection is still known then.
+    // Declared last, so it is dropped first, before the unsent bytes are.
     let _ending = Ending(&connection);
     tokio::select! {
         biased;

@@ -136,13 +136,13 @@ impl<S> Transport<S> {
     }
 }
 
-/// Makes the connection ready for HTTP. A client that does not finish its handshake in time is given up.
+/// Prepares the connection for HTTP. A client that does not finish its handshake in time is dropped.
 pub(super) async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: Socket<S>,
     identity: Option<&TlsIdentity>,
     patience: Duration,
 ) -> io::Result<Transport<S>> {
-    /// What every handshake of TLS begins with.
+    /// The first byte of every handshake of TLS.
     const HANDSHAKE: u8 = 22;
     let Some(identity) = identity else {
         return Ok(Transport::Plain(socket));
@@ -166,9 +166,9 @@ pub(super) async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     timeout(patience, handshake).await?
 }
 
-/// Answers a client that speaks HTTP without TLS, in its own words.
+/// Answers a client that speaks HTTP without TLS, in plain HTTP.
 async fn tell_that_it_is_tls<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Socket<S>) -> io::Result<()> {
-    /// More of a request is not read. What is not read makes the system take the answer back.
+    /// More of a request than this is not read. Unread bytes would make the system take the answer back.
     const MOST_SKIPPED: u64 = 64 << 10;
     const MESSAGE: &str = r#"{"message":"This port speaks TLS: the URL has to begin with https://"}"#;
     let reply = format!(
@@ -182,7 +182,7 @@ async fn tell_that_it_is_tls<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut Soc
     Ok(())
 }
 
-/// A stream whose first byte was read already, to see what it is.
+/// A stream whose first byte was already read, to find out its protocol.
 #[derive(Debug)]
 pub(super) struct Begun<S> {
     first: Option<u8>,
