@@ -1,9 +1,10 @@
-//! What shows that a manifest lacks an edit that had been durable.
+//! Evidence that a manifest lacks an edit that had been durable.
 //!
-//! A manifest whose last frame a crash tore looks like one whose last frame was damaged later, and like an older copy. But
-//! an edit is durable before anything is built on it: no frame is written to a segment, of a shard or of the commit
-//! journal, and none behind the end at which a log rested, before the manifest says so. So a frame that the rest of the
-//! manifest does not account for shows that an edit had been durable, and nothing may be dropped. So does a file with a
+//! A manifest whose last frame was torn by a crash looks like one whose last frame was damaged later, and like an older
+//! copy. But an edit is durable before anything is built on it: a frame is written to a segment, of a shard or of the
+//! commit journal, or behind the end at which a log rested, only after the manifest says so. So a frame that the rest
+//! of the manifest does not account for shows that an edit had been durable, and nothing may be dropped. So does a file
+//! with a segment's name and a damaged header page: no crash leaves one, and frames may be in it.
 //! segment's name and a damaged header page: no crash leaves one, and frames may be in it.
 
 use std::ops::ControlFlow;
@@ -21,7 +22,7 @@ use crate::log::{
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 
-/// The streams' directory, and what the whole frames of the manifest say of it.
+/// The streams' directory, and the state that the whole frames of the manifest lead to.
 pub(crate) struct Evidence<'a> {
     pub(crate) disk: &'a Arc<dyn Disk>,
     pub(crate) streams: &'a Path,
@@ -30,7 +31,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// A segment that has a frame, in its file or in the commit journal, which can only have been written after a later
+    /// A segment with a frame, in its file or in the commit journal, that can only have been written after a later
     /// edit.
     pub(crate) fn find_later_frame(&self) -> Result<Option<PathBuf>> {
         let search = Search {
@@ -40,14 +41,14 @@ impl Evidence<'_> {
         search.find_later_frame()
     }
 
-    /// A segment with a frame of a stream whose number no stream has had yet. It takes no time to look where there is no
-    /// such stream's directory, so each opener of a store looks, also where the manifest is whole.
+    /// A segment with a frame of a stream whose number no stream has had yet. Without such a stream's directory the
+    /// search takes no time, so each opener of a store does it, even if the manifest is whole.
     pub(crate) fn find_unknown_stream(&self) -> Result<Option<PathBuf>> {
         let is_unknown = |id: &StreamId| *id >= self.state.next_stream();
         self.segments_alone().find_in_streams(is_unknown)
     }
 
-    /// A segment with a frame, or a damaged header page, behind all those of a log that the manifest names.
+    /// A segment with a frame, or with a damaged header page, behind all segments of a log that the manifest names.
     pub(crate) fn find_later_segment(&self, name: LogName) -> Result<Option<PathBuf>> {
         let log = self.state.log(name);
         let search = self.segments_alone();
@@ -89,8 +90,8 @@ impl Evidence<'_> {
         Ok(journaled)
     }
 
-    /// Whether a frame of the journal can show anything. Most are of a log that is being written to, from before it came to
-    /// rest, or of one that was deleted, and are not kept in memory.
+    /// Whether a frame of the journal can be evidence. Most frames belong to a log that is being written to, from
+    /// before it came to rest, or to one that was deleted, and are not kept in memory.
     fn may_be_evidence(&self, name: LogName, salt: u64, frame: &[u8]) -> bool {
         let stream = name.stream().and_then(|id| self.state.stream(id));
         let was_there = match stream {
@@ -110,12 +111,12 @@ impl Evidence<'_> {
         }
     }
 
-    /// What cannot be read of the file is zeros, and no evidence.
+    /// Unreadable parts of the file are zeros, and no evidence.
     fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
             Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
             Err(error) => match error.kind() {
-                // Something else than a store makes is no evidence either.
+                // Something that no store makes is no evidence either.
                 std::io::ErrorKind::NotFound
                 | std::io::ErrorKind::NotADirectory
                 | std::io::ErrorKind::IsADirectory => Ok(None),
@@ -125,7 +126,7 @@ impl Evidence<'_> {
     }
 }
 
-/// A search, with the frames that the journal has.
+/// A search, with the frames in the journal.
 struct Search<'a> {
     evidence: &'a Evidence<'a>,
     journaled: JournaledFrames,
@@ -148,7 +149,7 @@ impl Search<'_> {
                 return Ok(Some(path));
             }
         }
-        // What has a lower number and is not there was deleted.
+        // A stream with a lower number that is not there was deleted.
         let in_streams =
             self.find_in_streams(|id| state.stream(*id).is_some() || *id >= state.next_stream())?;
         Ok(in_streams.or_else(|| {
@@ -217,7 +218,7 @@ impl Search<'_> {
                 continue;
             };
             let log = stream.and_then(|stream| stream.log(name));
-            // What was there once has expired, or was deleted.
+            // A log that existed once has expired, or was deleted.
             if log.is_some() || !stream.is_some_and(|stream| stream.has_had(name)) {
                 let identity = self.identity(name);
                 let directory = self.log_directory(name);
@@ -263,7 +264,7 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// `None` if it is no file, or not there any more.
+    /// `None` if it is not a file, or no longer exists.
     fn examine(&self, path: &Path) -> Result<Option<UnnamedFile>> {
         if kind_if_there(self.evidence.disk.as_ref(), path)? != Some(EntryKind::File) {
             return Ok(None);
@@ -301,7 +302,7 @@ impl Search<'_> {
         LogIdentity { store, name }
     }
 
-    /// Of a log of a stream.
+    /// The directory of a stream's log.
     fn log_directory(&self, name: LogName) -> PathBuf {
         let stream = name.stream().map(|stream| stream.to_string());
         self.evidence
@@ -311,7 +312,7 @@ impl Search<'_> {
     }
 }
 
-/// The highest number with which a segment can begin that the manifest names, or had named before it was dropped.
+/// The highest number at which a segment can begin that the manifest names, or named before it was dropped.
 fn named_through(log: Option<&LogState>) -> Option<RecordNumber> {
     let log = log?;
     match (log.segments.last(), &log.end) {

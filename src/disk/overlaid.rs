@@ -1,4 +1,4 @@
-//! A file that has other bytes in one place.
+//! A file with other bytes in one place.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{DiskFile, Mapping};
 
-/// Reads a file as it would be had `bytes` been written at `offset`. Read-only.
+/// Reads a file as if `bytes` had been written at `offset`. Read-only.
 #[derive(Debug)]
 pub(crate) struct Overlaid {
     file: Arc<dyn DiskFile>,
@@ -21,7 +21,8 @@ impl Overlaid {
     }
 }
 
-/// Puts what is laid over a file, each piece with its offset, into what was read of the file from `offset`.
+/// Puts the pieces that are laid over a file, each with its offset, into bytes that were read from the file at
+/// `offset`.
 pub(super) fn lay_over<'a>(
     buffer: &mut [u8],
     offset: u64,

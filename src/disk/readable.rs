@@ -1,4 +1,4 @@
-//! A file of which some pages cannot be read.
+//! A file with pages that cannot be read.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,14 +12,14 @@ use crate::sync::Mutex;
 
 const PAGE_BYTES: usize = 4096;
 
-/// Reads what can be read of a file, and zeros in place of the rest, which it remembers. Zeros are never valid in any
-/// of our files, so a check of what was read finds them. Read-only.
+/// Reads the readable pages of a file, and gives zeros in place of the others, which it remembers. Zeros are never
+/// valid in any of our files, so a check of the contents finds them. Read-only.
 #[derive(Debug)]
 pub(crate) struct ReadablePages {
-    /// None where there is no file: only what is laid over can be read then.
+    /// `None` without a file: only the bytes that are laid over it can be read.
     file: Option<Arc<dyn DiskFile>>,
     unreadable: Mutex<BTreeMap<u64, io::Error>>,
-    /// Bytes that are taken instead of what the file has, each with their offset. They do not overlap.
+    /// Bytes that replace those of the file, each with their offset. They do not overlap.
     overlaid: Vec<(u64, Bytes)>,
 }
 
@@ -43,7 +43,7 @@ impl ReadablePages {
         self.file.as_ref().map_or(Ok(0), |file| file.len())
     }
 
-    /// The first page that could not be read of those that were tried and overlap the range, and why.
+    /// The first unreadable page among those that were tried and overlap the range, and the error.
     pub(crate) fn unreadable_within(&self, from: u64, to: u64) -> Option<(u64, String)> {
         let first = from - from % PAGE_BYTES as u64;
         let unreadable = self.unreadable.lock();
@@ -68,7 +68,7 @@ impl ReadablePages {
 }
 
 impl DiskFile for ReadablePages {
-    /// As if what is laid over were written.
+    /// As if the bytes that are laid over it were written.
     fn len(&self) -> io::Result<u64> {
         let overlaid = self.overlaid.iter();
         let end = overlaid.map(|(at, bytes)| at + bytes.len() as u64).max();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
 use crate::model::Space;
 
-/// Reads from another disk, and refuses every call that would change something there, or keep others from doing so. It
-/// keeps nothing of what it reads, and maps no file: the bytes may be written while they are read.
+/// Reads from another disk, and refuses every call that would change something there or exclude others. It caches
+/// nothing, and maps no file: the bytes may be written while they are read.
 #[derive(Debug)]
 pub(crate) struct UnwrittenDisk {
     below: Arc<dyn Disk>,

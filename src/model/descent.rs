@@ -1,4 +1,4 @@
-//! How a reader goes down a lineage: from shards that it has drained, or that have expired, to those in which it goes on.
+//! How a reader goes down a lineage: from shards that are drained or have expired to those in which it goes on.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,11 @@ use super::{Lineage, RecordNumber, Shard, ShardId, Timestamp};
 /// waits for another parent.
 pub(super) type Positions = BTreeMap<ShardId, RecordNumber>;
 
-/// The shards that are kept, and those that have expired, as far as they are remembered.
+/// The shards that exist, and expired ones as far as they are remembered.
 #[derive(Debug)]
 pub(crate) struct Descent<'a> {
     pub(super) lineage: &'a Lineage,
-    /// Those of the lineage that are behind the horizon are here too.
+    /// Includes those of the lineage that are behind the horizon.
     gone: Cow<'a, GoneShards>,
     horizon: Timestamp,
 }
@@ -29,7 +29,7 @@ struct Child {
 }
 
 impl<'a> Descent<'a> {
-    /// `gone` are the shards that have expired, those of the lineage that are behind the horizon too.
+    /// `gone` has the shards that have expired, including those of the lineage that are behind the horizon.
     pub(crate) fn new(lineage: &'a Lineage, gone: Cow<'a, GoneShards>, horizon: Timestamp) -> Self {
         Self {
             lineage,
@@ -44,16 +44,17 @@ impl<'a> Descent<'a> {
         shard.is_some_and(|shard| self.is_kept(shard))
     }
 
-    /// Whether a shard that has expired may have had records from a number on. One that is not remembered may.
+    /// Whether an expired shard may have had records from a number on. True if it is not remembered.
     pub(crate) fn may_have_lost(&self, shard: ShardId, from: RecordNumber) -> bool {
         let gone = self.gone.get(shard);
         gone.is_none_or(|gone| gone.may_have_had(from))
     }
 
-    /// Positions once a reader is through with a shard. Children begin when all of their parents are done with, at their
-    /// first record; where the reader misses nothing of them, or was told of it by their parent, at the trim horizon.
+    /// The positions of a reader that has finished a shard. Children begin when all of their parents are finished: at
+    /// the trim horizon if the reader misses nothing of them, or got a report about their parent; otherwise at their
+    /// first record.
     ///
-    /// A child that has expired is listed if records of it are missed: a reader that comes to it is told.
+    /// An expired child is listed if records of it are missed: a reader that comes to it gets a report.
     pub(super) fn pass(&self, positions: &Positions, shard: ShardId, is_at_horizon: bool) -> Positions {
         let drained = self.ancestors(positions.keys().copied());
         let mut next = positions.clone();
@@ -75,7 +76,7 @@ impl<'a> Descent<'a> {
                     passed.push((child.id, is_at_horizon));
                 }
             }
-            // Of one that has expired and is done with, its child may begin at the horizon.
+            // If the finished shard has expired too, its child may begin at the horizon.
             let leaves_no_mark = is_at_horizon && !self.has(shard);
             if !is_waited_for || leaves_no_mark {
                 next.remove(&shard);
@@ -84,12 +85,12 @@ impl<'a> Descent<'a> {
         self.begin_orphans(next)
     }
 
-    /// Begins a child all of whose parents are done with. Gives whether it begins at the trim horizon.
+    /// Begins a child whose parents are all finished. Returns whether it begins at the trim horizon.
     fn begin(&self, next: &mut Positions, child: &Child, passed: ShardId, is_at_horizon: bool) -> bool {
         let mut is_at_horizon = is_at_horizon;
         for parent in child.parents().filter(|parent| *parent != passed) {
             if next.get(&parent) == Some(&RecordNumber::END) {
-                // Records of this one were read, and those that followed them are missed.
+                // Records of this shard were read, and those that followed them are missed.
                 is_at_horizon = false;
                 next.remove(&parent);
             }
@@ -102,8 +103,8 @@ impl<'a> Descent<'a> {
         is_at_horizon
     }
 
-    /// Begins the oldest kept shards that no position leads to: those whose parents are gone or drained, and which are not
-    /// drained themselves. What was between them and the positions is not remembered.
+    /// Begins the oldest existing shards that no position leads to: those whose parents have expired or are drained,
+    /// and which are not drained themselves. The shards between them and the positions are not remembered.
     fn begin_orphans(&self, mut next: Positions) -> Positions {
         let drained = self.ancestors(next.keys().copied());
         let unread = self.unread_gone(&next);
@@ -119,14 +120,14 @@ impl<'a> Descent<'a> {
         next
     }
 
-    /// Whether all parents are drained, or are gone and not to be come to any more.
+    /// Whether all parents are drained, or have expired and the reader will not come to them.
     fn is_ready(&self, child: &Child, next: &Positions, unread: &BTreeSet<ShardId>) -> bool {
         child.parents().all(|parent| {
             next.get(&parent) == Some(&RecordNumber::END) || !self.has(parent) && !unread.contains(&parent)
         })
     }
 
-    /// The gone shards that the reader is in, or will come to.
+    /// The expired shards that the reader is in, or will come to.
     fn unread_gone(&self, next: &Positions) -> BTreeSet<ShardId> {
         let is_in = |shard: &ShardId| next.get(shard).is_some_and(|next| *next != RecordNumber::END);
         let listed = next.keys().copied();

@@ -1,4 +1,4 @@
-//! Which shards a stream has, and how they came from each other.
+//! The lineage of a stream: its shards, and how they came from each other.
 //!
 //! Think of a plane of hash keys and time. A shard is a rectangle in it: its hash key range, from the moment it took
 //! over to the moment its children did. The rectangles cover the plane without gap or overlap from the stream's
@@ -57,7 +57,7 @@ pub use shard_count::ReshardStep;
 #[serde(try_from = "StoredLineage")]
 pub struct Lineage {
     shards: BTreeMap<ShardId, Shard>,
-    /// The index of the next shard: above every one that was ever given out.
+    /// The index of the next shard, which is greater than every one that was ever given out.
     next_index: u32,
     /// From this moment on, the shards that are listed tile the hash space.
     tiled_since: Timestamp,
@@ -78,7 +78,7 @@ pub enum LineageError {
     /// The stream has used up the ids that shards can have.
     #[error("the stream cannot have more shards: the last shard id has been given out")]
     ShardIdsExhausted,
-    /// The lineage has no such shard, or not any more.
+    /// The lineage has no such shard, or no longer.
     #[error("{shard} does not exist or has expired")]
     UnknownShard {
         /// The shard that was named.
@@ -225,7 +225,7 @@ impl Lineage {
             .filter(move |shard| shard.parents().any(|parent| parent == id))
     }
 
-    /// Those shards that this one was made from which have not expired.
+    /// The parents of this shard that have not expired.
     pub fn parents_of(&self, id: ShardId) -> impl Iterator<Item = &Shard> {
         let parents = self.shard(id).into_iter().flat_map(Shard::parents);
         parents.filter_map(|parent| self.shard(parent))
@@ -267,7 +267,7 @@ impl Lineage {
         self.next_index
     }
 
-    /// Gives no new shard an id up to and including this one, which may have been in use.
+    /// No new shard gets an id up to and including this one. Such ids may have been in use.
     pub(crate) fn reserve_ids(&mut self, through: ShardId) {
         self.next_index = self.next_index.max(through.index().saturating_add(1));
     }
@@ -309,7 +309,7 @@ fn check_created_seconds(seconds: u64) -> Result<u64, LineageError> {
     Ok(seconds)
 }
 
-/// A lineage as it is written: the index of open shards is left out, and rebuilt from what was read.
+/// The stored form of a lineage: the index of open shards is left out, and rebuilt.
 #[derive(Deserialize)]
 #[serde(rename = "Lineage")]
 struct StoredLineage {
