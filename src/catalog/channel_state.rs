@@ -20,6 +20,8 @@ pub(crate) struct ChannelState {
     pub(crate) freshness_millis: u64,
     /// The next record to deliver of each shard of which some were delivered; `None` once it is delivered to its end.
     pub(crate) next: BTreeMap<ShardId, Option<RecordNumber>>,
+    /// When an object was last made of its records.
+    pub(crate) last_delivery: Option<Timestamp>,
     pub(crate) labels: Labels,
 }
 
@@ -38,6 +40,7 @@ impl ChannelState {
             lifecycle: ReaderLifecycle::Active,
             freshness_millis: limits::DEFAULT_FRESHNESS_MILLIS,
             next: BTreeMap::new(),
+            last_delivery: None,
             labels: Labels::default(),
         }
     }
@@ -90,5 +93,9 @@ impl ChannelState {
             (Some(known), Some(next)) => Some(known.max(next)),
             _ => None,
         };
+    }
+    /// Notes of several threads can come in another order than their objects.
+    pub(super) fn note_delivery(&mut self, at: Timestamp) {
+        self.last_delivery = self.last_delivery.max(Some(at));
     }
 }

@@ -1,5 +1,7 @@
 //! Arguments that are refused, by kind and with the facts.
 
+use std::path::PathBuf;
+
 use crate::model::{LineageError, PartitionKeyError, RecordNumber, ShardId, StreamId, StreamNameError};
 
 /// What is wrong with an argument. A program can match on it, and finds the numbers in it that the text has.
@@ -199,6 +201,18 @@ pub enum InvalidArgument {
     /// A store that is [followed](crate::StoreOptions::follow) was to be copied.
     #[error("a store that is followed is copied by a backup, as `anabranch backup` makes one")]
     SnapshotOfFollowed,
+
+    /// A copy of a store was to be made inside the directory of that store, or around it.
+    #[error(
+        "the store in {} cannot be copied into {}, since one of the two is inside the other; choose a directory beside it",
+        store.display(), destination.display()
+    )]
+    CopyInside {
+        /// The store's directory.
+        store: PathBuf,
+        /// Where the copy was to be made.
+        destination: PathBuf,
+    },
 
     /// A sequence number was to be the position in a whole stream.
     #[error(
