@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -15,6 +15,9 @@ pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
 /// What the streams without numbers of their own are called. No stream can have this name.
 const OTHERS: &str = "(others)";
+
+/// So many channels have series: the first ones of the oldest streams that have some.
+const MOST_CHANNELS: usize = 100;
 
 /// The buckets that are shown: powers of two between these, of which Prometheus keeps a series each.
 struct Shown {
@@ -61,6 +64,7 @@ impl Collector for Numbers {
         self.write_storage(&mut to)?;
         self.write_streams(&mut to)?;
         self.write_lags(&mut to)?;
+        self.write_deliveries(&mut to)?;
         self.write_calls(&mut to)?;
         to.info(
             "anabranch_build",
@@ -115,6 +119,12 @@ impl Numbers {
             "How long a sync of records to the disk took.",
             &self.store.sync_micros,
             &SECONDS,
+        )?;
+        let oldest_sync = self.store.health.oldest_sync.unwrap_or_default();
+        to.gauge(
+            "anabranch_oldest_sync_seconds",
+            "How long the oldest sync has taken so far that is under way, 0 while there is none.",
+            oldest_sync.as_secs_f64(),
         )
     }
 
@@ -256,6 +266,25 @@ impl Numbers {
         Ok(())
     }
 
+    fn write_deliveries(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let channels = self.streams.iter().flat_map(|stream| {
+            let channels = stream.last_deliveries.iter();
+            channels.map(move |(channel, at)| {
+                let labels = [
+                    ("namespace", stream.namespace.as_str()),
+                    ("stream", stream.name.as_str()),
+                    ("channel", channel.as_str()),
+                ];
+                (labels, at.as_millis() as f64 / 1e3)
+            })
+        });
+        to.gauges(
+            "anabranch_channel_last_delivery_timestamp_seconds",
+            "When an object was last made of a channel's records.",
+            channels.take(MOST_CHANNELS),
+        )
+    }
+
     fn write_calls(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let calls = self.calls.iter();
         to.counters(
@@ -303,7 +332,7 @@ impl Exposition<'_> {
         metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         metric.encode_gauge(&value)
     }

@@ -1,14 +1,10 @@
 //! Whether a store is well, for what watches a server.
 
-use std::time::Duration;
-
 use hyper::StatusCode;
 use serde_json::json;
 
+use super::hanging::STUCK;
 use crate::{Space, Store};
-
-/// A sync that has not ended after so long ends late or never.
-const STUCK: Duration = Duration::from_secs(10);
 
 /// The status and the body of `/health`, with the room as it was last seen. It may be shown to anyone, so it names no file
 /// and has no message of an error. Waits for nothing.

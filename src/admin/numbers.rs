@@ -36,6 +36,8 @@ pub(super) struct StreamNumbers {
     pub(super) open_shards: u64,
     pub(super) segment_bytes: u64,
     pub(super) oldest_arrival: Option<Timestamp>,
+    /// When objects were last made of the records of each channel that has delivered any.
+    pub(super) last_deliveries: Vec<(String, Timestamp)>,
 }
 
 /// What goes in and out.
@@ -77,10 +79,11 @@ impl Numbers {
 impl StreamNumbers {
     /// `None` if the stream is deleted by now. Waits for nothing.
     pub(super) fn of(stream: &Stream) -> Result<Option<StreamNumbers>> {
-        let gathered = stream
-            .stats_at_once()
-            .and_then(|stats| Ok((stream.oldest_arrival_at_once()?, stats)));
-        let (oldest_arrival, stats) = match gathered {
+        let gathered = stream.stats_at_once().and_then(|stats| {
+            let oldest = stream.oldest_arrival_at_once()?;
+            Ok((stats, oldest, stream.last_deliveries_at_once()?))
+        });
+        let (stats, oldest_arrival, last_deliveries) = match gathered {
             Ok(gathered) => gathered,
             Err(Error::StreamNotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -97,6 +100,7 @@ impl StreamNumbers {
             open_shards: stats.open_shards,
             segment_bytes: stats.storage.segment_bytes,
             oldest_arrival: oldest_arrival.filter(|_| may_look_into(stats.shards)),
+            last_deliveries,
         }))
     }
 }

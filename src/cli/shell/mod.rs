@@ -13,6 +13,7 @@ mod key;
 mod lineage;
 mod lines;
 mod meter;
+mod name;
 mod output;
 mod place;
 mod position;
