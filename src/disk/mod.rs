@@ -31,7 +31,7 @@ pub(crate) use health::Health;
 pub use left_to_read::left_to_read;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
-pub(crate) use overlaid::Overlaid;
+pub(crate) use overlaid::{Overlaid, Pieces};
 pub(crate) use overlay::OverlayDisk;
 #[cfg(feature = "encryption")]
 pub(crate) use private_file::read_private;

@@ -296,7 +296,6 @@ impl<'a> Attempt<'a> {
             end: end.position,
         };
         let journaled = log.journaled.get(&check.entry.first_record);
-        let journaled = journaled.map_or(&[][..], Vec::as_slice);
         let (file, _) = (self.inspection.open_with(&check.path, journaled))
             .map_err(|error| Error::io("open", &check.path, error))?;
         destination.copy(&source, file.as_ref())?;
