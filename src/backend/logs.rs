@@ -86,7 +86,8 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
         plan: &mut RemovalPlan<'_>,
     ) -> Result<Vec<Arc<dyn ShardLog>>>;
 
-    /// Brings the catalog up to date with what another program has changed, where one can. Says whether it has changed.
+    /// Brings the catalog up to date with what another program has changed, where one can, or with what was written after
+    /// all of what was not known to be. Says whether it has changed.
     ///
     /// # Errors
     /// It is not known any more what there is.
@@ -131,6 +132,9 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// The room on what holds the logs, if that is known. May wait for the disk, as none of the others that tell
     /// something does.
     fn space(&self) -> Option<Space>;
+
+    /// The store is about to be closed: from now on those who wait for what may never come are not to wait for long.
+    fn begin_close(&self) {}
 
     /// Makes all durable that was taken, commits the `last` edits with it, and lets the logs go. All who wait at a log
     /// are woken. The logs are gone also where this fails.

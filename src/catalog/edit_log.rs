@@ -25,6 +25,15 @@ pub(crate) trait EditLog: Send + std::fmt::Debug {
     /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller expects.
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision>;
 
+    /// Edits that an [`append`](Self::append) failed with because it was not known whether they are durable, and which are
+    /// by now. Each is told once.
+    ///
+    /// # Errors
+    /// It is still not known: nothing can be appended until it is.
+    fn finish(&mut self) -> Result<Option<(Vec<Edit>, Revision)>> {
+        Ok(None)
+    }
+
     /// Offers the state that the edits so far lead to, so that the log can put a snapshot in their place. Whether it is
     /// worth it is the log's own matter. The edits are durable whatever becomes of this: an error says only that no
     /// further one can be appended.

@@ -1,14 +1,15 @@
-//! Keeping up with another program that changes the store.
+//! Keeping up with another program that changes the store, and with changes whose outcome was not known.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::StoreCore;
-use super::stream_core::{PutSettings, StreamCore};
+use super::stream_core::{PutSettings, Routing, StreamCore};
 use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Takes over what another program has changed, where the store is followed.
+    /// Takes over what another program has changed, where the store is followed, and changes that were not known to be
+    /// made.
     ///
     /// # Errors
     /// What there is cannot be read any more.
@@ -38,5 +39,10 @@ impl StreamCore {
         self.is_distributed
             .store(settings.distribution == RecordDistribution::Auto, Relaxed);
         self.is_encrypted.store(settings.is_encrypted, Relaxed);
+        let mut routing = self.routing.write();
+        if matches!(*routing, Routing::Open(_)) {
+            self.carry_counts(&routing);
+            *routing = Routing::Unknown;
+        }
     }
 }
