@@ -54,6 +54,14 @@ impl Names {
         format!("ab.{}.catalog.edits", self.store)
     }
 
+    /// What is written there says how far the servers are that have a stream, or the catalog if `stream` is none.
+    pub(super) fn probe(&self, stream: Option<StreamId>) -> String {
+        match stream {
+            Some(stream) => format!("ab.{}.{stream}.probe", self.store),
+            None => format!("ab.{}.catalog.probe", self.store),
+        }
+    }
+
     /// Who asks there is answered by the opener of the store. It is no subject of a stream.
     pub(super) fn presence(&self) -> String {
         format!("ab-present.{}", self.store)
