@@ -89,7 +89,10 @@ mod trace;
 
 pub use backend::StorageStats;
 #[cfg(feature = "nats")]
-pub use backend::jetstream::JetStream;
+pub use backend::jetstream::{
+    CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterChecked, ClusterProblem,
+    ClusterProgress, ClusterVerification, JetStream, ReplicaDamage, ReplicaFinding,
+};
 pub use backend::memory::Memory;
 pub use backup::Copied;
 #[cfg(feature = "channels")]

@@ -13,7 +13,7 @@ use crate::error::Error;
 
 /// How long one request may take. A leader that dies is replaced within four to nine seconds, by when it is asked
 /// again.
-const REQUEST_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long creating and deleting a stream may take, for which its servers agree first.
 const STREAM_LIMIT: Duration = Duration::from_secs(5);
@@ -138,7 +138,8 @@ impl Api {
         }
     }
 
-    async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
+    /// All pages of a list of the streams with subjects of these, or of all for an empty subject.
+    pub(super) async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
         let mut listed = Vec::new();
         loop {
             let asked = json!({ "subject": subjects, "offset": listed.len() });
@@ -317,7 +318,12 @@ impl Api {
         found(answer)
     }
 
-    async fn request(&self, verb: String, body: &Value, limit: Duration) -> Result<Value, Failure> {
+    pub(super) async fn request(
+        &self,
+        verb: String,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
         let answer = self.request_found(verb, body, limit).await?;
         answer.ok_or_else(|| Failure::Refused("no message was found".to_owned()))
     }

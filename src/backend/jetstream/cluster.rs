@@ -177,7 +177,8 @@ fn wait_for<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + 
     receiver.recv().map_err(|_| Error::Closed)
 }
 
-async fn connect(at: JetStream) -> Result<Client> {
+/// How to connect to these servers, but for which of them.
+pub(super) async fn connect_options(at: &JetStream) -> Result<ConnectOptions> {
     let mut options = ConnectOptions::new()
         .name("anabranch")
         .connection_timeout(SERVER_LIMIT)
@@ -196,7 +197,11 @@ async fn connect(at: JetStream) -> Result<Client> {
         options = options.add_root_certificates(file.clone());
     }
     // Servers that the named ones tell of are asked for TLS too.
-    options = options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://")));
+    Ok(options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://"))))
+}
+
+async fn connect(at: JetStream) -> Result<Client> {
+    let options = connect_options(&at).await?;
     let servers = at.servers.iter().map(|server| server.parse::<ServerAddr>());
     let servers: Vec<_> =
         servers

@@ -240,20 +240,20 @@ async fn put(shared: &Shared, kind: Kind, last: u64, content: &[u8]) -> Result<u
     }
 }
 
-async fn last_sequence(shared: &Shared) -> Result<u64> {
+pub(super) async fn last_sequence(shared: &Shared) -> Result<u64> {
     let names = &shared.names;
     let last = shared.last_known(&names.catalog_stream(), &names.edits()).await?;
     Ok(last.map_or(0, |last| last.sequence))
 }
 
-struct ReadEdits {
-    edits: Vec<Edit>,
+pub(super) struct ReadEdits {
+    pub(super) edits: Vec<Edit>,
     bytes: usize,
     snapshot_bytes: usize,
 }
 
 /// All edits since the last snapshot, and that.
-async fn read(shared: &Shared, last: u64) -> Result<ReadEdits> {
+pub(super) async fn read(shared: &Shared, last: u64) -> Result<ReadEdits> {
     let (stream, subject) = (shared.names.catalog_stream(), shared.names.edits());
     let chain = Chain {
         stream: &stream,

@@ -22,7 +22,6 @@ mod reshard;
 mod rfc3339;
 mod shown;
 mod streams;
-mod table;
 mod tally;
 mod target;
 mod trim;
