@@ -5,9 +5,9 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::{Space, Store};
+use crate::{Error, Space, Store};
 
-/// A sync that has not ended after so long ends late or never.
+/// A sync that has not ended after so long ends late or never, and a cluster without an answer has lost more than a leader.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// The status and the body of `/health`, with the room as it was last seen. It may be shown to anyone, so it names no file
@@ -28,8 +28,14 @@ fn reasons(store: &Store, room: Option<Space>) -> Vec<&'static str> {
         return vec!["closed"];
     };
     let mut reasons = Vec::new();
-    if health.failure.is_some() {
-        reasons.push("poisoned");
+    match health.failure {
+        // The server that has the store takes records.
+        Some(Error::Fenced { .. }) => reasons.push("fenced"),
+        Some(_) => reasons.push("poisoned"),
+        None => {}
+    }
+    if health.unanswered_for.is_some_and(|since| since >= STUCK) {
+        reasons.push("unreachable");
     }
     if health.oldest_sync.is_some_and(|taken| taken >= STUCK) {
         reasons.push("stuck");

@@ -128,6 +128,11 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// How long the oldest sync has taken so far that is under way. Waits for nothing.
     fn oldest_sync(&self) -> Option<Duration>;
 
+    /// For how long what holds the logs has not answered; `None` while it does, or is no cluster. Waits for nothing.
+    fn unanswered_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// The room on what holds the logs, if that is known. May wait for the disk, as none of the others that tell
     /// something does.
     fn space(&self) -> Option<Space>;

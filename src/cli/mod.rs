@@ -162,6 +162,8 @@ impl CommandLine {
             (Some(Command::Serve(serve)), Some((_, matches))) => serve.settle(matches),
             #[cfg(feature = "nats")]
             (Some(Command::Verify(verify)), Some((_, matches))) => verify.settle(matches),
+            #[cfg(feature = "nats")]
+            (Some(Command::Dump(dump)), Some((_, matches))) => dump.settle(matches),
             _ => Ok(()),
         };
         settled.map_err(|reason| CommandLine::command().error(ErrorKind::ArgumentConflict, reason))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::store::Store;
 use super::stream::Stream;
-use crate::backend::{LogStatistics, StorageStats};
+use crate::backend::{ClusterStats, LogStatistics, ReplicaStats, StorageStats};
 use crate::error::{Error, Result};
 use crate::model::{Histogram, Lineage, LogName, ShardId, Space, StreamId};
 use crate::seam::{PutStats, ReadStats};
@@ -32,6 +32,10 @@ pub struct StoreStats {
     /// The shards in which damage was found since the store was opened. They take no records; `anabranch verify` looks at
     /// all of the others too.
     pub damaged_shards: Vec<DamagedShard>,
+    /// What was asked of the cluster that keeps the store; `None` of one in a directory or in memory.
+    pub cluster: Option<ClusterStats>,
+    /// The servers of the cluster, for the stream with the fewest that are current, or the catalog.
+    pub replicas: Option<ReplicaStats>,
     /// Whether it takes records, and how much room it has.
     pub health: StoreHealth,
 }
@@ -52,6 +56,8 @@ pub struct StreamStats {
     pub shards: u64,
     /// Those in which damage was found since the store was opened.
     pub damaged_shards: Vec<DamagedShard>,
+    /// The servers that have it, of a store on a cluster: from the first look at them on, which is within a minute.
+    pub replicas: Option<ReplicaStats>,
 }
 
 /// A shard with damage, and what was found first.
@@ -71,13 +77,16 @@ pub struct DamagedShard {
 #[non_exhaustive]
 pub struct StoreHealth {
     /// The failure after which nothing more is written, as an [`Error::Poisoned`]: until the store is opened again, puts fail with
-    /// it. `None` while all is well.
+    /// it. On a cluster, [`Error::Fenced`] if another opener has the store, or what kept an edit from being known to be
+    /// written. `None` while all is well.
     pub failure: Option<Error>,
     /// The room on what holds the store, where that is known. What the store would give up for records is available.
     pub space: Option<Space>,
     /// How long the oldest sync has taken so far that is under way, by the store's monotonic clock; `None` while there is
     /// none. Where it is many seconds the device hangs, and puts that wait for a sync wait with it.
     pub oldest_sync: Option<Duration>,
+    /// For how long the cluster that keeps the store has not answered; `None` while it does, or there is none.
+    pub unanswered_for: Option<Duration>,
     /// Whether the store was opened to be read only.
     pub is_read_only: bool,
 }
@@ -122,6 +131,8 @@ impl Store {
             sync_micros,
             storage,
             damaged,
+            cluster,
+            replicas,
         } = core.logs.statistics(None);
         let (streams, open_shards) = {
             let state = core.catalog.read();
@@ -136,6 +147,8 @@ impl Store {
             streams: streams as u64,
             open_shards,
             damaged_shards: damaged_shards(damaged),
+            cluster,
+            replicas,
             health: self.health_at_once(space)?,
         })
     }
@@ -165,6 +178,7 @@ impl Store {
             failure: core.logs.check().err(),
             space,
             oldest_sync: core.logs.oldest_sync(),
+            unanswered_for: core.logs.unanswered_for(),
             is_read_only: core.is_read_only,
         })
     }
@@ -208,6 +222,7 @@ impl Stream {
             puts,
             storage,
             damaged,
+            replicas,
             ..
         } = self.store_core().logs.statistics(Some(self.id()));
         Ok(StreamStats {
@@ -217,6 +232,7 @@ impl Stream {
             open_shards,
             shards,
             damaged_shards: damaged_shards(damaged),
+            replicas,
         })
     }
 }

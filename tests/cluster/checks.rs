@@ -98,6 +98,7 @@ fn a_server_that_is_down_is_named_with_what_it_lacks() {
         .unwrap()
         .put("key", b"data")
         .unwrap();
+    store.close().unwrap();
     cluster.nodes.kill(2);
     let mut told = Vec::new();
     wait_until("the leaders do not hear it", || {

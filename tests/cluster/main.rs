@@ -10,6 +10,7 @@ mod refusals;
 mod restarts;
 mod served;
 mod verified;
+mod watched;
 
 use std::path::Path;
 

@@ -197,6 +197,56 @@ fn a_server_that_is_down_is_said_not_to_have_been_read() {
 }
 
 #[test]
+fn a_store_is_shown_beside_the_server_that_has_it() {
+    let Some(cluster) = Cluster::of_one() else {
+        return;
+    };
+    let store = cluster.open();
+    fill(&store);
+    let stream = store.stream("orders").unwrap();
+    let put = stream.put("key-3", b"the last one").unwrap();
+    let dump = |arguments: &[&str]| {
+        let (status, said, error) = run(&[&["dump", "--json"], arguments].concat(), &cluster.options());
+        assert_eq!(status, Some(0), "{error}");
+        let items = said.lines().map(|line| serde_json::from_str(line).unwrap());
+        items.collect::<Vec<Value>>()
+    };
+    let records = dump(&["--what", "records"]);
+    assert_eq!(records.len(), 281);
+    let of_orders = dump(&["--what", "records", "--stream", "orders"]);
+    assert_eq!(of_orders.len(), 141);
+    let last = of_orders
+        .iter()
+        .find(|record| record["data"] == "dGhlIGxhc3Qgb25l");
+    let last = last.unwrap();
+    assert_eq!(last["sequence_number"], put.sequence_number.to_string());
+    assert_eq!(last["partition_key"], "key-3");
+    assert_eq!(last["shard"], put.shard_id.to_string());
+    assert!(
+        last["file"]
+            .as_str()
+            .unwrap()
+            .starts_with("AB_main_2 ab.main.2.s.")
+    );
+    assert_eq!(dump(&["--what", "records", "--limit", "7"]).len(), 7);
+    let shards = dump(&["--what", "lineage"]);
+    assert_eq!(shards.len(), 8);
+    assert_eq!(
+        shards.iter().filter(|shard| shard["closed"].is_string()).count(),
+        2
+    );
+    let edits = dump(&["--what", "manifest"]);
+    assert_eq!(edits[0]["kind"], "StoreCreated");
+    for what in ["segments", "frames"] {
+        let (status, _, said) = run(&["dump", "--what", what], &cluster.options());
+        assert!(status == Some(2) && said.contains("has no files"), "{said}");
+    }
+    let (status, _, said) = run(&["dump", "--stream", "unknown"], &cluster.options());
+    assert!(status == Some(2) && said.contains("unknown"), "{said}");
+    store.close().unwrap();
+}
+
+#[test]
 fn a_tool_is_given_a_directory_or_a_cluster() {
     let cluster = ["--engine".to_owned(), "nats://127.0.0.1:1".to_owned()];
     let (status, _, said) = run(&["verify", "somewhere"], &cluster);

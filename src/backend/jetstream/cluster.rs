@@ -14,6 +14,7 @@ use async_nats::{
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
+use super::counts::Counts;
 use super::options::JetStream;
 use crate::error::{Error, InvalidArgument, Result};
 use crate::sync::{Mutex, OnceLock};
@@ -37,6 +38,7 @@ pub(super) struct Cluster {
     handle: Handle,
     /// Until the store is closed.
     runtime: Mutex<Option<Runtime>>,
+    pub(super) counts: Counts,
     /// From when on nothing is waited for any more.
     gives_up_at: OnceLock<Instant>,
 }
@@ -73,6 +75,7 @@ impl Cluster {
                 client,
                 handle,
                 runtime: Mutex::new(Some(runtime)),
+                counts: Counts::default(),
                 gives_up_at: OnceLock::new(),
             })),
             Err(error) => {

@@ -16,6 +16,7 @@ use crate::error::Result;
 
 pub use problem::ClusterProblem;
 pub use servers::CheckedServer;
+pub(super) use streams::is_offline;
 pub use streams::{CheckedReplica, CheckedStream};
 
 /// What a cluster is like that has a store, or is to have one.

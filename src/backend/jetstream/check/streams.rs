@@ -16,6 +16,9 @@ use crate::error::Result;
 /// A replica that lacks more operations than this is behind. While records are put each lacks some.
 const LARGE_LAG: u64 = 10_000;
 
+/// A leader hears each replica every second.
+const LONG_UNHEARD: Duration = Duration::from_secs(5);
+
 /// In one problem so many streams are named.
 const MOST_NAMED: usize = 3;
 
@@ -47,11 +50,11 @@ pub struct CheckedReplica {
     pub server: String,
     /// Whether it has all that the leader has, or nearly.
     pub is_current: bool,
-    /// Whether the leader does not hear it.
+    /// Whether the leader has not heard it for some seconds, or since it leads.
     pub is_offline: bool,
     /// How many operations it lacks.
     pub lag: u64,
-    /// How long ago the leader heard it.
+    /// How long ago the leader heard it; zero for itself, and for one that it has not heard since it leads.
     pub heard: Duration,
 }
 
@@ -80,9 +83,9 @@ impl CheckedStream {
         let others = others.into_iter().flatten().map(|replica| CheckedReplica {
             server: replica["name"].as_str().unwrap_or_default().to_owned(),
             is_current: replica["current"] == true,
-            is_offline: replica["offline"] == true,
+            is_offline: is_offline(replica),
             lag: replica["lag"].as_u64().unwrap_or_default(),
-            heard: Duration::from_nanos(replica["active"].as_u64().unwrap_or_default()),
+            heard: heard(replica),
         });
         let mut replicas: Vec<_> = leading.into_iter().chain(others).collect();
         replicas.sort_by(|one, other| one.server.cmp(&other.server));
@@ -161,6 +164,18 @@ pub(super) fn look(
     }
     streams.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(streams)
+}
+
+/// Whether a leader does not hear a replica, of what it says of it. That it is offline it says only of one that said so
+/// itself when it was stopped.
+pub(in crate::backend::jetstream) fn is_offline(replica: &Value) -> bool {
+    let is_unheard = heard(replica).is_zero() || heard(replica) > LONG_UNHEARD;
+    replica["offline"] == true || (replica["current"] != true && is_unheard)
+}
+
+/// How long ago a leader heard a replica; zero if it has not since it leads.
+fn heard(replica: &Value) -> Duration {
+    Duration::from_nanos(replica["active"].as_u64().unwrap_or_default())
 }
 
 struct Listed {

@@ -38,7 +38,7 @@ pub(super) struct Opened {
 }
 
 /// Messages that are on no server.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
     pub(super) first: u64,
     pub(super) last: u64,

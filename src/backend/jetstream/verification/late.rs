@@ -57,20 +57,12 @@ impl NotGiven {
                 break;
             }
             if look > 0 {
-                cluster.run(tokio::time::sleep(PAUSE))?;
+                cluster.run(async { tokio::time::sleep(PAUSE).await })?;
             }
             let mut kept = BTreeMap::new();
             for ((server, subject), missing) in self.0 {
-                let at = |from| Asked {
-                    stream: stream.to_owned(),
-                    subjects: subject.clone(),
-                    from,
-                    most: 1,
-                    most_bytes: 1,
-                };
-                let begins = Window::read(cluster, &at(1), servers, &none, last)?
-                    .first()
-                    .unwrap_or(u64::MAX);
+                let at = |from| one_of(stream, &subject, from);
+                let begins = first_of(cluster, stream, &subject, servers, last)?;
                 let mut of_log = Vec::new();
                 for mut range in missing.into_iter().filter(|range| range.last >= begins) {
                     range.first = range.first.max(begins);
@@ -94,5 +86,34 @@ impl NotGiven {
             of_log.map(move |missing| (server.clone(), subject.clone(), missing))
         });
         Ok(missing.collect())
+    }
+}
+
+/// The sequence of the first message of a log that any server has, or one behind all.
+pub(super) fn first_of(
+    cluster: &Arc<Cluster>,
+    stream: &str,
+    subject: &str,
+    servers: &BTreeSet<String>,
+    last: u64,
+) -> Result<u64> {
+    let first = Window::read(
+        cluster,
+        &one_of(stream, subject, 1),
+        servers,
+        &BTreeSet::new(),
+        last,
+    )?;
+    Ok(first.first().unwrap_or(u64::MAX))
+}
+
+/// The first message of a log from a sequence on.
+fn one_of(stream: &str, subject: &str, from: u64) -> Asked {
+    Asked {
+        stream: stream.to_owned(),
+        subjects: subject.to_owned(),
+        from,
+        most: 1,
+        most_bytes: 1,
     }
 }

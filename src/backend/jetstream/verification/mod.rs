@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use super::api::{Api, Failure, REQUEST_LIMIT};
+use super::check::is_offline;
 use super::cluster::Cluster;
 use super::options::JetStream;
 use super::stored_catalog::{reader, stored_catalog};
@@ -204,7 +205,7 @@ fn info_of(cluster: &Arc<Cluster>, stream: &str) -> Result<Option<Info>> {
     let others = answer["cluster"]["replicas"].as_array();
     let others = others.into_iter().flatten().filter_map(|replica| {
         let name = replica["name"].as_str()?;
-        Some((name.to_owned(), replica["offline"] != true))
+        Some((name.to_owned(), !is_offline(replica)))
     });
     Ok(Some(Info {
         last: answer["state"]["last_seq"].as_u64().unwrap_or_default(),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::finding::{ReplicaDamage, ReplicaFinding};
-use super::followed_log::{FollowedLog, LogKind, Opened};
-use super::late::NotGiven;
+use super::followed_log::{FollowedLog, Gap, LogKind, Opened};
+use super::late::{NotGiven, first_of};
 use super::window::Window;
 use super::{ClusterProgress, ClusterVerification, Info, Known};
 use crate::backend::jetstream::cluster::Cluster;
@@ -28,6 +28,8 @@ pub(super) struct StreamVerifier<'a> {
     /// By subject.
     logs: BTreeMap<String, FollowedLog>,
     not_given: NotGiven,
+    /// By subject, those behind another message of the log. It may have been freed with them since it was read.
+    gaps: Vec<(String, Gap)>,
     findings: Vec<ReplicaFinding>,
 }
 
@@ -41,6 +43,7 @@ impl<'a> StreamVerifier<'a> {
             servers: BTreeSet::new(),
             logs: BTreeMap::new(),
             not_given: NotGiven::default(),
+            gaps: Vec::new(),
             findings: Vec::new(),
         };
         for (server, is_heard) in info.servers {
@@ -155,8 +158,10 @@ impl<'a> StreamVerifier<'a> {
         };
         checked.records += opened.records();
         checked.bytes += copy.message.len() as u64;
+        let is_first = log.last.is_none();
         match log.follow(sequence, &opened) {
             Ok(None) => {}
+            Ok(Some(gap)) if !is_first => self.gaps.push((log.subject.clone(), gap)),
             Ok(Some(gap)) => self.note(&log, None, [gap.first, gap.last, 0], ReplicaDamage::Missing),
             Err(reason) => {
                 let reason = reason.to_owned();
@@ -210,6 +215,15 @@ impl<'a> StreamVerifier<'a> {
             };
             let places = [missing.first, missing.last, missing.messages];
             self.note(&log, Some(&server), places, ReplicaDamage::Missing);
+            self.logs.insert(subject, log);
+        }
+        for (subject, gap) in std::mem::take(&mut self.gaps) {
+            let begins = first_of(self.cluster, self.name, &subject, &self.servers, self.last)?;
+            let Some(log) = self.logs.remove(&subject).filter(|_| begins <= gap.last) else {
+                continue;
+            };
+            let places = [gap.first.max(begins), gap.last, 0];
+            self.note(&log, None, places, ReplicaDamage::Missing);
             self.logs.insert(subject, log);
         }
         Ok(())
