@@ -8,8 +8,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::numbers::{Flow, Numbers, StreamNumbers};
-use crate::Histogram;
 use crate::store::ReaderLag;
+use crate::{Error, Histogram, ReplicaStats};
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
@@ -65,6 +65,7 @@ impl Collector for Numbers {
         self.write_streams(&mut to)?;
         self.write_lags(&mut to)?;
         self.write_deliveries(&mut to)?;
+        self.write_cluster(&mut to)?;
         self.write_calls(&mut to)?;
         to.info(
             "anabranch_build",
@@ -230,6 +231,70 @@ impl Numbers {
             "anabranch_stream_oldest_record_timestamp_seconds",
             "When the oldest record of a stream arrived that can be read.",
             gauges(|stream| Some(stream.oldest_arrival?.as_millis() as f64 / 1e3)),
+        )
+    }
+
+    /// Of a store on a cluster alone. `docs/cluster.md` has the names.
+    fn write_cluster(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let Some(cluster) = &self.store.cluster else {
+            return Ok(());
+        };
+        to.histogram(
+            "anabranch_cluster_append_duration_seconds",
+            "How long an append to the cluster took that went in.",
+            &cluster.append_micros,
+            &SECONDS,
+        )?;
+        to.counter(
+            "anabranch_cluster_refused_appends",
+            "Appends that the cluster refused, most of which are tried again.",
+            cluster.refused_appends,
+        )?;
+        to.counter(
+            "anabranch_cluster_unknown_appends",
+            "Appends that the cluster did not answer, so that their outcome was looked up.",
+            cluster.unknown_appends,
+        )?;
+        to.counter(
+            "anabranch_cluster_leader_changes",
+            "Streams that were found to have another leader than a minute before.",
+            cluster.leader_changes,
+        )?;
+        to.gauge(
+            "anabranch_cluster_unanswered_seconds",
+            "For how long the cluster has not answered; 0 while it does.",
+            cluster.unanswered_for.map_or(0, |since| since.as_secs()),
+        )?;
+        to.gauge(
+            "anabranch_cluster_fenced",
+            "1 after another server has taken the store over.",
+            u64::from(matches!(self.store.health.failure, Some(Error::Fenced { .. }))),
+        )?;
+        if let Some(replicas) = self.store.replicas {
+            to.gauge(
+                "anabranch_cluster_missing_replicas",
+                "Servers that do not have the newest, of the stream that lacks the most.",
+                replicas.wanted.saturating_sub(replicas.current),
+            )?;
+        }
+        let of_streams = |number: fn(ReplicaStats) -> u64| {
+            self.streams.iter().filter_map(move |stream| {
+                let labels = [
+                    ("namespace", stream.namespace.as_str()),
+                    ("stream", stream.name.as_str()),
+                ];
+                Some((labels, number(stream.replicas?) as f64))
+            })
+        };
+        to.gauges(
+            "anabranch_stream_current_replicas",
+            "Servers that have the newest of a stream.",
+            of_streams(|replicas| replicas.current),
+        )?;
+        to.gauges(
+            "anabranch_stream_replica_lag",
+            "Operations on a stream that the server lacks which lacks the most.",
+            of_streams(|replicas| replicas.lag),
         )
     }
 

@@ -130,6 +130,12 @@ pub(crate) trait Logs: Any + Debug + Send + Sync {
     /// How long the oldest sync under way has taken so far. Waits for nothing.
     fn oldest_sync(&self) -> Option<Duration>;
 
+    /// For how long the cluster with the logs has not answered. `None` while it answers, and without a cluster. Waits for
+    /// nothing.
+    fn unanswered_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// The room where the logs are, if that is known. May wait for the disk, unlike the other queries.
     fn space(&self) -> Option<Space>;
 

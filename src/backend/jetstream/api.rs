@@ -1,7 +1,7 @@
 //! What JetStream is asked for: its requests are JSON, but for messages.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
@@ -65,6 +65,12 @@ pub(super) struct StreamInfo {
     pub(super) bytes: u64,
     /// Of the last message that was ever put into it; 0 if none was.
     pub(super) last_sequence: u64,
+    /// None while it has none, or where the server is no cluster.
+    pub(super) leader: Option<String>,
+    /// Of its replicas, the leader's included, those that are current.
+    pub(super) current_replicas: u64,
+    /// How many operations the replica lacks that lacks the most.
+    pub(super) lag: u64,
 }
 
 impl Api {
@@ -125,15 +131,7 @@ impl Api {
     pub(super) async fn streams(&self, subjects: &str) -> Result<Vec<StreamInfo>, Failure> {
         let names = self.list("STREAM.NAMES", subjects).await?;
         let listed = self.list("STREAM.LIST", subjects).await?;
-        let streams = listed.iter().map(|stream| StreamInfo {
-            name: stream["config"]["name"].as_str().unwrap_or_default().to_owned(),
-            is_ours: !stream["config"]["metadata"]["anabranch"].is_null(),
-            replicas: stream["config"]["num_replicas"].as_u64().unwrap_or_default(),
-            bytes: stream["state"]["bytes"].as_u64().unwrap_or_default(),
-            // Where it does not say, something may be there.
-            last_sequence: stream["state"]["last_seq"].as_u64().unwrap_or(u64::MAX),
-        });
-        let streams: Vec<_> = streams.collect();
+        let streams: Vec<_> = listed.iter().map(StreamInfo::of).collect();
         let is_listed = |name: &Value| streams.iter().any(|stream| *name == stream.name.as_str());
         match names.iter().find(|&name| !is_listed(name)) {
             None => Ok(streams),
@@ -141,7 +139,8 @@ impl Api {
         }
     }
 
-    async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
+    /// All pages of a list of the streams with subjects of these, or of all for an empty subject.
+    pub(super) async fn list(&self, verb: &str, subjects: &str) -> Result<Vec<Value>, Failure> {
         let mut listed = Vec::new();
         loop {
             let asked = json!({ "subject": subjects, "offset": listed.len() });
@@ -197,12 +196,14 @@ impl Api {
         headers: Option<HeaderMap>,
         message: Bytes,
     ) -> Result<u64, Failure> {
+        let asked = Instant::now();
         let answer = self
             .cluster
             .ask(subject.to_owned(), headers, message, REQUEST_LIMIT)
             .await;
-        let answer = parsed(answer)?;
-        answer["seq"]
+        let answer = parsed(answer);
+        self.cluster.counts.note_append(&answer, asked.elapsed());
+        answer?["seq"]
             .as_u64()
             .filter(|sequence| *sequence > 0)
             .ok_or_else(|| Failure::NoAnswer("the acknowledgement has no sequence".to_owned()))
@@ -263,12 +264,41 @@ impl Api {
             .cluster
             .ask(format!("$JS.API.{verb}"), None, body, limit)
             .await;
-        found(answer)
+        let answer = found(answer);
+        self.cluster.counts.note(&answer);
+        answer
     }
 
-    async fn request(&self, verb: String, body: &Value, limit: Duration) -> Result<Value, Failure> {
+    pub(super) async fn request(
+        &self,
+        verb: String,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
         let answer = self.request_found(verb, body, limit).await?;
         answer.ok_or_else(|| Failure::Refused("no message was found".to_owned()))
+    }
+}
+
+impl StreamInfo {
+    fn of(listed: &Value) -> Self {
+        let cluster = &listed["cluster"];
+        let others = cluster["replicas"].as_array();
+        let others = || others.into_iter().flatten();
+        Self {
+            name: listed["config"]["name"].as_str().unwrap_or_default().to_owned(),
+            is_ours: !listed["config"]["metadata"]["anabranch"].is_null(),
+            replicas: listed["config"]["num_replicas"].as_u64().unwrap_or_default(),
+            bytes: listed["state"]["bytes"].as_u64().unwrap_or_default(),
+            // Where it does not say, something may be there.
+            last_sequence: listed["state"]["last_seq"].as_u64().unwrap_or(u64::MAX),
+            leader: cluster["leader"].as_str().map(str::to_owned),
+            current_replicas: 1 + others().filter(|other| other["current"] == true).count() as u64,
+            lag: others()
+                .filter_map(|other| other["lag"].as_u64())
+                .max()
+                .unwrap_or(0),
+        }
     }
 }
 

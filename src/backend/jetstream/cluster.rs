@@ -16,6 +16,7 @@ use async_nats::{
 use bytes::Bytes;
 use tokio::runtime::{Handle, Runtime};
 
+use super::counts::Counts;
 use super::options::JetStream;
 use crate::error::{Error, InvalidArgument, Result};
 use crate::sync::{AtomicBool, Mutex, OnceLock};
@@ -42,6 +43,7 @@ pub(super) struct Cluster {
     handle: Handle,
     /// Until the store is closed.
     runtime: Mutex<Option<Runtime>>,
+    pub(super) counts: Counts,
     /// From when on nothing is waited for any more.
     gives_up_at: OnceLock<Instant>,
     /// Nothing was answered since then, and nothing is asked any more.
@@ -80,6 +82,7 @@ impl Cluster {
                 client,
                 handle,
                 runtime: Mutex::new(Some(runtime)),
+                counts: Counts::default(),
                 gives_up_at: OnceLock::new(),
                 has_given_up: AtomicBool::new(false),
             })),
@@ -210,7 +213,8 @@ fn begin<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + Sen
     receiver
 }
 
-async fn connect(at: JetStream) -> Result<Client> {
+/// How to connect to these servers, but for which of them.
+pub(super) async fn connect_options(at: &JetStream) -> Result<ConnectOptions> {
     let mut options = ConnectOptions::new()
         .name("anabranch")
         .connection_timeout(SERVER_LIMIT)
@@ -229,7 +233,11 @@ async fn connect(at: JetStream) -> Result<Client> {
         options = options.add_root_certificates(file.clone());
     }
     // Servers that the named ones tell of are asked for TLS too.
-    options = options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://")));
+    Ok(options.require_tls(at.servers.iter().any(|server| server.starts_with("tls://"))))
+}
+
+async fn connect(at: JetStream) -> Result<Client> {
+    let options = connect_options(&at).await?;
     let servers = at.servers.iter().map(|server| server.parse::<ServerAddr>());
     let servers: Vec<_> =
         servers

@@ -18,7 +18,9 @@ use super::log_state::LogState;
 use super::removal::Removal;
 use super::shared::Shared;
 use super::streams::Streams;
-use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats};
+use crate::backend::{
+    Batch, ClusterStats, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot, StorageStats,
+};
 use crate::backup::Destination;
 use crate::catalog::{Catalog, Edit, LogEnd};
 use crate::error::{Error, InvalidArgument, Result};
@@ -284,6 +286,17 @@ impl ClusterLogs {
         Ok(())
     }
 
+    fn cluster_stats(&self) -> ClusterStats {
+        let counts = &self.shared.cluster.counts;
+        ClusterStats {
+            append_micros: counts.append_micros(),
+            refused_appends: counts.refused_appends(),
+            unknown_appends: counts.unknown_appends(),
+            leader_changes: self.streams.leader_changes(),
+            unanswered_for: counts.unanswered_for(),
+        }
+    }
+
     fn check_owner(&self) -> Result<()> {
         let shared = self.shared.clone();
         self.shared
@@ -446,8 +459,14 @@ impl Logs for ClusterLogs {
                 segment_bytes: self.streams.bytes(of),
                 ..StorageStats::default()
             },
+            cluster: of.is_none().then(|| self.cluster_stats()),
+            replicas: self.streams.replicas(of),
             ..LogStatistics::default()
         }
+    }
+
+    fn unanswered_for(&self) -> Option<Duration> {
+        self.shared.cluster.counts.unanswered_for()
     }
 
     fn stored_bytes(&self, log: LogName) -> u64 {

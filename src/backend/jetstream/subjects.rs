@@ -20,6 +20,11 @@ impl Names {
         format!("the store {} on the cluster", self.store)
     }
 
+    /// What the names of all streams of the store begin with.
+    pub(super) fn prefix(&self) -> String {
+        format!("AB_{}_", self.store)
+    }
+
     pub(super) fn catalog_stream(&self) -> String {
         format!("AB_{}_catalog", self.store)
     }

@@ -23,7 +23,6 @@ mod reshard;
 mod rfc3339;
 mod shown;
 mod streams;
-mod table;
 mod tally;
 mod target;
 mod trim;

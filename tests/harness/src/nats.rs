@@ -169,6 +169,30 @@ impl Nodes {
         self.nodes.iter().map(monitor).collect()
     }
 
+    /// Where one keeps its files.
+    pub fn directory(&self, place: usize) -> PathBuf {
+        self.nodes[place].configuration.with_extension("")
+    }
+
+    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    pub fn request(&self, subject: &str, body: &str) -> Value {
+        let running = self.nodes.iter().find(|node| node.running.is_some());
+        let port = running.expect("a server runs").port;
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("connect to a server");
+        write!(
+            connection,
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            body.len()
+        )
+        .expect("ask a server");
+        let lines = BufReader::new(connection).lines();
+        let answer = lines
+            .map_while(Result::ok)
+            .find(|line| line.starts_with('{'))
+            .expect("an answer");
+        serde_json::from_str(&answer).expect("an answer in JSON")
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self, place: usize) {
         let node = &mut self.nodes[place];
