@@ -127,6 +127,7 @@ pub struct Nodes {
 
 struct Node {
     configuration: PathBuf,
+    store: PathBuf,
     host: String,
     namespace: Option<String>,
     port: u16,
@@ -208,6 +209,30 @@ impl Nodes {
     pub fn monitors(&self) -> Vec<String> {
         let monitor = |node: &Node| format!("http://{}:{}", node.host, node.monitor);
         self.nodes.iter().map(monitor).collect()
+    }
+
+    /// Where one keeps its files.
+    pub fn directory(&self, place: usize) -> &Path {
+        &self.nodes[place].store
+    }
+
+    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    pub fn request(&self, subject: &str, body: &str) -> Value {
+        let running = self.nodes.iter().find(|node| node.running.is_some());
+        let Node { host, port, .. } = running.expect("a server runs");
+        let mut connection = TcpStream::connect(format!("{host}:{port}")).expect("connect to a server");
+        write!(
+            connection,
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            body.len()
+        )
+        .expect("ask a server");
+        let lines = BufReader::new(connection).lines();
+        let answer = lines
+            .map_while(Result::ok)
+            .find(|line| line.starts_with('{'))
+            .expect("an answer");
+        serde_json::from_str(&answer).expect("an answer in JSON")
     }
 
     /// `kill -9`.
