@@ -13,7 +13,7 @@ use crate::{Error, Histogram, ReplicaStats};
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What the streams without numbers of their own are called. No stream can have this name.
+/// The name, in numbers, of all streams without series. No stream can have this name.
 const OTHERS: &str = "(others)";
 
 /// So many channels have series: the first ones of the oldest streams that have some.
@@ -23,7 +23,7 @@ const MOST_CHANNELS: usize = 100;
 struct Shown {
     least: u64,
     most: u64,
-    /// What one of the histogram's values is in the unit that is shown.
+    /// The value, in the unit that is shown, of 1 in the histogram.
     unit: f64,
 }
 
@@ -43,7 +43,7 @@ const RECORDS: Shown = Shown {
 /// The text of these numbers.
 ///
 /// # Errors
-/// None that comes up: a string takes all that is written to it.
+/// None in practice: writing to a string does not fail.
 pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(numbers));
@@ -52,7 +52,7 @@ pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// The name of a metric, what it is, and where it is found.
+/// The name of a metric, its description, and the function that gives its value.
 type FlowMetric = (&'static str, &'static str, fn(Flow) -> u64);
 
 type LagMetric = (&'static str, &'static str, fn(&ReaderLag) -> f64);
@@ -388,7 +388,7 @@ impl Numbers {
     }
 }
 
-/// Writes one metric after the other. Names are without the suffix that their type gives them.
+/// Writes one metric after the other. The names lack the suffix that their type adds.
 struct Exposition<'a>(DescriptorEncoder<'a>);
 
 impl Exposition<'_> {
@@ -448,7 +448,8 @@ impl Exposition<'_> {
 }
 
 impl Shown {
-    /// The bounds that are shown, each with the values above the one before. The last one has no bound.
+    /// The bounds that are shown, each with the number of values between it and the bound before. The last one has no
+    /// bound.
     fn buckets(&self, of: &Histogram) -> Vec<(f64, u64)> {
         let mut shown = Vec::new();
         let mut values = 0;

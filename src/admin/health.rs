@@ -1,4 +1,4 @@
-//! Whether a store is well, for what watches a server.
+//! The health of a store, for programs that monitor a server.
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -6,8 +6,8 @@ use serde_json::json;
 use super::hanging::STUCK;
 use crate::{Error, Space, Store};
 
-/// The status and the body of `/health`, with the room as it was last seen. It may be shown to anyone, so it names no file
-/// and has no message of an error. Waits for nothing.
+/// The status and the body of `/health`, with the last known space. It may be shown to anyone, so it has no file names
+/// and no messages of errors. Never waits.
 pub(super) fn health_of(store: &Store, room: Option<Space>) -> (StatusCode, String) {
     let reasons = reasons(store, room);
     let (status, word) = match reasons.is_empty() {
@@ -19,7 +19,7 @@ pub(super) fn health_of(store: &Store, room: Option<Space>) -> (StatusCode, Stri
 
 /// Why the store is not well.
 fn reasons(store: &Store, room: Option<Space>) -> Vec<&'static str> {
-    // The one error that there is: the store is closed.
+    // The only error is that the store is closed.
     let Ok(health) = store.health_at_once(room) else {
         return vec!["closed"];
     };

@@ -1,7 +1,7 @@
 //! The commit journal: a log of other logs' frames, some of which may not be in their segments yet.
 //!
-//! The opener of a store that was not closed puts them back first. To look at such a store as it will be then, the
-//! frames are laid over what is read of the segments.
+//! When a store was not closed, its next opener first writes these frames back to their segments. To read the store as
+//! it will be then, an inspection lays the frames over the bytes read of the segments.
 
 use std::ops::ControlFlow;
 
@@ -45,12 +45,12 @@ impl NamedLog {
 }
 
 impl Inspection {
-    /// The logs to look at, and what was found out on the way.
+    /// The logs to read, with the findings on the way.
     pub(super) fn logs(&self, contents: &Contents, findings: &mut Vec<Finding>) -> Result<Vec<NamedLog>> {
         match contents.state() {
             Some(state) => {
                 let mut logs = NamedLog::all_of(self, state);
-                // Who wants to know of damage of the journal checks it as one of the logs.
+                // A caller that wants the damage of the journal checks the journal as one of the logs.
                 drop(self.lay_over_journaled(contents, &mut logs));
                 Ok(logs)
             }
@@ -58,8 +58,8 @@ impl Inspection {
         }
     }
 
-    /// Gives logs what the journal has of their last segments. A program that has the store puts it there itself, but not
-    /// at once. Gives what was found in the journal: where it is damaged, the logs may lack something.
+    /// Gives logs the journal's frames of their last segments. A program that has the store writes them there itself,
+    /// but later. Gives the findings in the journal: where it is damaged, the logs may lack frames.
     pub(super) fn lay_over_journaled(&self, contents: &Contents, logs: &mut [NamedLog]) -> Vec<Finding> {
         let journal = contents.state().and_then(|state| NamedLog::journal(self, state));
         let Some(journal) = journal.filter(|journal| journal.end.is_none()) else {

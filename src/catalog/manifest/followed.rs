@@ -66,7 +66,7 @@ impl FollowedManifest {
             let current = directory.join("CURRENT");
             let number = match read_current(disk.as_ref(), directory) {
                 Err(error) if is_missing(&error) => {
-                    // Or give the error for what is there instead.
+                    // Or give the error for the file that is there instead.
                     check_nothing_is_stored(disk.as_ref(), directory, || true)?;
                     return Err(error);
                 }

@@ -1,16 +1,16 @@
-//! A test that needs a process of its own runs itself again in a child process.
+//! Runs a test again in a child process, if it needs a process for itself.
 
 use std::process::Command;
 
 const IS_CHILD: &str = "ANABRANCH_TEST_IS_CHILD";
 
-/// True in the child, which runs this test alone. In the parent it runs the child, and fails if that fails. `test` is
-/// the whole name of the test, with its modules.
+/// True in the child, which runs this test alone. The parent runs the child, and fails if the child fails. `test` is
+/// the full name of the test, with its modules.
 pub fn is_child(test: &str) -> bool {
     is_child_after("true", test)
 }
 
-/// As [`is_child`], where the child may have so many files open.
+/// As [`is_child`], but the child may have at most this many files open.
 pub fn is_child_with_open_files(files: usize, test: &str) -> bool {
     is_child_after(&format!("ulimit -n {files}"), test)
 }

