@@ -2,8 +2,10 @@
 //! that are not fit to keep records. Where the server cannot be installed the tests say so and pass.
 #![allow(clippy::unwrap_used)]
 
+mod damage;
 mod failures;
 mod load;
+mod outages;
 mod owners;
 mod refusals;
 mod restarts;

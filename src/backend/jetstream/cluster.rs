@@ -202,10 +202,7 @@ fn wait_for<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + 
     begin(handle, task).recv().map_err(|_| Error::Closed)
 }
 
-fn begin<T: Send + 'static>(
-    handle: &Handle,
-    task: impl Future<Output = T> + Send + 'static,
-) -> Receiver<T> {
+fn begin<T: Send + 'static>(handle: &Handle, task: impl Future<Output = T> + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = sync_channel(1);
     handle.spawn(async move {
         let _ = sender.send(task.await);

@@ -149,7 +149,9 @@ impl ClusterEdits {
                         outcome: Mutex::new(outcome),
                         list,
                     });
-                    return Err(not_answered("it has not answered in 30 s; the change may still be made"));
+                    return Err(not_answered(
+                        "it has not answered in 30 s; the change may still be made",
+                    ));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Closed),
             }

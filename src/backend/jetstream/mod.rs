@@ -7,9 +7,9 @@
 mod api;
 mod append;
 mod cache;
+mod certain;
 mod chain;
 mod checks;
-mod certain;
 mod cluster;
 mod commit;
 mod edit_reads;

@@ -169,11 +169,69 @@ impl Nodes {
         self.nodes.iter().map(monitor).collect()
     }
 
+    /// Where one keeps its files.
+    pub fn directory(&self, place: usize) -> PathBuf {
+        self.nodes[place].configuration.with_extension("")
+    }
+
+    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    pub fn request(&self, subject: &str, body: &str) -> Value {
+        let running = self.nodes.iter().find(|node| node.running.is_some());
+        let port = running.expect("a server runs").port;
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("connect to a server");
+        write!(
+            connection,
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
+            body.len()
+        )
+        .expect("ask a server");
+        let lines = BufReader::new(connection).lines();
+        let answer = lines
+            .map_while(Result::ok)
+            .find(|line| line.starts_with('{'))
+            .expect("an answer");
+        serde_json::from_str(&answer).expect("an answer in JSON")
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         if let Some(running) = node.running.take() {
             running.kill();
+        }
+    }
+
+    /// Ends one as an operator does: it writes what it has in memory.
+    pub fn end(&mut self, place: usize) {
+        self.signal(place, "TERM");
+        let running = self.nodes[place].running.take().expect("it runs");
+        let process = PathBuf::from(format!("/proc/{}/exe", running.process));
+        wait_until("the server ends", || fs::read_link(&process).is_err());
+        running.kill();
+    }
+
+    /// Has a server lead a stream.
+    pub fn lead(&self, stream: &str, place: usize) {
+        let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
+        while self.leader_of(stream) != place {
+            self.request(&format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"), &wish);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
+    pub fn pause(&self, place: usize) {
+        self.signal(place, "STOP");
+    }
+
+    /// Lets one go on that was stopped.
+    pub fn resume(&self, place: usize) {
+        self.signal(place, "CONT");
+    }
+
+    fn signal(&self, place: usize, signal: &str) {
+        if let Some(running) = &self.nodes[place].running {
+            running.signal(signal);
         }
     }
 
@@ -260,12 +318,16 @@ impl Drop for Nodes {
 }
 
 impl Running {
-    fn kill(mut self) {
+    fn signal(&self, signal: &str) {
         let _ = Command::new("kill")
-            .arg("-9")
+            .arg(format!("-{signal}"))
             .arg(self.process.to_string())
             .stderr(Stdio::null())
             .status();
+    }
+
+    fn kill(mut self) {
+        self.signal("KILL");
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
