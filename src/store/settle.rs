@@ -12,7 +12,8 @@ use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecyc
 use crate::error::{Error, Result};
 use crate::model::{ChannelId, ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
-/// A change of an active stream that failed so often, for another reason than a full disk, is given up.
+/// A change of an active stream that failed so often, for another reason than a full disk or a cluster that does not
+/// answer, is given up.
 const MOST_FAILURES: u32 = 8;
 
 /// How many splits and merges of one change are done before others get their turn: the keeper has more to do, and a call
@@ -363,6 +364,10 @@ fn is_final(error: &Error) -> bool {
 }
 
 fn is_often_enough(error: &Error, failures: u32) -> bool {
-    let is_of_the_store = error.is_want_of_room() || matches!(error, Error::Poisoned { .. } | Error::Closed);
+    let is_of_the_store = error.is_want_of_room()
+        || matches!(
+            error,
+            Error::Poisoned { .. } | Error::Closed | Error::Cluster { .. } | Error::Fenced { .. }
+        );
     !is_of_the_store && failures >= MOST_FAILURES
 }
