@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod checks;
+mod damage;
 mod failures;
 mod load;
+mod outages;
 mod owners;
 mod refusals;
 mod restarts;

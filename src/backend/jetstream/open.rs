@@ -64,9 +64,16 @@ pub(crate) fn open(
     make_catalog(&shared)?;
     presence::announce(&shared)?;
     let edits = match ClusterEdits::take_over(shared.clone(), may_be_new, new_identity) {
-        // Two have opened it at the same time, and the other one was first.
-        Err(Error::Fenced { .. }) => return Err(presence::taken(&shared)),
-        edits => edits?,
+        Ok(edits) => edits,
+        Err(error) => {
+            // What is still tried must not take the store over later.
+            shared.cluster.close();
+            return Err(match error {
+                // Two have opened it at the same time, and the other one was first.
+                Error::Fenced { .. } => presence::taken(&shared),
+                error => error,
+            });
+        }
     };
     let catalog = Arc::new(Catalog::new(Box::new(edits))?);
     Ok(Opened {

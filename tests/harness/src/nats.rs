@@ -201,7 +201,41 @@ impl Nodes {
         }
     }
 
-    /// Starts a server that was killed.
+    /// Ends one as an operator does: it writes what it has in memory.
+    pub fn end(&mut self, place: usize) {
+        self.signal(place, "TERM");
+        let running = self.nodes[place].running.take().expect("it runs");
+        let process = PathBuf::from(format!("/proc/{}/exe", running.process));
+        wait_until("the server ends", || fs::read_link(&process).is_err());
+        running.kill();
+    }
+
+    /// Has a server lead a stream.
+    pub fn lead(&self, stream: &str, place: usize) {
+        let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
+        while self.leader_of(stream) != place {
+            self.request(&format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"), &wish);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
+    pub fn pause(&self, place: usize) {
+        self.signal(place, "STOP");
+    }
+
+    /// Lets one go on that was stopped.
+    pub fn resume(&self, place: usize) {
+        self.signal(place, "CONT");
+    }
+
+    fn signal(&self, place: usize, signal: &str) {
+        if let Some(running) = &self.nodes[place].running {
+            running.signal(signal);
+        }
+    }
+
+    /// Starts one that was killed.
     pub fn begin(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let log = node.configuration.with_extension("log");
@@ -284,12 +318,16 @@ impl Drop for Nodes {
 }
 
 impl Running {
-    fn kill(mut self) {
+    fn signal(&self, signal: &str) {
         let _ = Command::new("kill")
-            .arg("-9")
+            .arg(format!("-{signal}"))
             .arg(self.process.to_string())
             .stderr(Stdio::null())
             .status();
+    }
+
+    fn kill(mut self) {
+        self.signal("KILL");
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
     }
