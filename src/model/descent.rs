@@ -340,7 +340,8 @@ mod tests {
         fn pass(&self, before: &[(u32, u64)], index: u32, is_at_horizon: bool) -> Positions {
             let descent = Descent::new(&self.lineage, Cow::Borrowed(&self.gone), Timestamp::EPOCH);
             let mut next = positions(before);
-            apply(&mut next, descent.pass(&next, shard(index), is_at_horizon));
+            let changes = descent.pass(&next, shard(index), is_at_horizon);
+            apply(&mut next, changes);
             next
         }
     }
