@@ -6,6 +6,7 @@ mod checks;
 mod damage;
 mod failures;
 mod load;
+mod nemesis;
 mod outages;
 mod owners;
 mod refusals;
