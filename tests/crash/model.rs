@@ -331,7 +331,7 @@ impl<T: PartialEq + std::fmt::Debug + Clone> Setting<T> {
         }
     }
 
-    /// Takes what was found for the truth, if it can be. What is not final stays open.
+    /// Takes a finding for the truth, if it can be true. Unless the finding is final, the question stays open.
     pub fn observe(&mut self, is_found: impl Fn(&T) -> bool, is_final: bool) -> bool {
         if self.maybe.as_ref().is_some_and(&is_found) && !is_found(&self.is) {
             self.settle();
@@ -358,7 +358,7 @@ impl ShardModel {
         }
     }
 
-    /// So many records must be there.
+    /// How many records must be there.
     pub fn least(&self, durability: Durability, since: Since, is_final: bool) -> usize {
         let kept = match (since, durability) {
             (Since::Nothing, Durability::Buffered) if !is_final => self.seen,
@@ -371,7 +371,7 @@ impl ShardModel {
         kept.max(self.synced)
     }
 
-    /// Compares what was read with what should be there, and says how many of the records are.
+    /// Compares the records that were read with those that should be there, and gives which of these were found.
     pub fn compare(&self, read: &[Record], horizons: Horizons, least: usize) -> Result<Found, Violation> {
         let expired_by = |horizon| self.records.partition_point(|record| record.arrival < horizon);
         let expired = expired_by(horizons.most);
@@ -408,7 +408,7 @@ impl ShardModel {
                 self.synced
             ));
         }
-        // Where nothing is read, all that can be hidden is hidden or lost.
+        // If nothing is read, all records that can be hidden are hidden or lost.
         let is_known = !read.is_empty() || surely == perhaps;
         Ok(Found {
             least: if is_known {
@@ -426,7 +426,8 @@ impl ShardModel {
         })
     }
 
-    /// What the first record that is seen says: those before it are hidden, or lost, and no other is.
+    /// The bounds that follow from the first record that is seen: the records before it are hidden or lost, and no
+    /// others.
     fn hidden_as_seen(&self, first_seen: usize, expired: usize) -> Hidden {
         let unexpired = self.records.get(expired..first_seen).unwrap_or_default();
         let is_known_to_hide = unexpired.iter().any(|record| !record.may_be_lost);
@@ -447,7 +448,7 @@ impl ShardModel {
         }
     }
 
-    /// No other record than those will ever be there.
+    /// From now on no other records than the found ones can appear.
     pub fn settle(&mut self, found: &Found) {
         self.records.truncate(found.most);
         for record in &mut self.records[found.least..] {
@@ -461,7 +462,7 @@ impl ShardModel {
             most: found.hidden.most.min(found.most),
             ..found.hidden
         };
-        // Those that were lost lie behind those that are hidden.
+        // The lost records lie behind the hidden ones.
         for place in found.lost.iter().rev() {
             self.records.remove(*place);
             for count in [&mut self.seen, &mut self.acknowledged, &mut self.synced] {
@@ -484,7 +485,7 @@ impl RecordModel {
         hash_key(self.key)
     }
 
-    /// Bytes that no other record has, and no part of which can be mistaken for another part.
+    /// Bytes that no other record has, and of which no part equals another part.
     pub fn data(&self) -> Vec<u8> {
         let mut data = Vec::with_capacity(self.bytes + size_of::<u64>());
         data.extend_from_slice(&self.id.to_le_bytes());

@@ -15,7 +15,7 @@ use anabranch_harness::files::quick_parent;
 use anabranch_harness::nats::{self, Nodes};
 use tempfile::TempDir;
 
-/// Where a test keeps its store, which it may close and open again.
+/// The place of a test's store, which the test may close and open again.
 pub enum Place {
     Directory(TempDir),
     Memory(Memory),
@@ -32,8 +32,8 @@ impl Place {
         Self::Memory(Memory::new())
     }
 
-    /// A store of its own on the one server that all tests of this process share, which is none on other machines than
-    /// those that the server can be installed on. Tests that need more than a cluster promises are left out.
+    /// A new store on the one server that all tests of this process share. There is no server on machines for which
+    /// none can be installed. Tests that need more than a cluster promises are left out.
     #[cfg(feature = "nats")]
     pub fn cluster(test: &str) -> Option<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -54,7 +54,7 @@ impl Place {
         Some(Self::Cluster(cluster.monitors(&server.monitors()).unwrap()))
     }
 
-    /// Another one on the same backend.
+    /// Another place on the same backend.
     pub fn another(&self) -> Self {
         match self {
             Self::Directory(_) => Self::directory(),
@@ -64,7 +64,7 @@ impl Place {
         }
     }
 
-    /// The memory, if it is that.
+    /// The memory, if the place is in memory.
     pub fn in_memory(&self) -> Option<Memory> {
         match self {
             Self::Memory(memory) => Some(memory.clone()),
@@ -80,7 +80,7 @@ impl Place {
         self.try_open(options).unwrap()
     }
 
-    /// In memory one of three reads of a shard has to wait.
+    /// In memory, one of three reads of a shard has to wait.
     pub fn try_open(&self, options: &StoreOptions) -> Result<Store> {
         match self {
             Self::Directory(directory) => options.open(directory.path()),
@@ -125,7 +125,7 @@ fn shared_server() -> &'static Result<Nodes, String> {
     })
 }
 
-/// Makes tests of functions that take a place: one for each backend.
+/// Makes tests of functions with a place as parameter: one for each backend.
 macro_rules! on_each_backend {
     ($($test:ident),+ $(,)?) => {
         mod in_a_directory {

@@ -1,4 +1,4 @@
-//! A store that is followed: read by a second handle, or a second process, while a program writes to it.
+//! A store that is followed: a second handle, or a second process, reads it while a program writes to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use anabranch_harness::files::{set_modes, tree};
 use anabranch_harness::wait::wait_until;
 use tempfile::TempDir;
 
-/// Nothing that is expected takes so long.
+/// Much longer than every expected event takes.
 const LONG: Duration = Duration::from_secs(300);
 
 const MUCH: ReadLimit = ReadLimit {
@@ -23,7 +23,7 @@ const MUCH: ReadLimit = ReadLimit {
     bytes: 10 << 20,
 };
 
-/// A directory, and the store in it of a program that writes.
+/// A directory, and the store in it that a program writes to.
 struct World {
     _place: TempDir,
     directory: PathBuf,
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// A follower that looks only when it is asked.
+    /// A follower that looks only when a test asks it to.
     fn follow(&self) -> Store {
         quiet().follow(&self.directory).unwrap()
     }
@@ -150,7 +150,7 @@ fn what_the_program_changes_is_seen() {
         followed.stream("clicks"),
         Err(Error::StreamNotFound { .. })
     ));
-    // Another one of that name is another one.
+    // A new stream of that name is independent.
     let again = world.store.create_stream("clicks", 1).unwrap();
     put_all(&again, &["new"]);
     assert!(seen.summary().is_err());
@@ -231,7 +231,7 @@ fn nothing_in_the_directory_is_changed() {
     }
     drop(followers);
     assert!(tree(&world.directory) == before, "the directory has changed");
-    // The program was not kept from anything, and nothing from it.
+    // The program and the follower have not hindered each other.
     put_all(&stream, &["more"]);
     world.store.close().unwrap();
     set_modes(&world.directory, 0o500, 0o400);
@@ -271,7 +271,7 @@ fn those_who_wait_are_told() {
             event();
             assert!(woken.join().unwrap(), "event {number}");
         });
-        // What was told of twice.
+        // Signals that came twice.
         while watch.wait(Duration::from_millis(30)) {}
         if number == 1 {
             for shard in seen.shards(&ShardFilter::AtLatest).unwrap() {
@@ -308,8 +308,8 @@ fn one_that_has_no_keeper_is_told_when_it_maintains() {
     assert!(!watch.wait(Duration::ZERO));
 }
 
-/// A writer with all that changes files, and a reader in the order of lineage beside it: each record once, each key's in the
-/// order of its puts.
+/// A writer that causes every change of files, and a reader in the order of lineage beside it: each record is read
+/// once, and each key's in the order of its puts.
 #[test]
 fn a_reader_beside_a_writer_sees_each_record_once_and_in_order() {
     const KEYS: usize = 7;
@@ -364,7 +364,7 @@ fn key_and_number(data: &[u8]) -> (usize, usize) {
     (key, number)
 }
 
-/// Beside the records, another stream comes, is filled and goes, so that files are written again.
+/// Between the records, another stream is created, filled and deleted, so that files are written again.
 fn write_all(store: &Store, stream: &Stream, keys: usize, records: usize) {
     let mut counts = vec![0; keys];
     let mut put = 0;
@@ -557,7 +557,7 @@ fn a_directory_that_goes_or_becomes_another_store_is_told() {
     let another = seen.summary().unwrap_err().to_string();
     assert!(another.contains("it has another store"), "{another}");
     other.close().unwrap();
-    // And when it is back all is well.
+    // When the store is back, reads work again.
     fs::remove_dir_all(&world.directory).unwrap();
     fs::rename(world.directory.with_file_name("elsewhere"), &world.directory).unwrap();
     assert_eq!(data(&seen), [b"1"]);
@@ -630,7 +630,7 @@ fn few_files_are_open() {
             outcome.unwrap();
         }
         assert_eq!(data(&seen).len(), round * SHARDS as usize);
-        // Of the program as many.
+        // The program has as many open.
         assert!(files() < before + 24, "{} and then {}", before, files());
     }
     let kept = files();
