@@ -91,7 +91,7 @@ impl Place {
     }
 }
 
-/// The tests that are of one backend, by what they need.
+/// The tests that run on one backend only, by their requirements.
 #[cfg(feature = "nats")]
 const NOT_ON_A_CLUSTER: [(&str, &str); 4] = [
     (
