@@ -242,6 +242,24 @@ impl Nodes {
         }
     }
 
+    /// Ends one as an operator does: it writes what it has in memory.
+    pub fn end(&mut self, place: usize) {
+        self.signal(place, "TERM");
+        let running = self.nodes[place].running.take().expect("it runs");
+        let process = PathBuf::from(format!("/proc/{}/exe", running.process));
+        wait_until("the server ends", || fs::read_link(&process).is_err());
+        running.kill();
+    }
+
+    /// Has a server lead a stream.
+    pub fn lead(&self, stream: &str, place: usize) {
+        let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
+        while self.leader_of(stream) != place {
+            self.request(&format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"), &wish);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
     pub fn pause(&self, place: usize) {
         self.signal(place, "STOP");
