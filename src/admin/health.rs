@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Space, Store};
 
@@ -11,14 +11,35 @@ use crate::{Space, Store};
 const STUCK: Duration = Duration::from_secs(10);
 
 /// The status and the body of `/health`, with the room as it was last seen. It may be shown to anyone, so it names no file
-/// and has no message of an error. Waits for nothing.
-pub(super) fn health_of(store: &Store, room: Option<Space>) -> (StatusCode, String) {
-    let reasons = reasons(store, room);
+/// and has no message of an error. `owner` is where a server takes calls that has the store of several. Waits for nothing.
+pub(super) fn health_of(store: &Store, room: Option<Space>, owner: Option<&str>) -> (StatusCode, String) {
+    let (status, mut body) = health(&reasons(store, room));
+    if let Some(owner) = owner {
+        body["role"] = "owner".into();
+        body["owner"] = owner.into();
+    }
+    (status, body.to_string())
+}
+
+/// The same of a server that passes calls on to the owner, if it knows one.
+#[cfg(feature = "nats")]
+pub(super) fn health_of_forwarding(owner: Option<&str>) -> (StatusCode, String) {
+    let reasons: &[&str] = match owner {
+        Some(_) => &[],
+        None => &["no owner"],
+    };
+    let (status, mut body) = health(reasons);
+    body["role"] = "forwarding".into();
+    body["owner"] = owner.into();
+    (status, body.to_string())
+}
+
+fn health(reasons: &[&str]) -> (StatusCode, Value) {
     let (status, word) = match reasons.is_empty() {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
     };
-    (status, json!({ "status": word, "reasons": reasons }).to_string())
+    (status, json!({ "status": word, "reasons": reasons }))
 }
 
 /// Why the store is not well.

@@ -10,7 +10,10 @@
 
 mod address;
 mod calls;
+mod desk;
 mod exposition;
+#[cfg(feature = "nats")]
+mod forwarding;
 mod health;
 mod lags;
 mod numbers;
@@ -19,4 +22,7 @@ mod series;
 
 pub(crate) use address::AdminAddress;
 pub(crate) use calls::Calls;
+pub(crate) use desk::{Desk, Shown};
+#[cfg(feature = "nats")]
+pub(crate) use forwarding::ForwardingPages;
 pub(crate) use pages::{Admin, Page};

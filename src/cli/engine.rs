@@ -1,6 +1,5 @@
 //! `--engine`: a cluster that keeps the streams instead of a directory. Only where the program was built with `nats`.
 
-use anabranch::{Store, StoreOptions};
 use clap::{ArgMatches, Args};
 
 #[cfg(feature = "nats")]
@@ -15,8 +14,8 @@ pub(super) struct EngineArguments {
     /// Keep the streams on a cluster of NATS JetStream, and not in a directory: nats://HOST[:PORT],... or
     /// tls://HOST[:PORT],...
     ///
-    /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. One server of
-    /// anabranch at a time has the store. A user and a password may stand in front of the first host:
+    /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. Several servers of
+    /// anabranch can be given the same cluster: any takes any call, one has the store, and the others pass calls on to it. A user and a password may stand in front of the first host:
     /// nats://user:password@a,b,c. Not with --data-dir, --ephemeral, --read-only or --keys.
     #[cfg(feature = "nats")]
     #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
@@ -26,6 +25,12 @@ pub(super) struct EngineArguments {
     #[cfg(feature = "nats")]
     #[arg(skip)]
     cluster: Option<JetStream>,
+
+    /// Where other servers of anabranch on the cluster reach this one: http://HOST:PORT, or https:// with TLS [default:
+    /// what --listen says, if that is one address]
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", requires = "engine", env = "ANABRANCH_ADVERTISE")]
+    advertise: Option<String>,
 
     /// What the store is called on the cluster, which can have several: 1 to 32 of a-z, A-Z, 0-9 and -
     #[cfg(feature = "nats")]
@@ -112,16 +117,18 @@ impl EngineArguments {
         Some(format!("{cluster}/{}", self.engine_store))
     }
 
-    /// Opens the store on the cluster, if one is given.
-    pub(super) fn open(&self, options: &StoreOptions) -> Option<anabranch::Result<Store>> {
+    /// The cluster, if one is given.
+    pub(super) fn cluster(&self) -> Option<anabranch::Result<JetStream>> {
         let cluster = self.cluster.clone()?;
-        Some(
-            self.cluster(cluster)
-                .and_then(|cluster| options.open_jetstream(&cluster)),
-        )
+        Some(self.with_options(cluster))
     }
 
-    fn cluster(&self, cluster: JetStream) -> anabranch::Result<JetStream> {
+    /// Where other servers on the cluster reach this one, if it was said.
+    pub(super) fn advertised(&self) -> Option<String> {
+        self.advertise.clone()
+    }
+
+    fn with_options(&self, cluster: JetStream) -> anabranch::Result<JetStream> {
         let mut cluster = cluster.store_name(&self.engine_store)?.replicas(self.replicas)?;
         if !self.engine_monitor.is_empty() {
             cluster = cluster.monitors(&self.engine_monitor)?;
@@ -150,10 +157,6 @@ impl EngineArguments {
     }
 
     pub(super) fn place(&self) -> Option<String> {
-        None
-    }
-
-    pub(super) fn open(&self, _: &StoreOptions) -> Option<anabranch::Result<Store>> {
         None
     }
 }

@@ -6,6 +6,8 @@ mod announcement;
 mod backup;
 mod bench;
 mod buckets;
+#[cfg(feature = "nats")]
+mod cluster;
 mod completions;
 mod counted;
 mod dump;

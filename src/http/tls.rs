@@ -91,6 +91,12 @@ impl TlsIdentity {
         })
     }
 
+    /// The certificate, in DER.
+    #[cfg(feature = "nats")]
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
     /// Whether the certificate is one for this name or address, which a client may therefore know us by.
     pub(crate) fn is_for(&self, host: &str) -> bool {
         let certificate = ParsedCertificate::try_from(&self.certificate);

@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod forwarding;
+mod http_load;
 mod load;
+mod misled;
 mod owners;
+mod process;
 mod refusals;
 mod restarts;
 mod served;
+mod succession;
 
 use std::path::Path;
 
@@ -58,6 +63,18 @@ impl Cluster {
 
     fn open(&self) -> Store {
         StoreOptions::new().open_jetstream(&self.at()).unwrap()
+    }
+
+    /// What tells a server of the cluster.
+    fn engine(&self) -> [String; 6] {
+        [
+            "--engine".to_owned(),
+            self.nodes.url(),
+            "--engine-monitor".to_owned(),
+            self.nodes.monitors().join(","),
+            "--replicas".to_owned(),
+            self.nodes.len().to_string(),
+        ]
     }
 
     /// Kills all servers, and starts them again.

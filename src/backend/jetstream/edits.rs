@@ -37,19 +37,21 @@ pub(super) struct ClusterEdits {
 
 impl ClusterEdits {
     /// Reads all edits, and takes over from the opener that wrote them. A store that is not there yet is made:
-    /// `make_first` gives it its number and its secret.
+    /// `make_first` gives it its number and its secret. `seen` is the last message that the caller knows of, if it does:
+    /// another one has come meanwhile if that is not the last.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another opener does the same at this time; what the cluster, or a damaged message, keeps
     /// from being read.
     pub(super) fn take_over(
         shared: Arc<Shared>,
+        seen: Option<u64>,
         make_first: impl FnOnce() -> Result<(u128, [u8; 32])>,
     ) -> Result<Self> {
-        let of_task = shared.clone();
-        let last = shared
-            .cluster
-            .run(async move { last_sequence(&of_task).await })??;
+        let last = Self::last_sequence(&shared)?;
+        if seen.is_some_and(|seen| seen != last) {
+            return Err(shared.fence());
+        }
         let mut edits = Self {
             shared,
             last,
@@ -66,6 +68,17 @@ impl ClusterEdits {
         edits.opened = Some(edits.read_all()?);
         edits.put(Kind::Opened, Vec::new())?;
         Ok(edits)
+    }
+
+    /// The sequence of the last message, 0 if there is none.
+    pub(super) fn last_sequence(shared: &Arc<Shared>) -> Result<u64> {
+        let of_task = shared.clone();
+        shared.cluster.run(async move { last_sequence(&of_task).await })?
+    }
+
+    /// Of an opener that has just taken over: the sequence of the message that says so.
+    pub(super) fn term(&self) -> u64 {
+        self.last
     }
 
     fn read_all(&mut self) -> Result<CatalogState> {

@@ -40,12 +40,17 @@ pub(crate) fn open(
         listed.map_err(|failure| failure.into_error("list its streams"))?
     };
     check_streams(&streams, &shared.names, at.replicas)?;
-    if !at.takes_over {
-        presence::check_is_free(&shared)?;
-    }
     let has_catalog = streams
         .iter()
         .any(|stream| stream.name == shared.names.catalog_stream());
+    // Of several servers that find the owner gone, one has the store: what another one writes meanwhile is seen.
+    let seen = match has_catalog && at.seat.is_some() {
+        true => Some(ClusterEdits::last_sequence(&shared)?),
+        false => None,
+    };
+    if !at.takes_over {
+        presence::check_is_free(&shared, at.seat.as_deref())?;
+    }
     if !has_catalog && !streams.is_empty() {
         return Err(Error::ClusterUnfit {
             problem: format!(
@@ -56,15 +61,20 @@ pub(crate) fn open(
         });
     }
     make_catalog(&shared)?;
-    presence::announce(&shared)?;
-    let edits = match ClusterEdits::take_over(shared.clone(), new_identity) {
+    presence::announce(&shared, at.seat.clone())?;
+    let edits = match ClusterEdits::take_over(shared.clone(), seen, new_identity) {
         // Two have opened it at the same time, and the other one was first.
         Err(Error::Fenced { .. }) => return Err(presence::taken(&shared)),
         edits => edits?,
     };
+    let term = edits.term();
     let catalog = Arc::new(Catalog::new(Box::new(edits))?);
+    let logs = Arc::new(ClusterLogs::new(shared, catalog.clone(), &streams));
+    if let Some(seat) = &at.seat {
+        seat.note_open(term);
+    }
     Ok(Opened {
-        logs: Arc::new(ClusterLogs::new(shared, catalog.clone(), &streams)),
+        logs,
         catalog,
         damage: Vec::new(),
     })
