@@ -1,4 +1,4 @@
-//! Random histories of a catalog: whatever has happened, the snapshot's edits lead to the same state.
+//! Random histories of a catalog: after each, the edits of the snapshot lead to the same state.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::model::{
 
 const KINDS: u8 = 40;
 
-/// Which kind of edit, and four numbers to make one of.
+/// The kind of an edit, and four numbers to make one from.
 type Step = (u8, [u8; 4]);
 
 fn history() -> impl Strategy<Value = Vec<Step>> {
@@ -353,7 +353,7 @@ proptest! {
         let mut state = CatalogState::new(7, [9; 32]);
         for step in history {
             if let Some(edit) = edit(&state, step) {
-                // What does not fit is refused.
+                // An edit that does not fit is refused.
                 let _ = state.apply(&edit);
             }
         }

@@ -1,4 +1,4 @@
-//! The catalog on a log of edits that is no file.
+//! The catalog on a log of edits that is not a file.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::model::StreamId;
 use crate::sync::Mutex;
 
-/// What the log of a test has taken; the test keeps a handle of it.
+/// What the log of a test has taken. The test keeps a handle of it.
 #[derive(Debug, Default)]
 struct Taken {
     lists: Vec<Vec<Edit>>,

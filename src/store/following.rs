@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Takes over what another program has changed, where the store is followed.
+    /// Takes over the changes of another program, if the store is followed.
     ///
     /// # Errors
-    /// What there is cannot be read any more.
+    /// The store can no longer be read.
     pub(super) fn catch_up(&self) -> Result<()> {
         if self.logs.catch_up()? {
             self.take_over_settings();
@@ -19,7 +19,7 @@ impl StoreCore {
         Ok(())
     }
 
-    /// Lets go of the streams that are gone, and notes of the others what handles know without the catalog.
+    /// Drops the streams that were removed, and copies the settings of the others that handles use without the catalog.
     fn take_over_settings(&self) {
         for stream in self.open_streams() {
             let settings = self.catalog.read().stream(stream.id).map(PutSettings::of);

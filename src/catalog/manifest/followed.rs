@@ -1,9 +1,9 @@
-//! A manifest that another program appends to and replaces, as it is read meanwhile.
+//! Reading a manifest that another program appends to and replaces.
 //!
-//! Frames are only ever added behind the last one, and a manifest that replaces another is whole before `CURRENT` names it.
-//! So it is enough to look at `CURRENT` and behind the last frame that is known. What is not whole there may be in the
-//! middle of being written, or what a killed program has left: it is left alone until it is whole, or until another manifest
-//! is in force. Where frames follow it, it is damage.
+//! Frames are only ever added behind the last one, and a manifest that replaces another is whole before `CURRENT` names
+//! it. So it is enough to look at `CURRENT` and behind the last known frame. An incomplete frame there may be half
+//! written, or left by a killed program. It is left alone until it is whole, or until another manifest is in force. If
+//! frames follow it, it is damage.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::catalog::state::CatalogState;
 use crate::disk::{Disk, DiskFile, OpenMode, read_whole};
 use crate::error::{Error, Result};
 
-/// A manifest that is replaced while it is opened is looked for again so often.
+/// How often a manifest that is replaced while it is opened is looked for again.
 const TRIES: usize = 100;
 
 #[derive(Debug)]
@@ -34,19 +34,19 @@ pub(crate) struct FollowedManifest {
     number: u64,
     seed: Hasher,
     next_sequence: u64,
-    /// Where the next frame will be, in each copy.
+    /// The offset of the next frame, in each copy.
     length: u64,
-    /// What the first copy has at its beginning, and where its last frame begins. Where it has something else, it is
-    /// another file of that name, or its last frame was lost by a disk that failed.
+    /// The first copy's bytes at its beginning, and at the beginning of its last frame. If the file has other bytes, it
+    /// is another file of that name, or a failed disk lost its last frame.
     marks: [(u64, Vec<u8>); 2],
     unwhole: Option<Unwhole>,
 }
 
-/// Bytes behind the last frame that are no whole frame.
+/// Bytes behind the last frame that are not a whole frame.
 #[derive(Debug)]
 struct Unwhole {
     bytes: Vec<u8>,
-    /// How often it was met.
+    /// How often it was seen.
     looks: u64,
 }
 
@@ -54,7 +54,7 @@ impl FollowedManifest {
     /// The manifest in force, and the state that it leads to.
     ///
     /// # Errors
-    /// [`Error::NotAStore`], [`Error::UnfinishedCopy`]; [`Error::Io`] where nothing was stored yet; [`Error::Corrupt`].
+    /// [`Error::NotAStore`], [`Error::UnfinishedCopy`]; [`Error::Io`] if nothing was stored yet; [`Error::Corrupt`].
     pub(crate) fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Result<(Self, CatalogState)> {
         let mut seen = None;
         let mut tries = 0;
@@ -63,7 +63,7 @@ impl FollowedManifest {
             let current = directory.join("CURRENT");
             let number = match read_current(disk.as_ref(), directory) {
                 Err(error) if is_missing(&error) => {
-                    // Or say what there is instead.
+                    // Or give the error for what is there instead.
                     check_nothing_is_stored(disk.as_ref(), directory, || true)?;
                     return Err(error);
                 }
@@ -71,7 +71,7 @@ impl FollowedManifest {
             };
             match Self::load(disk, directory, number) {
                 Ok(loaded) => return Ok(loaded),
-                // It may have been replaced, or have been written to while it was read.
+                // It may have been replaced or written to while it was read.
                 Err(error) => {
                     let found = (number, error.to_string());
                     if seen.as_ref() == Some(&found) || tries == TRIES {
@@ -86,10 +86,10 @@ impl FollowedManifest {
         }
     }
 
-    /// What has happened since this was last asked.
+    /// What has changed since the last call.
     ///
     /// # Errors
-    /// [`Error::Io`], also once the directory is no more, or has another store; [`Error::Corrupt`].
+    /// [`Error::Io`], also if the directory no longer exists or has another store; [`Error::Corrupt`].
     pub(crate) fn look(&mut self) -> Result<CatalogNews> {
         for _ in 0..TRIES {
             if read_current(self.disk.as_ref(), &self.directory)? != self.number {
@@ -153,7 +153,7 @@ impl FollowedManifest {
         self.directory.join(manifest_name(self.number))
     }
 
-    /// Goes over the frames behind the last one that is known.
+    /// Reads the frames behind the last known one.
     fn look_behind(&mut self, file: &dyn DiskFile) -> Result<CatalogNews> {
         let is_marked = |(offset, bytes): &(u64, Vec<u8>)| {
             read_copy(file, WhichCopy::First, *offset, bytes.len() as u64).as_ref() == Some(bytes)
@@ -168,7 +168,7 @@ impl FollowedManifest {
         if lists.is_empty() && self.is_to_be_examined(file) {
             let (number, known, unwhole) = (self.number, self.length, self.unwhole.take());
             let examined = self.look_again();
-            // Another manifest is mostly shorter, and has what this one has and more.
+            // Another manifest is usually shorter, and has the same edits and more.
             if examined.is_ok() && (self.number != number || self.length > known) {
                 return examined;
             }
@@ -210,8 +210,8 @@ impl FollowedManifest {
         Ok(None)
     }
 
-    /// Whether something is behind the last frame that is none, and stays so: whether frames follow it is found out only by
-    /// reading all, which is done ever more rarely.
+    /// Whether the bytes behind the last frame are not a frame, and stay so. Only reading the whole file shows whether
+    /// frames follow them, which is done ever more rarely.
     fn is_to_be_examined(&mut self, file: &dyn DiskFile) -> bool {
         let bytes = self.bytes_behind(file);
         if bytes.iter().all(|byte| *byte == 0) {
@@ -244,7 +244,7 @@ fn read_current(disk: &dyn Disk, directory: &Path) -> Result<u64> {
     parse_current(&bytes).ok_or_else(|| Error::bad_manifest(&path, 0, "it does not name a manifest"))
 }
 
-/// Bytes of one copy; `None` if the file does not reach so far, or cannot be read there.
+/// Bytes of one copy; `None` if the file is shorter, or cannot be read there.
 fn read_copy(file: &dyn DiskFile, copy: WhichCopy, offset: u64, bytes: u64) -> Option<Vec<u8>> {
     let end = offset.checked_add(bytes)?;
     if file.len().ok()? < file_offset(copy, end.checked_sub(1)?) {
@@ -309,7 +309,7 @@ mod tests {
             let mut numbers = vec![manifest.number];
             for number in 0..200 {
                 change(&catalog, number);
-                // Some come together.
+                // Some are made durable together.
                 if number % 3 > 0 {
                     assert!(seen.take_over(manifest.look().unwrap(), || ()).unwrap());
                     assert!(*seen.read() == *catalog.read(), "{number}");
@@ -330,7 +330,7 @@ mod tests {
         let (mut manifest, seen) = followed(&disk);
         let (path, at) = (manifest.path(), manifest.length);
         change(&catalog, 2);
-        // In neither copy, and then in the second one.
+        // First in neither copy, and then in the second one.
         for copy in [WhichCopy::First, WhichCopy::Second] {
             disk.rot()
                 .flip_bit(&path, file_offset(copy, at + 100), 1)

@@ -1,7 +1,7 @@
 //! A log that another program writes to.
 //!
-//! Its list of segments, and where it rests, are what the manifest says. Where a log that is written to ends is found out by
-//! walking on from where it ended before: a frame is whole and belongs there, or the log ends in front of it.
+//! The manifest says which segments it has and where it rests. If the log does not rest, its end is found by a walk
+//! from the previous end: the log ends in front of the first bytes that are not a whole frame of that place.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ use crate::sync::Mutex;
 /// A log that another program writes to, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct FollowedLog {
-    /// Reads as any log does. Nothing is ever appended to it.
+    /// Used for reading. Nothing is ever appended to it.
     log: Arc<LocalLog>,
     place: Mutex<Place>,
 }
@@ -42,7 +42,7 @@ struct Place {
 }
 
 impl FollowedLog {
-    /// Knows no segment yet.
+    /// A log without segments, until [`take_over`](Self::take_over).
     pub(crate) fn new(identity: LogIdentity, directory: PathBuf, context: Arc<LogContext>) -> Self {
         let files = LogFiles::of_followed(identity, directory);
         let state = StartingPoint {
@@ -58,12 +58,12 @@ impl FollowedLog {
         }
     }
 
-    /// For reading what is known of it.
+    /// The log as far as it is known, for reading.
     pub(crate) fn log(&self) -> &LocalLog {
         &self.log
     }
 
-    /// Where it was found to end.
+    /// The end that was last found.
     pub(crate) fn end(&self) -> ShownEnd {
         let end = *self.log.files.published.lock();
         ShownEnd {
@@ -77,8 +77,8 @@ impl FollowedLog {
         self.place.lock().rested.is_some()
     }
 
-    /// Takes over which segments the manifest names, and where it says that the log rests. Says whether other segments are
-    /// named than before.
+    /// Takes over the segments and the recorded end from the manifest. Returns whether the segments are others than
+    /// before.
     pub(crate) fn take_over(&self, entries: &[SegmentEntry], rested: Option<LogEnd>) -> bool {
         let mut place = self.place.lock();
         place.rested = rested;
@@ -109,7 +109,7 @@ impl FollowedLog {
                 }),
             );
             forgotten.extend(known.into_values());
-            // Under the lock: a reader that cannot hold one of them does not find it here again.
+            // Done under the lock: a reader that cannot hold one of them does not find it in the list again.
             forgotten.iter().for_each(|segment| segment.forget());
             if segments.last().map(|last| last.handle) != last {
                 place.in_file = None;
@@ -127,17 +127,17 @@ impl FollowedLog {
         true
     }
 
-    /// Places where reads left off may be behind frames that are no more.
+    /// Forgets where reads left off: these places may be behind frames that no longer exist.
     pub(crate) fn forget_places(&self) {
         *self.log.files.left_off.lock() = Default::default();
     }
 
-    /// Goes on to where the log ends now. `journaled` gives the frames that the commit journal has of a segment from a
-    /// position on, one behind the other; where it does not know them any more nothing is done, and this gives `None`. Says
-    /// whether the end is somewhere else than before.
+    /// Moves the end to where the log ends now, and returns whether it moved. `journaled` gives the consecutive frames
+    /// that the commit journal has of a segment from a position on. If the journal no longer knows them, nothing
+    /// changes, and the result is `None`.
     ///
     /// # Errors
-    /// The last segment is not there, or cannot be read. It may have been freed since the manifest was read.
+    /// The last segment does not exist, or cannot be read. It may have been freed since the manifest was read.
     pub(crate) fn advance(
         &self,
         journaled: impl FnOnce(&Segment, LogPosition) -> Option<Bytes>,
@@ -159,7 +159,7 @@ impl FollowedLog {
         let file: Arc<dyn DiskFile> = open.file.clone();
         let end = walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?;
         place.in_file = Some(end);
-        // The end must not go back to that of the file, for those who read meanwhile.
+        // The end must not move back to that of the file, since others may be reading.
         let Some(frames) = journaled(&last, end.position) else {
             return Ok(None);
         };
@@ -178,7 +178,7 @@ impl FollowedLog {
         Ok(Some(self.publish(end, Some(laid_over))))
     }
 
-    /// What is laid over the file comes first: readers go as far as the end says.
+    /// The frames that are laid over the file are stored first: readers go as far as the end says.
     fn publish(&self, end: LogEnd, laid_over: Option<LaidOver>) -> bool {
         *self.log.files.stranded.write() = laid_over;
         let mut published = self.log.files.published.lock();
@@ -186,7 +186,7 @@ impl FollowedLog {
     }
 }
 
-/// Goes over the whole frames of a segment from a place on, and notes them in its index.
+/// Walks over the whole frames of a segment from a place on, and notes them in its index.
 fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -> Result<LogEnd> {
     let offset = segment.entry.offset_of(from.position);
     let unreadable = |offset, error| Error::unreadable(&segment.path, offset, error);
@@ -216,7 +216,7 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
                     });
                 }
             }
-            // Nothing yet, or not all of it.
+            // No frame yet, or not all of it.
             Err(WalkError::Defect { .. }) => break,
             Err(WalkError::Unreadable { offset, error }) => return Err(unreadable(offset, error)),
         }
@@ -225,7 +225,7 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
     Ok(end)
 }
 
-/// Whether there may be a frame: mostly there is none, and that is found out by reading little.
+/// Whether there may be a frame. Mostly there is none, and reading a header finds that out.
 fn has_header(file: &dyn DiskFile, segment: &Segment, length: u64, from: LogEnd) -> std::io::Result<bool> {
     let offset = segment.entry.offset_of(from.position);
     if offset.saturating_add(HEADER_BYTES as u64) > length {

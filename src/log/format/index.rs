@@ -10,8 +10,8 @@
 //!     32     24  entry            first record, first arrival, offset in the file; 8 bytes each
 //!      -      4  checksum         CRC-32 of all bytes before
 //! ```
-//! An index is derived from its segment and is never evidence about it: when it is missing or wrong it is built
-//! again, and whatever it points at is still checked as a frame.
+//! An index is derived from its segment and is never evidence about it. A missing or wrong index is built again, and
+//! the frame that an entry points at is checked like any other.
 
 use super::log_end::LogPosition;
 use crate::disk::{Step, passes};
@@ -37,7 +37,7 @@ pub(crate) struct IndexEntry {
 }
 
 impl SparseIndex {
-    /// Notes a frame, if the last one noted is far enough behind.
+    /// Notes a frame, if it is far enough behind the last one that was noted.
     pub(crate) fn note(&mut self, entry: IndexEntry) {
         if self
             .entries
@@ -48,12 +48,12 @@ impl SparseIndex {
         }
     }
 
-    /// The last frame that begins before a record, of those that are noted.
+    /// The last noted frame that begins before a record.
     pub(crate) fn entry_before_record(&self, record: RecordNumber) -> Option<IndexEntry> {
         self.last_entry(|entry| entry.first_record <= record)
     }
 
-    /// The last frame that begins before everything that arrived at `time` or later, of those that are noted.
+    /// The last noted frame that begins before every record which arrived at `time` or later.
     pub(crate) fn entry_before_time(&self, time: Timestamp) -> Option<IndexEntry> {
         self.last_entry(|entry| entry.first_arrival < time)
     }
@@ -68,7 +68,7 @@ impl SparseIndex {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&salt.to_le_bytes());
         bytes.extend_from_slice(&covered_through.0.to_le_bytes());
-        // One for 64 KiB of a segment, which has at most 1 GiB or one group.
+        // One entry for 64 KiB of a segment, which has at most 1 GiB or one group.
         bytes.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         for entry in &self.entries {
@@ -92,7 +92,7 @@ impl SparseIndex {
         }
     }
 
-    /// Reads an index file; `None` unless it is whole and of this segment, covered through this position.
+    /// Decodes an index file; `None` unless it is whole, of this segment, and covered through this position.
     pub(crate) fn decode(bytes: &[u8], salt: u64, covered_through: LogPosition) -> Option<Self> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
         let holds = crc32fast::hash(content) == u32::from_le_bytes(*checksum);
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(index.entry_before_record(RecordNumber::new(1)), Some(first));
         assert_eq!(index.entry_before_record(RecordNumber::new(100)), Some(first));
         assert_eq!(index.entry_before_record(RecordNumber::new(101)), Some(second));
-        // A frame that begins at the very time may be preceded by records of the same time.
+        // Records of the same time may be in front of a frame that begins at that time.
         assert_eq!(
             index.entry_before_time(Timestamp::from_millis(1_000)),
             Some(first)

@@ -1,4 +1,4 @@
-//! The frames that a commit journal has.
+//! The frames in a commit journal.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,21 +18,21 @@ use crate::log::segments::segment::Segment;
 use crate::model::{LogName, RecordNumber, Timestamp};
 use crate::seam::ReadLimit;
 
-/// What an opener has of a journal in memory at a time, besides one commit of it.
+/// How much of a journal an opener has in memory at a time, in addition to one commit of the journal.
 const STEP: ReadLimit = ReadLimit {
     records: 10_000,
     bytes: 4 * 1024 * 1024,
 };
 
-/// Frames of a journal, by the segment that they belong to.
+/// Frames of a journal, by their segments.
 #[derive(Debug, Default)]
 pub(crate) struct JournaledFrames {
     frames: HashMap<FrameHome, Vec<Bytes>>,
 }
 
 impl JournaledFrames {
-    /// Reads a journal, or as far as it holds, and hands over its frames some at a time, so that no more of them are in memory.
-    /// Gives the damage that it ends at.
+    /// Reads a journal up to its end or to damage, and passes its frames on in steps, so that few of them are in memory
+    /// at a time. Gives the damage at which it stopped.
     pub(crate) fn read_in_steps(
         context: &Arc<LogContext>,
         store: u128,
@@ -74,7 +74,7 @@ impl JournaledFrames {
         self.add_if(name, frame, |_, _, _| true);
     }
 
-    /// Takes in a record of a journal, if its frame is wanted: asked with its log and its segment's salt.
+    /// Takes in a record of a journal if the callback, which gets its log and its segment's salt, accepts it.
     pub(crate) fn add_if(
         &mut self,
         name: &str,
@@ -87,7 +87,7 @@ impl JournaledFrames {
         }
     }
 
-    /// The whole frames that belong to a segment, each with its offset there.
+    /// The whole frames of a segment, each with its offset there.
     pub(crate) fn of_segment(&self, log: LogIdentity, entry: &SegmentEntry) -> Vec<(u64, Bytes)> {
         let segment = Segment::new(log, *entry, Path::new(""));
         let frames = self.frames.get(&FrameHome::of(log, entry.salt));
@@ -100,8 +100,8 @@ impl JournaledFrames {
         placed.collect()
     }
 
-    /// The frames that belong to segments with none of the salts that are known of their logs, and how many records are
-    /// in those of one segment that begin at a position or behind it.
+    /// The frames whose segments have none of the known salts of their logs, and how many records those of one segment
+    /// have that begin at a position or behind it.
     pub(crate) fn records_elsewhere(
         &self,
         store: u128,
@@ -127,7 +127,7 @@ impl JournaledFrames {
     }
 }
 
-/// Where in a log a frame of the journal is, if it is of the segment with this salt.
+/// The position in its log of a frame in the journal, if it belongs to the segment with this salt.
 pub(crate) fn position_of_frame(log: LogIdentity, salt: u64, frame: &[u8]) -> Option<LogPosition> {
     let header = FrameHeader::decode_anywhere(frame, &FrameSeed::new(log, salt));
     header.map(|header| header.position)

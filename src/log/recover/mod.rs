@@ -1,4 +1,4 @@
-//! Opening logs, finding the end of those that were interrupted, and telling and mending what is damaged.
+//! Opening logs, finding the ends of interrupted ones, and finding and repairing damage.
 
 pub(super) mod journaled_frames;
 pub(super) mod mend;
