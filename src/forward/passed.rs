@@ -9,7 +9,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::Sender;
-use super::peer::Peer;
+use super::peer::{Patience, Peer};
 use crate::http::BrokenOff;
 
 /// What comes of the other server. At its end the connection is free for the next request.
@@ -18,7 +18,8 @@ pub(super) struct Passed {
     peer: Arc<Peer>,
     /// Until the end.
     connection: Option<(Sender, OwnedSemaphorePermit)>,
-    given_up: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Ready when no more of it is waited for.
+    is_over: Pin<Box<dyn Future<Output = Patience> + Send>>,
 }
 
 impl Passed {
@@ -28,15 +29,25 @@ impl Passed {
         sender: Sender,
         permit: OwnedSemaphorePermit,
     ) -> Passed {
-        let mut given_up = peer.given_up();
+        let mut patience = peer.patience();
+        let is_stream = from.size_hint().exact().is_none();
+        let is_over = async move {
+            let is_over = |patience: &Patience| match patience {
+                Patience::All => false,
+                Patience::NoStreams => is_stream,
+                Patience::Nothing => true,
+            };
+            // A peer is there for as long as this is.
+            patience
+                .wait_for(is_over)
+                .await
+                .map_or(Patience::Nothing, |patience| *patience)
+        };
         let mut passed = Passed {
             from,
             peer: Arc::clone(peer),
             connection: Some((sender, permit)),
-            given_up: Box::pin(async move {
-                // A peer is there for as long as this is.
-                let _ = given_up.wait_for(|is_given_up| *is_given_up).await;
-            }),
+            is_over: Box::pin(is_over),
         };
         if passed.from.is_end_stream() {
             passed.end();
@@ -73,10 +84,11 @@ impl Body for Passed {
                 this.end();
                 Poll::Ready(None)
             }
-            Poll::Pending if this.given_up.as_mut().poll(context).is_ready() => {
-                Poll::Ready(Some(Err(BrokenOff)))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match this.is_over.as_mut().poll(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Patience::Nothing) => Poll::Ready(Some(Err(BrokenOff))),
+                Poll::Ready(_) => Poll::Ready(None),
+            },
         }
     }
 

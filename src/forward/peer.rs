@@ -37,7 +37,17 @@ pub(crate) struct Peer {
     idle: Mutex<Vec<(Sender, Instant)>>,
     /// One permit for each connection that is in use.
     connections: Arc<Semaphore>,
-    is_given_up: watch::Sender<bool>,
+    patience: watch::Sender<Patience>,
+}
+
+/// What is still waited for of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    All,
+    /// Answers that have an end: this server stops.
+    NoStreams,
+    /// Nothing: the other server is gone, or another one has its place.
+    Nothing,
 }
 
 /// Why a request has no answer.
@@ -83,7 +93,7 @@ impl Peer {
             token: HeaderValue::from_str(token).map_err(|error| error.to_string())?,
             idle: Mutex::default(),
             connections: most_connections,
-            is_given_up: watch::Sender::new(false),
+            patience: watch::Sender::new(Patience::All),
         })
     }
 
@@ -91,12 +101,12 @@ impl Peer {
     pub(crate) async fn pass(self: &Arc<Self>, head: &Parts, body: &Bytes) -> Result<Reply, Unpassed> {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         let permit = permit.map_err(|_| Unpassed::Full)?;
-        let mut given_up = self.is_given_up.subscribe();
+        let mut patience = self.patience();
         let is_sent = AtomicBool::new(false);
         tokio::select! {
             biased;
             answered = self.send(head, body, permit, &is_sent) => answered,
-            _ = given_up.wait_for(|is_given_up| *is_given_up) => {
+            _ = patience.wait_for(|patience| *patience == Patience::Nothing) => {
                 let reason = "the server is gone, or another one has its place".to_owned();
                 match is_sent.load(Ordering::Relaxed) {
                     true => Err(Unpassed::Unknown(reason)),
@@ -108,8 +118,19 @@ impl Peer {
 
     /// Has no request wait for this server any more: it is gone, or another one has its place.
     pub(crate) fn give_up(&self) {
-        self.is_given_up.send_replace(true);
+        self.patience.send_replace(Patience::Nothing);
         self.idle().clear();
+    }
+
+    /// Ends answers that have no end of their own, in order: this server stops.
+    pub(crate) fn end_streams(&self) {
+        self.patience.send_if_modified(|patience| {
+            let is_first = *patience == Patience::All;
+            if is_first {
+                *patience = Patience::NoStreams;
+            }
+            is_first
+        });
     }
 
     async fn send(
@@ -164,7 +185,7 @@ impl Peer {
 
     /// For the next request, now that its answer was passed on.
     pub(super) fn put_back(&self, sender: Sender) {
-        if !*self.is_given_up.borrow() && !sender.is_closed() {
+        if *self.patience.borrow() != Patience::Nothing && !sender.is_closed() {
             let mut idle = self.idle();
             // The oldest come first.
             let stale = idle
@@ -176,9 +197,9 @@ impl Peer {
         }
     }
 
-    /// Ready when nothing is to be waited for any more.
-    pub(super) fn given_up(&self) -> watch::Receiver<bool> {
-        self.is_given_up.subscribe()
+    /// What is still waited for.
+    pub(super) fn patience(&self) -> watch::Receiver<Patience> {
+        self.patience.subscribe()
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {

@@ -62,8 +62,9 @@ impl Subscription {
 
     /// Waits for the end, and says whether it is that of a reply.
     pub fn ends_in_order(mut self) -> bool {
-        while matches!(self.read_more(), Ok(1..)) {}
-        self.read.ends_with(b"0\r\n\r\n")
+        const END: &[u8] = b"\r\n0\r\n\r\n";
+        while !self.read.ends_with(END) && matches!(self.read_more(), Ok(1..)) {}
+        self.read.ends_with(END)
     }
 
     fn read_more(&mut self) -> io::Result<usize> {
@@ -176,6 +177,12 @@ fn records_are_pushed_through_another_server_as_they_come_and_to_one_client() {
         "DeregisterStreamConsumer",
         &json!({ "ConsumerARN": again["ConsumerARN"] }),
     );
+    assert!(subscription.ends_in_order());
+
+    let [_owner, other] = servers;
+    let mut subscription = Subscription::begin(&other, "another");
+    subscription.wait_for("initial-response");
+    other.stop();
     assert!(subscription.ends_in_order());
 }
 

@@ -119,8 +119,11 @@ impl<O: Ownership> Succession<O> {
         self.last.as_ref().map(|(address, _)| address.url.as_str())
     }
 
-    /// Has the other servers pass on no further calls to this one.
+    /// Has the other servers pass on no further calls to this one, and ends subscriptions that are another server's.
     pub(super) async fn leave(&self) {
+        if let (None, Some((_, peer))) = (&self.held, &self.last) {
+            peer.end_streams();
+        }
         let term = self.held.as_ref().and_then(|held| held.seat.leave());
         if let Some(term) = term {
             self.owners.tell(News::Leaving { term }).await;
