@@ -37,7 +37,7 @@ fn create_stream(server: &TestServer, name: &str) {
     server.ok("CreateStream", &on_demand);
 }
 
-/// A server that delivers into directories, when it is told to.
+/// A server that delivers into directories when a test asks it to.
 struct Bench {
     server: TestServer,
     buckets: TempDir,
@@ -243,7 +243,7 @@ fn a_channel_is_described_listed_changed_and_deleted(backend: Backend) {
         }
         assert_eq!(server.refusal(operation, &input), gone, "{operation}");
     }
-    // The name is free again, and the ARN is another one.
+    // The name is free again, and the new channel's ARN differs.
     assert_ne!(text(&create(server, &new_channel("raw"))["ChannelARN"]), arn);
 }
 
@@ -278,7 +278,7 @@ fn a_channel_delivers_what_is_old_enough(backend: Backend) {
     assert!(raw.0.starts_with("archive/raw/clicks/2015-"), "{}", raw.0);
     assert_eq!(raw.1, "{\"a\":1}\n");
 
-    // A bucket that is away for an hour is told of, and nothing is lost.
+    // A bucket that is missing for an hour causes log lines, and nothing is lost.
     fs::rename(
         bench.buckets.path().join("archive"),
         bench.buckets.path().join("away"),

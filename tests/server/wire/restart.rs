@@ -1,4 +1,4 @@
-//! What outlives a restart of the server.
+//! State that survives a restart of the server.
 
 use serde_json::json;
 
