@@ -1,4 +1,4 @@
-//! What opening a store takes in memory.
+//! The memory that opening a store takes.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use anabranch_harness::{allocation, files};
 const SHARDS: u32 = 8;
 const SEGMENT_BYTES: u64 = 8 << 20;
 
-/// What an opener has of the commit journal at a time, twice, and little else.
+/// The part of the commit journal that an opener has in memory at a time, twice, and little else.
 const MOST_BYTES: usize = 14 << 20;
 
 fn options() -> StoreOptions {
@@ -34,7 +34,7 @@ fn journal_bytes(directory: &Path) -> u64 {
         .sum()
 }
 
-/// All of it was: up to five segments, which are 320 MiB.
+/// The whole journal was in memory: up to five segments, which are 320 MiB.
 #[test]
 fn the_commit_journal_of_a_store_that_was_killed_is_never_in_memory_as_a_whole() {
     let _alone = crate::alone();

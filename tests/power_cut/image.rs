@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use crate::process::{self, NoChildren};
 
-/// `EXT4_IOC_SHUTDOWN`: ends the file system at once, as a cut of the power does to everything above the disk.
+/// `EXT4_IOC_SHUTDOWN`: stops the file system at once, as a power cut stops everything above the disk.
 const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
 
-/// Nothing more is written, the journal in memory included.
+/// Nothing more is written, and the journal in memory is lost.
 const NO_LOG_FLUSH: u32 = 2;
 
 /// An image, mounted until it is dropped.
@@ -60,7 +60,7 @@ impl Image {
         }
     }
 
-    /// Mounts what a cut has left. No process may have a file open.
+    /// Mounts the image after a cut. No process may have a file open.
     pub(crate) fn mount_again(&self) {
         if let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
             let holders = holders(&self.mount_point).join("\n");
@@ -74,7 +74,7 @@ impl Drop for Image {
     fn drop(&mut self) {
         let is_gone = run(Command::new("umount").arg(&self.mount_point)).is_ok();
         if !is_gone {
-            // A test that failed may still have files open; the loop device goes with the last of them.
+            // A test that failed may still have files open; the loop device is removed with the last of them.
             let _ = run(Command::new("umount").arg("--lazy").arg(&self.mount_point));
         }
     }
@@ -104,7 +104,7 @@ fn mount(file: &Path, mount_point: &Path) -> Result<(), String> {
         .arg(mount_point))
 }
 
-/// What keeps a file system from being unmounted, as far as `/proc` shows it.
+/// The processes that keep a file system from being unmounted, as far as `/proc` shows them.
 fn holders(mount_point: &Path) -> Vec<String> {
     let mut holders = Vec::new();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
