@@ -40,7 +40,7 @@ Exit status:
   1  damaged
   2  could not be verified";
 
-/// Says what was found; 1 if it is damage.
+/// Prints the findings; 1 if there is damage.
 pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     let mut line = ProgressLine::default();
     let verification = Inspection::of(&arguments.directory)
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
         true => writeln!(out, "{}", as_json(&verification)),
         false => print(out, &verification, arguments.all),
     };
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = printed;
     Ok(match verification.is_sound() {
         true => ExitCode::SUCCESS,
@@ -147,7 +147,7 @@ pub(super) fn finding_as_json(finding: &Finding) -> Value {
     })
 }
 
-/// How far it is, on a terminal only.
+/// The progress, on a terminal only.
 #[derive(Debug)]
 pub(super) struct ProgressLine {
     is_shown: bool,

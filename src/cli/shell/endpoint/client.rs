@@ -1,4 +1,4 @@
-//! Calls of the Kinesis API, each waited for.
+//! Blocking calls of the Kinesis API.
 
 use std::error::Error;
 use std::thread;
@@ -15,7 +15,7 @@ use super::answers;
 use super::certificates;
 use super::signing::Signer;
 
-/// Longer than any call takes that will be answered.
+/// Longer than any call takes that is answered.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Shorter than any server keeps a connection without requests.
@@ -23,12 +23,12 @@ const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
-/// How often a call is made that the endpoint cannot answer at the time. The last wait is of about 3 s.
+/// How often a call is tried that the endpoint cannot answer at the time. The last wait is about 3 s.
 const MOST_ATTEMPTS: u32 = 7;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// An endpoint that speaks the API.
+/// An endpoint with the API.
 pub(super) struct Client {
     http: reqwest::Client,
     runtime: Runtime,
@@ -37,11 +37,11 @@ pub(super) struct Client {
     signer: Signer,
 }
 
-/// Why a call did not do what was asked.
+/// Why a call failed.
 pub(super) enum CallError {
     /// The endpoint refuses it.
     Refused(Refusal),
-    /// All else.
+    /// Every other failure.
     Failed(Box<Failure>),
 }
 
@@ -62,7 +62,7 @@ impl Client {
             None => name.to_owned(),
         };
         let signer = Signer::of_environment(region, name)?;
-        // TLS is by ring here too.
+        // TLS uses ring here too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = reqwest::Client::builder()
             .http1_only()
@@ -92,7 +92,7 @@ impl Client {
         })
     }
 
-    /// Calls an operation, again if it is refused for reasons that pass.
+    /// Calls an operation, and retries it if it is refused for a reason that may pass.
     pub(super) fn call(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
         let body = input.to_string().into_bytes();
         let mut wait = FIRST_WAIT;
@@ -139,7 +139,7 @@ impl Client {
                 "what answers there does not speak the Kinesis API: status {}",
                 status.as_u16()
             );
-            // A proxy in front of a server that is being started says so.
+            // A proxy gives this in front of a server that is being started.
             return self.unanswered(reason, status.is_server_error());
         };
         CallError::Refused(Refusal {
@@ -185,7 +185,7 @@ impl Refusal {
     fn may_pass(&self, operation: &str) -> bool {
         const CHANGES_NOTHING: [&str; 3] = ["Describe", "List", "Get"];
         let is_throttled = answers::is_throttling(&self.kind);
-        // Of other calls it is a quota, which waiting does not raise.
+        // For other calls it is a quota, and waiting does not help.
         let is_call_rate = self.is("LimitExceededException")
             && CHANGES_NOTHING.iter().any(|prefix| operation.starts_with(prefix));
         is_throttled || is_call_rate || self.status >= 500
@@ -219,12 +219,12 @@ fn parsed(address: &str) -> Result<Url, Failure> {
     }
 }
 
-/// No proxy leads to this machine.
+/// Whether the host is this machine, to which no proxy leads.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }
 
-/// What is at the bottom of an error.
+/// The innermost cause of an error.
 fn deepest(error: &reqwest::Error) -> String {
     let mut deepest: &dyn Error = error;
     while let Some(source) = deepest.source() {
