@@ -11,14 +11,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::catalog::{CatalogState, LogState};
-use crate::disk::{Disk, EntryKind, OpenMode, ReadablePages, kind_if_there, list_if_there};
+use crate::disk::{Disk, EntryKind, OpenMode, Pieces, ReadablePages, kind_if_there, list_if_there};
 use crate::error::{Error, Result};
 use crate::log::{
-    JournaledFrames, LogEnd, LogIdentity, LogPosition, SegmentEntry, SurveyedFrame, UnnamedFile,
-    examine_unnamed, holds_frame, is_continued, number_of_segment, position_of_frame, survey_segment,
+    FramesInJournal, JournaledPieces, JournaledSegment, LogEnd, LogIdentity, LogPosition, SegmentEntry,
+    SurveyedFrame, UnnamedFile, examine_unnamed, holds_frame, is_continued, number_of_segment,
+    survey_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
 
@@ -59,12 +58,12 @@ impl Evidence<'_> {
     fn segments_alone(&self) -> Search<'_> {
         Search {
             evidence: self,
-            journaled: JournaledFrames::default(),
+            journaled: FramesInJournal::new(self.state.store),
         }
     }
 
-    fn read_journal(&self) -> Result<JournaledFrames> {
-        let mut journaled = JournaledFrames::default();
+    fn read_journal(&self) -> Result<FramesInJournal> {
+        let mut journaled = FramesInJournal::new(self.state.store);
         let LogState {
             segments, end: None, ..
         } = &self.state.journal
@@ -74,13 +73,12 @@ impl Evidence<'_> {
         let identity = LogIdentity::commit_journal(self.state.store);
         for entry in segments {
             let path = self.journal.join(entry.file_name());
-            if let Some(file) = self.open(&path, Vec::new())? {
+            if let Some(file) = self.open(&path, None)? {
+                journaled.begin_file(&path, file.clone());
                 let take_in = |frame: &SurveyedFrame| {
-                    for record in frame.records() {
-                        journaled.add_if(record.partition_key.as_str(), record.data, |log, salt, frame| {
-                            self.may_be_evidence(log, salt, frame)
-                        });
-                    }
+                    journaled.take_in(frame, |log, salt, position| {
+                        self.may_be_evidence(log, salt, position)
+                    });
                     ControlFlow::Continue(())
                 };
                 survey_segment(&file, identity, entry, None, take_in)
@@ -90,9 +88,9 @@ impl Evidence<'_> {
         Ok(journaled)
     }
 
-    /// Whether a frame of the journal can be evidence. Most frames belong to a log that is being written to, from
-    /// before it came to rest, or to one that was deleted, and are not kept in memory.
-    fn may_be_evidence(&self, name: LogName, salt: u64, frame: &[u8]) -> bool {
+    /// Whether a frame of the journal can show anything. Most are of a log that is being written to, from before it came to
+    /// rest, or of one that was deleted.
+    fn may_be_evidence(&self, name: LogName, salt: u64, position: LogPosition) -> bool {
         let stream = name.stream().and_then(|id| self.state.stream(id));
         let was_there = match stream {
             Some(stream) => stream.has_had(name),
@@ -103,18 +101,24 @@ impl Evidence<'_> {
             return false;
         }
         let is_named = log.is_some_and(|log| log.segments.iter().any(|segment| segment.salt == salt));
-        let store = self.state.store;
         match log.and_then(|log| log.end).filter(|_| is_named) {
-            Some(end) => position_of_frame(LogIdentity { store, name }, salt, frame)
-                .is_some_and(|position| position >= end.position),
+            Some(end) => position >= end.position,
             None => !is_named,
         }
     }
 
-    /// Unreadable parts of the file are zeros, and no evidence.
-    fn open(&self, path: &Path, journaled: Vec<(u64, Bytes)>) -> Result<Option<Arc<ReadablePages>>> {
+    /// What cannot be read of the file is zeros, and no evidence.
+    fn open(
+        &self,
+        path: &Path,
+        journaled: Option<Arc<JournaledSegment>>,
+    ) -> Result<Option<Arc<ReadablePages>>> {
         match self.disk.open(path, OpenMode::Read) {
-            Ok(file) => Ok(Some(Arc::new(ReadablePages::new(file, journaled)))),
+            Ok(file) => {
+                let pieces =
+                    journaled.map(|segment| Box::new(JournaledPieces::of(segment)) as Box<dyn Pieces>);
+                Ok(Some(Arc::new(ReadablePages::with_pieces(Some(file), pieces))))
+            }
             Err(error) => match error.kind() {
                 // Something that no store makes is no evidence either.
                 std::io::ErrorKind::NotFound
@@ -129,7 +133,7 @@ impl Evidence<'_> {
 /// A search, with the frames in the journal.
 struct Search<'a> {
     evidence: &'a Evidence<'a>,
-    journaled: JournaledFrames,
+    journaled: FramesInJournal,
 }
 
 impl Search<'_> {
@@ -161,7 +165,7 @@ impl Search<'_> {
     /// Whether the journal has frames of a segment that the manifest does not name. Its file may be missing or damaged.
     fn has_frames_of_unnamed_segments(&self) -> bool {
         let state = self.evidence.state;
-        let elsewhere = self.journaled.records_elsewhere(state.store, |name, salt| {
+        let elsewhere = self.journaled.records_elsewhere(|name, salt| {
             let id = name.stream()?;
             let Some(stream) = state.stream(id) else {
                 return (id >= state.next_stream()).then_some(LogPosition(0));
@@ -269,7 +273,7 @@ impl Search<'_> {
         if kind_if_there(self.evidence.disk.as_ref(), path)? != Some(EntryKind::File) {
             return Ok(None);
         }
-        let Some(file) = self.evidence.open(path, Vec::new())? else {
+        let Some(file) = self.evidence.open(path, None)? else {
             return Ok(None);
         };
         let examined = examine_unnamed(&file).map_err(|error| Error::io("measure", path, error))?;

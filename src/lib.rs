@@ -87,10 +87,13 @@ mod store;
 mod sync;
 mod trace;
 
-pub use backend::StorageStats;
 #[cfg(feature = "nats")]
-pub use backend::jetstream::JetStream;
+pub use backend::jetstream::{
+    CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterChecked, ClusterProblem,
+    ClusterProgress, ClusterVerification, JetStream, ReplicaDamage, ReplicaFinding,
+};
 pub use backend::memory::Memory;
+pub use backend::{ClusterStats, ReplicaStats, StorageStats};
 pub use backup::Copied;
 #[cfg(feature = "channels")]
 pub use channel::{

@@ -1,14 +1,10 @@
 //! The health of a store, for programs that monitor a server.
 
-use std::time::Duration;
-
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::{Space, Store};
-
-/// A sync that takes longer than this ends late or never.
-const STUCK: Duration = Duration::from_secs(10);
+use super::hanging::STUCK;
+use crate::{Error, Space, Store};
 
 /// The status and the body of `/health`, with the last known space. It may be shown to anyone, so it has no file names
 /// and no messages of errors. Never waits.
@@ -28,8 +24,14 @@ fn reasons(store: &Store, room: Option<Space>) -> Vec<&'static str> {
         return vec!["closed"];
     };
     let mut reasons = Vec::new();
-    if health.failure.is_some() {
-        reasons.push("poisoned");
+    match health.failure {
+        // The server that has the store takes records.
+        Some(Error::Fenced { .. }) => reasons.push("fenced"),
+        Some(_) => reasons.push("poisoned"),
+        None => {}
+    }
+    if health.unanswered_for.is_some_and(|since| since >= STUCK) {
+        reasons.push("unreachable");
     }
     if health.oldest_sync.is_some_and(|taken| taken >= STUCK) {
         reasons.push("stuck");

@@ -12,6 +12,7 @@
 mod address;
 mod calls;
 mod exposition;
+mod hanging;
 mod health;
 mod lags;
 mod numbers;
@@ -20,4 +21,5 @@ mod series;
 
 pub(crate) use address::AdminAddress;
 pub(crate) use calls::Calls;
+pub(crate) use hanging::tell_of_hanging_syncs;
 pub(crate) use pages::{Admin, Page};

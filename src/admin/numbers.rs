@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::calls::Calls;
 use super::lags::LagNumbers;
 use crate::http::ServerGauges;
-use crate::{Error, Result, StoreStats, Stream, Timestamp};
+use crate::{Error, ReplicaStats, Result, StoreStats, Stream, Timestamp};
 
 /// The oldest record of each shard is looked up only for streams with at most this many shards, since each takes
 /// memory.
@@ -36,7 +36,10 @@ pub(super) struct StreamNumbers {
     pub(super) flow: Flow,
     pub(super) open_shards: u64,
     pub(super) segment_bytes: u64,
+    pub(super) replicas: Option<ReplicaStats>,
     pub(super) oldest_arrival: Option<Timestamp>,
+    /// When objects were last made of the records of each channel that has delivered any.
+    pub(super) last_deliveries: Vec<(String, Timestamp)>,
 }
 
 /// Counts of the records and bytes that are put and read.
@@ -78,10 +81,11 @@ impl Numbers {
 impl StreamNumbers {
     /// `None` if the stream has been deleted. Never waits.
     pub(super) fn of(stream: &Stream) -> Result<Option<StreamNumbers>> {
-        let gathered = stream
-            .stats_at_once()
-            .and_then(|stats| Ok((stream.oldest_arrival_at_once()?, stats)));
-        let (oldest_arrival, stats) = match gathered {
+        let gathered = stream.stats_at_once().and_then(|stats| {
+            let oldest = stream.oldest_arrival_at_once()?;
+            Ok((stats, oldest, stream.last_deliveries_at_once()?))
+        });
+        let (stats, oldest_arrival, last_deliveries) = match gathered {
             Ok(gathered) => gathered,
             Err(Error::StreamNotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -97,7 +101,9 @@ impl StreamNumbers {
             },
             open_shards: stats.open_shards,
             segment_bytes: stats.storage.segment_bytes,
+            replicas: stats.replicas,
             oldest_arrival: oldest_arrival.filter(|_| may_look_into(stats.shards)),
+            last_deliveries,
         }))
     }
 }

@@ -15,9 +15,11 @@
 //! A directory with `UNFINISHED` and without `CURRENT` was left by an interruption before step 4. It does not open, the
 //! tools refuse it, and the next copy into it first removes the rest.
 
+mod apart;
 mod copied;
 mod destination;
 mod leftover;
 
+pub(crate) use apart::check_is_apart;
 pub use copied::{Copied, Sharing};
 pub(crate) use destination::{Destination, SegmentSource};

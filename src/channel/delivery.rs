@@ -12,7 +12,7 @@ use super::handle::Channel;
 use super::round::{DeliveryError, DeliveryEvent, Progress, Round, RoundOutcome};
 use super::schedule::{ChannelKey, DeliveryProblem, GivenBack, Outcome, Schedule};
 use crate::error::{Error, Result};
-use crate::model::{Destination, Timestamp};
+use crate::model::Destination;
 use crate::store::Store;
 use crate::sync::{AtomicBool, Condvar, Mutex};
 
@@ -132,8 +132,10 @@ impl Delivery {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] if the operating system refuses a thread.
+    /// [`Error::ReadOnly`] if the store is only read: what is delivered could not be noted. [`Error::Closed`]; [`Error::Io`] if
+    /// there can be no more threads.
     pub fn start(&self) -> Result<()> {
+        self.shared.store.check_takes_notes()?;
         let mut threads = self.threads.lock();
         threads.handles.retain(|thread| !thread.is_finished());
         for _ in threads.handles.len()..self.shared.options.threads.max(1) {
@@ -146,8 +148,9 @@ impl Delivery {
         Ok(())
     }
 
-    /// Delivers what is due by the store's clock, of all channels except those that a thread is working on, including
-    /// channels that have just failed. Gives the number of objects. Blocks.
+    /// Delivers what is due by the store's clock, of all channels but those that a thread is at, whether or not one failed
+    /// just now. Gives how many objects that made: none in a store that is only read, where each channel fails with
+    /// [`Error::ReadOnly`] before anything is put. Blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {
@@ -207,28 +210,7 @@ impl Delivery {
         self.shared.schedule.lock().problem(key)
     }
 
-    /// When an object was last made of a channel's records, since this delivery began.
-    ///
-    /// ```
-    /// # fn main() -> anabranch::Result<()> {
-    /// # let directory = tempfile::tempdir().unwrap();
-    /// # std::fs::create_dir(directory.path().join("archive")).unwrap();
-    /// # let store = anabranch::Store::in_memory()?;
-    /// # let clicks = store.create_stream("clicks", 1)?;
-    /// # use anabranch::{ChannelOptions, Destination};
-    /// # let channel = clicks.create_channel("archive", &ChannelOptions::to(Destination::new("archive")))?;
-    /// # use anabranch::{Delivery, DeliveryOptions, DirectoryBuckets};
-    /// # let delivery = Delivery::new(&store, DirectoryBuckets::new(directory.path()), DeliveryOptions::default());
-    /// assert_eq!(delivery.last_delivery(&channel), None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn last_delivery(&self, channel: &Channel) -> Option<Timestamp> {
-        let key = (channel.stream().id(), channel.id());
-        self.shared.schedule.lock().last_delivery(key)
-    }
-
-    /// Checks that objects can be kept for a destination, and that its buckets exist. Blocks.
+    /// Whether there can be objects as a destination asks for, and its buckets are there. Blocks.
     ///
     /// ```
     /// # fn main() -> anabranch::Result<()> {

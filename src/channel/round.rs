@@ -151,8 +151,17 @@ struct Backlog {
     /// When the first of them arrived; `None` if there is none.
     oldest: Option<Timestamp>,
     end: BacklogEnd,
-    /// The position up to which they are delivered, if it could not be noted: `None` inside stands for the shard's end.
-    unnoted: Option<Option<RecordNumber>>,
+    /// What is delivered of them, if that could not be noted.
+    unnoted: Option<Delivered>,
+}
+
+/// What of a shard is delivered.
+#[derive(Clone, Copy, Debug)]
+struct Delivered {
+    /// Up to where: the shard's end if it is no record.
+    next: Option<RecordNumber>,
+    /// When an object was made of it, if one was.
+    made: Option<Timestamp>,
 }
 
 /// What follows the counted records.
@@ -211,7 +220,9 @@ impl Round<'_> {
     /// Delivers what is due, one object of each shard at a time. A failure in one shard does not hold up the others.
     pub(super) fn run(&self, progress: &mut Progress) -> RoundOutcome {
         let mut outcome = RoundOutcome::default();
-        match self.plan() {
+        // Where nothing is ever noted, each object would be put again and again, beside those of the store's writer.
+        let plan = self.stream().check_takes_notes().and_then(|()| self.plan());
+        match plan {
             Ok(Some(plan)) => self.run_by(&plan, progress, &mut outcome),
             Ok(None) => {}
             Err(error) => outcome.failure = Some(error.into()),
@@ -319,9 +330,9 @@ impl Round<'_> {
         let known = backlogs
             .remove(&shard.shard)
             .filter(|known| known.from == shard.next);
-        if let Some(next) = known.as_ref().and_then(|known| known.unnoted) {
+        if let Some(unnoted) = known.as_ref().and_then(|known| known.unnoted) {
             backlogs.extend(known.map(|known| (shard.shard, known)));
-            self.note(shard.shard, next, backlogs)?;
+            self.note(shard.shard, unnoted, backlogs)?;
             return Ok(Turn::Delivered(0));
         }
         let known = known.unwrap_or_else(|| Backlog::from(shard.next));
@@ -341,7 +352,11 @@ impl Round<'_> {
             }
             (None, BacklogEnd::Open) => return Ok(Turn::Waits),
             (None, BacklogEnd::Drained) => {
-                self.note(shard.shard, None, backlogs)?;
+                let drained = Delivered {
+                    next: None,
+                    made: None,
+                };
+                self.note(shard.shard, drained, backlogs)?;
                 return Ok(Turn::Drained);
             }
             (None, BacklogEnd::Unreadable(error)) => return Err(error.clone().into()),
@@ -352,10 +367,14 @@ impl Round<'_> {
             backlogs.remove(&shard.shard);
             return Ok(Turn::Delivered(0));
         };
+        let delivered = Delivered {
+            next,
+            made: (objects > 0).then(|| self.stream().now()),
+        };
         if let Some(backlog) = backlogs.get_mut(&shard.shard) {
-            backlog.unnoted = Some(next);
+            backlog.unnoted = Some(delivered);
         }
-        self.note(shard.shard, next, backlogs)?;
+        self.note(shard.shard, delivered, backlogs)?;
         Ok(Turn::Delivered(objects))
     }
 
@@ -424,8 +443,8 @@ impl Round<'_> {
         shard: ShardId,
         from: RecordNumber,
     ) -> Result<Option<(Option<RecordNumber>, usize)>, DeliveryError> {
-        // A delivery that could not be noted would be repeated again and again.
-        self.stream().check_takes_notes()?;
+        // What could not be noted would be put again and again.
+        self.stream().check_notes_now()?;
         let destination = &plan.destination;
         let mut builder = ObjectBuilder::new(destination.format, destination.compression)?;
         let mut from = from;
@@ -458,14 +477,15 @@ impl Round<'_> {
         Ok(Some((next, objects)))
     }
 
-    /// Notes that a shard is delivered up to a record, or to its end.
+    /// Notes what is delivered of a shard.
     fn note(
         &self,
         shard: ShardId,
-        next: Option<RecordNumber>,
+        Delivered { next, made }: Delivered,
         backlogs: &mut HashMap<ShardId, Backlog>,
     ) -> Result<(), DeliveryError> {
-        self.stream().note_delivered(self.channel.id(), shard, next)?;
+        self.stream()
+            .note_delivery(self.channel.id(), shard, next, made)?;
         backlogs.remove(&shard);
         Ok(())
     }

@@ -37,9 +37,7 @@ pub(super) struct Schedule {
 struct Known {
     progress: Progress,
     problem: Option<DeliveryProblem>,
-    /// When a round last made objects.
-    delivered: Option<Timestamp>,
-    /// How many rounds in a row have failed without an object.
+    /// How many rounds in a row have failed and made no object.
     fruitless: u32,
     /// When it is due, by the monotonic clock.
     due: Duration,
@@ -120,9 +118,6 @@ impl Schedule {
         let known = self.channels.entry(key).or_default();
         known.is_taken = false;
         known.progress = progress;
-        if given_back.objects > 0 {
-            known.delivered = Some(time);
-        }
         known.fruitless = match (&given_back.failure, given_back.objects) {
             (Some(_), 0) => known.fruitless.saturating_add(1),
             _ => 0,
@@ -152,10 +147,6 @@ impl Schedule {
             retry_in: pause,
             is_news: problem.attempts.is_power_of_two(),
         }
-    }
-
-    pub(super) fn last_delivery(&self, key: ChannelKey) -> Option<Timestamp> {
-        self.channels.get(&key)?.delivered
     }
 
     pub(super) fn problem(&self, key: ChannelKey) -> Option<DeliveryProblem> {

@@ -94,7 +94,6 @@ fn queue_of(stream: &Stream, queue: &QueueDescription) -> Value {
 fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) -> Value {
     let found: Option<Channel> = stream.channel_by_id(channel.id).ok();
     let delivery = found.as_ref().zip(source.delivery.as_ref());
-    let last = delivery.and_then(|(channel, delivery)| delivery.last_delivery(channel));
     let problem = delivery.and_then(|(channel, delivery)| delivery.problem(channel));
     let destination = channel.destination.as_ref();
     json!({
@@ -104,7 +103,7 @@ fn channel_of(source: &Source, stream: &Stream, channel: &ChannelDescription) ->
         "bucket": destination.map(|destination| &destination.bucket),
         "freshnessSeconds": channel.freshness.as_secs(),
         "isDelivered": source.delivery.is_some() && destination.is_some(),
-        "lastDelivery": last.map(Timestamp::as_millis),
+        "lastDelivery": channel.last_delivery.map(Timestamp::as_millis),
         "problem": problem.map(|problem| json!({
             "since": problem.since.as_millis(),
             "attempts": problem.attempts,

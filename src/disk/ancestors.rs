@@ -38,7 +38,8 @@ pub(crate) fn sync_ancestors(disk: &dyn Disk, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-fn parent_of(path: &Path) -> Option<&Path> {
+/// The directory above a path; that of a single name is where the program is.
+pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")).filter(|dot| *dot != path),
         parent => parent,

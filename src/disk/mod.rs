@@ -24,14 +24,14 @@ pub mod sim;
 mod syncs_under_way;
 mod unwritten;
 
-pub(crate) use ancestors::{make_directory, sync_ancestors};
+pub(crate) use ancestors::{make_directory, parent_of, sync_ancestors};
 pub use file_limit::{open_file_limit, raise_open_file_limit};
 pub(crate) use health::Health;
 #[cfg(feature = "server")]
 pub use left_to_read::left_to_read;
 pub(crate) use omission::{Inherited, Step, is_left_out, passes, perform};
 pub use os::OsDisk;
-pub(crate) use overlaid::Overlaid;
+pub(crate) use overlaid::{Overlaid, Pieces};
 pub(crate) use overlay::OverlayDisk;
 #[cfg(feature = "encryption")]
 pub(crate) use private_file::read_private;
@@ -46,7 +46,7 @@ pub(crate) use unwritten::UnwrittenDisk;
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -72,7 +72,24 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// `NotFound` if there is none.
     fn kind(&self, path: &Path) -> io::Result<EntryKind>;
 
-    /// Gives a file another name, replacing the file that had that name. A crash leaves the one name or the other.
+    /// The path that this one leads to, without symbolic links, `.` and `..`. The default looks at the path alone, as on a disk
+    /// without symbolic links.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing is there.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut resolved = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::CurDir => {}
+                Component::ParentDir if resolved.file_name().is_some() => drop(resolved.pop()),
+                component => resolved.push(component),
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Gives a file another name, replacing what had that name. A crash leaves the one name or the other.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Gives the file at `from`, which is no longer written to, the second name `to`, which must not exist.

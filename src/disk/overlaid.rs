@@ -1,5 +1,6 @@
-//! A file with other bytes in one place.
+//! Files that have other bytes in some places.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -21,8 +22,16 @@ impl Overlaid {
     }
 }
 
-/// Puts the pieces that are laid over a file, each with its offset, into bytes that were read from the file at
-/// `offset`.
+/// Pieces that are read instead of what a file has. They do not overlap.
+pub(crate) trait Pieces: fmt::Debug + Send + Sync {
+    /// The offset behind the last one.
+    fn end(&self) -> u64;
+
+    /// Those that reach into a stretch, each with its offset. One that cannot be had any more is left out.
+    fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)>;
+}
+
+/// Puts what is laid over a file, each piece with its offset, into what was read of the file from `offset`.
 pub(super) fn lay_over<'a>(
     buffer: &mut [u8],
     offset: u64,

@@ -1,7 +1,7 @@
 //! A disk that another program writes to, and this one only reads.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, DiskFile, EntryKind, LockError, LockGuard, Mapping, OpenMode};
@@ -42,6 +42,10 @@ impl Disk for UnwrittenDisk {
 
     fn kind(&self, path: &Path) -> io::Result<EntryKind> {
         self.below.kind(path)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.below.resolve(path)
     }
 
     fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! The kinds of refused arguments, with their facts.
 
+use std::path::PathBuf;
+
 use crate::model::{LineageError, PartitionKeyError, RecordNumber, ShardId, StreamId, StreamNameError};
 
 /// Why an argument is invalid. A program can match on it, and get the numbers of the message.
@@ -200,7 +202,19 @@ pub enum InvalidArgument {
     #[error("a store that is followed is copied by a backup, as `anabranch backup` makes one")]
     SnapshotOfFollowed,
 
-    /// A sequence number is no position in a whole stream.
+    /// A copy of a store was to be made inside the directory of that store, or around it.
+    #[error(
+        "the store in {} cannot be copied into {}, since one of the two is inside the other; choose a directory beside it",
+        store.display(), destination.display()
+    )]
+    CopyInside {
+        /// The store's directory.
+        store: PathBuf,
+        /// Where the copy was to be made.
+        destination: PathBuf,
+    },
+
+    /// A sequence number was to be the position in a whole stream.
     #[error(
         "a sequence number is a position in one shard; read a stream from TrimHorizon, Latest, AtTimestamp or a \
          checkpoint"

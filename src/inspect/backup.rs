@@ -25,7 +25,7 @@ use super::finding::{Consequence, Finding};
 use super::named_log::NamedLog;
 use super::segment_check::SegmentCheck;
 use super::verify::{Progress, verify_while_locked};
-use crate::backup::{Copied, Destination, SegmentSource, Sharing};
+use crate::backup::{Copied, Destination, SegmentSource, Sharing, check_is_apart};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::MANIFEST_OF_COPY;
 use crate::disk::OpenMode;
@@ -62,8 +62,8 @@ impl Inspection {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the store is damaged, or the copy is not as it was written; [`Error::NotEmpty`],
-    /// [`Error::Locked`] if another copy is being made there; [`Error::StorageFull`]; otherwise as for
-    /// [`verify`](Self::verify).
+    /// [`Error::Locked`] if another copy is being made there; [`Error::StorageFull`]; [`Error::InvalidArgument`] if one of
+    /// the two directories is inside the other; otherwise as for [`verify`](Self::verify).
     pub fn back_up(
         &self,
         destination: impl AsRef<Path>,
@@ -119,6 +119,7 @@ fn copy(
     contents
         .state()
         .ok_or_else(|| no_manifest(inspection, &contents))?;
+    check_is_apart(inspection.disk.as_ref(), &inspection.directory, directory)?;
     let mut destination = Destination::begin(&inspection.disk, directory, sharing)?;
     let state = copy_logs(inspection, &mut destination, on_progress)?;
     destination.write_manifest(&state)?;
@@ -297,7 +298,6 @@ impl<'a> Attempt<'a> {
             end: end.position,
         };
         let journaled = log.journaled.get(&check.entry.first_record);
-        let journaled = journaled.map_or(&[][..], Vec::as_slice);
         let (file, _) = (self.inspection.open_with(&check.path, journaled))
             .map_err(|error| Error::io("open", &check.path, error))?;
         destination.copy(&source, file.as_ref())?;

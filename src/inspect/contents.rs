@@ -4,17 +4,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Inspection;
 use super::finding::{Consequence, Damage, Finding};
 use crate::catalog::CatalogState;
 use crate::catalog::manifest::{
     ManifestSurvey, is_unfinished_copy, manifest_name, parse_current, parse_manifest_name, survey_manifest,
 };
-use crate::disk::{DiskFile, LockError, OpenMode, ReadablePages};
+use crate::disk::{DiskFile, LockError, OpenMode, Pieces, ReadablePages};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
+use crate::log::{JournaledPieces, JournaledSegment};
 
 /// The contents at one moment.
 #[derive(Debug)]
@@ -305,7 +304,7 @@ impl Inspection {
 
     /// Opens a file so that every page that can be read is read.
     pub(super) fn open(&self, path: &Path) -> io::Result<Arc<ReadablePages>> {
-        self.open_with(path, &[]).map(|(file, _)| file)
+        self.open_with(path, None).map(|(file, _)| file)
     }
 
     /// The same, with other bytes laid over some places, as if they were written. If the file is missing, it consists
@@ -313,19 +312,18 @@ impl Inspection {
     pub(super) fn open_with(
         &self,
         path: &Path,
-        overlaid: &[(u64, Bytes)],
+        journaled: Option<&Arc<JournaledSegment>>,
     ) -> io::Result<(Arc<ReadablePages>, FileIs)> {
-        match self.disk.open(path, OpenMode::Read) {
-            Ok(file) => Ok((
-                Arc::new(ReadablePages::new(file, overlaid.to_vec())),
-                FileIs::There,
-            )),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !overlaid.is_empty() => Ok((
-                Arc::new(ReadablePages::of_missing_file(overlaid.to_vec())),
-                FileIs::Missing,
-            )),
-            Err(error) => Err(error),
-        }
+        let (file, file_is) = match self.disk.open(path, OpenMode::Read) {
+            Ok(file) => (Some(file), FileIs::There),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && journaled.is_some() => {
+                (None, FileIs::Missing)
+            }
+            Err(error) => return Err(error),
+        };
+        let pieces = journaled.cloned().map(JournaledPieces::of);
+        let pieces = pieces.map(|pieces| Box::new(pieces) as Box<dyn Pieces>);
+        Ok((Arc::new(ReadablePages::with_pieces(file, pieces)), file_is))
     }
 
     pub(super) fn read_whole(&self, path: &Path) -> io::Result<Vec<u8>> {

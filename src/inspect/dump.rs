@@ -16,7 +16,7 @@ use crate::encryption::{DataKey, KeyFingerprint, KeyRing};
 use crate::error::{Error, Result};
 use crate::log::{SegmentKey, SurveyedFrame};
 use crate::model::{
-    PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, Timestamp,
+    LogName, PartitionKey, RecordNumber, SequenceNumber, Shard, ShardId, StreamId, StreamName, Timestamp,
 };
 use crate::seam::ReadRecord;
 
@@ -93,7 +93,7 @@ pub struct DumpedEdit {
 
 /// The fields of an edit, for people to read and for programs that print them. Their shape is that of the format.
 #[derive(Clone)]
-pub struct EditDetails(Edit);
+pub struct EditDetails(pub(super) Edit);
 
 /// A shard, and the manifest's entry of its log.
 #[derive(Clone, Debug)]
@@ -238,7 +238,7 @@ impl Inspection {
         if matches!(options.what, DumpWhat::Segments | DumpWhat::Frames) {
             logs.extend(contents.state().and_then(|state| NamedLog::journal(self, state)));
         }
-        let stream = options.stream_number(&contents)?;
+        let stream = options.stream_number(contents.state())?;
         let mut dump = Dump {
             options,
             stream,
@@ -269,11 +269,11 @@ impl DumpOptions {
         }
     }
 
-    fn stream_number(&self, contents: &Contents) -> Result<Option<StreamId>> {
+    pub(super) fn stream_number(&self, state: Option<&CatalogState>) -> Result<Option<StreamId>> {
         let Some(name) = &self.stream else {
             return Ok(None);
         };
-        let by_name = contents.state().and_then(|state| {
+        let by_name = state.and_then(|state| {
             let StreamName { namespace, local } = StreamName::parse(name);
             state
                 .id_of(&namespace, &local)
@@ -293,16 +293,16 @@ fn only_one_named(state: &CatalogState, name: &str) -> Option<StreamId> {
     named.next().is_none().then_some(id)
 }
 
-struct Dump<'a> {
-    options: &'a DumpOptions,
-    stream: Option<StreamId>,
-    is_held: bool,
-    shown: u64,
-    on_item: &'a mut dyn FnMut(DumpItem) -> ControlFlow<()>,
+pub(super) struct Dump<'a> {
+    pub(super) options: &'a DumpOptions,
+    pub(super) stream: Option<StreamId>,
+    pub(super) is_held: bool,
+    pub(super) shown: u64,
+    pub(super) on_item: &'a mut dyn FnMut(DumpItem) -> ControlFlow<()>,
 }
 
 impl Dump<'_> {
-    fn show(&mut self, item: DumpItem) -> ControlFlow<()> {
+    pub(super) fn show(&mut self, item: DumpItem) -> ControlFlow<()> {
         if self.options.limit.is_some_and(|limit| self.shown >= limit) {
             return ControlFlow::Break(());
         }
@@ -336,22 +336,22 @@ impl Dump<'_> {
         ControlFlow::Continue(())
     }
 
-    fn wants_edit(&self, edit: &Edit) -> bool {
+    pub(super) fn wants_edit(&self, edit: &Edit) -> bool {
         self.stream.is_none_or(|wanted| edit.streams().contains(&wanted))
     }
 
     fn logs(&mut self, inspection: &Inspection, logs: &[NamedLog]) -> ControlFlow<()> {
         for log in logs {
-            let is_wanted = self.stream.is_none_or(|stream| log.name.stream() == Some(stream))
-                && self
-                    .options
-                    .shard
-                    .is_none_or(|shard| log.name.shard() == Some(shard));
-            if is_wanted {
+            if self.wants_log(log.name.name) {
                 self.log(inspection, log)?;
             }
         }
         ControlFlow::Continue(())
+    }
+
+    pub(super) fn wants_log(&self, log: LogName) -> bool {
+        self.stream.is_none_or(|stream| log.stream() == Some(stream))
+            && self.options.shard.is_none_or(|shard| log.shard() == Some(shard))
     }
 
     fn log(&mut self, inspection: &Inspection, log: &NamedLog) -> ControlFlow<()> {

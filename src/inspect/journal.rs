@@ -9,38 +9,36 @@ use super::Inspection;
 use super::contents::Contents;
 use super::finding::Finding;
 use super::named_log::NamedLog;
+use crate::disk::OpenMode;
 use crate::error::Result;
-use crate::log::{JournaledFrames, SegmentEntry};
+use crate::log::{FramesInJournal, SegmentEntry};
 
 impl NamedLog {
-    /// Whether the journal has frames behind the end of the log that the manifest records.
-    pub(super) fn goes_on_in(&self, frames: &JournaledFrames) -> bool {
+    /// Whether the journal has frames behind the end at which the log is said to rest.
+    pub(super) fn goes_on_in(&self, frames: &FramesInJournal) -> bool {
         let (Some(end), Some(last)) = (&self.end, self.segments.last()) else {
             return false;
         };
         let journaled = frames.of_segment(self.identity, last);
-        journaled
-            .iter()
-            .any(|(offset, _)| *offset >= last.offset_of(end.position))
+        journaled.is_some_and(|journaled| journaled.reaches_behind(last.offset_of(end.position)))
     }
 
-    /// Takes the journal's frames of the last segment, if the next opener puts them back.
-    pub(super) fn take_journaled(&mut self, frames: &JournaledFrames) {
+    /// Takes what the journal has of the last segment, if the next opener puts it back.
+    pub(super) fn take_journaled(&mut self, frames: &FramesInJournal) {
         if let (None, Some(last)) = (&self.end, self.segments.last().copied()) {
             self.take_journaled_of(&last, frames);
         }
     }
 
-    /// Takes the journal's frames of all segments.
-    pub(super) fn take_all_journaled(&mut self, frames: &JournaledFrames) {
+    /// Takes what the journal has of any segment.
+    pub(super) fn take_all_journaled(&mut self, frames: &FramesInJournal) {
         for segment in self.segments.clone() {
             self.take_journaled_of(&segment, frames);
         }
     }
 
-    fn take_journaled_of(&mut self, segment: &SegmentEntry, frames: &JournaledFrames) {
-        let journaled = frames.of_segment(self.identity, segment);
-        if !journaled.is_empty() {
+    fn take_journaled_of(&mut self, segment: &SegmentEntry, frames: &FramesInJournal) {
+        if let Some(journaled) = frames.of_segment(self.identity, segment) {
             self.journaled.insert(segment.first_record, journaled);
         }
     }
@@ -72,15 +70,18 @@ impl Inspection {
         findings
     }
 
-    /// All whole frames of a journal, and the findings of the same reading.
-    pub(super) fn read_journal(&self, journal: &NamedLog, is_held: bool) -> (JournaledFrames, Vec<Finding>) {
-        let mut frames = JournaledFrames::default();
+    /// Where all frames are that a journal has and that are whole, and what was found by the same reading.
+    pub(super) fn read_journal(&self, journal: &NamedLog, is_held: bool) -> (FramesInJournal, Vec<Finding>) {
+        let mut frames = FramesInJournal::new(journal.identity.store);
         let mut findings = Vec::new();
-        for at in 0..journal.segments.len() {
+        for (at, entry) in journal.segments.iter().enumerate() {
+            let path = journal.directory.join(entry.file_name());
+            // One that does not open has no frames, which the check tells.
+            if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
+                frames.begin_file(&path, file);
+            }
             let check = self.check_segment(journal, at, is_held, &mut |frame| {
-                for record in frame.records() {
-                    frames.add(record.partition_key.as_str(), record.data);
-                }
+                frames.take_in(frame, |_, _, _| true);
                 ControlFlow::Continue(())
             });
             findings.extend(check.iter().flat_map(|check| check.findings(journal, is_held)));

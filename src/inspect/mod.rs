@@ -27,6 +27,8 @@ mod aside;
 mod backup;
 mod contents;
 mod dump;
+#[cfg(feature = "nats")]
+mod dump_cluster;
 mod finding;
 mod journal;
 mod named_log;

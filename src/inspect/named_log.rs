@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::Inspection;
 use super::contents::damage_of;
@@ -11,7 +10,9 @@ use super::finding::{Consequence, Damage, Finding, InspectedLog};
 use crate::catalog::{CatalogState, LogState};
 use crate::disk::DiskFile;
 use crate::error::Result;
-use crate::log::{HeaderDefect, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, number_of_segment};
+use crate::log::{
+    HeaderDefect, JournaledSegment, LogEnd, LogIdentity, PAGE_BYTES, SegmentEntry, number_of_segment,
+};
 use crate::model::{LogName, RecordNumber, Shard, StreamId};
 
 /// A log and its parts.
@@ -25,9 +26,9 @@ pub(super) struct NamedLog {
     pub(super) end: Option<LogEnd>,
     /// The shard, where the manifest can be read.
     pub(super) shard: Option<Shard>,
-    /// The commit journal's frames of segments, by the segment's first record, each with its offset in the segment.
-    pub(super) journaled: BTreeMap<RecordNumber, Vec<(u64, Bytes)>>,
-    /// For the commit journal: whether it may have frames that the segments of other logs lack.
+    /// Frames that the commit journal has of segments, by the segment's first record.
+    pub(super) journaled: BTreeMap<RecordNumber, Arc<JournaledSegment>>,
+    /// Of the commit journal: whether it may have what the segments of other logs lack.
     pub(super) is_needed: bool,
 }
 

@@ -25,8 +25,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-
 use super::Inspection;
 use super::aside::Aside;
 use super::contents::{Contents, Use};
@@ -40,8 +38,8 @@ use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name, write_manife
 use crate::disk::{DiskFile, LockError, LockGuard, OpenMode, Step, is_left_out, perform};
 use crate::error::{Error, InvalidArgument, Result};
 use crate::log::{
-    INTERRUPTION_GAP, JournaledFrames, LogIdentity, LogPosition, Mend, SegmentEntry, make_log_directory,
-    remove_if_there,
+    FramesInJournal, INTERRUPTION_GAP, JournaledSegment, LogIdentity, LogPosition, Mend, SegmentEntry,
+    make_log_directory, remove_if_there,
 };
 use crate::model::{LogName, RecordNumber, Timestamp};
 
@@ -127,15 +125,15 @@ pub struct Repaired {
     pub verification: Verification,
 }
 
-/// A segment, and the frames at their offsets that are to be written to it.
-type PutBack<'a> = (&'a NamedLog, SegmentEntry, Vec<(u64, Bytes)>);
+/// A segment, and the frames that are to be written to it.
+type PutBack<'a> = (&'a NamedLog, SegmentEntry, JournaledSegment);
 
 #[derive(Debug)]
 struct Changes {
     number: u64,
     state: CatalogState,
     /// Segments, and the frames that only the journal has of them.
-    journaled: Vec<(PathBuf, Vec<(u64, Bytes)>)>,
+    journaled: Vec<(PathBuf, JournaledSegment)>,
     mends: Vec<(LogIdentity, PathBuf, Mend)>,
     /// Files to be copied aside.
     files: Vec<PathBuf>,
@@ -219,7 +217,7 @@ impl RepairPlan {
         let is_cut = !contents.is_in_force || manifest.has_lost_edits();
         let (journal, damaged_in_journal) = self.find_journal(manifest, state, is_cut)?;
         let frames = match journal.end {
-            Some(_) => JournaledFrames::default(),
+            Some(_) => FramesInJournal::new(manifest.store),
             None => self.inspection.read_journal(&journal, false).0,
         };
         let mut logs = NamedLog::all_of(&self.inspection, state);
@@ -251,7 +249,7 @@ impl RepairPlan {
         if is_cut {
             self.plan_lost_journaled(manifest, &logs, &forgotten, &frames, &journal, &mut changes);
         }
-        self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress);
+        self.plan_journal(&journal, &logs, &mut changes, &mut progress, on_progress)?;
         if !self.steps.is_empty() {
             if is_cut || !changes.numbers_set_aside.is_empty() {
                 self.keep_what_is_not_named(contents, &logs, &mut changes)?;
@@ -345,9 +343,9 @@ impl RepairPlan {
         changes: &mut Changes,
         progress: &mut Progress,
         on_progress: &mut dyn FnMut(&Progress),
-    ) {
+    ) -> Result<()> {
         let Some(last) = journal.segments.last() else {
-            return;
+            return Ok(());
         };
         let checked = check_log(&self.inspection, journal, false, progress, on_progress);
         let damage: Vec<_> = checked
@@ -357,7 +355,7 @@ impl RepairPlan {
             .collect();
         if damage.iter().any(Finding::is_unreadable) {
             self.hopeless.extend(damage);
-            return;
+            return Ok(());
         }
         if let Some(damaged) = damage.first() {
             self.steps.push(RepairStep {
@@ -367,12 +365,12 @@ impl RepairPlan {
                 loses: vec![Loss::LastRecords],
             });
         }
-        let put_back = self.frames_to_put_back(logs);
-        // An opener puts back the frames that the last segment of an interrupted log lacks.
+        let put_back = self.frames_to_put_back(logs)?;
+        // An opener puts back what the last segment of an interrupted log lacks.
         let is_damage =
             |(log, entry, _): &PutBack<'_>| log.end.is_some() || log.segments.last() != Some(entry);
         if self.steps.is_empty() && !put_back.iter().any(is_damage) {
-            return;
+            return Ok(());
         }
         let end = Some(last.end_behind_all());
         changes
@@ -392,34 +390,28 @@ impl RepairPlan {
             changes.add_file(path.clone());
             changes.journaled.push((path, frames));
         }
+        Ok(())
     }
 
-    /// The journal's frames that are missing or different in their segments.
-    fn frames_to_put_back<'a>(&self, logs: &'a [NamedLog]) -> Vec<PutBack<'a>> {
+    /// Frames that the journal has and that are not in their segments as they should be.
+    fn frames_to_put_back<'a>(&self, logs: &'a [NamedLog]) -> Result<Vec<PutBack<'a>>> {
         let mut put_back = Vec::new();
         for log in logs {
             for entry in &log.segments {
+                let Some(journaled) = log.journaled.get(&entry.first_record) else {
+                    continue;
+                };
                 let path = log.directory.join(entry.file_name());
                 let file = self.inspection.open(&path).ok();
-                let is_there = |(offset, frame): &(u64, Bytes)| {
+                let missing = journaled.filtered(|offset, frame| {
                     let mut there = vec![0; frame.len()];
-                    file.as_ref().is_some_and(|file| {
-                        file.read_exact_at(&mut there, *offset).is_ok() && there == *frame
-                    })
-                };
-                let journaled = log.journaled.get(&entry.first_record);
-                let missing: Vec<_> = journaled
-                    .into_iter()
-                    .flatten()
-                    .filter(|frame| !is_there(frame))
-                    .cloned()
-                    .collect();
-                if !missing.is_empty() {
-                    put_back.push((log, *entry, missing));
-                }
+                    file.as_ref()
+                        .is_none_or(|file| file.read_exact_at(&mut there, offset).is_err() || there != *frame)
+                })?;
+                put_back.extend(missing.map(|missing| (log, *entry, missing)));
             }
         }
-        put_back
+        Ok(put_back)
     }
 
     /// Names the segments of a log that the manifest has forgotten, as far as they join the named ones. Removes them
@@ -484,11 +476,11 @@ impl RepairPlan {
         manifest: &ManifestSurvey,
         logs: &[NamedLog],
         forgotten: &[ForgottenSegment],
-        frames: &JournaledFrames,
+        frames: &FramesInJournal,
         journal: &NamedLog,
         changes: &mut Changes,
     ) {
-        let elsewhere = frames.records_elsewhere(manifest.store, |name, salt| {
+        let elsewhere = frames.records_elsewhere(|name, salt| {
             let is_forgotten = |segment: &ForgottenSegment| {
                 segment.identity.name == name && segment.entry().is_some_and(|entry| entry.salt == salt)
             };
@@ -691,7 +683,7 @@ impl RepairPlan {
             .collect())
     }
 
-    fn put_back(&self, path: &Path, frames: &[(u64, Bytes)]) -> Result<()> {
+    fn put_back(&self, path: &Path, journaled: &JournaledSegment) -> Result<()> {
         let disk = self.inspection.disk.as_ref();
         let file = match disk.open(path, OpenMode::Write) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -701,8 +693,9 @@ impl RepairPlan {
             other => other,
         };
         let file = file.map_err(|error| Error::io("open", path, error))?;
-        for (offset, frame) in frames {
-            file.write_all_at(frame, *offset)
+        for frame in journaled.frames() {
+            let (offset, frame) = frame?;
+            file.write_all_at(&frame, offset)
                 .map_err(|error| Error::preparing("write to", path, error))?;
         }
         perform(Step::RepairPutBackSync, || file.sync_data()).map_err(|error| Error::io("sync", path, error))

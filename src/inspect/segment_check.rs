@@ -91,10 +91,7 @@ impl Inspection {
             forgotten: 0,
             path,
         };
-        let journaled = log
-            .journaled
-            .get(&entry.first_record)
-            .map_or(&[][..], Vec::as_slice);
+        let journaled = log.journaled.get(&entry.first_record);
         let survey = self
             .open_with(&check.path, journaled)
             .and_then(|(file, file_is)| {

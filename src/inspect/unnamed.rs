@@ -12,7 +12,7 @@ use crate::catalog::manifest::{ManifestSurvey, parse_manifest_name};
 use crate::disk::{EntryKind, ReadablePages, kind_if_there};
 use crate::error::Result;
 use crate::log::{
-    JournaledFrames, LogIdentity, SegmentEntry, UnnamedFile, examine_unnamed, number_of_segment,
+    FramesInJournal, LogIdentity, SegmentEntry, UnnamedFile, examine_unnamed, number_of_segment,
     survey_segment,
 };
 use crate::model::{LogName, RecordNumber, StreamId};
@@ -99,7 +99,7 @@ impl Inspection {
         else {
             return Ok(findings);
         };
-        let forgotten = self.forgotten_segments(manifest, logs, &JournaledFrames::default())?;
+        let forgotten = self.forgotten_segments(manifest, logs, &FramesInJournal::new(manifest.store))?;
         self.unnamed_files_of_journal(manifest, &mut findings)?;
         let streams = self.directory.join("streams");
         for stream in self.list_if_there(&streams)? {
@@ -174,7 +174,7 @@ impl Inspection {
         &self,
         manifest: &ManifestSurvey,
         logs: &[NamedLog],
-        journaled: &JournaledFrames,
+        journaled: &FramesInJournal,
     ) -> Result<Vec<ForgottenSegment>> {
         let mut forgotten = Vec::new();
         let streams = self.directory.join("streams");
@@ -212,7 +212,7 @@ impl Inspection {
         manifest: &ManifestSurvey,
         journal: &NamedLog,
     ) -> Result<Vec<ForgottenSegment>> {
-        let frames = JournaledFrames::default();
+        let frames = FramesInJournal::new(manifest.store);
         let owner = Owner::Log(journal);
         self.forgotten_in(&journal.directory, journal.identity, &owner, manifest, &frames)
     }
@@ -223,7 +223,7 @@ impl Inspection {
         identity: LogIdentity,
         owner: &Owner<'_>,
         manifest: &ManifestSurvey,
-        journaled: &JournaledFrames,
+        journaled: &FramesInJournal,
     ) -> Result<Vec<ForgottenSegment>> {
         let mut forgotten = Vec::new();
         if matches!(owner, Owner::Gone) {
@@ -286,10 +286,10 @@ impl Inspection {
         path: &Path,
         identity: LogIdentity,
         entry: &SegmentEntry,
-        journaled: &JournaledFrames,
+        journaled: &FramesInJournal,
     ) -> u64 {
         let survey = self
-            .open_with(path, &journaled.of_segment(identity, entry))
+            .open_with(path, journaled.of_segment(identity, entry).as_ref())
             .and_then(|(file, _): (Arc<ReadablePages>, _)| {
                 survey_segment(&file, identity, entry, None, |_| ControlFlow::Continue(()))
             });

@@ -1,4 +1,4 @@
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::options::{AdminPlace, ServerOptions};
 use super::scope::Scope;
 use super::service::Service;
 use crate::Store;
-use crate::admin::AdminAddress;
+use crate::admin::{AdminAddress, tell_of_hanging_syncs};
 use crate::http::{self, Admission, ListenError, Listener, RuleError, ServerGauges, TcpListener};
 
 /// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge, or by agreement in TLS), on one port, or over another
@@ -233,6 +233,7 @@ impl<L: Listener> Server<L> {
     /// on an [address of their own](ServerOptions::admin_listen) are served until then. The store stays open.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         let resources = Arc::clone(&self.service.http);
+        let store = self.service.store.clone();
         let serving = http::serve_until(
             self.listener,
             self.service,
@@ -240,6 +241,7 @@ impl<L: Listener> Server<L> {
             &self.options.http,
             shutdown,
         );
+        let serving = while_hanging_syncs_are_told(&store, serving);
         match self.admin {
             Some(admin) => admin.serve_beside(serving).await,
             None => serving.await,
@@ -267,6 +269,20 @@ impl ServerOptions {
     /// If the account id or the region is invalid.
     pub fn namespace(&self) -> Result<String, BindError> {
         scope(self).map(|scope| scope.namespace())
+    }
+}
+
+async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
+    let telling = async {
+        tell_of_hanging_syncs(store).await;
+        // The store is closed, and the server goes on to say so.
+        pending::<()>().await;
+    };
+    tokio::select! {
+        // So that a simulated server does the same in each run.
+        biased;
+        () = serving => {}
+        () = telling => {}
     }
 }
 

@@ -107,7 +107,7 @@ impl Checkpoint {
         let Some(descent) = descent() else {
             return Vec::new();
         };
-        let next = match advance {
+        let changes = match advance {
             Advance::Drained { is_unread } if at < RecordNumber::END => {
                 let is_at_horizon = is_unread && at == RecordNumber::BEFORE_FIRST;
                 descent.pass(&self.next, shard, is_at_horizon)
@@ -117,13 +117,7 @@ impl Checkpoint {
             }
             Advance::To(_) | Advance::Drained { .. } | Advance::Expired { .. } => return Vec::new(),
         };
-        let gone = self.next.keys().filter(|shard| !next.contains_key(shard));
-        let gone: Vec<_> = gone.map(|shard| (*shard, None)).collect();
-        let is_new = |(shard, number): &(&ShardId, &RecordNumber)| self.next.get(shard) != Some(*number);
-        let set = next.iter().filter(is_new);
-        gone.into_iter()
-            .chain(set.map(|(shard, number)| (*shard, Some(*number))))
-            .collect()
+        changes.into_iter().collect()
     }
 }
 

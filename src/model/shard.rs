@@ -51,6 +51,11 @@ impl Shard {
 
     /// The number of one of its records, written at `seconds` (epoch seconds).
     pub const fn sequence_number(&self, record: RecordNumber, seconds: u64) -> SequenceNumber {
+        // Where a clock went back, or splits came in quick succession, a shard's creation is ahead of it.
+        let seconds = match seconds < self.created_seconds {
+            true => self.created_seconds,
+            false => seconds,
+        };
         SequenceNumber::new(self.created_seconds, self.id, record, seconds)
     }
 

@@ -91,13 +91,9 @@ impl Place {
     }
 }
 
-/// Numbers rise by more than one on this backend, so a position behind the last record is not known to be the end.
-#[cfg(feature = "nats")]
-const NO_KNOWN_END: &str = "a reader is told of a shard that expired though it had read all of it";
-
 /// The tests that run on one backend only, by their requirements.
 #[cfg(feature = "nats")]
-const NOT_ON_A_CLUSTER: [(&str, &str); 8] = [
+const NOT_ON_A_CLUSTER: [(&str, &str); 4] = [
     (
         "a_batch_up_to_the_limit_is_read_back_and_a_larger_one_is_refused_whole",
         "what one call puts into a shard is a message, and that is smaller",
@@ -113,22 +109,6 @@ const NOT_ON_A_CLUSTER: [(&str, &str); 8] = [
     (
         "what_was_counted_ends_with_the_store",
         "how much is stored is asked when the store is opened, and once a minute",
-    ),
-    (
-        "a_member_that_had_read_all_of_a_shard_that_expired_is_told_nothing",
-        NO_KNOWN_END,
-    ),
-    (
-        "what_was_given_out_of_a_shard_that_expired_is_settled_before_its_children_are_read",
-        NO_KNOWN_END,
-    ),
-    (
-        "a_reader_is_told_of_the_descendants_that_it_misses_and_of_no_other",
-        NO_KNOWN_END,
-    ),
-    (
-        "a_reader_that_had_read_all_of_a_shard_that_expired_is_told_nothing",
-        NO_KNOWN_END,
     ),
 ];
 

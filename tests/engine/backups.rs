@@ -713,6 +713,48 @@ fn an_unfinished_copy_opens_nowhere_and_the_next_one_takes_its_place() {
 }
 
 #[test]
+fn neither_a_copy_is_inside_its_store_nor_the_store_inside_the_copy() {
+    let (bench, store) = Bench::with_a_record();
+    store.snapshot(&bench.backup).unwrap();
+    let link = bench.store_directory.with_extension("link");
+    std::os::unix::fs::symlink(&bench.store_directory, &link).unwrap();
+    let above = bench.store_directory.parent().unwrap();
+    let before = all_files(&bench.store_directory);
+    let is_refused = |copied: &Result<Copied>| {
+        matches!(
+            copied,
+            Err(Error::InvalidArgument(InvalidArgument::CopyInside { .. }))
+        )
+    };
+    for directory in [
+        bench.store_directory.join("inside"),
+        bench.store_directory.join("streams/1/../../new/deep"),
+        link.join("inside"),
+        above.to_owned(),
+    ] {
+        let copied = store.snapshot(&directory);
+        assert!(is_refused(&copied), "{}: {copied:?}", directory.display());
+        for sharing in [Sharing::Nothing, Sharing::WherePossible] {
+            let source = Inspection::of(&bench.store_directory);
+            let copied = source.back_up(&directory, sharing, &mut |_| {});
+            assert!(is_refused(&copied), "{}: {copied:?}", directory.display());
+        }
+    }
+    let inside = bench.backup.join("inside");
+    let restored = Inspection::of(&bench.backup).restore(&inside, &mut |_| {});
+    assert!(is_refused(&restored), "{restored:?}");
+    assert!(!inside.exists());
+    assert!(
+        all_files(&bench.store_directory) == before,
+        "the store was changed"
+    );
+    // Beside it, however that is said.
+    let beside = bench.store_directory.join("../data-2");
+    store.snapshot(&beside).unwrap();
+    assert!(is_sound(&beside));
+}
+
+#[test]
 fn a_manifest_with_damage_in_one_of_its_copies_is_backed_up_and_restored() {
     for copy in [0, 64 << 10] {
         let (bench, store) = Bench::with_a_record();

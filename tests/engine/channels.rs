@@ -25,6 +25,7 @@ on_each_backend!(
     records_of_another_format_are_apart,
     parents_are_delivered_before_their_children,
     a_later_opener_goes_on_where_the_last_one_was,
+    the_last_delivery_is_known_to_a_later_opener,
     a_channel_begins_where_it_is_told_to,
     what_expires_undelivered_is_told,
     a_closed_shard_that_expires_undelivered_is_told,
@@ -346,6 +347,41 @@ fn a_later_opener_goes_on_where_the_last_one_was(place: &Place) {
     let mut numbers: Vec<u32> = bench.lines().iter().map(|line| line.parse().unwrap()).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+}
+
+fn the_last_delivery_is_known_to_a_later_opener(place: &Place) {
+    let mut bench = Bench::new(place);
+    let clicks = bench.store.create_stream("clicks", 2).unwrap();
+    let channel = clicks.create_channel("all", &ChannelOptions::to(text())).unwrap();
+    clicks
+        .create_channel("other", &ChannelOptions::to(Destination::new("missing")))
+        .unwrap();
+    put(&clicks, 0..10);
+    let last = |stream: &Stream, name: &str| stream.channel(name).unwrap().describe().unwrap().last_delivery;
+    assert_eq!(bench.delivery().deliver_due(), 0);
+    assert_eq!(last(&clicks, "all"), None);
+    bench.wait(FRESHNESS);
+    let delivered = bench.store.now();
+    assert_eq!(bench.delivery().deliver_due(), 2);
+    bench.wait(FRESHNESS);
+    // Nothing new is delivered, a shard is closed, and what is lost of it is noted.
+    let shard = clicks.describe().unwrap().shards[0].id;
+    clicks.split_in_half(shard).unwrap();
+    assert_eq!(bench.delivery().deliver_due(), 0);
+    assert_eq!(channel.describe().unwrap().last_delivery, Some(delivered));
+    drop((clicks, channel));
+    for _ in 0..2 {
+        bench.open_again(place);
+        let clicks = bench.store.stream("clicks").unwrap();
+        assert_eq!(last(&clicks, "all"), Some(delivered));
+        assert_eq!(last(&clicks, "other"), None);
+        assert_eq!(clicks.channels().unwrap()[0].last_delivery, Some(delivered));
+    }
+    let clicks = bench.store.stream("clicks").unwrap();
+    put(&clicks, ["later"]);
+    bench.wait(FRESHNESS);
+    assert_eq!(bench.delivery().deliver_due(), 1);
+    assert_eq!(last(&clicks, "all"), Some(bench.store.now()));
 }
 
 fn a_channel_begins_where_it_is_told_to(place: &Place) {

@@ -228,6 +228,29 @@ fn no_more_segments_are_open_than_the_options_say() {
     assert!(disk.calls(Operation::Open) > 30);
 }
 
+/// They stayed open for as long as no other file needed their place.
+#[test]
+fn the_segments_of_a_journal_that_was_put_back_are_closed() {
+    const SHARDS: u32 = 8;
+    let disk = SimDisk::new(1);
+    let journaled = |disk: &SimDisk| options(disk).min_journaled_shards(1);
+    let store = journaled(&disk).open("store").unwrap();
+    let stream = store.create_stream("clicks", SHARDS).unwrap();
+    for _ in 0..40 {
+        put_into(&stream, SHARDS, 0..SHARDS);
+    }
+    let killed = disk.crash(LossMode::KeepAll);
+    let has_journal = |(path, _): &(std::path::PathBuf, u64)| path.starts_with("store/journal");
+    assert!(killed.rot().files().iter().any(has_journal));
+    let store = journaled(&killed).open("store").unwrap();
+    let open_at_first = killed.open_files();
+    store.close().unwrap();
+    drop(store);
+    let store = journaled(&killed).open("store").unwrap();
+    assert_eq!(open_at_first, killed.open_files());
+    drop(store);
+}
+
 #[test]
 fn a_reader_at_the_head_reads_once_for_what_was_put_since() {
     let disk = SimDisk::new(1);

@@ -639,6 +639,137 @@ fn few_files_are_open() {
     wait_until("its files are closed", || files() < kept);
 }
 
+/// Of a segment that is written to, the part that was durable when its index was last saved is not walked over.
+#[cfg(feature = "sim")]
+#[test]
+fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
+    use anabranch::sim::{LossMode, Operation, SimDisk};
+
+    const RECORDS: u32 = 250;
+    for durability in [Durability::Synced, Durability::Written] {
+        let disk = SimDisk::new(1);
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+        let options = quiet().durability(durability).clock(clock).disk(disk.clone());
+        let store = options.open("store").unwrap();
+        let stream = store.create_stream("clicks", 1).unwrap();
+        let expected: Vec<_> = (0..RECORDS)
+            .map(|number| {
+                let mut record = vec![b'x'; 100_000];
+                record[..4].copy_from_slice(&number.to_le_bytes());
+                record
+            })
+            .collect();
+        let put = |record: &Vec<u8>| stream.put("key", record).unwrap().sequence_number;
+        let numbers: Vec<_> = expected.iter().map(put).collect();
+        let index = |disk: &SimDisk| {
+            let mut indexes = disk.rot().files();
+            indexes.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "index"));
+            let last = indexes.into_iter().map(|(path, _)| path).max();
+            last.unwrap()
+        };
+        // What is written is synced, at whatever level.
+        store.maintain().unwrap();
+        // The last segment has most of them.
+        let largest = disk.rot().files().into_iter().map(|(_, bytes)| bytes).max();
+        assert!(largest > Some(20 << 20), "{largest:?}");
+        let reads_of_end = |disk: &SimDisk| {
+            let followed = options.clone().disk(disk.onlooker()).follow("store").unwrap();
+            let seen = followed.stream("clicks").unwrap();
+            let before = disk.calls(Operation::Read);
+            let mut reader = seen.reader(StartingPosition::Latest).unwrap();
+            assert!(reader.next().is_none());
+            let reads = disk.calls(Operation::Read) - before;
+            // And all is found, from wherever it is read.
+            assert_eq!(data(&seen), expected);
+            for at in [3, 100, 200, 249] {
+                let from = StartingPosition::AtSequenceNumber(numbers[at]);
+                let position = seen.shard_iterator(first_shard(), from).unwrap();
+                let found = seen.get_records(&position, &ReadLimit::default()).unwrap();
+                assert_eq!(found.records[0].data, expected[at]);
+            }
+            reads
+        };
+        let few = reads_of_end(&disk);
+        // An index that is damaged, or of something else, is none.
+        let damaged = disk.image(LossMode::KeepAll);
+        damaged.rot().flip_bit(index(&damaged), 40, 1).unwrap();
+        let many = reads_of_end(&damaged);
+        assert!(many > 100 && few < many / 2, "{few} of {many}");
+        let removed = disk.image(LossMode::KeepAll);
+        removed.rot().remove(index(&removed)).unwrap();
+        assert!(reads_of_end(&removed) > 100);
+    }
+}
+
+#[cfg(feature = "channels")]
+#[test]
+fn channels_are_seen_and_only_their_writer_delivers_them() {
+    use std::sync::{Arc, Mutex};
+
+    use anabranch::{
+        ChannelOptions, Delivery, DeliveryError, DeliveryOptions, Destination, DirectoryBuckets,
+    };
+    use anabranch_harness::files::all_files;
+
+    let clock = ManualClock::starting_at(Timestamp::from_seconds(1_700_000_000));
+    let options = small().clock(clock.clone());
+    let world = World::new(&options);
+    let buckets = tempfile::tempdir().unwrap();
+    fs::create_dir(buckets.path().join("archive")).unwrap();
+    let stream = world.store.create_stream("clicks", 2).unwrap();
+    for (name, start) in [
+        ("new", StartingPosition::Latest),
+        ("all", StartingPosition::TrimHorizon),
+    ] {
+        let options = ChannelOptions {
+            freshness: Duration::ZERO,
+            start,
+            ..ChannelOptions::to(Destination::new("archive"))
+        };
+        stream.create_channel(name, &options).unwrap();
+    }
+    put_all(&stream, &["one", "two", "three"]);
+    // What has expired by now is not told by a follower either: it is the writer's to note.
+    clock.advance(Duration::from_secs(25 * 3_600));
+    put_all(&stream, &["four"]);
+
+    let followed = options.follow(&world.directory).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = events.clone();
+    let options = DeliveryOptions {
+        on_event: Arc::new(move |event| heard.lock().unwrap().push(event.to_string())),
+        ..DeliveryOptions::default()
+    };
+    let delivery = Delivery::new(&followed, DirectoryBuckets::new(buckets.path()), options);
+    let started = delivery.start();
+    assert!(matches!(started, Err(Error::ReadOnly)), "{started:?}");
+    for _ in 0..3 {
+        assert_eq!(delivery.deliver_due(), 0);
+    }
+    assert!(all_files(buckets.path()).is_empty());
+    let told = events.lock().unwrap().clone();
+    assert!(
+        !told.is_empty() && told.iter().all(|event| event.contains("cannot deliver")),
+        "{told:?}"
+    );
+    let seen = followed.stream("clicks").unwrap();
+    for name in ["new", "all"] {
+        let channel = seen.channel(name).unwrap();
+        assert_eq!(channel.describe().unwrap().last_delivery, None);
+        let problem = delivery.problem(&channel).unwrap();
+        assert!(matches!(problem.error, DeliveryError::Store(Error::ReadOnly)));
+    }
+    drop(delivery);
+
+    // Nothing of that keeps the writer from it, and the follower sees that it has.
+    let bucket = DirectoryBuckets::new(buckets.path());
+    let delivery = Delivery::new(&world.store, bucket, DeliveryOptions::default());
+    assert_eq!(delivery.deliver_due(), 2);
+    assert_eq!(all_files(buckets.path()).len(), 2);
+    let channel = seen.channel("all").unwrap().describe().unwrap();
+    assert_eq!(channel.last_delivery, Some(world.store.now()));
+}
+
 #[cfg(feature = "encryption")]
 #[test]
 fn what_is_encrypted_is_read_with_the_key_alone() {

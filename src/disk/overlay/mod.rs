@@ -256,6 +256,10 @@ impl Disk for OverlayDisk {
         self.kind_of(&self.shared.names.lock(), &key(path))
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.shared.below.resolve(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.shared.check_not_frozen()?;
         let (from, to) = (key(from), key(to));

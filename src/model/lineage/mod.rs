@@ -22,8 +22,7 @@ mod shard_count;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
@@ -63,6 +62,10 @@ pub struct Lineage {
     tiled_since: Timestamp,
     /// The open shards by the start of their ranges.
     open: BTreeMap<HashKey, ShardId>,
+    /// The closed shards by when they were closed.
+    closed: BTreeSet<(Timestamp, ShardId)>,
+    /// Each parent with its children, whether or not the parent is still listed.
+    children: BTreeSet<(ShardId, ShardId)>,
 }
 
 /// Why a lineage cannot be made or changed.
@@ -181,7 +184,7 @@ impl Lineage {
                 created_seconds,
                 closed: None,
             };
-            lineage.insert_open(shard);
+            lineage.insert(shard);
         }
         Ok(lineage)
     }
@@ -217,12 +220,12 @@ impl Lineage {
         self.shards.get(id)
     }
 
-    /// The shards that were made from this one, in the order of their ids.
+    /// The shards that were made from this one, in the order of their ids. O(log n).
     pub fn children(&self, id: ShardId) -> impl Iterator<Item = &Shard> {
-        let later = self.shards.range((Bound::Excluded(id), Bound::Unbounded));
+        let later = self.children.range((id, ShardId::FIRST)..);
         later
-            .map(|(_, shard)| shard)
-            .filter(move |shard| shard.parents().any(|parent| parent == id))
+            .take_while(move |(parent, _)| *parent == id)
+            .filter_map(|(_, child)| self.shard(*child))
     }
 
     /// The parents of this shard that have not expired.
@@ -238,8 +241,12 @@ impl Lineage {
     }
 
     /// The shards that have been closed since before `horizon`, in an order in which they can [`expire`](Self::expire).
+    /// Takes no time for those that have not.
     pub fn expired(&self, horizon: Timestamp) -> impl Iterator<Item = &Shard> {
-        self.shards().filter(move |shard| shard.is_expired(horizon))
+        let closed_before = self.closed.range(..(horizon, ShardId::FIRST));
+        let mut expired: Vec<_> = closed_before.map(|(_, shard)| *shard).collect();
+        expired.sort_unstable();
+        expired.into_iter().filter_map(|shard| self.shard(shard))
     }
 
     /// Removes a closed shard, whose parents have to be gone. Its children go on naming it.
@@ -257,9 +264,15 @@ impl Lineage {
             });
         }
         self.tiled_since = self.tiled_since.max(closed.at);
-        self.shards
+        let expired = self
+            .shards
             .remove(&id)
-            .ok_or(LineageError::UnknownShard { shard: id })
+            .ok_or(LineageError::UnknownShard { shard: id })?;
+        self.closed.remove(&(closed.at, id));
+        for parent in expired.parents() {
+            self.children.remove(&(parent, id));
+        }
+        Ok(expired)
     }
 
     /// The index of the next shard.
@@ -285,8 +298,13 @@ impl Lineage {
         }
     }
 
-    fn insert_open(&mut self, shard: Shard) {
-        self.open.insert(shard.hash_key_range.start(), shard.id);
+    fn insert(&mut self, shard: Shard) {
+        match shard.closed {
+            None => drop(self.open.insert(shard.hash_key_range.start(), shard.id)),
+            Some(closed) => drop(self.closed.insert((closed.at, shard.id))),
+        }
+        let parents = shard.parents().map(|parent| (parent, shard.id));
+        self.children.extend(parents);
         self.shards.insert(shard.id, shard);
     }
 }
@@ -309,7 +327,7 @@ fn check_created_seconds(seconds: u64) -> Result<u64, LineageError> {
     Ok(seconds)
 }
 
-/// The stored form of a lineage: the index of open shards is left out, and rebuilt.
+/// A lineage as it is written: the indexes are left out, and rebuilt from what was read.
 #[derive(Deserialize)]
 #[serde(rename = "Lineage")]
 struct StoredLineage {
@@ -356,11 +374,7 @@ impl TryFrom<StoredLineage> for Lineage {
             ..Self::default()
         };
         for shard in shards {
-            if shard.is_open() {
-                lineage.insert_open(shard);
-            } else {
-                lineage.shards.insert(shard.id, shard);
-            }
+            lineage.insert(shard);
         }
         lineage.check()?;
         Ok(lineage)

@@ -77,11 +77,12 @@ impl Lineage {
             if let Some(shard) = self.shards.get_mut(parent) {
                 shard.closed = Some(reshard.closed);
                 self.open.remove(&shard.hash_key_range.start());
+                self.closed.insert((reshard.closed.at, *parent));
             }
         }
         for child in &reshard.children {
             self.next_index = child.id.index() + 1;
-            self.insert_open(child.clone());
+            self.insert(child.clone());
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 /// The bytes of a file, none for a directory, and when it was last changed.
@@ -21,7 +22,24 @@ pub fn quick_parent() -> PathBuf {
     }
 }
 
-/// The entries of a directory, with the directory itself.
+/// An empty directory in [`quick_parent`] for what is used until this process ends. A shell removes it then, however the
+/// process ends.
+pub fn directory_of_process() -> PathBuf {
+    let directory = tempfile::tempdir_in(quick_parent()).unwrap().keep();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$0\""])
+        .arg(&directory);
+    let shell = shell
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // The shell's input ends with this process, since it is never closed.
+    std::mem::forget(shell.spawn().unwrap().stdin);
+    directory
+}
+
+/// What is in a directory, itself included.
 pub fn tree(directory: &Path) -> BTreeMap<PathBuf, Entry> {
     let mut tree = BTreeMap::new();
     let mut paths = vec![directory.to_owned()];
