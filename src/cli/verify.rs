@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// There is neither a directory nor a cluster.
+/// The failure if neither a directory nor a cluster is given.
 pub(super) fn no_store(what: &str) -> Failure {
     Failure::Usage(format!(
         "there is no store: `anabranch {what} DIR`, or --engine nats://HOST[:PORT],..."

@@ -148,7 +148,7 @@ impl Client {
         }
     }
 
-    /// An answer to a call of so many bytes, once it has begun.
+    /// The answer to a call of this many bytes, once it has begun.
     async fn begun(
         &self,
         call: impl Future<Output = reqwest::Result<Response>>,
@@ -172,7 +172,7 @@ impl Client {
         begun.map_err(|error| deepest(&error))
     }
 
-    /// Once, to those who wait at a terminal.
+    /// Printed once, for people who wait at a terminal.
     fn tell_of_silence(&self, patience: Duration) {
         if io::stderr().is_terminal() && !self.has_told_of_silence.replace(true) {
             eprintln!(
