@@ -56,7 +56,7 @@ pub struct StreamStats {
     pub shards: u64,
     /// The shards in which damage was found since the store was opened.
     pub damaged_shards: Vec<DamagedShard>,
-    /// The servers that have it, for a store on a cluster. They are looked up within a minute.
+    /// The servers that have it, for a store on a cluster. `None` until they are first looked up, within a minute.
     pub replicas: Option<ReplicaStats>,
 }
 

@@ -65,7 +65,7 @@ fn records_in(store: &Store) -> usize {
     records.map(Result::unwrap).count()
 }
 
-/// All of it was: up to five segments, which are 320 MiB.
+/// The whole journal was in memory: up to five segments, which are 320 MiB.
 #[test]
 fn the_commit_journal_of_a_store_that_was_killed_is_never_in_memory_as_a_whole() {
     let _alone = crate::alone();
@@ -91,7 +91,7 @@ fn segments_of(directory: &Path, shard: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Those who look at a store and do not open it had all of it too.
+/// An inspection without opening the store had the whole journal in memory too.
 #[test]
 fn verifying_and_repairing_a_store_have_no_more_of_the_journal_in_memory_than_they_read() {
     let _alone = crate::alone();

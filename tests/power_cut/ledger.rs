@@ -169,9 +169,9 @@ impl Ledger {
         assert_eq!((joined.start(), joined.end()), (HashKey::MIN, HashKey::MAX));
     }
 
-    /// Within a shard the numbers rise. Under a key the records that have not expired are a piece of its sequence, without
-    /// a gap, over all shards that it was put to. One that has expired may show again after a kill, since the time that a
-    /// store has confirmed can go back, while a later one in another shard was freed already.
+    /// Checks that within a shard the numbers rise, and that under a key the records that have not expired are a part
+    /// of its sequence without a gap, over all its shards. An expired record may show again after a kill, since the
+    /// time that a store has confirmed can go back, while a later record in another shard was freed already.
     fn check_orders(&self, stored: &[Numbered], horizon: Timestamp) {
         let mut last_numbers: HashMap<ShardId, SequenceNumber> = HashMap::new();
         let mut last_counts: HashMap<&str, u64> = HashMap::new();

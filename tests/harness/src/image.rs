@@ -26,7 +26,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes a file system of `bytes` and mounts it, in a directory of its own below this one.
+    /// Makes a file system of `bytes` and mounts it, in a new directory below this one.
     ///
     /// # Errors
     /// What is missing on this machine, in words.

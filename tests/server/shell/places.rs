@@ -205,7 +205,7 @@ fn an_endpoint_without_a_server_is_said_to_be_one() {
     }
 }
 
-/// One that is stopped still takes connections.
+/// A stopped endpoint still takes connections.
 #[test]
 fn an_endpoint_that_does_not_answer_is_waited_for_half_a_minute() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

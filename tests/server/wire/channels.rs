@@ -688,7 +688,7 @@ fn those_who_run_the_server_see_the_last_delivery_also_after_a_restart(backend: 
     bench.server.advance(Duration::from_secs(300));
     let at = bench.server.store.now();
     assert_eq!(bench.delivery.deliver_due(), 1);
-    // One that has delivered nothing.
+    // A channel that has delivered nothing.
     create_stream(&bench.server, "orders");
     let mut idle = new_channel("idle");
     idle["StreamConfigurationList"][0]["StreamARN"] = json!(stream_arn("orders"));
