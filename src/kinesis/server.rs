@@ -265,7 +265,7 @@ impl ServerOptions {
 async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output = ()>) {
     let telling = async {
         tell_of_hanging_syncs(store).await;
-        // The store is closed, and the server goes on to say so.
+        // The store is closed; the server goes on, and its answers say so.
         pending::<()>().await;
     };
     tokio::select! {

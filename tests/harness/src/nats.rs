@@ -109,17 +109,17 @@ impl Setup {
     }
 }
 
-/// Where a server of a cluster is.
+/// The place of a server of a cluster.
 pub struct Seat {
-    /// What it keeps its files in.
+    /// The directory of its files.
     pub store: PathBuf,
     /// The address that it listens on.
     pub host: String,
-    /// The network namespace that it runs in, of `ip netns`, if not in that of this process.
+    /// Its network namespace, of `ip netns`, if it is not that of this process.
     pub namespace: Option<String>,
 }
 
-/// Servers that make up a cluster, or one alone. Dropping them kills them, and so does the end of this process.
+/// The servers of a cluster, or a single one. They are killed when this is dropped or this process ends.
 pub struct Nodes {
     program: PathBuf,
     nodes: Vec<Node>,
@@ -210,12 +210,12 @@ impl Nodes {
         self.nodes.iter().map(monitor).collect()
     }
 
-    /// Where one keeps its files.
+    /// The directory of a server's files.
     pub fn directory(&self, place: usize) -> PathBuf {
         self.nodes[place].configuration.with_extension("")
     }
 
-    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    /// The answer of JetStream's API to a request to one of the servers.
     pub fn request(&self, subject: &str, body: &str) -> Value {
         let running = self.nodes.iter().find(|node| node.running.is_some());
         let port = running.expect("a server runs").port;
@@ -242,7 +242,7 @@ impl Nodes {
         }
     }
 
-    /// Ends one as an operator does: it writes what it has in memory.
+    /// Stops a server as an operator does: it writes its memory to the disk.
     pub fn end(&mut self, place: usize) {
         self.signal(place, "TERM");
         let running = self.nodes[place].running.take().expect("it runs");
@@ -251,7 +251,7 @@ impl Nodes {
         running.kill();
     }
 
-    /// Has a server lead a stream.
+    /// Makes a server the leader of a stream.
     pub fn lead(&self, stream: &str, place: usize) {
         let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
         while self.leader_of(stream) != place {
@@ -260,12 +260,12 @@ impl Nodes {
         }
     }
 
-    /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
+    /// Stops a server for a while (`SIGSTOP`), as a machine stalls.
     pub fn pause(&self, place: usize) {
         self.signal(place, "STOP");
     }
 
-    /// Lets one go on that was stopped.
+    /// Lets a stopped server go on.
     pub fn resume(&self, place: usize) {
         self.signal(place, "CONT");
     }
@@ -276,7 +276,7 @@ impl Nodes {
         }
     }
 
-    /// Starts one that was killed.
+    /// Starts a server that was killed.
     pub fn begin(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let log = node.configuration.with_extension("log");
@@ -334,7 +334,7 @@ impl Nodes {
         leader.expect("it was waited for")
     }
 
-    /// Which server leads a stream, if it is known at this moment.
+    /// The server that leads a stream, if it is known at this moment.
     pub fn known_leader_of(&self, stream: &str) -> Option<usize> {
         let found = self
             .streams()
@@ -404,7 +404,7 @@ fn free_ports() -> [u16; 3] {
 }
 
 impl Node {
-    /// What its monitor answers, if it does.
+    /// The answer of its monitor, if there is one.
     fn ask(&self, path: &str) -> Option<Value> {
         let address: SocketAddr = format!("{}:{}", self.host, self.monitor).parse().ok()?;
         let patience = Duration::from_secs(5);
