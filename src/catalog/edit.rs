@@ -226,7 +226,7 @@ pub(crate) enum Edit {
         stream: StreamId,
         shards: Vec<GoneShard>,
     },
-    /// An object was made of the channel's records at this time. Only shown.
+    /// An object was made of the channel's records at this time. It is only shown.
     ChannelDelivered {
         stream: StreamId,
         channel: ChannelId,

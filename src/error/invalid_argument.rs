@@ -210,7 +210,7 @@ pub enum InvalidArgument {
     CopyInside {
         /// The store's directory.
         store: PathBuf,
-        /// Where the copy was to be made.
+        /// The destination of the copy.
         destination: PathBuf,
     },
 

@@ -1,4 +1,4 @@
-//! A store that is followed: read by a second handle, or a second process, while a program writes to it.
+//! A store that is followed: a second handle, or a second process, reads it while a program writes to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use anabranch_harness::files::{set_modes, tree};
 use anabranch_harness::wait::wait_until;
 use tempfile::TempDir;
 
-/// Nothing that is expected takes so long.
+/// Much longer than every expected event takes.
 const LONG: Duration = Duration::from_secs(300);
 
 const MUCH: ReadLimit = ReadLimit {
@@ -23,7 +23,7 @@ const MUCH: ReadLimit = ReadLimit {
     bytes: 10 << 20,
 };
 
-/// A directory, and the store in it of a program that writes.
+/// A directory, and the store in it that a program writes to.
 struct World {
     _place: TempDir,
     directory: PathBuf,
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    /// A follower that looks only when it is asked.
+    /// A follower that looks only when a test asks it to.
     fn follow(&self) -> Store {
         quiet().follow(&self.directory).unwrap()
     }
@@ -150,7 +150,7 @@ fn what_the_program_changes_is_seen() {
         followed.stream("clicks"),
         Err(Error::StreamNotFound { .. })
     ));
-    // Another one of that name is another one.
+    // A new stream of that name is independent.
     let again = world.store.create_stream("clicks", 1).unwrap();
     put_all(&again, &["new"]);
     assert!(seen.summary().is_err());
@@ -231,7 +231,7 @@ fn nothing_in_the_directory_is_changed() {
     }
     drop(followers);
     assert!(tree(&world.directory) == before, "the directory has changed");
-    // The program was not kept from anything, and nothing from it.
+    // The program and the follower have not hindered each other.
     put_all(&stream, &["more"]);
     world.store.close().unwrap();
     set_modes(&world.directory, 0o500, 0o400);
@@ -271,7 +271,7 @@ fn those_who_wait_are_told() {
             event();
             assert!(woken.join().unwrap(), "event {number}");
         });
-        // What was told of twice.
+        // Signals that came twice.
         while watch.wait(Duration::from_millis(30)) {}
         if number == 1 {
             for shard in seen.shards(&ShardFilter::AtLatest).unwrap() {
@@ -308,8 +308,8 @@ fn one_that_has_no_keeper_is_told_when_it_maintains() {
     assert!(!watch.wait(Duration::ZERO));
 }
 
-/// A writer with all that changes files, and a reader in the order of lineage beside it: each record once, each key's in the
-/// order of its puts.
+/// A writer that causes every change of files, and a reader in the order of lineage beside it: each record is read
+/// once, and each key's in the order of its puts.
 #[test]
 fn a_reader_beside_a_writer_sees_each_record_once_and_in_order() {
     const KEYS: usize = 7;
@@ -364,7 +364,7 @@ fn key_and_number(data: &[u8]) -> (usize, usize) {
     (key, number)
 }
 
-/// Beside the records, another stream comes, is filled and goes, so that files are written again.
+/// Between the records, another stream is created, filled and deleted, so that files are written again.
 fn write_all(store: &Store, stream: &Stream, keys: usize, records: usize) {
     let mut counts = vec![0; keys];
     let mut put = 0;
@@ -557,7 +557,7 @@ fn a_directory_that_goes_or_becomes_another_store_is_told() {
     let another = seen.summary().unwrap_err().to_string();
     assert!(another.contains("it has another store"), "{another}");
     other.close().unwrap();
-    // And when it is back all is well.
+    // When the store is back, reads work again.
     fs::remove_dir_all(&world.directory).unwrap();
     fs::rename(world.directory.with_file_name("elsewhere"), &world.directory).unwrap();
     assert_eq!(data(&seen), [b"1"]);
@@ -630,7 +630,7 @@ fn few_files_are_open() {
             outcome.unwrap();
         }
         assert_eq!(data(&seen).len(), round * SHARDS as usize);
-        // Of the program as many.
+        // The program has as many open.
         assert!(files() < before + 24, "{} and then {}", before, files());
     }
     let kept = files();
@@ -639,7 +639,7 @@ fn few_files_are_open() {
     wait_until("its files are closed", || files() < kept);
 }
 
-/// Of a segment that is written to, the part that was durable when its index was last saved is not walked over.
+/// The first walk over a segment that is written to leaves out the part that was durable when its index was last saved.
 #[cfg(feature = "sim")]
 #[test]
 fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
@@ -667,7 +667,7 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
             let last = indexes.into_iter().map(|(path, _)| path).max();
             last.unwrap()
         };
-        // What is written is synced, at whatever level.
+        // Written records are synced, at every level.
         store.maintain().unwrap();
         // The last segment has most of them.
         let largest = disk.rot().files().into_iter().map(|(_, bytes)| bytes).max();
@@ -679,7 +679,7 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
             let mut reader = seen.reader(StartingPosition::Latest).unwrap();
             assert!(reader.next().is_none());
             let reads = disk.calls(Operation::Read) - before;
-            // And all is found, from wherever it is read.
+            // All records are found, from every position.
             assert_eq!(data(&seen), expected);
             for at in [3, 100, 200, 249] {
                 let from = StartingPosition::AtSequenceNumber(numbers[at]);
@@ -690,7 +690,7 @@ fn little_is_read_of_a_large_segment_to_find_where_it_ends() {
             reads
         };
         let few = reads_of_end(&disk);
-        // An index that is damaged, or of something else, is none.
+        // A damaged index, or one of another segment, is ignored.
         let damaged = disk.image(LossMode::KeepAll);
         damaged.rot().flip_bit(index(&damaged), 40, 1).unwrap();
         let many = reads_of_end(&damaged);
@@ -729,7 +729,7 @@ fn channels_are_seen_and_only_their_writer_delivers_them() {
         stream.create_channel(name, &options).unwrap();
     }
     put_all(&stream, &["one", "two", "three"]);
-    // What has expired by now is not told by a follower either: it is the writer's to note.
+    // A follower does not report records that have expired by now either: only the writer notes them.
     clock.advance(Duration::from_secs(25 * 3_600));
     put_all(&stream, &["four"]);
 
@@ -761,7 +761,7 @@ fn channels_are_seen_and_only_their_writer_delivers_them() {
     }
     drop(delivery);
 
-    // Nothing of that keeps the writer from it, and the follower sees that it has.
+    // None of this hinders the writer, and the follower sees its deliveries.
     let bucket = DirectoryBuckets::new(buckets.path());
     let delivery = Delivery::new(&world.store, bucket, DeliveryOptions::default());
     assert_eq!(delivery.deliver_due(), 2);

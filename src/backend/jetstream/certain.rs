@@ -154,6 +154,9 @@ impl Shared {
             if unreadable >= UNREADABLE_ANSWERS && began.elapsed() >= WRONG_FOR {
                 self.check_is_readable(of, probe).await?;
             }
+            if !self.cluster.may_wait() {
+                return Err(not_said("the store is being closed"));
+            }
             attempt += 1;
             sleep(if attempt < SHORT_PAUSES {
                 SHORT_PAUSE

@@ -240,6 +240,7 @@ impl ClusterLog {
             let frame = Frame::of(&envelope, at)
                 .map_err(|reason| self.shared.corrupt(&self.stream, &self.subject, at, reason))?;
             let frame = Arc::new(frame);
+            self.check_follows(&frame)?;
             if first.is_none() {
                 self.note_if_beginning(&frame, sequence);
             }
@@ -250,6 +251,21 @@ impl ClusterLog {
             self.shared
                 .corrupt(&self.stream, &self.subject, sequence, "it is not there")
         })
+    }
+
+    /// Refuses a frame that was put in by a leader that had lost what was before it: another server had that, and what is
+    /// in both is there twice.
+    fn check_follows(&self, frame: &Frame) -> Result<()> {
+        let before = self.cache.before(self.name, frame.sequence);
+        match before.is_none_or(|before| before.sequence <= frame.previous) {
+            true => Ok(()),
+            false => Err(self.shared.corrupt(
+                &self.stream,
+                &self.subject,
+                frame.sequence,
+                "it does not follow the one before",
+            )),
+        }
     }
 
     /// A frame that was asked for by an earlier sequence is the first of all only if what is missing before it had

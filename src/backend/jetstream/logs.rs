@@ -265,11 +265,12 @@ impl ClusterLogs {
             log.lock().is_in_doubt &= self.shared.has_doubt();
             log.changes.notify();
         }
-        let gone = {
+        let names = self.opened_logs(None).into_iter().map(|log| log.name);
+        let gone: Vec<_> = {
             let state = self.catalog.read();
-            self.take_out(|name| state.log(name).is_none())?
+            names.filter(|name| state.log(*name).is_none()).collect()
         };
-        for log in gone {
+        for log in self.take_out(|name| gone.contains(&name))? {
             self.removal.note_log(log.name);
             log.changes.notify();
         }
@@ -485,12 +486,12 @@ impl Logs for ClusterLogs {
 
     fn begin_close(&self) {
         self.shared.cluster.begin_close();
-        self.opened_logs(None).iter().for_each(|log| log.begin_close());
     }
 
     fn close(&self, last: &mut dyn FnMut() -> Vec<Edit>) -> Result<()> {
         self.begin_close();
         let logs = self.opened_logs(None);
+        logs.iter().for_each(|log| log.begin_close());
         logs.iter().for_each(|log| log.wait_until_idle());
         let edits = last();
         let result = self.catalog.commit(|_| Ok(edits));

@@ -1,4 +1,4 @@
-//! What several test suites share. It reaches anabranch as its users do, through the program and over sockets, and
+//! Code that several test suites share. It uses anabranch as its users do, through the program and over sockets, and
 //! knows none of its types.
 
 pub mod allocation;

