@@ -611,8 +611,8 @@ impl StoreOptions {
     ///
     /// A change that the cluster does not answer is waited for as long as the store is open, a put for 30 seconds; a
     /// leader that is lost is replaced within about nine. Of what options say of a directory only
-    /// [`max_group_bytes`](Self::max_group_bytes) matters here. Such a store cannot be only read, encrypted or copied
-    /// yet.
+    /// [`max_group_bytes`](Self::max_group_bytes) matters here. Such a store cannot be only read or encrypted yet, and is
+    /// copied by [`JetStream::back_up`].
     ///
     /// # Errors
     /// [`Error::ClusterUnfit`], [`Error::Cluster`] if it cannot be reached or refuses the credentials, [`Error::InUse`]

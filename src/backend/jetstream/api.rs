@@ -256,6 +256,15 @@ impl Api {
             .map(drop)
     }
 
+    /// Sends a part of a stream that is restored, and waits until it is taken.
+    pub(super) async fn send(&self, to: String, part: Bytes, limit: Duration) -> Result<(), Failure> {
+        let answer = self.cluster.ask(to, None, part, limit).await;
+        match answer {
+            Ok(answer) if answer.payload.is_empty() => Ok(()),
+            answer => parsed(answer).map(drop),
+        }
+    }
+
     async fn by_leader(&self, stream: &str, asked: &Value) -> Result<Option<Stored>, Failure> {
         let verb = format!("STREAM.MSG.GET.{stream}");
         match self.request_found(verb, asked, REQUEST_LIMIT).await? {

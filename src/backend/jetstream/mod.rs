@@ -6,6 +6,7 @@
 
 mod api;
 mod append;
+mod archive;
 mod cache;
 mod chain;
 mod check;
@@ -38,6 +39,7 @@ mod verbs;
 mod verification;
 mod waiter;
 
+pub use archive::ClusterCopied;
 pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem};
 pub(crate) use look::{ClusterLook, SeenFrame};
 pub(crate) use open::open;
