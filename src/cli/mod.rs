@@ -10,6 +10,8 @@ mod buckets;
 mod check;
 mod cluster;
 mod completions;
+#[cfg(feature = "nats")]
+mod copied_cluster;
 mod counted;
 mod dump;
 mod duration;
@@ -163,6 +165,10 @@ impl CommandLine {
             (Some(Command::Serve(serve)), Some((_, matches))) => serve.settle(matches),
             #[cfg(feature = "nats")]
             (Some(Command::Verify(verify)), Some((_, matches))) => verify.settle(matches),
+            #[cfg(feature = "nats")]
+            (Some(Command::Backup(backup)), Some((_, matches))) => backup.settle(matches),
+            #[cfg(feature = "nats")]
+            (Some(Command::Restore(restore)), Some((_, matches))) => restore.settle(matches),
             #[cfg(feature = "nats")]
             (Some(Command::Dump(dump)), Some((_, matches))) => dump.settle(matches),
             _ => Ok(()),

@@ -2,6 +2,7 @@
 //! that are not fit to keep records. Where the server cannot be installed the tests say so and pass.
 #![allow(clippy::unwrap_used)]
 
+mod backups;
 mod checks;
 mod damage;
 mod failures;

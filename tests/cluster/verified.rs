@@ -24,7 +24,7 @@ fn damage(verification: &ClusterVerification) -> Vec<&ReplicaFinding> {
 }
 
 /// Two streams, a split, a queue and several frames in each shard.
-fn fill(store: &Store) {
+pub fn fill(store: &Store) {
     for name in ["clicks", "orders"] {
         let stream = store.create_stream(name, 2).unwrap();
         for number in 0..40 {

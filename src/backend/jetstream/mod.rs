@@ -9,6 +9,7 @@
 mod answer;
 mod api;
 mod append;
+mod archive;
 mod cache;
 mod certain;
 mod chain;
@@ -53,6 +54,7 @@ mod waiter;
 
 #[cfg(feature = "server")]
 pub(crate) use answer::{Answer, CallAddress, News, Stage};
+pub use archive::ClusterCopied;
 pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem};
 pub(crate) use look::{ClusterLook, SeenFrame};
 pub(crate) use open::open;

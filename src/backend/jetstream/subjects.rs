@@ -84,6 +84,12 @@ impl Names {
         format!("ab-news.{}", self.store)
     }
 
+    /// Of a message that is of no log: the last one of a stream that is backed up.
+    pub(super) fn left_out(&self, name: &str) -> String {
+        let id = self.stream_of(name).map_or(0, StreamId::value);
+        format!("ab.{}.{id}.left-out", self.store)
+    }
+
     pub(super) fn log(&self, log: LogName) -> String {
         let store = &self.store;
         match log {
