@@ -74,6 +74,8 @@ pub mod disk;
 mod encryption;
 mod error;
 mod evidence;
+#[cfg(all(feature = "server", feature = "nats"))]
+mod forward;
 #[cfg(feature = "server")]
 mod http;
 pub mod inspect;

@@ -9,7 +9,8 @@ use hyper::{Request, StatusCode};
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::pages::{Admin, Page, told};
+use super::desk::Desk;
+use super::pages::{Page, not_found, told};
 use crate::console::Console;
 use crate::http::{self, Admission, Connection, HttpOptions, Reply, Resources, Routes, TcpListener};
 
@@ -23,8 +24,7 @@ pub(crate) struct AdminAddress {
 
 #[derive(Debug)]
 struct AdminRoutes {
-    admin: Arc<Admin>,
-    console: Option<Arc<Console>>,
+    desk: Arc<Desk>,
     admission: Admission,
     http: Arc<Resources>,
 }
@@ -33,8 +33,7 @@ impl AdminAddress {
     /// With the time limits and the TLS of the API's address, and with memory for the requests of a few clients.
     pub(crate) fn new(
         listener: TcpListener,
-        admin: Arc<Admin>,
-        console: Option<Arc<Console>>,
+        desk: Arc<Desk>,
         admission: Admission,
         of_api: &HttpOptions,
     ) -> AdminAddress {
@@ -54,8 +53,7 @@ impl AdminAddress {
         let admission = admission.listening_on(listener.addresses());
         AdminAddress {
             routes: Arc::new(AdminRoutes {
-                admin,
-                console,
+                desk,
                 admission,
                 http: Arc::new(Resources::new(&options)),
             }),
@@ -87,10 +85,11 @@ impl Routes for AdminRoutes {
     async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         self.http.bodies.discard(body).await;
-        let console = self.console.as_ref().filter(|_| Console::is_asked_for(&parts));
-        let admitted = match console {
-            Some(_) => self.admission.admit_to_own_pages(&parts),
-            None => self.admission.admit(&parts),
+        let shown = self.desk.shown();
+        let is_for_console = shown.has_console() && Console::is_asked_for(&parts);
+        let admitted = match is_for_console {
+            true => self.admission.admit_to_own_pages(&parts),
+            false => self.admission.admit(&parts),
         };
         let admitted = match admitted {
             Ok(admitted) => admitted,
@@ -99,19 +98,13 @@ impl Routes for AdminRoutes {
                 return told(StatusCode::FORBIDDEN, format!("{refusal}\n"));
             }
         };
-        if let Some(console) = console {
-            return console.answer(&parts, &self.http, connection).await;
+        if is_for_console {
+            return shown.console(&parts, &self.http, connection).await;
         }
         let mut reply = match (admitted.preflight(&parts), Page::at(parts.uri.path())) {
             (Some(preflight), _) => preflight,
-            (None, Some(page)) => {
-                let asked = self.admin.answer(page, &parts.method, &self.http, connection);
-                asked.await
-            }
-            (None, None) => told(
-                StatusCode::NOT_FOUND,
-                "Here are /health, /metrics and /version.\n",
-            ),
+            (None, Some(page)) => shown.page(page, &parts.method, &self.http, connection).await,
+            (None, None) => not_found(),
         };
         admitted.mark(reply.headers_mut());
         reply

@@ -7,7 +7,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::numbers::{Flow, Numbers, StreamNumbers};
+#[cfg(feature = "nats")]
+use super::numbers::ForwardingNumbers;
+use super::numbers::{Flow, Held, Numbers, OperationCalls, OperationErrors, StreamNumbers};
 use crate::store::ReaderLag;
 use crate::{Error, Histogram, ReplicaStats};
 
@@ -44,7 +46,7 @@ const RECORDS: Shown = Shown {
 ///
 /// # Errors
 /// None in practice: writing to a string does not fail.
-pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
+pub(super) fn text_of(numbers: impl Collector) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(numbers));
     let mut text = String::new();
@@ -67,11 +69,31 @@ impl Collector for Numbers {
         self.write_deliveries(&mut to)?;
         self.write_cluster(&mut to)?;
         self.write_calls(&mut to)?;
-        to.info(
-            "anabranch_build",
-            "The version of the server.",
-            env!("CARGO_PKG_VERSION"),
-        )
+        if self.is_owner {
+            to.gauge(OWNER, OWNER_HELP, 1)?;
+        }
+        to.build()
+    }
+}
+
+/// Only servers on a cluster have it.
+const OWNER: &str = "anabranch_owner";
+const OWNER_HELP: &str =
+    "1 for the server that has the store of several, and 0 for one that passes calls on to it.";
+
+#[cfg(feature = "nats")]
+impl Collector for ForwardingNumbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Exposition(encoder);
+        to.calls(&self.calls, &self.errors)?;
+        to.counter(
+            "anabranch_forwarded_requests",
+            "Requests that the owner has answered.",
+            self.forwarded,
+        )?;
+        to.connections(&self.held)?;
+        to.gauge(OWNER, OWNER_HELP, 0)?;
+        to.build()
     }
 }
 
@@ -351,40 +373,13 @@ impl Numbers {
     }
 
     fn write_calls(&self, to: &mut Exposition<'_>) -> fmt::Result {
-        let calls = self.calls.iter();
-        to.counters(
-            "anabranch_requests",
-            "Requests to an operation that were answered.",
-            calls.map(|(operation, calls)| ([("operation", *operation)], *calls)),
-        )?;
-        let errors = self.errors.iter();
-        to.counters(
-            "anabranch_request_errors",
-            "Requests to an operation that were answered with an error.",
-            errors
-                .map(|((operation, error), count)| ([("operation", *operation), ("error", *error)], *count)),
-        )?;
+        to.calls(&self.calls, &self.errors)?;
         to.counter(
             "anabranch_throttled_records",
             "Records of batches that were refused because their shards took no more.",
             self.throttled_records,
         )?;
-        to.gauge("anabranch_connections", "Open connections.", self.connections)?;
-        to.counter(
-            "anabranch_connections_closed_idle",
-            "Idle connections that were closed because others needed their place.",
-            self.closed_idle_connections,
-        )?;
-        to.gauge(
-            "anabranch_request_memory_bytes",
-            "Memory that request bodies hold.",
-            self.request_bytes,
-        )?;
-        to.gauge(
-            "anabranch_reply_memory_bytes",
-            "Memory that replies hold until they are sent.",
-            self.reply_bytes,
-        )
+        to.connections(&self.held)
     }
 }
 
@@ -392,6 +387,50 @@ impl Numbers {
 struct Exposition<'a>(DescriptorEncoder<'a>);
 
 impl Exposition<'_> {
+    fn calls(&mut self, calls: &OperationCalls, errors: &OperationErrors) -> fmt::Result {
+        self.counters(
+            "anabranch_requests",
+            "Requests to an operation that were answered.",
+            calls
+                .iter()
+                .map(|(operation, calls)| ([("operation", *operation)], *calls)),
+        )?;
+        self.counters(
+            "anabranch_request_errors",
+            "Requests to an operation that were answered with an error.",
+            errors
+                .iter()
+                .map(|((operation, error), count)| ([("operation", *operation), ("error", *error)], *count)),
+        )
+    }
+
+    fn connections(&mut self, held: &Held) -> fmt::Result {
+        self.gauge("anabranch_connections", "Open connections.", held.connections)?;
+        self.counter(
+            "anabranch_connections_closed_idle",
+            "Idle connections that were closed because others needed their place.",
+            held.closed_idle_connections,
+        )?;
+        self.gauge(
+            "anabranch_request_memory_bytes",
+            "Memory that request bodies hold.",
+            held.request_bytes,
+        )?;
+        self.gauge(
+            "anabranch_reply_memory_bytes",
+            "Memory that replies hold until they are sent.",
+            held.reply_bytes,
+        )
+    }
+
+    fn build(&mut self) -> fmt::Result {
+        self.info(
+            "anabranch_build",
+            "The version of the server.",
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)

@@ -11,7 +11,10 @@
 
 mod address;
 mod calls;
+mod desk;
 mod exposition;
+#[cfg(feature = "nats")]
+mod forwarding;
 mod hanging;
 mod health;
 mod lags;
@@ -21,5 +24,8 @@ mod series;
 
 pub(crate) use address::AdminAddress;
 pub(crate) use calls::Calls;
+pub(crate) use desk::{Desk, Shown};
+#[cfg(feature = "nats")]
+pub(crate) use forwarding::ForwardingPages;
 pub(crate) use hanging::tell_of_hanging_syncs;
 pub(crate) use pages::{Admin, Page};

@@ -19,13 +19,37 @@ pub(super) struct Numbers {
     /// The flow of all streams without series.
     pub(super) others: Flow,
     pub(super) lags: Vec<LagNumbers>,
-    pub(super) calls: Vec<(&'static str, u64)>,
-    pub(super) errors: BTreeMap<(&'static str, &'static str), u64>,
+    pub(super) calls: OperationCalls,
+    pub(super) errors: OperationErrors,
     pub(super) throttled_records: u64,
+    pub(super) held: Held,
+    /// Whether the server has the store of several.
+    pub(super) is_owner: bool,
+}
+
+/// The calls of each operation.
+pub(super) type OperationCalls = Vec<(&'static str, u64)>;
+
+/// The errors of each operation, by name.
+pub(super) type OperationErrors = BTreeMap<(&'static str, &'static str), u64>;
+
+/// What connections hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
     pub(super) connections: u64,
     pub(super) closed_idle_connections: u64,
     pub(super) request_bytes: u64,
     pub(super) reply_bytes: u64,
+}
+
+/// What a server that passes calls on shows.
+#[cfg(feature = "nats")]
+#[derive(Debug)]
+pub(super) struct ForwardingNumbers {
+    pub(super) calls: OperationCalls,
+    pub(super) errors: OperationErrors,
+    pub(super) forwarded: u64,
+    pub(super) held: Held,
 }
 
 /// The numbers of one stream.
@@ -61,7 +85,13 @@ pub(super) struct Seen {
 }
 
 impl Numbers {
-    pub(super) fn of(seen: Seen, lags: Vec<LagNumbers>, calls: &Calls, gauges: &ServerGauges) -> Numbers {
+    pub(super) fn of(
+        seen: Seen,
+        lags: Vec<LagNumbers>,
+        calls: &Calls,
+        gauges: &ServerGauges,
+        is_owner: bool,
+    ) -> Numbers {
         Numbers {
             store: seen.store,
             streams: seen.streams,
@@ -70,6 +100,15 @@ impl Numbers {
             calls: calls.calls(),
             errors: calls.errors(),
             throttled_records: calls.throttled_records(),
+            held: Held::of(gauges),
+            is_owner,
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn of(gauges: &ServerGauges) -> Held {
+        Held {
             connections: gauges.connections() as u64,
             closed_idle_connections: gauges.closed_idle_connections(),
             request_bytes: gauges.request_bytes() as u64,

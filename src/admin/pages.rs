@@ -37,6 +37,8 @@ pub(crate) struct Admin {
     gauges: ServerGauges,
     /// The name of the server's API.
     api: &'static str,
+    /// Where a server takes calls that has the store of several.
+    owner: Option<String>,
     /// Whether work that waits is done on the thread of the async runtime.
     waits_inline: bool,
     /// The last known space.
@@ -81,6 +83,7 @@ impl Admin {
         gauges: ServerGauges,
         pushes: Arc<dyn Pushes>,
         api: &'static str,
+        owner: Option<String>,
         waits_inline: bool,
     ) -> Admin {
         Admin {
@@ -88,6 +91,7 @@ impl Admin {
             calls,
             gauges,
             api,
+            owner,
             waits_inline,
             room: Arc::default(),
             series: Arc::default(),
@@ -115,20 +119,17 @@ impl Admin {
             Page::Metrics => self.metrics(http, connection).await,
             Page::Version => Content::json(StatusCode::OK, self.version()),
         };
-        match method == Method::HEAD {
-            true => content.head(),
-            false => content.reply(),
-        }
+        content.answer(method)
     }
 
     fn version(&self) -> String {
-        json!({ "version": env!("CARGO_PKG_VERSION"), "api": self.api }).to_string()
+        version_of(self.api)
     }
 
     async fn health(&self) -> Content {
         self.look_for_room().await;
         let room = *lock(&self.room);
-        let (status, body) = health_of(&self.store, room);
+        let (status, body) = health_of(&self.store, room, self.owner.as_deref());
         Content::json(status, body)
     }
 
@@ -159,11 +160,14 @@ impl Admin {
         let (calls, gauges) = (Arc::clone(&self.calls), self.gauges.clone());
         let room = *lock(&self.room);
         let lags = lock(&self.lags).numbers();
+        let is_owner = self.owner.is_some();
         let gather = move || {
             let mut series = lock(&series);
             series.admit(&store)?;
             let seen = series.read(&store, room)?;
-            Ok(exposition::text_of(Numbers::of(seen, lags, &calls, &gauges)))
+            Ok(exposition::text_of(Numbers::of(
+                seen, lags, &calls, &gauges, is_owner,
+            )))
         };
         if self.waits_inline {
             return told_or_not(gather());
@@ -239,6 +243,10 @@ impl Admin {
     }
 }
 
+pub(super) fn version_of(api: &str) -> String {
+    json!({ "version": env!("CARGO_PKG_VERSION"), "api": api }).to_string()
+}
+
 fn told_or_not(gathered: crate::Result<Result<String, fmt::Error>>) -> Result<String, Content> {
     match gathered {
         Ok(text) => text.map_err(|_| Content::failed()),
@@ -255,7 +263,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The content of an answer.
-struct Content {
+pub(super) struct Content {
     status: StatusCode,
     content_type: &'static str,
     body: String,
@@ -263,7 +271,7 @@ struct Content {
 }
 
 impl Content {
-    fn text(status: StatusCode, content_type: &'static str, body: impl Into<String>) -> Content {
+    pub(super) fn text(status: StatusCode, content_type: &'static str, body: impl Into<String>) -> Content {
         Content {
             status,
             content_type,
@@ -272,7 +280,7 @@ impl Content {
         }
     }
 
-    fn json(status: StatusCode, body: String) -> Content {
+    pub(super) fn json(status: StatusCode, body: String) -> Content {
         Content::text(status, "application/json", body)
     }
 
@@ -280,12 +288,19 @@ impl Content {
         Content::text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, message)
     }
 
-    fn failed() -> Content {
+    pub(super) fn failed() -> Content {
         Content::text(
             StatusCode::INTERNAL_SERVER_ERROR,
             PLAIN,
             "The page could not be made.\n",
         )
+    }
+
+    pub(super) fn answer(self, method: &Method) -> Reply {
+        match method == Method::HEAD {
+            true => self.head(),
+            false => self.reply(),
+        }
     }
 
     fn reply(self) -> Reply {
@@ -313,7 +328,14 @@ pub(super) fn told(status: StatusCode, message: impl Into<String>) -> Reply {
     Content::text(status, PLAIN, message).reply()
 }
 
-fn not_allowed() -> Reply {
+pub(super) fn not_found() -> Reply {
+    told(
+        StatusCode::NOT_FOUND,
+        "Here are /health, /metrics and /version.\n",
+    )
+}
+
+pub(super) fn not_allowed() -> Reply {
     let mut reply = told(
         StatusCode::METHOD_NOT_ALLOWED,
         "This page can only be read: GET and HEAD.\n",

@@ -20,6 +20,8 @@ pub(super) struct Announcement<'a> {
     /// The place of the streams, for people.
     pub(super) place: String,
     pub(super) is_read_only: bool,
+    /// The server that has the store, if it is another one; empty if that is not ready yet.
+    pub(super) passes_on_to: Option<&'a str>,
     /// The delays and limits of AWS that are emulated, for people.
     pub(super) emulated: Option<&'a str>,
     pub(super) needs_key: bool,
@@ -45,6 +47,9 @@ impl Announcement<'_> {
             Audience::Machine => {
                 let mut object =
                     serde_json::json!({ "url": self.url, "region": self.region, "streams": self.place });
+                if let Some(owner) = self.passes_on_to {
+                    object["passes_on_to"] = owner.into();
+                }
                 if let Some(admin) = &self.admin_url {
                     object["admin_url"] = admin.as_str().into();
                 }
@@ -67,6 +72,14 @@ impl Announcement<'_> {
             ""
         };
         writeln!(out, "The streams are in {}{but}", self.place)?;
+        match self.passes_on_to {
+            Some("") => writeln!(
+                out,
+                "Another server takes them over, and calls are passed on to it"
+            )?,
+            Some(owner) => writeln!(out, "Calls are passed on to {owner}, which has them open")?,
+            None => {}
+        }
         if let Some(emulated) = self.emulated {
             writeln!(out, "It emulates AWS: {emulated}")?;
         }
@@ -224,6 +237,7 @@ mod tests {
             region: "eu-west-1",
             place: "/data".to_owned(),
             is_read_only: false,
+            passes_on_to: None,
             emulated: None,
             needs_key: false,
             self_signed: None,

@@ -1,5 +1,6 @@
 //! The end of the program after a failure: its message, and its exit status.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,7 +82,9 @@ impl Failure {
                 | BindError::Unsigned { .. }
                 | BindError::AdminBeyondLoopback { .. }
                 | BindError::Host { .. }
-                | BindError::Origin { .. },
+                | BindError::Origin { .. }
+                | BindError::NoAdvertisedAddress { .. }
+                | BindError::AdvertisedAddress { .. },
             ) => 2,
             Failure::Store(error) | Failure::Directory(error) => status_of(error),
             Failure::NoStore { .. } => 4,
@@ -120,6 +123,11 @@ impl Failure {
                 BindError::Admin { source } => format!("--admin-listen: {source}"),
                 BindError::Host { .. } => format!("--allow-host: {error}"),
                 BindError::Origin { .. } => format!("--allow-origin: {error}"),
+                BindError::NoAdvertisedAddress { .. } => format!(
+                    "{error}.\nGive the address at which they reach it with --advertise http://HOST:PORT, or listen on one \
+                     address with --listen."
+                ),
+                BindError::AdvertisedAddress { .. } => format!("--advertise: {error}"),
                 _ => error.to_string(),
             },
             Failure::System { doing, source } => format!("cannot {doing}: {source}"),
@@ -144,6 +152,13 @@ impl Failure {
             Failure::Output(error) => format!("cannot write to standard output: {error}"),
             Failure::After { done, failure } => format!("{}\n{done}", failure.message()),
         }
+    }
+}
+
+/// What is wrong, in one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first_line())
     }
 }
 

@@ -8,6 +8,7 @@ mod bench;
 mod buckets;
 #[cfg(feature = "nats")]
 mod check;
+mod cluster;
 mod completions;
 mod counted;
 mod dump;

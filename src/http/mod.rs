@@ -30,7 +30,7 @@ mod tcp_listener;
 mod tls;
 mod unsent;
 
-pub(crate) use admission::{Admission, Refusal, RuleError};
+pub(crate) use admission::{Admission, Admitted, Refusal, RuleError};
 pub(crate) use body::BodyError;
 pub(crate) use budget::MOST_SMALL;
 pub(crate) use connections::Connection;
@@ -38,6 +38,8 @@ pub use gauges::ServerGauges;
 pub(crate) use head::{USUAL_HEAD_BYTES, head_bytes, is_head_too_large};
 pub use listener::Listener;
 pub(crate) use options::{HttpOptions, MAX_HEAD_BYTES, MAX_HEADERS};
+#[cfg(feature = "nats")]
+pub(crate) use reply::BrokenOff;
 #[cfg(test)]
 pub(crate) use reply::Buffers;
 pub(crate) use reply::{Encode, MOST_INDIVISIBLE, ReplyBody};

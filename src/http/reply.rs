@@ -1,7 +1,6 @@
-//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; and one may
-//! consist of messages that are still to come.
+//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; one may consist of
+//! messages that are still to come; and one may come from another server.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::connections::{InService, Stream};
@@ -31,7 +31,17 @@ pub(crate) const MOST_INDIVISIBLE: usize = 2 << 10;
 /// Small enough to stay in a processor's own cache until it is copied to the socket.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The body of a reply. All but messages have a known length.
+/// Another server has not sent all of a body. The connection of the client ends then, or in HTTP/2 its stream.
+#[cfg_attr(not(feature = "nats"), allow(dead_code))]
+#[derive(Debug, Clone, Copy, Error)]
+#[error("the rest of the answer has not come")]
+pub(crate) struct BrokenOff;
+
+/// A body that another server sends.
+#[cfg(feature = "nats")]
+pub(crate) type PassedBody = Pin<Box<dyn Body<Data = Bytes, Error = BrokenOff> + Send>>;
+
+/// The body of a reply. All but messages, and some bodies of other servers, have a known length.
 pub(crate) struct ReplyBody {
     content: Content,
     share: Option<ReplyShare>,
@@ -45,6 +55,13 @@ enum Content {
     Messages {
         to_come: mpsc::Receiver<Bytes>,
         /// The rest of the message that is being sent.
+        current: Bytes,
+        ended: bool,
+    },
+    #[cfg(feature = "nats")]
+    Passed {
+        from: PassedBody,
+        /// The rest of the piece that is being sent.
         current: Bytes,
         ended: bool,
     },
@@ -128,6 +145,17 @@ impl ReplyBody {
         })
     }
 
+    /// What another server sends, as it comes.
+    #[cfg(feature = "nats")]
+    pub(crate) fn passed(from: PassedBody) -> ReplyBody {
+        let ended = from.is_end_stream();
+        ReplyBody::of(Content::Passed {
+            from,
+            current: Bytes::new(),
+            ended,
+        })
+    }
+
     fn of(content: Content) -> ReplyBody {
         ReplyBody {
             content,
@@ -181,12 +209,14 @@ impl ReplyBody {
         self
     }
 
-    /// How many of the available bytes remain. Messages to come do not count.
+    /// How many of the available bytes remain. Messages to come do not count, nor does what another server has yet to send.
     pub(crate) fn len(&self) -> usize {
         match &self.content {
             Content::Whole(bytes) => bytes.len(),
             Content::Encoded(body) => body.left,
             Content::Messages { .. } => 0,
+            #[cfg(feature = "nats")]
+            Content::Passed { current, .. } => current.len(),
         }
     }
 }
@@ -199,12 +229,12 @@ impl<T: Into<Bytes>> From<T> for ReplyBody {
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
         if this.is_end_stream() {
             return Poll::Ready(None);
@@ -241,6 +271,33 @@ impl Body for ReplyBody {
                     delivery: this.delivery.clone(),
                 })
             }
+            #[cfg(feature = "nats")]
+            Content::Passed { from, current, ended } => {
+                while current.is_empty() {
+                    let frame = from.as_mut().poll_frame(context);
+                    if let Some(delivery) = &this.delivery {
+                        delivery.message(frame.is_ready());
+                    }
+                    match ready!(frame) {
+                        // Trailers are of a connection, and this is another one.
+                        Some(Ok(frame)) => *current = frame.into_data().unwrap_or_default(),
+                        Some(Err(broken_off)) => {
+                            *ended = true;
+                            return Poll::Ready(Some(Err(broken_off)));
+                        }
+                        None => {
+                            *ended = true;
+                            return Poll::Ready(None);
+                        }
+                    }
+                }
+                let piece = current.split_to(current.len().min(PIECE_BYTES));
+                *ended = current.is_empty() && from.is_end_stream();
+                Bytes::from_owner(Message {
+                    bytes: piece,
+                    delivery: this.delivery.clone(),
+                })
+            }
         };
         if let Some(delivery) = &this.delivery {
             delivery.progress();
@@ -251,6 +308,8 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Messages { ended, .. } => *ended,
+            #[cfg(feature = "nats")]
+            Content::Passed { ended, .. } => *ended,
             Content::Whole(_) | Content::Encoded(_) => self.len() == 0,
         }
     }
@@ -258,6 +317,11 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Messages { ended: false, .. } => SizeHint::default(),
+            #[cfg(feature = "nats")]
+            Content::Passed { from, current, .. } => match from.size_hint().exact() {
+                Some(to_come) => SizeHint::with_exact(to_come + current.len() as u64),
+                None => SizeHint::default(),
+            },
             _ => SizeHint::with_exact(self.len() as u64),
         }
     }

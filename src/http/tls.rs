@@ -92,6 +92,12 @@ impl TlsIdentity {
         })
     }
 
+    /// The certificate, in DER.
+    #[cfg(feature = "nats")]
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
     /// Whether the certificate is valid for this name or address, so that a client may use it for us.
     pub(crate) fn is_for(&self, host: &str) -> bool {
         let certificate = ParsedCertificate::try_from(&self.certificate);

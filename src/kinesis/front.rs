@@ -22,11 +22,11 @@ use super::{authentication, protocol};
 use crate::admin::Page;
 use crate::console::Console;
 use crate::http::{
-    BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
-    is_head_too_large,
+    Admitted, BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES,
+    head_bytes, is_head_too_large,
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const TARGET: &str = "x-amz-target";
@@ -36,6 +36,12 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// A content type that is recognised, and never accepted.
 const PLAIN_JSON: &str = "application/json";
+
+/// An extension of a request that another server has passed on: it has let it in, and has the pages for its own clients
+/// itself.
+#[cfg_attr(not(feature = "nats"), allow(dead_code))]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PassedOn;
 
 impl Routes for Service {
     async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
@@ -77,6 +83,7 @@ async fn answer_head(
 ) -> Reply {
     let console = console_of(service, parts);
     let admitted = match console {
+        _ if is_passed_on(parts) => Ok(Admitted::Program),
         Some(_) => service.admission.admit_to_own_pages(parts),
         None => service.admission.admit(parts),
     };
@@ -121,6 +128,10 @@ async fn answer_head(
     reply
 }
 
+fn is_passed_on(parts: &Parts) -> bool {
+    parts.extensions.get::<PassedOn>().is_some()
+}
+
 fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &Refusal) -> Reply {
     service
         .failures
@@ -134,16 +145,19 @@ fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &R
 /// The page for people who run the server that is requested. The path does not matter if an operation is called.
 fn page_of(service: &Service, parts: &Parts) -> Option<Page> {
     let page = Page::at(parts.uri.path()).filter(|page| service.pages.has(*page))?;
-    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
-    (!is_call).then_some(page)
+    may_be_page(parts).then_some(page)
+}
+
+/// Whether a request is no call of the API by its head.
+pub(super) fn may_be_page(parts: &Parts) -> bool {
+    !parts.headers.contains_key(TARGET) && !is_head_too_large(parts) && !is_passed_on(parts)
 }
 
 /// The console, if it is requested and is here.
 fn console_of<'a>(service: &'a Service, parts: &Parts) -> Option<&'a Console> {
     let console = service.console.as_deref();
     let console = console.filter(|_| service.pages.have_console() && Console::is_asked_for(parts))?;
-    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
-    (!is_call).then_some(console)
+    may_be_page(parts).then_some(console)
 }
 
 fn count(service: &Service, parts: &Parts, reply: &Reply) {
@@ -162,14 +176,14 @@ fn count(service: &Service, parts: &Parts, reply: &Reply) {
 struct Exception(&'static str);
 
 /// The content type in the head.
-enum ContentType {
+pub(super) enum ContentType {
     Spoken(Protocol),
     PlainJson,
     Unknown,
 }
 
 impl ContentType {
-    fn of(headers: &HeaderMap) -> ContentType {
+    pub(super) fn of(headers: &HeaderMap) -> ContentType {
         let value = headers
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
@@ -192,7 +206,7 @@ impl ContentType {
 
     /// The encoding of an error that does not belong to an operation. Clients that speak JSON fail on any other,
     /// whatever the status.
-    fn of_errors(&self) -> Protocol {
+    pub(super) fn of_errors(&self) -> Protocol {
         match self {
             ContentType::Spoken(protocol) => *protocol,
             ContentType::PlainJson | ContentType::Unknown => Protocol::Json,
@@ -211,7 +225,7 @@ async fn answer_call(
     let head_bytes = head_bytes(parts);
     if is_head_too_large(parts) {
         service.http.bodies.discard(body).await;
-        return xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+        return head_too_large();
     }
     if parts.method != Method::POST {
         service.http.bodies.discard(body).await;
@@ -311,6 +325,10 @@ async fn answer_call(
     }
 }
 
+pub(super) fn head_too_large() -> Reply {
+    xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "")
+}
+
 fn refused_as_unknown(content_type: &ContentType, target: &Target) -> Reply {
     match target {
         Target::None => not_authorized(content_type),
@@ -353,7 +371,7 @@ async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
 }
 
 /// The operation in `X-Amz-Target`. Host, path and the scope of the signature do not matter.
-enum Target {
+pub(super) enum Target {
     /// It names no service and operation.
     None,
     Unknown,
@@ -361,7 +379,7 @@ enum Target {
 }
 
 impl Target {
-    fn of(headers: &HeaderMap) -> Target {
+    pub(super) fn of(headers: &HeaderMap) -> Target {
         let value = headers
             .get(TARGET)
             .and_then(|value| value.to_str().ok())
@@ -375,7 +393,7 @@ impl Target {
         }
     }
 
-    fn operation(&self) -> Option<&'static Operation> {
+    pub(super) fn operation(&self) -> Option<&'static Operation> {
         match self {
             Target::Operation(operation) => Some(operation),
             Target::Unknown | Target::None => None,
@@ -407,8 +425,14 @@ fn plain_json(body: &[u8]) -> Reply {
 }
 
 fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol: Protocol) -> Reply {
-    let most_bytes = service.http.bodies.most_bytes();
-    let error = match reason {
+    let error = body_failure(reason, service.http.bodies.most_bytes());
+    service.note_failure(subject, &error);
+    body_error_reply(reason, &error, protocol)
+}
+
+/// What a client is told whose body could not be read.
+pub(super) fn body_failure(reason: BodyError, most_bytes: usize) -> ApiError {
+    match reason {
         BodyError::TooLarge => ApiError::new(
             413,
             "RequestEntityTooLargeException",
@@ -422,9 +446,11 @@ fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol:
         BodyError::NoMemory => ApiError::unavailable("The server has too many request bodies to read."),
         BodyError::Broken => ApiError::not_parsable(),
         BodyError::Stopping => ApiError::unavailable("The server stops."),
-    };
-    service.note_failure(subject, &error);
-    let mut reply = error_reply(&error, protocol);
+    }
+}
+
+pub(super) fn body_error_reply(reason: BodyError, error: &ApiError, protocol: Protocol) -> Reply {
+    let mut reply = error_reply(error, protocol);
     if matches!(reason, BodyError::TooSlow | BodyError::Stopping) {
         // The rest of the body would be taken for the next request.
         reply
@@ -434,7 +460,7 @@ fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol:
     reply
 }
 
-fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
+pub(super) fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = reply_with(status, protocol.content_type(), error.body(protocol));
     reply

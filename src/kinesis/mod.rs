@@ -58,6 +58,8 @@ mod request_id;
 mod scope;
 mod server;
 mod service;
+#[cfg(feature = "nats")]
+mod several;
 mod shape;
 mod signature;
 mod subject;
@@ -71,6 +73,8 @@ pub use emulation::{Limits, LimitsError};
 pub use faults::{Fault, FaultError};
 pub use options::ServerOptions;
 pub use server::{BindError, Server};
+#[cfg(feature = "nats")]
+pub use several::{BegunServer, ClusterServer, Ownership, Role, TakeOverError};
 
 pub use crate::http::{Listener, SelfSigned, ServerGauges, TcpListener, TlsError, TlsIdentity};
 

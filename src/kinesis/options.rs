@@ -49,6 +49,8 @@ pub struct ServerOptions {
     pub(super) delivery: Option<Arc<Delivery>>,
     pub(super) admin: AdminPlace,
     pub(super) has_console: bool,
+    #[cfg(feature = "nats")]
+    pub(super) max_forwarded_calls: usize,
     pub(super) http: HttpOptions,
 }
 
@@ -100,6 +102,8 @@ impl ServerOptions {
             delivery: None,
             admin: AdminPlace::BesideApi,
             has_console: true,
+            #[cfg(feature = "nats")]
+            max_forwarded_calls: 1024,
             http: HttpOptions {
                 max_connections: 8192,
                 max_request_bytes: 20 << 20,
@@ -320,6 +324,15 @@ impl ServerOptions {
     /// [an address of its own](ServerOptions::admin_listen), since browsers do not sign.
     pub fn console(mut self, has_console: bool) -> ServerOptions {
         self.has_console = has_console;
+        self
+    }
+
+    /// How many calls a [`ClusterServer`](super::ClusterServer) may have passed on to another server at once, each over a
+    /// connection of its own (default 1024, at least 1). One more waits, and is answered with status 503 after a while. A
+    /// subscription of SubscribeToShard is one for as long as it lasts.
+    #[cfg(feature = "nats")]
+    pub fn max_forwarded_calls(mut self, calls: usize) -> ServerOptions {
+        self.max_forwarded_calls = calls.clamp(1, tokio::sync::Semaphore::MAX_PERMITS);
         self
     }
 

@@ -11,7 +11,7 @@ use super::options::{AdminPlace, ServerOptions};
 use super::scope::Scope;
 use super::service::Service;
 use crate::Store;
-use crate::admin::{AdminAddress, tell_of_hanging_syncs};
+use crate::admin::{AdminAddress, Desk, Shown, tell_of_hanging_syncs};
 use crate::http::{self, Admission, ListenError, Listener, RuleError, ServerGauges, TcpListener};
 
 /// Serves a store over HTTP/1.1 and HTTP/2 (with prior knowledge, or by agreement in TLS), on one port, or over another
@@ -92,6 +92,22 @@ pub enum BindError {
         /// The text that was given.
         origin: String,
     },
+    /// A server on a cluster that listens on all addresses of its machine cannot know at which others reach it.
+    #[error(
+        "the other servers on the cluster have to know where to reach this one, and {address} says no host of it"
+    )]
+    NoAdvertisedAddress {
+        /// The address that is listened on.
+        address: SocketAddr,
+    },
+    /// The address that other servers on the cluster are to be told is none.
+    #[error("{url:?} is no address for other servers: {reason}")]
+    AdvertisedAddress {
+        /// What was given.
+        url: String,
+        /// Why it is none.
+        reason: &'static str,
+    },
     /// A fault names an operation that does not exist.
     #[error("there is no operation {operation:?} that a fault could be about")]
     FaultOperation {
@@ -136,46 +152,20 @@ impl From<RuleError> for BindError {
 impl Server {
     /// Listens, but accepts no connection before [`run_until`](Server::run_until). Needs a tokio runtime with I/O and
     /// time enabled.
+    ///
     /// # Errors
     /// If listening on the address fails, or an option is invalid.
     pub async fn bind(store: Store, options: ServerOptions) -> Result<Server, BindError> {
         let scope = scope(&options)?;
-        let admission = admission(&options, &options.listen)?;
-        check_faults(&options)?;
-        let listener = TcpListener::bind(&options.listen).await?;
-        let is_open = options.credentials.is_none() && !options.allow_unsigned_beyond_loopback;
-        if let Some(address) = beyond_loopback(&listener).filter(|_| is_open) {
-            return Err(BindError::Unsigned { address });
-        }
-        let admission = admission.listening_on(listener.addresses());
+        let (listener, admission) = listen(&options).await?;
         let server = Server::new(store, scope, admission, options, listener);
-        let admin = server.bind_admin().await?;
+        let service = &server.service;
+        let desk = Desk::showing(Shown::Store {
+            admin: Arc::clone(&service.admin),
+            console: service.console.clone(),
+        });
+        let admin = bind_admin(&server.options, desk).await?;
         Ok(Server { admin, ..server })
-    }
-
-    async fn bind_admin(&self) -> Result<Option<AdminAddress>, BindError> {
-        let options = &self.options;
-        let AdminPlace::Address(listen) = &options.admin else {
-            return Ok(None);
-        };
-        let admission = admission(options, listen)?;
-        let bound = TcpListener::bind(listen).await;
-        let listener = bound.map_err(|error| BindError::Admin {
-            source: Box::new(error.into()),
-        })?;
-        if let Some(address) = beyond_loopback(&listener).filter(|_| !options.allow_unsigned_beyond_loopback)
-        {
-            return Err(BindError::AdminBeyondLoopback { address });
-        }
-        let admin = Arc::clone(&self.service.admin);
-        let console = self.service.console.clone();
-        Ok(Some(AdminAddress::new(
-            listener,
-            admin,
-            console,
-            admission,
-            &options.http,
-        )))
     }
 
     /// The address of the pages for people who run the server, with its actual port, if they have an
@@ -286,6 +276,38 @@ async fn while_hanging_syncs_are_told(store: &Store, serving: impl Future<Output
     }
 }
 
+/// Listens where the options say. Gives whom they let in there, too.
+pub(super) async fn listen(options: &ServerOptions) -> Result<(TcpListener, Admission), BindError> {
+    let admission = admission(options, &options.listen)?;
+    check_faults(options)?;
+    let listener = TcpListener::bind(&options.listen).await?;
+    let is_open = options.credentials.is_none() && !options.allow_unsigned_beyond_loopback;
+    if let Some(address) = beyond_loopback(&listener).filter(|_| is_open) {
+        return Err(BindError::Unsigned { address });
+    }
+    let admission = admission.listening_on(listener.addresses());
+    Ok((listener, admission))
+}
+
+/// Listens on the address of the pages for people who run the server, if they have an address of their own.
+pub(super) async fn bind_admin(
+    options: &ServerOptions,
+    desk: Arc<Desk>,
+) -> Result<Option<AdminAddress>, BindError> {
+    let AdminPlace::Address(listen) = &options.admin else {
+        return Ok(None);
+    };
+    let admission = admission(options, listen)?;
+    let bound = TcpListener::bind(listen).await;
+    let listener = bound.map_err(|error| BindError::Admin {
+        source: Box::new(error.into()),
+    })?;
+    if let Some(address) = beyond_loopback(&listener).filter(|_| !options.allow_unsigned_beyond_loopback) {
+        return Err(BindError::AdminBeyondLoopback { address });
+    }
+    Ok(Some(AdminAddress::new(listener, desk, admission, &options.http)))
+}
+
 /// An address that other machines can reach, if there is one.
 fn beyond_loopback(listener: &TcpListener) -> Option<SocketAddr> {
     let mut addresses = listener.addresses().iter();
@@ -334,7 +356,7 @@ fn check_faults(options: &ServerOptions) -> Result<(), BindError> {
 }
 
 /// The scope of requests without another one.
-fn scope(options: &ServerOptions) -> Result<Scope, BindError> {
+pub(super) fn scope(options: &ServerOptions) -> Result<Scope, BindError> {
     let (account_id, region) = (&options.account_id, &options.region);
     if !is_account_id(account_id) {
         return Err(BindError::AccountId {

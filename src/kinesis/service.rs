@@ -81,6 +81,15 @@ pub(super) struct Service {
     pub(super) blocking_calls: Arc<Semaphore>,
 }
 
+/// What a server has also without a store.
+#[derive(Debug, Clone)]
+pub(super) struct OfServer {
+    pub(super) calls: Arc<Calls>,
+    pub(super) http: Arc<Resources>,
+    /// Where a server of several takes calls, of which this one has the store.
+    pub(super) owner: Option<String>,
+}
+
 /// Which of the pages for people who run the server are beside the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pages {
@@ -91,7 +100,7 @@ pub(super) enum Pages {
 }
 
 impl Pages {
-    fn of(options: &ServerOptions) -> Pages {
+    pub(super) fn of(options: &ServerOptions) -> Pages {
         match (&options.admin, &options.credentials) {
             (AdminPlace::Off | AdminPlace::Address(_), _) => Pages::None,
             (AdminPlace::BesideApi, Some(_)) => Pages::WithoutMetrics,
@@ -138,11 +147,26 @@ impl Service {
         calls: Calls,
         options: &ServerOptions,
     ) -> Service {
+        let of_server = OfServer {
+            calls: Arc::new(calls),
+            http: Arc::new(Resources::new(&options.http)),
+            owner: None,
+        };
+        Service::within(of_server, store, scope, admission, options)
+    }
+
+    /// The service of a server that has had another one before, or has another one afterwards.
+    pub(super) fn within(
+        of_server: OfServer,
+        store: Store,
+        scope: Scope,
+        admission: Admission,
+        options: &ServerOptions,
+    ) -> Service {
+        let OfServer { calls, http, owner } = of_server;
         let keys = options.credentials.as_ref();
         let keys = keys.map(|credentials| Arc::new(Keys::new(credentials, scope.account_id())));
         let tokens = Tokens::new(&store.secret(), options.simulated);
-        let http = Arc::new(Resources::new(&options.http));
-        let calls = Arc::new(calls);
         let waits_inline = options.simulated.is_some();
         let subscriptions = Arc::<Subscriptions>::default();
         let admin = Admin::new(
@@ -151,6 +175,7 @@ impl Service {
             ServerGauges::new(Arc::clone(&http)),
             Arc::<Subscriptions>::clone(&subscriptions),
             API,
+            owner,
             waits_inline,
         );
         let has_console = options.has_console && options.admin != AdminPlace::Off;

@@ -66,7 +66,8 @@ struct PartList {
 impl ClusterEdits {
     /// Reads all edits, and takes over from the opener that wrote them. A store that is not there yet is made:
     /// `make_first` gives it its number and its secret. `may_be_new` says that nothing was ever written: where it is not
-    /// so and nothing is found, that is damage, and no store is put in place of the one that was there.
+    /// so and nothing is found, that is damage, and no store is put in place of the one that was there. `seen` is the last
+    /// message that the caller knows of, if it does: if another one is the last by now, another opener has come meanwhile.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another opener does the same at this time; what the cluster, or a damaged message, keeps
@@ -74,12 +75,13 @@ impl ClusterEdits {
     pub(super) fn take_over(
         shared: Arc<Shared>,
         may_be_new: bool,
+        seen: Option<u64>,
         make_first: impl FnOnce() -> Result<(u128, [u8; 32])>,
     ) -> Result<Self> {
-        let of_task = shared.clone();
-        let last = shared
-            .cluster
-            .run(async move { last_sequence(&of_task, may_be_new).await })??;
+        let last = Self::last_sequence(&shared, may_be_new)?;
+        if seen.is_some_and(|seen| seen != last) {
+            return Err(shared.fence());
+        }
         let mut edits = Self {
             shared,
             last,
@@ -99,6 +101,19 @@ impl ClusterEdits {
         let opened = opened.recv_timeout(ANSWER_LIMIT);
         edits.note_put(opened.map_err(|_| not_answered("it has not answered in 30 s"))?)?;
         Ok(edits)
+    }
+
+    /// The sequence of the last message, 0 if there is none.
+    pub(super) fn last_sequence(shared: &Arc<Shared>, may_be_new: bool) -> Result<u64> {
+        let of_task = shared.clone();
+        shared
+            .cluster
+            .run(async move { last_sequence(&of_task, may_be_new).await })?
+    }
+
+    /// Of an opener that has just taken over: the sequence of the message that says so.
+    pub(super) fn term(&self) -> u64 {
+        self.last
     }
 
     fn read_all(&mut self) -> Result<CatalogState> {

@@ -4,6 +4,9 @@
 //! the frame that it follows, and goes in only if that is the last (compare-and-set). The catalog is a subject of its
 //! own, written in the same way. So what decides who may write is on the cluster, and not here; see `docs/design.md`.
 
+// Without a server nothing takes calls of others.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+mod answer;
 mod api;
 mod append;
 mod cache;
@@ -28,10 +31,14 @@ mod monitor;
 mod node;
 mod open;
 mod options;
+#[cfg(feature = "server")]
+mod owners;
 mod pieces;
 mod presence;
 mod reads;
 mod removal;
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+mod seat;
 mod shared;
 mod stored_catalog;
 mod streams;
@@ -42,8 +49,14 @@ mod verbs;
 mod verification;
 mod waiter;
 
+#[cfg(feature = "server")]
+pub(crate) use answer::{Answer, CallAddress, News, Stage};
 pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem};
 pub(crate) use look::{ClusterLook, SeenFrame};
 pub(crate) use open::open;
 pub use options::JetStream;
+#[cfg(feature = "server")]
+pub(crate) use owners::{NewsFeed, Owners};
+#[cfg(feature = "server")]
+pub(crate) use seat::Seat;
 pub use verification::{ClusterChecked, ClusterProgress, ClusterVerification, ReplicaDamage, ReplicaFinding};

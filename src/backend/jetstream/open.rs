@@ -42,12 +42,21 @@ pub(crate) fn open(
         listed.map_err(|failure| failure.into_error("list its streams"))?
     };
     check_streams(&streams, &shared.names, at.replicas)?;
-    if !at.takes_over {
-        presence::check_is_free(&shared)?;
-    }
     let has_catalog = streams
         .iter()
         .any(|stream| stream.name == shared.names.catalog_stream());
+    // Else the catalog has something, whatever its leader finds.
+    let may_be_new = streams
+        .iter()
+        .all(|stream| stream.name == shared.names.catalog_stream() && stream.last_sequence == 0);
+    // Of several servers that find the owner gone, one has the store: what another one writes meanwhile is seen.
+    let seen = match has_catalog && at.seat.is_some() {
+        true => Some(ClusterEdits::last_sequence(&shared, may_be_new)?),
+        false => None,
+    };
+    if !at.takes_over {
+        presence::check_is_free(&shared, at.seat.as_deref())?;
+    }
     if !has_catalog && !streams.is_empty() {
         return Err(Error::ClusterUnfit {
             problem: format!(
@@ -57,13 +66,9 @@ pub(crate) fn open(
             ),
         });
     }
-    // Else the catalog has something, whatever its leader finds.
-    let may_be_new = streams
-        .iter()
-        .all(|stream| stream.name == shared.names.catalog_stream() && stream.last_sequence == 0);
     make_catalog(&shared)?;
-    presence::announce(&shared)?;
-    let edits = match ClusterEdits::take_over(shared.clone(), may_be_new, new_identity) {
+    presence::announce(&shared, at.seat.clone())?;
+    let edits = match ClusterEdits::take_over(shared.clone(), may_be_new, seen, new_identity) {
         Ok(edits) => edits,
         Err(error) => {
             // What is still tried must not take the store over later.
@@ -75,9 +80,14 @@ pub(crate) fn open(
             });
         }
     };
+    let term = edits.term();
     let catalog = Arc::new(Catalog::new(Box::new(edits))?);
+    let logs = Arc::new(ClusterLogs::new(shared, catalog.clone(), &streams));
+    if let Some(seat) = &at.seat {
+        seat.note_open(term);
+    }
     Ok(Opened {
-        logs: Arc::new(ClusterLogs::new(shared, catalog.clone(), &streams)),
+        logs,
         catalog,
         damage: Vec::new(),
     })

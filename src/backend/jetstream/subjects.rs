@@ -72,6 +72,11 @@ impl Names {
         format!("ab-present.{}", self.store)
     }
 
+    /// What openers of the store have all servers know. It is no subject of a stream either.
+    pub(super) fn news(&self) -> String {
+        format!("ab-news.{}", self.store)
+    }
+
     pub(super) fn log(&self, log: LogName) -> String {
         let store = &self.store;
         match log {

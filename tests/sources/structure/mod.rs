@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 18] = [
     &["cli"],
     &["kinesis"],
     &["admin"],
-    &["console"],
+    &["console", "forward"],
     &["http"],
     &["channel"],
     &["queue"],
