@@ -107,8 +107,8 @@ fn a_flipped_bit_is_found_on_the_server_that_has_it() {
     let store = cluster.open();
     fill(&store);
     store.close().unwrap();
-    flip_a_bit(&cluster.nodes.directory(1), "data of orders 0007");
-    flip_a_bit(&cluster.nodes.directory(1), "data of clicks 0000");
+    flip_a_bit(cluster.nodes.directory(1), "data of orders 0007");
+    flip_a_bit(cluster.nodes.directory(1), "data of clicks 0000");
     let mut found = ClusterVerification::default();
     // What it has just written it has in memory, for some seconds.
     wait_until("the server reads its disk", || {

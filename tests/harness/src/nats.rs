@@ -127,6 +127,7 @@ pub struct Nodes {
 
 struct Node {
     configuration: PathBuf,
+    store: PathBuf,
     host: String,
     namespace: Option<String>,
     port: u16,
@@ -211,15 +212,15 @@ impl Nodes {
     }
 
     /// The directory of a server's files.
-    pub fn directory(&self, place: usize) -> PathBuf {
-        self.nodes[place].configuration.with_extension("")
+    pub fn directory(&self, place: usize) -> &Path {
+        &self.nodes[place].store
     }
 
     /// The answer of JetStream's API to a request to one of the servers.
     pub fn request(&self, subject: &str, body: &str) -> Value {
         let running = self.nodes.iter().find(|node| node.running.is_some());
-        let port = running.expect("a server runs").port;
-        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("connect to a server");
+        let Node { host, port, .. } = running.expect("a server runs");
+        let mut connection = TcpStream::connect(format!("{host}:{port}")).expect("connect to a server");
         write!(
             connection,
             "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {}\r\n{body}\r\n",
