@@ -1,4 +1,4 @@
-//! Another server, and the connections with it.
+//! Another server, and the connections to it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ use crate::http::{Reply, ReplyBody};
 /// A connection that was silent for longer may be about to be closed by the other server.
 const MOST_IDLE: Duration = Duration::from_secs(60);
 
-/// A connection whose answer has come is ready for another request within so long, or not worth waiting for.
+/// A connection whose answer has come is ready for another request within this time, or is closed.
 const SOON: Duration = Duration::from_millis(50);
 
 /// A server at one address, to which requests are passed on.
@@ -40,13 +40,13 @@ pub(crate) struct Peer {
     patience: watch::Sender<Patience>,
 }
 
-/// What is still waited for of a server.
+/// The answers that are still waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     All,
-    /// Answers that have an end: this server stops.
+    /// Answers that have an end: this server is stopping.
     NoStreams,
-    /// Nothing: the other server is gone, or another one has its place.
+    /// None: the other server is gone, or another one has its place.
     Nothing,
 }
 
@@ -56,20 +56,20 @@ pub(crate) enum Unpassed {
     /// Nothing of it has reached the other server.
     #[error("{0}")]
     NotSent(String),
-    /// As many are on their way as may be.
+    /// The limit of requests in flight is reached.
     #[error("too many requests are on their way")]
     Full,
-    /// The other server may have done what it asks for.
+    /// The other server may have carried out the request.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl Peer {
-    /// The server at this address, which shows this certificate (in base64) if it speaks TLS, and knows what is passed on
-    /// to it by `token`. At most `most_connections` requests are on their way at once.
+    /// The server at this address. If it uses TLS, it shows this certificate (in base64). It recognizes requests that
+    /// are passed on to it by `token`. At most `most_connections` requests are in flight at once.
     ///
     /// # Errors
-    /// Why nothing can be passed on to it.
+    /// The reason why nothing can be passed on to it.
     pub(crate) fn new(
         url: &str,
         certificate: Option<&str>,
@@ -97,7 +97,7 @@ impl Peer {
         })
     }
 
-    /// Sends a request whose body has come as a whole, once, and gives the answer's head as soon as it is there.
+    /// Sends a request whose body is complete, once, and gives the head of the answer as soon as it has come.
     pub(crate) async fn pass(self: &Arc<Self>, head: &Parts, body: &Bytes) -> Result<Reply, Unpassed> {
         let permit = Arc::clone(&self.connections).try_acquire_owned();
         let permit = permit.map_err(|_| Unpassed::Full)?;
@@ -116,13 +116,13 @@ impl Peer {
         }
     }
 
-    /// Has no request wait for this server any more: it is gone, or another one has its place.
+    /// From now on no request waits for this server: it is gone, or another one has its place.
     pub(crate) fn give_up(&self) {
         self.patience.send_replace(Patience::Nothing);
         self.idle().clear();
     }
 
-    /// Ends answers that have no end of their own, in order: this server stops.
+    /// Ends answers that would never end, in order, because this server is stopping.
     pub(crate) fn end_streams(&self) {
         self.patience.send_if_modified(|patience| {
             let is_first = *patience == Patience::All;
@@ -172,7 +172,7 @@ impl Peer {
         }
     }
 
-    /// A connection on which nothing is asked.
+    /// A connection without a request.
     async fn take_idle(&self) -> Option<Sender> {
         loop {
             let (mut sender, since) = self.idle().pop()?;
@@ -183,7 +183,7 @@ impl Peer {
         }
     }
 
-    /// For the next request, now that its answer was passed on.
+    /// Keeps a connection for the next request, after its answer was passed on.
     pub(super) fn put_back(&self, sender: Sender) {
         if *self.patience.borrow() != Patience::Nothing && !sender.is_closed() {
             let mut idle = self.idle();
@@ -197,7 +197,7 @@ impl Peer {
         }
     }
 
-    /// What is still waited for.
+    /// The answers that are still waited for.
     pub(super) fn patience(&self) -> watch::Receiver<Patience> {
         self.patience.subscribe()
     }

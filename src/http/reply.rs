@@ -1,5 +1,5 @@
-//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; one may consist of
-//! messages that are still to come; and one may come from another server.
+//! The bodies of replies. Most are complete when they are made; a large one is encoded while it is sent; one may
+//! consist of messages that are still to come; and one may come from another server.
 
 use std::fmt;
 use std::pin::Pin;
@@ -209,7 +209,8 @@ impl ReplyBody {
         self
     }
 
-    /// How many of the available bytes remain. Messages to come do not count, nor does what another server has yet to send.
+    /// How many of the available bytes remain. Messages to come do not count, nor does what another server has yet to
+    /// send.
     pub(crate) fn len(&self) -> usize {
         match &self.content {
             Content::Whole(bytes) => bytes.len(),
