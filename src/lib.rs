@@ -104,6 +104,7 @@ pub use channel::{
 };
 pub use consumer::{ConsumerGroup, GroupBatch, Member, MemberDescription, MemberOptions, StreamReader};
 #[cfg(any(test, feature = "sim"))]
+#[doc(inline)]
 pub use disk::sim;
 #[cfg(feature = "encryption")]
 pub use encryption::{KeyRing, KeyRingError};
