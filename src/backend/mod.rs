@@ -19,4 +19,4 @@ mod statistics;
 pub(crate) use logs::{Batch, Logs, Opened, RemovalPlan, SealPlan, Snapshot};
 pub(crate) use shard_log::ShardLog;
 pub(crate) use statistics::LogStatistics;
-pub use statistics::StorageStats;
+pub use statistics::{ClusterStats, ReplicaStats, StorageStats};

@@ -1,5 +1,7 @@
 //! The numbers of a backend about its logs.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::model::{Histogram, LogName};
 use crate::seam::PutStats;
@@ -15,6 +17,52 @@ pub(crate) struct LogStatistics {
     pub(crate) storage: StorageStats,
     /// The logs in which damage was found since the store was opened.
     pub(crate) damaged: Vec<(LogName, Error)>,
+    /// Of all logs together, where a cluster keeps them.
+    pub(crate) cluster: Option<ClusterStats>,
+    /// The servers that have the logs of the stream; of all streams together, of the one with the fewest that are current.
+    pub(crate) replicas: Option<ReplicaStats>,
+}
+
+/// What is asked of a cluster that keeps a store, since the store was opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClusterStats {
+    /// How long each append took that went in, in microseconds: a group of records, or edits. Their count is how many
+    /// there were.
+    pub append_micros: Histogram,
+    /// Appends that were refused: another one was under way or had come before. They are tried again unless the store is
+    /// fenced or its cluster full.
+    pub refused_appends: u64,
+    /// Appends that were not answered. What became of them was looked up.
+    pub unknown_appends: u64,
+    /// How many times a stream was found to have another leader. They are looked at once a minute.
+    pub leader_changes: u64,
+    /// For how long nothing was answered, of all that is asked; `None` while there are answers.
+    pub unanswered_for: Option<Duration>,
+}
+
+/// The servers of a cluster that have a stream, as they were within the last minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplicaStats {
+    /// On how many servers it is to be.
+    pub wanted: u64,
+    /// How many have all that the leader has, or nearly, the leader included.
+    pub current: u64,
+    /// How many operations the one lacks that lacks the most.
+    pub lag: u64,
+}
+
+impl ReplicaStats {
+    /// Of two streams, those of the one with fewer that are current.
+    #[cfg(feature = "nats")]
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let missing = |of: &Self| (of.wanted.saturating_sub(of.current), of.lag);
+        match missing(&self) >= missing(&other) {
+            true => self,
+            false => other,
+        }
+    }
 }
 
 /// The disk or memory that records take.

@@ -21,6 +21,8 @@ pub(crate) struct ChannelState {
     /// For each shard with delivered records: the next record to deliver, or `None` if the shard is delivered to its
     /// end.
     pub(crate) next: BTreeMap<ShardId, Option<RecordNumber>>,
+    /// When an object was last made of its records.
+    pub(crate) last_delivery: Option<Timestamp>,
     pub(crate) labels: Labels,
 }
 
@@ -39,6 +41,7 @@ impl ChannelState {
             lifecycle: ReaderLifecycle::Active,
             freshness_millis: limits::DEFAULT_FRESHNESS_MILLIS,
             next: BTreeMap::new(),
+            last_delivery: None,
             labels: Labels::default(),
         }
     }
@@ -91,5 +94,9 @@ impl ChannelState {
             (Some(known), Some(next)) => Some(known.max(next)),
             _ => None,
         };
+    }
+    /// Notes of several threads can come in another order than their objects.
+    pub(super) fn note_delivery(&mut self, at: Timestamp) {
+        self.last_delivery = self.last_delivery.max(Some(at));
     }
 }

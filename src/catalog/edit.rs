@@ -226,6 +226,12 @@ pub(crate) enum Edit {
         stream: StreamId,
         shards: Vec<GoneShard>,
     },
+    /// An object was made of the channel's records at this time. Only shown.
+    ChannelDelivered {
+        stream: StreamId,
+        channel: ChannelId,
+        at: Timestamp,
+    },
 }
 
 /// The owners of settings, tags and attributes. Variants are only added at the end.
@@ -293,6 +299,7 @@ impl Edit {
             Self::ChannelIdsReserved { .. } => "ChannelIdsReserved",
             Self::CheckpointAdvanced { .. } => "CheckpointAdvanced",
             Self::GoneShardsNoted { .. } => "GoneShardsNoted",
+            Self::ChannelDelivered { .. } => "ChannelDelivered",
         }
     }
 
@@ -354,6 +361,7 @@ impl Edit {
             | Self::ChannelCreated { stream, .. }
             | Self::ChannelLifecycleChanged { stream, .. }
             | Self::ChannelAdvanced { stream, .. }
+            | Self::ChannelDelivered { stream, .. }
             | Self::ChannelRemoved { stream, .. }
             | Self::ChannelIdsReserved { stream, .. }
             | Self::CheckpointSaved { stream, .. }

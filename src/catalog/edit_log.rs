@@ -25,6 +25,15 @@ pub(crate) trait EditLog: Send + std::fmt::Debug {
     /// Makes a list of edits durable, all together or not at all, if the log is at the revision that the caller expects.
     fn append(&mut self, edits: &[Edit], expected: Revision) -> Result<Revision>;
 
+    /// Gives the edits of an [`append`](Self::append) that failed because it was not known whether they are durable, once
+    /// they are known to be. Gives each list once.
+    ///
+    /// # Errors
+    /// It is still not known. No edit can be appended until it is.
+    fn finish(&mut self) -> Result<Option<(Vec<Edit>, Revision)>> {
+        Ok(None)
+    }
+
     /// Offers the state that the edits so far lead to, so that the log can replace them by a snapshot. The log decides
     /// whether to do so. The edits stay durable in any case: an error says only that no further edit can be appended.
     fn offer_snapshot(&mut self, state: &CatalogState) -> Result<()>;

@@ -18,7 +18,7 @@ use crate::model::{
     StreamMode, StreamName, Timestamp,
 };
 
-const KINDS: u8 = 40;
+const KINDS: u8 = 41;
 
 /// The kind of an edit, and four numbers to make one from.
 type Step = (u8, [u8; 4]);
@@ -302,6 +302,11 @@ fn edit(state: &CatalogState, (kind, [a, b, c, d]): Step) -> Option<Edit> {
                 end: d.is_multiple_of(2).then_some(number),
             }],
         },
+        39 => Edit::ChannelDelivered {
+            stream,
+            channel,
+            at: time,
+        },
         _ => Edit::LoadPeaked {
             stream,
             day: u64::from(c),
@@ -381,7 +386,7 @@ fn every_kind_of_edit_fits_somewhere() {
         }
     }
     // All but the first edit of all.
-    assert_eq!(fitted.len(), 39, "{fitted:?}");
+    assert_eq!(fitted.len(), 40, "{fitted:?}");
 }
 
 #[test]

@@ -152,6 +152,7 @@ impl Catalog {
             return Err(Error::ReadOnly);
         }
         tail.log.check()?;
+        self.finish_edits(&mut tail)?;
         let edits = plan(&self.state.read())?;
         if edits.is_empty() {
             return Ok(());
@@ -164,19 +165,48 @@ impl Catalog {
                 appended => break appended?,
             }
         };
-        // A plan made against this very state applies to it. An edit that does not is a defect in this crate, and going
-        // on would be worse than stopping.
-        if let Err(reason) = self.state.write().apply_all(&edits) {
-            return Err(tail.log.stop(reason));
-        }
+        self.apply(&mut tail, &edits)?;
         applied();
-        if edits.iter().any(Edit::changes_encryption) {
-            self.encryption_revision.fetch_add(1, Ordering::Release);
-        }
         let offered = tail.log.offer_snapshot(&self.state.read());
         drop(tail);
         told.tell();
         offered
+    }
+
+    /// Applies edits that were not known to be durable when they were made, and are known to be now. Does not wait for an
+    /// edit that is under way.
+    ///
+    /// # Errors
+    /// It is still not known.
+    #[cfg(feature = "nats")]
+    pub(crate) fn finish(&self) -> Result<()> {
+        match self.tail.try_lock() {
+            Some(mut tail) => self.finish_edits(&mut tail),
+            None => Ok(()),
+        }
+    }
+
+    fn finish_edits(&self, tail: &mut Tail) -> Result<()> {
+        let Some((edits, revision)) = tail.log.finish()? else {
+            return Ok(());
+        };
+        let told = Told::of(&edits, &self.state.read());
+        tail.revision = revision;
+        self.apply(tail, &edits)?;
+        told.tell();
+        Ok(())
+    }
+
+    /// Applies durable edits. A plan made against this very state applies to it. An edit that does not is a defect in this
+    /// crate, and going on would be worse than stopping.
+    fn apply(&self, tail: &mut Tail, edits: &[Edit]) -> Result<()> {
+        if let Err(reason) = self.state.write().apply_all(edits) {
+            return Err(tail.log.stop(reason));
+        }
+        if edits.iter().any(Edit::changes_encryption) {
+            self.encryption_revision.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// A number that changes whenever the encryption of a stream changes, for callers that check it often.

@@ -196,6 +196,7 @@ fn edits_of_channel(stream: StreamId, channel: ChannelId, state: &ChannelState) 
         lifecycle,
         freshness_millis,
         next,
+        last_delivery,
         labels,
     } = state;
     let mut edits = vec![Edit::ChannelCreated {
@@ -227,6 +228,7 @@ fn edits_of_channel(stream: StreamId, channel: ChannelId, state: &ChannelState) 
             next: next.iter().map(|(shard, next)| (*shard, *next)).collect(),
         });
     }
+    edits.extend(last_delivery.map(|at| Edit::ChannelDelivered { stream, channel, at }));
     edits.extend(edits_of_labels(&resource, labels));
     edits
 }

@@ -317,6 +317,9 @@ impl CatalogState {
                 channel,
                 next,
             } => return self.stream_mut(*stream)?.advance_channel(*channel, next),
+            Edit::ChannelDelivered { stream, channel, at } => {
+                self.channel_mut(*stream, *channel)?.note_delivery(*at)
+            }
             Edit::ChannelRemoved { stream, channel } => {
                 let removed = self.stream_mut(*stream)?.channels.remove(channel);
                 return removed.map(drop).ok_or("the channel does not exist");

@@ -47,7 +47,8 @@ pub(crate) use format::log_end::{LogEnd, LogPosition};
 pub(crate) use format::segment_header::{
     HeaderDefect, INTERRUPTION_GAP, PAGE_BYTES, SegmentEntry, SegmentKey, number_of_segment,
 };
-pub(crate) use recover::journaled_frames::{JournaledFrames, position_of_frame};
+pub(crate) use recover::frames_in_journal::{FramesInJournal, JournaledPieces, JournaledSegment};
+pub(crate) use recover::journaled_frames::JournaledFrames;
 pub(crate) use recover::mend::Mend;
 pub(crate) use recover::open::LogStart;
 pub(crate) use recover::put_back::PutBack;

@@ -75,6 +75,9 @@ pub struct ChannelDescription {
     pub destination: Option<Destination>,
     /// How old a record may get before it is delivered.
     pub freshness: Duration,
+    /// When an object was last made of its records and noted as delivered, also by an earlier opener of the store; `None` if
+    /// that never was.
+    pub last_delivery: Option<Timestamp>,
 }
 
 /// A shard that has, or will have, records for a channel to deliver.
@@ -95,6 +98,11 @@ impl Store {
             .filter(|(_, (_, channel))| channel.delivers())
             .map(|(stream, (channel, _))| (stream, *channel))
             .collect()
+    }
+
+    /// Refuses if nothing is ever noted, since the store is only read.
+    pub(crate) fn check_takes_notes(&self) -> Result<()> {
+        self.core().check_takes_changes()
     }
 }
 
@@ -201,6 +209,17 @@ impl Stream {
         })
     }
 
+    /// When objects were last made of the records of each channel that has delivered any. Waits for nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn last_deliveries_at_once(&self) -> Result<Vec<(String, Timestamp)>> {
+        self.read_at_once(|stream, _| {
+            let channels = stream.channels.values();
+            let delivered =
+                channels.filter_map(|channel| Some((channel.name.clone(), channel.last_delivery?)));
+            Ok(delivered.collect())
+        })
+    }
+
     pub(crate) fn find_channel(&self, name: &str) -> Result<ChannelDescription> {
         self.read(|stream, _| {
             let found = stream.channel_named(name);
@@ -262,8 +281,13 @@ impl Stream {
         self.read(|stream, _| Ok(stream.retention.duration().map_or(Duration::MAX, |time| time / 2)))
     }
 
-    /// Refuses if nothing can be noted now.
+    /// Refuses if nothing is ever noted, since the store is only read.
     pub(crate) fn check_takes_notes(&self) -> Result<()> {
+        self.store_core().check_takes_changes()
+    }
+
+    /// Refuses if nothing can be noted now.
+    pub(crate) fn check_notes_now(&self) -> Result<()> {
         self.store_core().check_writable()
     }
 
@@ -275,6 +299,17 @@ impl Stream {
         shard: ShardId,
         next: Option<RecordNumber>,
     ) -> Result<()> {
+        self.note_delivery(id, shard, next, None)
+    }
+
+    /// The same, and when the object was made that has these records, if they are in one.
+    pub(crate) fn note_delivery(
+        &self,
+        id: ChannelId,
+        shard: ShardId,
+        next: Option<RecordNumber>,
+        made: Option<Timestamp>,
+    ) -> Result<()> {
         let store = self.store_core();
         store.check_takes_changes()?;
         store.catalog.commit(|state| {
@@ -282,12 +317,17 @@ impl Stream {
             self.channel_in(stream, id)?;
             // It may have expired meanwhile. The loss is forgotten once it was reported.
             let is_there = stream.logs.contains_key(&shard);
-            let edit = (is_there || next.is_none()).then(|| Edit::ChannelAdvanced {
+            let advanced = (is_there || next.is_none()).then(|| Edit::ChannelAdvanced {
                 stream: self.core.id,
                 channel: id,
                 next: vec![(shard, next)],
             });
-            Ok(edit.into_iter().collect())
+            let delivered = made.map(|at| Edit::ChannelDelivered {
+                stream: self.core.id,
+                channel: id,
+                at,
+            });
+            Ok(advanced.into_iter().chain(delivered).collect())
         })
     }
 
@@ -460,6 +500,7 @@ impl ChannelDescription {
             status: channel.lifecycle.status(),
             destination: channel.destination.clone(),
             freshness: Duration::from_millis(channel.freshness_millis),
+            last_delivery: channel.last_delivery,
         }
     }
 }

@@ -13,6 +13,8 @@ impl StoreCore {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        // Before any lock is taken that one who waits may hold.
+        self.logs.begin_close();
         for stream in self.open_streams() {
             *stream.routing.write() = Routing::Closed;
         }

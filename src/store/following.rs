@@ -1,14 +1,15 @@
-//! Keeping up with another program that changes the store.
+//! Keeping up with another program that changes the store, and with changes whose outcome was not known.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::StoreCore;
-use super::stream_core::{PutSettings, StreamCore};
+use super::stream_core::{PutSettings, Routing, StreamCore};
 use crate::error::Result;
 use crate::model::RecordDistribution;
 
 impl StoreCore {
-    /// Takes over the changes of another program, if the store is followed.
+    /// Takes over the changes of another program, if the store is followed, and changes that were not known to be durable
+    /// and are by now.
     ///
     /// # Errors
     /// The store can no longer be read.
@@ -38,5 +39,10 @@ impl StreamCore {
         self.is_distributed
             .store(settings.distribution == RecordDistribution::Auto, Relaxed);
         self.is_encrypted.store(settings.is_encrypted, Relaxed);
+        let mut routing = self.routing.write();
+        if matches!(*routing, Routing::Open(_)) {
+            self.carry_counts(&routing);
+            *routing = Routing::Unknown;
+        }
     }
 }

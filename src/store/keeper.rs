@@ -49,6 +49,7 @@ pub(super) fn run_round(core: &StoreCore) -> Result<()> {
         };
     }
     core.check_writable()?;
+    core.catch_up()?;
     let results = [
         core.keep_time(),
         core.settle(None, true),

@@ -13,7 +13,8 @@ use crate::catalog::{CatalogState, Change, ConsumerLifecycle, Due, Edit, Lifecyc
 use crate::error::{Error, Result};
 use crate::model::{ChannelId, ConsumerId, QueueId, ReshardStep, StreamId, Timestamp};
 
-/// A change of an active stream is given up after this many failures, not counting those for want of room.
+/// A change of an active stream is given up after this many failures, not counting those of a full disk or of a cluster that
+/// does not answer.
 const MOST_FAILURES: u32 = 8;
 
 /// How many splits and merges of one change are done at a time, so that the keeper or a call gets to its other work.
@@ -364,6 +365,10 @@ fn is_final(error: &Error) -> bool {
 }
 
 fn is_often_enough(error: &Error, failures: u32) -> bool {
-    let is_of_the_store = error.is_want_of_room() || matches!(error, Error::Poisoned { .. } | Error::Closed);
+    let is_of_the_store = error.is_want_of_room()
+        || matches!(
+            error,
+            Error::Poisoned { .. } | Error::Closed | Error::Cluster { .. } | Error::Fenced { .. }
+        );
     !is_of_the_store && failures >= MOST_FAILURES
 }

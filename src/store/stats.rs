@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::store::Store;
 use super::stream::Stream;
-use crate::backend::{LogStatistics, StorageStats};
+use crate::backend::{ClusterStats, LogStatistics, ReplicaStats, StorageStats};
 use crate::error::{Error, Result};
 use crate::model::{Histogram, Lineage, LogName, ShardId, Space, StreamId};
 use crate::seam::{PutStats, ReadStats};
@@ -32,6 +32,10 @@ pub struct StoreStats {
     /// The shards in which damage was found since the store was opened. They take no records. `anabranch verify` also
     /// checks all others.
     pub damaged_shards: Vec<DamagedShard>,
+    /// What was asked of the cluster that keeps the store; `None` of one in a directory or in memory.
+    pub cluster: Option<ClusterStats>,
+    /// The servers of the cluster, for the stream with the fewest that are current, or the catalog.
+    pub replicas: Option<ReplicaStats>,
     /// Whether it takes records, and how much room it has.
     pub health: StoreHealth,
 }
@@ -52,6 +56,8 @@ pub struct StreamStats {
     pub shards: u64,
     /// The shards in which damage was found since the store was opened.
     pub damaged_shards: Vec<DamagedShard>,
+    /// The servers that have it, of a store on a cluster: from the first look at them on, which is within a minute.
+    pub replicas: Option<ReplicaStats>,
 }
 
 /// A shard with damage, and the first damage that was found.
@@ -71,13 +77,16 @@ pub struct DamagedShard {
 #[non_exhaustive]
 pub struct StoreHealth {
     /// The failure that ended all writing, as an [`Error::Poisoned`]. Until the store is opened again, puts fail with
-    /// it. `None` without a failure.
+    /// it. On a cluster it is [`Error::Fenced`] if another opener has the store, or the failure that leaves it unknown
+    /// whether an edit was written. `None` without a failure.
     pub failure: Option<Error>,
     /// The room where the store is, if that is known. Room that the store would free for records counts as available.
     pub space: Option<Space>,
     /// How long the oldest sync under way has taken so far, by the store's monotonic clock; `None` if there is none. If
     /// it is many seconds, the device hangs, and puts that wait for a sync wait with it.
     pub oldest_sync: Option<Duration>,
+    /// For how long the cluster that keeps the store has not answered. `None` while it answers, and without a cluster.
+    pub unanswered_for: Option<Duration>,
     /// Whether the store was opened only to be read.
     pub is_read_only: bool,
 }
@@ -121,6 +130,8 @@ impl Store {
             sync_micros,
             storage,
             damaged,
+            cluster,
+            replicas,
         } = core.logs.statistics(None);
         let (streams, open_shards) = {
             let state = core.catalog.read();
@@ -135,6 +146,8 @@ impl Store {
             streams: streams as u64,
             open_shards,
             damaged_shards: damaged_shards(damaged),
+            cluster,
+            replicas,
             health: self.health_at_once(space)?,
         })
     }
@@ -164,6 +177,7 @@ impl Store {
             failure: core.logs.check().err(),
             space,
             oldest_sync: core.logs.oldest_sync(),
+            unanswered_for: core.logs.unanswered_for(),
             is_read_only: core.is_read_only,
         })
     }
@@ -207,6 +221,7 @@ impl Stream {
             puts,
             storage,
             damaged,
+            replicas,
             ..
         } = self.store_core().logs.statistics(Some(self.id()));
         Ok(StreamStats {
@@ -216,6 +231,7 @@ impl Stream {
             open_shards,
             shards,
             damaged_shards: damaged_shards(damaged),
+            replicas,
         })
     }
 }

@@ -483,7 +483,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotEmpty`], [`Error::Locked`] if another copy is being made there, [`Error::StorageFull`],
     /// [`Error::Io`]; [`Error::Corrupt`] if damage was found in the store; [`Error::InvalidArgument`] of a store in
-    /// memory; [`Error::Poisoned`], [`Error::Closed`].
+    /// memory, and if one of the two directories is inside the other; [`Error::Poisoned`], [`Error::Closed`].
     pub fn snapshot(&self, directory: impl AsRef<Path>) -> Result<Copied> {
         self.core().snapshot(|logs| logs.begin_copy(directory.as_ref()))
     }

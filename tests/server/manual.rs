@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 18] = [
+const SUBCOMMANDS: [&str; 19] = [
     "backup",
     "bench",
+    "check",
     "completions",
     "create",
     "delete",

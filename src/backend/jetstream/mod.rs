@@ -10,10 +10,15 @@ mod answer;
 mod api;
 mod append;
 mod cache;
+mod certain;
 mod chain;
+mod check;
 mod checks;
 mod cluster;
 mod commit;
+mod counts;
+mod edit_reads;
+mod edit_writes;
 mod edits;
 mod envelope;
 mod fetch;
@@ -21,27 +26,37 @@ mod frame;
 mod log;
 mod log_state;
 mod logs;
+mod look;
+mod monitor;
+mod node;
 mod open;
 mod options;
 #[cfg(feature = "server")]
 mod owners;
 mod pieces;
 mod presence;
+mod reads;
 mod removal;
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 mod seat;
 mod shared;
+mod stored_catalog;
 mod streams;
 mod subjects;
+mod traced;
 mod trim;
 mod verbs;
+mod verification;
 mod waiter;
 
 #[cfg(feature = "server")]
 pub(crate) use answer::{Answer, CallAddress, News, Stage};
+pub use check::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterProblem};
+pub(crate) use look::{ClusterLook, SeenFrame};
 pub(crate) use open::open;
 pub use options::JetStream;
 #[cfg(feature = "server")]
 pub(crate) use owners::{NewsFeed, Owners};
 #[cfg(feature = "server")]
 pub(crate) use seat::Seat;
+pub use verification::{ClusterChecked, ClusterProgress, ClusterVerification, ReplicaDamage, ReplicaFinding};

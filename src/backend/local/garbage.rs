@@ -125,7 +125,7 @@ fn may_hold_frames(disk: &Arc<dyn Disk>, path: &Path) -> Result<bool> {
     let cannot = |operation| move |error| Error::io(operation, path, error);
     let file = match disk.open(path, OpenMode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        opened => Arc::new(ReadablePages::new(opened.map_err(cannot("open"))?, Vec::new())),
+        opened => Arc::new(ReadablePages::new(opened.map_err(cannot("open"))?)),
     };
     Ok(match examine_unnamed(&file).map_err(cannot("measure"))? {
         UnnamedFile::Segment(log, entry) => holds_frame(&file, log, &entry).map_err(cannot("read"))?,

@@ -24,6 +24,7 @@ impl LocalLogs {
             sync_micros: self.context.resources.open_segments.sync_micros(),
             storage,
             damaged,
+            ..LogStatistics::default()
         }
     }
 

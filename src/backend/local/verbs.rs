@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::logs::LocalLogs;
 use crate::backend::{Batch, LogStatistics, Logs, RemovalPlan, SealPlan, ShardLog, Snapshot};
-use crate::backup::{Destination, Sharing};
+use crate::backup::{Destination, Sharing, check_is_apart};
 use crate::catalog::Edit;
 use crate::error::{Error, Result};
 use crate::log::{LocalLog, announce_all, pieces_of};
@@ -106,6 +106,7 @@ impl Logs for LocalLogs {
     }
 
     fn begin_copy(&self, directory: &Path) -> Result<Destination> {
+        check_is_apart(self.disk_of_copies.as_ref(), &self.directory, directory)?;
         Destination::begin(&self.disk_of_copies, directory, Sharing::WherePossible)
     }
 

@@ -50,7 +50,7 @@ impl Copies {
     /// # Errors
     /// The length cannot be read, or the same page is unreadable in both copies.
     pub(super) fn read(file: std::sync::Arc<dyn DiskFile>) -> io::Result<Self> {
-        let file = ReadablePages::new(file, Vec::new());
+        let file = ReadablePages::new(file);
         let length = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, 0)?;

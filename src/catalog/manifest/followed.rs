@@ -13,7 +13,9 @@ use crc32fast::Hasher;
 
 use super::copies::{Copies, STRIPE_BYTES, WhichCopy, file_offset};
 use super::current::{manifest_name, parse_current};
-use super::format::{FRAME_HEADER_BYTES, HEADER_BYTES, decode_frame, decode_headers, frame_length};
+use super::format::{
+    FRAME_HEADER_BYTES, HEADER_BYTES, decode_frame, decode_headers, frame_length, sequence_of,
+};
 use super::new_store::check_nothing_is_stored;
 use super::walk::{replay, walk_frames};
 use crate::catalog::codec;
@@ -42,12 +44,13 @@ pub(crate) struct FollowedManifest {
     unwhole: Option<Unwhole>,
 }
 
-/// Bytes behind the last frame that are not a whole frame.
+/// Bytes behind the last frame that are no whole frame, and that something may follow. All was read once to find out.
 #[derive(Debug)]
 struct Unwhole {
-    bytes: Vec<u8>,
-    /// How often it was seen.
-    looks: u64,
+    /// The checksum of all bytes behind the last frame, of both copies. While it is the same nothing new is to be found.
+    checksum: u32,
+    /// What was found: that the frame is damaged, or that nothing follows it.
+    damage: Option<Error>,
 }
 
 impl FollowedManifest {
@@ -63,7 +66,7 @@ impl FollowedManifest {
             let current = directory.join("CURRENT");
             let number = match read_current(disk.as_ref(), directory) {
                 Err(error) if is_missing(&error) => {
-                    // Or give the error for what is there instead.
+                    // Or give the error for the file that is there instead.
                     check_nothing_is_stored(disk.as_ref(), directory, || true)?;
                     return Err(error);
                 }
@@ -165,20 +168,38 @@ impl FollowedManifest {
         while let Some(edits) = self.next_frame(file)? {
             lists.push(edits);
         }
-        if lists.is_empty() && self.is_to_be_examined(file) {
-            let (number, known, unwhole) = (self.number, self.length, self.unwhole.take());
-            let examined = self.look_again();
-            // Another manifest is usually shorter, and has the same edits and more.
-            if examined.is_ok() && (self.number != number || self.length > known) {
-                return examined;
-            }
-            self.unwhole = unwhole;
-            examined?;
+        match lists.is_empty() {
+            true => self.examine(file),
+            // What is behind these is looked at next time: they are not to be lost with an error.
+            false => Ok(CatalogNews::Edits(lists)),
         }
-        Ok(match lists.is_empty() {
-            true => CatalogNews::Nothing,
-            false => CatalogNews::Edits(lists),
-        })
+    }
+
+    /// Whether what is behind the last frame, and is none, is damaged. That frames follow it is found out only by reading all,
+    /// once for what is there.
+    fn examine(&mut self, file: &dyn DiskFile) -> Result<CatalogNews> {
+        let Some(checksum) = self.checksum_behind(file) else {
+            self.unwhole = None;
+            return Ok(CatalogNews::Nothing);
+        };
+        if let Some(known) = self.unwhole.as_ref().filter(|known| known.checksum == checksum) {
+            return known.damage.clone().map_or(Ok(CatalogNews::Nothing), Err);
+        }
+        let (number, known) = (self.number, self.length);
+        let examined = self.look_again();
+        // Another manifest is mostly shorter, and has what this one has and more.
+        if examined.is_ok() && (self.number != number || self.length > known) {
+            return examined;
+        }
+        let damage = examined.err();
+        if damage
+            .as_ref()
+            .is_none_or(|error| matches!(error, Error::Corrupt { .. }))
+        {
+            let damage = damage.clone();
+            self.unwhole = Some(Unwhole { checksum, damage });
+        }
+        damage.map_or(Ok(CatalogNews::Nothing), Err)
     }
 
     /// The next frame, in the copy in which it is whole.
@@ -210,26 +231,35 @@ impl FollowedManifest {
         Ok(None)
     }
 
-    /// Whether the bytes behind the last frame are not a frame, and stay so. Only reading the whole file shows whether
-    /// frames follow them, which is done ever more rarely.
-    fn is_to_be_examined(&mut self, file: &dyn DiskFile) -> bool {
-        let bytes = self.bytes_behind(file);
-        if bytes.iter().all(|byte| *byte == 0) {
-            self.unwhole = None;
-            return false;
-        }
-        let known = self.unwhole.take().filter(|known| known.bytes == bytes);
-        let looks = known.map_or(0, |known| known.looks) + 1;
-        self.unwhole = Some(Unwhole { bytes, looks });
-        looks > 1 && looks.is_power_of_two()
-    }
-
-    fn bytes_behind(&self, file: &dyn DiskFile) -> Vec<u8> {
+    /// The checksum of what is behind the last frame, in both copies, if frames may be there: it begins with something else
+    /// than zeros, and does not end where the frame would that it seems to be. So one that is just being written, and one that
+    /// a killed program has left, are not examined.
+    fn checksum_behind(&self, file: &dyn DiskFile) -> Option<u32> {
+        let copies = [WhichCopy::First, WhichCopy::Second];
         let header = |copy| read_copy(file, copy, self.length, FRAME_HEADER_BYTES as u64);
-        let headers = [WhichCopy::First, WhichCopy::Second]
-            .into_iter()
-            .filter_map(header);
-        headers.flatten().collect()
+        let headers = copies.map(|copy| header(copy).unwrap_or_default());
+        if headers.iter().flatten().all(|byte| *byte == 0) {
+            return None;
+        }
+        let sound = headers.iter().filter_map(|header| header.first_chunk());
+        let sound = sound.filter_map(|header| Some((header, frame_length(header, &self.seed)?)));
+        let (mut frame_bytes, mut is_another) = (0, false);
+        for (header, length) in sound {
+            frame_bytes = length.max(frame_bytes);
+            is_another |= sequence_of(header) != self.next_sequence;
+        }
+        let bytes = (file.len().ok()? / 2).saturating_sub(self.length);
+        let behind = copies.map(|copy| read_copy(file, copy, self.length, bytes).unwrap_or_default());
+        let goes_on = |copy: &Vec<u8>| {
+            let frame_bytes = usize::try_from(frame_bytes).unwrap_or(usize::MAX);
+            copy.iter().skip(frame_bytes).any(|byte| *byte != 0)
+        };
+        let may_be_followed = is_another || frame_bytes > bytes || behind.iter().any(goes_on);
+        may_be_followed.then(|| {
+            let mut checksum = Hasher::new();
+            behind.iter().for_each(|copy| checksum.update(copy));
+            checksum.finalize()
+        })
     }
 }
 
@@ -336,21 +366,52 @@ mod tests {
                 .flip_bit(&path, file_offset(copy, at + 100), 1)
                 .unwrap();
         }
-        for _ in 0..4 {
+        for _ in 0..9 {
             assert!(matches!(manifest.look().unwrap(), CatalogNews::Nothing));
+            assert!(manifest.unwhole.is_none(), "nothing follows, and all was read");
         }
         change(&catalog, 3);
-        let damage = (0..10).find_map(|_| manifest.look().err());
-        let damage = damage.map(|error| error.to_string()).unwrap_or_default();
-        assert!(
-            damage.contains("a frame is damaged that others follow"),
-            "{damage:?}"
-        );
+        // At each look, the first one included.
+        for look in 0..9 {
+            let damage = manifest.look().err().map(|error| error.to_string());
+            let damage = damage.unwrap_or_default();
+            assert!(
+                damage.contains("a frame is damaged that others follow"),
+                "look {look}: {damage:?}"
+            );
+        }
         disk.rot()
             .flip_bit(&path, file_offset(WhichCopy::Second, at + 100), 1)
             .unwrap();
         assert!(seen.take_over(manifest.look().unwrap(), || ()).unwrap());
         assert!(*seen.read() == *catalog.read());
+    }
+
+    #[test]
+    fn damage_of_the_header_of_a_frame_is_told_once_frames_follow_and_at_no_look_before() {
+        let disk = SimDisk::new(1);
+        let catalog = written(&disk, u64::MAX);
+        change(&catalog, 1);
+        let (mut manifest, _) = followed(&disk);
+        let (path, at) = (manifest.path(), manifest.length);
+        change(&catalog, 2);
+        for copy in [WhichCopy::First, WhichCopy::Second] {
+            disk.rot().flip_bit(&path, file_offset(copy, at), 1).unwrap();
+        }
+        // As what a killed program has left.
+        for _ in 0..9 {
+            assert!(matches!(manifest.look().unwrap(), CatalogNews::Nothing));
+        }
+        for number in 3..6 {
+            change(&catalog, number);
+            for _ in 0..3 {
+                let damage = manifest.look().unwrap_err().to_string();
+                assert!(
+                    damage.contains("a frame is damaged that others follow"),
+                    "{damage}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -148,7 +148,12 @@ pub(super) fn frame_length(header: &[u8; FRAME_HEADER_BYTES], seed: &Hasher) -> 
     (field(0) == FRAME_MAGIC && holds).then(|| FRAME_HEADER_BYTES as u64 + u64::from(field(4)))
 }
 
-/// A frame's sequence and body, and the offset of the next frame.
+/// Of a frame whose header holds.
+pub(super) fn sequence_of(header: &[u8; FRAME_HEADER_BYTES]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]))
+}
+
+/// A frame's sequence and body, and where the next one begins.
 pub(super) fn decode_frame<'a>(
     bytes: &'a [u8],
     offset: usize,
@@ -164,8 +169,7 @@ pub(super) fn decode_frame<'a>(
     ) {
         return None;
     }
-    let sequence = u64::from_le_bytes(std::array::from_fn(|i| header[8 + i]));
-    Some((sequence, body, end.next_multiple_of(ALIGNMENT)))
+    Some((sequence_of(header), body, end.next_multiple_of(ALIGNMENT)))
 }
 
 impl Error {

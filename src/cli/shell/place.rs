@@ -9,6 +9,7 @@ use super::super::Failure;
 use super::directory::{Access, Directory};
 use super::endpoint::Endpoint;
 use super::environment::variable;
+use super::name::StreamArgument;
 use super::target::Target;
 
 #[derive(Debug, Clone, Args)]
@@ -43,8 +44,13 @@ pub(super) trait Work {
 impl PlaceArguments {
     const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4567";
 
-    /// Opens the place, does the work and lets the place go, also where the work failed.
-    pub(super) fn run(&self, access: Access, work: impl Work) -> Result<(), Failure> {
+    /// Opens the place, does the work, on a stream if on one, and lets the place go, also where the work failed.
+    pub(super) fn run(
+        &self,
+        access: Access,
+        stream: Option<&StreamArgument>,
+        work: impl Work,
+    ) -> Result<(), Failure> {
         match &self.data_dir {
             Some(directory) => {
                 let namespace = self.namespace(ServerOptions::DEFAULT_REGION)?;
@@ -53,7 +59,13 @@ impl PlaceArguments {
                     work,
                 )
             }
-            None => worked(self.endpoint()?, work),
+            None => match stream.filter(|stream| stream.has_namespace()) {
+                Some(stream) => Err(Failure::Usage(format!(
+                    "{stream}: a stream behind an endpoint has no namespace, and no slash in its name; --region says in which \
+                     region it is, and --data-dir that it is in a directory"
+                ))),
+                None => worked(self.endpoint()?, work),
+            },
         }
     }
 

@@ -287,7 +287,7 @@ impl LocalLog {
         }
     }
 
-    /// The pending records were numbered behind a group that failed. Nobody has seen those numbers, so they are given
+    /// The pending records were numbered behind a group that failed. No caller has seen those numbers, so they are given
     /// out again, and the pending records fail with the same error. Gives the tasks to be woken.
     fn fail_pending(&self, tail: &mut Tail, failed_from: RecordNumber, error: &Error) -> Vec<Waker> {
         let next = Group::new(tail.pending.outcome.parity);

@@ -30,7 +30,10 @@ const FIRST_SEGMENT_BYTES: u64 = 64 * 1024;
 /// The factor from one size of segments to the next.
 const GROWTH: u64 = 8;
 
-/// Where puts do not wait for a sync, a flusher syncs when this much is not synced.
+/// The index of a segment that is written to is saved whenever so much more is durable.
+const INDEX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Where puts do not wait for a sync, one is begun when this much is not synced.
 const SYNC_BESIDE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Journaled frames are written to their segment when there are this many bytes of them: one call costs about as much
@@ -68,7 +71,9 @@ pub(super) struct Writer {
     unsynced: Option<Arc<Segment>>,
     /// Whether a flusher has been asked to sync.
     is_sync_asked: bool,
-    /// The key for the next frame, and the revision of the keys at which it was asked for.
+    /// Up to where the index of the last segment is saved, or need not be.
+    indexed_through: LogPosition,
+    /// What the next frame is to be encrypted with, and the revision of the keys at which they said so.
     wanted_key: (Option<u64>, Option<KeyFingerprint>),
 }
 
@@ -133,6 +138,7 @@ impl Writer {
             placement,
             unsynced: None,
             is_sync_asked: false,
+            indexed_through: end.position,
             wanted_key: (None, None),
         }
     }
@@ -425,6 +431,21 @@ impl Writer {
         self.durable_through = self.durable_through.max(self.synced_through);
         if self.synced_through == self.end.position {
             self.unsynced = None;
+        }
+        self.save_index_now_and_then();
+    }
+
+    /// Saves the index of the segment that is written to, so that who follows the log need not go over all of it. Of no more
+    /// than what is durable: then no frame is missing in front of one that it notes.
+    fn save_index_now_and_then(&mut self) {
+        if self.synced_through.0.saturating_sub(self.indexed_through.0) < INDEX_BYTES {
+            return;
+        }
+        self.indexed_through = self.synced_through;
+        if let Placement::InPlace(segment) = &self.placement
+            && self.synced_through > segment.entry.base_position
+        {
+            save_index(segment, self.synced_through, self.resources.disk.as_ref());
         }
     }
 

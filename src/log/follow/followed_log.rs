@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::{DiskFile, Overlaid};
+use crate::disk::{Disk, DiskFile, Overlaid};
 use crate::error::{Error, Result};
 use crate::log::commit::local_log::{LocalLog, LogContext, StartingPoint};
 use crate::log::commit::writer::Placement;
@@ -19,6 +19,7 @@ use crate::log::format::identity::LogIdentity;
 use crate::log::format::index::{IndexEntry, SparseIndex};
 use crate::log::format::log_end::{LogEnd, LogPosition};
 use crate::log::format::segment_header::SegmentEntry;
+use crate::log::segments::index_file::partial_index_of;
 use crate::log::segments::log_files::{LaidOver, LogFiles};
 use crate::log::segments::segment::Segment;
 use crate::model::RecordNumber;
@@ -157,7 +158,15 @@ impl FollowedLog {
             .files
             .open(&last, &self.log.context.resources.open_segments)?;
         let file: Arc<dyn DiskFile> = open.file.clone();
-        let end = walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?;
+        let disk = self.log.context.resources.disk.as_ref();
+        let noted = match from {
+            Some(_) => None,
+            None => walk_behind_noted(&last, file.clone(), disk)?,
+        };
+        let end = match noted {
+            Some(end) => end,
+            None => walk(&last, file.clone(), last.entry.bytes, from.unwrap_or(base))?,
+        };
         place.in_file = Some(end);
         // The end must not move back to that of the file, since others may be reading.
         let Some(frames) = journaled(&last, end.position) else {
@@ -195,7 +204,7 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
     }
     let bytes = SegmentBytes::of_file(file, length);
     let is_whole_segment = from.position == segment.entry.base_position;
-    let mut cursor = match is_whole_segment {
+    let cursor = match is_whole_segment {
         true => FrameCursor::at_start(bytes, &segment.seed, &segment.entry),
         false => FrameCursor::behind(bytes, &segment.seed, &segment.entry, from),
     };
@@ -203,12 +212,43 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
     if is_whole_segment {
         index = Some(SparseIndex::default());
     }
-    let mut end = from;
+    let end = walk_on(segment, cursor, &mut index)?;
+    *segment.live_index.write() = index;
+    Ok(end.unwrap_or(from))
+}
+
+/// The first walk over a segment whose program has saved an index of it: from the last frame on that the index notes. `None`
+/// where there is no such index, or no such frame.
+fn walk_behind_noted(segment: &Segment, file: Arc<dyn DiskFile>, disk: &dyn Disk) -> Result<Option<LogEnd>> {
+    let Some((index, last)) = partial_index_of(segment, disk) else {
+        return Ok(None);
+    };
+    let bytes = SegmentBytes::of_file(file, segment.entry.bytes);
+    let cursor = FrameCursor::at_entry(bytes, &segment.seed, &segment.entry, Some(last));
+    if cursor.end().is_some() {
+        // It begins at the first frame, since there is none where the index says.
+        return Ok(None);
+    }
+    let mut index = Some(index);
+    let end = walk_on(segment, cursor, &mut index)?;
+    if end.is_some() {
+        *segment.live_index.write() = index;
+    }
+    Ok(end)
+}
+
+/// Steps over whole frames, and notes them. Gives where the last of them ends.
+fn walk_on(
+    segment: &Segment,
+    mut cursor: FrameCursor<'_>,
+    index: &mut Option<SparseIndex>,
+) -> Result<Option<LogEnd>> {
+    let mut end = None;
     while !cursor.is_at_end() {
         match cursor.next().and_then(|frame| cursor.body(&frame).map(|_| frame)) {
             Ok(frame) => {
-                end = cursor.end().unwrap_or(end);
-                if let Some(index) = &mut index {
+                end = cursor.end();
+                if let Some(index) = index {
                     index.note(IndexEntry {
                         first_record: frame.header.first_record,
                         first_arrival: frame.header.first_arrival,
@@ -218,10 +258,11 @@ fn walk(segment: &Segment, file: Arc<dyn DiskFile>, length: u64, from: LogEnd) -
             }
             // No frame yet, or not all of it.
             Err(WalkError::Defect { .. }) => break,
-            Err(WalkError::Unreadable { offset, error }) => return Err(unreadable(offset, error)),
+            Err(WalkError::Unreadable { offset, error }) => {
+                return Err(Error::unreadable(&segment.path, offset, error));
+            }
         }
     }
-    *segment.live_index.write() = index;
     Ok(end)
 }
 

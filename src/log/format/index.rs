@@ -94,6 +94,13 @@ impl SparseIndex {
 
     /// Decodes an index file; `None` unless it is whole, of this segment, and covered through this position.
     pub(crate) fn decode(bytes: &[u8], salt: u64, covered_through: LogPosition) -> Option<Self> {
+        let (index, covered) = Self::decode_partial(bytes, salt)?;
+        passes(Step::IndexIdentity, covered == covered_through).then_some(index)
+    }
+
+    /// Reads the index file of a segment that may be written to; `None` unless it is whole and of this segment. Gives the
+    /// position through which it was made too.
+    pub(crate) fn decode_partial(bytes: &[u8], salt: u64) -> Option<(Self, LogPosition)> {
         let (content, checksum) = bytes.split_last_chunk::<4>()?;
         let holds = crc32fast::hash(content) == u32::from_le_bytes(*checksum);
         if !passes(Step::IndexChecksum, holds) {
@@ -102,14 +109,19 @@ impl SparseIndex {
         let (header, entries) = content.split_first_chunk::<HEADER_BYTES>()?;
         let field = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| header[at + i]));
         let whole = header[0..8] == MAGIC
-            && passes(
-                Step::IndexIdentity,
-                field(8) == salt && field(16) == covered_through.0,
-            )
+            && passes(Step::IndexIdentity, field(8) == salt)
             && field(24).checked_mul(ENTRY_BYTES as u64) == Some(entries.len() as u64);
-        whole.then(|| Self {
+        let index = whole.then(|| Self {
             entries: entries.chunks_exact(ENTRY_BYTES).map(decode_entry).collect(),
-        })
+        })?;
+        Some((index, LogPosition(field(16))))
+    }
+
+    /// Keeps the entries of frames that begin before a place in the file, and gives the last of them.
+    pub(crate) fn cut_before(&mut self, offset: u64) -> Option<IndexEntry> {
+        let kept = self.entries.partition_point(|entry| entry.offset < offset);
+        self.entries.truncate(kept);
+        self.entries.last().copied()
     }
 }
 
@@ -188,7 +200,23 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             assert_eq!(SparseIndex::decode(&damaged, 7, LogPosition(1 << 20)), None);
+            assert_eq!(SparseIndex::decode_partial(&damaged, 7), None);
         }
+        let partial = SparseIndex::decode_partial(&bytes, 7);
+        assert_eq!(partial, Some((index(), LogPosition(1 << 20))));
+        assert_eq!(SparseIndex::decode_partial(&bytes, 8), None);
+    }
+
+    #[test]
+    fn an_index_is_cut_before_a_place() {
+        let mut index = index();
+        let entries = index.entries.clone();
+        assert_eq!(index.cut_before(u64::MAX), Some(entries[3]));
+        assert_eq!(index.cut_before(entries[2].offset + 1), Some(entries[2]));
+        assert_eq!(index.cut_before(entries[2].offset), Some(entries[1]));
+        assert_eq!(index.entries, entries[..2]);
+        assert_eq!(index.cut_before(0), None);
+        assert_eq!(index, SparseIndex::default());
     }
 
     #[test]

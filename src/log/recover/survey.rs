@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use crate::disk::{DiskFile, ReadablePages, Step, is_left_out};
 use crate::encryption::DataKey;
-use crate::log::format::frame::{ALIGNMENT, FrameDefect, FrameHeader, FrameSeed};
+use crate::log::format::frame::{ALIGNMENT, FrameDefect, FrameHeader, FrameSeed, HEADER_BYTES};
 use crate::log::format::frame_cursor::{Frame, FrameCursor, SegmentBytes, WalkError};
 use crate::log::format::frame_search::search_headers;
 use crate::log::format::identity::LogIdentity;
 use crate::log::format::log_end::{LogEnd, LogPosition};
-use crate::log::format::record_codec::Records;
+use crate::log::format::record_codec::{RECORD_HEADER_BYTES, Records};
 use crate::log::format::segment_header::{PAGE_BYTES, SegmentEntry};
 use crate::model::{RecordNumber, Timestamp};
 use crate::seam::ReadRecord;
@@ -89,6 +89,16 @@ impl SurveyedFrame {
     pub(crate) fn records(&self) -> impl Iterator<Item = ReadRecord> {
         let body = (!self.is_encrypted).then(|| self.body.clone());
         self.records_in(body)
+    }
+
+    /// The records, unless they are encrypted, each with where its data is in the file.
+    pub(crate) fn placed_records(&self) -> impl Iterator<Item = (u64, ReadRecord)> {
+        let mut end = self.offset + HEADER_BYTES as u64;
+        self.records().map(move |record| {
+            let data = end + (RECORD_HEADER_BYTES + record.partition_key.as_str().len()) as u64;
+            end = data + record.data.len() as u64;
+            (data, record)
+        })
     }
 
     /// The records of an encrypted frame; `None` if this is not its key.

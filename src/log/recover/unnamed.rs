@@ -102,7 +102,7 @@ mod tests {
         let disk = SimDisk::new(1);
         let file = disk.open(Path::new("file"), OpenMode::CreateNew).unwrap();
         file.write_all_at(bytes, 0).unwrap();
-        examine_unnamed(&Arc::new(ReadablePages::new(file, Vec::new()))).unwrap()
+        examine_unnamed(&Arc::new(ReadablePages::new(file))).unwrap()
     }
 
     #[test]
