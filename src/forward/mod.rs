@@ -16,6 +16,7 @@ mod headers;
 mod passed;
 mod peer;
 mod pinned;
+mod pool;
 
 pub(crate) use address::PeerAddress;
 pub(crate) use headers::{FORWARDED, OWNER};

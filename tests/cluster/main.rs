@@ -79,9 +79,9 @@ impl Cluster {
         StoreOptions::new().open_jetstream(&self.at()).unwrap()
     }
 
-    /// What tells a server of the cluster.
-    fn engine(&self) -> [String; 6] {
-        [
+    /// The options of the program for this.
+    fn options(&self) -> Vec<String> {
+        vec![
             "--engine".to_owned(),
             self.nodes.url(),
             "--engine-monitor".to_owned(),

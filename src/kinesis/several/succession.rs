@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::ownership::{Ownership, TakeOverError};
 use super::roles::{Owned, Roles};
-use crate::admin::Calls;
+use crate::admin::{Calls, tell_of_hanging_syncs};
 use crate::backend::jetstream::{Answer, CallAddress, News, NewsFeed, Owners, Seat, Stage};
 use crate::forward::Peer;
 use crate::http::Resources;
@@ -289,6 +289,9 @@ impl<O: Ownership> Succession<O> {
         let term = seat.term().unwrap_or_default();
         self.highest_term = self.highest_term.max(term);
         self.roles.own(self.owned(&seat, &store, delivery.clone()));
+        let told = store.clone();
+        // It ends when the store is closed.
+        tokio::spawn(async move { tell_of_hanging_syncs(&told).await });
         info!(term, "this server has the store");
         let address = seat.address().clone();
         self.held = Some(Held {
