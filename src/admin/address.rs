@@ -1,4 +1,4 @@
-//! An address that has the pages and nothing else.
+//! An address that serves only the pages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use hyper::{Request, StatusCode};
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::pages::{Admin, Page, told};
+use super::desk::Desk;
+use super::pages::{Page, not_found, told};
 use crate::console::Console;
 use crate::http::{self, Admission, Connection, HttpOptions, Reply, Resources, Routes, TcpListener};
 
-/// Serves the pages on an address of their own. What is open and held there does not count for the API's.
+/// Serves the pages at a separate address. Its connections and its memory do not count for the API's address.
 #[derive(Debug)]
 pub(crate) struct AdminAddress {
     listener: TcpListener,
@@ -23,23 +24,21 @@ pub(crate) struct AdminAddress {
 
 #[derive(Debug)]
 struct AdminRoutes {
-    admin: Arc<Admin>,
-    console: Option<Arc<Console>>,
+    desk: Arc<Desk>,
     admission: Admission,
     http: Arc<Resources>,
 }
 
 impl AdminAddress {
-    /// With the patience, and the TLS, of the API's address; with memory for what a few clients ask here.
+    /// With the time limits and the TLS of the API's address, and with memory for the requests of a few clients.
     pub(crate) fn new(
         listener: TcpListener,
-        admin: Arc<Admin>,
-        console: Option<Arc<Console>>,
+        desk: Arc<Desk>,
         admission: Admission,
         of_api: &HttpOptions,
     ) -> AdminAddress {
         let options = HttpOptions {
-            // What the program leaves of its descriptors for all else has room for these.
+            // The descriptors that the program keeps free for uses other than the store are enough for these.
             max_connections: 16,
             max_request_bytes: 64 << 10,
             max_reply_bytes: 1 << 20,
@@ -54,8 +53,7 @@ impl AdminAddress {
         let admission = admission.listening_on(listener.addresses());
         AdminAddress {
             routes: Arc::new(AdminRoutes {
-                admin,
-                console,
+                desk,
                 admission,
                 http: Arc::new(Resources::new(&options)),
             }),
@@ -69,7 +67,7 @@ impl AdminAddress {
         self.listener.addresses()
     }
 
-    /// Serves until `other` has ended, so that a server can be looked at while it stops.
+    /// Serves until `other` has ended, so that a server can be observed while it stops.
     pub(crate) async fn serve_beside(self, other: impl Future<Output = ()>) {
         let (running, ended) = oneshot::channel::<()>();
         let other = async {
@@ -87,10 +85,11 @@ impl Routes for AdminRoutes {
     async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
         let (parts, body) = request.into_parts();
         self.http.bodies.discard(body).await;
-        let console = self.console.as_ref().filter(|_| Console::is_asked_for(&parts));
-        let admitted = match console {
-            Some(_) => self.admission.admit_to_own_pages(&parts),
-            None => self.admission.admit(&parts),
+        let shown = self.desk.shown();
+        let is_for_console = shown.has_console() && Console::is_asked_for(&parts);
+        let admitted = match is_for_console {
+            true => self.admission.admit_to_own_pages(&parts),
+            false => self.admission.admit(&parts),
         };
         let admitted = match admitted {
             Ok(admitted) => admitted,
@@ -99,19 +98,13 @@ impl Routes for AdminRoutes {
                 return told(StatusCode::FORBIDDEN, format!("{refusal}\n"));
             }
         };
-        if let Some(console) = console {
-            return console.answer(&parts, &self.http, connection).await;
+        if is_for_console {
+            return shown.console(&parts, &self.http, connection).await;
         }
         let mut reply = match (admitted.preflight(&parts), Page::at(parts.uri.path())) {
             (Some(preflight), _) => preflight,
-            (None, Some(page)) => {
-                let asked = self.admin.answer(page, &parts.method, &self.http, connection);
-                asked.await
-            }
-            (None, None) => told(
-                StatusCode::NOT_FOUND,
-                "Here are /health, /metrics and /version.\n",
-            ),
+            (None, Some(page)) => shown.page(page, &parts.method, &self.http, connection).await,
+            (None, None) => not_found(),
         };
         admitted.mark(reply.headers_mut());
         reply

@@ -3,24 +3,29 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::numbers::{Flow, Numbers, StreamNumbers};
+#[cfg(feature = "nats")]
+use super::numbers::ForwardingNumbers;
+use super::numbers::{Flow, Held, Numbers, OperationCalls, OperationErrors, StreamNumbers};
 use crate::store::ReaderLag;
 use crate::{Error, Histogram, ReplicaStats};
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What the streams without numbers of their own are called. No stream can have this name.
+/// The name, in numbers, of all streams without series. No stream can have this name.
 const OTHERS: &str = "(others)";
 
-/// The buckets that are shown: powers of two between these, of which Prometheus keeps a series each.
+/// How many channels have series: the first ones of the oldest streams that have any.
+const MOST_CHANNELS: usize = 100;
+
+/// The buckets that are shown: powers of two between these. Prometheus keeps a series for each.
 struct Shown {
     least: u64,
     most: u64,
-    /// What one of the histogram's values is in the unit that is shown.
+    /// The value, in the unit that is shown, of 1 in the histogram.
     unit: f64,
 }
 
@@ -40,8 +45,8 @@ const RECORDS: Shown = Shown {
 /// The text of these numbers.
 ///
 /// # Errors
-/// None that comes up: a string takes all that is written to it.
-pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
+/// None in practice: writing to a string does not fail.
+pub(super) fn text_of(numbers: impl Collector) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(numbers));
     let mut text = String::new();
@@ -49,7 +54,7 @@ pub(super) fn text_of(numbers: Numbers) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-/// The name of a metric, what it is, and where it is found.
+/// The name of a metric, its description, and the function that gives its value.
 type FlowMetric = (&'static str, &'static str, fn(Flow) -> u64);
 
 type LagMetric = (&'static str, &'static str, fn(&ReaderLag) -> f64);
@@ -61,13 +66,34 @@ impl Collector for Numbers {
         self.write_storage(&mut to)?;
         self.write_streams(&mut to)?;
         self.write_lags(&mut to)?;
+        self.write_deliveries(&mut to)?;
         self.write_cluster(&mut to)?;
         self.write_calls(&mut to)?;
-        to.info(
-            "anabranch_build",
-            "The version of the server.",
-            env!("CARGO_PKG_VERSION"),
-        )
+        if self.is_owner {
+            to.gauge(OWNER, OWNER_HELP, 1)?;
+        }
+        to.build()
+    }
+}
+
+/// Only servers on a cluster have it.
+const OWNER: &str = "anabranch_owner";
+const OWNER_HELP: &str =
+    "1 for the server that has the store of several, and 0 for one that passes calls on to it.";
+
+#[cfg(feature = "nats")]
+impl Collector for ForwardingNumbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Exposition(encoder);
+        to.calls(&self.calls, &self.errors)?;
+        to.counter(
+            "anabranch_forwarded_requests",
+            "Requests that the owner has answered.",
+            self.forwarded,
+        )?;
+        to.connections(&self.held)?;
+        to.gauge(OWNER, OWNER_HELP, 0)?;
+        to.build()
     }
 }
 
@@ -116,6 +142,12 @@ impl Numbers {
             "How long a sync of records to the disk took.",
             &self.store.sync_micros,
             &SECONDS,
+        )?;
+        let oldest_sync = self.store.health.oldest_sync.unwrap_or_default();
+        to.gauge(
+            "anabranch_oldest_sync_seconds",
+            "How long the oldest sync has taken so far that is under way, 0 while there is none.",
+            oldest_sync.as_secs_f64(),
         )
     }
 
@@ -224,7 +256,7 @@ impl Numbers {
         )
     }
 
-    /// Of a store on a cluster alone. `docs/cluster.md` has the names.
+    /// For stores on a cluster only. `docs/cluster.md` has the names.
     fn write_cluster(&self, to: &mut Exposition<'_>) -> fmt::Result {
         let Some(cluster) = &self.store.cluster else {
             return Ok(());
@@ -321,54 +353,90 @@ impl Numbers {
         Ok(())
     }
 
+    fn write_deliveries(&self, to: &mut Exposition<'_>) -> fmt::Result {
+        let channels = self.streams.iter().flat_map(|stream| {
+            let channels = stream.last_deliveries.iter();
+            channels.map(move |(channel, at)| {
+                let labels = [
+                    ("namespace", stream.namespace.as_str()),
+                    ("stream", stream.name.as_str()),
+                    ("channel", channel.as_str()),
+                ];
+                (labels, at.as_millis() as f64 / 1e3)
+            })
+        });
+        to.gauges(
+            "anabranch_channel_last_delivery_timestamp_seconds",
+            "When an object was last made of a channel's records.",
+            channels.take(MOST_CHANNELS),
+        )
+    }
+
     fn write_calls(&self, to: &mut Exposition<'_>) -> fmt::Result {
-        let calls = self.calls.iter();
-        to.counters(
-            "anabranch_requests",
-            "Requests to an operation that were answered.",
-            calls.map(|(operation, calls)| ([("operation", *operation)], *calls)),
-        )?;
-        let errors = self.errors.iter();
-        to.counters(
-            "anabranch_request_errors",
-            "Requests to an operation that were answered with an error.",
-            errors
-                .map(|((operation, error), count)| ([("operation", *operation), ("error", *error)], *count)),
-        )?;
+        to.calls(&self.calls, &self.errors)?;
         to.counter(
             "anabranch_throttled_records",
             "Records of batches that were refused because their shards took no more.",
             self.throttled_records,
         )?;
-        to.gauge("anabranch_connections", "Open connections.", self.connections)?;
-        to.counter(
-            "anabranch_connections_closed_idle",
-            "Idle connections that were closed because others needed their place.",
-            self.closed_idle_connections,
-        )?;
-        to.gauge(
-            "anabranch_request_memory_bytes",
-            "Memory that request bodies hold.",
-            self.request_bytes,
-        )?;
-        to.gauge(
-            "anabranch_reply_memory_bytes",
-            "Memory that replies hold until they are sent.",
-            self.reply_bytes,
-        )
+        to.connections(&self.held)
     }
 }
 
-/// Writes one metric after the other. Names are without the suffix that their type gives them.
+/// Writes one metric after the other. The names lack the suffix that their type adds.
 struct Exposition<'a>(DescriptorEncoder<'a>);
 
 impl Exposition<'_> {
+    fn calls(&mut self, calls: &OperationCalls, errors: &OperationErrors) -> fmt::Result {
+        self.counters(
+            "anabranch_requests",
+            "Requests to an operation that were answered.",
+            calls
+                .iter()
+                .map(|(operation, calls)| ([("operation", *operation)], *calls)),
+        )?;
+        self.counters(
+            "anabranch_request_errors",
+            "Requests to an operation that were answered with an error.",
+            errors
+                .iter()
+                .map(|((operation, error), count)| ([("operation", *operation), ("error", *error)], *count)),
+        )
+    }
+
+    fn connections(&mut self, held: &Held) -> fmt::Result {
+        self.gauge("anabranch_connections", "Open connections.", held.connections)?;
+        self.counter(
+            "anabranch_connections_closed_idle",
+            "Idle connections that were closed because others needed their place.",
+            held.closed_idle_connections,
+        )?;
+        self.gauge(
+            "anabranch_request_memory_bytes",
+            "Memory that request bodies hold.",
+            held.request_bytes,
+        )?;
+        self.gauge(
+            "anabranch_reply_memory_bytes",
+            "Memory that replies hold until they are sent.",
+            held.reply_bytes,
+        )
+    }
+
+    fn build(&mut self) -> fmt::Result {
+        self.info(
+            "anabranch_build",
+            "The version of the server.",
+            env!("CARGO_PKG_VERSION"),
+        )
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, u64, u64>(&value, None)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         metric.encode_gauge(&value)
     }
@@ -419,7 +487,8 @@ impl Exposition<'_> {
 }
 
 impl Shown {
-    /// The bounds that are shown, each with the values above the one before. The last one has no bound.
+    /// The bounds that are shown, each with the number of values between it and the bound before. The last one has no
+    /// bound.
     fn buckets(&self, of: &Histogram) -> Vec<(f64, u64)> {
         let mut shown = Vec::new();
         let mut values = 0;

@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<ExitCode, Failure> {
     ended(copied, arguments.json)
 }
 
-/// Says what was copied, or why it was not.
+/// Reports the copy, or the error.
 pub(super) fn ended(copied: Result<Copied, Error>, as_json: bool) -> Result<ExitCode, Failure> {
     let copied = match copied {
         Ok(copied) => copied,
@@ -107,7 +107,7 @@ pub(super) fn ended(copied: Result<Copied, Error>, as_json: bool) -> Result<Exit
         Err(error) => return Err(Failure::Inspection(error)),
     };
     let out = &mut io::stdout().lock();
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = match as_json {
         true => writeln!(out, "{}", json_of(&copied)),
         false => print(out, &copied),

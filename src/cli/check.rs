@@ -1,9 +1,9 @@
-//! `anabranch check`: what is wrong with a cluster?
+//! `anabranch check`: finds errors of a cluster.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anabranch::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck};
+use anabranch::{CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, StoreOwner};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ Exit status:
   1  something is
   2  the cluster was not reached";
 
-/// Says what was found; 1 if something is wrong.
+/// Prints the findings; 1 if something is wrong.
 pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let given = arguments.engine.given()?;
     let no_engine =
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
         .check()
         .map_err(Failure::Inspection)?;
     let out = &mut io::stdout().lock();
-    // The status is given also where standard output is closed.
+    // The exit status is given even if standard output is closed.
     let _ = match arguments.json {
         true => writeln!(out, "{}", as_json(&checked)),
         false => print(out, &checked),
@@ -71,9 +71,9 @@ fn print(out: &mut impl Write, checked: &ClusterCheck) -> io::Result<()> {
         table::write(out, head, &streams)?;
     }
     writeln!(out)?;
-    match checked.owner.as_deref() {
+    match &checked.owner {
         None => writeln!(out, "No server has the store open.")?,
-        Some(owner) if owner.starts_with("http") => writeln!(out, "{owner} has the store open.")?,
+        Some(StoreOwner { url: Some(url), .. }) => writeln!(out, "{url} has the store open.")?,
         Some(_) => writeln!(out, "A server has the store open.")?,
     }
     for problem in &checked.problems {
@@ -181,7 +181,7 @@ fn as_json(checked: &ClusterCheck) -> Value {
         "servers": checked.servers.iter().map(server).collect::<Vec<_>>(),
         "streams": checked.streams.iter().map(stream).collect::<Vec<_>>(),
         "open": checked.owner.is_some(),
-        "owner": checked.owner,
+        "owner": checked.owner.as_ref().and_then(|owner| owner.url.as_deref()),
         "problems": problems.collect::<Vec<_>>(),
     })
 }

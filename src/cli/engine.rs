@@ -1,6 +1,5 @@
 //! `--engine`: a cluster that keeps the streams instead of a directory. Only where the program was built with `nats`.
 
-use anabranch::{Store, StoreOptions};
 use clap::{ArgMatches, Args};
 
 #[cfg(feature = "nats")]
@@ -17,8 +16,8 @@ pub(super) struct EngineArguments {
     /// Keep the streams on a cluster of NATS JetStream, and not in a directory: nats://HOST[:PORT],... or
     /// tls://HOST[:PORT],...
     ///
-    /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. One server of
-    /// anabranch at a time has the store. A user and a password may stand in front of the first host:
+    /// A put is acknowledged when it is on the disks of more than half of the servers that keep it. Several servers of
+    /// anabranch can be given the same cluster: any takes any call, one has the store, and the others pass calls on to it. A user and a password may stand in front of the first host:
     /// nats://user:password@a,b,c. Not with --data-dir, --ephemeral, --read-only or --keys.
     #[cfg(feature = "nats")]
     #[arg(long, value_name = "URL", env = "ANABRANCH_ENGINE", hide_env_values = true)]
@@ -28,6 +27,12 @@ pub(super) struct EngineArguments {
     #[cfg(feature = "nats")]
     #[arg(skip)]
     cluster: Option<JetStream>,
+
+    /// Where other servers of anabranch on the cluster reach this one: http://HOST:PORT, or https:// with TLS [default:
+    /// what --listen says, if that is one address]
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", requires = "engine", env = "ANABRANCH_ADVERTISE")]
+    advertise: Option<String>,
 
     #[cfg(feature = "nats")]
     #[command(flatten)]
@@ -108,7 +113,7 @@ impl EngineArguments {
     /// Decides between options that exclude each other.
     ///
     /// # Errors
-    /// What to say where both were given in the same way.
+    /// The message if both were given in the same way.
     pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
         for other in ["data_dir", "ephemeral", "read_only", "keys"] {
             if decide(matches, "engine", other)? == Holds::Second {
@@ -125,20 +130,21 @@ impl EngineArguments {
         self.engine.is_some()
     }
 
-    /// Where the streams are, for people.
+    /// The place of the streams, for people.
     pub(super) fn place(&self) -> Option<String> {
         let cluster = self.cluster.as_ref()?;
         Some(format!("{cluster}/{}", self.options.engine_store))
     }
 
-    /// Opens the store on the cluster, if one is given.
-    pub(super) fn open(&self, options: &StoreOptions) -> Option<anabranch::Result<Store>> {
+    /// The cluster, if one is given.
+    pub(super) fn cluster(&self) -> Option<anabranch::Result<JetStream>> {
         let cluster = self.cluster.clone()?;
-        Some(
-            self.options
-                .of(cluster)
-                .and_then(|cluster| options.open_jetstream(&cluster)),
-        )
+        Some(self.options.of(cluster))
+    }
+
+    /// Where other servers on the cluster reach this one, if it was said.
+    pub(super) fn advertised(&self) -> Option<String> {
+        self.advertise.clone()
     }
 }
 
@@ -201,10 +207,6 @@ impl EngineArguments {
     }
 
     pub(super) fn place(&self) -> Option<String> {
-        None
-    }
-
-    pub(super) fn open(&self, _: &StoreOptions) -> Option<anabranch::Result<Store>> {
         None
     }
 }

@@ -1,4 +1,4 @@
-//! `anabranch restore`: a store from a backup.
+//! `anabranch restore`: makes a store from a backup.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,11 +1,16 @@
 //! `anabranch serve`: the Kinesis API on a port, until a signal.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "nats")]
+use anabranch::JetStream;
 use anabranch::disk::raise_open_file_limit;
+#[cfg(feature = "nats")]
+use anabranch::kinesis::{ClusterServer, Role, TakeOverError};
 use anabranch::kinesis::{Credentials, Fault, Limits, Server, ServerOptions};
 use anabranch::{Delivery, Durability, KeyRing, Memory, Retention, Store, StoreEvent, StoreOptions};
 use clap::{ArgMatches, Args, ValueEnum};
@@ -19,6 +24,8 @@ use super::access::{AccessArguments, Tls};
 use super::admin::AdminArguments;
 use super::announcement::{self, Announcement, Audience, UrlFile};
 use super::buckets::BucketArguments;
+#[cfg(feature = "nats")]
+use super::cluster::Owned;
 use super::duration::duration;
 use super::emulated::{self, Emulated};
 use super::engine::EngineArguments;
@@ -178,7 +185,7 @@ impl ServeArguments {
     /// Decides between options that exclude each other.
     ///
     /// # Errors
-    /// What to say where both were given in the same way.
+    /// The message if both were given in the same way.
     pub(super) fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
         if decide(matches, "ephemeral", "data_dir")? == Holds::Second {
             self.ephemeral = false;
@@ -190,7 +197,7 @@ impl ServeArguments {
         }
         self.engine.settle(matches)?;
         if self.engine.is_given() {
-            // What the environment says beside.
+            // The environment may set these as well.
             (self.ephemeral, self.read_only, self.keys) = (false, false, None);
         }
         self.access.settle(matches)?;
@@ -198,7 +205,7 @@ impl ServeArguments {
     }
 
     fn transition_delay(&self) -> Duration {
-        /// About what AWS takes.
+        /// About as long as on AWS.
         const OF_AWS: Duration = Duration::from_secs(10);
         let emulates_delays = self.emulate.iter().any(|emulated| emulated.delays);
         let default = if emulates_delays { OF_AWS } else { Duration::ZERO };
@@ -210,7 +217,7 @@ impl ServeArguments {
         limits.fold(Limits::NONE, Limits::and)
     }
 
-    /// Where the streams are, for people.
+    /// The place of the streams, for people.
     fn place(&self) -> String {
         match self.engine.place() {
             Some(cluster) => cluster,
@@ -227,7 +234,7 @@ impl ServeArguments {
         self.listen.as_deref().unwrap_or(default)
     }
 
-    /// What is kept in memory survives nothing.
+    /// A store in memory survives nothing.
     fn durability_name(&self) -> &'static str {
         match self.durability {
             _ if self.engine.is_given() => "synced by a majority",
@@ -238,7 +245,7 @@ impl ServeArguments {
         }
     }
 
-    /// Whether all that the server says is JSON.
+    /// Whether all output of the server is JSON.
     pub(super) fn logs_json(&self) -> bool {
         self.log.is_json()
     }
@@ -251,7 +258,7 @@ impl ServeArguments {
         }
     }
 
-    /// Where the server may keep something beside the store.
+    /// A directory in which the server may keep other files than the store.
     fn directory_to_write(&self) -> Option<&Path> {
         let has_directory = !self.ephemeral && !self.read_only && !self.engine.is_given();
         has_directory.then_some(&*self.data_dir)
@@ -278,7 +285,7 @@ impl From<DurabilityLevel> for Durability {
     }
 }
 
-/// Serves until SIGINT, SIGTERM or SIGHUP. A second one does not wait for anything.
+/// Serves until SIGINT, SIGTERM or SIGHUP. After a second one it does not wait for anything.
 pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     arguments.log.start()?;
     let url_file = arguments.url_file.as_deref().map(UrlFile::at).transpose()?;
@@ -291,6 +298,19 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let mut options = server_options(arguments, descriptors);
     if let Some(file) = &credentials {
         options = options.credentials(file.secrets.clone());
+    }
+    #[cfg(feature = "nats")]
+    if let Some(at) = arguments.engine.cluster() {
+        let server = OnCluster {
+            at: at.map_err(Failure::Store)?,
+            descriptors,
+            credentials,
+            url_file,
+        };
+        let served = runtime.block_on(serve_on_cluster(arguments, options, server));
+        // Whatever still runs has no answer to give any more.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        return served;
     }
     let keys: Option<SecretFile<KeyRing>> = arguments.keys.as_deref().map(SecretFile::read).transpose()?;
     let opening = Instant::now();
@@ -321,13 +341,13 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         };
         let served = runtime.block_on(serve(arguments, options, tls.as_ref(), opened));
         if let Some(delivery) = delivery {
-            // What it is still putting then is put again by the next server.
+            // The next server repeats puts that have not ended by then.
             delivery.stop_within(arguments.shutdown_grace);
         }
         served
     });
     let closed = store.close().map_err(Failure::Store);
-    // Whatever still runs has no answer to give any more.
+    // Tasks that still run have no answers to send.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.and(closed)?;
     let data_dir = arguments.place();
@@ -335,7 +355,7 @@ pub(super) fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a store does of itself is told, and what is wrong is a warning.
+/// Logs a store's event. Errors are warnings.
 fn log_event(event: &StoreEvent, place: &str) {
     match event {
         StoreEvent::StreamScaled { stream, .. } => info!(stream, "{event}"),
@@ -355,6 +375,18 @@ fn open(
     descriptors: Descriptors,
     keys: Option<&SecretFile<KeyRing>>,
 ) -> anabranch::Result<Store> {
+    let options = store_options(arguments, descriptors, keys);
+    match arguments.ephemeral {
+        true => options.open_in_memory(&Memory::new()),
+        false => options.open(&arguments.data_dir),
+    }
+}
+
+fn store_options(
+    arguments: &ServeArguments,
+    descriptors: Descriptors,
+    keys: Option<&SecretFile<KeyRing>>,
+) -> StoreOptions {
     let place = arguments.place();
     let mut options = StoreOptions::new()
         .read_only(arguments.read_only)
@@ -366,16 +398,10 @@ fn open(
     if let Some(file) = keys {
         options = options.keys(file.secrets.clone());
     }
-    if let Some(opened) = arguments.engine.open(&options) {
-        return opened;
-    }
-    match arguments.ephemeral {
-        true => options.open_in_memory(&Memory::new()),
-        false => options.open(&arguments.data_dir),
-    }
+    options
 }
 
-/// How many of the files that this process may have open are for what.
+/// How the files that this process may have open are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Descriptors {
     segments: usize,
@@ -386,7 +412,7 @@ impl Descriptors {
     fn divide(limit: u64) -> Descriptors {
         const MOST_SEGMENTS: u64 = 4096;
         const MOST_CONNECTIONS: u64 = 8192;
-        /// The manifest, the journal, directories, segments that are being prepared, and what the runtime needs.
+        /// For the manifest, the journal, directories, segments that are being prepared, and the runtime.
         const OTHERS: u64 = 64;
         let rest = limit.saturating_sub(OTHERS + limit / 16);
         let segments = (rest / 7 * 4).clamp(1, MOST_SEGMENTS);
@@ -412,7 +438,7 @@ fn server_options(arguments: &ServeArguments, descriptors: Descriptors) -> Serve
     arguments.access.given_to(options)
 }
 
-/// A store that is open, and what that took.
+/// An open store, and how long opening it took.
 struct Opened {
     store: Store,
     took: Duration,
@@ -448,101 +474,234 @@ async fn serve(
     if let Some(tls) = tls {
         options = options.tls(tls.identity.clone());
     }
-    let stop = stop_signal(arguments.exit_with_stdin).map_err(|source| Failure::System {
-        doing: "wait for signals",
-        source,
-    })?;
+    let stop = stop_signal(arguments.exit_with_stdin).map_err(cannot_wait_for_signals)?;
     let open_shards = store.open_shard_count().map_err(Failure::Store)?;
     let server = Server::bind(store, options).await.map_err(Failure::Bind)?;
-    let address = server.local_addr();
-    let addresses = server.local_addrs().to_vec();
-    let listed = addresses
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(",");
-    let admin_address = server.admin_addr();
-    let shown_admin_address = admin_address.map(tracing::field::display);
-    let data_dir = arguments.place();
-    let max_connections = max_connections(arguments, descriptors);
-    let durability = arguments.durability_name();
-    let key_ids = keys.as_ref().map(|file| file.secrets.ids().join(","));
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        process = std::process::id(),
-        %address,
-        addresses = listed,
-        admin_address = shown_admin_address,
-        data_dir,
-        read_only = arguments.read_only,
-        durability,
-        region = arguments.region,
-        account_id = arguments.account_id,
-        open_shards,
-        max_connections,
-        max_open_segments = descriptors.segments,
-        tls = tls.is_some(),
-        keys = key_ids,
-        opened_in_ms = took.as_millis() as u64,
-        "serving"
-    );
-    let mut beyond = addresses.iter().filter(|address| !address.ip().is_loopback());
-    if let Some(address) = beyond.next()
-        && !arguments.access.verifies_signatures()
-    {
-        let can = match arguments.read_only {
-            true => "read",
-            false => "read and write",
-        };
-        warn!(%address, "no signature is verified: every client that reaches this address can {can} all streams");
-    }
-    if keys.is_none() {
-        info!("without --keys, StartStreamEncryption notes a key and encrypts nothing");
-    }
-    let emulated = emulated::in_words(arguments.transition_delay(), arguments.limits());
-    if let Some(emulated) = &emulated {
-        warn!(
-            emulated,
-            "the server is as slow and as limited as AWS, as was asked for"
-        );
-    }
-    for fault in &arguments.fault {
-        warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
-    }
-    let url = announcement::url(address, tls.is_some());
-    if let Some(file) = &mut url_file {
-        file.write(&url)?;
-    }
-    service_manager::tell_ready(&url);
-    let announcement = Announcement {
-        url,
-        admin_url: admin_address.map(|address| announcement::url(address, tls.is_some())),
-        region: &arguments.region,
-        place: arguments.place(),
-        is_read_only: arguments.read_only,
-        emulated: emulated.as_deref(),
-        needs_key: arguments.access.verifies_signatures(),
-        self_signed: tls.and_then(|tls| tls.self_signed.as_deref()),
+    let begun = Begun {
+        addresses: server.local_addrs().to_vec(),
+        admin_address: server.admin_addr(),
+        open_shards: Some(open_shards),
+        passes_on_to: None,
+        took,
+        descriptors,
+        tls,
+        keys: keys.as_ref(),
     };
-    // A closed standard output is no reason not to serve.
-    let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
+    begun.tell(arguments, url_file.as_mut())?;
     let followed = [
         keys.map(|file| tokio::spawn(file.follow())),
         credentials.map(|file| tokio::spawn(file.follow())),
     ];
-    let stop = async {
-        stop.await;
-        service_manager::tell_stopping();
-        // A program that reads it now would come too late.
-        if let Some(file) = &mut url_file {
-            file.remove();
-        }
-    };
-    server.run_until(stop).await;
+    server.run_until(stopping(stop, url_file.as_mut())).await;
     for followed in followed.into_iter().flatten() {
         followed.abort();
     }
     Ok(())
+}
+
+/// What a server on a cluster is begun with.
+#[cfg(feature = "nats")]
+struct OnCluster {
+    at: JetStream,
+    descriptors: Descriptors,
+    credentials: Option<SecretFile<Credentials>>,
+    url_file: Option<UrlFile>,
+}
+
+/// Serves the store on a cluster together with other servers, as the one that has it or by passing calls on.
+#[cfg(feature = "nats")]
+async fn serve_on_cluster(
+    arguments: &ServeArguments,
+    mut options: ServerOptions,
+    server: OnCluster,
+) -> Result<(), Failure> {
+    let OnCluster {
+        at,
+        descriptors,
+        credentials,
+        mut url_file,
+    } = server;
+    let tls = arguments.access.tls(None)?;
+    if let Some(tls) = &tls {
+        options = options.tls(tls.identity.clone());
+    }
+    // No file of a store is open on a cluster.
+    let options = options.max_forwarded_calls(descriptors.segments);
+    let beginning = Instant::now();
+    let bound = ClusterServer::bind(
+        at,
+        owned_by(arguments, descriptors, options.clone()),
+        options,
+        arguments.engine.advertised(),
+    );
+    let server = bound.await.map_err(Failure::Bind)?;
+    let (addresses, admin_address) = (server.local_addrs().to_vec(), server.admin_addr());
+    let server = server.begin().await.map_err(|error| match error {
+        TakeOverError::Store(error) => Failure::Store(error),
+        TakeOverError::Prepare(failure) => failure,
+    })?;
+    let (open_shards, passes_on_to) = match server.role() {
+        Role::Owner { open_shards } => (Some(*open_shards), None),
+        Role::Forwarding { owner } => (None, Some(owner.clone().unwrap_or_default())),
+        _ => (None, None),
+    };
+    url_file.as_ref().map_or(Ok(()), UrlFile::remove_earlier)?;
+    let stop = stop_signal(arguments.exit_with_stdin).map_err(cannot_wait_for_signals)?;
+    let begun = Begun {
+        addresses,
+        admin_address,
+        open_shards,
+        passes_on_to,
+        took: beginning.elapsed(),
+        descriptors,
+        tls: tls.as_ref(),
+        keys: None,
+    };
+    begun.tell(arguments, url_file.as_mut())?;
+    let followed = credentials.map(|file| tokio::spawn(file.follow()));
+    let served = server.run_until(stopping(stop, url_file.as_mut())).await;
+    if let Some(followed) = followed {
+        followed.abort();
+    }
+    served.map_err(Failure::Store)?;
+    let data_dir = arguments.place();
+    info!(
+        data_dir,
+        "the server has ended, and its store is closed if it had it"
+    );
+    Ok(())
+}
+
+/// How this server opens the store each time that it becomes the owner, and what it does then.
+#[cfg(feature = "nats")]
+fn owned_by(arguments: &ServeArguments, descriptors: Descriptors, options: ServerOptions) -> Owned {
+    let (of_open, of_prepare) = (arguments.clone(), arguments.clone());
+    Owned {
+        open: Box::new(move |at| store_options(&of_open, descriptors, None).open_jetstream(at)),
+        prepare: Box::new(move |store| {
+            initial_streams::create(
+                store,
+                &of_prepare.create_stream,
+                &options,
+                of_prepare.shard_limit,
+                Retention::hours(of_prepare.retention),
+            )?;
+            of_prepare.buckets.deliver(store, &of_prepare.region)
+        }),
+    }
+}
+
+/// A server that listens, and can say so.
+struct Begun<'a> {
+    addresses: Vec<SocketAddr>,
+    admin_address: Option<SocketAddr>,
+    /// If it has the store.
+    open_shards: Option<u64>,
+    /// The server that has the store, if that is another one; empty if it is not ready yet.
+    passes_on_to: Option<String>,
+    took: Duration,
+    descriptors: Descriptors,
+    tls: Option<&'a Tls>,
+    keys: Option<&'a SecretFile<KeyRing>>,
+}
+
+impl Begun<'_> {
+    /// Says on all ways where the server is.
+    fn tell(&self, arguments: &ServeArguments, url_file: Option<&mut UrlFile>) -> Result<(), Failure> {
+        self.log(arguments);
+        let emulated = emulated::in_words(arguments.transition_delay(), arguments.limits());
+        if let Some(emulated) = &emulated {
+            warn!(
+                emulated,
+                "the server is as slow and as limited as AWS, as was asked for"
+            );
+        }
+        for fault in &arguments.fault {
+            warn!(%fault, seed = arguments.fault_seed, "some calls have a fault, as was asked for");
+        }
+        let is_tls = self.tls.is_some();
+        let url = announcement::url(self.addresses[0], is_tls);
+        if let Some(file) = url_file {
+            file.write(&url)?;
+        }
+        service_manager::tell_ready(&url);
+        let announcement = Announcement {
+            url,
+            admin_url: self
+                .admin_address
+                .map(|address| announcement::url(address, is_tls)),
+            region: &arguments.region,
+            place: arguments.place(),
+            is_read_only: arguments.read_only,
+            passes_on_to: self.passes_on_to.as_deref(),
+            emulated: emulated.as_deref(),
+            needs_key: arguments.access.verifies_signatures(),
+            self_signed: self.tls.and_then(|tls| tls.self_signed.as_deref()),
+        };
+        // A closed standard output is no reason not to serve.
+        let _ = announcement.write(&mut io::stdout().lock(), arguments.audience());
+        Ok(())
+    }
+
+    fn log(&self, arguments: &ServeArguments) {
+        let addresses = &self.addresses;
+        let listed = addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        let key_ids = self.keys.map(|file| file.secrets.ids().join(","));
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            process = std::process::id(),
+            address = %addresses[0],
+            addresses = listed,
+            admin_address = self.admin_address.map(tracing::field::display),
+            data_dir = arguments.place(),
+            read_only = arguments.read_only,
+            durability = arguments.durability_name(),
+            region = arguments.region,
+            account_id = arguments.account_id,
+            open_shards = self.open_shards,
+            passes_on_to = self.passes_on_to,
+            max_connections = max_connections(arguments, self.descriptors),
+            max_open_segments = self.descriptors.segments,
+            tls = self.tls.is_some(),
+            keys = key_ids,
+            opened_in_ms = self.took.as_millis() as u64,
+            "serving"
+        );
+        let mut beyond = addresses.iter().filter(|address| !address.ip().is_loopback());
+        if let Some(address) = beyond.next()
+            && !arguments.access.verifies_signatures()
+        {
+            let can = match arguments.read_only {
+                true => "read",
+                false => "read and write",
+            };
+            warn!(%address, "no signature is verified: every client that reaches this address can {can} all streams");
+        }
+        if self.keys.is_none() {
+            info!("without --keys, StartStreamEncryption notes a key and encrypts nothing");
+        }
+    }
+}
+
+/// Ready when the server is to stop.
+async fn stopping(stop: impl Future<Output = ()>, url_file: Option<&mut UrlFile>) {
+    stop.await;
+    service_manager::tell_stopping();
+    // A program that reads it now would come too late.
+    if let Some(file) = url_file {
+        file.remove();
+    }
+}
+
+fn cannot_wait_for_signals(source: io::Error) -> Failure {
+    Failure::System {
+        doing: "wait for signals",
+        source,
+    }
 }
 
 fn shown(directory: &Path) -> String {
@@ -552,9 +711,9 @@ fn shown(directory: &Path) -> String {
         .to_string()
 }
 
-/// Ready at the first SIGINT, SIGTERM, or SIGHUP, which comes when a terminal is closed, and if asked for at the end of
-/// standard input. A second signal ends the process, whatever it is doing: what was acknowledged is as safe as the durability
-/// level says.
+/// Ready at the first SIGINT, SIGTERM, or SIGHUP (which comes when a terminal is closed), and if requested at the end
+/// of standard input. A second signal ends the process at any point: acknowledged records are as safe as the durability
+/// level promises.
 fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
     const STDIN_END: &str = "standard input has ended";
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -575,7 +734,7 @@ fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
             () = stdin_ended => STDIN_END,
         };
         info!(reason, "stopping: no more connections, and requests are finished");
-        // A program that closes our standard input may send a signal too, and means one stop by both.
+        // A program that closes our standard input may also send a signal, and means the same stop.
         let signals = if reason == STDIN_END { 2 } else { 1 };
         tokio::spawn(async move {
             for _ in 0..signals {
@@ -591,15 +750,15 @@ fn stop_signal(with_stdin: bool) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ready when there is no more to read. What comes before is passed over.
+/// Ready at the end of standard input. The input is ignored.
 fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
     const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
     let (ended, receiver) = oneshot::channel();
-    // A thread of its own: a read of a terminal cannot be taken back, and the runtime would wait for it.
+    // In a separate thread, because a read of a terminal cannot be cancelled, and the runtime would wait for it.
     let name = "anabranch-stdin".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
         let mut stdin = io::stdin().lock();
-        // The program that started us may have made it one that does not block.
+        // The program that started us may have made it non-blocking.
         while let Err(error) = io::copy(&mut stdin, &mut io::sink()) {
             match error.kind() {
                 ErrorKind::WouldBlock => std::thread::sleep(BETWEEN_LOOKS),
@@ -619,7 +778,7 @@ mod tests {
 
     use super::*;
 
-    /// What is logged meanwhile.
+    /// The log of `work`.
     fn logged(work: impl FnOnce()) -> String {
         let mut file = tempfile::tempfile().unwrap();
         let subscriber = tracing_subscriber::fmt()

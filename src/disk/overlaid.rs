@@ -1,5 +1,6 @@
-//! A file that has other bytes in one place.
+//! Files with other bytes laid over some places.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 
 use super::{DiskFile, Mapping};
 
-/// Reads a file as it would be had `bytes` been written at `offset`. Read-only.
+/// Reads a file as if `bytes` had been written at `offset`. Read-only.
 #[derive(Debug)]
 pub(crate) struct Overlaid {
     file: Arc<dyn DiskFile>,
@@ -21,7 +22,16 @@ impl Overlaid {
     }
 }
 
-/// Puts what is laid over a file, each piece with its offset, into what was read of the file from `offset`.
+/// Pieces that are read instead of a file's bytes. They do not overlap.
+pub(crate) trait Pieces: fmt::Debug + Send + Sync {
+    /// The offset behind the last one.
+    fn end(&self) -> u64;
+
+    /// The pieces that reach into a stretch, each with its offset. A piece that cannot be read any more is left out.
+    fn within(&self, from: u64, to: u64) -> Vec<(u64, Bytes)>;
+}
+
+/// Copies the pieces laid over a file, each with its offset, over the bytes that were read of the file from `offset`.
 pub(super) fn lay_over<'a>(
     buffer: &mut [u8],
     offset: u64,

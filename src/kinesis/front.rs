@@ -1,5 +1,4 @@
-//! One HTTP request, from its head to its answer: everything that is the same for all operations, in the order in
-//! which AWS looks at it.
+//! One HTTP request, from its head to its answer: the steps that are the same for all operations, in AWS' order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,11 +22,11 @@ use super::{authentication, protocol};
 use crate::admin::Page;
 use crate::console::Console;
 use crate::http::{
-    BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES, head_bytes,
-    is_head_too_large,
+    Admitted, BodyError, Connection, NoAnswer, Refusal, Reply, ReplyBody, Routes, USUAL_HEAD_BYTES,
+    head_bytes, is_head_too_large,
 };
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const TARGET: &str = "x-amz-target";
@@ -35,8 +34,14 @@ const TARGET_PREFIX: &str = "Kinesis_20131202.";
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date",
 );
-/// It is recognised, and never works.
+/// A content type that is recognised, and never accepted.
 const PLAIN_JSON: &str = "application/json";
+
+/// An extension of a request that another server has passed on: it has let it in, and has the pages for its own clients
+/// itself.
+#[cfg_attr(not(feature = "nats"), allow(dead_code))]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PassedOn;
 
 impl Routes for Service {
     async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, request: Request<Incoming>) -> Reply {
@@ -78,6 +83,7 @@ async fn answer_head(
 ) -> Reply {
     let console = console_of(service, parts);
     let admitted = match console {
+        _ if is_passed_on(parts) => Ok(Admitted::Program),
         Some(_) => service.admission.admit_to_own_pages(parts),
         None => service.admission.admit(parts),
     };
@@ -122,6 +128,10 @@ async fn answer_head(
     reply
 }
 
+fn is_passed_on(parts: &Parts) -> bool {
+    parts.extensions.get::<PassedOn>().is_some()
+}
+
 fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &Refusal) -> Reply {
     service
         .failures
@@ -132,23 +142,26 @@ fn not_admitted(service: &Service, subject: &Subject, parts: &Parts, refusal: &R
     reply
 }
 
-/// The page for those who run the server that is asked for. A path says nothing where an operation is called.
+/// The page for people who run the server that is requested. The path does not matter if an operation is called.
 fn page_of(service: &Service, parts: &Parts) -> Option<Page> {
     let page = Page::at(parts.uri.path()).filter(|page| service.pages.has(*page))?;
-    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
-    (!is_call).then_some(page)
+    may_be_page(parts).then_some(page)
 }
 
-/// The console, if that is asked for and is here.
+/// Whether a request is no call of the API by its head.
+pub(super) fn may_be_page(parts: &Parts) -> bool {
+    !parts.headers.contains_key(TARGET) && !is_head_too_large(parts) && !is_passed_on(parts)
+}
+
+/// The console, if it is requested and is here.
 fn console_of<'a>(service: &'a Service, parts: &Parts) -> Option<&'a Console> {
     let console = service.console.as_deref();
     let console = console.filter(|_| service.pages.have_console() && Console::is_asked_for(parts))?;
-    let is_call = parts.headers.contains_key(TARGET) || is_head_too_large(parts);
-    (!is_call).then_some(console)
+    may_be_page(parts).then_some(console)
 }
 
 fn count(service: &Service, parts: &Parts, reply: &Reply) {
-    /// It was refused before it could have been one of an operation.
+    /// The request was refused before an operation was known.
     const NO_EXCEPTION: &str = "(none)";
     let operation = Target::of(&parts.headers).operation().map(|known| known.name);
     let error = match reply.extensions().get::<Exception>() {
@@ -162,15 +175,15 @@ fn count(service: &Service, parts: &Parts, reply: &Reply) {
 #[derive(Clone, Copy)]
 struct Exception(&'static str);
 
-/// What the head says about the body.
-enum ContentType {
+/// The content type in the head.
+pub(super) enum ContentType {
     Spoken(Protocol),
     PlainJson,
     Unknown,
 }
 
 impl ContentType {
-    fn of(headers: &HeaderMap) -> ContentType {
+    pub(super) fn of(headers: &HeaderMap) -> ContentType {
         let value = headers
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
@@ -191,9 +204,9 @@ impl ContentType {
         }
     }
 
-    /// The encoding of an error that has nothing to do with the operation. Clients that speak JSON fail on anything
-    /// else, whatever the status.
-    fn of_errors(&self) -> Protocol {
+    /// The encoding of an error that does not belong to an operation. Clients that speak JSON fail on any other,
+    /// whatever the status.
+    pub(super) fn of_errors(&self) -> Protocol {
         match self {
             ContentType::Spoken(protocol) => *protocol,
             ContentType::PlainJson | ContentType::Unknown => Protocol::Json,
@@ -212,7 +225,7 @@ async fn answer_call(
     let head_bytes = head_bytes(parts);
     if is_head_too_large(parts) {
         service.http.bodies.discard(body).await;
-        return xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+        return head_too_large();
     }
     if parts.method != Method::POST {
         service.http.bodies.discard(body).await;
@@ -232,7 +245,7 @@ async fn answer_call(
         (ContentType::Spoken(_), Target::Operation(_))
     );
     if service.keys.is_some() && !is_checked && !body.is_end_stream() {
-        // It is refused whatever is in it, also if its client has a key.
+        // It is refused whatever the body is, also if its client has a key.
         service.http.bodies.refuse(parts.version, body).await;
         return match content_type {
             ContentType::Spoken(protocol) => error_reply(&ApiError::unknown_operation(), protocol),
@@ -272,7 +285,7 @@ async fn answer_call(
         ContentType::Spoken(protocol) => {
             let authenticated = match target {
                 Target::Operation(_) => authenticate(service, parts, &body.bytes).await,
-                // Every client is told the same of it.
+                // Every client gets the same answer.
                 Target::Unknown | Target::None => Ok(None),
             };
             let scope = authentication::scope(parts, service.scope);
@@ -281,7 +294,7 @@ async fn answer_call(
                 _ => None,
             };
             let scope = of_caller.unwrap_or(scope);
-            // A client that is not let in uses up no fault of others.
+            // A client that is not let in does not use up a fault that is meant for others.
             let struck = target.operation().filter(|_| authenticated.is_ok());
             let injected = inject(service, struck).await;
             let request = ApiRequest {
@@ -312,6 +325,10 @@ async fn answer_call(
     }
 }
 
+pub(super) fn head_too_large() -> Reply {
+    xml(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "")
+}
+
 fn refused_as_unknown(content_type: &ContentType, target: &Target) -> Reply {
     match target {
         Target::None => not_authorized(content_type),
@@ -321,7 +338,7 @@ fn refused_as_unknown(content_type: &ContentType, target: &Target) -> Reply {
     }
 }
 
-/// Who has sent the request, if signatures are verified.
+/// The sender of the request, if signatures are verified.
 async fn authenticate(
     service: &Service,
     parts: &Parts,
@@ -341,7 +358,7 @@ async fn authenticate(
     verified.await.map(Some)
 }
 
-/// The faults that a test asked for, once the time has passed by which they delay the call.
+/// The effects of faults, after the delay that they demand.
 async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
     let Some(operation) = operation else {
         return Injected::default();
@@ -353,16 +370,16 @@ async fn inject(service: &Service, operation: Option<&Operation>) -> Injected {
     injected
 }
 
-/// What `X-Amz-Target` asks for. Host, path and the scope of the signature say nothing about it.
-enum Target {
-    /// There is no service and operation in it.
+/// The operation in `X-Amz-Target`. Host, path and the scope of the signature do not matter.
+pub(super) enum Target {
+    /// It names no service and operation.
     None,
     Unknown,
     Operation(&'static Operation),
 }
 
 impl Target {
-    fn of(headers: &HeaderMap) -> Target {
+    pub(super) fn of(headers: &HeaderMap) -> Target {
         let value = headers
             .get(TARGET)
             .and_then(|value| value.to_str().ok())
@@ -376,7 +393,7 @@ impl Target {
         }
     }
 
-    fn operation(&self) -> Option<&'static Operation> {
+    pub(super) fn operation(&self) -> Option<&'static Operation> {
         match self {
             Target::Operation(operation) => Some(operation),
             Target::Unknown | Target::None => None,
@@ -408,8 +425,14 @@ fn plain_json(body: &[u8]) -> Reply {
 }
 
 fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol: Protocol) -> Reply {
-    let most_bytes = service.http.bodies.most_bytes();
-    let error = match reason {
+    let error = body_failure(reason, service.http.bodies.most_bytes());
+    service.note_failure(subject, &error);
+    body_error_reply(reason, &error, protocol)
+}
+
+/// What a client is told whose body could not be read.
+pub(super) fn body_failure(reason: BodyError, most_bytes: usize) -> ApiError {
+    match reason {
         BodyError::TooLarge => ApiError::new(
             413,
             "RequestEntityTooLargeException",
@@ -423,11 +446,13 @@ fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol:
         BodyError::NoMemory => ApiError::unavailable("The server has too many request bodies to read."),
         BodyError::Broken => ApiError::not_parsable(),
         BodyError::Stopping => ApiError::unavailable("The server stops."),
-    };
-    service.note_failure(subject, &error);
-    let mut reply = error_reply(&error, protocol);
+    }
+}
+
+pub(super) fn body_error_reply(reason: BodyError, error: &ApiError, protocol: Protocol) -> Reply {
+    let mut reply = error_reply(error, protocol);
     if matches!(reason, BodyError::TooSlow | BodyError::Stopping) {
-        // What is still to come of the body would be taken for the next request.
+        // The rest of the body would be taken for the next request.
         reply
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -435,7 +460,7 @@ fn body_error(service: &Service, subject: &Subject, reason: BodyError, protocol:
     reply
 }
 
-fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
+pub(super) fn error_reply(error: &ApiError, protocol: Protocol) -> Reply {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = reply_with(status, protocol.content_type(), error.body(protocol));
     reply

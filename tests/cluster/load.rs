@@ -59,16 +59,18 @@ impl Load {
 
     pub fn end(self) -> Acknowledged {
         self.is_over.store(true, Ordering::Relaxed);
-        let threads = self.threads.into_iter().enumerate();
-        Acknowledged(
-            threads
-                .map(|(key, thread)| (key_of(key), thread.join().unwrap()))
-                .collect(),
-        )
+        let threads = self.threads.into_iter().map(|thread| thread.join().unwrap());
+        Acknowledged::of(threads.collect())
     }
 }
 
 impl Acknowledged {
+    /// What each thread knows of, whose keys are those of its place.
+    pub fn of(threads: Vec<BTreeMap<u64, (ShardId, SequenceNumber)>>) -> Acknowledged {
+        let threads = threads.into_iter().enumerate();
+        Acknowledged(threads.map(|(key, own)| (key_of(key), own)).collect())
+    }
+
     /// Each acknowledged record is there once, where it was said to be, and those of a key are in the order of its
     /// puts. Records that were not acknowledged may be there, once too.
     pub fn check(&self, stream: &Stream) {

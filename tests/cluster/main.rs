@@ -4,12 +4,20 @@
 
 mod backups;
 mod checks;
+mod damage;
 mod failures;
+mod forwarding;
+mod http_load;
 mod load;
+mod misled;
+mod nemesis;
+mod outages;
 mod owners;
+mod process;
 mod refusals;
 mod restarts;
 mod served;
+mod succession;
 mod verified;
 mod watched;
 
@@ -71,9 +79,9 @@ impl Cluster {
         StoreOptions::new().open_jetstream(&self.at()).unwrap()
     }
 
-    /// The options of the program for this.
-    fn options(&self) -> Vec<String> {
-        vec![
+    /// What tells a server of the cluster.
+    fn engine(&self) -> [String; 6] {
+        [
             "--engine".to_owned(),
             self.nodes.url(),
             "--engine-monitor".to_owned(),

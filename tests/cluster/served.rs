@@ -1,76 +1,17 @@
 //! `anabranch serve --engine`: the program on a cluster.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
-
-use anabranch_harness::http1::Client;
+use anabranch_harness::wait::wait_until;
 use serde_json::json;
 
+use crate::process::Served;
 use crate::{Cluster, PROGRAM};
-
-pub struct Served {
-    child: Child,
-    pub address: String,
-}
-
-impl Served {
-    pub fn begin(arguments: &[&str]) -> Served {
-        let mut child = PROGRAM
-            .command()
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("Ctrl-C") {
-            if out.read_line(&mut said).unwrap() == 0 {
-                let mut log = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-                panic!("it does not serve: {said}\n{log}");
-            }
-        }
-        let address = said.split_once("http://").unwrap().1;
-        let address = address.split(['"', ' ', '\n', '/']).next().unwrap().to_owned();
-        Served { child, address }
-    }
-
-    pub fn client(&self) -> Client {
-        Client::connect(self.address.parse().unwrap())
-    }
-
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn engine(cluster: &Cluster) -> Vec<String> {
-    vec![
-        "--engine".to_owned(),
-        cluster.nodes.url(),
-        "--engine-monitor".to_owned(),
-        cluster.nodes.monitors().join(","),
-    ]
-}
 
 #[test]
 fn a_server_on_a_cluster_is_killed_and_the_next_one_has_its_records() {
     let Some(mut cluster) = Cluster::of_three() else {
         return;
     };
-    let engine = engine(&cluster);
-    let arguments: Vec<_> = engine.iter().map(String::as_str).collect();
-    let first = Served::begin(&arguments);
+    let first = Served::begin(&cluster, &[]);
     let mut client = first.client();
     client.ok(
         "CreateStream",
@@ -79,19 +20,11 @@ fn a_server_on_a_cluster_is_killed_and_the_next_one_has_its_records() {
     let put = json!({ "StreamName": "clicks", "PartitionKey": "user-42", "Data": "Zmlyc3Q=" });
     let number = client.ok("PutRecord", &put)["SequenceNumber"].clone();
 
-    let second = PROGRAM.command().arg("serve").args(&arguments).output().unwrap();
-    let refused = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(3), "{refused}");
-    assert!(
-        refused.contains("another server has the store main on the cluster open"),
-        "{refused}"
-    );
-    assert!(refused.contains("--engine-store"), "{refused}");
-
     first.kill();
     let leader = cluster.nodes.leader_of("AB_main_1");
     cluster.nodes.kill(leader);
-    let next = Served::begin(&arguments);
+    let next = Served::begin(&cluster, &[]);
+    wait_until("the next one has the store", || next.health()["role"] == "owner");
     let mut client = next.client();
     let shard = json!({
         "StreamName": "clicks", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON",
@@ -101,6 +34,29 @@ fn a_server_on_a_cluster_is_killed_and_the_next_one_has_its_records() {
     assert_eq!(read["Records"][0]["SequenceNumber"], number);
     assert_eq!(read["Records"][0]["Data"], "Zmlyc3Q=");
     client.ok("PutRecord", &put);
+}
+
+/// It takes no calls that another server could pass on.
+#[test]
+fn a_program_with_the_library_that_has_the_store_is_named_as_what_it_is() {
+    let Some(cluster) = Cluster::of_one() else {
+        return;
+    };
+    let store = cluster.open();
+    let refused = PROGRAM
+        .command()
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(cluster.engine())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("another server has the store main on the cluster open")
+            && said.contains("--engine-store"),
+        "{said}"
+    );
+    store.close().unwrap();
 }
 
 #[test]
@@ -115,6 +71,7 @@ fn options_of_a_cluster_are_checked_before_anything_is_done() {
     for (arguments, why) in [
         (&["--engine", "http://a"][..], "nats://HOST"),
         (&["--engine-store", "other"], "--engine"),
+        (&["--advertise", "http://a:1"], "--engine"),
         (
             &["--engine", "nats://a", "--data-dir", "d"],
             "cannot be used with",
@@ -129,7 +86,16 @@ fn options_of_a_cluster_are_checked_before_anything_is_done() {
     }
     let (status, said) = run(&["--engine", "nats://127.0.0.1:1", "--replicas", "2"]);
     assert!(status != Some(0) && said.contains("1, 3 or 5"), "{said}");
-    let (status, said) = run(&["--engine", "nats://127.0.0.1:1"]);
+    let at = |more: &[&str]| run(&[&["--engine", "nats://127.0.0.1:1", "--listen"], more].concat());
+    for address in ["a:1", "http://a:1/b", "https://a:1"] {
+        let (status, said) = at(&["127.0.0.1:0", "--advertise", address]);
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("--advertise"), "{said}");
+    }
+    let (status, said) = at(&["0.0.0.0:0", "--allow-unsigned-beyond-loopback"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("--advertise http://HOST:PORT"), "{said}");
+    let (status, said) = at(&["127.0.0.1:0"]);
     assert_eq!(status, Some(4), "{said}");
     assert!(said.contains("the cluster did not let the client in"), "{said}");
 }

@@ -9,7 +9,7 @@ use anabranch_harness::wait::wait_until;
 use serde_json::json;
 
 use crate::Cluster;
-use crate::served::Served;
+use crate::process::Served;
 
 /// The status and the body of a page.
 fn page(served: &Served, path: &str) -> (u16, String) {
@@ -33,9 +33,7 @@ fn number(metrics: &str, name: &str) -> Option<f64> {
 }
 
 fn serve(cluster: &Cluster) -> Served {
-    let options = cluster.options();
-    let options: Vec<_> = options.iter().map(String::as_str).collect();
-    Served::begin(&options)
+    Served::begin(cluster, &[])
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::chain::Chain;
 use super::cluster::Cluster;
 use super::frame::Frame;
 use super::options::JetStream;
-use super::shared::Shared;
+use super::shared::{LEADER_LIMIT, Shared};
 use super::stored_catalog::{reader, state_of, stored_edits};
 use super::subjects::Names;
 use crate::catalog::{CatalogState, Edit};
@@ -90,10 +92,12 @@ impl ClusterLook {
         let Some(stream) = log.stream() else {
             return Ok(());
         };
+        let probe = self.shared.names.probe(Some(stream));
         let (stream, subject) = (self.shared.names.stream(stream), self.shared.names.log(log));
         let last = {
             let (shared, stream, subject) = (self.shared.clone(), stream.clone(), subject.clone());
-            let task = async move { shared.last_known(&stream, &subject).await };
+            let deadline = Instant::now() + LEADER_LIMIT;
+            let task = async move { shared.last_known(&stream, &subject, deadline).await };
             match self.shared.cluster.run(task)? {
                 Ok(last) => last.map_or(0, |last| last.sequence),
                 // A stream is made when its first record is put.
@@ -103,7 +107,7 @@ impl ClusterLook {
         };
         let mut reached = 0;
         while reached < last {
-            for frame in self.frames(&stream, &subject, reached)? {
+            for frame in self.frames((&stream, &subject, &probe), reached)? {
                 reached = frame.sequence;
                 let records = frame.read().collect();
                 let seen = SeenFrame {
@@ -125,12 +129,14 @@ impl ClusterLook {
     }
 
     /// The frames behind this one, as many as one request gives. There is one.
-    fn frames(&self, stream: &str, subject: &str, behind: u64) -> Result<Vec<Frame>> {
-        let (shared, stream, subject) = (self.shared.clone(), stream.to_owned(), subject.to_owned());
+    fn frames(&self, of: (&str, &str, &str), behind: u64) -> Result<Vec<Frame>> {
+        let (stream, subject, probe) = (of.0.to_owned(), of.1.to_owned(), of.2.to_owned());
+        let shared = self.shared.clone();
         self.shared.cluster.run(async move {
             let chain = Chain {
                 stream: &stream,
                 subject: &subject,
+                probe: &probe,
                 most: MOST_FRAMES,
                 most_bytes: MOST_BYTES,
             };

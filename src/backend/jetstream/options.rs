@@ -1,7 +1,9 @@
 //! Where a cluster is, and what is asked of it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::seat::Seat;
 use crate::error::{InvalidArgument, Result};
 
 const DEFAULT_STORE: &str = "main";
@@ -37,6 +39,8 @@ pub struct JetStream {
     pub(super) monitors: Vec<String>,
     pub(super) trusts_sync: bool,
     pub(super) takes_over: bool,
+    /// Of a server that takes calls of others once it has the store.
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 /// What a URL says of who connects.
@@ -102,6 +106,7 @@ impl JetStream {
             monitors: hosts.iter().map(monitor).collect(),
             trusts_sync: false,
             takes_over: false,
+            seat: None,
         })
     }
 
@@ -181,6 +186,13 @@ impl JetStream {
     #[must_use]
     pub fn trust_sync(mut self) -> Self {
         self.trusts_sync = true;
+        self
+    }
+
+    /// Has the opener say of itself what this seat says.
+    #[cfg(feature = "server")]
+    pub(crate) fn seated(mut self, seat: Arc<Seat>) -> Self {
+        self.seat = Some(seat);
         self
     }
 

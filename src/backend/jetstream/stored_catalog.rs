@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::certain::Watched;
 use super::cluster::Cluster;
-use super::edits::{last_sequence, read};
-use super::shared::Shared;
+use super::edit_reads::read;
+use super::shared::{LEADER_LIMIT, Shared};
 use super::subjects::Names;
 use crate::catalog::{CatalogState, Edit};
 use crate::error::Result;
@@ -17,10 +20,14 @@ pub(super) fn reader(cluster: Arc<Cluster>, names: Names) -> Arc<Shared> {
 /// The edits since the last snapshot, and that, up to the last edit of this moment. There are none where there is no
 /// store.
 pub(super) async fn stored_edits(shared: &Shared) -> Result<Vec<Edit>> {
-    let last = last_sequence(shared).await?;
-    match last {
-        0 => Ok(Vec::new()),
-        last => Ok(read(shared, last).await?.edits),
+    let (stream, subject) = (shared.names.catalog_stream(), shared.names.edits());
+    let deadline = Instant::now() + LEADER_LIMIT;
+    if let Some(last) = shared.last_known(&stream, &subject, deadline).await? {
+        return Ok(read(shared, last.sequence).await?.edits);
+    }
+    match shared.has_never_had(&Watched::edits(shared), deadline).await? {
+        true => Ok(Vec::new()),
+        false => Err(shared.corrupt(&stream, &subject, 0, "its leader does not find the last edit")),
     }
 }
 

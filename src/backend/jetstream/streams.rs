@@ -172,6 +172,7 @@ mod tests {
             is_ours: true,
             replicas: 3,
             bytes: 7,
+            last_sequence: 9,
             leader: leader.map(str::to_owned),
             current_replicas,
             lag: 4,

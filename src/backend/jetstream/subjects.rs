@@ -59,9 +59,22 @@ impl Names {
         format!("ab.{}.catalog.edits", self.store)
     }
 
+    /// What is written there says how far the servers are that have a stream, or the catalog if `stream` is none.
+    pub(super) fn probe(&self, stream: Option<StreamId>) -> String {
+        match stream {
+            Some(stream) => format!("ab.{}.{stream}.probe", self.store),
+            None => format!("ab.{}.catalog.probe", self.store),
+        }
+    }
+
     /// Who asks there is answered by the opener of the store. It is no subject of a stream.
     pub(super) fn presence(&self) -> String {
         format!("ab-present.{}", self.store)
+    }
+
+    /// What openers of the store have all servers know. It is no subject of a stream either.
+    pub(super) fn news(&self) -> String {
+        format!("ab-news.{}", self.store)
     }
 
     /// Of a message that is of no log: the last one of a stream that is backed up.

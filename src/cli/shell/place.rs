@@ -1,4 +1,4 @@
-//! Which place with streams is meant: `--data-dir` or `--endpoint`.
+//! The place with the streams: `--data-dir` or `--endpoint`.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use super::super::Failure;
 use super::directory::{Access, Directory};
 use super::endpoint::Endpoint;
 use super::environment::variable;
+use super::name::StreamArgument;
 use super::target::Target;
 
 #[derive(Debug, Clone, Args)]
@@ -35,7 +36,7 @@ pub(super) struct PlaceArguments {
     keys: Option<PathBuf>,
 }
 
-/// What a command does at a place, whichever it is.
+/// The work of a command at a place of either kind.
 pub(super) trait Work {
     fn at(self, target: &mut impl Target) -> Result<(), Failure>;
 }
@@ -43,8 +44,13 @@ pub(super) trait Work {
 impl PlaceArguments {
     const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4567";
 
-    /// Opens the place, does the work and lets the place go, also where the work failed.
-    pub(super) fn run(&self, access: Access, work: impl Work) -> Result<(), Failure> {
+    /// Opens the place, does the work, on a stream if one is given, and closes the place, even if the work failed.
+    pub(super) fn run(
+        &self,
+        access: Access,
+        stream: Option<&StreamArgument>,
+        work: impl Work,
+    ) -> Result<(), Failure> {
         match &self.data_dir {
             Some(directory) => {
                 let namespace = self.namespace(ServerOptions::DEFAULT_REGION)?;
@@ -53,7 +59,13 @@ impl PlaceArguments {
                     work,
                 )
             }
-            None => worked(self.endpoint()?, work),
+            None => match stream.filter(|stream| stream.has_namespace()) {
+                Some(stream) => Err(Failure::Usage(format!(
+                    "{stream}: a stream behind an endpoint has no namespace, and no slash in its name; --region says in which \
+                     region it is, and --data-dir that it is in a directory"
+                ))),
+                None => worked(self.endpoint()?, work),
+            },
         }
     }
 
@@ -71,7 +83,7 @@ impl PlaceArguments {
         Endpoint::open(&url, region)
     }
 
-    /// Where a server has the streams of the account in the region.
+    /// The namespace in which a server has the streams of the account in the region.
     fn namespace(&self, default_region: &str) -> Result<String, Failure> {
         let region = self.region.as_deref().unwrap_or(default_region);
         let options = ServerOptions::new("").region(region).account_id(&self.account_id);

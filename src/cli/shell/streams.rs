@@ -12,6 +12,7 @@ use super::super::Failure;
 use super::decoded::json_text;
 use super::directory::Access;
 use super::lineage::LineageReader;
+use super::name::StreamArgument;
 use super::output::{Output, OutputArguments};
 use super::place::{PlaceArguments, Work};
 use super::reshard::show_shards;
@@ -22,7 +23,7 @@ use super::target::{StreamRow, Target};
 pub(in crate::cli) struct StreamsArguments {
     /// The stream whose shards are to be listed
     #[arg(value_name = "NAME")]
-    stream: Option<String>,
+    stream: Option<StreamArgument>,
 
     #[command(flatten)]
     output: OutputArguments,
@@ -35,7 +36,7 @@ pub(in crate::cli) struct StreamsArguments {
 pub(in crate::cli) struct CreateArguments {
     /// The name: 1 to 128 characters of a-z A-Z 0-9 _ . -
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// How many shards it has
     #[arg(
@@ -56,7 +57,7 @@ pub(in crate::cli) struct CreateArguments {
 pub(in crate::cli) struct DeleteArguments {
     /// The stream
     #[arg(value_name = "NAME")]
-    stream: String,
+    stream: StreamArgument,
 
     /// Do it without asking
     #[arg(long)]
@@ -68,17 +69,23 @@ pub(in crate::cli) struct DeleteArguments {
 
 /// Lists the streams, or the shards of one.
 pub(super) fn list(arguments: &StreamsArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Read, List(arguments))
+    arguments
+        .place
+        .run(Access::Read, arguments.stream.as_ref(), List(arguments))
 }
 
 /// Makes a stream.
 pub(super) fn create(arguments: &CreateArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Make, Create(arguments))
+    arguments
+        .place
+        .run(Access::Make, Some(&arguments.stream), Create(arguments))
 }
 
-/// Deletes a stream, if that is meant.
+/// Deletes a stream, after the person has agreed.
 pub(super) fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
-    arguments.place.run(Access::Change, Delete(arguments))
+    arguments
+        .place
+        .run(Access::Change, Some(&arguments.stream), Delete(arguments))
 }
 
 struct List<'a>(&'a StreamsArguments);
@@ -129,7 +136,7 @@ impl Work for Delete<'_> {
     }
 }
 
-/// Asks, on standard error, and takes a line of standard input for the answer.
+/// Asks on standard error, and reads a line of standard input as the answer.
 fn is_meant(stream: &str) -> bool {
     let mut answer = String::new();
     let _ = write!(
@@ -140,14 +147,14 @@ fn is_meant(stream: &str) -> bool {
     read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-/// A stream as it is listed.
+/// A stream in the list.
 struct Listed {
     stream: StreamRow,
     /// When its oldest record arrived, if it has any.
     oldest: Option<Timestamp>,
 }
 
-/// The arrival of the oldest record. What keeps one stream from being read keeps no other from being listed.
+/// The arrival of the oldest record. If one stream cannot be read, the others are still listed.
 fn oldest(target: &mut impl Target, stream: &StreamRow) -> Result<Option<Timestamp>, Failure> {
     if !stream.is_readable() {
         return Ok(None);
@@ -162,7 +169,7 @@ fn oldest(target: &mut impl Target, stream: &StreamRow) -> Result<Option<Timesta
     }
 }
 
-/// A number of JSON, without a fraction where there is none.
+/// A JSON number, without a fraction if it is whole.
 fn seconds(time: Duration) -> Value {
     match time.subsec_nanos() {
         0 => Value::from(time.as_secs()),

@@ -1,4 +1,4 @@
-//! Which directory or endpoint is asked, by whom, and what is said where it cannot be.
+//! The choice of a directory or endpoint and of the credentials, and the messages if it cannot be used.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anabranch::Store;
 use serde_json::Value;
@@ -152,7 +153,7 @@ fn streams_of_other_namespaces_have_them_in_their_names() {
         names(&elsewhere).contains(&"000000000000/us-east-1/twice"),
         "{elsewhere:?}"
     );
-    // What is made in a directory, a server has.
+    // A server has the streams that were made in the directory.
     shell.ok(&[
         "create",
         "there",
@@ -204,6 +205,32 @@ fn an_endpoint_without_a_server_is_said_to_be_one() {
     }
 }
 
+/// A stopped endpoint still takes connections.
+#[test]
+fn an_endpoint_that_does_not_answer_is_waited_for_half_a_minute() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let ended = std::thread::scope(|scope| {
+        let commands = [&["streams"][..], &["get", "a"], &["put", "a"], &["tail", "a"]];
+        let ran = commands.map(|arguments| {
+            let mut command = program(&[arguments, &["--endpoint", &url]].concat());
+            scope.spawn(move || {
+                let begun = Instant::now();
+                (ran(&mut command), begun.elapsed())
+            })
+        });
+        ran.map(|ran| ran.join().unwrap())
+    });
+    for (Ran { status, out, error }, took) in ended {
+        assert_eq!((status, out.as_str()), (5, ""), "{error}");
+        let said = format!(
+            "no answer from {url}: no answer has begun after 30 s; what listens there is stopped, or hangs"
+        );
+        assert!(error.contains(&said), "{error}");
+        assert!(took >= Duration::from_secs(30), "{took:?}");
+    }
+}
+
 #[test]
 fn what_answers_and_is_no_kinesis_is_said_to_be_none() {
     for answer in [
@@ -215,7 +242,7 @@ fn what_answers_and_is_no_kinesis_is_said_to_be_none() {
         let other = std::thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             let mut request = [0; 4096];
-            // The head and the body, `{}`.
+            // The head, and the body, `{}`.
             let mut read = Vec::new();
             while !read.ends_with(b"{}") {
                 let count = connection.read(&mut request).unwrap();
@@ -255,7 +282,7 @@ fn the_environment_says_where_and_in_which_region() {
     assert_eq!(listed(&[], &[("AWS_DEFAULT_REGION", "eu-west-1")]), "away");
     let both = [("AWS_REGION", "us-west-2"), ("AWS_DEFAULT_REGION", "eu-west-1")];
     assert_eq!(listed(&[], &both), "home");
-    // A directory that is given is what is meant.
+    // A directory that is given takes precedence.
     let directory = Shell::in_directory();
     directory.ok(&["create", "here"]);
     let mut command = directory.command(&["streams"]);
@@ -363,7 +390,7 @@ fn an_encrypted_directory_needs_its_keys() {
     shell.put("secret\n", &["clicks", "--keys", keys]);
     assert_eq!(texts(&shell.rows(&["get", "clicks", "--keys", keys])), ["secret"]);
     assert!(shell.refusal(4, &["get", "clicks"]).contains("add the key"));
-    // It is listed, without what cannot be read.
+    // The stream is listed, without the facts that cannot be read.
     let Ran { status, out, error } = shell.run(&["streams"]);
     assert_eq!((status, &rows(&out)[0]["oldest"]), (0, &Value::Null));
     assert!(error.contains("add the key"), "{error}");

@@ -98,7 +98,7 @@ clicks  ACTIVE  2       24 h       -       PROVISIONED
     }
 }
 
-/// What the rows of shards say: their state and parents.
+/// The state and parents in the rows of shards.
 fn lineage(rows: &[Value]) -> Vec<(&str, Vec<&str>)> {
     rows.iter()
         .map(|row| {
@@ -197,12 +197,68 @@ fn what_cannot_be_is_a_wrong_command_line() {
         (&["streams", "--account-id", "1"], "1"),
         (&["streams", "--keys", "/nowhere/keys"], "--keys: /nowhere/keys"),
     ] {
-        // So that what is missing is not the directory.
+        // So that the error is not about a missing directory.
         std::fs::create_dir_all(shell.data_dir()).unwrap();
         std::fs::write(shell.data_dir().join("CURRENT"), "").unwrap();
         let error = shell.refusal(2, wrong);
         assert!(error.contains(part), "{wrong:?}: {error}");
     }
+}
+
+#[test]
+fn a_name_is_checked_before_anything_is_done() {
+    let long = "x".repeat(129);
+    for shell in Shell::each() {
+        shell.ok(&["create", "clicks", "--shards", "1"]);
+        for (name, part) in [
+            ("../x", "\"..\" is no namespace"),
+            ("./x", "\".\" is no namespace"),
+            ("a/../x", "\"a/..\" is no namespace"),
+            ("a//x", "\"a/\" is no namespace"),
+            ("a b/x", "\"a b\" is no namespace"),
+            ("", "at least one character"),
+            ("a/", "at least one character"),
+            ("clicks!", "not '!'"),
+            ("cl\u{ef}cks", "not 'ï'"),
+            (&long, "at most 128 characters, this one has 129"),
+        ] {
+            for command in [
+                &["create", name][..],
+                &["streams", name],
+                &["put", name],
+                &["get", name],
+                &["tail", name],
+                &["split", name, "0"],
+                &["merge", name, "0", "1"],
+                &["trim", name, "--to", "-1h"],
+                &["delete", name, "--yes"],
+            ] {
+                let error = shell.refusal(2, command);
+                assert!(error.contains(part), "{command:?}: {error}");
+            }
+        }
+        let listed = shell.rows(&["streams"]);
+        assert_eq!((listed.len(), &listed[0]["stream"]), (1, &json!("clicks")));
+    }
+}
+
+#[test]
+fn behind_an_endpoint_no_name_has_a_namespace() {
+    let [directory, server] = Shell::each();
+    let name = "tenant-7/clicks";
+    for command in [
+        &["create", name][..],
+        &["streams", name],
+        &["put", name],
+        &["get", name],
+        &["delete", name, "--yes"],
+    ] {
+        let error = server.refusal(2, command);
+        assert!(error.contains("no slash in its name; --region says"), "{error}");
+    }
+    directory.ok(&["create", name, "--shards", "1"]);
+    directory.put("1\n", &[name]);
+    assert_eq!(directory.rows(&["get", name]).len(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests turn.
+//! The server as its clients see it: bytes in, bytes out, over real sockets, on a clock that the tests set.
 
 mod account;
 mod admission;
@@ -6,6 +6,8 @@ mod budgets;
 mod calls;
 mod cbor;
 mod channels;
+#[cfg(feature = "nats")]
+mod cluster;
 mod connections;
 mod console;
 mod declared_errors;

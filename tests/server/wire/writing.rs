@@ -1,4 +1,4 @@
-//! Putting records, and that nothing is stored of what is refused.
+//! Putting records, and that refused records are not stored.
 
 use std::time::Duration;
 
@@ -38,11 +38,13 @@ fn a_record_goes_to_the_shard_of_its_key(backend: Backend) {
         "PutRecord",
         &json!({"StreamName": "s", "PartitionKey": "a", "Data": "aGk="}),
     );
-    // "a" has hash key 16955237001963240173058271559858726497. The first of this shard's numbers has counter 1, and in
-    // memory, where numbers are left out, counter 10.
+    // "a" has hash key 16955237001963240173058271559858726497. The first of this shard's numbers has counter 1, in
+    // memory, where numbers are left out, counter 10, and on a cluster, where a message has 16,384 of them, that.
     let number = match backend {
         Backend::Directory => "49547204513960148148222384694535363682458688131885432834",
         Backend::Memory => "49547204513960148148222384694546244014835219794457788418",
+        #[cfg(feature = "nats")]
+        Backend::Cluster => "49547204513960148148222384714341195385205157901096714242",
     };
     let expected = format!(r#"{{"ShardId":"shardId-000000000000","SequenceNumber":"{number}"}}"#);
     assert_eq!(reply.text(), expected);
@@ -163,7 +165,7 @@ fn a_number_to_be_exceeded_must_be_one_that_can_have_been(backend: Backend) {
     }
     assert_eq!(server.count_records("s"), 5);
 
-    // What was given out stays good when the clock goes back.
+    // Numbers that were given out stay valid when the clock goes back.
     server.advance(Duration::from_secs(10));
     let number = text(&server.put("s", "k", "")["SequenceNumber"]);
     server.clock.jump_back(Duration::from_secs(3));

@@ -1,21 +1,25 @@
-//! Calls of the Kinesis API, each waited for.
+//! Blocking calls of the Kinesis API.
 
+use std::cell::Cell;
 use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
 use anabranch::{Clock, SystemClock};
 use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use super::super::super::Failure;
 use super::answers;
 use super::certificates;
 use super::signing::Signer;
 
-/// Longer than any call takes that will be answered.
+/// Longer than any call takes that is answered.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Shorter than any server keeps a connection without requests.
@@ -23,25 +27,36 @@ const LONGEST_IDLE: Duration = Duration::from_secs(20);
 
 const PATIENCE_TO_CONNECT: Duration = Duration::from_secs(10);
 
-/// How often a call is made that the endpoint cannot answer at the time. The last wait is of about 3 s.
+/// How long an answer may take to begin, if the call itself does not wait. The slowest answers wait for a disk. A stopped
+/// endpoint still takes connections, so only the time shows that it is stopped.
+const PATIENCE_TO_ANSWER: Duration = Duration::from_secs(30);
+
+/// A call may take a second more for each of this many bytes that are sent.
+const LEAST_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// After this time without an answer, a message says so.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How often a call is tried that the endpoint cannot answer at the time. The last wait is about 3 s.
 const MOST_ATTEMPTS: u32 = 7;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// An endpoint that speaks the API.
+/// An endpoint with the API.
 pub(super) struct Client {
     http: reqwest::Client,
     runtime: Runtime,
     url: Url,
     host: String,
     signer: Signer,
+    has_told_of_silence: Cell<bool>,
 }
 
-/// Why a call did not do what was asked.
+/// Why a call failed.
 pub(super) enum CallError {
     /// The endpoint refuses it.
     Refused(Refusal),
-    /// All else.
+    /// Every other failure.
     Failed(Box<Failure>),
 }
 
@@ -62,7 +77,7 @@ impl Client {
             None => name.to_owned(),
         };
         let signer = Signer::of_environment(region, name)?;
-        // TLS is by ring here too.
+        // TLS uses ring here too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = reqwest::Client::builder()
             .http1_only()
@@ -89,10 +104,11 @@ impl Client {
             url,
             host,
             signer,
+            has_told_of_silence: Cell::new(false),
         })
     }
 
-    /// Calls an operation, again if it is refused for reasons that pass.
+    /// Calls an operation, and retries it if it is refused for a reason that may pass.
     pub(super) fn call(&self, operation: &str, input: &Value) -> Result<Value, CallError> {
         let body = input.to_string().into_bytes();
         let mut wait = FIRST_WAIT;
@@ -114,11 +130,12 @@ impl Client {
             request = request.header(name, value);
         }
         let answered = self.runtime.block_on(async {
-            let response = request.send().await?;
+            let response = self.begun(request.send(), body.len() as u64).await?;
             let status = response.status();
-            Ok::<_, reqwest::Error>((status, response.bytes().await?))
+            let answer = response.bytes().await;
+            Ok::<_, String>((status, answer.map_err(|error| deepest(&error))?))
         });
-        let (status, answer) = answered.map_err(|error| self.unanswered(deepest(&error), true))?;
+        let (status, answer) = answered.map_err(|reason| self.unanswered(reason, true))?;
         match status {
             StatusCode::OK if answer.is_empty() => Ok(Value::Null),
             StatusCode::OK => serde_json::from_slice(&answer).map_err(|_| {
@@ -131,6 +148,46 @@ impl Client {
         }
     }
 
+    /// The answer to a call of this many bytes, once it has begun.
+    async fn begun(
+        &self,
+        call: impl Future<Output = reqwest::Result<Response>>,
+        bytes: u64,
+    ) -> Result<Response, String> {
+        let patience = PATIENCE_TO_ANSWER + Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
+        let mut call = pin!(call);
+        let begun = match timeout(SILENCE, &mut call).await {
+            Ok(begun) => begun,
+            Err(_) => {
+                self.tell_of_silence(patience);
+                let begun = timeout(patience.saturating_sub(SILENCE), call).await;
+                begun.map_err(|_| {
+                    format!(
+                        "no answer has begun after {} s; what listens there is stopped, or hangs",
+                        patience.as_secs()
+                    )
+                })?
+            }
+        };
+        begun.map_err(|error| deepest(&error))
+    }
+
+    /// Printed once, for people who wait at a terminal.
+    fn tell_of_silence(&self, patience: Duration) {
+        if io::stderr().is_terminal() && !self.has_told_of_silence.replace(true) {
+            eprintln!(
+                "\r\x1b[Kanabranch: {} has not answered for {} s; waiting up to {} s",
+                self.shown_url(),
+                SILENCE.as_secs(),
+                patience.as_secs()
+            );
+        }
+    }
+
+    fn shown_url(&self) -> String {
+        self.url.as_str().trim_end_matches('/').to_owned()
+    }
+
     fn refusal(&self, status: StatusCode, answer: &[u8]) -> CallError {
         let error: Value = serde_json::from_slice(answer).unwrap_or_default();
         let text = |name: &str| error.get(name).and_then(Value::as_str);
@@ -139,7 +196,7 @@ impl Client {
                 "what answers there does not speak the Kinesis API: status {}",
                 status.as_u16()
             );
-            // A proxy in front of a server that is being started says so.
+            // A proxy gives this in front of a server that is being started.
             return self.unanswered(reason, status.is_server_error());
         };
         CallError::Refused(Refusal {
@@ -150,7 +207,7 @@ impl Client {
     }
 
     fn unanswered(&self, reason: String, may_pass: bool) -> CallError {
-        let url = self.url.as_str().trim_end_matches('/').to_owned();
+        let url = self.shown_url();
         let (reason, may_pass) = match reason.contains("certificate") {
             true => {
                 let reason = format!("{reason}; AWS_CA_BUNDLE names a file with certificates to trust");
@@ -185,7 +242,7 @@ impl Refusal {
     fn may_pass(&self, operation: &str) -> bool {
         const CHANGES_NOTHING: [&str; 3] = ["Describe", "List", "Get"];
         let is_throttled = answers::is_throttling(&self.kind);
-        // Of other calls it is a quota, which waiting does not raise.
+        // For other calls it is a quota, and waiting does not help.
         let is_call_rate = self.is("LimitExceededException")
             && CHANGES_NOTHING.iter().any(|prefix| operation.starts_with(prefix));
         is_throttled || is_call_rate || self.status >= 500
@@ -219,12 +276,12 @@ fn parsed(address: &str) -> Result<Url, Failure> {
     }
 }
 
-/// No proxy leads to this machine.
+/// Whether the host is this machine, to which no proxy leads.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "[::1]" || host.starts_with("127.")
 }
 
-/// What is at the bottom of an error.
+/// The innermost cause of an error.
 fn deepest(error: &reqwest::Error) -> String {
     let mut deepest: &dyn Error = error;
     while let Some(source) = deepest.source() {

@@ -61,7 +61,7 @@ fn any_bytes_in_a_signature_or_a_file_of_credentials_are_refused() {
     driver::run("signature", 1_500, signature::run);
 }
 
-/// Writes the seeds of the corpus anew, when `ANABRANCH_BLESS` is set: they hold what the present format makes.
+/// Writes the seeds of the corpus again, if `ANABRANCH_BLESS` is set: they are in the present format.
 #[test]
 fn every_target_has_seeds() {
     if std::env::var_os("ANABRANCH_BLESS").is_some() {

@@ -4,20 +4,21 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::process::{self, NoChildren};
 
-/// `EXT4_IOC_SHUTDOWN`: ends the file system at once, as a cut of the power does to everything above the disk.
+/// `EXT4_IOC_SHUTDOWN`: stops the file system at once, as a power cut stops everything above the disk.
 const EXT4_IOC_SHUTDOWN: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(b'X', 125);
 
-/// Nothing more is written, the journal in memory included.
+/// Nothing more is written, and the journal in memory is lost.
 const NO_LOG_FLUSH: u32 = 2;
 
 /// An image, mounted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Image {
+pub struct Image {
     file: PathBuf,
     mount_point: PathBuf,
     /// Removed after the image is unmounted.
@@ -25,13 +26,12 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes a file system of `bytes` and mounts it.
+    /// Makes a file system of `bytes` and mounts it, in a new directory below this one.
     ///
     /// # Errors
     /// What is missing on this machine, in words.
-    pub(crate) fn mount_new(bytes: u64) -> Result<Self, String> {
-        let directory =
-            tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
+    pub fn mount_new(parent: &Path, bytes: u64) -> Result<Self, String> {
+        let directory = tempfile::tempdir_in(parent).map_err(|error| error.to_string())?;
         let file = directory.path().join("image");
         File::create(&file)
             .and_then(|file| file.set_len(bytes))
@@ -47,12 +47,12 @@ impl Image {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.mount_point
     }
 
     /// A handle to cut the power with: opening it takes time that the cut must not wait for.
-    pub(crate) fn switch(&self) -> Switch {
+    pub fn switch(&self) -> Switch {
         let no_children = process::no_children();
         Switch {
             root: File::open(&self.mount_point).expect("a mounted file system opens"),
@@ -60,11 +60,20 @@ impl Image {
         }
     }
 
-    /// Mounts what a cut has left. No process may have a file open.
-    pub(crate) fn mount_again(&self) {
-        if let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
-            let holders = holders(&self.mount_point).join("\n");
-            panic!("{reason}; in use by:\n{holders}");
+    /// Mounts the image after a cut. No process may have a file open.
+    pub fn mount_again(&self) {
+        self.mount_again_within(Duration::ZERO);
+    }
+
+    /// As [`mount_again`](Image::mount_again), but waits until a killed process has closed its files.
+    pub fn mount_again_within(&self, patience: Duration) {
+        let started = Instant::now();
+        while let Err(reason) = run(Command::new("umount").arg(&self.mount_point)) {
+            if started.elapsed() >= patience {
+                let holders = holders(&self.mount_point).join("\n");
+                panic!("{reason}; in use by:\n{holders}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
         mount(&self.file, &self.mount_point).expect("a file system survives that its power is cut");
     }
@@ -74,7 +83,7 @@ impl Drop for Image {
     fn drop(&mut self) {
         let is_gone = run(Command::new("umount").arg(&self.mount_point)).is_ok();
         if !is_gone {
-            // A test that failed may still have files open; the loop device goes with the last of them.
+            // A test that failed may still have files open; the loop device is removed with the last of them.
             let _ = run(Command::new("umount").arg("--lazy").arg(&self.mount_point));
         }
     }
@@ -82,14 +91,14 @@ impl Drop for Image {
 
 /// Cuts the power.
 #[derive(Debug)]
-pub(crate) struct Switch {
+pub struct Switch {
     root: File,
     /// Dropped after the file.
     _no_children: NoChildren,
 }
 
 impl Switch {
-    pub(crate) fn cut(self) {
+    pub fn cut(self) {
         // SAFETY: the opcode is that of ext4, which reads one `u32` through the pointer and keeps nothing of it.
         let request = unsafe { rustix::ioctl::Setter::<EXT4_IOC_SHUTDOWN, u32>::new(NO_LOG_FLUSH) };
         // SAFETY: as above; the file is a directory of an ext4 file system.
@@ -104,7 +113,7 @@ fn mount(file: &Path, mount_point: &Path) -> Result<(), String> {
         .arg(mount_point))
 }
 
-/// What keeps a file system from being unmounted, as far as `/proc` shows it.
+/// The processes that keep a file system from being unmounted, as far as `/proc` shows them.
 fn holders(mount_point: &Path) -> Vec<String> {
     let mut holders = Vec::new();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -1,0 +1,28 @@
+//! What a server on a cluster does when it becomes the owner of the store.
+
+use std::sync::Arc;
+
+use anabranch::kinesis::Ownership;
+use anabranch::{Delivery, JetStream, Store};
+
+use super::Failure;
+
+/// As the command line says.
+pub(super) struct Owned {
+    pub(super) open: Box<dyn Fn(&JetStream) -> anabranch::Result<Store> + Send + Sync>,
+    pub(super) prepare: Box<Prepare>,
+}
+
+type Prepare = dyn Fn(&Store) -> Result<Option<Arc<Delivery>>, Failure> + Send + Sync;
+
+impl Ownership for Owned {
+    type Failure = Failure;
+
+    fn open(&self, at: &JetStream) -> anabranch::Result<Store> {
+        (self.open)(at)
+    }
+
+    fn prepare(&self, store: &Store) -> Result<Option<Arc<Delivery>>, Failure> {
+        (self.prepare)(store)
+    }
+}

@@ -1,0 +1,84 @@
+//! Where a server takes calls that others pass on.
+
+use hyper::http::Uri;
+
+/// The address of a server: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerAddress {
+    /// Without the brackets of an IPv6 address.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) is_tls: bool,
+}
+
+impl PeerAddress {
+    /// `None` for anything else: a path, a user, no host.
+    pub(crate) fn parse(url: &str) -> Option<PeerAddress> {
+        let uri: Uri = url.parse().ok()?;
+        let is_tls = match uri.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        // The one place that a port can be at which is none.
+        let has_wrong_port = authority.port().is_some() != authority.port_u16().is_some()
+            || authority.port_u16() == Some(0)
+            || authority.as_str().ends_with(':');
+        if !is_bare || authority.as_str().contains('@') || has_wrong_port {
+            return None;
+        }
+        let host = authority.host();
+        let host = host
+            .strip_prefix('[')
+            .map_or(Some(host), |host| host.strip_suffix(']'))?;
+        let default = if is_tls { 443 } else { 80 };
+        (!host.is_empty()).then(|| PeerAddress {
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(default),
+            is_tls,
+        })
+    }
+
+    /// Whether TLS is spoken there.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_scheme_a_host_and_a_port() {
+        for (url, host, port, is_tls) in [
+            ("http://a:4567", "a", 4567, false),
+            ("http://10.0.0.5:1/", "10.0.0.5", 1, false),
+            ("https://kinesis.example", "kinesis.example", 443, true),
+            ("http://a", "a", 80, false),
+            ("http://[::1]:4567", "::1", 4567, false),
+        ] {
+            let host = host.to_owned();
+            let expected = PeerAddress { host, port, is_tls };
+            assert_eq!(PeerAddress::parse(url), Some(expected), "{url}");
+        }
+        for url in [
+            "",
+            "a:4567",
+            "http://",
+            "ftp://a:1",
+            "http://a:1/path",
+            "http://a:1/?x",
+            "http://me@a:1",
+            "http://a:0",
+            "http://a:99999",
+            "http://a:",
+            "http://a b:1",
+            "http:// a",
+        ] {
+            assert_eq!(PeerAddress::parse(url), None, "{url}");
+        }
+    }
+}

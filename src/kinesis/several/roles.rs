@@ -1,0 +1,89 @@
+//! What answers requests: the store of this server while it is the owner, and another server else.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+
+use super::passing::Passing;
+use crate::admin::{Desk, Shown};
+use crate::forward::{FORWARDED, OWNER};
+use crate::http::{Connection, Reply, Routes};
+use crate::kinesis::front::PassedOn;
+use crate::kinesis::service::Service;
+
+/// The routes of a server, which change with its role. The role of a request is the one at its beginning.
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub(super) passing: Passing,
+    pub(super) owned: RwLock<Option<Owned>>,
+    pub(super) desk: Arc<Desk>,
+}
+
+/// The store as it is served.
+#[derive(Debug, Clone)]
+pub(super) struct Owned {
+    pub(super) service: Arc<Service>,
+    /// By this a call is known that another server has passed on.
+    pub(super) token: Arc<str>,
+}
+
+impl Roles {
+    /// Calls are answered from the store from now on.
+    pub(super) fn own(&self, owned: Owned) {
+        self.desk.show(Shown::Store {
+            admin: Arc::clone(&owned.service.admin),
+            console: owned.service.console.clone(),
+        });
+        self.set(Some(owned));
+    }
+
+    /// Calls are passed on from now on. Those that are under way end with what the store makes of them.
+    pub(super) fn disown(&self) {
+        self.desk.show(self.passing.shown());
+        self.set(None);
+    }
+
+    fn set(&self, owned: Option<Owned>) {
+        *self.owned.write().unwrap_or_else(PoisonError::into_inner) = owned;
+    }
+
+    fn owned(&self) -> Option<Owned> {
+        self.owned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Routes for Roles {
+    async fn answer(self: &Arc<Self>, connection: &Arc<Connection>, mut request: Request<Incoming>) -> Reply {
+        let owned = self.owned();
+        let Some(token) = request.headers_mut().remove(FORWARDED) else {
+            return match owned {
+                Some(owned) => owned.service.answer(connection, request).await,
+                None => self.passing.answer(connection, request).await,
+            };
+        };
+        match owned.filter(|owned| is_same(owned.token.as_bytes(), token.as_bytes())) {
+            Some(owned) => {
+                request.extensions_mut().insert(PassedOn);
+                let mut reply = owned.service.answer(connection, request).await;
+                reply.headers_mut().insert(OWNER, HeaderValue::from_static("yes"));
+                reply
+            }
+            None => self.passing.refuse_passed_on(request).await,
+        }
+    }
+
+    fn connection_is_closing(&self) -> Reply {
+        self.passing.connection_is_closing()
+    }
+}
+
+/// Says by its time only whether they are of one length.
+fn is_same(known: &[u8], given: &[u8]) -> bool {
+    let differences = known
+        .iter()
+        .zip(given)
+        .fold(0, |differences, (a, b)| differences | (a ^ b));
+    known.len() == given.len() && differences == 0
+}
