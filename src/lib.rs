@@ -93,6 +93,7 @@ mod trace;
 pub use backend::jetstream::{
     CheckedReplica, CheckedServer, CheckedStream, ClusterCheck, ClusterChecked, ClusterCopied,
     ClusterProblem, ClusterProgress, ClusterVerification, JetStream, ReplicaDamage, ReplicaFinding,
+    StoreOwner,
 };
 pub use backend::memory::Memory;
 pub use backend::{ClusterStats, ReplicaStats, StorageStats};
