@@ -4,6 +4,7 @@
 
 mod failures;
 mod load;
+mod mirrored;
 mod owners;
 mod refusals;
 mod restarts;

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use crate::PROGRAM;
 
-const SUBCOMMANDS: [&str; 18] = [
+const SUBCOMMANDS: [&str; 19] = [
     "backup",
     "bench",
     "completions",
@@ -16,6 +16,7 @@ const SUBCOMMANDS: [&str; 18] = [
     "get",
     "man",
     "merge",
+    "mirror",
     "put",
     "repair",
     "restore",

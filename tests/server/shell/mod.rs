@@ -1,6 +1,7 @@
 //! The commands for streams, as they are typed at a shell: in a directory, and at a server.
 
 mod following;
+mod mirroring;
 mod places;
 mod positions;
 mod putting;
